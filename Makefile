@@ -1,0 +1,71 @@
+# `make` shows what there is. Needs Python 3.11 or later, make and git; everything else goes into .venv* folders.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := -m pip --disable-pip-version-check --quiet
+LOCKED := install --require-hashes --only-binary :all:
+OURSELVES := install --no-deps --no-build-isolation
+
+export PYTHONSAFEPATH := 1
+
+.PHONY: help demo test test-long lint format bench lock clean
+
+help:
+	@echo 'make demo       a token travels from an encrypted file into a child process'
+	@echo 'make test       all tests, with the servers they need'
+	@echo 'make test-long  longer sweeps'
+	@echo 'make lint       ruff and mypy'
+	@echo 'make format     let ruff format'
+	@echo 'make bench      CPU time against the bare SDKs, as ratios'
+	@echo 'make lock       lock the requirements anew'
+	@echo 'make clean      remove the environments'
+
+demo: .venv-core/done
+	@PATH="$(CURDIR)/.venv-core/bin:$$PATH" sh examples/demo.sh
+
+test: $(VENV)/done .venv-core/done .venv-ministack/done
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long' $(ARGS)
+
+test-long: $(VENV)/done .venv-core/done .venv-ministack/done
+	$(BIN)/python -m pytest -m long --timeout 900 -s $(ARGS)
+
+lint: $(VENV)/done
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/done
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/done
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: $(VENV)/done
+	cd requirements && for lock in \
+	    "core ../pyproject.toml build.in" "dev ../pyproject.toml --all-extras dev.in" "ministack ministack.in"; do \
+	  set -- $$lock; name=$$1; shift; \
+	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --no-emit-find-links --no-annotate $(LOCK) "$$@" -o $$name.txt || exit 1; \
+	done
+
+clean:
+	rm -rf .venv .venv-core .venv-ministack dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/done: requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) $(LOCKED) -r requirements/dev.txt
+	$(BIN)/python $(PIP) $(OURSELVES) -e .
+	@touch $@
+
+.venv-core/done: requirements/core.txt pyproject.toml
+	$(PYTHON) -m venv .venv-core
+	.venv-core/bin/python $(PIP) $(LOCKED) -r requirements/core.txt
+	.venv-core/bin/python $(PIP) $(OURSELVES) -e .
+	@touch $@
+
+.venv-ministack/done: requirements/ministack.txt
+	$(PYTHON) -m venv .venv-ministack
+	.venv-ministack/bin/python $(PIP) $(LOCKED) -r requirements/ministack.txt
+	@touch $@

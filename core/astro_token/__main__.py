@@ -1,0 +1,3 @@
+from astro_token.cli import run
+
+run()

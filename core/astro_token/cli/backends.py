@@ -1,0 +1,87 @@
+"""`backends`: what can be read, and what it needs."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from astro_token import protocols
+from astro_token.registry import plugins
+from astro_token.schemes import BUILTIN, SDKS, Scheme
+
+if TYPE_CHECKING:
+    import argparse
+
+    from astro_token.process import Inherited
+
+_ABILITIES = {
+    "read": protocols.Backend,
+    "read-many": protocols.SupportsReadMany,
+    "describe": protocols.SupportsDescribe,
+    "write": protocols.SupportsWrite,
+    "decrypt": protocols.SupportsDecrypt,
+    "encrypt": protocols.SupportsEncrypt,
+}
+
+
+def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
+    rows = [_builtin(name, scheme) for name, scheme in BUILTIN.items() if scheme.backend]
+    # Plugins are listed from their distributions' metadata: nothing of them is imported.
+    rows += [_plugin(name, entry.value) for name, entry in plugins().items()]
+    if arguments.format == "json":
+        print(json.dumps({"backends": rows}, indent=2))
+        return 0
+    from astro_token.cli.table import show
+
+    show(
+        ("SCHEME", "NAMES", "CAN", "SDK", "WHAT"),
+        [(row["scheme"], row["form"], " ".join(row["can"]) or "-", _sdk(row), row["what"]) for row in rows],
+    )
+    return 0
+
+
+def _builtin(name: str, scheme: Scheme) -> dict[str, Any]:
+    return {
+        "scheme": name,
+        "what": scheme.what,
+        "form": scheme.form,
+        "example": scheme.example,
+        "options": sorted(option + ("NAME" if option.endswith(".") else "") for option in scheme.options),
+        "can": _abilities(scheme),
+        "extra": scheme.extra,
+        "installed": scheme.extra is None or _installed(SDKS[scheme.extra]),
+    }
+
+
+def _plugin(name: str, value: str) -> dict[str, Any]:
+    return {
+        "scheme": name,
+        "what": f"a plugin, {value}",
+        "form": "-",
+        "example": None,
+        "options": [],
+        "can": ["read"],
+        "extra": None,
+        "installed": True,
+    }
+
+
+def _abilities(scheme: Scheme) -> list[str]:
+    module, _, attribute = (scheme.backend or "").partition(":")
+    backend = getattr(import_module(module), attribute)
+    return [name for name, capability in _ABILITIES.items() if issubclass(backend, capability)]
+
+
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _sdk(row: dict[str, Any]) -> str:
+    if row["extra"] is None:
+        return "-"
+    return "installed" if row["installed"] else f"pip install 'astro-token[{row['extra']}]'"

@@ -1,0 +1,59 @@
+"""`exec`: the token's way to a command, and to nothing else."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from astro_token.cli.output import warn
+from astro_token.errors import UnsupportedOperationError, UsageError
+from astro_token.exporter import export
+from astro_token.policy import enforce
+from astro_token.read import checked
+from astro_token.registry import close_backends, declared_credentials
+from astro_token.settings import resolve
+
+if TYPE_CHECKING:
+    import argparse
+
+    from astro_token.process import Inherited
+
+
+def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
+    command = arguments.child
+    if not command:
+        raise UsageError(
+            "there is no command after --", hint="for example: astro-token exec prod -- astro deploy --dags"
+        )
+    if not hasattr(os, "posix_spawn"):
+        raise UnsupportedOperationError(
+            "exec needs a POSIX system", hint="use `astro-token export --format json` on this one"
+        )
+    from astro_token import child
+
+    settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
+    # Before a secret is read: a command that is not there needs none.
+    program = child.find_command(command[0], os.environ)
+    token, verdicts = checked(settings)
+    enforce(verdicts)
+    warn(verdicts)
+    environment = export(
+        token,
+        ref=settings.ref,
+        expected=settings.expected,
+        credentials=declared_credentials(),
+        keep=arguments.keep_env,
+    )
+    close_backends()
+    if arguments.no_isolate:
+        child.replace_process(program, command, environment.applied(os.environ), inherited)
+    from astro_token.home import private_home
+
+    with private_home(environment.context, os.environ) as home:
+        return child.run(
+            program,
+            command,
+            environment.applied(os.environ, home=str(home.path)),
+            inherited,
+            started=home.used_by,
+        )

@@ -1,0 +1,48 @@
+"""What every command prints in the same way."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from astro_token.policy import Verdict
+
+__all__ = ["hint", "note", "report", "warn"]
+
+
+def report(message: str, hint_text: str | None, code: int) -> int:
+    """Shows an error and returns the exit status, so that both stand in one line of the caller."""
+    _line("error", message)
+    if hint_text:
+        _line("hint", hint_text)
+    return code
+
+
+def warn(verdicts: Iterable[Verdict]) -> None:
+    """Shows what is doubtful about a token that is good enough."""
+    for verdict in verdicts:
+        if verdict.level == "warning":
+            _line("warning", verdict.message)
+            _line("hint", verdict.hint)
+
+
+def hint(text: str) -> None:
+    _line("hint", text)
+
+
+def note(text: str) -> None:
+    """Says what was done, on standard error like everything that was not asked for."""
+    _line("", text)
+
+
+def _line(kind: str, text: str) -> None:
+    # One line, whatever was in a path or a name: a second one could look like another message.
+    shown = "".join(character if character.isprintable() else "?" for character in text)
+    prefix = f"astro-token: {kind}: " if kind else "astro-token: "
+    try:
+        print(f"{prefix}{shown}", file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # no standard error: the exit status still tells
+        return

@@ -1,0 +1,220 @@
+"""The commands and their options, with help that teaches."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from astro_token.errors import UsageError
+from astro_token.formats import FORMATS
+from astro_token.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from astro_token.process import Inherited
+
+__all__ = ["build", "parse"]
+
+_TOKEN_HELP = (
+    "a reference such as vault:secret/astro/prod#token, or a name from astro-token.toml; "
+    "left out, ASTRO_TOKEN_REF or the file's default is taken"
+)
+
+_MAIN = """\
+Gets an Astro API token out of a secrets backend and into the Astro CLI, safely.
+
+  astro-token exec vault:secret/astro/prod#token -- astro deploy --dags
+  astro-token check --format json vault:secret/astro/prod#token
+  astro-token put file:prod.token.age
+
+Each command has help of its own: astro-token exec --help
+"""
+
+_EXEC = """\
+Reads a token, checks it, and runs a command with it.
+
+The token reaches the command by its environment and by nothing else. The command gets a private ASTRO_HOME,
+so that the Astro CLI writes the token into a folder that is removed afterwards and takes nothing from an
+earlier job. Credentials of secrets backends and of the CI system are kept from it.
+The exit status is the command's own, 128 + n where signal n ended it.
+
+  astro-token exec -- astro deploy --dags
+  astro-token exec prod -- astro deployment list
+  astro-token exec vault:secret/astro/prod#token -- make deploy
+  astro-token exec --keep-env AWS_PROFILE --keep-env AWS_SHARED_CREDENTIALS_FILE prod -- ./deploy.sh
+"""
+
+_EXPORT = """\
+Reads a token, checks it, and prints or stores it for a shell or a CI system.
+
+exec is safer: what is exported can be read by everything that runs later.
+
+  out="$(astro-token export --format posix prod)" && eval "$out"
+  astro-token export --format github prod          (for the later steps of a GitHub Actions job)
+  astro-token export --format json prod | jq -r .ASTRO_API_TOKEN | …
+  astro-token export --format value --output token prod
+
+The first line assigns before it evaluates, because eval "$(false)" succeeds.
+auto takes the CI system's own form where one is known, and posix elsewhere.
+"""
+
+_CHECK = """\
+Reads tokens and says what they are and whether they can be used. Shows no token.
+
+Each is read from its backend and compared with the expectations and the policy of astro-token.toml.
+The exit status is 0 if all can be used, else that of the worst finding.
+
+  astro-token check
+  astro-token check prod staging
+  astro-token check --all --format json
+"""
+
+_PUT = """\
+Reads a token from standard input or a hidden prompt, checks it, and stores it.
+
+Fields of the secret beside the token stay as they are, and nothing that somebody else wrote meanwhile is
+overwritten. A file is encrypted with age; its key is made at a terminal, or with --create-key.
+
+  astro-token put file:prod.token.age
+  some-program | astro-token put vault:secret/astro/prod#token
+"""
+
+_BACKENDS = """\
+Lists the backends: what they read, whether their SDK is installed, and what else they can do.
+
+  astro-token backends
+  astro-token backends --format json
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            **options,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        # argparse repeats what was typed, which may be a token in a wrong place.
+        message = re.sub(r"(unrecognized arguments).*", r"\1", message, flags=re.DOTALL)
+        message = re.sub(r"(invalid choice): .* (\(choose from)", r"\1 \2", message, flags=re.DOTALL)
+        message = re.sub(r"(ignored explicit argument|invalid \S+ value).*", r"\1", message, flags=re.DOTALL)
+        raise UsageError(message, hint=f"{self.prog} --help shows what can be given, with examples")
+
+
+def build() -> argparse.ArgumentParser:
+    """The parser of everything but what stands after `--`."""
+    common = _Parser(add_help=False)
+    common.add_argument(
+        "--log-level",
+        choices=["debug", "info", "warning", "error"],
+        default=argparse.SUPPRESS,
+        help="show more on standard error: each step by its reference, never a value",
+    )
+    reading = _Parser(add_help=False)
+    reading.add_argument(
+        "--decrypt", metavar="KEY", help="a key, such as vault-transit:astro, if the secret is ciphertext"
+    )
+    reading.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="for reading the token (default: 30)"
+    )
+
+    parser = _Parser(prog="astro-token", description=_MAIN, parents=[common])
+    parser.add_argument("--version", action="version", version=f"astro-token {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def command(name: str, summary: str, text: str, *parents: _Parser) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=text, parents=[common, *parents])
+        added.set_defaults(command=_command(name))
+        return added
+
+    exec_ = command("exec", "run a command with a token", _EXEC, reading)
+    exec_.usage = "astro-token exec [TOKEN] [OPTION…] -- COMMAND [ARG…]"
+    exec_.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
+    exec_.add_argument(
+        "--no-isolate", action="store_true", help="become the command, and leave ASTRO_HOME as it is"
+    )
+    exec_.add_argument(
+        "--keep-env",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a credential that the command needs after all",
+    )
+
+    export = command("export", "hand a token to a shell or a CI system", _EXPORT, reading)
+    export.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
+    export.add_argument(
+        "--format", choices=["auto", *FORMATS], default="auto", help="the form of the output (default: auto)"
+    )
+    export.add_argument("--output", metavar="FILE", help="write a new file that only you can read")
+    export.add_argument("--force", action="store_true", help="replace the file of --output if it exists")
+
+    check = command("check", "say what tokens are and whether they can be used", _CHECK, reading)
+    check.add_argument("token", nargs="*", metavar="TOKEN", help=_TOKEN_HELP)
+    check.add_argument("--all", action="store_true", help="every token of astro-token.toml")
+    check.add_argument("--format", choices=["table", "json"], default="table", help="(default: table)")
+
+    put = command("put", "store a token", _PUT, reading)
+    put.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
+    put.add_argument(
+        "--create-key", action="store_true", help="make the key of an encrypted file if there is none"
+    )
+
+    backends = command("backends", "list the backends", _BACKENDS)
+    backends.add_argument("--format", choices=["table", "json"], default="table", help="(default: table)")
+    return parser
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """
+    Reads the command line.
+
+    Raises:
+        UsageError: without what was typed.
+    """
+    own, dashes, child = _split(argv)
+    arguments = build().parse_args(own)
+    if own and own[0] != "exec" and "exec" not in own and dashes:
+        raise UsageError("only exec takes a command after --", hint="astro-token exec --help has examples")
+    arguments.child = child
+    arguments.dashes = dashes
+    _log(getattr(arguments, "log_level", None))
+    return arguments
+
+
+def _split(argv: list[str]) -> tuple[list[str], bool, list[str]]:
+    if "--" not in argv:
+        return argv, False, []
+    at = argv.index("--")
+    return argv[:at], True, argv[at + 1 :]
+
+
+def _command(name: str) -> Callable[[argparse.Namespace, Inherited], int]:
+    """The command's function, whose module is imported when it is called."""
+
+    def call(arguments: argparse.Namespace, inherited: Inherited) -> int:
+        function: Callable[[argparse.Namespace, Inherited], int] = import_module(
+            f"astro_token.cli.{name}"
+        ).run
+        return function(arguments, inherited)
+
+    return call
+
+
+def _log(level: str | None) -> None:
+    if level is None:
+        return
+    from astro_token.log import logger
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("astro-token: %(levelname)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(level.upper())
+    logger.propagate = False

@@ -1,0 +1,63 @@
+"""`put`: a token's way into a backend."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from astro_token.ci import in_ci
+from astro_token.cli.output import note, warn
+from astro_token.deadline import Deadline
+from astro_token.errors import InvalidTokenError
+from astro_token.policy import enforce, judge
+from astro_token.protocols import SupportsCreateKey
+from astro_token.registry import open_backend
+from astro_token.secret import SecretValue
+from astro_token.settings import resolve
+from astro_token.token import MAX_TOKEN_BYTES, AstroToken
+from astro_token.write import Current, read_current, write_token
+
+if TYPE_CHECKING:
+    import argparse
+
+    from astro_token.process import Inherited
+    from astro_token.settings import TokenSettings
+
+
+def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
+    settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
+    # Before anybody is asked for a token: one that cannot be stored is not wanted.
+    current = read_current(settings, Deadline(settings.timeout))
+    _prepare_key(settings, current, wanted=arguments.create_key)
+    token = AstroToken.parse(_given())
+    verdicts = judge(token, settings.policy, settings.expected)
+    enforce(verdicts)
+    warn(verdicts)
+    version = write_token(settings, token, current, Deadline(settings.timeout))
+    note(f"stored in {settings.ref}" + (f", version {version}" if version else ""))
+    return 0
+
+
+def _prepare_key(settings: TokenSettings, current: Current, *, wanted: bool) -> None:
+    """Makes the key of an encrypted file, for a person or on request, never on its own in a CI system."""
+    backend = open_backend(settings.ref.scheme)
+    if not isinstance(backend, SupportsCreateKey) or current.value is not None or settings.decrypt:
+        return
+    if wanted or (sys.stdin.isatty() and sys.stderr.isatty() and not in_ci(os.environ)):
+        made = backend.create_key()
+        if made:
+            note(made)
+
+
+def _given() -> SecretValue:
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        return SecretValue(getpass("Astro API token (not shown): ").encode(errors="surrogateescape"))
+    value = SecretValue(sys.stdin.buffer.read(2 * MAX_TOKEN_BYTES + 1))
+    if not value.reveal():
+        raise InvalidTokenError(
+            "standard input is empty", hint="pipe the token in, or call it at a terminal and paste it"
+        )
+    return value

@@ -1,0 +1,176 @@
+"""
+Everything that can go wrong, by what the caller can do next.
+
+    AstroTokenError                 70  a bug here
+    ├── UsageError                  64  fix the command
+    │   └── InvalidRefError         64  fix the reference
+    ├── InvalidTokenError           65  the value is no Astro token, or is expired
+    ├── PolicyError                 65  a good token, but not one that policy allows here
+    ├── DecryptError                65  the ciphertext, or the key
+    ├── SecretNotFoundError         66  no such secret, version or field; disabled or deleted
+    ├── BackendDownError            69  the service needs an operator
+    ├── BackendError                70  a backend failed in a way it does not know
+    ├── OutputError                 73  the output was refused
+    ├── BackendUnavailableError     75  try again later
+    ├── IntegrityError              76  TLS, a redirect, a damaged answer
+    ├── AccessDeniedError           77  denied, or no usable credential
+    ├── ConfigError                 78  fix the configuration
+    │   ├── UnknownBackendError     78
+    │   ├── MissingDependencyError  78
+    │   └── UnsupportedOperationError 78
+    └── CommandError          126, 127  the command cannot be run, is not found
+
+An `OSError` that reaches the command line ends with 74.
+Messages are one line, lower case, and say what is wrong; hints are one line and say what to do.
+Neither may hold anything that a service answered.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "EXIT_IO",
+    "SEVERITY",
+    "AccessDeniedError",
+    "AstroTokenError",
+    "BackendDownError",
+    "BackendError",
+    "BackendUnavailableError",
+    "CommandError",
+    "ConfigError",
+    "DecryptError",
+    "IntegrityError",
+    "InvalidRefError",
+    "InvalidTokenError",
+    "MissingDependencyError",
+    "OutputError",
+    "PolicyError",
+    "SecretNotFoundError",
+    "UnknownBackendError",
+    "UnsupportedOperationError",
+    "UsageError",
+    "worst",
+]
+
+EXIT_IO = 74
+
+# Of several failures, the exit status is the first of these that occurs.
+SEVERITY = (70, 76, 78, 77, 65, 66, 69, 73, 74, 75)
+
+
+class AstroTokenError(Exception):
+    """
+    The root of all errors raised on purpose; raised itself only for a bug.
+
+    Attributes:
+        message: what is wrong, one line.
+        hint: what to do about it, one line, or None.
+        exit_code: the status with which the command line ends.
+    """
+
+    exit_code: int = 70
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(AstroTokenError):
+    exit_code = 64
+
+
+class InvalidRefError(UsageError):
+    pass
+
+
+class InvalidTokenError(AstroTokenError):
+    exit_code = 65
+
+
+class PolicyError(AstroTokenError):
+    exit_code = 65
+
+
+class DecryptError(AstroTokenError):
+    exit_code = 65
+
+
+class SecretNotFoundError(AstroTokenError):
+    """
+    There is no such secret, version or field, or it is disabled or deleted.
+
+    Attributes:
+        version: the version that a new one has to follow,
+            where the service counts on after a deletion; else None.
+    """
+
+    exit_code = 66
+
+    def __init__(self, message: str, *, hint: str | None = None, version: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.version = version
+
+
+class BackendDownError(AstroTokenError):
+    exit_code = 69
+
+
+class BackendError(AstroTokenError):
+    exit_code = 70
+
+
+class OutputError(AstroTokenError):
+    exit_code = 73
+
+
+class BackendUnavailableError(AstroTokenError):
+    """
+    The service did not answer, or asked us to come back: the only error that is tried again.
+
+    Attributes:
+        retry_after: seconds that the service asked us to wait, or None.
+    """
+
+    exit_code = 75
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class IntegrityError(AstroTokenError):
+    exit_code = 76
+
+
+class AccessDeniedError(AstroTokenError):
+    exit_code = 77
+
+
+class ConfigError(AstroTokenError):
+    exit_code = 78
+
+
+class UnknownBackendError(ConfigError):
+    pass
+
+
+class MissingDependencyError(ConfigError):
+    pass
+
+
+class UnsupportedOperationError(ConfigError):
+    pass
+
+
+class CommandError(AstroTokenError):
+    """The command to run cannot be run (126) or is not found (127), as shells report it."""
+
+    def __init__(self, message: str, *, exit_code: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+
+
+def worst(codes: list[int]) -> int:
+    """The exit status that stands for several; 0 for none."""
+    failures = [code for code in codes if code]
+    return min(failures, key=lambda code: SEVERITY.index(code) if code in SEVERITY else -1, default=0)

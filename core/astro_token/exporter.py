@@ -1,0 +1,120 @@
+"""The shared exporter: what the environment of the Astro CLI has to hold, and what it must not."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from astro_token.schemes import credential_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from astro_token.policy import Expectations
+    from astro_token.ref import SecretRef
+    from astro_token.secret import SecretValue
+    from astro_token.token import AstroToken
+
+__all__ = ["CliEnvironment", "Context", "export", "isolated"]
+
+TOKEN_VARIABLE = "ASTRO_API_TOKEN"
+HOME_VARIABLE = "ASTRO_HOME"
+DEFAULT_DOMAIN = "astronomer.io"
+# The CLI takes these where there is no token; Astro has refused them since June 2024.
+DEAD_VARIABLES = frozenset({"ASTRONOMER_KEY_ID", "ASTRONOMER_KEY_SECRET"})
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """
+    What the Astro CLI calls its context: where to, for which organization and workspace.
+
+    It is written into the private home, so that nothing of an earlier job is used
+    and an organization's token needs no `--workspace-id`.
+    """
+
+    domain: str = DEFAULT_DOMAIN
+    organization: str | None = None
+    workspace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CliEnvironment:
+    """
+    What a token asks of the Astro CLI's environment.
+
+    Attributes:
+        set: variables to set.
+        unset: variables that would compete with them.
+        drop: variables that a child needs not, and that could get it more than the token.
+        context: for the private home of a child.
+    """
+
+    set: Mapping[str, SecretValue]
+    unset: frozenset[str] = DEAD_VARIABLES
+    drop: frozenset[str] = frozenset()
+    context: Context = field(default_factory=Context)
+
+    def applied(self, environ: Mapping[str, str], *, home: str | None = None) -> dict[str, str]:
+        """A child's environment: the given one with these changes, and the private home if there is one."""
+        gone = self.unset | self.drop
+        child = {name: value for name, value in environ.items() if name not in gone}
+        child |= {name: secret.reveal().decode("ascii") for name, secret in self.set.items()}
+        if home is not None:
+            child[HOME_VARIABLE] = home
+        return child
+
+
+def export(
+    token: AstroToken,
+    *,
+    ref: SecretRef | None = None,
+    expected: Expectations | None = None,
+    credentials: Collection[str] = (),
+    keep: Collection[str] = (),
+    environ: Mapping[str, str] | None = None,
+) -> CliEnvironment:
+    """
+    Turns a token into what the Astro CLI's environment has to be.
+
+    Args:
+        ref: where the token came from; a variable that it came from is dropped.
+        expected: the project's expectations; its workspace stands in where the token names none.
+        credentials: variables to drop beside those of the built-in backends and of CI identities.
+        keep: variables to leave in a child's environment all the same.
+    """
+    environ = os.environ if environ is None else environ
+    drop = {*credential_variables(), *credentials}
+    if ref is not None and ref.scheme == "env":
+        drop.add(ref.name)
+    workspace = token.workspace or (expected.workspace if expected else None)
+    return CliEnvironment(
+        set=MappingProxyType({TOKEN_VARIABLE: token.secret}),
+        drop=frozenset(drop).difference(keep),
+        context=Context(environ.get("ASTRO_DOMAIN") or DEFAULT_DOMAIN, token.organization, workspace),
+    )
+
+
+@contextmanager
+def isolated(
+    token: AstroToken, *, keep: Collection[str] = (), environ: Mapping[str, str] | None = None
+) -> Iterator[dict[str, str]]:
+    """
+    The environment in which to run the Astro CLI with a token, for `subprocess.run(…, env=…)`.
+
+    It is the environment given (None: this process's own) without credentials that the CLI does not need,
+    with the token, and with a private `ASTRO_HOME` that is removed at the end of the block.
+    This process's environment and the user's own home are not touched.
+
+    Args:
+        keep: variables to keep that would be dropped as credentials.
+    """
+    from astro_token.home import private_home
+
+    environ = os.environ if environ is None else environ
+    environment = export(token, keep=keep, environ=environ)
+    with private_home(environment.context, environ) as home:
+        yield environment.applied(environ, home=str(home.path))

@@ -1,0 +1,109 @@
+"""The one rule that chooses a field of a secret, and puts one back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from astro_token.errors import AstroTokenError, InvalidTokenError, SecretNotFoundError
+from astro_token.secret import SecretValue
+
+__all__ = ["choose", "put"]
+
+DEFAULT_FIELD = "token"
+
+
+def choose(value: SecretValue, field: str | None) -> SecretValue:
+    """
+    The part of a secret that a reference means.
+
+    Of a JSON object: the named field; else `token`; else the only one.
+    Of anything else: the whole, where no field is named.
+
+    Raises:
+        SecretNotFoundError: there is no such field, or there are several and none is named.
+        InvalidTokenError: the field is no text.
+    """
+    chosen = _choose(value, field)
+    if isinstance(chosen, AstroTokenError):
+        raise chosen
+    return chosen
+
+
+def put(current: SecretValue | None, field: str | None, value: SecretValue) -> SecretValue:
+    """
+    The secret with one field replaced, and the others as they were.
+
+    Raises:
+        SecretNotFoundError: it has several fields and none is named.
+    """
+    merged = _put(current, field, value)
+    if isinstance(merged, AstroTokenError):
+        raise merged
+    return merged
+
+
+# As in `token.py`: what holds a part of the value returns its error and does not raise it.
+
+
+def _choose(value: SecretValue, field: str | None) -> SecretValue | AstroTokenError:
+    fields = _object(value)
+    if fields is None:
+        if field is None:
+            return value
+        return SecretNotFoundError(
+            "the secret has no fields: it is no JSON object",
+            hint="leave #field out of the reference, or store a JSON object",
+        )
+    name = _name(fields, field)
+    if isinstance(name, AstroTokenError):
+        return name
+    chosen = fields[name]
+    if not isinstance(chosen, str):
+        return InvalidTokenError(
+            "the field that the reference means is no text",
+            hint="name another field after # in the reference",
+        )
+    return SecretValue(chosen.encode("utf-8", errors="surrogatepass"), value.version)
+
+
+def _put(current: SecretValue | None, field: str | None, value: SecretValue) -> SecretValue | AstroTokenError:
+    fields = _object(current) if current is not None else None
+    if fields is None:
+        if field is None:
+            return value
+        fields = {}
+    name = field if field is not None or not fields else _name(fields, None)
+    if isinstance(name, AstroTokenError):
+        return name
+    fields[name or DEFAULT_FIELD] = value.reveal().decode()
+    return SecretValue(json.dumps(fields, ensure_ascii=False).encode("utf-8", errors="surrogatepass"))
+
+
+def _name(fields: dict[str, Any], field: str | None) -> str | SecretNotFoundError:
+    if field is not None:
+        if field in fields:
+            return field
+        return SecretNotFoundError(
+            f"the secret has no field {field}", hint="correct the part of the reference after #"
+        )
+    if DEFAULT_FIELD in fields:
+        return DEFAULT_FIELD
+    if len(fields) == 1:
+        return next(iter(fields))
+    return SecretNotFoundError(
+        "the secret has several fields, or none, and the reference names none",
+        hint="name the field after # in the reference, as in vault:secret/astro/prod#token",
+    )
+
+
+def _object(value: SecretValue) -> dict[str, Any] | None:
+    """The value as a JSON object, or None where it is something else."""
+    data = value.reveal().removeprefix(b"\xef\xbb\xbf").strip()
+    if not data.startswith(b"{"):
+        return None
+    try:
+        parsed = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None

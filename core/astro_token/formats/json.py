@@ -1,0 +1,11 @@
+"""A JSON object of the variables, in ASCII, so that no consumer's encoding matters."""
+
+from __future__ import annotations
+
+import json
+
+from astro_token.formats import Rendering, Variables
+
+
+def render(variables: Variables) -> Rendering:
+    return Rendering(json.dumps(dict(variables.set)) + "\n")

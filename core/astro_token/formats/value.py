@@ -1,0 +1,9 @@
+"""The bare value, without a line end: for programs that read a secret from a file or a pipe."""
+
+from __future__ import annotations
+
+from astro_token.formats import Rendering, Variables
+
+
+def render(variables: Variables) -> Rendering:
+    return Rendering("".join(variables.set.values()))

@@ -1,0 +1,210 @@
+"""
+A private, throw-away `ASTRO_HOME` for one run of the Astro CLI.
+
+The CLI writes the token in clear to its home before it checks it, goes on using it after the variable is
+gone, and takes organization and workspace from what an earlier run left there.
+So each run gets a home of its own: 0700, on a memory file system where there is one, removed afterwards.
+Homes that a kill left behind are removed by the next run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astro_token.log import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from astro_token.exporter import Context
+
+__all__ = ["PrivateHome", "private_home"]
+
+_PREFIX = "astro-token-home-"
+_LOCK = ".astro-token-lock"
+_CHILD = ".astro-token-child"
+_MAX_SETTINGS = 64 * 1024
+# A home is made first and locked next; one without a lock is left alone for this long.
+_YOUNG_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateHome:
+    path: Path
+
+    def used_by(self, child: int) -> None:
+        """Says which process uses it, so that it is not removed under a child that outlives us."""
+        (self.path / _CHILD).write_text(f"{child} {_started(child)}")
+
+
+@contextmanager
+def private_home(context: Context, environ: Mapping[str, str]) -> Iterator[PrivateHome]:
+    """
+    Makes the home, seeded with a context and the user's settings that are no context, and removes it.
+
+    Raises:
+        OSError: no place for it.
+    """
+    folder = _place(environ)
+    _sweep(folder)
+    home = PrivateHome(Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{_user()}-", dir=folder)))
+    lock = None
+    try:
+        lock = _lock(home.path / _LOCK)
+        settings = home.path / ".astro"
+        settings.mkdir(0o700)
+        text = _seed(context, _user_settings(environ))
+        descriptor = os.open(settings / "config.yaml", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        yield home
+    finally:
+        remove(home.path)
+        if lock is not None:
+            os.close(lock)
+
+
+def remove(path: Path) -> None:
+    """Removes a home, also where the child made its folders unwritable."""
+    for _ in range(3):  # a detached child, such as the CLI's telemetry, may still be writing
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+        for folder, _, _ in os.walk(path):
+            with suppress(OSError):
+                os.chmod(folder, 0o700)  # noqa: PTH101 (a name from os.walk)
+    logger.warning("the private home %s could not be removed", path)
+
+
+def _place(environ: Mapping[str, str]) -> Path:
+    """A folder in memory where there is one, else where temporary files go."""
+    for name in (environ.get("XDG_RUNTIME_DIR"), "/dev/shm"):  # noqa: S108 (mkdtemp makes a private folder in it)
+        if name and os.access(name, os.W_OK | os.X_OK) and Path(name).is_absolute():
+            return Path(name)
+    return Path(environ.get("RUNNER_TEMP") or tempfile.gettempdir())
+
+
+def _user() -> int:
+    return os.geteuid() if hasattr(os, "geteuid") else 0
+
+
+# -- homes that a kill left behind ------------------------------------------------------------------
+
+
+def _sweep(folder: Path) -> None:
+    with suppress(OSError):
+        for path in folder.glob(f"{_PREFIX}{_user()}-*"):
+            if _abandoned(path):
+                logger.debug("removing an abandoned home, %s", path)
+                remove(path)
+
+
+def _abandoned(path: Path) -> bool:
+    try:
+        status = path.lstat()
+        if path.is_symlink() or not path.is_dir() or status.st_uid != _user():
+            return False
+        lock = _lock(path / _LOCK, create=False)
+    except FileNotFoundError:
+        import time
+
+        return time.time() - status.st_mtime > _YOUNG_SECONDS
+    except OSError:  # held by the run that made it
+        return False
+    try:
+        return not _child_lives(path / _CHILD)
+    finally:
+        os.close(lock)
+
+
+def _lock(path: Path, *, create: bool = True) -> int:
+    """
+    A lock that ends with this process, however it ends.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    import fcntl
+
+    descriptor = os.open(
+        path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0), 0o600
+    )
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _child_lives(note: Path) -> bool:
+    try:
+        child, _, started = note.read_text().partition(" ")
+        os.kill(int(child), 0)
+    except (OSError, ValueError):
+        return False
+    return _started(int(child)) == started
+
+
+def _started(process: int) -> str:
+    """When a process started, in the system's count: its number may be used again, this is not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+# -- what is in it ----------------------------------------------------------------------------------
+
+
+def _seed(context: Context, settings: str) -> str:
+    """The CLI's own config.yaml. JSON strings are YAML strings, so nothing can break out of its place."""
+    key = context.domain.replace(".", "_")
+    entries = {
+        "domain": context.domain,
+        "organization": context.organization,
+        "workspace": context.workspace,
+        "last_used_workspace": context.workspace,
+    }
+    lines = [f"    {name}: {json.dumps(value)}" for name, value in entries.items() if value]
+    return "\n".join(
+        [f"context: {json.dumps(context.domain)}", "contexts:", f"  {json.dumps(key)}:", *lines, settings]
+    )
+
+
+def _user_settings(environ: Mapping[str, str]) -> str:
+    """
+    The user's settings without the contexts, which hold tokens: telemetry, container engine and so on.
+
+    The file is cut at its top-level keys and not parsed.
+    If it is not of the shape that the CLI writes, nothing of it is taken.
+    """
+    home = environ.get("ASTRO_HOME") or environ.get("HOME")
+    if not home:
+        return ""
+    try:
+        with (Path(home) / ".astro" / "config.yaml").open(encoding="utf-8") as file:
+            text = file.read(_MAX_SETTINGS)
+    except (OSError, ValueError):
+        return ""
+    kept, keep = [], False
+    for line in text.splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        if not line.startswith(" "):
+            if not re.match(r"[a-z_]+:(?: |$)", line):
+                return ""
+            keep = not line.startswith(("context:", "contexts:"))
+        if keep:
+            kept.append(line)
+    settings = "".join(f"{line}\n" for line in kept)
+    # A token under any other key would be one that the user put there by hand.
+    return "" if re.search(r"token|bearer|eyJ", settings, re.IGNORECASE) else settings

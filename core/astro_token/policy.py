@@ -1,0 +1,190 @@
+"""What a team allows, compared with what a token says of itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+from astro_token.errors import ConfigError, InvalidTokenError, PolicyError
+from astro_token.token import SCOPES, Scope
+
+if TYPE_CHECKING:
+    from astro_token.token import AstroToken
+
+__all__ = ["Expectations", "Policy", "Verdict", "duration", "enforce", "judge"]
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """
+    Attributes:
+        max_scope: the widest scope a token may have; None for any.
+        require_expiry: whether a token that never expires fails.
+        min_validity: a token that expires sooner fails.
+        warn_validity: a token that expires sooner is warned of.
+    """
+
+    max_scope: Scope | None = None
+    require_expiry: bool = False
+    min_validity: timedelta = timedelta()
+    warn_validity: timedelta = timedelta()
+
+    def tightened(self, other: Policy) -> Policy:
+        """The policy that allows what both allow."""
+        scopes = [scope for scope in (self.max_scope, other.max_scope) if scope]
+        return Policy(
+            max_scope=max(scopes, key=SCOPES.index, default=None),
+            require_expiry=self.require_expiry or other.require_expiry,
+            min_validity=max(self.min_validity, other.min_validity),
+            warn_validity=max(self.warn_validity, other.warn_validity),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Expectations:
+    """The identifiers that the project expects a token to be for; None for any."""
+
+    organization: str | None = None
+    workspace: str | None = None
+    deployment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """
+    One finding about a token.
+
+    Attributes:
+        code: stable, for programs.
+        level: an error keeps the token from being handed over, a warning does not.
+        message: what is wrong, one line.
+        hint: what to do, one line.
+    """
+
+    code: str
+    level: Literal["error", "warning"]
+    message: str
+    hint: str
+
+
+def duration(text: object, name: str) -> timedelta:
+    """
+    Reads a duration such as `90s`, `30m`, `1h`, `14d`, `2w`.
+
+    Raises:
+        ConfigError: it is none; `name` says which setting it is.
+    """
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", text) if isinstance(text, str) else None
+    if match is None:
+        raise ConfigError(
+            f"{name} is no duration", hint='write a number and one of s, m, h, d, w, such as "14d"'
+        )
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def judge(
+    token: AstroToken, policy: Policy, expected: Expectations, *, now: datetime | None = None
+) -> tuple[Verdict, ...]:
+    """All findings about a token, errors first. What an offline look cannot prove is a warning."""
+    now = now or datetime.now(UTC)
+    found = [*_validity(token, policy, now), *_scope(token, policy), *_expected(token, expected)]
+    if "signature-cut" in token.doubts:
+        found.append(
+            Verdict(
+                "signature-cut",
+                "warning",
+                "the token's signature is shorter than its algorithm makes it: it looks cut off",
+                "store the whole token as Astro showed it when it was created",
+            )
+        )
+    return tuple(sorted(found, key=lambda verdict: verdict.level != "error"))
+
+
+def enforce(verdicts: tuple[Verdict, ...]) -> None:
+    """
+    Keeps a token with an error from being handed over.
+
+    Raises:
+        InvalidTokenError: it has expired.
+        PolicyError: policy or the project's expectations do not allow it.
+    """
+    for verdict in verdicts:
+        if verdict.level == "error":
+            kind = InvalidTokenError if verdict.code == "expired" else PolicyError
+            raise kind(verdict.message, hint=verdict.hint)
+
+
+def _validity(token: AstroToken, policy: Policy, now: datetime) -> list[Verdict]:
+    new = "create a new token in Astro and store it in the place of this one"
+    if token.not_before and token.not_before > now + timedelta(seconds=120):  # clocks differ
+        return [
+            Verdict(
+                "not-yet-valid",
+                "error",
+                f"the token is not valid before {moment(token.not_before)}",
+                "wait until then, or compare this machine's clock with the time",
+            )
+        ]
+    if token.expires is None:
+        level: Literal["error", "warning"] = "error" if policy.require_expiry else "warning"
+        return [
+            Verdict("no-expiry", level, "the token never expires", "create one with an expiry, and rotate it")
+        ]
+    left = token.expires - now
+    when = f"expires at {moment(token.expires)}"
+    if left <= timedelta():
+        return [Verdict("expired", "error", f"the token expired at {moment(token.expires)}", new)]
+    if left < policy.min_validity:
+        return [Verdict("expires-too-soon", "error", f"the token {when}, sooner than policy allows", new)]
+    if left < policy.warn_validity:
+        return [Verdict("expires-soon", "warning", f"the token {when}", new)]
+    return []
+
+
+def _scope(token: AstroToken, policy: Policy) -> list[Verdict]:
+    if policy.max_scope is None or SCOPES.index(token.scope) >= SCOPES.index(policy.max_scope):
+        return []
+    return [
+        Verdict(
+            "scope-too-wide",
+            "error",
+            f"the token's scope is {token.scope}, and policy allows {policy.max_scope} at most",
+            f"create a token of the {policy.max_scope} scope and store it in the place of this one",
+        )
+    ]
+
+
+def _expected(token: AstroToken, expected: Expectations) -> list[Verdict]:
+    found = []
+    for kind in SCOPES:
+        wanted, actual = getattr(expected, kind), getattr(token, kind)
+        if wanted is None or wanted == actual:
+            continue
+        if actual is None:
+            found.append(
+                Verdict(
+                    f"{kind}-unproven",
+                    "warning",
+                    f"the token names no {kind}, so it cannot be told whether it is for {wanted}",
+                    f"use a token of the {kind} scope where that is enough",
+                )
+            )
+        else:
+            found.append(
+                Verdict(
+                    f"wrong-{kind}",
+                    "error",
+                    f"the token is for {kind} {actual}, and the project expects {wanted}",
+                    "store the right token under this reference, or correct the project's file",
+                )
+            )
+    return found
+
+
+def moment(time: datetime) -> str:
+    """A time for people, in UTC."""
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,252 @@
+"""
+The project's file: `astro-token.toml`, or `[tool.astro-token]` in `pyproject.toml`.
+
+It is untrusted input, because whoever may open a pull request may write it.
+It names secrets, expectations and policy, and nothing else:
+an address, a credential or a command in it would let its author send our credential elsewhere.
+It is read only if nobody but its owner can write it, and the owner is us or root.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from astro_token.errors import AccessDeniedError, ConfigError, InvalidRefError
+from astro_token.files import open_regular, others_can_write, owned
+from astro_token.policy import Expectations, Policy, duration
+from astro_token.ref import SecretRef
+from astro_token.token import SCOPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["Project", "ProjectToken", "find_project"]
+
+FILE = "astro-token.toml"
+_MAX_BYTES = 256 * 1024
+_TOP = ("default", "policy", "tokens")
+_POLICY = ("max_scope", "require_expiry", "min_validity", "warn_validity")
+_TOKEN = ("ref", "decrypt", *SCOPES)
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectToken:
+    ref: SecretRef
+    decrypt: SecretRef | None = None
+    expected: Expectations = field(default_factory=Expectations)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """
+    Attributes:
+        path: the file; None where there is none.
+        default: the name of the token that is meant where none is named.
+    """
+
+    path: Path | None = None
+    default: str | None = None
+    policy: Policy = field(default_factory=Policy)
+    tokens: Mapping[str, ProjectToken] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def find_project(directory: Path) -> Project:
+    """
+    Reads the project's file of a folder: the nearest one, up to the repository's root.
+
+    Outside a repository only the folder itself is looked at, and nothing above the home folder ever.
+
+    Raises:
+        ConfigError: the file is malformed, or says what it must not.
+        AccessDeniedError: somebody else could have written it.
+    """
+    for folder in _folders(directory):
+        own, shared = folder / FILE, folder / "pyproject.toml"
+        data = _trusted(own)
+        table = _table(shared)
+        if data is not None and table is not None:
+            raise ConfigError(
+                f"{folder} has both {FILE} and [tool.astro-token] in pyproject.toml", hint="keep one of them"
+            )
+        if data is not None:
+            return _project(own, _toml(own, data))
+        if table is not None:
+            return _project(shared, table)
+    return Project()
+
+
+def _folders(directory: Path) -> list[Path]:
+    directory = directory.absolute()
+    home = Path(os.environ.get("HOME", "/nonexistent"))
+    folders = []
+    for folder in (directory, *directory.parents):
+        folders.append(folder)
+        if (folder / ".git").exists():
+            return folders
+        if folder == home:
+            break
+    return [directory]
+
+
+def _table(path: Path) -> dict[str, Any] | None:
+    """`[tool.astro-token]` of a pyproject.toml, parsed only if the words stand in it."""
+    try:
+        if b"astro-token" not in path.read_bytes()[:_MAX_BYTES]:
+            return None
+    except OSError:
+        return None
+    data = _trusted(path)
+    tool = _toml(path, data or b"").get("tool")
+    table = tool.get("astro-token") if isinstance(tool, dict) else None
+    return table if isinstance(table, dict) else None
+
+
+def _trusted(path: Path) -> bytes | None:
+    """The file's content, if nobody but its owner can have written it; None where there is no file."""
+    try:
+        file = open_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except IsADirectoryError:
+        complaint = f"{path} is no regular file"
+    else:
+        with file:
+            if not owned(file):
+                raise AccessDeniedError(
+                    f"{path} belongs to another user, who could change what is read",
+                    hint="chown it to the user that runs astro-token, or remove it and set ASTRO_TOKEN_REF",
+                )
+            if others_can_write(file):
+                raise AccessDeniedError(
+                    f"{path} can be written by other users, who could change what is read",
+                    hint=f"chmod go-w {path}",
+                )
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) <= _MAX_BYTES:
+            return data
+        complaint = f"{path} is longer than {_MAX_BYTES} bytes"
+    raise ConfigError(complaint, hint="it is a short text that names tokens and policy, nothing else")
+
+
+def _toml(path: Path, data: bytes) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(data.decode())
+    except ValueError as error:  # its text may repeat what stands in the file: only the place is shown
+        place = re.search(r"at line \d+, column \d+", str(error))
+    raise ConfigError(
+        f"{path} is no TOML" + (f" ({place[0]})" if place else ""),
+        hint="correct the file; https://toml.io has the rules",
+    )
+
+
+def _project(path: Path, table: dict[str, Any]) -> Project:
+    return _Reader(path).project(table)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads the tables of one file, whose path is in every complaint."""
+
+    path: Path
+
+    def project(self, table: dict[str, Any]) -> Project:
+        self.only(table, _TOP, "")
+        tokens = {
+            name: self.token(name, entry)
+            for name, entry in self.dictionary(table, "tokens", "tokens").items()
+        }
+        default = table.get("default")
+        if default is not None and default not in tokens:
+            self.refuse("default names no token of the file", f"it has {', '.join(tokens) or 'none'}")
+        policy = self.policy(self.dictionary(table, "policy", "policy"))
+        return Project(self.path, default, policy, MappingProxyType(tokens))
+
+    def token(self, name: str, entry: object) -> ProjectToken:
+        where = f"tokens.{name}"
+        if not _NAME.fullmatch(name):
+            self.refuse(
+                "a name under [tokens] is malformed", "use letters, digits, - and _, as in [tokens.prod]"
+            )
+        if not isinstance(entry, dict):
+            self.refuse(f"{where} is no table", f'write [{where}] and under it ref = "…"')
+        self.only(entry, _TOKEN, where)
+        texts = {key: self.text(value, f"{where}.{key}") for key, value in entry.items()}
+        if "ref" not in texts:
+            self.refuse(f"{where} has no ref", f'write ref = "vault:secret/astro/{name}#token" under it')
+        decrypt = self.reference(texts["decrypt"], f"{where}.decrypt") if "decrypt" in texts else None
+        return ProjectToken(
+            ref=self.reference(texts["ref"], f"{where}.ref"),
+            decrypt=decrypt,
+            expected=Expectations(**{scope: texts[scope] for scope in SCOPES if scope in texts}),
+        )
+
+    def reference(self, text: str, where: str) -> SecretRef:
+        try:
+            ref = SecretRef.parse(text)
+        except InvalidRefError as error:
+            complaint, hint = error.message, error.hint
+        else:
+            # A path is relative to the file it stands in.
+            return replace(ref, name=str(self.path.parent / ref.name)) if ref.scheme == "file" else ref
+        raise InvalidRefError(f"{self.path}: {where}: {complaint}", hint=hint)
+
+    def policy(self, table: dict[str, Any]) -> Policy:
+        self.only(table, _POLICY, "policy")
+        policy = Policy()
+        if "max_scope" in table:
+            if table["max_scope"] not in SCOPES:
+                self.refuse("policy.max_scope is no scope", f"write one of {', '.join(SCOPES)}")
+            policy = replace(policy, max_scope=table["max_scope"])
+        if "require_expiry" in table:
+            if not isinstance(table["require_expiry"], bool):
+                self.refuse(
+                    "policy.require_expiry is neither true nor false", "write true or false, without quotes"
+                )
+            policy = replace(policy, require_expiry=table["require_expiry"])
+        if "min_validity" in table:
+            policy = replace(
+                policy, min_validity=duration(table["min_validity"], f"{self.path}: policy.min_validity")
+            )
+        if "warn_validity" in table:
+            policy = replace(
+                policy, warn_validity=duration(table["warn_validity"], f"{self.path}: policy.warn_validity")
+            )
+        return policy
+
+    def dictionary(self, table: dict[str, Any], key: str, where: str) -> dict[str, Any]:
+        value = table.get(key, {})
+        if not isinstance(value, dict):
+            self.refuse(f"{where} is no table", f"write [{where}]")
+        return value
+
+    def text(self, value: object, where: str) -> str:
+        if not isinstance(value, str) or not value:
+            self.refuse(f"{where} is no text", 'write it in quotes, as in "…"')
+        return value
+
+    def only(self, table: dict[str, Any], known: Iterable[str], where: str) -> None:
+        from difflib import get_close_matches
+
+        known = list(known)
+        for key in table:
+            if key in known:
+                continue
+            # A key is shown only if it can be nothing but a key.
+            shown = f"{where}.{key}".lstrip(".") if re.fullmatch(r"[A-Za-z_-]{1,32}", key) else "a key"
+            close = get_close_matches(key, known, n=1)
+            self.refuse(
+                f"{shown} is unknown",
+                (f"did you mean {close[0]}? " if close else "") + f"known are {', '.join(known)}; "
+                "addresses, credentials and commands come from the environment only",
+            )
+
+    def refuse(self, complaint: str, hint: str) -> NoReturn:
+        raise ConfigError(f"{self.path}: {complaint}", hint=hint)

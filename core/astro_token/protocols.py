@@ -1,0 +1,123 @@
+"""
+What a backend can do, one method a protocol.
+
+A backend is whatever a zero-argument factory returns.
+It has to be a `Backend`; each further ability is a protocol of its own,
+looked for with `isinstance` in one place, `read.py`.
+
+A backend makes **one attempt** within `timeout` (seconds), with its SDK's own retries switched off,
+and raises the errors of `astro_token.errors`:
+retries, the deadline, choosing the field, decoding and trimming are done once, for all, by `read.py`.
+It is called from several threads, and logs in once per process.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from astro_token.errors import AstroTokenError
+    from astro_token.ref import SecretRef
+    from astro_token.secret import SecretMetadata, SecretValue
+
+__all__ = [
+    "Backend",
+    "SupportsClose",
+    "SupportsCreateKey",
+    "SupportsCredentialVariables",
+    "SupportsDecrypt",
+    "SupportsDescribe",
+    "SupportsEncrypt",
+    "SupportsReadMany",
+    "SupportsWrite",
+]
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """All a backend must do. A service that keeps a map returns it as a JSON object."""
+
+    def read(self, ref: SecretRef, *, timeout: float) -> SecretValue: ...
+
+
+@runtime_checkable
+class SupportsReadMany(Protocol):
+    """The service has a batch call. Every reference asked for is a key of the answer."""
+
+    def read_many(
+        self, refs: Sequence[SecretRef], *, timeout: float
+    ) -> Mapping[SecretRef, SecretValue | AstroTokenError]: ...
+
+
+@runtime_checkable
+class SupportsDescribe(Protocol):
+    """Tells of a secret all but its value."""
+
+    def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata: ...
+
+
+@runtime_checkable
+class SupportsWrite(Protocol):
+    """
+    Stores a new version and returns its name.
+
+    `expected_version=None` replaces whatever is there.
+    A version means compare-and-set, or as near as the service allows:
+    when another version is current, nothing is written and `BackendUnavailableError` is raised.
+    The version of a secret that does not exist yet is "0".
+    The value is stored whole: merging one field into a map is done by the portable half.
+    """
+
+    def write(
+        self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
+    ) -> str: ...
+
+
+@runtime_checkable
+class SupportsDecrypt(Protocol):
+    """A key service: the reference names a key."""
+
+    def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue: ...
+
+
+@runtime_checkable
+class SupportsEncrypt(Protocol):
+    """A key service that encrypts; what comes back is what `decrypt` takes."""
+
+    def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> bytes: ...
+
+
+@runtime_checkable
+class SupportsCreateKey(Protocol):
+    """
+    Keeps its own key on this machine and can make one.
+
+    Returns a line to show the user (where the key is, that it wants a backup),
+    or None where a key is configured already.
+    """
+
+    def create_key(self) -> str | None: ...
+
+
+@runtime_checkable
+class SupportsCredentialVariables(Protocol):
+    """
+    Names the environment variables that hold its credentials; `exec` keeps them from the child.
+
+    Backends of this project name theirs in the table of schemes, where they can be read without an import.
+    """
+
+    def credential_variables(self) -> Collection[str]: ...
+
+
+@runtime_checkable
+class SupportsClose(Protocol):
+    """
+    Gives back what a login took. Called before `exec` replaces the process, and at exit.
+
+    Takes no more than a second, raises nothing, and may be called twice.
+    """
+
+    def close(self) -> None: ...

@@ -1,0 +1,130 @@
+"""
+The path of the data, from settings to a checked token:
+
+    TokenSettings -> SecretRef -> Backend.read -> (decrypt) -> AstroToken -> policy
+
+What is the same for all backends is done here, once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from astro_token.deadline import Deadline
+from astro_token.errors import AstroTokenError, BackendError
+from astro_token.fields import choose
+from astro_token.log import logger
+from astro_token.policy import Verdict, enforce, judge
+from astro_token.protocols import Backend, SupportsDecrypt
+from astro_token.registry import open_backend, require
+from astro_token.secret import SecretValue
+from astro_token.settings import TokenSettings, resolve
+from astro_token.token import AstroToken
+
+if TYPE_CHECKING:
+    from astro_token.policy import Policy
+    from astro_token.ref import SecretRef
+
+__all__ = ["checked", "read_secret", "read_token"]
+
+
+def read_token(
+    token: str | SecretRef | None = None,
+    *,
+    decrypt: str | SecretRef | None = None,
+    policy: Policy | None = None,
+    backend: Backend | None = None,
+    timeout: float | None = None,
+) -> AstroToken:
+    """
+    Reads an Astro API token, checks it, and returns it with its claims.
+
+        token = astro_token.read_token("vault:secret/astro/prod#token")
+
+    Args:
+        token: a reference, or a name from the project's file;
+            None for what the environment or the project's file says.
+        decrypt: the key of a key service, where the secret is ciphertext.
+        policy: is tightened by the project's file and by the environment.
+        backend: reads instead of the one that the reference's scheme names.
+        timeout: seconds for the whole call; None for `ASTRO_TOKEN_TIMEOUT`, else 30.
+
+    Raises:
+        UsageError: the reference or the name.
+        ConfigError: the settings, or a package that is not installed.
+        SecretNotFoundError, AccessDeniedError, BackendUnavailableError, BackendDownError,
+        IntegrityError, BackendError, DecryptError: what the backend met.
+        InvalidTokenError: the secret is no Astro API token, or has expired.
+        PolicyError: policy or the project's expectations do not allow it.
+    """
+    settings = resolve(token, decrypt=decrypt, policy=policy, timeout=timeout)
+    found, verdicts = checked(settings, backend=backend)
+    enforce(verdicts)
+    return found
+
+
+def checked(
+    settings: TokenSettings, *, backend: Backend | None = None
+) -> tuple[AstroToken, tuple[Verdict, ...]]:
+    """Reads the token of these settings and judges it, without enforcing the verdicts."""
+    value = read_secret(
+        settings.ref, decrypt=settings.decrypt, backend=backend, deadline=Deadline(settings.timeout)
+    )
+    token = AstroToken.parse(value)
+    return token, judge(token, settings.policy, settings.expected)
+
+
+def read_secret(
+    ref: SecretRef,
+    *,
+    deadline: Deadline,
+    decrypt: SecretRef | None = None,
+    backend: Backend | None = None,
+) -> SecretValue:
+    """
+    Reads a secret, chooses its field, and decrypts it where a key is named.
+
+    Raises:
+        AstroTokenError: as `read_token`, the errors about tokens apart.
+            The message names the reference. Neither cause nor traceback leads to the backend's frames.
+    """
+    return _naming(ref, lambda: _read(ref, decrypt, backend, deadline))
+
+
+def _read(
+    ref: SecretRef, decrypt: SecretRef | None, backend: Backend | None, deadline: Deadline
+) -> SecretValue:
+    logger.debug("reading %s", ref)
+    reader: Any = backend or open_backend(ref.scheme)
+    reader = require(reader, Backend, ref.scheme, "it names a key, not a secret")
+    value = _secret_value(deadline.retry(lambda seconds: reader.read(ref, timeout=seconds)))
+    chosen = choose(value, ref.field)
+    if decrypt is None:
+        return chosen
+    logger.debug("decrypting with %s", decrypt)
+    key = require(open_backend(decrypt.scheme), SupportsDecrypt, decrypt.scheme, "it cannot decrypt")
+    plain = _secret_value(
+        deadline.retry(lambda seconds: key.decrypt(decrypt, chosen.reveal(), timeout=seconds))
+    )
+    return SecretValue(plain.reveal(), chosen.version)
+
+
+def _secret_value(answer: object) -> SecretValue:
+    if not isinstance(answer, SecretValue):
+        raise BackendError("the backend returned no SecretValue", hint="report it to the backend's makers")
+    return answer
+
+
+def _naming(ref: SecretRef, read: Any) -> SecretValue:
+    """Puts the reference in front of what went wrong with it."""
+    try:
+        value: SecretValue = read()
+    except AstroTokenError as error:
+        failure = error
+    else:
+        return value
+    if str(ref) not in failure.message:
+        failure.message = f"{ref}: {failure.message}"
+        failure.args = (failure.message,)
+    failure.__context__ = None
+    raise failure.with_traceback(None)

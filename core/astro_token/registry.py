@@ -1,0 +1,184 @@
+"""From a scheme to its backend, loaded when it is first asked for."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import threading
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from astro_token.errors import (
+    AstroTokenError,
+    BackendError,
+    ConfigError,
+    MissingDependencyError,
+    UnknownBackendError,
+    UnsupportedOperationError,
+)
+from astro_token.protocols import Backend, SupportsClose, SupportsCredentialVariables
+from astro_token.schemes import BUILTIN, RESERVED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from importlib.metadata import EntryPoint
+
+__all__ = ["close_backends", "declared_credentials", "open_backend", "plugins", "require"]
+
+PLUGINS_VARIABLE = "ASTRO_TOKEN_PLUGINS"
+PLUGINS_GROUP = "astro_token.backends"
+
+_open: dict[str, Any] = {}
+_lock = threading.RLock()
+
+
+def open_backend(scheme: str) -> Any:
+    """
+    The backend of a scheme, one for the process, so that it logs in once.
+
+    Raises:
+        UnknownBackendError: nothing serves the scheme.
+        MissingDependencyError: its SDK is not installed.
+        ConfigError: two distributions claim the scheme, or one claims a reserved one.
+    """
+    with _lock:
+        if scheme not in _open:
+            if not _open:
+                atexit.register(close_backends)
+            _open[scheme] = _make(scheme)
+        return _open[scheme]
+
+
+def close_backends() -> None:
+    """Gives back what logins took. Raises nothing: failing to tidy up must not undo what was done."""
+    with _lock:
+        backends, closed = list(_open.values()), set()
+        _open.clear()
+    for backend in backends:
+        if isinstance(backend, SupportsClose) and id(backend) not in closed:
+            closed.add(id(backend))
+            try:
+                backend.close()
+            except Exception as error:  # noqa: BLE001 (see above)
+                from astro_token.log import logger
+
+                logger.debug("closing a backend failed with %s", type(error).__name__)
+
+
+def declared_credentials() -> frozenset[str]:
+    """The credential variables of the plugins in use; the table of schemes has those of built-in backends."""
+    with _lock:
+        return frozenset(
+            name
+            for backend in _open.values()
+            if isinstance(backend, SupportsCredentialVariables)
+            for name in backend.credential_variables()
+        )
+
+
+def require(backend: object, capability: Any, scheme: str, what: str) -> Any:
+    """
+    The backend, if it can do that.
+
+    Raises:
+        UnsupportedOperationError: it cannot; `what` says what was wanted, as in "cannot be written".
+    """
+    if isinstance(backend, capability):
+        return backend
+    raise UnsupportedOperationError(
+        f"{scheme}: {what}", hint="`astro-token backends` lists what each backend can do"
+    )
+
+
+def plugins() -> Mapping[str, EntryPoint]:
+    """
+    The schemes of the distributions that `ASTRO_TOKEN_PLUGINS` names, by comma. Imports nothing of them.
+
+    Raises:
+        ConfigError: one is not installed, claims a reserved scheme, or claims another one's.
+    """
+    named = [name.strip() for name in os.environ.get(PLUGINS_VARIABLE, "").split(",") if name.strip()]
+    if not named:
+        return {}
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    found: dict[str, EntryPoint] = {}
+    for name in dict.fromkeys(re.sub(r"[-_.]+", "-", name).lower() for name in named):
+        try:
+            entries = distribution(name).entry_points.select(group=PLUGINS_GROUP)
+        except (PackageNotFoundError, ValueError):
+            entries = None
+        if not entries:
+            raise ConfigError(
+                f"a distribution that {PLUGINS_VARIABLE} names is not installed, or offers no backend",
+                hint=f"install it, or take it out of {PLUGINS_VARIABLE}",
+            )
+        for entry in entries:
+            if entry.name in RESERVED:
+                raise ConfigError(
+                    f"a plugin claims the reserved scheme {entry.name}",
+                    hint=f"take its distribution out of {PLUGINS_VARIABLE}",
+                )
+            if entry.name in found:
+                raise ConfigError(
+                    f"two plugins claim the scheme {entry.name}",
+                    hint=f"take one of their distributions out of {PLUGINS_VARIABLE}",
+                )
+            found[entry.name] = entry
+    return found
+
+
+def _make(scheme: str) -> object:
+    builtin = BUILTIN.get(scheme)
+    if builtin is not None and builtin.backend is not None:
+        module, _, attribute = builtin.backend.partition(":")
+        backend = _load(scheme, lambda: getattr(import_module(module), attribute)())
+    elif scheme in RESERVED:
+        raise UnknownBackendError(
+            f"the backend for the scheme {scheme} is not built yet",
+            hint="`astro-token backends` lists what there is",
+        )
+    else:
+        entry = plugins().get(scheme)
+        if entry is None:
+            raise _unknown(scheme)
+        backend = _load(scheme, lambda: entry.load()())
+    if builtin is None and not isinstance(backend, Backend):
+        raise BackendError(
+            f"the plugin of {scheme} has no method `read`", hint="report it to the plugin's makers"
+        )
+    from astro_token.log import silence_sdks
+
+    silence_sdks()  # after the import, which creates their loggers
+    return backend
+
+
+def _load(scheme: str, factory: Callable[[], object]) -> object:
+    error: AstroTokenError
+    try:
+        return factory()
+    except AstroTokenError as known:
+        error = known
+    except ModuleNotFoundError as missing:
+        package = (missing.name or "a package").partition(".")[0]
+        extra = BUILTIN[scheme].extra if scheme in BUILTIN else None
+        error = MissingDependencyError(
+            f"{scheme} needs the Python package {package}, which is not installed",
+            hint=f"pip install 'astro-token[{extra}]'" if extra else "install it, or reinstall the backend",
+        )
+    except Exception as broken:  # noqa: BLE001 (a backend may raise anything)
+        error = BackendError(f"the backend of {scheme} failed to start with {type(broken).__name__}")
+    raise error
+
+
+def _unknown(scheme: str) -> UnknownBackendError:
+    from difflib import get_close_matches
+
+    known = sorted(name for name, builtin in BUILTIN.items() if builtin.backend)
+    close = get_close_matches(scheme, known, n=1)
+    meant = f"did you mean {close[0]}? " if close else ""
+    return UnknownBackendError(
+        f"there is no backend for the scheme {scheme}",
+        hint=f"{meant}known are {', '.join(known)}; {PLUGINS_VARIABLE} has to name a plugin's distribution",
+    )

@@ -1,0 +1,80 @@
+"""A secret that cannot print itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn, final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+__all__ = ["SecretMetadata", "SecretValue"]
+
+_REDACTED = "SecretValue(…)"
+
+
+@final
+class SecretValue:
+    """
+    The bytes of a secret and the version they are of.
+
+    `reveal()` is the only way in.
+    Text forms are redacted, comparison takes constant time,
+    and whatever would make a copy that outlives us (pickle, copy, json) raises `TypeError`.
+    Not a `str` subclass: that would leak through f-strings, `print` and `json`.
+
+    Args:
+        data: the bytes, as the service returned them.
+        version: the service's own name for the version, safe to show; None where it has none.
+    """
+
+    __slots__ = ("__data", "__version")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, data: bytes, version: str | None = None) -> None:
+        if not isinstance(data, bytes):
+            raise TypeError("a SecretValue holds bytes")
+        self.__data = data
+        self.__version = version
+
+    @property
+    def version(self) -> str | None:
+        return self.__version
+
+    def reveal(self) -> bytes:
+        return self.__data
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SecretValue):
+            return NotImplemented
+        from hmac import compare_digest
+
+        return compare_digest(self.__data, other.reveal())
+
+    def __repr__(self) -> str:
+        return _REDACTED
+
+    def __format__(self, spec: str) -> str:
+        return _REDACTED
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a SecretValue cannot be copied or pickled")
+
+    def __copy__(self) -> NoReturn:
+        raise TypeError("a SecretValue cannot be copied or pickled")
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        raise TypeError("a SecretValue cannot be copied or pickled")
+
+
+@dataclass(frozen=True, slots=True)
+class SecretMetadata:
+    """What a service tells of a secret without its value. Times are aware; None is "not told"."""
+
+    version: str | None = None
+    created: datetime | None = None
+    updated: datetime | None = None
+    expires: datetime | None = None
+    enabled: bool | None = None
+    labels: Mapping[str, str] | None = None

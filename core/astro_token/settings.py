@@ -1,0 +1,224 @@
+"""Which token, and what we expect of it: arguments, then the environment, then the project's file."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astro_token.deadline import DEFAULT_SECONDS
+from astro_token.errors import ConfigError, InvalidRefError, UsageError
+from astro_token.policy import Expectations, Policy, duration
+from astro_token.project import Project, find_project
+from astro_token.ref import SecretRef, refuse_token
+from astro_token.schemes import BUILTIN
+from astro_token.token import SCOPES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["TokenSettings", "resolve", "resolve_all"]
+
+FALLBACK = SecretRef("env", "ASTRO_API_TOKEN")
+_MAX_TIMEOUT = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSettings:
+    """
+    One token, and what is expected of it.
+
+    Attributes:
+        name: its name in the project's file, or None.
+        decrypt: the key, where the secret is ciphertext.
+        timeout: seconds for reading it, decryption included.
+    """
+
+    ref: SecretRef
+    name: str | None = None
+    decrypt: SecretRef | None = None
+    expected: Expectations = field(default_factory=Expectations)
+    policy: Policy = field(default_factory=Policy)
+    timeout: float = DEFAULT_SECONDS
+
+
+def resolve(
+    token: str | SecretRef | None = None,
+    *,
+    decrypt: str | SecretRef | None = None,
+    policy: Policy | None = None,
+    timeout: float | None = None,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> TokenSettings:
+    """
+    Finds out which token is meant.
+
+    Args:
+        token: a reference, or a name from the project's file.
+
+    Raises:
+        InvalidRefError: a malformed reference.
+        UsageError: a name that the project's file does not know.
+        ConfigError: a setting that is malformed, contradicts another, or is missing.
+        AccessDeniedError: the project's file could have been written by someone else.
+    """
+    environ = os.environ if environ is None else environ
+    project = find_project(directory or Path.cwd())
+    base = TokenSettings(
+        FALLBACK,
+        policy=(policy or Policy()).tightened(project.policy).tightened(_policy_floor(environ)),
+        timeout=_timeout(timeout, environ),
+    )
+    found = _which(token, base, environ, project)
+    key = decrypt or environ.get("ASTRO_TOKEN_DECRYPT")
+    if key:
+        found = replace(found, decrypt=key if isinstance(key, SecretRef) else SecretRef.parse(key))
+    if found.decrypt is not None and not _is_key(found.decrypt):
+        raise InvalidRefError(
+            "what decrypts has to be a key", hint="for example vault-transit:astro or aws-kms:alias/astro"
+        )
+    return found
+
+
+def resolve_all(
+    *, environ: Mapping[str, str] | None = None, directory: Path | None = None
+) -> list[TokenSettings]:
+    """The settings of every token in the project's file, in its order."""
+    names = find_project(directory or Path.cwd()).tokens
+    if not names:
+        raise ConfigError(
+            "no project's file names a token",
+            hint="write astro-token.toml with a [tokens.NAME] table for each",
+        )
+    return [resolve(name, environ=environ, directory=directory) for name in names]
+
+
+def _which(
+    token: str | SecretRef | None, base: TokenSettings, environ: Mapping[str, str], project: Project
+) -> TokenSettings:
+    if isinstance(token, SecretRef):
+        return replace(base, ref=token)
+    if token is not None:
+        return _named_or_reference(token, base, project)
+    reference, backend = environ.get("ASTRO_TOKEN_REF"), environ.get("ASTRO_TOKEN_BACKEND")
+    parts = [part for part in ("NAME", "FIELD", "VERSION") if environ.get(f"ASTRO_TOKEN_{part}")]
+    if reference and (backend or parts):
+        raise ConfigError(
+            f"ASTRO_TOKEN_REF and ASTRO_TOKEN_{'BACKEND' if backend else parts[0]} are both set",
+            hint="unset one: a reference says all",
+        )
+    if reference:
+        return _named_or_reference(reference, base, project)
+    if backend or parts:
+        return replace(base, ref=_assembled(backend, environ))
+    if project.default is not None:
+        return _of_project(project.default, base, project)
+    if project.tokens:
+        raise ConfigError(
+            "the project's file names tokens, and none is its default",
+            hint=f"name one of {', '.join(project.tokens)} on the command line, or set default in the file",
+        )
+    if environ.get("ASTRO_API_TOKEN"):
+        return base
+    raise ConfigError(
+        "nothing says which token",
+        hint="give a reference such as vault:secret/astro/prod#token, or set ASTRO_TOKEN_REF",
+    )
+
+
+def _named_or_reference(text: str, base: TokenSettings, project: Project) -> TokenSettings:
+    refuse_token(text)
+    if ":" in text:
+        return replace(base, ref=SecretRef.parse(text))
+    if text in project.tokens:
+        return _of_project(text, base, project)
+    # The text is not repeated: it may be anything, pasted by mistake.
+    if not project.tokens:
+        raise UsageError(
+            "neither a reference nor a name: no project's file names a token",
+            hint="the form of a reference is scheme:name, such as vault:secret/astro/prod#token",
+        )
+    from difflib import get_close_matches
+
+    close = get_close_matches(text, project.tokens, n=1)
+    raise UsageError(
+        "neither a reference nor a name in the project's file",
+        hint=(f"did you mean {close[0]}? " if close else "") + f"it names {', '.join(project.tokens)}",
+    )
+
+
+def _of_project(name: str, base: TokenSettings, project: Project) -> TokenSettings:
+    entry = project.tokens[name]
+    return replace(base, ref=entry.ref, name=name, decrypt=entry.decrypt, expected=entry.expected)
+
+
+def _assembled(backend: str | None, environ: Mapping[str, str]) -> SecretRef:
+    name, version = environ.get("ASTRO_TOKEN_NAME"), environ.get("ASTRO_TOKEN_VERSION")
+    if not backend or not name:
+        missing = "ASTRO_TOKEN_NAME" if backend else "ASTRO_TOKEN_BACKEND"
+        raise ConfigError(
+            f"{missing} is not set",
+            hint="set both ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME, or ASTRO_TOKEN_REF alone",
+        )
+    refuse_token(name)
+    options = {}
+    if version:
+        scheme = BUILTIN.get(backend)
+        option = scheme.version_option if scheme else "version"
+        if option is None:
+            raise ConfigError(f"{backend} keeps no versions", hint="unset ASTRO_TOKEN_VERSION")
+        options[option] = version
+    return SecretRef(backend, name, environ.get("ASTRO_TOKEN_FIELD") or None, options)
+
+
+def _is_key(ref: SecretRef) -> bool:
+    scheme = BUILTIN.get(ref.scheme)
+    return scheme is None or scheme.key
+
+
+def _timeout(given: float | None, environ: Mapping[str, str]) -> float:
+    text = environ.get("ASTRO_TOKEN_TIMEOUT")
+    if given is None and not text:
+        return DEFAULT_SECONDS
+    try:
+        seconds = float(text or "") if given is None else float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= _MAX_TIMEOUT:
+        raise ConfigError("the timeout is no number of seconds", hint="set ASTRO_TOKEN_TIMEOUT to 1 to 3600")
+    return seconds
+
+
+def _policy_floor(environ: Mapping[str, str]) -> Policy:
+    """What `ASTRO_TOKEN_POLICY_…` demand at least."""
+    prefix = "ASTRO_TOKEN_POLICY_"
+    given = {
+        name.removeprefix(prefix): text for name, text in environ.items() if name.startswith(prefix) and text
+    }
+    policy = Policy()
+    for name, text in given.items():
+        if name == "MAX_SCOPE":
+            scope = next((scope for scope in SCOPES if scope == text), None)
+            if scope is None:
+                raise ConfigError(f"{prefix}{name} is no scope", hint=f"set it to one of {', '.join(SCOPES)}")
+            policy = replace(policy, max_scope=scope)
+        elif name == "REQUIRE_EXPIRY":
+            if text not in {"true", "false", "1", "0"}:
+                raise ConfigError(f"{prefix}{name} is neither true nor false", hint="set it to true or false")
+            policy = replace(policy, require_expiry=text in {"true", "1"})
+        elif name == "MIN_VALIDITY":
+            policy = replace(policy, min_validity=duration(text, prefix + name))
+        elif name == "WARN_VALIDITY":
+            policy = replace(policy, warn_validity=duration(text, prefix + name))
+        else:
+            raise ConfigError(
+                f"there is no policy {prefix}{name}",
+                hint=f"known are {', '.join(prefix + known for known in _POLICIES)}",
+            )
+    return policy
+
+
+_POLICIES = ("MAX_SCOPE", "REQUIRE_EXPIRY", "MIN_VALIDITY", "WARN_VALIDITY")

@@ -1,0 +1,316 @@
+"""
+What a backend written elsewhere is tested with.
+
+    from astro_token.testing import BackendContract, Harness
+
+    class TestMyBackend(BackendContract):
+        @pytest.fixture
+        def harness(self) -> Harness:
+            return Harness(MyBackend(), store=my_service.store, present="my:prod", missing="my:nothing")
+
+Needs pytest. Every backend of this project passes the same contract.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import copy
+import gc
+import json
+import logging
+import pickle
+import secrets
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from astro_token.errors import AstroTokenError, BackendUnavailableError, SecretNotFoundError
+from astro_token.protocols import Backend, SupportsClose, SupportsDescribe, SupportsWrite
+from astro_token.ref import SecretRef
+from astro_token.secret import SecretMetadata, SecretValue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["BackendContract", "Harness", "appearances", "encodings", "make_token", "reachable_text"]
+
+
+def make_token(
+    *,
+    organization: str | None = "clorg0000000000000000",
+    workspace: str | None = "clws00000000000000000",
+    deployment: str | None = None,
+    expires_in: float | None = 90 * 86400,
+    issued_ago: float = 60,
+    token_id: str | None = None,
+    **claims: Any,
+) -> str:
+    """
+    Makes a token of the form of Astro's, with a random signature and, if none is given, a random id.
+
+    Args:
+        expires_in: seconds from now, negative for an expired one; None for one that never expires.
+        issued_ago: seconds.
+        claims: replace or add claims; None leaves one out.
+    """
+    now = int(time.time())
+    names = {"organizationId": organization, "workspaceId": workspace, "deploymentId": deployment}
+    payload: dict[str, Any] = {
+        "iss": "https://auth.astronomer.io/",
+        "iat": now - int(issued_ago),
+        "apiTokenId": token_id or f"cltk{secrets.token_hex(10)}",
+        "isAstronomerGenerated": True,
+        "permissions": [f"{kind}:{name}" for kind, name in names.items() if name],
+    }
+    if expires_in is not None:
+        payload["exp"] = now + int(expires_in)
+    payload = {name: value for name, value in {**payload, **claims}.items() if value is not None}
+    parts = [json.dumps(part).encode() for part in ({"alg": "RS256", "typ": "JWT"}, payload)]
+    return ".".join(
+        base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (*parts, secrets.token_bytes(256))
+    )
+
+
+@dataclass(frozen=True)
+class Harness:
+    """
+    What the contract needs of a backend and its service.
+
+    Attributes:
+        backend: ready to use.
+        store: puts bytes where `present` points, by other means than the backend.
+        present: a reference without a field.
+        missing: one to nothing.
+        writable: one to nothing that the backend may create; None where it cannot or must not.
+        wrapped: the service keeps a map: what was stored comes back as the one field of a JSON object.
+    """
+
+    backend: Backend
+    store: Callable[[bytes], None]
+    present: str
+    missing: str
+    writable: str | None = None
+    wrapped: bool = False
+
+
+class BackendContract:
+    """
+    The public contract. Inherit from it in a test class and give it a fixture `harness`.
+
+    Only texts are stored, because not every service keeps bytes.
+    """
+
+    timeout = 10.0
+
+    def read(self, harness: Harness, ref: str) -> SecretValue:
+        return harness.backend.read(SecretRef.parse(ref), timeout=self.timeout)
+
+    def revealed(self, harness: Harness, value: SecretValue) -> bytes:
+        from astro_token.fields import choose
+
+        return choose(value, None).reveal() if harness.wrapped else value.reveal()
+
+    def test_it_is_a_backend(self, harness: Harness) -> None:
+        assert isinstance(harness.backend, Backend)
+
+    def test_it_reads_what_was_stored(self, harness: Harness) -> None:
+        for text in (make_token(), "x", "naïve ✓ 日本", "two\nlines\n", " blanks ", "'\"\\$`", "a" * 8000):
+            harness.store(text.encode())
+            assert text.encode() == self.revealed(harness, self.read(harness, harness.present))
+
+    def test_it_reads_the_newest(self, harness: Harness) -> None:
+        for _ in range(2):
+            token = make_token()
+            harness.store(token.encode())
+            assert token.encode() == self.revealed(harness, self.read(harness, harness.present))
+
+    def test_it_names_the_version_or_none(self, harness: Harness) -> None:
+        harness.store(make_token().encode())
+        version = self.read(harness, harness.present).version
+        assert version is None or (version != "" and version.isprintable())
+
+    def test_what_is_missing_is_not_found(self, harness: Harness) -> None:
+        error = self.failure(harness, harness.missing)
+        assert type(error) is SecretNotFoundError
+        assert error.exit_code == 66
+
+    def test_an_error_is_one_line_and_keeps_no_other_exception(self, harness: Harness) -> None:
+        error = self.failure(harness, harness.missing)
+        assert "\n" not in error.message + (error.hint or "")
+        assert error.__cause__ is None
+        assert error.__context__ is None
+
+    def test_an_error_holds_nothing_of_the_secret(self, harness: Harness) -> None:
+        token = make_token()
+        harness.store(token.encode())
+        self.read(harness, harness.present)
+        error = self.failure(harness, harness.missing)
+        assert appearances(token, reachable_text(error)) == []
+
+    def test_the_value_cannot_print_itself(self, harness: Harness) -> None:
+        token = make_token()
+        harness.store(token.encode())
+        value = self.read(harness, harness.present)
+        shown = f"{value} {value!r} {[value]}"
+        assert appearances(token, shown) == []
+        for escape in (pickle.dumps, copy.copy, copy.deepcopy, json.dumps):
+            with contextlib.suppress(TypeError):
+                escape(value)
+                raise AssertionError("the value could be copied")
+
+    def test_nothing_is_logged_of_the_value_at_any_level(self, harness: Harness) -> None:
+        token = make_token()
+        harness.store(token.encode())
+        records: list[str] = []
+        with _recording(records):
+            self.read(harness, harness.present)
+        assert appearances(token, "\n".join(records)) == []
+
+    def test_threads_may_share_it(self, harness: Harness) -> None:
+        token = make_token()
+        harness.store(token.encode())
+        read: list[bytes] = []
+
+        def once() -> None:
+            read.append(self.revealed(harness, self.read(harness, harness.present)))
+
+        threads = [threading.Thread(target=once) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(self.timeout)
+        assert [token.encode()] * 4 == read
+
+    def test_describing_tells_no_value(self, harness: Harness) -> None:
+        if not isinstance(harness.backend, SupportsDescribe):
+            return
+        token = make_token()
+        harness.store(token.encode())
+        metadata = harness.backend.describe(SecretRef.parse(harness.present), timeout=self.timeout)
+        assert isinstance(metadata, SecretMetadata)
+        assert metadata.version == self.read(harness, harness.present).version
+        assert appearances(token, repr(metadata)) == []
+
+    def test_writing_creates_and_replaces_and_compares(self, harness: Harness) -> None:
+        backend = harness.backend
+        if not isinstance(backend, SupportsWrite) or harness.writable is None:
+            return
+        ref = SecretRef.parse(harness.writable)
+        first, second, third = (make_token() for _ in range(3))
+
+        def write(token: str, expected: str | None) -> str:
+            return backend.write(
+                ref, self.whole(harness, token), expected_version=expected, timeout=self.timeout
+            )
+
+        created = write(first, "0")
+        assert first.encode() == self.revealed(harness, self.read(harness, harness.writable))
+        assert created == self.read(harness, harness.writable).version
+        replaced = write(second, created)
+        assert replaced != created
+        try:
+            write(third, created)
+        except BackendUnavailableError as error:
+            assert appearances(third, reachable_text(error)) == []
+        else:
+            raise AssertionError("a stale version was accepted")
+        assert second.encode() == self.revealed(harness, self.read(harness, harness.writable))
+        write(third, None)
+        assert third.encode() == self.revealed(harness, self.read(harness, harness.writable))
+
+    def test_closing_twice_is_harmless(self, harness: Harness) -> None:
+        if isinstance(harness.backend, SupportsClose):
+            harness.backend.close()
+            harness.backend.close()
+
+    def whole(self, harness: Harness, token: str) -> SecretValue:
+        text = json.dumps({"token": token}) if harness.wrapped else token
+        return SecretValue(text.encode())
+
+    def failure(self, harness: Harness, ref: str) -> AstroTokenError:
+        try:
+            self.read(harness, ref)
+        except AstroTokenError as error:
+            return error
+        raise AssertionError(f"{ref} was read")
+
+
+# -- looking for a secret where it must not be --------------------------------------------------------
+
+
+def encodings(secret: str) -> dict[str, str]:
+    """The forms in which a secret is looked for, by name; parts of it count, down to 24 characters."""
+    from urllib.parse import quote
+
+    data = secret.encode()
+    forms = {"raw": secret, "reversed": secret[::-1], "hex": data.hex(), "url": quote(secret, safe="")}
+    forms["json"] = json.dumps(secret)[1:-1]
+    for offset in range(3):  # base64 of a text that has the secret anywhere in it
+        middle = base64.b64encode(b"\0" * offset + data)[4:-4].decode()
+        forms[f"base64+{offset}"] = middle
+        forms[f"base64url+{offset}"] = middle.translate(str.maketrans("+/", "-_"))
+    half = len(secret) // 2
+    forms["first half"], forms["second half"] = secret[:half], secret[half:]
+    if secret.count(".") == 2:
+        for number, part in enumerate(secret.split(".")[1:], 2):
+            forms[f"part {number}"] = part
+            forms[f"start of part {number}"] = part[:48]
+    return {name: form for name, form in forms.items() if len(form) >= 24}
+
+
+def appearances(secret: str, text: str) -> list[str]:
+    """The names of the forms in which a secret appears in a text."""
+    return [name for name, form in encodings(secret).items() if form in text]
+
+
+def reachable_text(error: BaseException) -> str:
+    """
+    All text that hangs on an exception: its own, that of its causes, and the locals of every frame.
+
+    A SecretValue is the one place where a secret may be, so what is inside of one is passed over.
+    """
+    seen: set[int] = set()
+    texts = ["".join(traceback.format_exception(error))]
+    queue: list[object] = [error]
+    while queue:
+        item = queue.pop()
+        if id(item) in seen or isinstance(item, SecretValue | type) or len(seen) > 50_000:
+            continue
+        seen.add(id(item))
+        if isinstance(item, str):
+            texts.append(item)
+        elif isinstance(item, bytes | bytearray):
+            texts.append(bytes(item).decode("latin-1"))
+        elif isinstance(item, BaseException):
+            queue += [item.args, item.__cause__, item.__context__, vars(item), item.__traceback__]
+        elif hasattr(item, "tb_frame"):
+            queue += [item.tb_frame.f_locals, getattr(item, "tb_next", None)]
+        elif isinstance(item, dict | list | tuple | set | frozenset) or _holds_data(item):
+            queue += gc.get_referents(item)
+    return "\n".join(texts)
+
+
+def _holds_data(item: object) -> bool:
+    """True for an object of somebody's own class; the interpreter's own lead to everything there is."""
+    modules = {"builtins", "types", "_thread", "threading", "logging"}
+    return type(item).__module__ not in modules and not callable(item)
+
+
+@contextlib.contextmanager
+def _recording(records: list[str]) -> Iterator[None]:
+    class Recorder(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(f"{record.getMessage()} {record.args}")
+
+    root, recorder = logging.getLogger(), Recorder(level=0)
+    level = root.level
+    root.addHandler(recorder)
+    root.setLevel(0)
+    try:
+        yield
+    finally:
+        root.removeHandler(recorder)
+        root.setLevel(level)

@@ -1,0 +1,95 @@
+"""The portable half of writing: one field among others, compare-and-set, and an outcome that is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from astro_token.errors import BackendUnavailableError, InvalidRefError, SecretNotFoundError
+from astro_token.fields import put
+from astro_token.log import logger
+from astro_token.protocols import SupportsEncrypt, SupportsWrite
+from astro_token.registry import open_backend, require
+from astro_token.secret import SecretValue
+
+if TYPE_CHECKING:
+    from astro_token.deadline import Deadline
+    from astro_token.ref import SecretRef
+    from astro_token.settings import TokenSettings
+    from astro_token.token import AstroToken
+
+__all__ = ["Current", "read_current", "write_token"]
+
+
+class Current:
+    """
+    What a reference holds before it is written.
+
+    Attributes:
+        value: None where there is no secret yet.
+        version: which a new one has to follow, for compare-and-set; None where the service has no versions.
+    """
+
+    def __init__(self, value: SecretValue | None, version: str | None) -> None:
+        self.value = value
+        self.version = version
+
+
+def read_current(settings: TokenSettings, deadline: Deadline) -> Current:
+    """
+    Reads what would be replaced.
+
+    Raises:
+        InvalidRefError: the reference is pinned to a version, and no new one could get its name.
+        UnsupportedOperationError: the backend cannot write.
+        AstroTokenError: as reading does; that there is no secret is no error here.
+    """
+    ref = settings.ref
+    if ref.pinned:
+        raise InvalidRefError(
+            f"{ref}: a reference to one version cannot be written",
+            hint="leave the version out of the reference",
+        )
+    backend = require(open_backend(ref.scheme), SupportsWrite, ref.scheme, "it cannot be written")
+    try:
+        value = deadline.retry(lambda seconds: backend.read(ref.without_field(), timeout=seconds))
+    except SecretNotFoundError as error:
+        return Current(None, error.version or "0")
+    return Current(value, value.version)
+
+
+def write_token(settings: TokenSettings, token: AstroToken, current: Current, deadline: Deadline) -> str:
+    """
+    Stores a token where its settings say, encrypted where they name a key. Returns the new version's name.
+
+    A map keeps its other fields.
+
+    Raises:
+        BackendUnavailableError: somebody else wrote since `current` was read, or the service did not answer.
+        AstroTokenError: as the backend.
+    """
+    ref = settings.ref.without_field()
+    backend = require(open_backend(ref.scheme), SupportsWrite, ref.scheme, "it cannot be written")
+    secret = token.secret
+    if settings.decrypt is not None:
+        secret = _encrypted(settings.decrypt, secret, deadline)
+    whole = put(current.value, settings.ref.field, secret)
+    logger.debug("writing %s", settings.ref)
+    try:
+        version: str = deadline.once(
+            lambda seconds: backend.write(ref, whole, expected_version=current.version, timeout=seconds)
+        )
+    except BackendUnavailableError as error:
+        failure = error
+    else:
+        return version
+    # An answer that is lost says nothing about what was done: what is there now does.
+    after = read_current(settings, deadline)
+    if after.value is None or after.version == current.version or after.value != whole:
+        raise failure.with_traceback(None) from None
+    return after.version or ""
+
+
+def _encrypted(key: SecretRef, secret: SecretValue, deadline: Deadline) -> SecretValue:
+    logger.debug("encrypting with %s", key)
+    service = require(open_backend(key.scheme), SupportsEncrypt, key.scheme, "it cannot encrypt")
+    return SecretValue(deadline.retry(lambda seconds: service.encrypt(key, secret, timeout=seconds)))
