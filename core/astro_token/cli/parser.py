@@ -127,7 +127,8 @@ def build() -> argparse.ArgumentParser:
 
     parser = _Parser(prog="astro-token", description=_MAIN, parents=[common])
     parser.add_argument("--version", action="version", version=f"astro-token {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    # With a prog of its own argparse need not format a usage line now.
+    commands = parser.add_subparsers(prog=parser.prog, metavar="COMMAND", required=True, parser_class=_Parser)
 
     def command(name: str, summary: str, text: str, *parents: _Parser) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=summary, description=text, parents=[common, *parents])

@@ -1,0 +1,25 @@
+"""Tokens in a SQLite database: `sqlite:FILE/NAME`, from a table `secrets (name, value, version)`."""
+
+import sqlite3
+from contextlib import closing
+
+from astro_token import BackendUnavailableError, SecretNotFoundError, SecretRef, SecretValue
+
+QUERY = "SELECT value, version FROM secrets WHERE name = ? ORDER BY version DESC LIMIT 1"
+
+
+class Sqlite:
+    """Credentials: none. Permissions: to read the file."""
+
+    def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
+        file, _, name = ref.name.rpartition("/")
+        try:
+            with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=timeout)) as database:
+                rows = database.execute(QUERY, [name]).fetchall()
+        except sqlite3.OperationalError:
+            rows = None  # raised below: an exception raised here would carry this one along
+        if rows is None:
+            raise BackendUnavailableError("the database cannot be read", hint="see that the file exists")
+        for value, version in rows:
+            return SecretValue(value.encode(), version=str(version))
+        raise SecretNotFoundError(f"{ref}: no such name", hint="see what the table secrets holds")

@@ -1,0 +1,166 @@
+"""What all tests share: an empty environment, a canary, and the real program."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from astro_token.registry import close_backends
+from astro_token.testing import appearances, make_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+pytest_plugins = ["tests.servers.fixtures"]
+
+ROOT = Path(__file__).resolve().parent.parent
+# The console script of the environment that runs the tests; or of another one, such as one with the built wheel.
+PROGRAM = Path(os.environ.get("ASTRO_TOKEN_TEST_PROGRAM") or Path(sys.executable).parent / "astro-token")
+LOOPBACK = ("127.", "::1", "localhost")
+# What a child process needs to be found and to speak UTF-8.
+BASE = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable of the machine that runs the tests reaches the code under test, nor does its home."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in os.environ:
+        if not name.startswith(("PYTEST_", "ASTRO_TOKEN_TEST_")):
+            monkeypatch.delenv(name)
+    for name, value in {**BASE, "HOME": str(home), "NO_GCE_CHECK": "true", "AWS_EC2_METADATA_DISABLED": "true"}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An SDK that dials a real endpoint because a variable is missing fails the test."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in {socket.AF_INET, socket.AF_INET6} and not str(address[0]).startswith(LOOPBACK):
+            raise AssertionError(f"a test tried to reach {address[0]}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True)
+def fresh_backends() -> Iterator[None]:
+    yield
+    close_backends()
+
+
+@pytest.fixture
+def canary() -> str:
+    """A token of its own for each test, looked for everywhere it must not be."""
+    return make_token()
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass
+class Program:
+    """
+    Runs the real entry point in an environment of its own.
+
+    After every run each registered canary is looked for on standard error and output,
+    in the home, temporary and working folders and in shared memory:
+    where it may be is said by `allowed`, a list of "stdout", "stderr" and paths.
+    """
+
+    folder: Path
+    canaries: list[str] = field(default_factory=list)
+    environ: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work"
+
+    @property
+    def temporary(self) -> Path:
+        return self.folder / "tmp"
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        base = {**BASE, "HOME": str(self.home), "TMPDIR": str(self.temporary)}
+        return {**base, **self.environ, **(extra or {})}
+
+    def __call__(
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        stdin: str | bytes | None = None,
+        cwd: Path | None = None,
+        allowed: Sequence[str | Path] = (),
+        timeout: float = 30,
+    ) -> Result:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(
+            [str(PROGRAM), *arguments],
+            env=self.environment(env),
+            cwd=cwd or self.work,
+            input=data if data is not None else b"",
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+        result = Result(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        assert "Traceback" not in result.stderr
+        assert self.leaks(result, allowed) == []
+        return result
+
+    def leaks(self, result: Result, allowed: Sequence[str | Path] = ()) -> list[str]:
+        """Where a canary is and must not be, by name."""
+        texts = {"stdout": result.stdout, "stderr": result.stderr}
+        texts = {name: text for name, text in texts.items() if name not in allowed}
+        for folder in (self.home, self.work, self.temporary, SHARED_MEMORY):
+            for path in folder.rglob("*") if folder.is_dir() else ():
+                mine = folder != SHARED_MEMORY or path.name.startswith("astro-token-home-")
+                if mine and path.is_file() and path not in allowed:
+                    texts[str(path)] = path.read_bytes().decode("latin-1")
+        return [
+            f"{name}: {form}"
+            for canary in self.canaries
+            for name, text in texts.items()
+            for form in appearances(canary, text)
+        ]
+
+
+@pytest.fixture
+def program(tmp_path: Path, canary: str) -> Program:
+    made = Program(tmp_path, [canary])
+    for folder in (made.home, made.work, made.temporary):
+        folder.mkdir(exist_ok=True)
+    return made
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Writes a file below the working folder that only we can write."""
+
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / "work" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o600)
+        return path
+
+    return write

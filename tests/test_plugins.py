@@ -1,0 +1,136 @@
+"""A backend from a distribution of its own, as somebody else would write it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from astro_token.testing import BackendContract
+from tests.conftest import ROOT, Program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PLUGIN = ROOT / "examples" / "plugin"
+
+
+def install(source: Path, target: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, "--no-build-isolation", "--target", str(target), str(source)], check=True)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("plugin")
+    source = target / "source"
+    shutil.copytree(PLUGIN, source)
+    install(source, target / "site")
+    return target / "site"
+
+
+@pytest.fixture
+def database(program: Program, canary: str) -> Path:
+    file = program.work / "tokens.db"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE secrets (name, value, version)")
+        connection.execute("INSERT INTO secrets VALUES ('prod', ?, 7)", [canary])
+    connection.close()
+    return file
+
+
+def with_plugin(installed: Path, **more: str) -> Mapping[str, str]:
+    return {"PYTHONPATH": str(installed), "ASTRO_TOKEN_PLUGINS": "astro-token-sqlite", **more}
+
+
+def test_it_is_used_once_the_environment_names_its_distribution(
+    program: Program, installed: Path, database: Path, canary: str
+) -> None:
+    result = program(
+        "export", "--format", "value", f"sqlite:{database}/prod",
+        env=with_plugin(installed), allowed=["stdout", database],
+    )  # fmt: skip
+    assert (0, canary, "") == (result.code, result.stdout, result.stderr)
+
+
+def test_without_that_it_is_not_imported(program: Program, installed: Path, database: Path) -> None:
+    marker = program.work / "imported"
+    module = installed / "astro_token_sqlite.py"
+    original = module.read_text()
+    module.write_text(f"open({str(marker)!r}, 'w').close()\n" + original)
+    try:
+        refused = program(
+            "check", f"sqlite:{database}/prod", env={"PYTHONPATH": str(installed)}, allowed=[database]
+        )
+        assert not marker.exists()
+        listed = program("backends", env=with_plugin(installed), allowed=[database])
+        assert not marker.exists(), "listing must not import"
+        used = program("check", f"sqlite:{database}/prod", env=with_plugin(installed), allowed=[database])
+        assert marker.exists(), "the marker must work"
+    finally:
+        module.write_text(original)
+    assert (78, 0, 0) == (refused.code, listed.code, used.code)
+    assert "error: there is no backend for the scheme sqlite\n" in refused.stderr
+    assert "sqlite" in listed.stdout
+
+
+def test_a_missing_name_ends_as_with_any_backend(program: Program, installed: Path, database: Path) -> None:
+    result = program("check", f"sqlite:{database}/nothing", env=with_plugin(installed), allowed=[database])
+    assert result.code == 66
+
+
+def test_a_distribution_that_is_not_installed_is_an_error(program: Program) -> None:
+    result = program("check", "sqlite:x/y", env={"ASTRO_TOKEN_PLUGINS": "astro-token-sqlite"})
+    assert result.code == 78
+    assert "is not installed, or offers no backend" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("scheme", "complaint"),
+    [("vault", "claims the reserved scheme vault"), ("sqlite", "two plugins claim the scheme sqlite")],
+)
+def test_a_scheme_cannot_be_taken_from_another(
+    program: Program, installed: Path, database: Path, tmp_path: Path, scheme: str, complaint: str
+) -> None:
+    source = tmp_path / "other"
+    shutil.copytree(PLUGIN, source)
+    text = (source / "pyproject.toml").read_text()
+    text = text.replace('"astro-token-sqlite"', '"other"').replace("\nsqlite = ", f"\n{scheme} = ")
+    (source / "pyproject.toml").write_text(text)
+    install(source, tmp_path / "site")
+    both = {"PYTHONPATH": f"{installed}{os.pathsep}{tmp_path / 'site'}"}
+    both["ASTRO_TOKEN_PLUGINS"] = "astro-token-sqlite,other"
+    result = program("check", f"sqlite:{database}/prod", env=both, allowed=[database])
+    assert result.code == 78
+    assert complaint in result.stderr
+
+
+def test_it_passes_the_contract(installed: Path, tmp_path: Path) -> None:
+    environ = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--override-ini",
+        "pythonpath=",
+    ]
+    done = subprocess.run(
+        [*command, "--rootdir", str(tmp_path), "-c", os.devnull, str(PLUGIN / "test_astro_token_sqlite.py")],
+        env=environ, capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    tests = [name for name in dir(BackendContract) if name.startswith("test_")]
+    assert f"{len(tests)} passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_example_is_about_twenty_lines() -> None:
+    lines = (PLUGIN / "astro_token_sqlite.py").read_text().splitlines()
+    assert len([line for line in lines if line.strip()]) <= 25
