@@ -9,11 +9,12 @@ A thread that does not come back in time is left behind, and ends with the proce
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError
+from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError, bare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,18 +89,12 @@ def _caught(call: Callable[[float], _T], seconds: float) -> _T | AstroTokenError
     try:
         return call(seconds)
     except AstroTokenError as error:
-        return _bare(error)
+        return bare(error)
     except BaseException as error:  # noqa: BLE001 (an SDK raises what it likes, and its text may hold the value)
         return BackendError(
             f"the backend failed with {type(error).__name__}",
             hint="if it happens again, report it with the versions of astro-token and of the SDK",
         )
-
-
-def _bare(error: AstroTokenError) -> AstroTokenError:
-    """The error without what hangs on it: the frames of a backend and the SDK's own exception."""
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)
 
 
 def _again(
@@ -120,7 +115,8 @@ def _again(
 
     def pause(state: tenacity.RetryCallState) -> float:
         asked = last.retry_after if isinstance(last, BackendUnavailableError) else None
-        return float(jitter(state)) if asked is None else asked
+        # A service may ask for what is no time to wait, such as a date that has passed.
+        return float(jitter(state)) if asked is None or math.isnan(asked) else max(0.0, asked)
 
     def note(state: tenacity.RetryCallState) -> None:
         logger.debug(

@@ -48,6 +48,7 @@ __all__ = [
     "UnknownBackendError",
     "UnsupportedOperationError",
     "UsageError",
+    "bare",
     "worst",
 ]
 
@@ -168,6 +169,22 @@ class CommandError(AstroTokenError):
     def __init__(self, message: str, *, exit_code: int, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.exit_code = exit_code
+
+
+def bare(error: AstroTokenError) -> AstroTokenError:
+    """
+    The error without all that hangs on it: frames, causes, notes, and attributes that are not ours.
+
+    Each of them can lead to a secret: a frame of a backend by its locals, an SDK's exception by its text.
+    """
+    error.__cause__ = error.__context__ = None
+    error.args = (error.message,)
+    for name in vars(error).keys() - _OURS:
+        delattr(error, name)
+    return error.with_traceback(None)
+
+
+_OURS = {"message", "hint", "version", "retry_after", "exit_code"}
 
 
 def worst(codes: list[int]) -> int:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from astro_token.errors import AstroTokenError, InvalidTokenError, SecretNotFoundError
+from astro_token.errors import (
+    AstroTokenError,
+    InvalidTokenError,
+    SecretNotFoundError,
+    UnsupportedOperationError,
+)
 from astro_token.secret import SecretValue
 
-__all__ = ["choose", "put"]
+__all__ = ["choose", "put", "same"]
 
 DEFAULT_FIELD = "token"
 
@@ -35,7 +40,8 @@ def put(current: SecretValue | None, field: str | None, value: SecretValue) -> S
     The secret with one field replaced, and the others as they were.
 
     Raises:
-        SecretNotFoundError: it has several fields and none is named.
+        SecretNotFoundError: it has several fields and none is named, or one is named and it has none.
+        UnsupportedOperationError: the value is no text, which is all that a field can hold.
     """
     merged = _put(current, field, value)
     if isinstance(merged, AstroTokenError):
@@ -51,10 +57,7 @@ def _choose(value: SecretValue, field: str | None) -> SecretValue | AstroTokenEr
     if fields is None:
         if field is None:
             return value
-        return SecretNotFoundError(
-            "the secret has no fields: it is no JSON object",
-            hint="leave #field out of the reference, or store a JSON object",
-        )
+        return _no_fields()
     name = _name(fields, field)
     if isinstance(name, AstroTokenError):
         return name
@@ -72,12 +75,33 @@ def _put(current: SecretValue | None, field: str | None, value: SecretValue) -> 
     if fields is None:
         if field is None:
             return value
+        if current is not None and current.reveal():
+            return _no_fields()  # what is there would be lost
         fields = {}
     name = field if field is not None or not fields else _name(fields, None)
     if isinstance(name, AstroTokenError):
         return name
-    fields[name or DEFAULT_FIELD] = value.reveal().decode()
+    try:
+        fields[name or DEFAULT_FIELD] = value.reveal().decode()
+    except UnicodeDecodeError:
+        return UnsupportedOperationError(
+            "a field holds text, and this ciphertext is none",
+            hint="leave #field out of the reference, so that the ciphertext has a secret of its own",
+        )
     return SecretValue(json.dumps(fields, ensure_ascii=False).encode("utf-8", errors="surrogatepass"))
+
+
+def same(first: SecretValue, second: SecretValue) -> bool:
+    """True if both are one secret; a service that keeps a map may order and space its JSON anew."""
+    fields = _object(first)
+    return first == second or (fields is not None and fields == _object(second))
+
+
+def _no_fields() -> SecretNotFoundError:
+    return SecretNotFoundError(
+        "the secret has no fields: it is no JSON object",
+        hint="leave #field out of the reference, or store a JSON object",
+    )
 
 
 def _name(fields: dict[str, Any], field: str | None) -> str | SecretNotFoundError:

@@ -78,10 +78,17 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
         if not path.exists():
             return
-        for folder, _, _ in os.walk(path):
-            with suppress(OSError):
-                os.chmod(folder, 0o700)  # noqa: PTH101 (a name from os.walk)
+        _open_up(path)
+        for parent, names, _ in os.walk(path):  # goes down into a folder only after this
+            for name in names:
+                _open_up(Path(parent, name))
     logger.warning("the private home %s could not be removed", path)
+
+
+def _open_up(folder: Path) -> None:
+    if not folder.is_symlink():  # what a link points at is not ours
+        with suppress(OSError):
+            folder.chmod(0o700)
 
 
 def _place(environ: Mapping[str, str]) -> Path:
@@ -148,7 +155,8 @@ def _lock(path: Path, *, create: bool = True) -> int:
 def _child_lives(note: Path) -> bool:
     try:
         child, _, started = note.read_text().partition(" ")
-        os.kill(int(child), 0)
+        with suppress(PermissionError):  # it lives, as another user
+            os.kill(int(child), 0)
     except (OSError, ValueError):
         return False
     return _started(int(child)) == started
@@ -192,8 +200,10 @@ def _user_settings(environ: Mapping[str, str]) -> str:
         return ""
     try:
         with (Path(home) / ".astro" / "config.yaml").open(encoding="utf-8") as file:
-            text = file.read(_MAX_SETTINGS)
+            text = file.read(_MAX_SETTINGS + 1)
     except (OSError, ValueError):
+        return ""
+    if len(text) > _MAX_SETTINGS:  # half a file may say something else than the whole
         return ""
     kept, keep = [], False
     for line in text.splitlines():

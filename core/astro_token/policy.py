@@ -11,6 +11,7 @@ from astro_token.errors import ConfigError, InvalidTokenError, PolicyError
 from astro_token.token import SCOPES, Scope
 
 if TYPE_CHECKING:
+    from astro_token.ref import SecretRef
     from astro_token.token import AstroToken
 
 __all__ = ["Expectations", "Policy", "Verdict", "duration", "enforce", "judge"]
@@ -78,7 +79,7 @@ def duration(text: object, name: str) -> timedelta:
     Raises:
         ConfigError: it is none; `name` says which setting it is.
     """
-    match = re.fullmatch(r"(\d{1,6})([smhdw])", text) if isinstance(text, str) else None
+    match = re.fullmatch(r"([0-9]{1,6})([smhdw])", text) if isinstance(text, str) else None
     if match is None:
         raise ConfigError(
             f"{name} is no duration", hint='write a number and one of s, m, h, d, w, such as "14d"'
@@ -104,9 +105,12 @@ def judge(
     return tuple(sorted(found, key=lambda verdict: verdict.level != "error"))
 
 
-def enforce(verdicts: tuple[Verdict, ...]) -> None:
+def enforce(verdicts: tuple[Verdict, ...], ref: SecretRef | None = None) -> None:
     """
     Keeps a token with an error from being handed over.
+
+    Args:
+        ref: where it came from, for the message.
 
     Raises:
         InvalidTokenError: it has expired.
@@ -115,7 +119,7 @@ def enforce(verdicts: tuple[Verdict, ...]) -> None:
     for verdict in verdicts:
         if verdict.level == "error":
             kind = InvalidTokenError if verdict.code == "expired" else PolicyError
-            raise kind(verdict.message, hint=verdict.hint)
+            raise kind(f"{ref}: {verdict.message}" if ref else verdict.message, hint=verdict.hint)
 
 
 def _validity(token: AstroToken, policy: Policy, now: datetime) -> list[Verdict]:

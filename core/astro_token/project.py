@@ -14,13 +14,13 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from astro_token.errors import AccessDeniedError, ConfigError, InvalidRefError
 from astro_token.files import open_regular, others_can_write, owned
 from astro_token.policy import Expectations, Policy, duration
 from astro_token.ref import SecretRef
-from astro_token.token import SCOPES
+from astro_token.token import IDENTIFIER, SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,17 +67,13 @@ def find_project(directory: Path) -> Project:
         AccessDeniedError: somebody else could have written it.
     """
     for folder in _folders(directory):
-        own, shared = folder / FILE, folder / "pyproject.toml"
-        data = _trusted(own)
-        table = _table(shared)
-        if data is not None and table is not None:
+        own, shared = _own(folder / FILE), _shared(folder / "pyproject.toml")
+        if own and shared:
             raise ConfigError(
                 f"{folder} has both {FILE} and [tool.astro-token] in pyproject.toml", hint="keep one of them"
             )
-        if data is not None:
-            return _project(own, _toml(own, data))
-        if table is not None:
-            return _project(shared, table)
+        if found := own or shared:
+            return found
     return Project()
 
 
@@ -94,44 +90,57 @@ def _folders(directory: Path) -> list[Path]:
     return [directory]
 
 
-def _table(path: Path) -> dict[str, Any] | None:
-    """`[tool.astro-token]` of a pyproject.toml, parsed only if the words stand in it."""
-    try:
-        if b"astro-token" not in path.read_bytes()[:_MAX_BYTES]:
-            return None
-    except OSError:
-        return None
-    data = _trusted(path)
-    tool = _toml(path, data or b"").get("tool")
-    table = tool.get("astro-token") if isinstance(tool, dict) else None
-    return table if isinstance(table, dict) else None
-
-
-def _trusted(path: Path) -> bytes | None:
-    """The file's content, if nobody but its owner can have written it; None where there is no file."""
+def _own(path: Path) -> Project | None:
+    """astro-token.toml, which has to be ours to read."""
+    hint = "it is a short text that names tokens and policy, nothing else"
     try:
         file = open_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except IsADirectoryError:
-        complaint = f"{path} is no regular file"
-    else:
-        with file:
-            if not owned(file):
-                raise AccessDeniedError(
-                    f"{path} belongs to another user, who could change what is read",
-                    hint="chown it to the user that runs astro-token, or remove it and set ASTRO_TOKEN_REF",
-                )
-            if others_can_write(file):
-                raise AccessDeniedError(
-                    f"{path} can be written by other users, who could change what is read",
-                    hint=f"chmod go-w {path}",
-                )
-            data = file.read(_MAX_BYTES + 1)
-        if len(data) <= _MAX_BYTES:
-            return data
-        complaint = f"{path} is longer than {_MAX_BYTES} bytes"
-    raise ConfigError(complaint, hint="it is a short text that names tokens and policy, nothing else")
+        file = None
+    if file is None:
+        raise ConfigError(f"{path} is no regular file", hint=hint)
+    with file:
+        _trust(path, file)
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise ConfigError(f"{path} is longer than {_MAX_BYTES} bytes", hint=hint)
+    return _Reader(path).project(_toml(path, data))
+
+
+def _shared(path: Path) -> Project | None:
+    """
+    `[tool.astro-token]` of a pyproject.toml, which is parsed only if the words stand in it.
+
+    Whose file it is matters only if the table is there: most have nothing to do with us.
+    """
+    try:
+        file = open_regular(path)
+    except OSError:
+        return None
+    with file:
+        data = file.read(_MAX_BYTES)
+        tool = _toml(path, data).get("tool") if b"astro-token" in data else None
+        if not isinstance(tool, dict) or "astro-token" not in tool:
+            return None
+        _trust(path, file)
+    reader = _Reader(path)
+    return reader.project(reader.dictionary(tool, "astro-token", "tool.astro-token"))
+
+
+def _trust(path: Path, file: IO[bytes]) -> None:
+    """Refuses a file that anybody but its owner can have written, or whose owner is neither we nor root."""
+    if not owned(file):
+        raise AccessDeniedError(
+            f"{path} belongs to another user, who could change what is read",
+            hint="chown it to the user that runs astro-token, or remove it and set ASTRO_TOKEN_REF",
+        )
+    if others_can_write(file):
+        raise AccessDeniedError(
+            f"{path} can be written by other users, who could change what is read",
+            hint=f"chmod go-w {path}",
+        )
 
 
 def _toml(path: Path, data: bytes) -> dict[str, Any]:
@@ -139,16 +148,14 @@ def _toml(path: Path, data: bytes) -> dict[str, Any]:
 
     try:
         return tomllib.loads(data.decode())
+    except RecursionError:
+        place = None
     except ValueError as error:  # its text may repeat what stands in the file: only the place is shown
         place = re.search(r"at line \d+, column \d+", str(error))
     raise ConfigError(
         f"{path} is no TOML" + (f" ({place[0]})" if place else ""),
         hint="correct the file; https://toml.io has the rules",
     )
-
-
-def _project(path: Path, table: dict[str, Any]) -> Project:
-    return _Reader(path).project(table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +171,7 @@ class _Reader:
             for name, entry in self.dictionary(table, "tokens", "tokens").items()
         }
         default = table.get("default")
-        if default is not None and default not in tokens:
+        if default is not None and (not isinstance(default, str) or default not in tokens):
             self.refuse("default names no token of the file", f"it has {', '.join(tokens) or 'none'}")
         policy = self.policy(self.dictionary(table, "policy", "policy"))
         return Project(self.path, default, policy, MappingProxyType(tokens))
@@ -179,6 +186,9 @@ class _Reader:
             self.refuse(f"{where} is no table", f'write [{where}] and under it ref = "…"')
         self.only(entry, _TOKEN, where)
         texts = {key: self.text(value, f"{where}.{key}") for key, value in entry.items()}
+        for scope in SCOPES:  # these are shown, in logs that obey commands too
+            if scope in texts and not IDENTIFIER.fullmatch(texts[scope]):
+                self.refuse(f"{where}.{scope} is no identifier", "copy it from Astro, as in clws0123456789")
         if "ref" not in texts:
             self.refuse(f"{where} has no ref", f'write ref = "vault:secret/astro/{name}#token" under it')
         decrypt = self.reference(texts["decrypt"], f"{where}.decrypt") if "decrypt" in texts else None

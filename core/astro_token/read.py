@@ -8,10 +8,10 @@ What is the same for all backends is done here, once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from astro_token.deadline import Deadline
-from astro_token.errors import AstroTokenError, BackendError
+from astro_token.errors import AstroTokenError, BackendError, bare
 from astro_token.fields import choose
 from astro_token.log import logger
 from astro_token.policy import Verdict, enforce, judge
@@ -22,8 +22,12 @@ from astro_token.settings import TokenSettings, resolve
 from astro_token.token import AstroToken
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from astro_token.policy import Policy
     from astro_token.ref import SecretRef
+
+_T = TypeVar("_T")
 
 __all__ = ["checked", "read_secret", "read_token"]
 
@@ -59,7 +63,7 @@ def read_token(
     """
     settings = resolve(token, decrypt=decrypt, policy=policy, timeout=timeout)
     found, verdicts = checked(settings, backend=backend)
-    enforce(verdicts)
+    enforce(verdicts, settings.ref)
     return found
 
 
@@ -70,7 +74,7 @@ def checked(
     value = read_secret(
         settings.ref, decrypt=settings.decrypt, backend=backend, deadline=Deadline(settings.timeout)
     )
-    token = AstroToken.parse(value)
+    token = _naming(settings.ref, lambda: AstroToken.parse(value))
     return token, judge(token, settings.policy, settings.expected)
 
 
@@ -115,16 +119,13 @@ def _secret_value(answer: object) -> SecretValue:
     return answer
 
 
-def _naming(ref: SecretRef, read: Any) -> SecretValue:
-    """Puts the reference in front of what went wrong with it."""
+def _naming(ref: SecretRef, call: Callable[[], _T]) -> _T:
+    """Puts the reference in front of what went wrong with it, and takes off what hangs on it."""
     try:
-        value: SecretValue = read()
+        return call()
     except AstroTokenError as error:
-        failure = error
-    else:
-        return value
+        failure = bare(error)
     if str(ref) not in failure.message:
         failure.message = f"{ref}: {failure.message}"
         failure.args = (failure.message,)
-    failure.__context__ = None
-    raise failure.with_traceback(None)
+    raise failure

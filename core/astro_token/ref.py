@@ -17,13 +17,15 @@ __all__ = ["SecretRef", "refuse_token"]
 
 _FORM = "scheme:name[?option=value…][#field]"
 _MAX = 2048
-# C0, DEL, C1, line and paragraph separators, bidirectional overrides, lone surrogates:
+# C0, DEL, C1, line and paragraph separators, bidirectional and invisible characters, lone surrogates:
 # what could forge a line of a log or make a reference look like another.
 _UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _TOKEN_SHAPE = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")
-_UNSAFE_IN_OPTION = re.compile(r"[%&#?+ ]")
+# For schemes whose grammar is not known here: userinfo, and what could walk out of a service's path.
+_ESCAPES = re.compile(r"^[^/]*@|(?:^|[/\\])\.\.?(?:$|[/\\])")
+_UNSAFE_IN_OPTION = re.compile(r"[%&#?+ =]")
 
 
 def refuse_token(text: str) -> None:
@@ -80,6 +82,8 @@ class SecretRef:
             raise self._invalid("a part of it is empty")
         if any(_UNPRINTABLE.search(text) for text in texts):
             raise self._invalid("it contains a control character")
+        for text in texts:
+            refuse_token(text)
         if len(str(self)) > _MAX:
             raise self._invalid(f"it is longer than {_MAX} characters")
         if "?" in self.name or "#" in self.name:
@@ -87,13 +91,15 @@ class SecretRef:
         scheme = BUILTIN.get(self.scheme)
         if scheme is not None:
             self._check(scheme)
+        elif _escapes(self.name):
+            raise self._invalid("it contains a user, or a . or .. segment")
 
     def _check(self, scheme: Scheme) -> None:
         if self.scheme != "file" and any(part in {".", ".."} for part in self.name.split("/")):
             raise self._invalid("its path contains a . or .. segment")
         if self.scheme != "file" and "//" in self.name.removeprefix("https://"):
             raise self._invalid("a part of its path is empty")
-        if not any(re.fullmatch(form, self.name) for form in scheme.names):
+        if not any(re.fullmatch(form, self.name, re.ASCII) for form in scheme.names):
             raise self._invalid("its name is malformed")
         for name, value in self.options.items():
             form = scheme.options.get(name) or (
@@ -101,8 +107,9 @@ class SecretRef:
             )
             if form is None:
                 raise self._invalid("it has an unknown option", hint=self._known_options(name, scheme))
-            if not re.fullmatch(form, value):
-                raise self._invalid(f"its option {name} is malformed")
+            if not re.fullmatch(form, value, re.ASCII):
+                shown = name if name in scheme.options else "context.NAME"
+                raise self._invalid(f"its option {shown} is malformed")
         if scheme.key and self.field is not None:
             raise self._invalid("it names a key, which has no fields")
         if scheme.pins and scheme.version_option in self.options and re.search(scheme.pins, self.name):
@@ -127,7 +134,9 @@ class SecretRef:
         form = (
             f"the form is {scheme.form}, for example {scheme.example}" if scheme else f"the form is {_FORM}"
         )
-        return InvalidRefError(f"not a reference of {self.scheme}: {complaint}", hint=hint or form)
+        # What stands where a scheme should may be a part of a password.
+        of = f" of {self.scheme}" if scheme else ""
+        return InvalidRefError(f"not a reference{of}: {complaint}", hint=hint or form)
 
     @classmethod
     def parse(cls, text: str) -> SecretRef:
@@ -155,7 +164,7 @@ class SecretRef:
         return cls(scheme, name, field if hash_mark else None, _options(query) if question_mark else {})
 
     def __str__(self) -> str:
-        query = "&".join(f"{name}={_quote(value)}" for name, value in self.options.items())
+        query = "&".join(f"{_quote(name)}={_quote(value)}" for name, value in self.options.items())
         # A name that begins with // would lose it to the other spelling, `scheme://name`.
         slashes = "//" if self.name.startswith("//") else ""
         return (
@@ -184,13 +193,23 @@ def _options(query: str) -> dict[str, str]:
 
     options: dict[str, str] = {}
     for pair in query.split("&"):
-        name, equals, value = pair.partition("=")
-        if not equals or not name or not value:
+        name, _, value = (unquote(part, errors="surrogateescape") for part in pair.partition("="))
+        if not name or not value:
             raise InvalidRefError("not a reference: an option is empty", hint=f"the form is {_FORM}")
         if name in options:
             raise InvalidRefError("not a reference: an option is given twice", hint=f"the form is {_FORM}")
-        options[name] = unquote(value, errors="surrogateescape")
+        options[name] = value
     return options
+
+
+def _escapes(name: str) -> bool:
+    """True for a name that could walk out of its service's path, however often it is percent-encoded."""
+    if "%" in name:
+        from urllib.parse import unquote
+
+        while (decoded := unquote(name)) != name:
+            name = decoded
+    return _ESCAPES.search(name) is not None
 
 
 def _quote(value: str) -> str:

@@ -16,6 +16,7 @@ from astro_token.errors import (
     MissingDependencyError,
     UnknownBackendError,
     UnsupportedOperationError,
+    bare,
 )
 from astro_token.protocols import Backend, SupportsClose, SupportsCredentialVariables
 from astro_token.schemes import BUILTIN, RESERVED
@@ -159,7 +160,7 @@ def _load(scheme: str, factory: Callable[[], object]) -> object:
     try:
         return factory()
     except AstroTokenError as known:
-        error = known
+        error = bare(known)
     except ModuleNotFoundError as missing:
         package = (missing.name or "a package").partition(".")[0]
         extra = BUILTIN[scheme].extra if scheme in BUILTIN else None

@@ -12,7 +12,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from astro_token.errors import InvalidTokenError
 from astro_token.secret import SecretValue
@@ -20,7 +20,7 @@ from astro_token.secret import SecretValue
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MAX_TOKEN_BYTES", "SCOPES", "AstroToken", "Scope", "normalise"]
+__all__ = ["IDENTIFIER", "MAX_TOKEN_BYTES", "SCOPES", "AstroToken", "Scope", "normalise"]
 
 Scope = Literal["organization", "workspace", "deployment"]
 SCOPES: tuple[Scope, ...] = ("organization", "workspace", "deployment")  # from wide to narrow
@@ -29,7 +29,7 @@ SCOPES: tuple[Scope, ...] = ("organization", "workspace", "deployment")  # from 
 MAX_TOKEN_BYTES = 16 * 1024
 _GRAMMAR = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 # Identifiers go into a YAML file and onto terminals.
-_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 _BLANK = b" \t\r\n"
 
@@ -148,10 +148,15 @@ def _decode(part: bytes) -> dict[str, Any] | None:
     from base64 import urlsafe_b64decode
 
     try:
-        decoded = json.loads(urlsafe_b64decode(part + b"=" * (-len(part) % 4)))
+        text = urlsafe_b64decode(part + b"=" * (-len(part) % 4)).decode()
+        decoded = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return None
     return decoded if isinstance(decoded, dict) else None
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise ValueError  # NaN and Infinity are Python's own
 
 
 def _names(permissions: object) -> dict[str, str] | str:
@@ -173,14 +178,14 @@ def _names(permissions: object) -> dict[str, str] | str:
 
 
 def _identifies(text: object) -> bool:
-    return isinstance(text, str) and _IDENTIFIER.fullmatch(text) is not None
+    return isinstance(text, str) and IDENTIFIER.fullmatch(text) is not None
 
 
 def _time(seconds: object) -> datetime | Literal[False] | None:
     """Seconds since 1970 as a time; None where there is no claim; False where it is no number."""
     if seconds is None:
         return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds != seconds:  # noqa: PLR0124 (NaN)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return False
     if seconds < 0:
         return datetime.fromtimestamp(0, UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from astro_token.errors import BackendUnavailableError, InvalidRefError, SecretNotFoundError
-from astro_token.fields import put
+from astro_token.fields import put, same
 from astro_token.log import logger
 from astro_token.protocols import SupportsEncrypt, SupportsWrite
 from astro_token.registry import open_backend, require
@@ -84,7 +84,7 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
         return version
     # An answer that is lost says nothing about what was done: what is there now does.
     after = read_current(settings, deadline)
-    if after.value is None or after.version == current.version or after.value != whole:
+    if after.value is None or after.version == current.version or not same(after.value, whole):
         raise failure.with_traceback(None) from None
     return after.version or ""
 

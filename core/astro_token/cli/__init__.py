@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "run"]
 
-_ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class _EndedBySignal(BaseException):
@@ -29,8 +29,9 @@ def run() -> NoReturn:
     """The console script."""
     code = main(sys.argv[1:])
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # None where it was closed before we started
+                stream.flush()
     except OSError:
         code = code or 74
     # A thread that a silent service left behind must not keep us: what matters is flushed and closed.

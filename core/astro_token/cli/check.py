@@ -69,7 +69,7 @@ def _find(settings: TokenSettings) -> Finding:
     except AstroTokenError as error:
         return Finding(settings, error=error)
     try:
-        enforce(verdicts)
+        enforce(verdicts, settings.ref)
     except AstroTokenError as error:
         return Finding(settings, token, verdicts, error)
     return Finding(settings, token, verdicts)

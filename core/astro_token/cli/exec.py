@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
     # Before a secret is read: a command that is not there needs none.
     program = child.find_command(command[0], os.environ)
     token, verdicts = checked(settings)
-    enforce(verdicts)
+    enforce(verdicts, settings.ref)
     warn(verdicts)
     environment = export(
         token,

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     # Before a secret is read: one that cannot be handed over need not be.
     _refuse_early(name, output, force=arguments.force)
     token, verdicts = checked(settings)
-    enforce(verdicts)
+    enforce(verdicts, settings.ref)
     warn(verdicts)
     rendering = render(name, _variables(export(token, ref=settings.ref, expected=settings.expected)))
     if arguments.format == "auto" and system is None and in_ci(os.environ):
@@ -62,6 +62,8 @@ def _refuse_early(name: str, output: Path | None, *, force: bool) -> None:
             raise UsageError("the github format has its own file", hint="leave --output out")
         return
     if output is None:
+        if sys.stdout is None:
+            raise OutputError("standard output is closed", hint="open it, or give --output FILE")
         if sys.stdout.isatty():
             raise OutputError(
                 "standard output is a terminal, which would show the token",

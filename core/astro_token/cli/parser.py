@@ -132,7 +132,7 @@ def build() -> argparse.ArgumentParser:
 
     def command(name: str, summary: str, text: str, *parents: _Parser) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=summary, description=text, parents=[common, *parents])
-        added.set_defaults(command=_command(name))
+        added.set_defaults(command=_command(name), takes_child=name == "exec")
         return added
 
     exec_ = command("exec", "run a command with a token", _EXEC, reading)
@@ -182,10 +182,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """
     own, dashes, child = _split(argv)
     arguments = build().parse_args(own)
-    if own and own[0] != "exec" and "exec" not in own and dashes:
+    if dashes and not arguments.takes_child:
         raise UsageError("only exec takes a command after --", hint="astro-token exec --help has examples")
     arguments.child = child
-    arguments.dashes = dashes
     _log(getattr(arguments, "log_level", None))
     return arguments
 

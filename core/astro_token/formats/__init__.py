@@ -8,6 +8,7 @@ That only an Astro token gets this far is the business of `token.py`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -27,6 +28,10 @@ FORMATS = {
     "value": "astro_token.formats.value:render",
     "github": "astro_token.formats.github:render",
 }
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +78,27 @@ def render(name: str, variables: Variables) -> Rendering:
     """
     if name not in FORMATS:
         raise UsageError("there is no such format", hint=f"known are auto, {', '.join(FORMATS)}")
+    if not all(_NAME.fullmatch(variable) for variable in (*variables.set, *variables.unset)):
+        raise OutputError(
+            "a variable's name is malformed", hint="use letters, digits and _, and no digit in front"
+        )
     module, _, function = FORMATS[name].partition(":")
     renderer: Callable[[Variables], Rendering] = getattr(import_module(module), function)
     return renderer(variables)
+
+
+def carry(consumer: str, text: str) -> str:
+    """
+    The text, if an environment can hold it and UTF-8 can write it.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    if "\0" in text:
+        raise refuse(consumer, "it holds a NUL character")
+    if _SURROGATE.search(text):
+        raise refuse(consumer, "it holds half a character")
+    return text
 
 
 def refuse(consumer: str, reason: str) -> OutputError:

@@ -13,7 +13,7 @@ import secrets
 from pathlib import Path
 
 from astro_token.errors import OutputError
-from astro_token.formats import Rendering, Variables, refuse
+from astro_token.formats import Rendering, Variables, carry, refuse
 
 # Shorter lines would hide harmless words all over the log.
 _SHORTEST_MASK = 4
@@ -26,7 +26,9 @@ def render(variables: Variables) -> Rendering:
             "GITHUB_ENV is not set, so there is no place for the value",
             hint="use this format in a step of GitHub Actions, or use exec",
         )
-    text = "".join(_block(name, value) for name, value in variables.set.items())
+    # The empty line ends one that an earlier command of the step left open, as `echo -n` does:
+    # else the value would stand on a line of its own, and in the runner's error.
+    text = "\n" + "".join(_block(name, value) for name, value in variables.set.items())
     masks = tuple(mask for value in variables.set.values() for mask in masked(value))
     return Rendering(text, masks, Path(path))
 
@@ -43,8 +45,7 @@ def _data(text: str) -> str:
 
 
 def _block(name: str, value: str) -> str:
-    if "\0" in value:
-        raise refuse("an environment variable", "it holds a NUL character")
+    value = carry("GitHub's runner", value)
     if "\r" in value:
         raise refuse("GitHub's runner", "it reads a carriage return as a line end on some systems")
     delimiter = f"ghadelimiter_{secrets.token_hex(16)}"

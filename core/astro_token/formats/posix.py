@@ -6,14 +6,12 @@ Always in single quotes: `shlex.quote` leaves a bare `=word`, which zsh expands.
 
 from __future__ import annotations
 
-from astro_token.formats import Rendering, Variables, refuse
+from astro_token.formats import Rendering, Variables, carry
 
 
 def render(variables: Variables) -> Rendering:
-    if any("\0" in text for text in variables.set.values()):
-        raise refuse("a shell", "it holds a NUL character")
     lines = [f"unset {name}\n" for name in variables.unset]
-    lines += [f"export {name}={_quoted(text)}\n" for name, text in variables.set.items()]
+    lines += [f"export {name}={_quoted(carry('a shell', text))}\n" for name, text in variables.set.items()]
     return Rendering("".join(lines))
 
 

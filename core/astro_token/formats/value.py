@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from astro_token.formats import Rendering, Variables
+from astro_token.formats import Rendering, Variables, carry
 
 
 def render(variables: Variables) -> Rendering:
-    return Rendering("".join(variables.set.values()))
+    return Rendering("".join(carry("a file", text) for text in variables.set.values()))

@@ -1,0 +1,155 @@
+"""What the documents show is what happens."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from astro_token import errors
+from astro_token.schemes import BUILTIN
+from tests.conftest import PROGRAM, ROOT, Program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers.astro_api import AstroApi
+    from tests.servers.openbao import OpenBao
+
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+def sessions(text: str) -> list[tuple[str, str]]:
+    """Each command of the console blocks, with the output that is shown under it."""
+    found = []
+    for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
+        for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = entry.partition("\n")
+            found.append((command, output))
+    return found
+
+
+def matches(shown: str, real: str) -> bool:
+    """… stands for anything, and runs of blanks for each other: a table is as wide as its cells."""
+
+    def squeezed(text: str) -> list[str]:
+        return [re.sub(r"[ \t]+", " ", line).strip() for line in text.splitlines()]
+
+    pattern = "\n".join(".*?".join(re.escape(part) for part in line.split("…")) for line in squeezed(shown))
+    return re.fullmatch(pattern, "\n".join(squeezed(real)), re.DOTALL) is not None
+
+
+def test_the_comparison_notices_a_difference() -> None:
+    assert matches("a  …  b\n", "a 1\n2 b\n")
+    assert not matches("a\n", "b\n")
+    assert not matches("a\n", "a\nb\n")
+
+
+def test_the_sessions_of_the_readme(
+    program: Program, canary: str, openbao: OpenBao, astro_api: AstroApi
+) -> None:
+    (program.work / "token.txt").write_text(canary + "\n")
+    settings = program.home / ".astro" / "config.yaml"
+    settings.parent.mkdir()
+    settings.write_text(f"local:\n  core: {astro_api.url}\n")
+    environ = program.environment({"VAULT_ADDR": openbao.address, "VAULT_TOKEN": openbao.root_token})
+    environ |= {"ASTRO_DOMAIN": "localhost", "ASTRO_TELEMETRY_DISABLED": "1"}
+    environ["PATH"] = f"{PROGRAM.parent}:{ROOT / 'tests' / 'programs'}:{environ['PATH']}"
+    shown = sessions(README)
+    assert len(shown) >= 5
+    for command, output in shown:
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=program.work,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (command, done.stderr)
+        assert matches(output, done.stdout + done.stderr), (command, done.stdout + done.stderr)
+
+
+def test_the_exit_codes_of_the_readme_are_those_of_the_errors() -> None:
+    table = README.partition("## Exit codes")[2].partition("## ")[0]
+    documented = {
+        int(code) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE) for code in row.split(",")
+    }
+    kinds = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")]
+    raised = {kind.exit_code for kind in kinds if kind is not errors.CommandError}
+    assert {0, errors.EXIT_IO, 126, 127, *raised} == documented
+
+
+def test_the_backends_of_the_readme_are_those_there_are() -> None:
+    table = README.partition("## Backends")[2].partition("## ")[0]
+    rows = re.findall(r"^\| `([a-z-]+)` \|.*\| ([a-z, ]+) \|$", table, re.MULTILINE)
+    documented = {scheme: {ability.strip() for ability in can.split(",")} for scheme, can in rows}
+    done = subprocess.run([str(PROGRAM), "backends", "--format", "json"], capture_output=True, check=True)
+    import json
+
+    real = {row["scheme"]: set(row["can"]) for row in json.loads(done.stdout)["backends"]}
+    assert real == documented
+
+
+def test_the_commands_of_the_readme_are_those_there_are() -> None:
+    table = README.partition("## Commands")[2].partition("## ")[0]
+    documented = set(re.findall(r"^\| `astro-token ([a-z]+)", table, re.MULTILINE))
+    done = subprocess.run([str(PROGRAM), "--help"], capture_output=True, text=True, check=True)
+    real = set(re.findall(r"^    ([a-z]+)  ", done.stdout, re.MULTILINE))
+    assert real == documented
+
+
+def test_the_example_of_a_plugin_is_the_documented_one() -> None:
+    code = (ROOT / "examples" / "plugin" / "astro_token_sqlite.py").read_text()
+    assert code in (ROOT / "docs" / "plugins.md").read_text()
+
+
+def test_links_lead_somewhere() -> None:
+    for document in DOCUMENTS:
+        for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            if "://" not in link:
+                assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_documents_show_no_assignment_that_hides_a_failure() -> None:
+    for document in DOCUMENTS:
+        for line in document.read_text().splitlines():
+            assert not re.search(r"export \w+=\"?\$\(", line), line
+            assert not re.search(r"^\s*eval \"?\$\(astro-token", line), line
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_variables_that_documents_name_are_read_by_the_code(document: Path) -> None:
+    code = "\n".join(
+        path.read_text() for root in ("core", "backends") for path in (ROOT / root).rglob("*.py")
+    )
+    for name in set(re.findall(r"\b(?:ASTRO_TOKEN|VAULT)_[A-Z_]+\b", document.read_text())):
+        prefix = "ASTRO_TOKEN_POLICY_"
+        assert name in code or (name.startswith(prefix) and name.removeprefix(prefix) in code), name
+
+
+def test_python_in_the_documents_compiles() -> None:
+    for document in DOCUMENTS:
+        for block in re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL):
+            compile(block, str(document), "exec")
+
+
+def test_examples_of_schemes_are_references() -> None:
+    from astro_token import SecretRef
+
+    for name, scheme in BUILTIN.items():
+        assert SecretRef.parse(scheme.example).scheme == name
+
+
+def test_the_demo_runs(program: Program) -> None:
+    environ = program.environment()
+    environ["PATH"] = f"{PROGRAM.parent}:{sys.prefix}/bin:{environ['PATH']}"
+    done = subprocess.run(
+        ["sh", str(ROOT / "examples" / "demo.sh")], env=environ, capture_output=True, text=True, check=False
+    )
+    assert (0, "") == (done.returncode, "" if done.returncode == 0 else done.stderr)
+    assert "the private home is gone" in done.stdout
