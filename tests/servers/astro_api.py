@@ -1,0 +1,393 @@
+"""
+A strict Astro API v1: as much of it as the Astro CLI asks for.
+
+    with AstroApi() as api:
+        token = api.issue()
+        …                          # with ASTRO_DOMAIN=localhost, and local.core in config.yaml set to api.url
+        assert api.lines() == ["GET /v1/organizations?limit=100&offset=0", …]
+
+It refuses a bearer that was not issued here, was revoked or has expired (401),
+another organization or workspace than the token's (403),
+and a parameter or body that the API does not document (400 with `fieldErrors`).
+Errors have the API's own schema, answers all fields that it requires.
+
+Known only by inference, and not to be leaned on: that unknown parameters are refused, the texts of messages,
+which workspaces a token sees, and that an expired token is turned away by a gateway, in plain text.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qs
+
+from astro_token.testing import make_token
+from tests.servers.http1 import Answer, HttpServer, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+ORGANIZATION = "clorganization0000000001"
+WORKSPACE = "clworkspace000000000001"
+OTHER_WORKSPACE = "clworkspace000000000002"
+DEPLOYMENT = "cldeployment00000000001"
+OTHER_DEPLOYMENT = "cldeployment00000000002"
+
+_AT = "2026-01-02T03:04:05Z"
+_BY = {"id": "cluser0000000000000001"}
+_MADE = {"createdAt": _AT, "updatedAt": _AT, "createdBy": _BY, "updatedBy": _BY}
+_SORTS = frozenset(f"{name}:{way}" for name in ("name", "createdAt", "updatedAt") for way in ("asc", "desc"))
+_PAGE = ("limit", "offset", "sorts")
+_DEPLOY_TYPES = frozenset({"DAG_ONLY", "IMAGE_AND_DAG", "IMAGE_ONLY"})
+_BLOB = "application/xml"
+
+
+def organization(
+    org: str = ORGANIZATION, *, name: str = "Acme", product: str | None = "HOSTED"
+) -> dict[str, Any]:
+    flags = (
+        "allowEnhancedSupportAccess",
+        "hasAllowedIpAddressRanges",
+        "isBlockedEnableAiFeatures",
+        "isScimEnabled",
+    )
+    return {
+        "id": org,
+        "name": name,
+        "product": product,
+        "productPlans": [],
+        "shouldEnforceDedicatedClusters": False,
+        **dict.fromkeys(flags, False),
+        **_MADE,
+    }
+
+
+def workspace(ws: str = WORKSPACE, *, name: str = "Production", org: str = ORGANIZATION) -> dict[str, Any]:
+    return {"id": ws, "name": name, "organizationId": org, "cicdEnforcedDefault": False, **_MADE}
+
+
+def deployment(
+    ident: str = DEPLOYMENT,
+    *,
+    name: str = "etl",
+    ws: str = WORKSPACE,
+    org: str = ORGANIZATION,
+    cicd: bool = False,
+    dag_deploy: bool = True,
+) -> dict[str, Any]:
+    return {
+        "id": ident,
+        "name": name,
+        "workspaceId": ws,
+        "workspaceName": "Production",
+        "organizationId": org,
+        "executor": "CELERY",
+        "namespace": f"{name}-1234",
+        "type": "STANDARD",
+        "status": "HEALTHY",
+        "cloudProvider": "AWS",
+        "region": "us-east-1",
+        "airflowVersion": "3.1.0",
+        "astroRuntimeVersion": "3.1-1",
+        "runtimeVersion": "3.1-1",
+        "isCicdEnforced": cicd,
+        "isDagDeployEnabled": dag_deploy,
+        "imageRepository": f"images.astronomer.cloud/{ident}",
+        "imageTag": "",
+        "apiUrl": "",
+        "uiUrl": "",
+        "webServerUrl": f"{ident}.astronomer.run",
+        "webServerAirflowApiUrl": "",
+        "webServerIngressHostname": "",
+        "webServerCpu": "1",
+        "webServerMemory": "2Gi",
+        "schedulerCpu": "1",
+        "schedulerMemory": "2Gi",
+        "schedulerReplicas": 1,
+        "schedulerSize": "SMALL",
+        "defaultTaskPodCpu": "0.25",
+        "defaultTaskPodMemory": "0.5Gi",
+        "resourceQuotaCpu": "10",
+        "resourceQuotaMemory": "20Gi",
+        **_MADE,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token is for; `workspaces=None` is the whole organization."""
+
+    organization: str = ORGANIZATION
+    workspaces: frozenset[str] | None = None
+
+    def covers(self, ws: str) -> bool:
+        return self.workspaces is None or ws in self.workspaces
+
+
+class _RefusedError(Exception):
+    def __init__(self, status: int, message: str, **fields: str) -> None:
+        super().__init__(message)
+        body: dict[str, Any] = {"message": message, "requestId": secrets.token_hex(16), "statusCode": status}
+        if fields:
+            body["fieldErrors"] = [
+                {"code": "invalid", "field": name, "message": text} for name, text in fields.items()
+            ]
+        self.answer = Answer.json(body, status)
+
+
+class AstroApi:
+    """
+    Args:
+        page: the most that is served at once, whatever was asked for.
+
+    Attributes:
+        url: without the version.
+        organizations: as `organization` makes them; one at first.
+        workspaces: as `workspace` makes them; two at first.
+        deployments: as `deployment` makes them; one in each workspace at first.
+        requests: what came in, in order, refused or not.
+        faults: taken one by each request, in place of the true answer.
+        deploys: by id.
+        uploads: by the deploy's id, the version and the bundle.
+    """
+
+    def __init__(self, *, page: int = 1000) -> None:
+        self.organizations = [organization()]
+        self.workspaces = [workspace(), workspace(OTHER_WORKSPACE, name="Development")]
+        self.deployments = [deployment(), deployment(OTHER_DEPLOYMENT, name="reports", ws=OTHER_WORKSPACE)]
+        self.faults: list[Answer] = []
+        self.deploys: dict[str, dict[str, Any]] = {}
+        self.uploads: dict[str, tuple[str, bytes]] = {}
+        self._grants: dict[str, Grant] = {}
+        self._page = page
+        self._lock = threading.Lock()
+        self._server = HttpServer(self._answer)
+        self.url, self.requests = self._server.url, self._server.requests
+
+    # -- for tests ---------------------------------------------------------------------------
+
+    def issue(
+        self, *, org: str = ORGANIZATION, ws: str | None = WORKSPACE, expires_in: float | None = 3600
+    ) -> str:
+        """A new token of one workspace; with `ws=None`, of the whole organization."""
+        token = make_token(organization=org, workspace=ws, expires_in=expires_in)
+        return self.accept(token, Grant(org, None if ws is None else frozenset({ws})))
+
+    def accept(self, token: str, grant: Grant | None = None) -> str:
+        self._grants[token] = grant or Grant()
+        return token
+
+    def revoke(self, token: str) -> None:
+        """Without a grace period, as by a rotation."""
+        del self._grants[token]
+
+    def lines(self) -> list[str]:
+        """Method and target of each request, to compare with what was expected."""
+        return [f"{request.method} {request.target}" for request in self.requests]
+
+    def close(self) -> None:
+        self._server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- the service -------------------------------------------------------------------------
+
+    def _answer(self, request: Request) -> Answer:
+        with self._lock:
+            if self.faults:
+                return self.faults.pop(0)
+            try:
+                return self._route(request)
+            except _RefusedError as refused:
+                return refused.answer
+
+    def _route(self, request: Request) -> Answer:
+        if match := re.fullmatch(r"/upload/([^/]+)", request.path):
+            return self._upload(request, match[1])
+        token = request.bearer
+        if token not in self._grants:
+            raise _RefusedError(401, "Unauthorized")
+        if _expired(token):
+            return Answer(401, b"Jwt is expired", content_type="text/plain")
+        grant = self._grants[token]
+        for method, pattern, call in _ROUTES:
+            match = re.fullmatch(pattern, request.path)
+            if match and method == request.method:
+                org, *names = match.groups() or (grant.organization,)
+                if org != grant.organization:
+                    raise _forbidden()
+                return call(self, request, grant, *names)
+        raise _RefusedError(404, "Not found")
+
+    def _list_organizations(self, request: Request, grant: Grant) -> Answer:
+        query = _query(request, *_PAGE, "product", "productPlan", "astronomerProduct")
+        mine = [item for item in self.organizations if item["id"] == grant.organization]
+        return self._paged("organizations", mine, query)
+
+    def _list_workspaces(self, request: Request, grant: Grant) -> Answer:
+        query = _query(request, *_PAGE, "workspaceIds", "names")
+        mine = [item for item in _owned(self.workspaces, grant) if grant.covers(item["id"])]
+        return self._paged("workspaces", _chosen(mine, query, id="workspaceIds", name="names"), query)
+
+    def _list_deployments(self, request: Request, grant: Grant) -> Answer:
+        query = _query(request, *_PAGE, "workspaceIds", "deploymentIds", "names")
+        mine = [item for item in _owned(self.deployments, grant) if grant.covers(item["workspaceId"])]
+        mine = _chosen(mine, query, workspaceId="workspaceIds", id="deploymentIds", name="names")
+        return self._paged("deployments", mine, query)
+
+    def _list_environment_objects(self, request: Request, _grant: Grant) -> Answer:
+        """There are none: `astro dev start` asks for them, and only with which token is of interest."""
+        scope = ("workspaceId", "deploymentId", "objectType", "objectKey", "showSecrets", "resolveLinked")
+        return self._paged("environmentObjects", [], _query(request, *_PAGE, *scope))
+
+    def _get_deployment(self, request: Request, grant: Grant, ident: str) -> Answer:
+        _query(request)
+        return Answer.json(self._deployment(grant, ident))
+
+    def _create_deploy(self, request: Request, grant: Grant, ident: str) -> Answer:
+        item = self._deployment(grant, ident)
+        body = _body(request, "type", may=("description", "git", "bundleMountPath", "bundleType"))
+        if body["type"] not in _DEPLOY_TYPES:
+            raise _RefusedError(400, "Invalid request", type="is none of the types")
+        name = f"cl{secrets.token_hex(11)}"
+        self.deploys[name] = {
+            "id": name,
+            "deploymentId": ident,
+            "type": body["type"],
+            "status": "INITIALIZED",
+            "description": body.get("description", ""),
+            "imageRepository": item["imageRepository"],
+            "imageTag": "",
+            "isDagDeployEnabled": item["isDagDeployEnabled"],
+            "dagsUploadUrl": f"{self.url}/upload/{name}?sig=made-up",
+            "createdAt": _AT,
+        }
+        return Answer.json(self.deploys[name])
+
+    def _upload(self, request: Request, name: str) -> Answer:
+        """The blob store, which is no part of the API: whoever knows the address may write."""
+        if name not in self.deploys or request.method != "PUT":
+            return Answer(404, b"", content_type=_BLOB)
+        if request.headers.get("x-ms-blob-type") != "BlockBlob" or "authorization" in request.headers:
+            return Answer(400, b"", content_type=_BLOB)
+        version = f"2026-01-02T03:04:05.{len(self.uploads):07d}Z"
+        self.uploads[name] = (version, request.body)
+        return Answer(201, b"", {"x-ms-version-id": version}, _BLOB)
+
+    def _finalize_deploy(self, request: Request, grant: Grant, ident: str, name: str) -> Answer:
+        self._deployment(grant, ident)
+        if name not in self.deploys or self.deploys[name]["deploymentId"] != ident:
+            raise _RefusedError(404, "Deploy not found")
+        body = _body(request, may=("dagTarballVersion", "bundleTarballVersion"))
+        if body.get("dagTarballVersion") != self.uploads.get(name, (None,))[0]:
+            raise _RefusedError(400, "Invalid request", dagTarballVersion="is not what was uploaded")
+        self.deploys[name] |= {"status": "DEPLOYED", **body}
+        return Answer.json(self.deploys[name])
+
+    def _deployment(self, grant: Grant, ident: str) -> dict[str, Any]:
+        for item in _owned(self.deployments, grant):
+            if item["id"] == ident:
+                if not grant.covers(item["workspaceId"]):
+                    raise _forbidden()
+                return item
+        raise _RefusedError(404, "Deployment not found")
+
+    def _paged(self, what: str, items: list[dict[str, Any]], query: Mapping[str, list[str]]) -> Answer:
+        # The first of several keys decides, so it is sorted by last.
+        for key in reversed(query.get("sorts", [])):
+            if key not in _SORTS:
+                raise _RefusedError(400, "Invalid request", sorts="is none of the orders")
+            name, _, way = key.partition(":")
+            items = sorted(items, key=lambda item: str(item[name]), reverse=way == "desc")
+        limit, offset = _number(query, "limit", 20, 1000), _number(query, "offset", 0, 10**9)
+        page = items[offset : offset + min(limit, self._page)]
+        return Answer.json({what: page, "limit": limit, "offset": offset, "totalCount": len(items)})
+
+
+_ORG = r"/v1/organizations/([^/]+)"
+_ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
+    ("GET", "/v1/organizations", AstroApi._list_organizations),
+    ("GET", f"{_ORG}/workspaces", AstroApi._list_workspaces),
+    ("GET", f"{_ORG}/environment-objects", AstroApi._list_environment_objects),
+    ("GET", f"{_ORG}/deployments", AstroApi._list_deployments),
+    ("GET", f"{_ORG}/deployments/([^/]+)", AstroApi._get_deployment),
+    ("POST", f"{_ORG}/deployments/([^/]+)/deploys", AstroApi._create_deploy),
+    ("POST", f"{_ORG}/deployments/([^/]+)/deploys/([^/]+)/finalize", AstroApi._finalize_deploy),
+)
+
+
+def _forbidden() -> _RefusedError:
+    return _RefusedError(403, "You do not have permission to perform this operation")
+
+
+def _expired(token: str) -> bool:
+    claims = token.split(".")[1]
+    expiry = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4))).get("exp")
+    return expiry is not None and expiry <= time.time()
+
+
+def _query(request: Request, *known: str) -> dict[str, list[str]]:
+    query = parse_qs(request.target.partition("?")[2], keep_blank_values=True)
+    for name in query:
+        if name not in known:
+            raise _RefusedError(400, "Invalid request", **{name: "is not a parameter"})
+    return query
+
+
+def _number(query: Mapping[str, list[str]], name: str, default: int, most: int) -> int:
+    texts = query.get(name, [str(default)])
+    if len(texts) != 1 or not re.fullmatch(r"\d{1,9}", texts[0]) or int(texts[0]) > most:
+        raise _RefusedError(400, "Invalid request", **{name: "is not a number in range"})
+    return int(texts[0])
+
+
+def _owned(items: Iterable[dict[str, Any]], grant: Grant) -> list[dict[str, Any]]:
+    return [item for item in items if item["organizationId"] == grant.organization]
+
+
+def _chosen(
+    items: list[dict[str, Any]], query: Mapping[str, list[str]], **parameters: str
+) -> list[dict[str, Any]]:
+    """Those that each parameter given lets through; parameters by the field that they look at."""
+    for key, name in parameters.items():
+        if name in query:
+            items = [item for item in items if item[key] in query[name]]
+    return items
+
+
+def _body(request: Request, *must: str, may: tuple[str, ...]) -> dict[str, Any]:
+    is_json = request.headers.get("content-type", "").partition(";")[0] == "application/json"
+    try:
+        body = json.loads(request.body) if is_json else None
+    except ValueError:
+        body = None
+    if not isinstance(body, dict) or not {*must} <= {*body} <= {*must, *may}:
+        raise _RefusedError(400, "Invalid request", body="is not the documented object")
+    return body
+
+
+def main() -> None:
+    from tests.servers import by_hand
+
+    with AstroApi() as api:
+        exports = {
+            "ASTRO_DOMAIN": "localhost",
+            "ASTRO_API_TOKEN": api.issue(),
+            "ASTRO_TOKEN_API_URL": api.url,
+        }
+        note = f"the Astro CLI finds it after: astro config set -g local.core {api.url}"
+        by_hand.serve(f"the Astro API, with the deployment {DEPLOYMENT}", exports, note)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""
+The ways to an access token of Google Cloud, strict:
+
+    /token                  a service account's signed assertion                     (TLS)
+    /v1/token               a CI system's identity token: workload identity          (TLS)
+    …:generateAccessToken   for a service account, by one who may act for it         (TLS)
+    metadata                the machine's own account, as on Compute Engine and GKE  (plain HTTP)
+
+    with GcpLogin(gcp.identities, certificates.server.context()) as login:
+        provider = login.trust(issuer, subject="repo:acme/dags")
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Self
+from urllib.parse import unquote
+
+from tests.servers import web_tokens
+from tests.servers.gcp_identity import SCOPE, UnauthenticatedError
+from tests.servers.http1 import Answer, HttpServer, Request
+
+if TYPE_CHECKING:
+    import ssl
+
+    from tests.servers.gcp_identity import Identities
+    from tests.servers.jwks import Issuer
+
+_POOL = "projects/{number}/locations/global/workloadIdentityPools/ci"
+_JWT = "urn:ietf:params:oauth:token-type:jwt"
+_ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"
+_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_ASSERTION = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_IMPERSONATE = re.compile(r"/v1/projects/-/serviceAccounts/([^/:]+):generateAccessToken")
+_FLAVOR = {"Metadata-Flavor": "Google", "Server": "Metadata Server for VM"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Trust:
+    issuer: Issuer
+    subject: str
+    accounts: frozenset[str]
+
+
+class GcpLogin:
+    """
+    Args:
+        identities: of the server that the tokens are for.
+        tls: of the endpoints that Google has on https.
+        project: that the metadata server names.
+
+    Attributes:
+        url: of the token endpoints, `https://127.0.0.1:PORT`; the workload identity one is at `/v1/token`.
+        port: of the token endpoints.
+        metadata_host: for `GCE_METADATA_HOST` and `GCE_METADATA_IP`.
+        machine_account: the machine's own service account; the metadata server has no other.
+        requests: to the token endpoints.
+        metadata_requests: to the metadata server.
+    """
+
+    def __init__(self, identities: Identities, tls: ssl.SSLContext, *, project: str = "p1") -> None:
+        self._identities = identities
+        self._project = project
+        self._trusts: dict[str, _Trust] = {}
+        self._may_act_for: dict[str, frozenset[str]] = {}
+        self._lock = threading.Lock()
+        self.machine_account = f"machine@{project}.iam.gserviceaccount.com"
+        self._running = ExitStack()
+        tokens = self._running.enter_context(HttpServer(self._answer, tls=tls))
+        metadata = self._running.enter_context(HttpServer(self._metadata))
+        self.url, self.port, self.requests = tokens.url, tokens.port, tokens.requests
+        self.metadata_host = f"127.0.0.1:{metadata.port}"
+        self.metadata_requests = metadata.requests
+
+    def trust(self, issuer: Issuer, *, subject: str, accounts: tuple[str, ...] = ()) -> str:
+        """
+        Accepts an issuer's tokens for one subject.
+
+        Args:
+            issuer: of the identity tokens.
+            subject: their `sub`.
+            accounts: the service accounts that it may act for.
+
+        Returns:
+            the provider's resource name; with `https:` before it, the `aud` that tokens have to have.
+        """
+        with self._lock:
+            pool = _POOL.format(number=123456789012)
+            provider = f"//iam.googleapis.com/{pool}/providers/ci-{len(self._trusts)}"
+            self._trusts[provider] = _Trust(issuer, subject, frozenset(accounts))
+        return provider
+
+    def close(self) -> None:
+        self._running.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- token endpoints ---------------------------------------------------------------------
+
+    def _answer(self, request: Request) -> Answer:
+        path = unquote(request.path)
+        if request.method != "POST":
+            return Answer.json({"error": "not_found"}, 404)
+        if path == "/token":
+            return self._assertion(request.form)
+        if path == "/v1/token":
+            return self._exchange(request.form)
+        if match := _IMPERSONATE.fullmatch(path):
+            return self._impersonate(request, match[1])
+        return Answer.json({"error": "not_found"}, 404)
+
+    def _assertion(self, form: dict[str, str]) -> Answer:
+        if form.get("grant_type") != _ASSERTION:
+            return _refuse("unsupported_grant_type", "Invalid grant_type")
+        try:
+            account, claims = self._identities.signed(form.get("assertion", ""))
+        except UnauthenticatedError:
+            return _refuse("invalid_grant", "Invalid JWT Signature.")
+        if claims.get("aud") not in {f"{self.url}/token", "https://oauth2.googleapis.com/token"}:
+            return _refuse("invalid_grant", "Invalid JWT: Failed audience check.")
+        if SCOPE not in str(claims.get("scope", "")).split():
+            return _refuse("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
+        return self._token(account.email)
+
+    def _exchange(self, form: dict[str, str]) -> Answer:
+        provider = form.get("audience", "")
+        trust = self._trusts.get(provider)
+        if form.get("grant_type") != _EXCHANGE or form.get("requested_token_type") != _ACCESS_TOKEN:
+            return _refuse("invalid_request", "Invalid grant type or requested token type.")
+        if trust is None or form.get("subject_token_type") not in {_JWT, _ID_TOKEN}:
+            return _refuse("invalid_target", "The target service indicated by the audience is invalid.")
+        try:
+            claims = trust.issuer.verify(
+                form.get("subject_token", ""), audiences={provider, f"https:{provider}"}
+            )
+        except web_tokens.InvalidTokenError as error:
+            return _refuse("invalid_grant", f"The ID token is not acceptable: {error.why}.")
+        if claims.get("iss") != trust.issuer.name or claims.get("sub") != trust.subject:
+            return _refuse(
+                "unauthorized_client", "The given credential is rejected by the attribute condition."
+            )
+        pool = provider.partition("/providers/")[0].removeprefix("//")
+        principal = f"principal://{pool}/subject/{trust.subject}"
+        with self._lock:
+            self._may_act_for[principal] = trust.accounts
+        return self._token(principal, issued_token_type=_ACCESS_TOKEN)
+
+    def _impersonate(self, request: Request, account: str) -> Answer:
+        try:
+            principal = self._identities.principal(request.bearer)
+        except UnauthenticatedError as error:
+            return _error(401, "UNAUTHENTICATED", str(error))
+        if account not in self._may_act_for.get(principal, frozenset()):
+            return _error(403, "PERMISSION_DENIED", "Permission 'iam.serviceAccounts.getAccessToken' denied")
+        end = datetime.now(UTC) + timedelta(hours=1)
+        token = self._identities.issue(account)
+        return Answer.json({"accessToken": token, "expireTime": end.strftime("%Y-%m-%dT%H:%M:%SZ")})
+
+    def _token(self, principal: str, **more: str) -> Answer:
+        token = self._identities.issue(principal)
+        return Answer.json({"access_token": token, "expires_in": 3599, "token_type": "Bearer", **more})
+
+    # -- metadata server ---------------------------------------------------------------------
+
+    def _metadata(self, request: Request) -> Answer:
+        if request.path == "/":
+            return _metadata_text("0.1/\ncomputeMetadata/\n")
+        if request.headers.get("metadata-flavor") != "Google" or "x-forwarded-for" in request.headers:
+            return Answer(403, b"Missing Metadata-Flavor:Google header.", _FLAVOR, "text/html")
+        account = "/computeMetadata/v1/instance/service-accounts/"
+        rest = request.path.removeprefix(account).partition("/")
+        if request.path.startswith(account) and rest[0] in {"default", self.machine_account}:
+            return self._machine(rest[2], request)
+        if request.path == "/computeMetadata/v1/project/project-id":
+            return _metadata_text(self._project)
+        if request.path == "/computeMetadata/v1/universe/universe-domain":
+            return _metadata_text("googleapis.com")
+        return Answer(404, b"not found", _FLAVOR, "text/html")
+
+    def _machine(self, what: str, request: Request) -> Answer:
+        if what == "token":
+            token = self._identities.issue(self.machine_account)
+            content = {"access_token": token, "expires_in": 3599, "token_type": "Bearer"}
+            return Answer.json(content, headers=_FLAVOR)
+        if what == "email":
+            return _metadata_text(self.machine_account)
+        if what == "" and request.query.get("recursive") == "true":
+            content = {"aliases": ["default"], "email": self.machine_account, "scopes": [SCOPE]}
+            return Answer.json(content, headers=_FLAVOR)
+        return Answer(404, b"not found", _FLAVOR, "text/html")
+
+
+def _metadata_text(text: str) -> Answer:
+    return Answer(200, text.encode(), _FLAVOR, "application/text")
+
+
+def _refuse(error: str, description: str) -> Answer:
+    return Answer.json({"error": error, "error_description": description}, 400)
+
+
+def _error(code: int, status: str, message: str) -> Answer:
+    return Answer.json({"error": {"code": code, "message": message, "status": status}}, code)

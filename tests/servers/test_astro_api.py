@@ -1,0 +1,175 @@
+"""The Astro API of the tests: that it refuses what it should."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from astro_token.testing import make_token
+from tests.servers.astro_api import (
+    DEPLOYMENT,
+    ORGANIZATION,
+    OTHER_DEPLOYMENT,
+    OTHER_WORKSPACE,
+    WORKSPACE,
+    AstroApi,
+)
+from tests.servers.http1 import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ORG = f"/v1/organizations/{ORGANIZATION}"
+DEPLOYS = f"{ORG}/deployments/{DEPLOYMENT}/deploys"
+BLOB = {"x-ms-blob-type": "BlockBlob"}
+
+
+@pytest.fixture
+def api() -> Iterator[AstroApi]:
+    with AstroApi() as server:
+        yield server
+
+
+def ask(
+    url: str,
+    target: str,
+    token: str | None = None,
+    *,
+    method: str = "GET",
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, str, Any]:
+    """Status, type, and the content where it is JSON."""
+    where = urlsplit(url)
+    sent = dict(headers or {})
+    if token is not None:
+        sent["Authorization"] = f"Bearer {token}"
+    data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    if isinstance(body, dict):
+        sent.setdefault("Content-Type", "application/json")
+    with contextlib.closing(
+        http.client.HTTPConnection(str(where.hostname), where.port, timeout=5)
+    ) as connection:
+        connection.request(method, target, data, sent)
+        answer = connection.getresponse()
+        kind, text = answer.headers["Content-Type"], answer.read()
+        return answer.status, kind, json.loads(text) if "json" in kind else text
+
+
+def test_a_token_that_was_not_issued_or_was_revoked_is_unauthorized(api: AstroApi) -> None:
+    token = api.issue()
+    assert 200 == ask(api.url, "/v1/organizations", token)[0]
+    api.revoke(token)
+    for other in (None, "", make_token(), token):
+        status, kind, error = ask(api.url, "/v1/organizations", other)
+        assert (401, "application/json; charset=utf-8", 401) == (status, kind, error["statusCode"])
+        assert {"message", "requestId", "statusCode"} == set(error)
+    assert 5 == len(api.requests)
+
+
+def test_an_expired_token_is_turned_away_in_plain_text(api: AstroApi) -> None:
+    answer = ask(api.url, "/v1/organizations", api.issue(expires_in=-1))
+    assert (401, "text/plain", b"Jwt is expired") == answer
+    assert 200 == ask(api.url, "/v1/organizations", api.issue(expires_in=None))[0]
+
+
+def test_a_token_sees_its_own(api: AstroApi) -> None:
+    of_one, of_all = api.issue(), api.issue(ws=None)
+    for token, expected in ((of_one, {WORKSPACE}), (of_all, {WORKSPACE, OTHER_WORKSPACE})):
+        assert [ORGANIZATION] == [
+            o["id"] for o in ask(api.url, "/v1/organizations", token)[2]["organizations"]
+        ]
+        assert expected == {w["id"] for w in ask(api.url, f"{ORG}/workspaces", token)[2]["workspaces"]}
+        seen = ask(api.url, f"{ORG}/deployments", token)[2]["deployments"]
+        assert expected == {deployment["workspaceId"] for deployment in seen}
+    assert 403 == ask(api.url, f"{ORG}/deployments/{OTHER_DEPLOYMENT}", of_one)[0]
+    assert 200 == ask(api.url, f"{ORG}/deployments/{OTHER_DEPLOYMENT}", of_all)[0]
+    assert 404 == ask(api.url, f"{ORG}/deployments/nothing", of_all)[0]
+    assert 403 == ask(api.url, "/v1/organizations/other/workspaces", of_all)[0]
+
+
+def test_lists_are_filtered_sorted_and_paged(api: AstroApi) -> None:
+    token = api.issue(ws=None)
+    page = ask(api.url, f"{ORG}/workspaces?limit=1&offset=1&sorts=name:asc", token)[2]
+    assert ["Production"] == [workspace["name"] for workspace in page["workspaces"]]
+    assert (1, 1, 2) == (page["limit"], page["offset"], page["totalCount"])
+    page = ask(api.url, f"{ORG}/workspaces?sorts=name:desc", token)[2]
+    assert ["Production", "Development"] == [workspace["name"] for workspace in page["workspaces"]]
+    assert (20, 0) == (page["limit"], page["offset"])
+    page = ask(api.url, f"{ORG}/deployments?workspaceIds={OTHER_WORKSPACE}", token)[2]
+    assert [OTHER_DEPLOYMENT] == [deployment["id"] for deployment in page["deployments"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=1001", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=1&limit=2", "limit"),
+        ("offset=x", "offset"),
+        ("sorts=id:asc", "sorts"),
+        ("made=up", "made"),
+    ],
+)
+def test_a_parameter_that_is_not_documented_is_named(api: AstroApi, query: str, field: str) -> None:
+    status, _, error = ask(api.url, f"{ORG}/workspaces?{query}", api.issue())
+    assert (400, [field]) == (status, [wrong["field"] for wrong in error["fieldErrors"]])
+
+
+def test_a_deploy_goes_from_its_creation_by_the_upload_to_its_end(api: AstroApi) -> None:
+    token = api.issue()
+    assert 400 == ask(api.url, DEPLOYS, token, method="POST", body={"type": "MADE_UP"})[0]
+    assert 400 == ask(api.url, DEPLOYS, token, method="POST", body=b'{"type": "DAG_ONLY"}')[0]
+    assert 400 == ask(api.url, DEPLOYS, token, method="POST", body={})[0]
+    made = ask(api.url, DEPLOYS, token, method="POST", body={"type": "DAG_ONLY"})[2]
+    target, end = made["dagsUploadUrl"].removeprefix(api.url), f"{DEPLOYS}/{made['id']}/finalize"
+    # The blob store has no use for our token, and must not be sent it.
+    assert 400 == ask(api.url, target, token, method="PUT", body=b"x", headers=BLOB)[0]
+    assert 400 == ask(api.url, target, method="PUT", body=b"x")[0]
+    assert 201 == ask(api.url, target, method="PUT", body=b"x", headers=BLOB)[0]
+    version, bundle = api.uploads[made["id"]]
+    assert b"x" == bundle
+    assert 400 == ask(api.url, end, token, method="POST", body={"dagTarballVersion": "another"})[0]
+    done = ask(api.url, end, token, method="POST", body={"dagTarballVersion": version})[2]
+    assert ("DEPLOYED", version) == (done["status"], done["dagTarballVersion"])
+    assert 404 == ask(api.url, end.replace(made["id"], "x"), token, method="POST", body={})[0]
+
+
+def test_what_is_not_there_is_not_found(api: AstroApi) -> None:
+    token = api.issue()
+    for method, target in (
+        ("GET", "/v1/nothing"),
+        ("DELETE", "/v1/organizations"),
+        ("GET", "/upload/nothing"),
+    ):
+        assert 404 == ask(api.url, target, token, method=method)[0]
+    assert ["GET /v1/nothing", "DELETE /v1/organizations", "GET /upload/nothing"] == api.lines()
+
+
+def test_faults_are_taken_one_by_each_request(api: AstroApi) -> None:
+    token = api.issue()
+    api.faults.append(Answer(503, b"busy", content_type="text/plain"))
+    assert [503, 200] == [ask(api.url, "/v1/organizations", token)[0] for _ in range(2)]
+
+
+def test_it_can_be_used_by_hand() -> None:
+    command = [sys.executable, "-m", "tests.servers.astro_api"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
+        try:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(6)]
+        finally:
+            process.terminate()
+            process.communicate(timeout=10)
+    exports = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines if "export" in line)
+    assert {"ASTRO_DOMAIN", "ASTRO_API_TOKEN", "ASTRO_TOKEN_API_URL"} == set(exports)
+    assert 0 == process.returncode
