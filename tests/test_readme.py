@@ -12,6 +12,7 @@ import pytest
 from astro_token import errors
 from astro_token.schemes import BUILTIN
 from tests.conftest import PROGRAM, ROOT, Program
+from tests.servers.astro_api import Grant, organization, workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +57,9 @@ def test_the_sessions_of_the_readme(
     settings = program.home / ".astro" / "config.yaml"
     settings.parent.mkdir()
     settings.write_text(f"local:\n  core: {astro_api.url}\n")
+    org, ws = "clorg0000000000000000", "clws00000000000000000"  # those of a canary
+    astro_api.organizations, astro_api.workspaces = [organization(org)], [workspace(ws, org=org)]
+    astro_api.accept(canary, Grant(org, frozenset({ws})))
     environ = program.environment({"VAULT_ADDR": openbao.address, "VAULT_TOKEN": openbao.root_token})
     environ |= {"ASTRO_DOMAIN": "localhost", "ASTRO_TELEMETRY_DISABLED": "1"}
     environ["PATH"] = f"{PROGRAM.parent}:{ROOT / 'tests' / 'programs'}:{environ['PATH']}"

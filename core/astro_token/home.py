@@ -42,7 +42,8 @@ class PrivateHome:
 
     def used_by(self, child: int) -> None:
         """Says which process uses it, so that it is not removed under a child that outlives us."""
-        (self.path / _CHILD).write_text(f"{child} {_started(child)}")
+        with suppress(OSError):  # the child runs already, and may have removed its home
+            (self.path / _CHILD).write_text(f"{child} {_started(child)}")
 
 
 @contextmanager
@@ -159,13 +160,19 @@ def _child_lives(note: Path) -> bool:
             os.kill(int(child), 0)
     except (OSError, ValueError):
         return False
-    return _started(int(child)) == started
+    # One that is dead stays listed where process 1 does not reap, as in many a container.
+    return _started(int(child)) == started and _stat(int(child), 0) != "Z"
 
 
 def _started(process: int) -> str:
     """When a process started, in the system's count: its number may be used again, this is not."""
+    return _stat(process, 19)
+
+
+def _stat(process: int, column: int) -> str:
+    """A column of what the system tells of a process, from the one after its name on; else nothing."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[column]
     except (OSError, IndexError):
         return ""
 
@@ -210,7 +217,7 @@ def _user_settings(environ: Mapping[str, str]) -> str:
         if not line.strip() or line.startswith("#"):
             continue
         if not line.startswith(" "):
-            if not re.match(r"[a-z_]+:(?: |$)", line):
+            if not re.match(r"[a-z_-]+:(?: |$)", line):
                 return ""
             keep = not line.startswith(("context:", "contexts:"))
         if keep:

@@ -37,6 +37,8 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class ProjectToken:
+    """One table of `[tokens]`."""
+
     ref: SecretRef
     decrypt: SecretRef | None = None
     expected: Expectations = field(default_factory=Expectations)

@@ -16,6 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.servers.astro_api import AstroApi
     from tests.servers.azure import AzureServer
     from tests.servers.certificates import Certificates
     from tests.servers.gcp import GcpServer
@@ -83,6 +84,7 @@ def gcp_login(certificates: Certificates, gcp_server: GcpServer) -> Iterator[Gcp
 @pytest.fixture(scope="session")
 def azure_server(certificates: Certificates) -> Iterator[AzureServer]:
     """Azure Key Vault, Entra ID and managed identity."""
+    from tests.servers.astro_api import AstroApi
     from tests.servers.azure import AzureServer
 
     with AzureServer(certificates.server.context()) as server:
@@ -96,6 +98,15 @@ def issuer() -> Iterator[Issuer]:
 
     with Issuer() as server:
         yield server
+
+
+@pytest.fixture
+def astro_api() -> Iterator[AstroApi]:
+    """Astro's API, one for a test: what it accepts is the test's business."""
+    from tests.servers.astro_api import AstroApi
+
+    with AstroApi() as api:
+        yield api
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,116 @@
+"""Runs of an Astro CLI, the real one or the stand-in, with no network but a loopback API."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.programs.standin.block_yaml import read_yaml
+from tests.programs.standin.config import look_up
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.servers.astro_api import AstroApi
+
+STANDIN = Path(__file__).parent / "astro"
+
+# A context as a login or we leave it, of an organization and workspace that no token of ours is for.
+STALE = """\
+context: localhost
+contexts:
+  localhost:
+    domain: localhost
+    organization: clstaleorganization
+    workspace: clstaleworkspace
+    last_used_workspace: clstaleworkspace
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Bench:
+    """
+    Attributes:
+        home: for ASTRO_HOME; its config.yaml names the API and asks for no update.
+        project: an Astro project in a git repository, everything committed.
+    """
+
+    def __init__(self, program: Path, folder: Path, api: AstroApi) -> None:
+        self.program = program
+        self.api = api
+        self.home = folder / "astro-home"
+        self.project = folder / "project"
+        self.elsewhere = folder / "elsewhere"
+        self.elsewhere.mkdir()
+        self.seed()
+
+    @property
+    def file(self) -> Path:
+        return self.home / ".astro" / "config.yaml"
+
+    def seed(self, text: str = "") -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        core = f'upgrade_message: "false"\nlocal:\n  core: "{self.api.url}"\n'
+        self.file.write_text(core + text, "utf-8")
+        self.file.chmod(0o600)
+
+    def config(self, key: str) -> Any:
+        """A value of config.yaml by its path, such as `contexts.localhost.workspace`."""
+        return look_up(read_yaml(self.file.read_text("utf-8")), key)
+
+    def environment(self, **variables: str | None) -> dict[str, str]:
+        env: dict[str, str | None] = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "LC_ALL": "C.UTF-8",
+            "HOME": str(self.elsewhere),
+            "ASTRO_HOME": str(self.home),
+            "ASTRO_DOMAIN": "localhost",
+            "ASTRO_TELEMETRY_DISABLED": "1",
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_CONFIG_NOSYSTEM": "1",
+        }
+        return {name: value for name, value in {**env, **variables}.items() if value is not None}
+
+    def run(
+        self,
+        *arguments: str,
+        token: str | None = None,
+        cwd: Path | None = None,
+        env: Mapping[str, str | None] | None = None,
+    ) -> Result:
+        done = subprocess.run(
+            [self.program, *arguments],
+            env=self.environment(ASTRO_API_TOKEN=token, **(env or {})),
+            cwd=cwd or self.elsewhere,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=30,
+        )
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    # -- the project -------------------------------------------------------------------------
+
+    def make_project(self, *, settings: str = "", commit: bool = True) -> Path:
+        (self.project / ".astro").mkdir(parents=True)
+        (self.project / ".astro" / "config.yaml").write_text(f"project:\n  name: demo\n{settings}")
+        (self.project / "dags").mkdir()
+        (self.project / "dags" / "etl.py").write_text("# a DAG\n")
+        self.git("init", "--quiet")
+        if commit:
+            self.git("add", "--all")
+            self.git("-c", "user.name=A", "-c", "user.email=a@localhost", "commit", "--quiet", "-m", "First")
+        return self.project
+
+    def git(self, *arguments: str) -> None:
+        subprocess.run(["git", *arguments], cwd=self.project, env=self.environment(), check=True)
