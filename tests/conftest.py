@@ -10,18 +10,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from astro_token.registry import close_backends
 from astro_token.testing import appearances, make_token
+from tests.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+# The same examples on every run, so that a failure is the change's, and no limits on single examples.
+hypothesis.settings.register_profile("ours", deadline=None, derandomize=True, max_examples=100, database=None)
+hypothesis.settings.load_profile("ours")
+
 pytest_plugins = ["tests.servers.fixtures"]
 
 ROOT = Path(__file__).resolve().parent.parent
-# The console script of the environment that runs the tests; or of another one, such as one with the built wheel.
+# The console script of the environment that runs the tests; or another one's, such as one with the wheel.
 PROGRAM = Path(os.environ.get("ASTRO_TOKEN_TEST_PROGRAM") or Path(sys.executable).parent / "astro-token")
 LOOPBACK = ("127.", "::1", "localhost")
 # What a child process needs to be found and to speak UTF-8.
@@ -37,7 +43,12 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in os.environ:
         if not name.startswith(("PYTEST_", "ASTRO_TOKEN_TEST_")):
             monkeypatch.delenv(name)
-    for name, value in {**BASE, "HOME": str(home), "NO_GCE_CHECK": "true", "AWS_EC2_METADATA_DISABLED": "true"}.items():
+    for name, value in {
+        **BASE,
+        "HOME": str(home),
+        "NO_GCE_CHECK": "true",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
         monkeypatch.setenv(name, value)
 
 
@@ -68,9 +79,17 @@ def canary() -> str:
 
 @dataclass(frozen=True)
 class Result:
+    """
+    Attributes:
+        arguments: what the test itself put on the command line.
+        argv: the command lines that were seen while the program ran.
+    """
+
     code: int
     stdout: str
     stderr: str
+    arguments: tuple[str, ...] = field(default=(), compare=False)
+    argv: str = field(default="", compare=False)
 
 
 @dataclass
@@ -78,9 +97,9 @@ class Program:
     """
     Runs the real entry point in an environment of its own.
 
-    After every run each registered canary is looked for on standard error and output,
-    in the home, temporary and working folders and in shared memory:
-    where it may be is said by `allowed`, a list of "stdout", "stderr" and paths.
+    After every run each registered canary is looked for on standard error and output, in command lines
+    (unless the test put it on one), in the home, temporary and working folders and in shared memory:
+    where it may be is said by `allowed`, a list of "stdout", "stderr", "argv" and paths.
     """
 
     folder: Path
@@ -113,33 +132,51 @@ class Program:
         timeout: float = 30,
     ) -> Result:
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        done = subprocess.run(
+        with subprocess.Popen(
             [str(PROGRAM), *arguments],
             env=self.environment(env),
             cwd=cwd or self.work,
-            input=data if data is not None else b"",
-            capture_output=True,
-            timeout=timeout,
-            check=False,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as running:
+            watch = Watch(running.pid)
+            watch.start()
+            try:
+                stdout, stderr = running.communicate(data or b"", timeout=timeout)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                raise
+            finally:
+                seen = watch.stop()
+        result = Result(
+            running.returncode,
+            stdout.decode(errors="replace"),
+            stderr.decode(errors="replace"),
+            arguments,
+            seen,
         )
-        result = Result(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
         assert "Traceback" not in result.stderr
         assert self.leaks(result, allowed) == []
         return result
 
     def leaks(self, result: Result, allowed: Sequence[str | Path] = ()) -> list[str]:
         """Where a canary is and must not be, by name."""
-        texts = {"stdout": result.stdout, "stderr": result.stderr}
+        texts = {"stdout": result.stdout, "stderr": result.stderr, "argv": result.argv}
         texts = {name: text for name, text in texts.items() if name not in allowed}
         for folder in (self.home, self.work, self.temporary, SHARED_MEMORY):
             for path in folder.rglob("*") if folder.is_dir() else ():
                 mine = folder != SHARED_MEMORY or path.name.startswith("astro-token-home-")
-                if mine and path.is_file() and path not in allowed:
+                if not mine or path in allowed:
+                    continue
+                texts[f"name of {path}"] = path.name + (str(path.readlink()) if path.is_symlink() else "")
+                if path.is_file():
                     texts[str(path)] = path.read_bytes().decode("latin-1")
         return [
             f"{name}: {form}"
             for canary in self.canaries
             for name, text in texts.items()
+            if name != "argv" or canary not in " ".join(result.arguments)
             for form in appearances(canary, text)
         ]
 

@@ -52,7 +52,7 @@ def find_command(name: str, environ: Mapping[str, str]) -> str:
             continue
         if regular and os.access(path, os.X_OK):
             return str(path) if "/" not in name else name
-        refused = True
+        refused = refused or regular or "/" in name  # a folder on PATH is passed over, as shells do
     if refused:
         raise _cannot_run(name)
     raise CommandError(
@@ -100,12 +100,13 @@ def run(
     Raises:
         CommandError: 126, it cannot be run.
     """
-    relay = _Relay()
-    # From here to our end no signal ends us before the child, nor before what is left behind is removed:
-    # each is passed on as soon as there is a child.
-    ignored = relay.install()
     sys.stdout.flush()
     sys.stderr.flush()
+    relay = _Relay()
+    # From here to our end no signal ends us before the child, nor before what is left behind is removed.
+    ignored = relay.install()
+    if relay.waiting:  # it came before the child was started, and so meant us
+        return 128 + relay.waiting[0]
     try:
         inherited.restore()
         child = os.posix_spawn(
@@ -146,8 +147,8 @@ class _Relay:
 
     def __init__(self) -> None:
         self.handled = (*_PASSED_ON, *_FROM_TERMINAL)
+        self.waiting: list[int] = []
         self._child: int | None = None
-        self._waiting: list[int] = []
 
     def install(self) -> set[signal.Signals]:
         """Takes the signals over; returns those that we were started to ignore, and the child shall too."""
@@ -159,22 +160,22 @@ class _Relay:
 
     def to(self, child: int) -> None:
         self._child = child
-        while self._waiting:
-            self._send(self._waiting.pop(0))
+        while self.waiting:
+            self._send(self.waiting.pop(0))
 
     def stop(self) -> None:
         """Sends nothing more: the child's number may be another process's soon."""
         self._child = None
 
     def _pass_on(self, number: int, _frame: FrameType | None) -> None:
-        if number in _FROM_TERMINAL and _on_terminal():
-            return
         if self._child is None:
-            self._waiting.append(number)
+            self.waiting.append(number)
         else:
             self._send(number)
 
     def _send(self, number: int) -> None:
+        if number in _FROM_TERMINAL and _on_terminal():
+            return
         with suppress(ProcessLookupError, PermissionError):
             os.kill(self._child or 0, number)
 

@@ -7,12 +7,15 @@ Where a system lacks an ownership or a flag (Windows), that check is left out.
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
+import time
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
-from astro_token.errors import OutputError
+from astro_token.errors import BackendUnavailableError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,12 +31,15 @@ __all__ = [
     "owned",
     "refuse_special",
     "replace",
+    "sweep",
 ]
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+_NOCTTY = getattr(os, "O_NOCTTY", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
+_LOCK_PAUSE = 0.02
 
 
 def open_regular(path: Path) -> IO[bytes]:
@@ -44,7 +50,14 @@ def open_regular(path: Path) -> IO[bytes]:
         IsADirectoryError: it is a folder, a FIFO, a socket or a device.
         OSError: as `open`.
     """
-    descriptor = os.open(path, os.O_RDONLY | _CLOEXEC | _NONBLOCK | _BINARY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _CLOEXEC | _NONBLOCK | _NOCTTY | _BINARY)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # a socket
+            raise
+        descriptor = -1
+    if descriptor < 0:
+        raise IsADirectoryError
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise IsADirectoryError
@@ -67,19 +80,39 @@ def others_can_read(file: IO[bytes]) -> bool:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes that use this function out of a folder, and leaves nothing in it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
+def locked(folder: Path, *, seconds: float) -> Iterator[None]:
+    """
+    Keeps others that use this function out of a folder, and leaves nothing in it.
+
+    Raises:
+        BackendUnavailableError: it was locked all this time.
+        OSError: no such folder, no permission.
+    """
+    if os.name != "posix":
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY | _CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        end = time.monotonic() + seconds
+        while not _lock(descriptor):
+            if time.monotonic() >= end:
+                raise BackendUnavailableError(
+                    f"another process is writing in {folder}", hint="try again when it is done"
+                )
+            time.sleep(_LOCK_PAUSE)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -113,6 +146,19 @@ def create(path: Path, data: bytes) -> None:
             exists = True
     if exists:
         raise OutputError(f"{path} exists", hint="remove it first, or name another file")
+
+
+def sweep(path: Path) -> None:
+    """
+    Removes what a kill of an earlier `replace` or `create` left beside a file.
+
+    To be called under `locked`, where all who write that file hold it: else it could be another one's work.
+    """
+    form = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.tmp")
+    with suppress(OSError):
+        for left in path.parent.iterdir():
+            if form.fullmatch(left.name):
+                left.unlink()
 
 
 @contextmanager
@@ -182,7 +228,7 @@ def refuse_special(path: Path) -> None:
     if stat.S_ISLNK(mode):
         raise OutputError(f"{path} is a link", hint="name the file itself: what a link points at can change")
     if not stat.S_ISREG(mode):
-        raise OutputError(f"{path} is no regular file", hint="name a regular file, or leave --output out")
+        raise OutputError(f"{path} is no regular file", hint="name a regular file")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def private_home(context: Context, environ: Mapping[str, str]) -> Iterator[Priva
     home = PrivateHome(Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{_user()}-", dir=folder)))
     lock = None
     try:
-        lock = _lock(home.path / _LOCK)
+        lock = _new_lock(home.path / _LOCK)
         settings = home.path / ".astro"
         settings.mkdir(0o700)
         text = _seed(context, _user_settings(environ))
@@ -116,35 +117,40 @@ def _sweep(folder: Path) -> None:
 
 
 def _abandoned(path: Path) -> bool:
+    """True for a home of ours that neither its run nor its child uses."""
     try:
         status = path.lstat()
-        if path.is_symlink() or not path.is_dir() or status.st_uid != _user():
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != _user():
             return False
-        lock = _lock(path / _LOCK, create=False)
-    except FileNotFoundError:
-        import time
-
-        return time.time() - status.st_mtime > _YOUNG_SECONDS
-    except OSError:  # held by the run that made it
+        with suppress(FileNotFoundError):
+            lock = _lock(path / _LOCK)
+            try:
+                return not _child_lives(path / _CHILD)
+            finally:
+                os.close(lock)
+    except OSError:  # gone meanwhile, or held by the run that made it
         return False
-    try:
-        return not _child_lives(path / _CHILD)
-    finally:
-        os.close(lock)
+    import time
+
+    return time.time() - status.st_mtime > _YOUNG_SECONDS
 
 
-def _lock(path: Path, *, create: bool = True) -> int:
+def _new_lock(path: Path) -> int:
+    """A lock that ends with this process, however it ends. It has its name only once it is held."""
+    unnamed = path.with_name(f"{path.name}-new")
+    lock = _lock(unnamed, os.O_CREAT | os.O_EXCL)
+    unnamed.rename(path)
+    return lock
+
+
+def _lock(path: Path, flags: int = 0) -> int:
     """
-    A lock that ends with this process, however it ends.
-
     Raises:
         BlockingIOError: another process holds it.
     """
     import fcntl
 
-    descriptor = os.open(
-        path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0), 0o600
-    )
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -102,14 +102,12 @@ class SecretRef:
         if not any(re.fullmatch(form, self.name, re.ASCII) for form in scheme.names):
             raise self._invalid("its name is malformed")
         for name, value in self.options.items():
-            form = scheme.options.get(name) or (
-                scheme.options.get("context.") if name.startswith("context.") and name != "context." else None
-            )
+            option = "context." if name.startswith("context.") else name
+            form = scheme.options.get(option) if name != "context." else None
             if form is None:
                 raise self._invalid("it has an unknown option", hint=self._known_options(name, scheme))
             if not re.fullmatch(form, value, re.ASCII):
-                shown = name if name in scheme.options else "context.NAME"
-                raise self._invalid(f"its option {shown} is malformed")
+                raise self._invalid(f"its option {option} is malformed")
         if scheme.key and self.field is not None:
             raise self._invalid("it names a key, which has no fields")
         if scheme.pins and scheme.version_option in self.options and re.search(scheme.pins, self.name):

@@ -14,9 +14,11 @@ Needs pytest. Every backend of this project passes the same contract.
 from __future__ import annotations
 
 import base64
+import collections
 import contextlib
 import copy
 import gc
+import io
 import json
 import logging
 import pickle
@@ -24,6 +26,7 @@ import secrets
 import threading
 import time
 import traceback
+import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -272,31 +275,37 @@ def reachable_text(error: BaseException) -> str:
 
     A SecretValue is the one place where a secret may be, so what is inside of one is passed over.
     """
-    seen: set[int] = set()
     texts = ["".join(traceback.format_exception(error))]
-    queue: list[object] = [error]
-    while queue:
-        item = queue.pop()
-        if id(item) in seen or isinstance(item, SecretValue | type) or len(seen) > 50_000:
+    seen: dict[int, object] = {}  # also keeps them alive, so that no number is given twice
+    queue: collections.deque[object] = collections.deque([error])
+    while queue and len(seen) < _MOST_OBJECTS:
+        item = queue.popleft()
+        if id(item) in seen or isinstance(item, SecretValue | type):
             continue
-        seen.add(id(item))
+        seen[id(item)] = item
         if isinstance(item, str):
             texts.append(item)
-        elif isinstance(item, bytes | bytearray):
+        elif isinstance(item, bytes | bytearray | memoryview):
             texts.append(bytes(item).decode("latin-1"))
-        elif isinstance(item, BaseException):
-            queue += [item.args, item.__cause__, item.__context__, vars(item), item.__traceback__]
-        elif hasattr(item, "tb_frame"):
-            queue += [item.tb_frame.f_locals, getattr(item, "tb_next", None)]
-        elif isinstance(item, dict | list | tuple | set | frozenset) or _holds_data(item):
-            queue += gc.get_referents(item)
+        elif isinstance(item, io.BytesIO | io.StringIO):
+            queue.append(item.getvalue() if not item.closed else None)
+        elif isinstance(item, types.TracebackType):
+            queue.extend([*item.tb_frame.f_locals.values(), item.tb_next])
+        elif isinstance(item, BaseException):  # some members are in no dictionary, such as the name of a file
+            queue.extend([*vars(item).values(), *gc.get_referents(item), item.__traceback__])
+        elif _holds_data(item):
+            queue.extend(gc.get_referents(item))
     return "\n".join(texts)
 
 
+_MOST_OBJECTS = 50_000
+
+
 def _holds_data(item: object) -> bool:
-    """True for an object of somebody's own class; the interpreter's own lead to everything there is."""
-    modules = {"builtins", "types", "_thread", "threading", "logging"}
-    return type(item).__module__ not in modules and not callable(item)
+    """True for containers and objects of somebody's own class; these others lead to everything there is."""
+    if callable(item) or isinstance(item, types.ModuleType | types.FrameType | types.CodeType):
+        return False
+    return type(item).__module__ not in {"_thread", "threading", "logging"}
 
 
 @contextlib.contextmanager

@@ -6,9 +6,11 @@ Every message goes to standard error, as `astro-token: error: …` and `astro-to
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -27,13 +29,16 @@ class _EndedBySignal(BaseException):
 
 def run() -> NoReturn:
     """The console script."""
-    code = main(sys.argv[1:])
+    gc.disable()  # imports make hardly any garbage, and looking for it takes a twentieth of our time
+    _stand_in_for_closed_streams()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without our characters is no failure
+    code = 0
     try:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:  # None where it was closed before we started
-                stream.flush()
-    except OSError:
-        code = code or 74
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except OSError as error:
+        code = code or _report_io(error)
     # A thread that a silent service left behind must not keep us: what matters is flushed and closed.
     os._exit(code)
 
@@ -49,10 +54,10 @@ def main(argv: list[str]) -> int:
 
     inherited = close_to_onlookers()
     for number in _ENDING:
-        if signal.getsignal(number) == signal.SIG_DFL:
+        if signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}:
             signal.signal(number, _end)
     from astro_token.cli.output import report
-    from astro_token.errors import EXIT_IO, AstroTokenError
+    from astro_token.errors import AstroTokenError
 
     try:
         from astro_token.cli.parser import parse
@@ -63,17 +68,10 @@ def main(argv: list[str]) -> int:
         return report(error.message, error.hint, error.exit_code)
     except _EndedBySignal as ended:
         return 128 + ended.number
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # Nobody reads any more; what Python would flush at its end must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return report("the output was closed before all was written", None, EXIT_IO)
+    except SystemExit:  # argparse has shown a help text
+        return 0
     except OSError as error:
-        where = f"{error.filename}: " if isinstance(error.filename, str | os.PathLike) else ""
-        return report(
-            f"{where}{os.strerror(error.errno or 5).lower()}", "correct what the path names", EXIT_IO
-        )
+        return _report_io(error)
     except Exception as error:  # noqa: BLE001 (a traceback would be one more bug)
         return report(_bug(error), "report it with the command and the version, without any secret", 70)
     else:
@@ -86,7 +84,41 @@ def main(argv: list[str]) -> int:
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    for ending in _ENDING:  # what is left to do is to tidy up, and a second signal must not cut it short
+        signal.signal(ending, signal.SIG_IGN)
     raise _EndedBySignal(number)
+
+
+def _stand_in_for_closed_streams() -> None:
+    """
+    Opens a standard stream that we were started without, the wrong way round.
+
+    Its use fails as before. But no other file gets its number, and errors do not go to standard output,
+    where `print` sends them if there is no standard error. A child finds it closed, as it would without us.
+    """
+    for number, (name, flags) in enumerate(
+        (("stdin", os.O_WRONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_RDONLY))
+    ):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, flags)
+            if descriptor != number:
+                os.dup2(descriptor, number, inheritable=False)
+                os.close(descriptor)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+
+
+def _report_io(error: OSError) -> int:
+    from astro_token.cli.output import report
+    from astro_token.errors import EXIT_IO
+
+    if isinstance(error, BrokenPipeError):
+        return report(
+            "the output was closed before all was written", "see why its reader ended early", EXIT_IO
+        )
+    reason = os.strerror(error.errno or 5).lower()
+    if isinstance(error.filename, str | os.PathLike):
+        return report(f"{error.filename}: {reason}", "correct what the path names", EXIT_IO)
+    return report(reason, "see that the output has a place, with space left on it", EXIT_IO)
 
 
 def _bug(error: Exception) -> str:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from astro_token.cli.output import warn
+from astro_token.cli.parser import EXAMPLE
 from astro_token.errors import UnsupportedOperationError, UsageError
 from astro_token.exporter import export
 from astro_token.policy import enforce
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
     command = arguments.child
     if not command:
-        raise UsageError(
-            "there is no command after --", hint="for example: astro-token exec prod -- astro deploy --dags"
-        )
+        raise UsageError("there is no command after --", hint=f"for example: {EXAMPLE}")
     if not hasattr(os, "posix_spawn"):
         raise UnsupportedOperationError(
             "exec needs a POSIX system", hint="use `astro-token export --format json` on this one"

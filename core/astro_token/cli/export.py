@@ -27,6 +27,8 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
     system = ci_system(os.environ)
     name = arguments.format if arguments.format != "auto" else system or "posix"
+    if arguments.output == "":  # a variable that is not set; standard output would be no place of choice
+        raise UsageError("--output names no file", hint="give the path of a file, or leave --output out")
     output = Path(arguments.output) if arguments.output else None
     # Before a secret is read: one that cannot be handed over need not be.
     _refuse_early(name, output, force=arguments.force)
@@ -62,8 +64,6 @@ def _refuse_early(name: str, output: Path | None, *, force: bool) -> None:
             raise UsageError("the github format has its own file", hint="leave --output out")
         return
     if output is None:
-        if sys.stdout is None:
-            raise OutputError("standard output is closed", hint="open it, or give --output FILE")
         if sys.stdout.isatty():
             raise OutputError(
                 "standard output is a terminal, which would show the token",
@@ -72,11 +72,11 @@ def _refuse_early(name: str, output: Path | None, *, force: bool) -> None:
         return
     from astro_token.files import refuse_special
 
+    if not output.absolute().parent.is_dir():
+        raise OutputError(f"{output.absolute().parent} is no folder", hint="make the folder first")
     refuse_special(output)
     if output.exists() and not force:
         raise OutputError(f"{output} exists", hint="remove it, or give --force to replace it")
-    if not output.absolute().parent.is_dir():
-        raise OutputError(f"{output.absolute().parent} is no folder", hint="make the folder first")
 
 
 def _write(rendering: Rendering, output: Path | None, *, force: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,14 @@ if TYPE_CHECKING:
 
     from astro_token.policy import Verdict
 
-__all__ = ["hint", "note", "report", "warn"]
+__all__ = ["Lines", "hint", "note", "report", "warn"]
+
+
+class Lines(logging.Handler):
+    """What is logged, in the form of all messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _line(record.levelname.lower(), record.getMessage())
 
 
 def report(message: str, hint_text: str | None, code: int) -> int:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import re
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,7 +16,9 @@ if TYPE_CHECKING:
 
     from astro_token.process import Inherited
 
-__all__ = ["build", "parse"]
+__all__ = ["EXAMPLE", "build", "parse"]
+
+EXAMPLE = "astro-token exec prod -- astro deploy --dags"
 
 _TOKEN_HELP = (
     "a reference such as vault:secret/astro/prod#token, or a name from astro-token.toml; "
@@ -102,7 +102,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         # argparse repeats what was typed, which may be a token in a wrong place.
-        message = re.sub(r"(unrecognized arguments).*", r"\1", message, flags=re.DOTALL)
         message = re.sub(r"(invalid choice): .* (\(choose from)", r"\1 \2", message, flags=re.DOTALL)
         message = re.sub(r"(ignored explicit argument|invalid \S+ value).*", r"\1", message, flags=re.DOTALL)
         raise UsageError(message, hint=f"{self.prog} --help shows what can be given, with examples")
@@ -132,7 +131,7 @@ def build() -> argparse.ArgumentParser:
 
     def command(name: str, summary: str, text: str, *parents: _Parser) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=summary, description=text, parents=[common, *parents])
-        added.set_defaults(command=_command(name), takes_child=name == "exec")
+        added.set_defaults(name=name, command=_command(name), takes_child=name == "exec")
         return added
 
     exec_ = command("exec", "run a command with a token", _EXEC, reading)
@@ -180,12 +179,23 @@ def parse(argv: list[str]) -> argparse.Namespace:
     Raises:
         UsageError: without what was typed.
     """
+    from astro_token.ref import refuse_token
+
     own, dashes, child = _split(argv)
-    arguments = build().parse_args(own)
+    for text in (*own, *child[:1]):  # the child's arguments are its own
+        refuse_token(text)
+    arguments, unknown = build().parse_known_args(own)
     if dashes and not arguments.takes_child:
         raise UsageError("only exec takes a command after --", hint="astro-token exec --help has examples")
+    if unknown and arguments.takes_child and not dashes:
+        raise UsageError("the command has to stand after --", hint=f"for example: {EXAMPLE}")
+    if unknown:
+        raise UsageError(
+            "there are too many arguments, or unknown ones",
+            hint=f"astro-token {arguments.name} --help shows what can be given, with examples",
+        )
     arguments.child = child
-    _log(getattr(arguments, "log_level", None))
+    _log(getattr(arguments, "log_level", "warning"))
     return arguments
 
 
@@ -208,13 +218,10 @@ def _command(name: str) -> Callable[[argparse.Namespace, Inherited], int]:
     return call
 
 
-def _log(level: str | None) -> None:
-    if level is None:
-        return
+def _log(level: str) -> None:
+    from astro_token.cli.output import Lines
     from astro_token.log import logger
 
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("astro-token: %(levelname)s: %(message)s"))
-    logger.addHandler(handler)
+    logger.addHandler(Lines())
     logger.setLevel(level.upper())
     logger.propagate = False

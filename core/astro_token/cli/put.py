@@ -51,13 +51,18 @@ def _prepare_key(settings: TokenSettings, current: Current, *, wanted: bool) -> 
 
 
 def _given() -> SecretValue:
-    if sys.stdin.isatty():
-        from getpass import getpass
-
-        return SecretValue(getpass("Astro API token (not shown): ").encode(errors="surrogateescape"))
-    value = SecretValue(sys.stdin.buffer.read(2 * MAX_TOKEN_BYTES + 1))
+    value = _typed() if sys.stdin.isatty() else SecretValue(sys.stdin.buffer.read(2 * MAX_TOKEN_BYTES + 1))
     if not value.reveal():
         raise InvalidTokenError(
-            "standard input is empty", hint="pipe the token in, or call it at a terminal and paste it"
+            "no token was given", hint="pipe it in, or call put at a terminal and paste it"
         )
     return value
+
+
+def _typed() -> SecretValue:
+    from getpass import getpass
+
+    try:
+        return SecretValue(getpass("Astro API token (not shown): ").encode(errors="surrogateescape"))
+    except EOFError:  # Ctrl-D
+        return SecretValue(b"")

@@ -1,0 +1,160 @@
+"""A file, encrypted with age or plain: `file:PATH`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astro_token.errors import (
+    AstroTokenError,
+    BackendUnavailableError,
+    ConfigError,
+    DecryptError,
+    OutputError,
+    SecretNotFoundError,
+)
+from astro_token.files import locked, refuse_special, replace, sweep
+from astro_token.secret import SecretMetadata, SecretValue
+from astro_token_backends.file import keys
+from astro_token_backends.file.content import load, unwritable, version
+from astro_token_backends.file.header import age_bytes, read_header
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astro_token.ref import SecretRef
+    from astro_token_backends.file.content import Content
+    from astro_token_backends.file.keys import Identity
+
+__all__ = ["AgeFile"]
+
+
+class AgeFile:
+    """
+    Reads a file, and writes an encrypted one.
+
+    Credentials: `ASTRO_TOKEN_AGE_KEY`, else the file that `ASTRO_TOKEN_AGE_KEY_FILE` names,
+    else `age-key.txt` in the user's configuration; each an age identity or an SSH private key.
+    A plain file needs none, and is read only.
+    Reference: `file:PATH`, binary or armoured.
+
+    The version is made of the encrypted bytes; a plain file has none.
+    Writing compares it under a lock that holds between processes of this machine.
+    Recipients are those of `ASTRO_TOKEN_AGE_RECIPIENTS_FILE`, else ourselves, and none may be dropped.
+    X25519 keys leave no name in a file, so they are counted: one put in another's place is not noticed.
+    """
+
+    def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:  # noqa: ARG002 (one read, of a small file)
+        content = load(ref)
+        if content.header is None:
+            return content.raw
+        value: SecretValue | AstroTokenError | None = _refused(ref, content)
+        if value is None:
+            own = keys.identities()
+            value = _opened(ref, content.raw.reveal(), own) if own else keys.no_key()
+        if isinstance(value, AstroTokenError):
+            raise value
+        return value
+
+    def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:  # noqa: ARG002 (as above)
+        content = load(ref)
+        return SecretMetadata(version=content.version, updated=content.updated)
+
+    def write(
+        self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
+    ) -> str:
+        path = Path(ref.name)
+        try:
+            refuse_special(path)
+            with locked(path.parent, seconds=timeout):
+                data = _replacement(ref, value, expected_version)
+                sweep(path)
+                replace(path, data)
+        except OSError as error:
+            failure = unwritable(ref, error)
+        else:
+            return version(data)
+        raise failure
+
+    def create_key(self) -> str | None:
+        return keys.create_key()
+
+
+def _refused(ref: SecretRef, content: Content) -> DecryptError | None:
+    """What no key could help against."""
+    if content.header is None or (content.header.whole and not content.header.passphrase):
+        return None
+    if not content.header.whole:
+        return DecryptError(f"{ref}: the file is cut short", hint="restore it from where it was copied")
+    return DecryptError(
+        f"{ref}: the file is encrypted with a passphrase", hint="encrypt it to a key, with `age --recipient`"
+    )
+
+
+def _opened(ref: SecretRef, data: bytes, own: Sequence[Identity]) -> SecretValue | DecryptError:
+    pyrage = keys.load_pyrage()
+    try:
+        return SecretValue(
+            pyrage.decrypt(age_bytes(data), [identity.private for identity in own]), version(data)
+        )
+    except pyrage.DecryptError as error:
+        stranger = "No matching keys" in str(error)
+    if stranger:
+        return DecryptError(
+            f"{ref}: the file is not encrypted to the key that is configured",
+            hint=f"use the right key, or have somebody who can read it add yours to {keys.RECIPIENTS_FILE} "
+            "and write it again",
+        )
+    return DecryptError(
+        f"{ref}: the file is damaged", hint="restore it from where it was copied, or write it again"
+    )
+
+
+def _replacement(ref: SecretRef, value: SecretValue, expected_version: str | None) -> bytes:
+    """
+    The new file, if it may take the place of what is there.
+
+    Raises:
+        OutputError: that is plain, or damaged, or readable for somebody who could not read the new file.
+        BackendUnavailableError: it is not the version that was expected.
+        ConfigError: we could not read the new file ourselves.
+    """
+    try:
+        current = load(ref)
+    except SecretNotFoundError:  # a file of no bytes is none
+        current = None
+    header = current.header if current else None
+    if current and not header:
+        raise OutputError(
+            f"{ref}: it is a plain file, and only encrypted ones are written",
+            hint="remove it first, or name another file",
+        )
+    if header and not header.whole:
+        raise OutputError(
+            f"{ref}: what is there is damaged, and no longer tells for whom it is",
+            hint="restore it, or remove it first",
+        )
+    if expected_version not in {None, current.version if current else "0"}:
+        raise BackendUnavailableError(
+            f"{ref}: the file was changed since it was read", hint="read it again, then decide"
+        )
+    own = keys.identities()
+    data = _encrypted(value, keys.recipients(own), armoured=header is None or header.armoured)
+    new = read_header(data)
+    if header and new and header.stanzas - new.stanzas:
+        raise OutputError(
+            f"{ref}: {(header.stanzas - new.stanzas).total()} of those who can read the file could no longer",
+            hint=f"list the public keys of all of them in a file, and name it in {keys.RECIPIENTS_FILE}",
+        )
+    if own and _opened(ref, data, own) != value:
+        public = " or ".join(identity.public or "our own public key" for identity in own)
+        raise ConfigError(
+            f"{ref}: we could not read the new file ourselves",
+            hint=f"add {public} to the file that {keys.RECIPIENTS_FILE} names",
+        )
+    return data
+
+
+def _encrypted(value: SecretValue, recipients: list[object], *, armoured: bool) -> bytes:
+    data: bytes = keys.load_pyrage().encrypt(value.reveal(), recipients, armored=armoured)
+    return data

@@ -1,0 +1,159 @@
+"""What all calls of a process share: the session, the login, and which mount is of which version."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError, bare
+from astro_token.log import logger, silence_sdks
+from astro_token_backends.vault.login import Login, log_in
+from astro_token_backends.vault.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from astro_token.ref import SecretRef
+    from astro_token.secret import SecretValue
+
+__all__ = ["Connection", "settled", "shared"]
+
+_T = TypeVar("_T")
+
+_CLOSE_SECONDS = 0.9
+
+
+@dataclass(slots=True)
+class _Open:
+    settings: Settings
+    session: Any
+    login: Login | None = None
+
+
+class Connection:
+    """
+    Reads the environment and logs in when it is first used.
+
+    Args:
+        environ: in place of `os.environ`: a test that wants a login of its own
+            makes `KeyValue(Connection({"VAULT_ADDR": …}))`.
+
+    Attributes:
+        mounts: the KV version of each mount that was asked about, by namespace and path.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ: Callable[[], Mapping[str, str]] = lambda: os.environ if environ is None else environ
+        self.mounts: dict[tuple[str | None, str], str] = {}
+        self._lock = threading.Lock()
+        self._open: _Open | None = None
+        # A wrapping token works once; what was in it serves for later logins too.
+        self._unwrapped: dict[str, SecretValue] = {}
+
+    def client(self, namespace: str | None, seconds: float) -> Any:
+        """
+        An `hvac.Client` that is logged in, for requests that together take no longer than that.
+
+        Raises:
+            AstroTokenError: the environment, or the login.
+        """
+        until = time.monotonic() + seconds
+        lock = self._lock
+        if not lock.acquire(timeout=seconds):
+            if self._lock is lock:
+                self._lock = threading.Lock()  # who holds it was left behind, and may never come back
+            raise BackendUnavailableError("an earlier login to Vault has not ended", hint="try again later")
+        try:
+            opened = self._opened()
+            login = opened.login
+            if login is None or login.is_over():
+                logger.debug("logging in to Vault")
+                login = opened.login = log_in(
+                    self._environ(), lambda token: _client(opened, token, None, until), self._unwrapped
+                )
+        finally:
+            lock.release()
+        return _client(opened, login.token.reveal().decode(), namespace, until)
+
+    def close(self) -> None:
+        """Revokes the token if our login made it, and forgets everything but an unwrapped secret id."""
+        opened, self._open = self._open, None
+        self.mounts.clear()
+        if opened is None:
+            return
+        login = opened.login
+        if login is not None and login.revocable and not login.is_over():
+            thread = threading.Thread(target=_revoke, args=(opened, login), daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # newer Pythons start no thread when they end
+                _revoke(opened, login)
+            else:
+                thread.join(_CLOSE_SECONDS)
+        opened.session.close()
+
+    def _opened(self) -> _Open:
+        if self._open is None:
+            from astro_token_backends.vault.transport import open_session
+
+            settings = read_settings(self._environ())
+            self._open = _Open(settings, open_session(settings))
+            silence_sdks()
+        return self._open
+
+
+def _client(opened: _Open, token: str, namespace: str | None, until: float) -> Any:
+    import hvac
+
+    from astro_token_backends.vault.transport import OneRequest
+
+    # An empty token and true values keep hvac from looking for its own in the environment.
+    return hvac.Client(
+        url=opened.settings.address,
+        token=token,
+        cert=(opened.settings.client_certificate, opened.settings.client_key),
+        verify=True,
+        timeout=until - time.monotonic(),
+        session=opened.session,
+        namespace=namespace or opened.settings.namespace,
+        adapter=OneRequest,
+    )
+
+
+def _revoke(opened: _Open, login: Login) -> None:
+    with suppress(Exception):
+        until = time.monotonic() + _CLOSE_SECONDS
+        _client(opened, login.token.reveal().decode(), None, until).auth.token.revoke_self()
+
+
+_shared = Connection()
+
+
+def shared() -> Connection:
+    """The one of the process, for `KeyValue` and `Transit` alike."""
+    return _shared
+
+
+# -- the boundary -------------------------------------------------------------------------------------
+
+
+def settled(ref: SecretRef, call: Callable[[], _T]) -> _T:
+    """
+    The result of a call, or its error with the reference in front.
+
+    The frames that it came through may hold a secret: neither they nor an exception of an SDK go with it.
+    """
+    try:
+        return call()
+    except AstroTokenError as known:
+        error = known
+    except Exception as unknown:  # noqa: BLE001 (the boundary to the SDK)
+        error = BackendError(
+            f"Vault's backend failed with {type(unknown).__name__}", hint="report it with the version of hvac"
+        )
+    error.message = f"{ref}: {error.message}"
+    raise bare(error)

@@ -1,0 +1,112 @@
+"""The transit engine: keys that never leave Vault."""
+
+from __future__ import annotations
+
+import base64
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from astro_token.errors import DecryptError, IntegrityError, SecretNotFoundError
+from astro_token.secret import SecretValue
+from astro_token_backends.vault.connection import Connection, settled, shared
+from astro_token_backends.vault.refusals import LOOK_AT_ADDRESS, StatusError, needing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from astro_token.ref import SecretRef
+
+__all__ = ["Transit"]
+
+_CIPHERTEXT = re.compile(r"vault:v[0-9]+:[A-Za-z0-9+/=]+")
+
+
+class Transit:
+    """
+    Decrypts and encrypts with a key of HashiCorp Vault's and OpenBao's transit engine.
+
+    Reference: `vault-transit:KEY[?namespace=NS]`, with `MOUNT/KEY` where the mount is not `transit`.
+    A ciphertext is the text that Vault gives, `vault:v1:…`.
+
+    Credentials: those of `vault`.
+
+    Least permission, for decrypting and for encrypting:
+
+        path "transit/decrypt/astro" { capabilities = ["update"] }
+        path "transit/encrypt/astro" { capabilities = ["update"] }
+
+    With `create` too, Vault would make a key where there is none of that name.
+
+    Args:
+        connection: in place of the one that all of the process share.
+    """
+
+    def __init__(self, connection: Connection | None = None) -> None:
+        import hvac  # noqa: F401 (what is not installed has to show here)
+        import requests  # noqa: F401
+
+        self._connection = connection or shared()
+
+    def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue:
+        return settled(ref, lambda: self._decrypt(ref, ciphertext, timeout))
+
+    def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> bytes:
+        return settled(ref, lambda: self._encrypt(ref, value, timeout))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _decrypt(self, ref: SecretRef, ciphertext: bytes, timeout: float) -> SecretValue:
+        text = ciphertext.decode("ascii", errors="replace").strip()
+        if not _CIPHERTEXT.fullmatch(text):
+            raise DecryptError(
+                "what is to be decrypted is no ciphertext of Vault's", hint="it has to begin with vault:v1:"
+            )
+
+        def ask(transit: Any, key: str, mount: str) -> Any:
+            return transit.decrypt_data(key, ciphertext=text, mount_point=mount)
+
+        plaintext = self._ask(ref, "decrypt", "plaintext", ask, timeout)
+        try:
+            return SecretValue(base64.b64decode(plaintext, validate=True))
+        except ValueError:
+            raise IntegrityError("the answer is no base64", hint=LOOK_AT_ADDRESS) from None
+
+    def _encrypt(self, ref: SecretRef, value: SecretValue, timeout: float) -> bytes:
+        def ask(transit: Any, key: str, mount: str) -> Any:
+            plaintext = base64.b64encode(value.reveal()).decode()
+            return transit.encrypt_data(key, plaintext=plaintext, mount_point=mount)
+
+        ciphertext = self._ask(ref, "encrypt", "ciphertext", ask, timeout)
+        if not _CIPHERTEXT.fullmatch(ciphertext):
+            raise IntegrityError("the answer is no ciphertext", hint=LOOK_AT_ADDRESS)
+        return ciphertext.encode()
+
+    def _ask(
+        self, ref: SecretRef, verb: str, wanted: str, ask: Callable[[Any, str, str], Any], timeout: float
+    ) -> str:
+        mount, _, key = ref.name.rpartition("/")
+        mount = mount or "transit"
+        client = self._connection.client(ref.options.get("namespace", "").strip("/") or None, timeout)
+        with needing(f"{mount}/{verb}/{key}", "update"):
+            try:
+                answer = ask(client.secrets.transit, key, mount)
+            except StatusError as refused:
+                if refused.explained and (
+                    refused.status == HTTPStatus.NOT_FOUND or refused.says("key not found")
+                ):
+                    raise SecretNotFoundError(
+                        "there is no such key", hint="see the mount and the key's name"
+                    ) from None
+                if refused.explained:
+                    raise DecryptError(
+                        f"Vault cannot {verb} that with this key",
+                        hint="see that it was encrypted with this key, and that its version is still allowed",
+                    ) from None
+                raise
+        data = answer.get("data")
+        text = data.get(wanted) if isinstance(data, dict) else None
+        if not isinstance(text, str):
+            raise IntegrityError("the answer is not what Vault answers to this", hint=LOOK_AT_ADDRESS)
+        return text

@@ -1,0 +1,350 @@
+"""
+One request to Vault: hvac's classes say what is asked, this says how it is sent.
+
+Importing this module loads hvac and requests.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import ssl
+import time
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import certifi
+import hvac.adapters
+import requests
+import requests.adapters
+import urllib3
+import urllib3.connection
+import urllib3.exceptions
+
+from astro_token.errors import (
+    AccessDeniedError,
+    AstroTokenError,
+    BackendDownError,
+    BackendError,
+    BackendUnavailableError,
+    ConfigError,
+    IntegrityError,
+)
+from astro_token.version import __version__
+from astro_token_backends.vault.refusals import LOOK_AT_ADDRESS, StatusError, proxy_wants_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from astro_token_backends.vault.settings import Settings
+
+__all__ = ["OneRequest", "open_session"]
+
+_E = TypeVar("_E", bound=BaseException)
+
+BODY_LIMIT = 256 * 1024
+_CONNECT_SECONDS = 3.0
+_LONGEST_WAIT = 86400.0
+_REACHABLE = "try again later, or see that VAULT_ADDR can be reached from here"
+_TRUST = "name the file of the authority that signed it in VAULT_CACERT or ASTRO_TOKEN_CA_BUNDLE"
+_SPEAKS_TLS = "see that VAULT_ADDR is right, and that nothing between here and Vault intercepts TLS"
+_CERTIFICATE = {  # by OpenSSL's verify code
+    9: ("is not valid yet", "see the clocks of both machines"),
+    10: ("has expired", "its operator has to renew it"),
+    62: ("is for another host", "VAULT_ADDR has to use a name that stands in the certificate"),
+    64: ("is for another host", "VAULT_ADDR has to use a name that stands in the certificate"),
+}
+_NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+
+
+class OneRequest(hvac.adapters.Adapter):  # type: ignore[misc]
+    """
+    What hvac sends through: every call is one request, and an answer is a JSON object or an exception.
+
+    hvac's own adapters follow redirects with the token, return whatever is no JSON as it is,
+    and raise exceptions that hold the answer and no status.
+
+    Raises:
+        StatusError: a status of 400 or more.
+        AstroTokenError: whatever is no answer of Vault's.
+    """
+
+    def __init__(self, *args: Any, timeout: float, **kwargs: Any) -> None:
+        super().__init__(*args, timeout=timeout, **kwargs)
+        self._until = time.monotonic() + timeout
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        raise_exception: bool = True,  # noqa: ARG002 (hvac's interface)
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        own = {"X-Vault-Request": "true", "X-Vault-Token": self.token, "X-Vault-Namespace": self.namespace}
+        seconds = self._until - time.monotonic()
+        if seconds <= 0:
+            raise BackendUnavailableError("no time was left to ask Vault", hint="try again later")
+        try:
+            with self.session.request(
+                method,
+                self.base_uri + url,
+                headers={**(headers or {}), **{name: value for name, value in own.items() if value}},
+                json=kwargs.get("json"),
+                params=kwargs.get("params"),
+                stream=True,
+                allow_redirects=False,
+                timeout=(min(_CONNECT_SECONDS, seconds), seconds),
+            ) as response:
+                return _content(response, self._until)
+        except (StatusError, AstroTokenError):
+            raise
+        except Exception as error:  # noqa: BLE001 (requests, urllib3, http.client and ssl each raise their own)
+            failure = _failure(error)
+        raise failure
+
+    def login(self, url: str, use_token: bool = True, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002
+        answer: dict[str, Any] = self.post(url, **kwargs)
+        return answer
+
+    def get_login_token(self, response: dict[str, Any]) -> str:
+        token: str = response["auth"]["client_token"]
+        return token
+
+
+def open_session(settings: Settings) -> requests.Session:
+    """
+    A session that takes nothing from its surroundings: no proxy, no `~/.netrc`, no cookies, no redirects.
+
+    Raises:
+        ConfigError: a certificate file cannot be used.
+    """
+    session = _Session()
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    # Identity: what is not packed cannot unpack to a gigabyte.
+    session.headers.update({"User-Agent": f"astro-token/{__version__}", "Accept-Encoding": "identity"})
+    if settings.proxy:
+        session.proxies = {"https": settings.proxy}
+    tls = _trust(settings) if settings.address.startswith("https:") else None
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _Mount(tls))
+    return session
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        # Even with redirects off, requests prepares the next request and reads all of the body for it.
+        return None
+
+
+class _HTTPConnection(urllib3.connection.HTTPConnection):
+    debuglevel = 0  # a program may have set it on http.client's class, which then prints every header
+
+
+class _HTTPSConnection(urllib3.connection.HTTPSConnection):
+    debuglevel = 0
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+class _Mount(requests.adapters.HTTPAdapter):
+    """Sends with our connections and our TLS settings, in place of those that requests would choose."""
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        self._tls = tls
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+    def build_connection_pool_key_attributes(  # type: ignore[override]
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, {"ssl_context": self._tls, "cert_reqs": "CERT_REQUIRED"} if self._tls else {}  # type: ignore[return-value]
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Leaves the connection alone: requests would add its own roots to ours."""
+
+
+def _trust(settings: Settings) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    with _named("VAULT_CACERT" if settings.ca_file else "VAULT_CAPATH"):
+        if settings.ca_file:
+            context.load_verify_locations(settings.ca_file)
+        elif settings.ca_folder:
+            # As Vault's own program does: every file, not only those named by a hash.
+            for file in sorted(Path(settings.ca_folder).iterdir()):
+                if file.is_file():
+                    context.load_verify_locations(file)
+        else:
+            context.load_verify_locations(certifi.where())
+    with _named("ASTRO_TOKEN_CA_BUNDLE"):
+        if settings.more_cas:
+            context.load_verify_locations(settings.more_cas)
+    with _named("VAULT_CLIENT_CERT or VAULT_CLIENT_KEY"):
+        if settings.client_certificate:
+            # The empty password keeps OpenSSL from asking for one on the terminal.
+            context.load_cert_chain(settings.client_certificate, settings.client_key, password="")
+    return context
+
+
+@contextmanager
+def _named(variables: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError):  # ssl.SSLError is an OSError
+        pass
+    else:
+        return
+    raise ConfigError(
+        f"{variables} names a file that cannot be read, or that holds no such PEM", hint="see the file"
+    )
+
+
+# -- the answer ---------------------------------------------------------------------------------------
+
+
+def _content(response: requests.Response, until: float) -> dict[str, Any]:
+    status = response.status_code
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        raise IntegrityError(
+            "Vault answered with a redirect, which is never followed",
+            hint="if it leads to Vault, as from a standby node to the active one, set VAULT_ADDR to that",
+        )
+    if status >= HTTPStatus.BAD_REQUEST:
+        # Only these explain themselves in a way that changes what to do.
+        content = _json(response, until) if status in {400, 404, 503} else None
+        raise StatusError(status, content, _retry_after(response.headers))
+    if status == HTTPStatus.NO_CONTENT:
+        return {}
+    content = _json(response, until)
+    if content is None:
+        raise IntegrityError("the answer is damaged, or is not Vault's", hint=LOOK_AT_ADDRESS)
+    return content
+
+
+def _json(response: requests.Response, until: float) -> dict[str, Any] | None:
+    """The body, or None where it is packed, too large, or anything but a JSON object."""
+    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" or response.headers.get("Content-Encoding", "identity") != "identity":
+        return None
+    body = b""
+    # In pieces as they come: reading a whole block would wait for as long as somebody drips bytes.
+    while piece := response.raw.read1(BODY_LIMIT, decode_content=False):
+        body += piece
+        if len(body) > BODY_LIMIT:
+            return None
+        if time.monotonic() > until:
+            raise BackendUnavailableError("Vault did not end its answer in time", hint="try again later")
+    try:
+        content = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds; None where it is not said, or is nonsense."""
+    said = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"\d{1,9}", said):
+        return min(float(said), _LONGEST_WAIT)
+    try:
+        # By the clock that set the date, where it is told: ours may be wrong.
+        date = headers.get("Date")
+        now = parsedate_to_datetime(date).timestamp() if date else time.time()
+        seconds = parsedate_to_datetime(said).timestamp() - now
+    except (ValueError, TypeError, OverflowError, OSError):
+        return None
+    return min(max(0.0, seconds), _LONGEST_WAIT)
+
+
+# -- no answer ----------------------------------------------------------------------------------------
+
+
+def _failure(error: Exception) -> AstroTokenError:
+    """What an exception of the network means, found in the whole chain of it, without any text of it."""
+    # Those of requests are all OSErrors, and say less than what they stand for.
+    chain = [cause for cause in _chain(error, set()) if not isinstance(cause, requests.RequestException)]
+
+    def first(kind: type[_E]) -> _E | None:
+        return next((cause for cause in chain if isinstance(cause, kind)), None)
+
+    if tls := first(ssl.SSLError):
+        return _tls_failure(tls)
+    if name := first(socket.gaierror):
+        if name.errno in _NO_SUCH_NAME:
+            return BackendDownError(
+                "the host name of Vault, or of the proxy, is unknown", hint="see VAULT_ADDR"
+            )
+        return BackendUnavailableError(
+            "the host name of Vault could not be looked up", hint="try again later"
+        )
+    if first(urllib3.exceptions.ProxyError) and (refusal := _refused_by_proxy(chain)):
+        return refusal
+    if first(ConnectionError):
+        return BackendUnavailableError("the connection to Vault was refused or broken", hint=_REACHABLE)
+    if first(TimeoutError):
+        return BackendUnavailableError("Vault did not answer in time", hint=_REACHABLE)
+    if first(http.client.HTTPException):
+        return IntegrityError("the answer is damaged, or is not Vault's", hint=LOOK_AT_ADDRESS)
+    if first(OSError):
+        return BackendUnavailableError("Vault cannot be reached", hint=_REACHABLE)
+    return BackendError(f"the request to Vault failed with {type(chain[-1] if chain else error).__name__}")
+
+
+def _chain(error: object, seen: set[int]) -> Iterator[BaseException]:
+    """An exception and all that it was raised for; urllib3 and requests keep those among the arguments."""
+    if isinstance(error, BaseException) and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        for cause in (error.__cause__, error.__context__, getattr(error, "reason", None), *error.args):
+            yield from _chain(cause, seen)
+
+
+def _tls_failure(error: ssl.SSLError) -> AstroTokenError:
+    # The reason is a name out of OpenSSL's own list, the code one of its numbers.
+    reason, code = error.reason or "", getattr(error, "verify_code", None)
+    if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
+        return AccessDeniedError(
+            "Vault wants a client certificate, or does not accept this one",
+            hint="see VAULT_CLIENT_CERT and VAULT_CLIENT_KEY",
+        )
+    what, hint = (
+        _CERTIFICATE.get(code, ("is not trusted", _TRUST)) if code else ("could not be checked", _SPEAKS_TLS)
+    )
+    return IntegrityError(f"no secure connection: the certificate of Vault {what}", hint=hint)
+
+
+def _refused_by_proxy(chain: list[BaseException]) -> AstroTokenError | None:
+    # http.client tells the status of a CONNECT in a text only.
+    for cause in chain:
+        said = re.match(r"Tunnel connection failed: (\d{3})\b", str(cause))
+        if said and said[1] == "407":
+            return proxy_wants_credentials()
+        if said and said[1].startswith("4"):
+            return ConfigError("the proxy refuses to connect to Vault", hint="see HTTPS_PROXY and NO_PROXY")
+    return None

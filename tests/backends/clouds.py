@@ -1,0 +1,83 @@
+"""What the tests of the three clouds have in common."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from astro_token.errors import AstroTokenError
+from astro_token.ref import SecretRef
+from astro_token.secret import SecretValue
+from astro_token.testing import appearances, reachable_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytest
+
+
+def read(backend: Any, ref: str, *, timeout: float = 10.0) -> SecretValue:
+    value = backend.read(SecretRef.parse(ref), timeout=timeout)
+    assert isinstance(value, SecretValue)
+    return value
+
+
+def failure(
+    backend: Any, ref: str, *, canaries: Sequence[str] = (), timeout: float = 10.0
+) -> AstroTokenError:
+    """The error that reading ends with, after a look for what it must not hold."""
+    try:
+        read(backend, ref, timeout=timeout)
+    except AstroTokenError as caught:
+        error = caught
+    else:
+        raise AssertionError(f"{ref} was read")
+    # From here on, only what the backend left: the frames of the test itself know the canaries.
+    frames = error.__traceback__
+    assert frames is not None
+    assert frames.tb_next is not None
+    assert frames.tb_next.tb_next is not None
+    assert frames.tb_next.tb_next.tb_next is None
+    error = error.with_traceback(frames.tb_next.tb_next)
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert "\n" not in error.message + (error.hint or "")
+    text = reachable_text(error)
+    assert [appearances(canary, text) for canary in canaries] == [[] for _ in canaries]
+    return error
+
+
+def quick_failure(backend: Any, ref: str) -> AstroTokenError:
+    """The same, in less than two seconds."""
+    start = time.monotonic()
+    error = failure(backend, ref)
+    assert time.monotonic() - start < 2
+    return error
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    """All that was logged, arguments included."""
+    return "\n".join(f"{record.getMessage()} {record.args} {vars(record)}" for record in caplog.records)
+
+
+def in_a_process(statements: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
+    """Runs Python in a fresh interpreter, with this environment and these changes to it."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **variables}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", statements],
+        env={name: value for name, value in environment.items() if value is not None},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def modules_after(statement: str) -> set[str]:
+    """The names of the modules that a fresh interpreter has after a statement."""
+    done = in_a_process(f"{statement}; import sys; print(*sys.modules, sep='\\n')")
+    assert done.returncode == 0
+    return set(done.stdout.split())

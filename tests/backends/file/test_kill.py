@@ -1,0 +1,53 @@
+"""A kill at any step leaves the old file or the new one, never half of one, and nothing in clear."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.backends.file.place import Place, environment
+
+
+def killed(place: Place, monkeypatch: pytest.MonkeyPatch, work: str) -> dict[str, Any]:
+    temporary = place.folder.parent / "temporary"
+    temporary.mkdir()
+    if work == "key":
+        monkeypatch.delenv("ASTRO_TOKEN_AGE_KEY")
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("killed.py"), work, place.folder],
+        env=environment(TMPDIR=temporary),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert (0, "") == (done.returncode, done.stderr)
+    assert [] == list(temporary.iterdir())
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+@pytest.mark.parametrize(("work", "states"), [("replace", {"old", "new"}), ("create", {"none", "new"})])
+def test_a_write_that_is_killed_at_any_step_has_happened_or_has_not(
+    place: Place, monkeypatch: pytest.MonkeyPatch, work: str, states: set[str]
+) -> None:
+    report = killed(place, monkeypatch, work)
+    assert states == set(report["seen"])
+    assert report["steps"] > 100
+    assert report["abandoned"] > 5, "no kill fell between the temporary file and its renaming"
+    assert ([], 0) == (report["unmended"], report["leaked"])
+
+
+def test_a_key_whose_making_is_killed_at_any_step_is_whole_or_is_not_there(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = killed(place, monkeypatch, "key")
+    assert {"none", "new"} == set(report["seen"])
+    assert report["steps"] > 50
+    assert report["abandoned"] > 5
+    assert [] == report["unmended"]

@@ -1,0 +1,71 @@
+"""OpenBao with what the tests of the Vault backend share, and backends that see an environment of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from astro_token_backends.vault import KeyValue, Transit
+from astro_token_backends.vault.connection import Connection
+from tests.backends.vault import service
+from tests.servers.faults import Egress
+from tests.servers.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.servers.openbao import OpenBao
+
+
+class Connect(Protocol):
+    def __call__(self, **environ: str) -> KeyValue: ...
+
+
+@pytest.fixture(scope="session")
+def bao(openbao: OpenBao) -> OpenBao:
+    """OpenBao with a KV 1 mount, transit, and the logins approle, jwt, kubernetes and userpass."""
+    service.mount(openbao, "1", "kv1")
+    openbao.api("POST", "sys/mounts/transit", {"type": "transit"})
+    for method in ("approle", "jwt", "kubernetes", "userpass"):
+        openbao.api("POST", f"sys/auth/{method}", {"type": method})
+    return openbao
+
+
+@pytest.fixture
+def connect(bao: OpenBao) -> Iterator[Connect]:
+    """Makes a `KeyValue` of its own: with the root token, unless variables of a login are given."""
+    made: list[KeyValue] = []
+
+    def connect(**environ: str) -> KeyValue:
+        environ = {"VAULT_ADDR": bao.address, **(environ or {"VAULT_TOKEN": bao.root_token})}
+        if set(environ) == {"VAULT_ADDR"}:
+            environ["VAULT_TOKEN"] = bao.root_token
+        made.append(KeyValue(Connection(environ)))
+        return made[-1]
+
+    yield connect
+    for backend in made:
+        backend.close()
+
+
+@pytest.fixture
+def vault(connect: Connect) -> KeyValue:
+    return connect()
+
+
+@pytest.fixture
+def transit(bao: OpenBao) -> Any:
+    return Transit(Connection({"VAULT_ADDR": bao.address, "VAULT_TOKEN": bao.root_token}))
+
+
+@pytest.fixture
+def wire(bao: OpenBao) -> Iterator[Wire]:
+    with Wire(bao.address) as wire:
+        yield wire
+
+
+@pytest.fixture
+def egress() -> Iterator[Egress]:
+    with Egress() as egress:
+        yield egress

@@ -1,0 +1,62 @@
+"""The contract of all backends, over both versions of the engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from astro_token.testing import BackendContract, Harness
+from astro_token_backends.vault import KeyValue
+from tests.backends.vault import service
+from tests.servers.openbao import OpenBao
+
+
+class TestKv1(BackendContract):
+    @pytest.fixture
+    def harness(self, bao: OpenBao, vault: KeyValue) -> Harness:
+        name = service.unique()
+        return Harness(
+            vault,
+            store=lambda data: bao.api("POST", f"kv1/{name}", {"token": data.decode()}),
+            present=f"vault:kv1/{name}",
+            missing="vault:kv1/no/such/secret",
+            writable=f"vault:kv1/{service.unique()}/b",
+            wrapped=True,
+        )
+
+
+class TestKv2(BackendContract):
+    options = ""
+
+    @pytest.fixture
+    def harness(self, bao: OpenBao, vault: KeyValue) -> Harness:
+        name = service.unique()
+        return Harness(
+            vault,
+            store=lambda data: service.store(bao, name, token=data.decode()),
+            present=f"vault:secret/{name}{self.options}",
+            missing=f"vault:secret/no/such/secret{self.options}",
+            writable=f"vault:secret/{service.unique()}/b{self.options}",
+            wrapped=True,
+        )
+
+
+class TestKv2WithoutTheQuestion(TestKv2):
+    options = "?kv=2"
+
+
+class TestKv2InANamespace(BackendContract):
+    @pytest.fixture
+    def harness(self, bao: OpenBao, vault: KeyValue) -> Harness:
+        namespace, name = service.unique("ns"), service.unique()
+        bao.api("POST", f"sys/namespaces/{namespace}", {})
+        mount = service.mount(bao, "2", "team/kv", namespace)
+        return Harness(
+            vault,
+            store=lambda data: bao.api(
+                "POST", f"{mount}/data/{name}", {"data": {"token": data.decode()}}, namespace=namespace
+            ),
+            present=f"vault:{mount}/{name}?namespace={namespace}",
+            missing=f"vault:{mount}/no/such/secret?namespace={namespace}",
+            writable=f"vault:{mount}/{service.unique()}/b?namespace={namespace}/",
+            wrapped=True,
+        )

@@ -1,0 +1,195 @@
+"""A backend that a test controls, children that tell what they got, and the program in the background."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import PROGRAM, Program, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+HERE = Path(__file__).parent
+CHILDREN = HERE / "children"
+PATIENCE = 10.0
+
+_PLUGIN = '''
+import os, time
+from pathlib import Path
+from astro_token import AccessDeniedError, BackendUnavailableError, SecretNotFoundError, SecretValue
+
+class Planted:
+    """Keeps secrets in the folder PLANTED, and notes there what is done with it."""
+
+    def __init__(self):
+        self.folder = Path(os.environ["PLANTED"])
+
+    def read(self, ref, *, timeout):
+        self.note(f"read {ref.name}")
+        if ref.name == "silent":
+            time.sleep(60)
+        if ref.name == "denied":
+            raise AccessDeniedError(f"{ref}: not for you", hint="ask")
+        if not self.file(ref).exists():
+            raise SecretNotFoundError(f"{ref}: no such secret", hint="see what there is", version="0")
+        return SecretValue(self.file(ref).read_bytes(), self.version(ref))
+
+    def write(self, ref, value, *, expected_version, timeout):
+        if expected_version not in (None, self.version(ref)):
+            raise BackendUnavailableError(f"{ref}: somebody else wrote it", hint="look at it, and try again")
+        self.note(f"write {ref.name}")
+        version = str(int(self.version(ref)) + 1)
+        self.file(ref).write_bytes(value.reveal())
+        self.file(ref, ".version").write_text(version)
+        return version
+
+    def version(self, ref):
+        file = self.file(ref, ".version")
+        return file.read_text() if file.exists() else "1" if self.file(ref).exists() else "0"
+
+    def file(self, ref, ending=""):
+        return self.folder / (ref.name + ending)
+
+    def close(self):
+        self.note("close")
+        if (self.folder / "slow-close").exists():
+            time.sleep(0.3)
+
+    def credential_variables(self):
+        return ["PLANTED_PASSWORD"]
+
+    def note(self, line):
+        with (self.folder / "log").open("a") as log:
+            log.write(line + "\\n")
+'''
+
+
+@dataclass(frozen=True)
+class Planted:
+    """The service behind `planted:NAME`."""
+
+    folder: Path
+
+    def store(self, name: str, text: str | bytes) -> None:
+        (self.folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
+
+    def stored(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+    @property
+    def log(self) -> list[str]:
+        log = self.folder / "log"
+        return log.read_text().splitlines() if log.exists() else []
+
+
+@pytest.fixture(scope="session")
+def planted_distribution(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH that holds a backend's distribution."""
+    folder = tmp_path_factory.mktemp("plugin")
+    (folder / "planted.py").write_text(_PLUGIN)
+    info = folder / "planted-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[astro_token.backends]\nplanted = planted:Planted\n")
+    return folder
+
+
+@pytest.fixture
+def planted(program: Program, planted_distribution: Path, tmp_path: Path) -> Planted:
+    folder = tmp_path / "planted"
+    folder.mkdir()
+    program.environ |= {
+        "PYTHONPATH": str(planted_distribution),
+        "ASTRO_TOKEN_PLUGINS": "planted",
+        "PLANTED": str(folder),
+    }
+    return Planted(folder)
+
+
+@pytest.fixture
+def prod(planted: Planted, canary: str) -> str:
+    """A reference to a stored token."""
+    planted.store("prod", canary)
+    return "planted:prod"
+
+
+def child(name: str, *arguments: str) -> list[str]:
+    """The command of one of the children."""
+    return [sys.executable, "-IS", str(CHILDREN / f"{name}.py"), *arguments]
+
+
+def wait_until(condition: Callable[[], object], *, patience: float = PATIENCE) -> None:
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that in time"
+        time.sleep(0.005)
+
+
+@dataclass
+class Background:
+    """The program at work, in a session without a terminal."""
+
+    process: subprocess.Popen[bytes]
+    program: Program
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def finish(self, *, allowed: Sequence[str | Path] = (), timeout: float = PATIENCE) -> Result:
+        stdout, stderr = self.process.communicate(timeout=timeout)
+        result = Result(self.process.returncode, stdout.decode(), stderr.decode())
+        assert "Traceback" not in result.stderr
+        assert self.program.leaks(result, allowed) == []
+        return result
+
+
+@pytest.fixture
+def start(program: Program) -> Iterator[Callable[..., Background]]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
+        cwd: Path | None = None,
+    ) -> Background:
+        process = subprocess.Popen(
+            [*wrapper, str(PROGRAM), *arguments],
+            env=program.environment(env),
+            cwd=cwd or program.work,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        started.append(process)
+        return Background(process, program)
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture
+def homes(program: Program, tmp_path: Path) -> Path:
+    """A folder of this test alone where private homes are made."""
+    folder = tmp_path / "runtime"
+    folder.mkdir(mode=0o700)
+    program.environ["XDG_RUNTIME_DIR"] = str(folder)
+    return folder

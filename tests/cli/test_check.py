@@ -1,0 +1,301 @@
+"""`check`: what it says of tokens, to people and to programs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from astro_token.testing import make_token
+from tests.conftest import PROGRAM, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.cli.conftest import Planted
+    from tests.conftest import Program
+
+    Write = Callable[[str, str], Path]
+
+ISSUED, EXPIRES, PAST = 1_700_000_000, 4_102_444_800, 1_710_000_000
+NEW = "create a new token in Astro and store it in the place of this one"
+
+
+def fixed(**options: Any) -> str:
+    """A token whose every claim is known."""
+    return make_token(**{
+        "organization": "clorg1",
+        "workspace": "clws1",
+        "token_id": "cltk1",
+        "iat": ISSUED,
+        "exp": EXPIRES,
+        **options,
+    })  # fmt: skip
+
+
+def described(stored: str, /, **changes: Any) -> dict[str, Any]:
+    """What JSON says of a fixed token."""
+    return {
+        "name": None,
+        "ref": f"planted:{stored}",
+        "backend": "planted",
+        "version": "1",
+        "status": "ok",
+        "scope": "workspace",
+        "organization": "clorg1",
+        "workspace": "clws1",
+        "deployment": None,
+        "token_id": "cltk1",
+        "issued": "2023-11-14T22:13:20Z",
+        "expires": "2100-01-01T00:00:00Z",
+        "verdicts": [],
+        "error": None,
+        **changes,
+    }
+
+
+def verdict(code: str, level: str, message: str, hint: str) -> dict[str, Any]:
+    return {"code": code, "level": level, "message": message, "hint": hint}
+
+
+def error(kind: str, code: int, message: str, hint: str) -> dict[str, Any]:
+    return {"type": kind, "exit_code": code, "message": message, "hint": hint}
+
+
+NOTHING = dict.fromkeys(
+    ("version", "scope", "organization", "workspace", "token_id", "issued", "expires"), None
+)
+
+
+# -- for people -------------------------------------------------------------------------------------
+
+
+def test_a_good_token_is_one_row(program: Program, planted: Planted) -> None:
+    planted.store("prod", fixed())
+    expected = (
+        "TOKEN         VERSION  SCOPE      FOR    EXPIRES               VERDICT\n"
+        "planted:prod  1        workspace  clws1  2100-01-01 00:00 UTC  ok     \n"
+    )
+    assert Result(0, expected, "") == program("check", "planted:prod")
+
+
+def test_several_are_shown_and_every_failure_too_and_the_worst_decides(
+    program: Program, planted: Planted
+) -> None:
+    planted.store("prod", fixed())
+    planted.store("old", fixed(exp=PAST))
+    planted.store("eternal", fixed(exp=None, workspace=None, expires_in=None))
+    tokens = ("planted:prod", "planted:old", "planted:eternal", "planted:lost", "planted:denied")
+    table = """\
+TOKEN            VERSION  SCOPE         FOR     EXPIRES               VERDICT
+planted:prod     1        workspace     clws1   2100-01-01 00:00 UTC  ok
+planted:old      1        workspace     clws1   2024-03-09 16:00 UTC  failed: expired
+planted:eternal  1        organization  clorg1  never                 warning: no-expiry
+planted:lost     -        -             -       -                     failed
+planted:denied   -        -             -       -                     failed
+"""
+    words = f"""\
+astro-token: error: planted:old: the token expired at 2024-03-09 16:00 UTC
+astro-token: hint: {NEW}
+astro-token: warning: the token never expires
+astro-token: hint: create one with an expiry, and rotate it
+astro-token: error: planted:lost: no such secret
+astro-token: hint: see what there is
+astro-token: error: planted:denied: not for you
+astro-token: hint: ask
+"""
+    result = program("check", *tokens)
+    assert (77, table, words) == (result.code, trimmed(result.stdout), result.stderr)
+    assert [0, 65, 0, 66, 77] == [program("check", token).code for token in tokens]
+
+
+def trimmed(text: str) -> str:
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+def test_a_table_of_80_columns_loses_nothing(program: Program, planted: Planted) -> None:
+    planted.store("prod", fixed(workspace="clws0123456789012345678901234567890"))
+    result = program("check", "planted:prod", env={"COLUMNS": "80", "NO_COLOR": "1"})
+    lines = result.stdout.splitlines()
+    assert (0, "", 80) == (result.code, result.stderr, max(len(line) for line in lines))
+    at = lines[0].index("FOR")
+    column = [line[at:].split()[0] for line in lines[1:] if line[at:].strip() and line[at] != " "]
+    assert "clws0123456789012345678901234567890" == "".join(column)
+
+
+def test_without_a_terminal_there_is_no_escape_code_and_a_row_stays_a_line(
+    program: Program, planted: Planted
+) -> None:
+    name = "x" * 150
+    planted.store(name, fixed())
+    for environ in ({}, {"NO_COLOR": "1"}, {"TERM": "xterm-256color"}):
+        result = program("check", f"planted:{name}", env=environ)
+        assert (0, 2, False) == (result.code, len(result.stdout.splitlines()), "\x1b" in result.stdout)
+
+
+# -- for programs -----------------------------------------------------------------------------------
+
+
+def test_json_says_all_that_is_known(program: Program, planted: Planted) -> None:
+    planted.store("prod", fixed())
+    planted.store("lost end", fixed(deployment="cldep1", exp=PAST)[:-300])
+    result = program("check", "--format", "json", "planted:prod", "planted:lost end", "planted:nothing")
+    message = "planted:lost end: the token expired at 2024-03-09 16:00 UTC"
+    cut = "the token's signature is shorter than its algorithm makes it: it looks cut off"
+    whole = "store the whole token as Astro showed it when it was created"
+    missing = error("SecretNotFoundError", 66, "planted:nothing: no such secret", "see what there is")
+    expected = {
+        "tokens": [
+            described("prod"),
+            described(
+                "lost end",
+                status="failed",
+                scope="deployment",
+                deployment="cldep1",
+                expires="2024-03-09T16:00:00Z",
+                verdicts=[
+                    verdict("expired", "error", "the token expired at 2024-03-09 16:00 UTC", NEW),
+                    verdict("signature-cut", "warning", cut, whole),
+                ],
+                error=error("InvalidTokenError", 65, message, NEW),
+            ),
+            described("nothing", **NOTHING, status="failed", error=missing),
+        ]
+    }
+    words = (
+        f"astro-token: warning: {cut}\nastro-token: hint: {whole}\n"
+        f"astro-token: error: {message}\nastro-token: hint: {NEW}\n"
+        "astro-token: error: planted:nothing: no such secret\nastro-token: hint: see what there is\n"
+    )
+    assert (65, expected, words) == (result.code, json.loads(result.stdout), result.stderr)
+    assert result.stdout == json.dumps(expected, indent=2) + "\n"
+
+
+# -- with a project's file --------------------------------------------------------------------------
+
+PROJECT = """\
+default = "prod"
+
+[policy]
+max_scope = "workspace"
+warn_validity = "14d"
+
+[tokens.prod]
+ref = "planted:prod"
+workspace = "clws1"
+
+[tokens.wide]
+ref = "planted:wide"
+
+[tokens.other]
+ref = "planted:other"
+organization = "clorg1"
+workspace = "clws1"
+"""
+
+
+@pytest.fixture
+def project(write: Write, planted: Planted) -> None:
+    write("astro-token.toml", PROJECT)
+    planted.store("prod", fixed())
+    planted.store("wide", fixed(workspace=None))
+    planted.store("other", fixed(workspace="clws2"))
+
+
+@pytest.mark.usefixtures("project")
+def test_all_tokens_of_the_file_are_checked_by_its_policy_and_expectations(program: Program) -> None:
+    wide = "the token's scope is organization, and policy allows workspace at most"
+    narrower = "create a token of the workspace scope and store it in the place of this one"
+    wrong = "the token is for workspace clws2, and the project expects clws1"
+    right = "store the right token under this reference, or correct the project's file"
+    result = program("check", "--all", "--format", "json")
+    expected = [
+        described("prod", name="prod"),
+        described(
+            "wide",
+            name="wide",
+            status="failed",
+            scope="organization",
+            workspace=None,
+            verdicts=[verdict("scope-too-wide", "error", wide, narrower)],
+            error=error("PolicyError", 65, f"planted:wide: {wide}", narrower),
+        ),
+        described(
+            "other",
+            name="other",
+            status="failed",
+            workspace="clws2",
+            verdicts=[verdict("wrong-workspace", "error", wrong, right)],
+            error=error("PolicyError", 65, f"planted:other: {wrong}", right),
+        ),
+    ]
+    words = (
+        f"astro-token: error: planted:wide: {wide}\nastro-token: hint: {narrower}\n"
+        f"astro-token: error: planted:other: {wrong}\nastro-token: hint: {right}\n"
+    )
+    assert (65, {"tokens": expected}, words) == (result.code, json.loads(result.stdout), result.stderr)
+
+
+@pytest.mark.usefixtures("project")
+def test_the_default_and_names_of_the_file_are_found_from_below_it(program: Program) -> None:
+    (program.work / ".git").mkdir()
+    below = program.work / "dags" / "team"
+    below.mkdir(parents=True)
+    for arguments in ([], ["prod"]):
+        result = program("check", *arguments, cwd=below)
+        assert (0, "", "prod") == (result.code, result.stderr, result.stdout.splitlines()[1].split()[0])
+
+
+@pytest.mark.usefixtures("project")
+def test_the_environment_can_only_tighten_what_the_file_says(program: Program, planted: Planted) -> None:
+    planted.store("prod", make_token(workspace="clws1", expires_in=5 * 86400))
+    assert (0, True) == verdicts(program, {}, "expires-soon")
+    assert (65, True) == verdicts(program, {"ASTRO_TOKEN_POLICY_MIN_VALIDITY": "7d"}, "expires-too-soon")
+    assert (0, True) == verdicts(program, {"ASTRO_TOKEN_POLICY_WARN_VALIDITY": "1d"}, "expires-soon")
+    assert (65, True) == verdicts(program, {"ASTRO_TOKEN_POLICY_MAX_SCOPE": "deployment"}, "scope-too-wide")
+    planted.store("prod", make_token(workspace="clws1", expires_in=None))
+    assert (0, True) == verdicts(program, {"ASTRO_TOKEN_POLICY_REQUIRE_EXPIRY": "false"}, "no-expiry")
+    assert (65, True) == verdicts(program, {"ASTRO_TOKEN_POLICY_REQUIRE_EXPIRY": "true"}, "no-expiry")
+
+
+def verdicts(program: Program, environ: dict[str, str], code: str) -> tuple[int, bool]:
+    result = program("check", "--format", "json", "prod", env=environ)
+    found = json.loads(result.stdout)["tokens"][0]["verdicts"]
+    return result.code, code in [entry["code"] for entry in found]
+
+
+@pytest.mark.usefixtures("project")
+def test_all_and_a_token_at_once_is_a_contradiction(program: Program, planted: Planted) -> None:
+    expected = (
+        "astro-token: error: --all and a token are both given\nastro-token: hint: give one or the other\n"
+    )
+    assert Result(64, "", expected) == program("check", "--all", "prod")
+    assert [] == planted.log
+
+
+def test_all_without_a_file_is_a_mistake(program: Program) -> None:
+    expected = (
+        "astro-token: error: no project's file names a token\n"
+        "astro-token: hint: write astro-token.toml with a [tokens.NAME] table for each\n"
+    )
+    assert Result(78, "", expected) == program("check", "--all")
+
+
+def test_an_output_that_takes_nothing_ends_with_74(program: Program, planted: Planted) -> None:
+    planted.store("prod", fixed())
+    full = (
+        "astro-token: error: no space left on device\n"
+        "astro-token: hint: see that the output has a place, with space left on it\n"
+    )
+    for form in ("table", "json"):
+        done = subprocess.run(
+            ["sh", "-c", f"{PROGRAM} check --format {form} planted:prod >/dev/full"],
+            env=program.environment(),
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert (74, full) == (done.returncode, done.stderr)

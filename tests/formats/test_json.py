@@ -1,0 +1,33 @@
+"""The format for programs that read JSON."""
+
+from __future__ import annotations
+
+import json
+
+from astro_token.formats import Rendering, Variables, render
+from tests.formats.consumers import NAME, misread, ours, read_json, read_json_in_a_pipe
+from tests.formats.texts import PIECES, UNFIT
+
+
+def test_it_is_one_line_of_ascii_with_the_names_as_keys() -> None:
+    text = render("json", Variables({NAME: "é\n\u2028", "B": "x"}, ("OLD",))).text
+    assert {NAME: "é\n\u2028", "B": "x"} == json.loads(text)
+    assert text.isascii()
+    assert 1 == text.count("\n")
+    assert text.endswith("\n")
+
+
+def test_every_text_can_be_carried() -> None:
+    assert [] == misread(ours("json"), read_json, [*PIECES, *UNFIT])
+
+
+def test_another_program_reads_it_from_a_pipe() -> None:
+    assert [] == misread(ours("json"), read_json_in_a_pipe, PIECES)
+
+
+def test_a_careless_rendering_is_caught() -> None:
+    def careless(given: Variables) -> Rendering:
+        (value,) = given.set.values()
+        return Rendering(f'{{"{NAME}": "{value}"}}\n' if value.isalnum() else f'{{"{NAME}": "?"}}\n')
+
+    assert ["a b", '"'] == misread(careless, read_json, ["plain", "a b", '"'])
