@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,14 +165,14 @@ class Program:
         """Where a canary is and must not be, by name."""
         texts = {"stdout": result.stdout, "stderr": result.stderr, "argv": result.argv}
         texts = {name: text for name, text in texts.items() if name not in allowed}
-        for folder in (self.home, self.work, self.temporary, SHARED_MEMORY):
-            for path in folder.rglob("*") if folder.is_dir() else ():
-                mine = folder != SHARED_MEMORY or path.name.startswith("astro-token-home-")
-                if not mine or path in allowed:
-                    continue
-                texts[f"name of {path}"] = path.name + (str(path.readlink()) if path.is_symlink() else "")
-                if path.is_file():
-                    texts[str(path)] = path.read_bytes().decode("latin-1")
+        homes = SHARED_MEMORY.glob("astro-token-home-*")  # those of other runs vanish while we look
+        for folder in (self.home, self.work, self.temporary, *homes):
+            for path in (folder, *folder.rglob("*")):
+                if path not in allowed:
+                    with suppress(FileNotFoundError):
+                        target = str(path.readlink()) if path.is_symlink() else ""
+                        texts[f"name of {path}"] = f"{path.name} {target}"
+                        texts[str(path)] = path.read_bytes().decode("latin-1") if path.is_file() else ""
         return [
             f"{name}: {form}"
             for canary in self.canaries

@@ -20,7 +20,7 @@ class Environment:
 
     Credentials: none. Permissions: none.
     Reference: `env:ASTRO_API_TOKEN`.
-    A variable that is set to nothing counts as missing: that is how CI systems set a secret that they could not get.
+    A variable that is set to nothing counts as missing: so CI systems set a secret that they could not get.
     """
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:  # noqa: ARG002 (nothing here can wait)

@@ -11,6 +11,7 @@ Everything that can go wrong, by what the caller can do next.
     ├── BackendDownError            69  the service needs an operator
     ├── BackendError                70  a backend failed in a way it does not know
     ├── OutputError                 73  the output was refused
+    ├── InputOutputError            74  input or output failed
     ├── BackendUnavailableError     75  try again later
     ├── IntegrityError              76  TLS, a redirect, a damaged answer
     ├── AccessDeniedError           77  denied, or no usable credential
@@ -20,7 +21,7 @@ Everything that can go wrong, by what the caller can do next.
     │   └── UnsupportedOperationError 78
     └── CommandError          126, 127  the command cannot be run, is not found
 
-An `OSError` that reaches the command line ends with 74.
+An `OSError` that reaches the command line ends as an `InputOutputError`.
 Messages are one line, lower case, and say what is wrong; hints are one line and say what to do.
 Neither may hold anything that a service answered.
 """
@@ -28,7 +29,6 @@ Neither may hold anything that a service answered.
 from __future__ import annotations
 
 __all__ = [
-    "EXIT_IO",
     "SEVERITY",
     "AccessDeniedError",
     "AstroTokenError",
@@ -38,6 +38,7 @@ __all__ = [
     "CommandError",
     "ConfigError",
     "DecryptError",
+    "InputOutputError",
     "IntegrityError",
     "InvalidRefError",
     "InvalidTokenError",
@@ -51,8 +52,6 @@ __all__ = [
     "bare",
     "worst",
 ]
-
-EXIT_IO = 74
 
 # Of several failures, the exit status is the first of these that occurs.
 SEVERITY = (70, 76, 78, 77, 65, 66, 69, 73, 74, 75)
@@ -122,6 +121,10 @@ class BackendError(AstroTokenError):
 
 class OutputError(AstroTokenError):
     exit_code = 73
+
+
+class InputOutputError(AstroTokenError):
+    exit_code = 74
 
 
 class BackendUnavailableError(AstroTokenError):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "anybody_can_write",
     "append",
     "create",
     "locked",
@@ -72,6 +73,11 @@ def owned(file: IO[bytes]) -> bool:
 def others_can_write(file: IO[bytes]) -> bool:
     """True if group or others may write."""
     return os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+def anybody_can_write(file: IO[bytes]) -> bool:
+    """True if every user of the machine may write; a group is often what a secret is mounted for."""
+    return os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & stat.S_IWOTH)
 
 
 def others_can_read(file: IO[bytes]) -> bool:

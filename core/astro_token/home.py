@@ -57,9 +57,11 @@ def private_home(context: Context, environ: Mapping[str, str]) -> Iterator[Priva
     """
     folder = _place(environ)
     _sweep(folder)
-    home = PrivateHome(Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{_user()}-", dir=folder)))
+    # Its name is known before it is there, so that a signal at any moment leaves nothing behind.
+    home = PrivateHome(folder / f"{_PREFIX}{_user()}-{os.urandom(16).hex()}")
     lock = None
     try:
+        home.path.mkdir(0o700)
         lock = _new_lock(home.path / _LOCK)
         settings = home.path / ".astro"
         settings.mkdir(0o700)

@@ -22,6 +22,7 @@ import io
 import json
 import logging
 import pickle
+import re
 import secrets
 import threading
 import time
@@ -62,9 +63,10 @@ def make_token(
     now = int(time.time())
     names = {"organizationId": organization, "workspaceId": workspace, "deploymentId": deployment}
     payload: dict[str, Any] = {
+        # In front, so that no two tokens begin alike for long, and a part of one can be told from another.
+        "apiTokenId": token_id or f"cltk{secrets.token_hex(10)}",
         "iss": "https://auth.astronomer.io/",
         "iat": now - int(issued_ago),
-        "apiTokenId": token_id or f"cltk{secrets.token_hex(10)}",
         "isAstronomerGenerated": True,
         "permissions": [f"{kind}:{name}" for kind, name in names.items() if name],
     }
@@ -217,7 +219,7 @@ class BackendContract:
         try:
             write(third, created)
         except BackendUnavailableError as error:
-            assert appearances(third, reachable_text(error)) == []
+            assert appearances(third, reachable_text(_beyond_here(error))) == []
         else:
             raise AssertionError("a stale version was accepted")
         assert second.encode() == self.revealed(harness, self.read(harness, harness.writable))
@@ -245,11 +247,17 @@ class BackendContract:
 
 
 def encodings(secret: str) -> dict[str, str]:
-    """The forms in which a secret is looked for, by name; parts of it count, down to 24 characters."""
+    """
+    The forms in which a secret is looked for, by name.
+
+    Of a long one also its parts, down to 24 characters;
+    of a token only those that no two tokens have in common.
+    """
     from urllib.parse import quote
 
     data = secret.encode()
-    forms = {"raw": secret, "reversed": secret[::-1], "hex": data.hex(), "url": quote(secret, safe="")}
+    forms = {"raw": secret, "reversed": secret[::-1], "url": quote(secret, safe="")}
+    forms["hex"], forms["HEX"] = data.hex(), data.hex().upper()
     forms["json"] = json.dumps(secret)[1:-1]
     for offset in range(3):  # base64 of a text that has the secret anywhere in it
         middle = base64.b64encode(b"\0" * offset + data)[4:-4].decode()
@@ -257,16 +265,25 @@ def encodings(secret: str) -> dict[str, str]:
         forms[f"base64url+{offset}"] = middle.translate(str.maketrans("+/", "-_"))
     half = len(secret) // 2
     forms["first half"], forms["second half"] = secret[:half], secret[half:]
+    random = secret
     if secret.count(".") == 2:
         for number, part in enumerate(secret.split(".")[1:], 2):
-            forms[f"part {number}"] = part
+            forms[f"part {number}"] = random = part
             forms[f"start of part {number}"] = part[:48]
-    return {name: form for name, form in forms.items() if len(form) >= 24}
+    fragments = (random[start : start + _FRAGMENT] for start in range(0, len(random), _FRAGMENT))
+    forms |= {f"fragment {number}": fragment for number, fragment in enumerate(fragments)}
+    return {name: form for name, form in forms.items() if len(form) >= _FRAGMENT or name == "raw"}
+
+
+_FRAGMENT = 24  # shorter ones could be there by chance
+# What wraps and widens a text: line ends, also of quoted-printable and of JSON, and the zeros of UTF-16.
+_WRAPPING = re.compile(r"=?[\r\n]+|\\[rn]|\0")
 
 
 def appearances(secret: str, text: str) -> list[str]:
-    """The names of the forms in which a secret appears in a text."""
-    return [name for name, form in encodings(secret).items() if form in text]
+    """The names of the forms in which a secret appears in a text, over line ends too."""
+    texts = {text, _WRAPPING.sub("", text)}
+    return [name for name, form in encodings(secret).items() if any(form in text for text in texts)]
 
 
 def reachable_text(error: BaseException) -> str:
@@ -289,6 +306,8 @@ def reachable_text(error: BaseException) -> str:
             texts.append(bytes(item).decode("latin-1"))
         elif isinstance(item, io.BytesIO | io.StringIO):
             queue.append(item.getvalue() if not item.closed else None)
+        elif isinstance(item, dict):  # of which the collector is not told the keys
+            queue.extend([*item.keys(), *item.values()])
         elif isinstance(item, types.TracebackType):
             queue.extend([*item.tb_frame.f_locals.values(), item.tb_next])
         elif isinstance(item, BaseException):  # some members are in no dictionary, such as the name of a file
@@ -299,6 +318,14 @@ def reachable_text(error: BaseException) -> str:
 
 
 _MOST_OBJECTS = 50_000
+
+
+def _beyond_here(error: BaseException) -> BaseException:
+    """The error without the frames of this module, which hold what a test stored."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+        frames = frames.tb_next
+    return error.with_traceback(frames)
 
 
 def _holds_data(item: object) -> bool:

@@ -177,6 +177,20 @@ def test_a_signal_while_vault_is_silent_ends_us_at_once(
     assert [] == list(homes.iterdir())
 
 
+def test_a_signal_at_any_moment_ends_us_and_leaves_nothing(
+    program: Program, prod: str, start: Start, homes: Path
+) -> None:
+    """From before our first line to after the child's start, which takes about a tenth of a second."""
+    for delay in range(0, 150, 10):
+        running = start("exec", prod, "--", "sleep", "60")
+        time.sleep(delay / 1000)
+        running.send(signal.SIGTERM)
+        result = running.finish()
+        # Before our first line it is the system that ends us, which a shell reports as the same status.
+        assert (True, "", "") == (result.code in {143, -signal.SIGTERM}, result.stdout, result.stderr)
+    assert [] == list(homes.iterdir())
+
+
 # -- kills ------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,9 @@ CODES = {
     "BackendDownError": 69,
     "BackendError": 70,
     "OutputError": 73,
+    "InputOutputError": 74,
     "BackendUnavailableError": 75,
+    "InputOutputError": 74,
     "IntegrityError": 76,
     "AccessDeniedError": 77,
     "ConfigError": 78,
@@ -35,8 +37,8 @@ CODES = {
 ORDER = (70, 76, 78, 77, 65, 66, 69, 73, 74, 75)
 
 
-def classes() -> dict[str, type[AstroTokenError]]:
-    found: dict[str, Any] = {name: getattr(errors, name) for name in errors.__all__}
+def classes() -> dict[str, Any]:
+    found = {name: getattr(errors, name) for name in errors.__all__}
     return {name: kind for name, kind in found.items() if isinstance(kind, type)}
 
 

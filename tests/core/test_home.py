@@ -280,7 +280,7 @@ def test_folders_that_a_child_made_unwritable_are_removed_too(tmp_path: Path, pl
     outside = tmp_path / "outside"
     outside.mkdir()
     for folder in (*place.parents, place):
-        if folder.is_relative_to(tmp_path.parent.parent):
+        if any(part.startswith("pytest-of-") for part in folder.parts):  # pytest's own, some levels of them
             folder.chmod(0o755)
     place.chmod(0o777)
     outside.chmod(0o555)

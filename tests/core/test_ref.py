@@ -13,7 +13,7 @@ from astro_token.ref import SecretRef
 from astro_token.schemes import BUILTIN
 from astro_token.testing import make_token
 
-MARK = "hunter2Mark"  # stands in every hostile reference, and must not come back
+MARK = "hunter2mark"  # stands in every hostile reference, and must not come back
 
 GOOD = """
 vault:secret/astro/prod
@@ -182,7 +182,8 @@ FORMS = (
     f":{MARK}",
     f"#{MARK}",
     f"?{MARK}",
-    f"{MARK}:x",
+    f"{MARK}:x/../y",
+    f"{MARK}:x?y",
     f"Vault:secret/{MARK}",
     f"VAULT:secret/{MARK}",
     f" vault:secret/{MARK}",
@@ -431,7 +432,7 @@ def of_a_builtin_scheme(draw: st.DrawFn) -> SecretRef:
 
 
 @given(of_a_builtin_scheme())
-@settings(max_examples=300)
+@settings(max_examples=120)
 def test_every_reference_of_a_builtin_scheme_survives_its_text(ref: SecretRef) -> None:
     assert ref == SecretRef.parse(str(ref))
 
@@ -442,7 +443,7 @@ def test_every_reference_of_a_builtin_scheme_survives_its_text(ref: SecretRef) -
     st.none() | st.text(min_size=1, max_size=20),
     st.dictionaries(st.text(min_size=1, max_size=8), st.text(min_size=1, max_size=8), max_size=3),
 )
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_every_reference_of_a_plugins_scheme_survives_its_text(
     scheme: str, name: str, field: str | None, options: dict[str, str]
 ) -> None:

@@ -113,6 +113,15 @@ def test_closing_gives_back_each_once_and_the_next_is_new(simple: list[Simple]) 
     assert open_backend("env") is not first
 
 
+def test_a_backend_that_serves_two_schemes_is_closed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = Simple()
+    module = SimpleNamespace(Environment=lambda: both, AgeFile=lambda: both)
+    monkeypatch.setattr(registry, "import_module", lambda _: module)
+    assert open_backend("env") is open_backend("file")
+    close_backends()
+    assert 1 == both.closed
+
+
 def test_a_backend_that_fails_to_close_keeps_no_other_from_it(
     simple: list[Simple], canary: str, caplog: Any
 ) -> None:

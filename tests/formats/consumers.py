@@ -78,7 +78,7 @@ def refused(renderer: Renderer, given: Iterable[str]) -> list[str]:
     return found
 
 
-# -- shells ---------------------------------------------------------------------------------------------------
+# -- shells ----------------------------------------------------------------------------------------------
 
 WAYS = {
     # As the documentation says: the assignment first, so that a failure is not lost.
@@ -116,7 +116,7 @@ def shell_reader(shell: str, way: str, locale: str = "C.UTF-8") -> Callable[[lis
     return read
 
 
-# -- JSON -----------------------------------------------------------------------------------------------------
+# -- JSON ------------------------------------------------------------------------------------------------
 
 
 def read_json(rendered: list[str]) -> list[str | None]:
@@ -143,7 +143,7 @@ def read_json_in_a_pipe(rendered: list[str]) -> list[str | None]:
     return [value.decode("utf-8", "surrogatepass") for value in done.stdout.split(b"\0\0")[:-1]]
 
 
-# -- the bare value -------------------------------------------------------------------------------------------
+# -- the bare value --------------------------------------------------------------------------------------
 
 
 def read_bytes(rendered: list[str]) -> list[str | None]:
@@ -151,7 +151,7 @@ def read_bytes(rendered: list[str]) -> list[str | None]:
     return [text.encode().decode() for text in rendered]
 
 
-# -- GitHub's runner ------------------------------------------------------------------------------------------
+# -- GitHub's runner -------------------------------------------------------------------------------------
 
 
 def runner_reader(*, windows: bool = False, before: bytes = b"") -> Callable[[list[str]], list[str | None]]:

@@ -1,8 +1,8 @@
 """
 What GitHub's runner does with a file of environment variables, with commands in the log, and with masks.
 
-Written after the runner's own sources (FileCommandManager, ActionCommand, ActionCommandManager, AddMaskCommand,
-SecretMasker and its value encoders), as it behaves on Linux unless told otherwise.
+Written after the runner's own parts: FileCommandManager, ActionCommand, ActionCommandManager,
+AddMask, SecretMasker and its value encoders. On Linux, unless told otherwise.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Thousands of generated texts for each format: what the consumer reads back is the text, or it was refused."""
+"""Thousands of generated texts for each format: the consumer reads back the text, or it was refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ READERS: dict[str, Read] = {"json": read_json, "value": read_bytes, "github": ru
 
 def may_refuse(name: str, text: str) -> bool:
     """What a format is allowed to refuse, so that refusing all is no way to pass."""
-    return name != "json" and (unfit(text) or (name == "github" and "\r" in text))
+    return unfit(text) or (name == "github" and "\r" in text)
 
 
 def test_over_ten_thousand_texts_are_rendered_by_default() -> None:
@@ -52,7 +52,7 @@ def test_the_consumer_reads_back_each_text(name: str) -> None:
 
 
 def test_a_program_in_a_pipe_reads_back_each_text() -> None:
-    given = [text for text in texts(1000, "pipe") if "\0" not in text]
+    given = list(texts(1000, "pipe"))
     assert [] == misread(ours("json"), read_json_in_a_pipe, given)
 
 
@@ -85,7 +85,7 @@ def test_the_masks_of_each_text_hide_it_and_its_lines() -> None:
 
 def test_masks_without_escapes_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("astro_token.formats.github._data", lambda text: text)
-    assert ["two\nlines", "100%25"] == unmasked(["two\nlines", "100%25", "plain"])
+    assert ["two\nlines"] == unmasked(["two\nlines", "plain"])
     assert ("::add-mask::a\nlong line", "::add-mask::long line") == masked("a\nlong line")
 
 

@@ -26,7 +26,7 @@ def step(rendering: Rendering, *, debug: bool = False, before: bytes = b"") -> R
     return runner
 
 
-# -- the file ----------------------------------------------------------------------------------------------------
+# -- the file --------------------------------------------------------------------------------------------
 
 
 def test_it_goes_into_the_file_that_the_runner_names() -> None:
@@ -74,7 +74,7 @@ def test_no_value_names_a_further_variable() -> None:
         assert {NAME: value} == step(render("github", variables(value))).environment
 
 
-# -- the log -----------------------------------------------------------------------------------------------------
+# -- the log ---------------------------------------------------------------------------------------------
 
 SECRETS = (
     "a-secret",
@@ -146,7 +146,7 @@ def test_short_lines_are_not_masked_alone_since_they_would_hide_words_all_over_t
     assert {"{%0A  ab%0Alonger%0A}", "longer"} == own
 
 
-# -- the model, and what it catches ------------------------------------------------------------------------------
+# -- the model, and what it catches ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from astro_token.errors import OutputError
 from astro_token.formats import Rendering, Variables, render
 from tests.formats.consumers import NAME, misread, ours, read_json, read_json_in_a_pipe
 from tests.formats.texts import PIECES, UNFIT
@@ -17,8 +20,15 @@ def test_it_is_one_line_of_ascii_with_the_names_as_keys() -> None:
     assert text.endswith("\n")
 
 
-def test_every_text_can_be_carried() -> None:
-    assert [] == misread(ours("json"), read_json, [*PIECES, *UNFIT])
+def test_every_piece_is_carried() -> None:
+    assert [] == misread(ours("json"), read_json, PIECES)
+
+
+@pytest.mark.parametrize("text", UNFIT)
+def test_what_no_environment_can_hold_is_refused(text: str) -> None:
+    # Two halves of a character beside each other would come back as one character.
+    with pytest.raises(OutputError, match="JSON cannot carry this value"):
+        render("json", Variables({NAME: text}))
 
 
 def test_another_program_reads_it_from_a_pipe() -> None:

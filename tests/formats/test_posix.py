@@ -70,7 +70,6 @@ def test_the_value_is_exported_and_what_competes_is_gone(shell: str, tmp_path: P
 @shells
 def test_nothing_is_run_or_printed_by_reading(shell: str, tmp_path: Path) -> None:
     value = "$(touch ran)`touch ran`'; touch ran; '\"; touch ran\n touch ran # \\"
-    done = in_shell(shell, f'out="$(cat file)" && eval "$out"\n{text(value)}', tmp_path)
     (tmp_path / "file").write_text(text(value))
     done = in_shell(shell, 'out="$(cat file)" && eval "$out"', tmp_path)
     assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
@@ -84,7 +83,7 @@ def test_the_assignment_first_keeps_a_failure(shell: str, tmp_path: Path) -> Non
     assert (7, 0) == (failed.returncode, lost.returncode)
 
 
-# -- the same check catches what is careless -------------------------------------------------------------------
+# -- the same check catches what is careless -------------------------------------------------------------
 
 
 def bare(given: Variables) -> Rendering:

@@ -32,7 +32,7 @@ def test_a_line_end_too_many_is_caught() -> None:
     assert ["x", ""] == misread(careless, read_bytes, ["x", ""])
 
 
-# -- what all formats have in common -----------------------------------------------------------------------------
+# -- what all formats have in common ---------------------------------------------------------------------
 
 
 def test_an_unknown_format_is_told_with_those_that_there_are() -> None:
@@ -60,7 +60,7 @@ def test_neither_what_is_rendered_nor_its_rendering_shows_itself(format_name: st
     assert "raw" in appearances(canary, rendering.text)
 
 
-@pytest.mark.parametrize("format_name", sorted(set(FORMATS) - {"json"}))
+@pytest.mark.parametrize("format_name", FORMATS)
 def test_a_refusal_shows_nothing_of_the_value(format_name: str, canary: str) -> None:
     with pytest.raises(OutputError) as caught:
         render(format_name, Variables({NAME: f"{canary}\0"}, environ={"GITHUB_ENV": "/env"}))

@@ -13,7 +13,7 @@ from astro_token.errors import (
     OutputError,
     SecretNotFoundError,
 )
-from astro_token.files import locked, refuse_special, replace, sweep
+from astro_token.files import locked, replace, sweep
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends.file import keys
 from astro_token_backends.file.content import load, unwritable, version
@@ -65,7 +65,6 @@ class AgeFile:
     ) -> str:
         path = Path(ref.name)
         try:
-            refuse_special(path)
             with locked(path.parent, seconds=timeout):
                 data = _replacement(ref, value, expected_version)
                 sweep(path)
@@ -117,6 +116,7 @@ def _replacement(ref: SecretRef, value: SecretValue, expected_version: str | Non
     Raises:
         OutputError: that is plain, or damaged, or readable for somebody who could not read the new file.
         BackendUnavailableError: it is not the version that was expected.
+        DecryptError: we have a key, and cannot read what is there.
         ConfigError: we could not read the new file ourselves.
     """
     try:
@@ -129,7 +129,7 @@ def _replacement(ref: SecretRef, value: SecretValue, expected_version: str | Non
             f"{ref}: it is a plain file, and only encrypted ones are written",
             hint="remove it first, or name another file",
         )
-    if header and not header.whole:
+    if header and not (header.whole and header.stanzas):
         raise OutputError(
             f"{ref}: what is there is damaged, and no longer tells for whom it is",
             hint="restore it, or remove it first",
@@ -139,6 +139,10 @@ def _replacement(ref: SecretRef, value: SecretValue, expected_version: str | Non
             f"{ref}: the file was changed since it was read", hint="read it again, then decide"
         )
     own = keys.identities()
+    # Who cannot read what is there could shut out who can: keys of one kind are only counted.
+    opened = _opened(ref, current.raw.reveal(), own) if current and own else None
+    if isinstance(opened, AstroTokenError):
+        raise opened
     data = _encrypted(value, keys.recipients(own), armoured=header is None or header.armoured)
     new = read_header(data)
     if header and new and header.stanzas - new.stanzas:

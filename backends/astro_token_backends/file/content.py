@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from astro_token.errors import (
-    EXIT_IO,
     AccessDeniedError,
     AstroTokenError,
-    BackendError,
+    InputOutputError,
     InvalidTokenError,
     OutputError,
     SecretNotFoundError,
 )
-from astro_token.files import open_regular, others_can_read, others_can_write
+from astro_token.files import anybody_can_write, open_regular, others_can_read
 from astro_token.log import logger
 from astro_token.secret import SecretValue
 from astro_token_backends.file.header import read_header
@@ -89,9 +88,9 @@ def _content(ref: SecretRef, file: IO[bytes]) -> Content | AstroTokenError:
     header = read_header(raw.reveal())
     if header is not None:
         return Content(raw, header, version(raw.reveal()), updated)
-    if others_can_write(file):
+    if anybody_can_write(file):
         return AccessDeniedError(
-            f"{ref}: other users may write this plain file, so its token may be anybody's",
+            f"{ref}: every user may write this plain file, so its token may be anybody's",
             hint=f"see that the token is yours, then chmod 600 {ref.name}",
         )
     if others_can_read(file):
@@ -108,9 +107,9 @@ def _unreadable(ref: SecretRef, error: OSError) -> AstroTokenError:
         )
     if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}:
         return SecretNotFoundError(f"{ref}: there is no such file", hint=_path_hint(ref))
-    failure = BackendError(f"{ref}: reading the file failed: {_reason(error)}")
-    failure.exit_code = EXIT_IO
-    return failure
+    return InputOutputError(
+        f"{ref}: reading the file failed: {_reason(error)}", hint="mend that, and try again"
+    )
 
 
 def unwritable(ref: SecretRef, error: OSError) -> AstroTokenError:
@@ -120,12 +119,10 @@ def unwritable(ref: SecretRef, error: OSError) -> AstroTokenError:
         )
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return OutputError(f"{ref}: its folder does not exist", hint=_path_hint(ref))
-    failure = OutputError(
+    return InputOutputError(
         f"{ref}: writing the file failed: {_reason(error)}",
-        hint="the file is as it was: mend that, try again",
+        hint="the file is as it was: mend that, and try again",
     )
-    failure.exit_code = EXIT_IO
-    return failure
 
 
 def _path_hint(ref: SecretRef) -> str:

@@ -26,7 +26,7 @@ class AgeHeader:
     Attributes:
         armoured: written down as text.
         whole: not cut short, as far as can be seen without a key.
-        stanzas: for whom it is, by kind and number.
+        stanzas: for whom it is, by kind and number; none where it is damaged.
             An SSH key is named by its tag; an X25519 key cannot be told from another one.
     """
 
@@ -54,9 +54,12 @@ def read_header(data: bytes) -> AgeHeader | None:
     """
     data = age_bytes(data)
     if _like(data, _BEGIN):
-        return _header(_unarmoured(data), armoured=True, whole=data.rstrip().endswith(_END))
+        whole = data.rstrip().endswith(_END)
+        return AgeHeader(armoured=True, whole=whole, stanzas=_stanzas(_unarmoured(data)))
     if _like(data, _MAGIC):
-        return _header(data, armoured=False, whole=True)
+        _, _, rest = data.partition(b"\n---")
+        _, _, payload = rest.partition(b"\n")
+        return AgeHeader(armoured=False, whole=len(payload) >= _SMALLEST_PAYLOAD, stanzas=_stanzas(data))
     return None
 
 
@@ -68,17 +71,16 @@ def _like(data: bytes, marker: bytes) -> bool:
 def _unarmoured(data: bytes) -> bytes:
     body = b"".join(line.strip() for line in data.splitlines()[1:] if not line.startswith(b"-----"))
     try:
-        return base64.b64decode(body + b"=" * (-len(body) % 4))
+        return base64.b64decode(body + b"=" * (-len(body) % 4), validate=True)
     except binascii.Error:
         return b""
 
 
-def _header(data: bytes, *, armoured: bool, whole: bool) -> AgeHeader:
-    text, _, rest = data.partition(b"\n---")
-    _, newline, payload = rest.partition(b"\n")
-    stanzas: Counter[str] = Counter()
-    for line in text.splitlines():
+def _stanzas(data: bytes) -> Counter[str]:
+    header, _, _ = data.partition(b"\n---")
+    found: Counter[str] = Counter()
+    for line in header.splitlines():
         kind, *arguments = line.decode("ascii", "replace").removeprefix("-> ").split(" ")
         if line.startswith(b"-> ") and not kind.endswith("-grease"):
-            stanzas[" ".join([kind, *arguments[:1]]) if kind.startswith("ssh-") else kind] += 1
-    return AgeHeader(armoured, whole and bool(newline) and len(payload) >= _SMALLEST_PAYLOAD, stanzas)
+            found[" ".join([kind, *arguments[:1]]) if kind.startswith("ssh-") else kind] += 1
+    return found

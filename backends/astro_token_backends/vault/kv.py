@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
-import secrets
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ __all__ = ["KeyValue"]
 _MOUNT_QUESTION = "sys/internal/ui/mounts"
 # Vault's own paths, which a namespace has too: team/auth/… is no secret of a mount called team.
 _NO_SECRETS_IN = frozenset({"sys", "auth", "identity", "cubbyhole"})
-_KEY = secrets.token_bytes(16)
+_KEY = os.urandom(16)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     return Settings(
         address=f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/"),
         namespace=path_from(environ, "VAULT_NAMESPACE"),
-        proxy=_proxy(environ, parts) if parts.scheme == "https" else None,
+        proxy=_proxy(environ, parts),
         ca_file=environ.get("VAULT_CACERT") or None,
         ca_folder=environ.get("VAULT_CAPATH") or None,
         more_cas=environ.get("ASTRO_TOKEN_CA_BUNDLE") or None,
@@ -133,6 +133,7 @@ def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 def _proxy(environ: Mapping[str, str], address: SplitResult) -> str | None:
     proxy = environ.get("HTTPS_PROXY") or environ.get("https_proxy")
     host = address.hostname or ""
+    # What is in clear is on loopback, so it goes through none.
     if (
         not proxy
         or _loopback(host)

@@ -39,6 +39,8 @@ def run() -> NoReturn:
         sys.stdout.flush()
     except OSError as error:
         code = code or _report_io(error)
+    except _EndedBySignal as ended:  # too late for `main`
+        code = 128 + ended.number
     # A thread that a silent service left behind must not keep us: what matters is flushed and closed.
     os._exit(code)
 
@@ -50,26 +52,25 @@ def main(argv: list[str]) -> int:
 
         print(f"astro-token {__version__}")
         return 0
-    from astro_token.process import close_to_onlookers
-
-    inherited = close_to_onlookers()
-    for number in _ENDING:
-        if signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}:
-            signal.signal(number, _end)
-    from astro_token.cli.output import report
-    from astro_token.errors import AstroTokenError
-
     try:
+        from astro_token.process import close_to_onlookers
+
+        inherited = close_to_onlookers()
+        for number in _ENDING:
+            if signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}:
+                signal.signal(number, _end)
+        from astro_token.cli.output import report
         from astro_token.cli.parser import parse
+        from astro_token.errors import AstroTokenError
 
         arguments = parse(argv)
         code: int = arguments.command(arguments, inherited)
-    except AstroTokenError as error:
-        return report(error.message, error.hint, error.exit_code)
-    except _EndedBySignal as ended:
+    except _EndedBySignal as ended:  # first, because it can come before the imports
         return 128 + ended.number
     except SystemExit:  # argparse has shown a help text
         return 0
+    except AstroTokenError as error:
+        return report(error.message, error.hint, error.exit_code)
     except OSError as error:
         return _report_io(error)
     except Exception as error:  # noqa: BLE001 (a traceback would be one more bug)
@@ -109,16 +110,15 @@ def _stand_in_for_closed_streams() -> None:
 
 def _report_io(error: OSError) -> int:
     from astro_token.cli.output import report
-    from astro_token.errors import EXIT_IO
+    from astro_token.errors import InputOutputError
 
+    code = InputOutputError.exit_code
     if isinstance(error, BrokenPipeError):
-        return report(
-            "the output was closed before all was written", "see why its reader ended early", EXIT_IO
-        )
+        return report("the output was closed before all was written", "see why its reader ended early", code)
     reason = os.strerror(error.errno or 5).lower()
     if isinstance(error.filename, str | os.PathLike):
-        return report(f"{error.filename}: {reason}", "correct what the path names", EXIT_IO)
-    return report(reason, "see that the output has a place, with space left on it", EXIT_IO)
+        return report(f"{error.filename}: {reason}", "correct what the path names", code)
+    return report(reason, "see that the output has a place, with space left on it", code)
 
 
 def _bug(error: Exception) -> str:

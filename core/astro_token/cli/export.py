@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from astro_token.exporter import CliEnvironment
     from astro_token.process import Inherited
 
+_LOCK_SECONDS = 5.0
+
 
 def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
@@ -86,9 +88,11 @@ def _write(rendering: Rendering, output: Path | None, *, force: bool) -> None:
 
         append(rendering.append_to, data)
     elif output is not None:
-        from astro_token.files import create, replace
+        from astro_token.files import create, locked, replace, sweep
 
-        (replace if force else create)(output.absolute(), data)
+        with locked(output.absolute().parent, seconds=_LOCK_SECONDS):
+            sweep(output.absolute())
+            (replace if force else create)(output.absolute(), data)
     else:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)

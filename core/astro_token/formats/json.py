@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from astro_token.formats import Rendering, Variables
+from astro_token.formats import Rendering, Variables, carry
 
 
 def render(variables: Variables) -> Rendering:
-    return Rendering(json.dumps(dict(variables.set)) + "\n")
+    return Rendering(json.dumps({name: carry("JSON", text) for name, text in variables.set.items()}) + "\n")

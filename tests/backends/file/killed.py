@@ -109,6 +109,7 @@ while True:
     if step % 7 == 0:
         if work == "key":
             key.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)  # of the key before
             backend.create_key()
         write(new)
         if content() != new or [entry.name for entry in target.parent.iterdir()] != [target.name]:

@@ -123,7 +123,11 @@ def environment(**variables: object) -> dict[str, str]:
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Without root's right to read and write everything, also where the tests run as root."""
+    """
+    Without root's right to read and write everything, also where the tests run as root.
+
+    Only relative paths lead anywhere then: the folders above the test's own are open to their owner alone.
+    """
     if os.geteuid() != 0:
         yield
         return

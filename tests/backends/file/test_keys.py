@@ -6,8 +6,10 @@ import os
 import pwd
 import re
 import subprocess
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import NoReturn
 
+import platformdirs
 import pyrage
 import pytest
 
@@ -15,9 +17,6 @@ from astro_token.errors import AccessDeniedError, ConfigError, DecryptError, Out
 from astro_token.protocols import SupportsCreateKey, SupportsDescribe, SupportsWrite
 from astro_token.testing import appearances, make_token
 from tests.backends.file.place import Place, failure, mode, required, ssh_key, umask, unprivileged
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TOKEN = make_token()
 KEY = "ASTRO_TOKEN_AGE_KEY"
@@ -106,6 +105,19 @@ def test_a_home_that_is_no_path_is_not_looked_for_in_the_current_folder(
     assert OutputError is type(failure(encrypted.backend.create_key))
 
 
+def test_a_relative_home_as_older_versions_of_platformdirs_return_it_is_none(
+    encrypted: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(KEY)
+    monkeypatch.setattr(platformdirs, "user_config_path", lambda *_, **__: Path("~/.config/astro-token"))
+    planted = encrypted.folder / "~/.config/astro-token/age-key.txt"
+    planted.parent.mkdir(parents=True)
+    planted.write_text(str(encrypted.identity))
+    planted.chmod(0o600)
+    assert "no usable credential" in failure(encrypted.read).message
+    assert OutputError is type(failure(encrypted.backend.create_key))
+
+
 def test_a_key_file_that_is_named_and_missing_is_an_error_and_not_passed_over(
     encrypted: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,11 +190,12 @@ def test_a_key_file_that_cannot_be_read_is_told_apart(
     assert ConfigError is type(failure(encrypted.read))
     path = key_file(encrypted.folder, str(encrypted.identity), 0o000)
     monkeypatch.setenv(KEY_FILE, path.name)
-    for folder in encrypted.folder.parents[:3]:  # pytest's own folders are ours alone
-        folder.chmod(0o755)
+    encrypted.path.chmod(0o644)
+    encrypted.folder.chmod(0o755)
     with unprivileged():
-        error = failure(encrypted.read)
+        error = failure(lambda: encrypted.read(Path(encrypted.path.name)))
     assert (AccessDeniedError, 77) == (type(error), error.exit_code)
+    assert f"{KEY_FILE} (key): it may not be read" == error.message
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "rsa"])

@@ -96,8 +96,13 @@ def test_a_plain_file_that_everybody_can_read_is_warned_of(
     assert [] == appearances(TOKEN, record.getMessage())
 
 
-@pytest.mark.parametrize("mode", [0o666, 0o646, 0o620, 0o660])
-def test_a_plain_file_that_others_can_write_is_refused(place: Place, mode: int) -> None:
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o660])
+def test_a_plain_file_of_a_group_is_taken(place: Place, mode: int) -> None:
+    assert TOKEN.encode() == place.read(plain(place, mode))
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o646, 0o602])
+def test_a_plain_file_that_everybody_can_write_is_refused(place: Place, mode: int) -> None:
     path = plain(place, mode)
     error = failure(lambda: place.read(path), TOKEN)
     assert (AccessDeniedError, 77) == (type(error), error.exit_code)
@@ -161,10 +166,14 @@ def test_a_file_that_is_too_large_is_no_token(place: Place) -> None:
 
 
 def test_a_file_that_we_may_not_read_is_denied(place: Place) -> None:
-    path = plain(place, 0o000)
+    place.folder.chmod(0o755)
+    path = plain(place, 0o600)
+    if os.geteuid() != 0:
+        path.chmod(0o000)
     with unprivileged():
-        error = failure(lambda: place.read(path))
+        error = failure(lambda: place.read(Path(path.name)))
     assert (AccessDeniedError, 77) == (type(error), error.exit_code)
+    assert "may not be read" in error.message
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="has a file whose reading fails")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyrage
 import pytest
 
-from astro_token.errors import AccessDeniedError, ConfigError, OutputError
+from astro_token.errors import AccessDeniedError, ConfigError, DecryptError, OutputError
 from astro_token.testing import make_token
 from tests.backends.file.place import Place, failure, ssh_key
 
@@ -63,6 +63,17 @@ def test_who_writes_for_himself_alone_cannot_shut_out_another(place: Place, mate
     assert RECIPIENTS in (error.hint or "")
 
 
+def test_who_cannot_read_a_file_does_not_replace_it(
+    place: Place, mate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = place.encrypt(OLD)
+    place.path.write_bytes(before)
+    monkeypatch.setenv(KEY, str(mate))
+    error = failure(lambda: place.write(NEW), NEW, OLD, str(mate))
+    assert (DecryptError, 65) == (type(error), error.exit_code)
+    assert before == place.path.read_bytes()
+
+
 def test_a_key_that_is_listed_twice_does_not_stand_in_for_another(
     place: Place, mate: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +116,11 @@ def test_an_ssh_key_in_the_place_of_another_is_noticed(
     assert NEW.encode() == place.read()
 
 
-def test_a_recipient_of_a_kind_that_we_cannot_write_for_is_not_dropped(place: Place) -> None:
+def test_a_recipient_of_a_kind_that_we_cannot_write_for_is_not_dropped(
+    place: Place, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(KEY)
+    listed(monkeypatch, home, place.identity.to_public())
     data = place.encrypt(OLD, armoured=False)
     stanza = b"-> piv-p256 2WDpEw A8CVvz\nXrgpzB7iyx9XJ8Y+\n---"
     place.path.write_bytes(data.replace(b"\n---", b"\n" + stanza, 1))

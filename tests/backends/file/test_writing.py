@@ -56,12 +56,14 @@ def test_a_plain_file_is_never_written(place: Place) -> None:
     assert OLD == place.path.read_text()
 
 
-def test_a_file_that_was_cut_short_is_not_replaced(place: Place) -> None:
-    cut = place.encrypt(OLD)[:200]
-    place.path.write_bytes(cut)
-    error = failure(lambda: place.write(NEW), NEW, OLD)
-    assert (OutputError, 73) == (type(error), error.exit_code)
-    assert cut == place.path.read_bytes()
+@pytest.mark.parametrize("armoured", [True, False])
+def test_a_file_that_no_longer_tells_for_whom_it_is_is_not_replaced(place: Place, armoured: bool) -> None:
+    whole = place.encrypt(OLD, armoured=armoured)
+    for damaged in (whole[:200], whole.replace(b"\n", b"\n!", 2)):
+        place.path.write_bytes(damaged)
+        error = failure(lambda: place.write(NEW), NEW, OLD)
+        assert (OutputError, 73) == (type(error), error.exit_code)
+        assert damaged == place.path.read_bytes()
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o777])
@@ -111,14 +113,13 @@ def test_a_folder_that_is_missing_is_refused(place: Place) -> None:
 
 def test_a_folder_that_we_may_not_write_is_denied(place: Place) -> None:
     place.write(OLD)
-    for folder in (place.folder, *place.folder.parents[:3]):  # pytest's own folders are ours alone
-        folder.chmod(0o755)
     place.path.chmod(0o644)
     place.folder.chmod(0o555)
     with unprivileged():
-        error = failure(lambda: place.write(NEW), NEW)
+        error = failure(lambda: place.write(NEW, path=Path(place.path.name)), NEW)
     place.folder.chmod(0o755)
     assert (AccessDeniedError, 77) == (type(error), error.exit_code)
+    assert "may not be written" in error.message
     assert OLD.encode() == place.read()
 
 

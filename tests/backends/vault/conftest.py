@@ -1,4 +1,4 @@
-"""OpenBao with what the tests of the Vault backend share, and backends that see an environment of their own."""
+"""OpenBao with what the tests of the Vault backend share, and backends with an environment of their own."""
 
 from __future__ import annotations
 

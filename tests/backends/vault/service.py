@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AstroTokenError
 from astro_token.ref import SecretRef
-from astro_token.secret import SecretValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from astro_token.secret import SecretValue
     from tests.servers.openbao import OpenBao
 
 SECONDS = 10.0
+ROOT = Path(__file__).parents[3]
 
 
 def unique(prefix: str = "t") -> str:
@@ -34,14 +35,21 @@ def fields(value: SecretValue) -> dict[str, Any]:
 
 
 def failure(call: Callable[[], object]) -> AstroTokenError:
+    """The error of a call, as a caller would meet it."""
+    error = _raised(call)
+    assert error is not None, "it should have failed"
+    assert "\n" not in error.message + (error.hint or "")
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    return error.with_traceback(_without_ours(error))
+
+
+def _raised(call: Callable[[], object]) -> AstroTokenError | None:
     try:
         call()
     except AstroTokenError as error:
-        assert "\n" not in error.message + (error.hint or "")
-        assert error.__cause__ is None
-        assert error.__context__ is None
-        return error.with_traceback(_without_ours(error))
-    raise AssertionError("it should have failed")
+        return error
+    return None
 
 
 def _without_ours(error: AstroTokenError) -> TracebackType | None:
@@ -55,9 +63,7 @@ def _without_ours(error: AstroTokenError) -> TracebackType | None:
 def mount(openbao: OpenBao, kv: str, path: str | None = None, namespace: str | None = None) -> str:
     """A KV mount of its own; returns its path."""
     path = path or unique("kv")
-    openbao.api(
-        "POST", f"sys/mounts/{path}", {"type": "kv", "options": {"version": kv}}, namespace=namespace
-    )
+    openbao.api("POST", f"sys/mounts/{path}", {"type": "kv", "options": {"version": kv}}, namespace=namespace)
     if kv == "2":
         _wait_for_kv2(openbao, path, namespace)
     return path
@@ -100,7 +106,9 @@ def approle(openbao: OpenBao, **settings: Any) -> dict[str, str]:
     """The variables of a role that may read all of `secret/`."""
     policies = policy(openbao, 'path "secret/*" { capabilities = ["create", "read", "update"] }')
     name = unique("role")
-    openbao.api("POST", f"auth/approle/role/{name}", {"token_policies": policies, "token_ttl": "5m", **settings})
+    openbao.api(
+        "POST", f"auth/approle/role/{name}", {"token_policies": policies, "token_ttl": "5m", **settings}
+    )
     role_id = openbao.api("GET", f"auth/approle/role/{name}/role-id")["data"]["role_id"]
     secret_id = openbao.api("POST", f"auth/approle/role/{name}/secret-id", {})["data"]["secret_id"]
     return {"VAULT_ROLE_ID": role_id, "VAULT_SECRET_ID": secret_id, "ROLE": name}

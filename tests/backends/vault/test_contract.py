@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from astro_token.testing import BackendContract, Harness
-from astro_token_backends.vault import KeyValue
 from tests.backends.vault import service
-from tests.servers.openbao import OpenBao
+
+if TYPE_CHECKING:
+    from astro_token_backends.vault import KeyValue
+    from tests.servers.openbao import OpenBao
 
 
 class TestKv1(BackendContract):
     @pytest.fixture
     def harness(self, bao: OpenBao, vault: KeyValue) -> Harness:
         name = service.unique()
+
+        def store(data: bytes) -> None:
+            bao.api("POST", f"kv1/{name}", {"token": data.decode()})
+
         return Harness(
             vault,
-            store=lambda data: bao.api("POST", f"kv1/{name}", {"token": data.decode()}),
+            store=store,
             present=f"vault:kv1/{name}",
             missing="vault:kv1/no/such/secret",
             writable=f"vault:kv1/{service.unique()}/b",
@@ -50,11 +58,14 @@ class TestKv2InANamespace(BackendContract):
         namespace, name = service.unique("ns"), service.unique()
         bao.api("POST", f"sys/namespaces/{namespace}", {})
         mount = service.mount(bao, "2", "team/kv", namespace)
+
+        def store(data: bytes) -> None:
+            body = {"data": {"token": data.decode()}}
+            bao.api("POST", f"{mount}/data/{name}", body, namespace=namespace)
+
         return Harness(
             vault,
-            store=lambda data: bao.api(
-                "POST", f"{mount}/data/{name}", {"data": {"token": data.decode()}}, namespace=namespace
-            ),
+            store=store,
             present=f"vault:{mount}/{name}?namespace={namespace}",
             missing=f"vault:{mount}/no/such/secret?namespace={namespace}",
             writable=f"vault:{mount}/{service.unique()}/b?namespace={namespace}/",

@@ -72,6 +72,19 @@ def test_later_reads_of_a_mount_take_one_request(bao: OpenBao, connect: Connect,
     assert [f"GET /v1/secret/data/{one}", f"GET /v1/secret/data/{other}"] == wire.lines()
 
 
+def test_closing_forgets_the_mounts_too(bao: OpenBao, connect: Connect, wire: Wire) -> None:
+    mount = service.mount(bao, "1")
+    bao.api("POST", f"{mount}/a", {"token": "old"})
+    vault = connect(VAULT_ADDR=wire.url, VAULT_TOKEN=bao.root_token)
+    place = ref(f"vault:{mount}/a")
+    assert {"token": "old"} == fields(vault.read(place, timeout=SECONDS))
+    bao.api("DELETE", f"sys/mounts/{mount}")
+    service.mount(bao, "2", mount)
+    bao.api("POST", f"{mount}/data/a", {"data": {"token": "new"}})
+    vault.close()
+    assert {"token": "new"} == fields(vault.read(place, timeout=SECONDS))
+
+
 def test_every_request_says_who_it_is_from_and_that_it_wants_nothing_packed(
     bao: OpenBao, connect: Connect, wire: Wire
 ) -> None:
@@ -179,12 +192,19 @@ def test_describing_nothing_is_not_found(bao: OpenBao, vault: KeyValue) -> None:
         assert type(error) is SecretNotFoundError
 
 
+def test_a_secret_of_which_there_is_only_metadata_is_not_found(bao: OpenBao, vault: KeyValue) -> None:
+    name = unique()
+    bao.api("POST", f"secret/metadata/{name}", {"custom_metadata": {"a": "b"}})
+    place = ref(f"vault:secret/{name}")
+    for call in (vault.read, vault.describe):
+        error = failure(lambda: call(place, timeout=SECONDS))  # noqa: B023
+        assert type(error) is SecretNotFoundError
+
+
 # -- write --------------------------------------------------------------------------------------------
 
 
-def test_a_map_is_stored_as_it_is_and_anything_else_as_the_field_token(
-    bao: OpenBao, vault: KeyValue
-) -> None:
+def test_a_map_is_stored_as_it_is_and_anything_else_as_the_field_token(bao: OpenBao, vault: KeyValue) -> None:
     place = ref(f"vault:secret/{unique()}")
     for value, expected in (
         (b'{"token": "a", "owner": "b", "n": 1, "deep": {"list": [1, null]}}', None),
@@ -254,9 +274,7 @@ def test_a_value_that_could_not_be_written_stays_out_of_the_error(
     name = unique()
     service.store(bao, name, token="x")
     value = SecretValue(f'{{"{canary}": "{canary}"}}'.encode())
-    reader = connect(
-        VAULT_TOKEN=service.token(bao, 'path "secret/data/*" { capabilities = ["read"] }')
-    )
+    reader = connect(VAULT_TOKEN=service.token(bao, 'path "secret/data/*" { capabilities = ["read"] }'))
     for backend, kind in ((reader, AccessDeniedError), (vault, BackendUnavailableError)):
         error = failure(
             lambda: backend.write(  # noqa: B023
@@ -267,6 +285,14 @@ def test_a_value_that_could_not_be_written_stays_out_of_the_error(
         assert appearances(canary, reachable_text(error)) == []
 
 
+def test_kv_1_tells_after_writing_what_it_will_tell_after_reading(vault: KeyValue) -> None:
+    place = ref(f"vault:kv1/{unique()}")
+    written = vault.write(
+        place, SecretValue(b'{"z": "1", "a": {"y": 1, "b": null}}'), expected_version="0", timeout=SECONDS
+    )
+    assert written == vault.read(place, timeout=SECONDS).version
+
+
 # -- mounts -------------------------------------------------------------------------------------------
 
 
@@ -274,7 +300,9 @@ def test_a_mount_may_have_several_segments(bao: OpenBao, vault: KeyValue) -> Non
     top = unique("org")
     for kv in ("1", "2"):
         mount = service.mount(bao, kv, f"{top}/team/kv{kv}")
-        vault.write(ref(f"vault:{mount}/a/b"), SecretValue(kv.encode()), expected_version="0", timeout=SECONDS)
+        vault.write(
+            ref(f"vault:{mount}/a/b"), SecretValue(kv.encode()), expected_version="0", timeout=SECONDS
+        )
         assert {"token": kv} == fields(vault.read(ref(f"vault:{mount}/a/b"), timeout=SECONDS))
     assert {"data": {"token": "1"}} == {"data": bao.api("GET", f"{top}/team/kv1/a/b")["data"]}
 
@@ -357,7 +385,9 @@ def test_a_denial_names_the_policy_that_is_missing(bao: OpenBao, connect: Connec
     vault = connect(VAULT_TOKEN=service.token(bao, elsewhere))
     place, value = ref("vault:secret/astro/prod"), SecretValue(b"x")
     denials = {
-        'path "secret/data/astro/prod" { capabilities = ["read"] }': lambda: vault.read(place, timeout=SECONDS),
+        'path "secret/data/astro/prod" { capabilities = ["read"] }': lambda: vault.read(
+            place, timeout=SECONDS
+        ),
         'path "secret/metadata/astro/prod" { capabilities = ["read"] }': (
             lambda: vault.describe(place, timeout=SECONDS)
         ),

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import certifi
 import pytest
-import requests.certs
+import requests
 
 from astro_token.errors import AccessDeniedError, BackendDownError, ConfigError, IntegrityError
-from astro_token.secret import SecretValue
 from astro_token_backends.vault import KeyValue
 from astro_token_backends.vault.connection import Connection
-from tests.backends.vault.service import SECONDS, failure, fields, ref
+from tests.backends.vault.service import ROOT, SECONDS, failure, fields, ref
+from tests.servers.certificates import Certificates
 from tests.servers.faults import ConnectProxy, FaultServer
 from tests.servers.openbao import OpenBao
 
 if TYPE_CHECKING:
     from astro_token.errors import AstroTokenError
-    from tests.servers.certificates import Certificates, Pair
+    from astro_token.secret import SecretValue
+    from tests.servers.certificates import Pair
 
 VALUE = json.dumps({"data": {"token": "x"}}).encode()
 PLACE = "vault:secret/a?kv=1"
@@ -91,11 +95,23 @@ def test_a_named_authority_replaces_the_usual_ones_and_the_bundle_is_added(
         return context.cert_store_stats()["x509_ca"]
 
     ca = str(certificates.ca_file)
-    usual = Path(requests.certs.where()).read_text(encoding="utf-8").count("BEGIN CERTIFICATE")
+    usual = Path(certifi.where()).read_text(encoding="utf-8").count("BEGIN CERTIFICATE")
     assert usual == roots() > 1
     assert usual + 1 == roots(ASTRO_TOKEN_CA_BUNDLE=ca)
     assert roots(VAULT_CACERT=ca) == 1
     assert roots(VAULT_CACERT=ca, VAULT_CAPATH="/nonexistent") == 1
+
+
+def test_the_usual_authorities_do_not_step_in_for_the_one_that_is_named(
+    certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ours stands for a public one, in the file where requests keeps those.
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificates.ca_file))
+    named = Certificates(tmp_path / "other").ca_file
+    with serving(certificates.server) as server:
+        assert requests.get(server.url, timeout=5).status_code == 200
+        server.requests.clear()
+        assert type(refused(server, VAULT_CACERT=str(named))) is IntegrityError
 
 
 def test_another_authority_is_not_trusted(certificates: Certificates) -> None:
@@ -174,27 +190,34 @@ def test_an_encrypted_client_key_is_refused_without_asking_for_its_password(
         )
     )
     program = f"""
+import os, sys
+os.open(sys.argv[1], os.O_RDWR)  # its controlling terminal, where OpenSSL would ask
 from astro_token.errors import ConfigError
 from astro_token_backends.vault.settings import read_settings
 from astro_token_backends.vault.transport import open_session
 try:
     open_session(read_settings({{"VAULT_ADDR": "https://vault.example",
-        "VAULT_CLIENT_CERT": {str(certificates.client.certificate)!r}, "VAULT_CLIENT_KEY": {str(encrypted)!r}}}))
+        "VAULT_CLIENT_CERT": {str(certificates.client.certificate)!r},
+        "VAULT_CLIENT_KEY": {str(encrypted)!r}}}))
 except ConfigError:
     print("refused")
 """
-    environ = {"PYTHONPATH": "core:backends", "PATH": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=Path(__file__).parents[3],
-        env=environ,
-        stdin=subprocess.PIPE,
-        capture_output=True,
-        timeout=20,
-        check=False,
-        start_new_session=True,
-    )
-    assert done.stdout.strip() == b"refused", done.stderr
+    terminal, other_end = pty.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program, os.ttyname(other_end)],
+            cwd=ROOT,
+            env={"PYTHONPATH": "core:backends", "PATH": ""},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=10,
+            check=False,
+            start_new_session=True,
+        )
+    finally:
+        os.close(terminal)
+        os.close(other_end)
+    assert (b"refused\n", b"") == (done.stdout, done.stderr)
 
 
 # -- who we are ---------------------------------------------------------------------------------------
@@ -224,7 +247,9 @@ def test_a_proxy_is_used_for_https_and_sees_no_more_than_the_host(certificates: 
     pair = certificates.issue("vault-example", "vault.example")
     environ = {"VAULT_CACERT": str(certificates.ca_file), "VAULT_TOKEN": "the-token-of-vault"}
     with serving(pair) as server, ConnectProxy(routes={"vault.example": server.port}) as proxy:
-        value = read("https://vault.example", HTTPS_PROXY=f"http://user:pass@127.0.0.1:{proxy.port}", **environ)
+        value = read(
+            "https://vault.example", HTTPS_PROXY=f"http://user:pass@127.0.0.1:{proxy.port}", **environ
+        )
         assert {"token": "x"} == fields(value)
         assert ["vault.example:443"] == proxy.targets
         assert not proxy.saw("the-token-of-vault")
@@ -234,7 +259,10 @@ def test_a_proxy_is_used_for_https_and_sees_no_more_than_the_host(certificates: 
 
 
 def test_the_certificate_is_checked_through_a_proxy_too(certificates: Certificates) -> None:
-    with serving(certificates.wrong_host) as server, ConnectProxy(routes={"vault.example": server.port}) as proxy:
+    with (
+        serving(certificates.wrong_host) as server,
+        ConnectProxy(routes={"vault.example": server.port}) as proxy,
+    ):
         environ = {"HTTPS_PROXY": proxy.url, "VAULT_CACERT": str(certificates.ca_file)}
         error = failure(lambda: read("https://vault.example", **environ))
         assert type(error) is IntegrityError

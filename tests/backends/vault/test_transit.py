@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.errors import AccessDeniedError, DecryptError, SecretNotFoundError
+from astro_token.errors import AccessDeniedError, DecryptError, IntegrityError, SecretNotFoundError
 from astro_token.protocols import Backend, SupportsClose, SupportsDecrypt, SupportsEncrypt
 from astro_token.secret import SecretValue
 from astro_token.testing import appearances, reachable_text
@@ -15,6 +15,8 @@ from astro_token_backends.vault import KeyValue, Transit
 from astro_token_backends.vault.connection import Connection
 from tests.backends.vault import service
 from tests.backends.vault.service import SECONDS, failure, ref, unique
+from tests.servers.faults import FaultServer
+from tests.servers.http1 import Answer
 
 if TYPE_CHECKING:
     from tests.servers.openbao import OpenBao
@@ -96,11 +98,30 @@ def test_the_ciphertext_of_another_key_or_a_damaged_one_is_not_decrypted(
     ciphertext = transit.encrypt(ref(f"vault-transit:{other}"), SecretValue(canary.encode()), timeout=SECONDS)
     last = b"A" if ciphertext[-5:-4] != b"A" else b"B"
     damaged = ciphertext[:-5] + last + ciphertext[-4:]
-    for name, text in ((key, ciphertext), (other, damaged), (other, b"vault:v1:abcd"), (other, b"vault:v9:abcd")):
+    for name, text in (
+        (key, ciphertext),
+        (other, damaged),
+        (other, b"vault:v1:abcd"),
+        (other, b"vault:v9:abcd"),
+    ):
         place = ref(f"vault-transit:{name}")
         error = failure(lambda: transit.decrypt(place, text, timeout=SECONDS))  # noqa: B023
         assert type(error) is DecryptError
         assert appearances(canary, reachable_text(error)) == []
+
+
+@pytest.mark.parametrize(
+    "data", [None, [], {}, {"plaintext": 7, "ciphertext": 7}, {"plaintext": "ä", "ciphertext": "x"}]
+)
+def test_an_answer_that_is_none_is_refused(data: object) -> None:
+    with FaultServer(lambda _: Answer.json({"data": data})) as server:
+        transit = Transit(Connection({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t"}))
+        place = ref("vault-transit:k")
+        for call in (
+            lambda: transit.decrypt(place, b"vault:v1:abcd", timeout=SECONDS),
+            lambda: transit.encrypt(place, SecretValue(b"x"), timeout=SECONDS),
+        ):
+            assert type(failure(call)) is IntegrityError
 
 
 @pytest.mark.parametrize("place", ["vault-transit:no-such-key", "vault-transit:nowhere/k"])
@@ -116,21 +137,23 @@ def test_a_denial_names_the_policy_that_is_missing_and_that_policy_is_enough(bao
         environ = {"VAULT_ADDR": bao.address, "VAULT_TOKEN": service.token(bao, policy)}
         return Transit(Connection(environ))
 
-    denied = transit('path "secret/data/x" { capabilities = ["read"] }')
-    calls: dict[str, Any] = {
-        "encrypt": lambda it: it.encrypt(place, SecretValue(b"x"), timeout=SECONDS),
-        "decrypt": lambda it: it.decrypt(place, ciphertext, timeout=SECONDS),
+    def encrypt(it: Transit) -> bytes:
+        return it.encrypt(place, SecretValue(b"x"), timeout=SECONDS)
+
+    def decrypt(it: Transit) -> SecretValue:
+        return it.decrypt(place, ciphertext, timeout=SECONDS)
+
+    needed = {
+        verb: f'path "transit/{verb}/{key}" {{ capabilities = ["update"] }}'
+        for verb in ("encrypt", "decrypt")
     }
-    ciphertext = b"vault:v1:abcd"
-    for verb, call in calls.items():
+    ciphertext = encrypt(transit(needed["encrypt"]))
+    assert SecretValue(b"x") == decrypt(transit(needed["decrypt"]))
+    for verb, other, call in (("encrypt", "decrypt", encrypt), ("decrypt", "encrypt", decrypt)):
+        denied = transit(needed[other])
         error = failure(lambda: call(denied))  # noqa: B023
         assert type(error) is AccessDeniedError
-        needed = f'path "transit/{verb}/{key}" {{ capabilities = ["update"] }}'
-        assert needed in (error.hint or "")
-        if verb == "encrypt":
-            ciphertext = call(transit(needed))
-        else:
-            assert SecretValue(b"x") == call(transit(needed))
+        assert needed[verb] in (error.hint or "")
 
 
 def test_without_the_right_to_create_no_key_is_made_by_encrypting(bao: OpenBao) -> None:

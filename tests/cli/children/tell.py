@@ -22,6 +22,7 @@ def is_open(number: int) -> bool:
     return True
 
 
+HOME = Path(os.environ.get("ASTRO_HOME", ""))
 umask = os.umask(0)
 os.umask(umask)
 facts = {
@@ -29,9 +30,7 @@ facts = {
     "cwd": str(Path.cwd()),
     "environ": dict(os.environ),
     "fds": [number for number in range(256) if is_open(number)],
-    "files": files(Path(os.environ["ASTRO_HOME"]))
-    if Path(os.environ.get("ASTRO_HOME", "")).is_absolute()
-    else {},
+    "files": files(HOME) if HOME.is_absolute() and HOME.is_dir() else {},
     "group": os.getpgrp(),
     "pid": os.getpid(),
     "ppid": os.getppid(),
