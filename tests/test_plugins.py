@@ -76,7 +76,7 @@ def test_without_that_it_is_not_imported(program: Program, installed: Path, data
     finally:
         module.write_text(original)
     assert (78, 0, 0) == (refused.code, listed.code, used.code)
-    assert "there is no backend for the scheme sqlite\n" in refused.stderr
+    assert "there is no backend for this scheme" in refused.stderr
     assert "sqlite" in listed.stdout
 
 

@@ -113,7 +113,6 @@ def run(
             path,
             list(command),
             dict(environ),
-            setsigmask=(),
             setsigdef=[number for number in (*CHANGED_BY_PYTHON, *relay.handled) if number not in ignored],
         )
     except OSError:

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from astro_token.registry import declared_credentials
 from astro_token.schemes import credential_variables
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from astro_token.policy import Expectations
-    from astro_token.ref import SecretRef
     from astro_token.secret import SecretValue
     from astro_token.token import AstroToken
 
@@ -61,7 +60,8 @@ class CliEnvironment:
     def applied(self, environ: Mapping[str, str], *, home: str | None = None) -> dict[str, str]:
         """A child's environment: the given one with these changes, and the private home if there is one."""
         gone = self.unset | self.drop
-        child = {name: value for name, value in environ.items() if name not in gone}
+        # A variable without a name is inherited from a broken caller, and exec refuses it.
+        child = {name: value for name, value in environ.items() if name and name not in gone}
         child |= {name: secret.reveal().decode("ascii") for name, secret in self.set.items()}
         if home is not None:
             child[HOME_VARIABLE] = home
@@ -71,9 +71,7 @@ class CliEnvironment:
 def export(
     token: AstroToken,
     *,
-    ref: SecretRef | None = None,
-    expected: Expectations | None = None,
-    credentials: Collection[str] = (),
+    workspace: str | None = None,
     keep: Collection[str] = (),
     environ: Mapping[str, str] | None = None,
 ) -> CliEnvironment:
@@ -81,26 +79,29 @@ def export(
     Turns a token into what the Astro CLI's environment has to be.
 
     Args:
-        ref: where the token came from; a variable that it came from is dropped.
-        expected: the project's expectations; its workspace stands in where the token names none.
-        credentials: variables to drop beside those of the built-in backends and of CI identities.
-        keep: variables to leave in a child's environment all the same.
+        workspace: stands in where the token names none.
+        keep: variables to leave in a child's environment that would be dropped as credentials.
     """
     environ = os.environ if environ is None else environ
-    drop = {*credential_variables(), *credentials}
-    if ref is not None and ref.scheme == "env":
-        drop.add(ref.name)
-    workspace = token.workspace or (expected.workspace if expected else None)
+    drop = credential_variables() | declared_credentials()
+    if token.ref is not None and token.ref.scheme == "env":
+        drop |= {token.ref.name}
     return CliEnvironment(
         set=MappingProxyType({TOKEN_VARIABLE: token.secret}),
-        drop=frozenset(drop).difference(keep),
-        context=Context(environ.get("ASTRO_DOMAIN") or DEFAULT_DOMAIN, token.organization, workspace),
+        drop=drop.difference(keep),
+        context=Context(
+            environ.get("ASTRO_DOMAIN") or DEFAULT_DOMAIN, token.organization, token.workspace or workspace
+        ),
     )
 
 
 @contextmanager
 def isolated(
-    token: AstroToken, *, keep: Collection[str] = (), environ: Mapping[str, str] | None = None
+    token: AstroToken,
+    *,
+    workspace: str | None = None,
+    keep: Collection[str] = (),
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[dict[str, str]]:
     """
     The environment in which to run the Astro CLI with a token, for `subprocess.run(…, env=…)`.
@@ -110,11 +111,12 @@ def isolated(
     This process's environment and the user's own home are not touched.
 
     Args:
+        workspace: the one to work in, for a token of a whole organization.
         keep: variables to keep that would be dropped as credentials.
     """
     from astro_token.home import private_home
 
     environ = os.environ if environ is None else environ
-    environment = export(token, keep=keep, environ=environ)
+    environment = export(token, workspace=workspace, keep=keep, environ=environ)
     with private_home(environment.context, environ) as home:
         yield environment.applied(environ, home=str(home.path))

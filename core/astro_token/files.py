@@ -41,6 +41,7 @@ _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _NOCTTY = getattr(os, "O_NOCTTY", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 _LOCK_PAUSE = 0.02
+_APPEND_SECONDS = 5.0
 
 
 def open_regular(path: Path) -> IO[bytes]:
@@ -99,14 +100,8 @@ def locked(folder: Path, *, seconds: float) -> Iterator[None]:
         return
     descriptor = os.open(folder, os.O_RDONLY | _CLOEXEC)
     try:
-        end = time.monotonic() + seconds
-        while not _lock(descriptor):
-            if time.monotonic() >= end:
-                raise BackendUnavailableError(
-                    f"another process is writing in {folder}", hint="try again when it is done"
-                )
-            time.sleep(_LOCK_PAUSE)
-        yield
+        with _exclusive(descriptor, seconds):
+            yield
     finally:
         os.close(descriptor)
 
@@ -147,11 +142,28 @@ def create(path: Path, data: bytes) -> None:
     exists = False
     with _temporary(path, data) as temporary:
         try:
-            os.link(temporary, path)
+            _link(temporary, path)
         except FileExistsError:
             exists = True
     if exists:
         raise OutputError(f"{path} exists", hint="remove it first, or name another file")
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """
+    Gives the file its name, unless that is taken.
+
+    Raises:
+        FileExistsError: it is.
+    """
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}:
+            raise
+        # A file system without hard links: the name is taken first, and then what it names is exchanged.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC | _NOFOLLOW, 0o600))
+        temporary.replace(path)
 
 
 def sweep(path: Path) -> None:
@@ -211,7 +223,7 @@ def append(path: Path, data: bytes) -> None:
             raise OutputError(f"{path} has a second name", hint="write to a file of its own")
         if hasattr(os, "geteuid") and os.geteuid() not in {status.st_uid, 0}:
             raise OutputError(f"{path} belongs to another user", hint="write to a file of your own")
-        with _exclusive(descriptor):
+        with _exclusive(descriptor, _APPEND_SECONDS):
             start = os.fstat(descriptor).st_size
             try:
                 written = file.write(data)
@@ -238,14 +250,23 @@ def refuse_special(path: Path) -> None:
 
 
 @contextmanager
-def _exclusive(descriptor: int) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    yield  # closing the file unlocks it
+def _exclusive(descriptor: int, seconds: float) -> Iterator[None]:
+    """
+    Keeps others that use this function out of an open file; closing it ends that.
+
+    Raises:
+        BackendUnavailableError: it was locked all this time.
+    """
+    if os.name == "posix":
+        end = time.monotonic() + seconds
+        while not _lock(descriptor):
+            if time.monotonic() >= end:
+                raise BackendUnavailableError(
+                    "another process holds the file or folder that is to be written",
+                    hint="try again when it is done",
+                )
+            time.sleep(_LOCK_PAUSE)
+    yield
 
 
 def _sync(folder: Path) -> None:

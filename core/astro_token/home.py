@@ -97,10 +97,27 @@ def _open_up(folder: Path) -> None:
 
 def _place(environ: Mapping[str, str]) -> Path:
     """A folder in memory where there is one, else where temporary files go."""
-    for name in (environ.get("XDG_RUNTIME_DIR"), "/dev/shm"):  # noqa: S108 (mkdtemp makes a private folder in it)
-        if name and os.access(name, os.W_OK | os.X_OK) and Path(name).is_absolute():
+    wanted = (environ.get("XDG_RUNTIME_DIR"), "/dev/shm", environ.get("RUNNER_TEMP"))  # noqa: S108 (see _safe)
+    for name in wanted:
+        if name and _safe(Path(name)):
             return Path(name)
-    return Path(environ.get("RUNNER_TEMP") or tempfile.gettempdir())
+    return Path(tempfile.gettempdir()).absolute()
+
+
+def _safe(folder: Path) -> bool:
+    """True if nobody else can put another folder in the place of ours there."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return False
+    others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return (
+        folder.is_absolute()
+        and stat.S_ISDIR(status.st_mode)
+        and status.st_uid in {_user(), 0}
+        and (not others or bool(status.st_mode & stat.S_ISVTX))
+        and os.access(folder, os.W_OK | os.X_OK)
+    )
 
 
 def _user() -> int:

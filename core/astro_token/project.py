@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Project", "ProjectToken", "find_project"]
 
 FILE = "astro-token.toml"
-_MAX_BYTES = 256 * 1024
+_MAX_BYTES = 4 * 1024 * 1024
 _TOP = ("default", "policy", "tokens")
 _POLICY = ("max_scope", "require_expiry", "min_validity", "warn_validity")
 _TOKEN = ("ref", "decrypt", *SCOPES)
@@ -94,21 +94,12 @@ def _folders(directory: Path) -> list[Path]:
 
 def _own(path: Path) -> Project | None:
     """astro-token.toml, which has to be ours to read."""
-    hint = "it is a short text that names tokens and policy, nothing else"
-    try:
-        file = open_regular(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except IsADirectoryError:
-        file = None
+    file = _opened(path)
     if file is None:
-        raise ConfigError(f"{path} is no regular file", hint=hint)
+        return None
     with file:
         _trust(path, file)
-        data = file.read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
-        raise ConfigError(f"{path} is longer than {_MAX_BYTES} bytes", hint=hint)
-    return _Reader(path).project(_toml(path, data))
+        return _Reader(path).project(_toml(path, _whole(path, file)))
 
 
 def _shared(path: Path) -> Project | None:
@@ -117,18 +108,43 @@ def _shared(path: Path) -> Project | None:
 
     Whose file it is matters only if the table is there: most have nothing to do with us.
     """
-    try:
-        file = open_regular(path)
-    except OSError:
+    file = _opened(path)
+    if file is None:
         return None
     with file:
-        data = file.read(_MAX_BYTES)
+        data = _whole(path, file)
         tool = _toml(path, data).get("tool") if b"astro-token" in data else None
         if not isinstance(tool, dict) or "astro-token" not in tool:
             return None
         _trust(path, file)
     reader = _Reader(path)
     return reader.project(reader.dictionary(tool, "astro-token", "tool.astro-token"))
+
+
+def _opened(path: Path) -> IO[bytes] | None:
+    """
+    The file, or None where there is none.
+
+    What is there and cannot be read is an error: a policy in it would be passed over.
+    """
+    try:
+        if not path.is_symlink():
+            return open_regular(path)
+        complaint, hint = "is a link", "put the file itself there: what a link points at can change"
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except IsADirectoryError:
+        complaint, hint = "is no regular file", "remove it, or put a regular file in its place"
+    except PermissionError:
+        complaint, hint = "may not be read", "let the user who runs astro-token read it, and its folder"
+    raise ConfigError(f"{path} {complaint}", hint=hint)
+
+
+def _whole(path: Path, file: IO[bytes]) -> bytes:
+    data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise ConfigError(f"{path} is longer than {_MAX_BYTES // 1024} KiB", hint="shorten it")
+    return data
 
 
 def _trust(path: Path, file: IO[bytes]) -> None:
@@ -206,6 +222,9 @@ class _Reader:
         except InvalidRefError as error:
             complaint, hint = error.message, error.hint
         else:
+            if ref.options.get("kv") == "1":
+                # Unasked, any engine of Vault would be read, and some make what they are asked for.
+                self.refuse(f"{where} says kv=1", "leave it out: which KV a mount has is asked")
             # A path is relative to the file it stands in.
             return replace(ref, name=str(self.path.parent / ref.name)) if ref.scheme == "file" else ref
         raise InvalidRefError(f"{self.path}: {where}: {complaint}", hint=hint)

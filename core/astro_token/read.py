@@ -8,6 +8,7 @@ What is the same for all backends is done here, once.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from astro_token.deadline import Deadline
@@ -61,20 +62,24 @@ def read_token(
         InvalidTokenError: the secret is no Astro API token, or has expired.
         PolicyError: policy or the project's expectations do not allow it.
     """
-    settings = resolve(token, decrypt=decrypt, policy=policy, timeout=timeout)
+    settings = resolve(token, decrypt=decrypt, policy=policy, timeout=timeout, any_scheme=backend is not None)
     found, verdicts = checked(settings, backend=backend)
-    enforce(verdicts, settings.ref)
+    enforce(verdicts, found.ref)
     return found
 
 
 def checked(
-    settings: TokenSettings, *, backend: Backend | None = None
+    settings: TokenSettings, *, backend: Backend | None = None, deadline: Deadline | None = None
 ) -> tuple[AstroToken, tuple[Verdict, ...]]:
-    """Reads the token of these settings and judges it, without enforcing the verdicts."""
-    value = read_secret(
-        settings.ref, decrypt=settings.decrypt, backend=backend, deadline=Deadline(settings.timeout)
-    )
-    token = _naming(settings.ref, lambda: AstroToken.parse(value))
+    """
+    Reads the token of these settings and judges it, without enforcing the verdicts.
+
+    Args:
+        deadline: one that several tokens share; None for one of its own.
+    """
+    deadline = deadline or Deadline(settings.timeout)
+    value = read_secret(settings.ref, decrypt=settings.decrypt, backend=backend, deadline=deadline)
+    token = replace(_naming(settings.ref, lambda: AstroToken.parse(value)), ref=settings.ref)
     return token, judge(token, settings.policy, settings.expected)
 
 

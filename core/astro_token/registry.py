@@ -6,6 +6,7 @@ import atexit
 import os
 import re
 import threading
+import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from importlib.metadata import EntryPoint
 
-__all__ = ["close_backends", "declared_credentials", "open_backend", "plugins", "require"]
+__all__ = ["check_scheme", "close_backends", "declared_credentials", "open_backend", "plugins", "require"]
 
 PLUGINS_VARIABLE = "ASTRO_TOKEN_PLUGINS"
 PLUGINS_GROUP = "astro_token.backends"
@@ -51,20 +52,46 @@ def open_backend(scheme: str) -> Any:
         return _open[scheme]
 
 
-def close_backends() -> None:
-    """Gives back what logins took. Raises nothing: failing to tidy up must not undo what was done."""
-    with _lock:
-        backends, closed = list(_open.values()), set()
-        _open.clear()
-    for backend in backends:
-        if isinstance(backend, SupportsClose) and id(backend) not in closed:
-            closed.add(id(backend))
-            try:
-                backend.close()
-            except Exception as error:  # noqa: BLE001 (see above)
-                from astro_token.log import logger
+def close_backends(*, within: float = 1.0) -> None:
+    """
+    Gives back what logins took. Raises nothing: failing to tidy up must not undo what was done.
 
-                logger.debug("closing a backend failed with %s", type(error).__name__)
+    Args:
+        within: seconds, after which what is not done is left behind.
+    """
+    with _lock:
+        # By identity: one backend may serve several schemes.
+        opened = {id(backend): backend for backend in _open.values()}
+        backends = [backend for backend in opened.values() if isinstance(backend, SupportsClose)]
+        _open.clear()
+    threads = [threading.Thread(target=_close, args=(backend,), daemon=True) for backend in backends]
+    end = time.monotonic() + within
+    for thread, backend in zip(threads, backends, strict=True):
+        try:
+            thread.start()
+        except RuntimeError:  # newer Pythons start no thread when they end
+            _close(backend)
+    for thread in threads:
+        if thread.is_alive():
+            thread.join(max(0.0, end - time.monotonic()))
+
+
+def _close(backend: SupportsClose) -> None:
+    try:
+        backend.close()
+    except Exception as error:  # noqa: BLE001 (see close_backends)
+        from astro_token.log import logger
+
+        logger.debug("closing a backend failed with %s", type(error).__name__)
+
+
+def _forget() -> None:
+    """In a forked child: its parent's logins are its parent's to give back."""
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def declared_credentials() -> frozenset[str]:
@@ -131,20 +158,13 @@ def plugins() -> Mapping[str, EntryPoint]:
 
 
 def _make(scheme: str) -> object:
+    check_scheme(scheme)
     builtin = BUILTIN.get(scheme)
     if builtin is not None and builtin.backend is not None:
         module, _, attribute = builtin.backend.partition(":")
         backend = _load(scheme, lambda: getattr(import_module(module), attribute)())
-    elif scheme in RESERVED:
-        raise UnknownBackendError(
-            f"the backend for the scheme {scheme} is not built yet",
-            hint="`astro-token backends` lists what there is",
-        )
     else:
-        entry = plugins().get(scheme)
-        if entry is None:
-            raise _unknown(scheme)
-        backend = _load(scheme, lambda: entry.load()())
+        backend = _load(scheme, lambda: plugins()[scheme].load()())
     if builtin is None and not isinstance(backend, Backend):
         raise BackendError(
             f"the plugin of {scheme} has no method `read`", hint="report it to the plugin's makers"
@@ -173,13 +193,29 @@ def _load(scheme: str, factory: Callable[[], object]) -> object:
     raise error
 
 
-def _unknown(scheme: str) -> UnknownBackendError:
+def check_scheme(scheme: str) -> None:
+    """
+    Raises:
+        UnknownBackendError: nothing serves the scheme. The text is not repeated:
+            what stands in front of a colon may be a user's name, and what follows a password.
+        ConfigError: as `plugins`.
+    """
+    builtin = BUILTIN.get(scheme)
+    if builtin is not None and builtin.backend is not None:
+        return
+    if scheme in RESERVED:
+        raise UnknownBackendError(
+            f"the backend for the scheme {scheme} is not built yet",
+            hint="`astro-token backends` lists what there is",
+        )
+    if scheme in plugins():
+        return
     from difflib import get_close_matches
 
     known = sorted(name for name, builtin in BUILTIN.items() if builtin.backend)
     close = get_close_matches(scheme, known, n=1)
     meant = f"did you mean {close[0]}? " if close else ""
-    return UnknownBackendError(
-        f"there is no backend for the scheme {scheme}",
+    raise UnknownBackendError(
+        "there is no backend for this scheme, the part before the colon",
         hint=f"{meant}known are {', '.join(known)}; {PLUGINS_VARIABLE} has to name a plugin's distribution",
     )

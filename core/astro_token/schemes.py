@@ -31,6 +31,7 @@ _NAMESPACE = rf"{_SEGMENT}(?:/{_SEGMENT})*/?"
 _PRINTABLE = r"[^\x00-\x1f\x7f]+"
 # Vault's own paths: a secret does not live there, and a login or the seal does.
 _NOT_A_MOUNT = r"(?!(?:sys|auth|identity|cubbyhole)/)"
+_NO_OWN_PATH = r"(?!(?:[^/]+/)*(?:sys|auth|identity|cubbyhole)/)"  # nor behind a namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ BUILTIN: Mapping[str, Scheme] = MappingProxyType(
             what="a key of Vault's or OpenBao's transit engine",
             form="KEY or MOUNT/KEY",
             example="vault-transit:astro",
-            names=(rf"{_NOT_A_MOUNT}{_SEGMENT}(?:/{_SEGMENT})*",),
+            names=(rf"{_NO_OWN_PATH}{_SEGMENT}(?:/{_SEGMENT})*",),
             options={"namespace": _NAMESPACE},
             extra="vault",
             key=True,

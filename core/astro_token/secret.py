@@ -61,6 +61,9 @@ class SecretValue:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a SecretValue cannot be copied or pickled")
 
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a SecretValue cannot be copied or pickled")
+
     def __copy__(self) -> NoReturn:
         raise TypeError("a SecretValue cannot be copied or pickled")
 

@@ -13,6 +13,7 @@ from astro_token.errors import ConfigError, InvalidRefError, UsageError
 from astro_token.policy import Expectations, Policy, duration
 from astro_token.project import Project, find_project
 from astro_token.ref import SecretRef, refuse_token
+from astro_token.registry import check_scheme
 from astro_token.schemes import BUILTIN
 from astro_token.token import SCOPES
 
@@ -50,6 +51,7 @@ def resolve(
     decrypt: str | SecretRef | None = None,
     policy: Policy | None = None,
     timeout: float | None = None,
+    any_scheme: bool = False,
     environ: Mapping[str, str] | None = None,
     directory: Path | None = None,
 ) -> TokenSettings:
@@ -58,9 +60,11 @@ def resolve(
 
     Args:
         token: a reference, or a name from the project's file.
+        any_scheme: the caller brings the backend, so nothing needs to serve the reference's scheme.
 
     Raises:
         InvalidRefError: a malformed reference.
+        UnknownBackendError: nothing serves its scheme.
         UsageError: a name that the project's file does not know.
         ConfigError: a setting that is malformed, contradicts another, or is missing.
         AccessDeniedError: the project's file could have been written by someone else.
@@ -80,11 +84,18 @@ def resolve(
         raise InvalidRefError(
             "what decrypts has to be a key", hint="for example vault-transit:astro or aws-kms:alias/astro"
         )
+    for ref in (found.ref, found.decrypt):
+        if ref is not None and not any_scheme:
+            check_scheme(ref.scheme)
     return found
 
 
 def resolve_all(
-    *, environ: Mapping[str, str] | None = None, directory: Path | None = None
+    *,
+    decrypt: str | None = None,
+    timeout: float | None = None,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
 ) -> list[TokenSettings]:
     """The settings of every token in the project's file, in its order."""
     names = find_project(directory or Path.cwd()).tokens
@@ -93,7 +104,10 @@ def resolve_all(
             "no project's file names a token",
             hint="write astro-token.toml with a [tokens.NAME] table for each",
         )
-    return [resolve(name, environ=environ, directory=directory) for name in names]
+    return [
+        resolve(name, decrypt=decrypt, timeout=timeout, environ=environ, directory=directory)
+        for name in names
+    ]
 
 
 def _which(
@@ -187,9 +201,11 @@ def _timeout(given: float | None, environ: Mapping[str, str]) -> float:
         seconds = float(text or "") if given is None else float(given)
     except ValueError:
         seconds = math.nan
-    if not 0 < seconds <= _MAX_TIMEOUT:
-        raise ConfigError("the timeout is no number of seconds", hint="set ASTRO_TOKEN_TIMEOUT to 1 to 3600")
-    return seconds
+    if 0 < seconds <= _MAX_TIMEOUT:
+        return seconds
+    if given is not None:
+        raise UsageError("the timeout is no number of seconds that can be waited", hint="give 1 to 3600")
+    raise ConfigError("ASTRO_TOKEN_TIMEOUT is no number of seconds", hint="set it to 1 to 3600")
 
 
 def _policy_floor(environ: Mapping[str, str]) -> Policy:

@@ -20,6 +20,8 @@ from astro_token.secret import SecretValue
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from astro_token.ref import SecretRef
+
 __all__ = ["IDENTIFIER", "MAX_TOKEN_BYTES", "SCOPES", "AstroToken", "Scope", "normalise"]
 
 Scope = Literal["organization", "workspace", "deployment"]
@@ -46,6 +48,7 @@ class AstroToken:
             Where it names several of a kind, the last, as the Astro CLI takes it.
         token_id: Astro's identifier of the token, with which it can be looked up.
         issued, not_before, expires: aware times in UTC; None where the claim is missing.
+        ref: where it was read from; None where it was not read by reference.
         doubts: what makes it unlikely that Astro accepts it, as verdict codes; most tokens have none.
     """
 
@@ -59,6 +62,7 @@ class AstroToken:
     not_before: datetime | None = None
     expires: datetime | None = None
     doubts: tuple[str, ...] = ()
+    ref: SecretRef | None = None
 
     @classmethod
     def parse(cls, value: SecretValue) -> AstroToken:

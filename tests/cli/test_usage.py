@@ -140,12 +140,12 @@ def test_a_scheme_that_nothing_serves(program: Program) -> None:
     for ref, message, hint in (
         (
             "valut:secret/a",
-            "valut:secret/a: there is no backend for the scheme valut",
+            "there is no backend for this scheme, the part before the colon",
             f"did you mean vault? {known}; ASTRO_TOKEN_PLUGINS has to name a plugin's distribution",
         ),
         (
             "keyring:a/b",
-            "keyring:a/b: the backend for the scheme keyring is not built yet",
+            "the backend for the scheme keyring is not built yet",
             "`astro-token backends` lists what there is",
         ),
         (
@@ -507,7 +507,7 @@ def test_every_example_works(
         (program.work / "token").unlink(missing_ok=True)
         done = subprocess.run(
             ["bash", "-c", f"set -o pipefail; {line}"],
-            env=environ,
+            env=environ | ({"GITHUB_ACTIONS": "true"} if "github" in line else {}),
             cwd=program.work,
             capture_output=True,
             text=True,

@@ -26,7 +26,6 @@ CODES = {
     "OutputError": 73,
     "InputOutputError": 74,
     "BackendUnavailableError": 75,
-    "InputOutputError": 74,
     "IntegrityError": 76,
     "AccessDeniedError": 77,
     "ConfigError": 78,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from astro_token import registry
 from astro_token.exporter import CliEnvironment, Context, export, isolated
-from astro_token.policy import Expectations
 from astro_token.ref import SecretRef
 from astro_token.schemes import credential_variables
 from astro_token.secret import SecretValue
@@ -28,8 +29,9 @@ KEPT = {
 }
 
 
-def token(**claims: Any) -> AstroToken:
-    return AstroToken.parse(SecretValue(make_token(**claims).encode()))
+def token(ref: str | None = None, **claims: Any) -> AstroToken:
+    made = AstroToken.parse(SecretValue(make_token(**claims).encode()))
+    return replace(made, ref=SecretRef.parse(ref) if ref else None)
 
 
 def test_the_token_is_set_and_the_dead_variables_are_unset() -> None:
@@ -61,51 +63,58 @@ def test_an_old_token_in_the_environment_is_replaced() -> None:
 
 def test_the_variable_that_the_token_came_from_is_dropped() -> None:
     given = {"MY_TOKEN": "x", "OTHER": "y"}
-    child = export(token(), ref=SecretRef("env", "MY_TOKEN"), environ=given).applied(given)
+    child = export(token("env:MY_TOKEN"), environ=given).applied(given)
     assert {"OTHER", "ASTRO_API_TOKEN"} == set(child)
 
 
 def test_a_token_that_came_from_the_variable_of_the_cli_is_still_set() -> None:
-    made = token()
+    made = token("env:ASTRO_API_TOKEN")
     given = {"ASTRO_API_TOKEN": f" {made.reveal()}\n"}
-    assert {"ASTRO_API_TOKEN": made.reveal()} == export(
-        made, ref=SecretRef("env", "ASTRO_API_TOKEN"), environ=given
-    ).applied(given)
+    assert {"ASTRO_API_TOKEN": made.reveal()} == export(made, environ=given).applied(given)
 
 
 def test_the_name_in_another_schemes_reference_is_no_variable() -> None:
     assert {"PATH", "ASTRO_API_TOKEN"} == set(
-        export(token(), ref=SecretRef("file", "PATH"), environ={}).applied({"PATH": "/bin"})
+        export(token("file:PATH"), environ={}).applied({"PATH": "/bin"})
     )
 
 
 def test_a_variable_to_keep_is_kept() -> None:
     given = {"VAULT_TOKEN": "x", "AWS_PROFILE": "y", "MINE": "z"}
-    environment = export(token(), ref=SecretRef("env", "MINE"), keep=["VAULT_TOKEN", "MINE"], environ=given)
+    environment = export(token("env:MINE"), keep=["VAULT_TOKEN", "MINE"], environ=given)
     assert {"VAULT_TOKEN", "MINE", "ASTRO_API_TOKEN"} == set(environment.applied(given))
 
 
-def test_the_credentials_of_plugins_are_dropped_too() -> None:
-    assert {"ASTRO_API_TOKEN"} == set(
-        export(token(), credentials=["MY_KEY"], environ={}).applied({"MY_KEY": "x"})
-    )
+def test_the_credentials_of_plugins_are_dropped_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plugin:
+        def credential_variables(self) -> list[str]:
+            return ["MY_KEY"]
+
+    given = {"MY_KEY": "x"}
+    assert {"ASTRO_API_TOKEN", "MY_KEY"} == set(export(token(), environ={}).applied(given))
+    monkeypatch.setitem(registry._open, "plugin", Plugin())
+    assert {"ASTRO_API_TOKEN"} == set(export(token(), environ={}).applied(given))
+
+
+def test_a_variable_without_a_name_is_left_out() -> None:
+    assert {"ASTRO_API_TOKEN"} == set(export(token(), environ={}).applied({"": "x=1"}))
 
 
 @pytest.mark.parametrize(
-    ("claims", "expected", "environ", "context"),
+    ("claims", "workspace", "environ", "context"),
     [
         ({}, None, {}, Context("astronomer.io", "clorg0000000000000000", "clws00000000000000000")),
         ({"organization": "o1", "workspace": "w1"}, None, {}, Context("astronomer.io", "o1", "w1")),
         ({"workspace": None}, None, {}, Context("astronomer.io", "clorg0000000000000000", None)),
         (
             {"workspace": None},
-            Expectations(workspace="w2"),
+            "w2",
             {},
             Context("astronomer.io", "clorg0000000000000000", "w2"),
         ),
         (
             {"workspace": "w1"},
-            Expectations(workspace="w2"),
+            "w2",
             {},
             Context("astronomer.io", "clorg0000000000000000", "w1"),
         ),
@@ -124,9 +133,9 @@ def test_the_credentials_of_plugins_are_dropped_too() -> None:
     ],
 )
 def test_the_context_is_what_the_token_says(
-    claims: dict[str, Any], expected: Expectations | None, environ: dict[str, str], context: Context
+    claims: dict[str, Any], workspace: str | None, environ: dict[str, str], context: Context
 ) -> None:
-    assert context == export(token(**claims), expected=expected, environ=environ).context
+    assert context == export(token(**claims), workspace=workspace, environ=environ).context
 
 
 def test_its_text_shows_no_token(canary: str) -> None:

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -274,18 +275,23 @@ print(os.geteuid(), sorted(place.iterdir()))
 """
 
 
+@pytest.fixture
+def anybodys() -> Iterator[Path]:
+    """A folder that other users can reach, as those of pytest are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("mode", ["500", "000", "300", "400"])
-def test_folders_that_a_child_made_unwritable_are_removed_too(tmp_path: Path, place: Path, mode: str) -> None:
+def test_folders_that_a_child_made_unwritable_are_removed_too(anybodys: Path, mode: str) -> None:
     user = NOBODY if os.geteuid() == 0 else os.geteuid()  # root is not stopped by a mode
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    for folder in (*place.parents, place):
-        if any(part.startswith("pytest-of-") for part in folder.parts):  # pytest's own, some levels of them
-            folder.chmod(0o755)
-    place.chmod(0o777)
-    outside.chmod(0o555)
-    if os.geteuid() == 0:
-        os.chown(outside, user, -1)
+    place, outside = anybodys / "run", anybodys / "outside"
+    for folder, permissions in ((place, 0o777), (outside, 0o555)):
+        folder.mkdir()
+        folder.chmod(permissions)
+        if os.geteuid() == 0:
+            os.chown(folder, user, -1)
     done = subprocess.run(
         [sys.executable, "-c", UNWRITABLE, str(place), mode, str(outside), str(user)],
         capture_output=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -106,6 +107,7 @@ def test_azure_pipelines_needs_no_service_connection(server: CiIdentity) -> None
     environ["ASTRO_TOKEN_AZURE_SERVICE_CONNECTION"] = server.connection
     environ["AZURESUBSCRIPTION_SERVICE_CONNECTION_ID"] = "another"
     assert str(token(environ, None)["sub"]).startswith("sc://")
+    environ["SYSTEM_OIDCREQUESTURI"] += "/"
     del environ["ASTRO_TOKEN_AZURE_SERVICE_CONNECTION"], environ["AZURESUBSCRIPTION_SERVICE_CONNECTION_ID"]
     assert str(token(environ, None)["sub"]).startswith("p://")
 
@@ -287,6 +289,12 @@ def test_a_program_that_fails_is_an_error(
     assert (type(error), PROGRAM[system] in error.message) == (kind, True)
 
 
+def test_a_program_that_cannot_be_run_is_an_error(server: CiIdentity, tmp_path: Path) -> None:
+    ci_programs.write(tmp_path / "bin", "buildkite-agent", "#!/nowhere/sh\n")
+    error = failure(server.environment("buildkite", tmp_path / "bin"))
+    assert (type(error), "buildkite-agent" in error.message) == (AccessDeniedError, True)
+
+
 @pytest.mark.parametrize("system", PROGRAM)
 def test_a_refused_program_says_nothing_of_its_own(
     system: str, server: CiIdentity, programs: Path, capfd: pytest.CaptureFixture[str]
@@ -322,14 +330,29 @@ def test_a_program_is_taken_from_absolute_folders_of_path_only(
     assert token({**environ, "PATH": f".:{programs}:{os.environ['PATH']}"})["aud"] == AUDIENCE
 
 
+@contextlib.contextmanager
+def standard_input(data: bytes) -> Iterator[None]:
+    before, (there, here) = os.dup(0), os.pipe()
+    os.write(here, data)
+    os.close(here)
+    os.dup2(there, 0)
+    try:
+        yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+        os.close(there)
+
+
 def test_a_program_gets_the_environment_and_no_input(server: CiIdentity, tmp_path: Path) -> None:
     lines = [
         f"cat > {tmp_path}/input",
         f'printf %s "$BUILDKITE_AGENT_ACCESS_TOKEN" > {tmp_path}/token',
         f'echo "$@" > {tmp_path}/argv',
     ]
-    script = "\n".join(lines)
-    failure(with_program(server, tmp_path / "bin", "buildkite", script))
+    environ = with_program(server, tmp_path / "bin", "buildkite", "\n".join(lines))
+    with standard_input(b"typed"):
+        failure(environ)
     assert (tmp_path / "input").read_text() == ""
     assert (tmp_path / "token").read_text() == server.secret
     assert (tmp_path / "argv").read_text() == f"oidc request-token --audience {AUDIENCE}\n"
@@ -348,24 +371,24 @@ def test_the_look_for_canaries_finds_them(issuer: Issuer) -> None:
         raised(lambda: leaks(environ), environ.values())
 
 
-def test_importing_it_loads_nothing_that_speaks_to_others() -> None:
-    statements = "import sys; import astro_token.identity; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", statements], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
-    assert "astro_token.identity.systems" in loaded
-    assert loaded & {"http.client", "ssl", "socket", "subprocess", "urllib.request", "tenacity"} == set()
-
-
-def test_a_token_in_a_variable_loads_none_of_them_either(issuer: Issuer) -> None:
-    statements = (
-        "import sys; from astro_token.identity import ci_identity;"
-        f"assert ci_identity({AUDIENCE!r}, timeout=5); print(*sys.modules)"
-    )
-    environ = {**os.environ, "ASTRO_TOKEN_ID_TOKEN": issuer.mint({"aud": AUDIENCE})}
+def modules_after(statement: str, **variables: str) -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-c", statements], capture_output=True, text=True, check=True, env=environ
+        [sys.executable, "-c", f"{statement}; import sys; print(*sys.modules)"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **variables},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
-    assert set(done.stdout.split()) & {"http.client", "ssl", "subprocess", "urllib.request"} == set()
+    return set(done.stdout.split())
+
+
+def test_what_speaks_to_others_is_loaded_when_others_are_asked(issuer: Issuer, server: CiIdentity) -> None:
+    speaking = {"http.client", "ssl", "subprocess", "urllib.request", "tenacity"}
+    asking = f"from astro_token.identity import ci_identity; assert ci_identity({AUDIENCE!r}, timeout=5)"
+    assert modules_after("import astro_token.identity") & speaking == set()
+    held = modules_after(asking, ASTRO_TOKEN_ID_TOKEN=issuer.mint({"aud": AUDIENCE}))
+    assert held & speaking == set()
+    assert "http.client" in modules_after(asking, **server.environment("github"))
 
 
 def test_the_environment_and_the_disk_stay_as_they_are(

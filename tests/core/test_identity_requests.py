@@ -22,6 +22,7 @@ from astro_token.testing import make_token
 from tests.core.identity import AUDIENCE, claims, failure
 from tests.servers.ci_identity import CiIdentity
 from tests.servers.faults import BlackHole, ConnectProxy, Egress, FaultServer, refused_port
+from tests.servers.listener import Listener
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,6 +114,37 @@ def test_the_controls_for_the_faults_are_good(bearer: str, issuer: Issuer) -> No
 def test_an_answer_without_a_token_is_damaged(content: dict[str, object], bearer: str) -> None:
     with FaultServer(200, json.dumps(content).encode()) as server:
         assert type(failure(led_to(server.url, bearer))) is IntegrityError
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_huge_answer_is_not_read_to_its_end(system: str, bearer: str) -> None:
+    with FaultServer("huge", size=1 << 26) as server:
+        assert type(failure(led_to(server.url, bearer, system))) is IntegrityError
+        server.close()
+        assert server.sent < 1 << 24  # what is on its way
+
+
+def test_a_token_of_no_sensible_size_is_damaged(bearer: str, issuer: Issuer) -> None:
+    for size, fine in ((8_000, True), (20_000, False)):
+        token = issuer.mint({"aud": AUDIENCE, "more": "a" * size})
+        with FaultServer(200, answered(token, "github")) as server:
+            environ = led_to(server.url, bearer)
+            if fine:
+                assert claims(ci_identity(AUDIENCE, environ=environ, timeout=5))["aud"] == AUDIENCE
+            else:
+                assert type(failure(environ, canaries=[token])) is IntegrityError
+
+
+@pytest.mark.parametrize(
+    "said", [b"SSH-2.0-OpenSSH_9.9\r\n", b"HTTP/1.1 OK\r\n\r\n", b"HTTP/1.1 200 " + b"a" * 70_000]
+)
+def test_what_is_no_http_is_damaged(said: bytes, bearer: str) -> None:
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(said)
+
+    with Listener(serve) as listener:
+        assert type(failure(led_to(f"http://127.0.0.1:{listener.port}", bearer))) is IntegrityError
 
 
 def test_a_metadata_server_signs_its_answers(bearer: str, issuer: Issuer) -> None:
@@ -255,6 +287,7 @@ def test_nothing_else_is_sent_along(
             request.target == "/10//idtoken/a/b?api-version=2.0&audience=https%3A%2F%2Fvault.example%2Fteam+a"
         )
         assert request.headers["authorization"] == f"bearer {bearer}"
+        assert request.headers["accept-encoding"] == "identity"
         assert request.headers.keys() <= {
             "authorization",
             "accept-encoding",
@@ -313,6 +346,7 @@ def test_an_authority_of_ones_own_is_trusted(
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
     with CiIdentity(issuer, tls=certificates.server.context()) as server:
         environ = server.environment("github") | {"ASTRO_TOKEN_CA_BUNDLE": str(certificates.ca_file)}
+        environ |= {"HTTPS_PROXY": f"http://127.0.0.1:{refused_port()}"}  # which loopback addresses go past
         assert claims(ci_identity(AUDIENCE, environ=environ, timeout=5))["aud"] == AUDIENCE
     assert not (tmp_path / "keys").exists()
 

@@ -227,18 +227,16 @@ def test_a_file_of_root_is_read_by_any_user(write: Write, monkeypatch: pytest.Mo
     assert path == find_project(path.parent).path
 
 
-def test_a_link_is_judged_by_what_it_points_at(write: Write) -> None:
+@pytest.mark.parametrize("name", ["astro-token.toml", "pyproject.toml"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_is_refused_because_paths_would_be_taken_from_beside_it(
+    write: Write, name: str, exists: bool
+) -> None:
     target = write("elsewhere/real.toml", ONE)
-    link = target.parent.parent / "astro-token.toml"
-    link.symlink_to(target)
-    assert link == find_project(link.parent).path
-    target.chmod(0o666)
-    assert AccessDeniedError is type(failure(link.parent))
-
-
-def test_a_dangling_link_is_no_file(tmp_path: Path) -> None:
-    (tmp_path / "astro-token.toml").symlink_to(tmp_path / "nothing")
-    assert Project() == find_project(tmp_path)
+    link = target.parent.parent / name
+    link.symlink_to(target if exists else target.parent / "nothing")
+    error = failure(link.parent)
+    assert (ConfigError, f"{link} is a link") == (type(error), error.message)
 
 
 @pytest.mark.parametrize("name", ["astro-token.toml", "pyproject.toml"])
@@ -248,16 +246,7 @@ def test_a_fifo_holds_nothing_up(tmp_path: Path, name: str) -> None:
         f"from pathlib import Path; from astro_token.project import *; find_project(Path({str(tmp_path)!r}))"
     )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, timeout=10)
-    if name == "pyproject.toml":
-        assert 0 == done.returncode
-    else:
-        assert b"is no regular file" in done.stderr
-
-
-def test_an_endless_device_is_not_read(tmp_path: Path) -> None:
-    for name in ("astro-token.toml", "pyproject.toml"):
-        (tmp_path / name).symlink_to("/dev/zero")
-    assert "is no regular file" in failure(tmp_path).message
+    assert b"is no regular file" in done.stderr
 
 
 def test_a_folder_of_that_name_is_refused(tmp_path: Path) -> None:
@@ -266,10 +255,10 @@ def test_a_folder_of_that_name_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_long_file_is_refused_and_one_of_the_greatest_length_is_read(write: Write) -> None:
-    text = ONE + "#" * (256 * 1024 - len(ONE))
+    text = ONE + "#" * (4 * 1024 * 1024 - len(ONE))
     path = write("astro-token.toml", text)
     assert path == find_project(path.parent).path
-    assert "is longer than 262144 bytes" in refused(write, text + "#").message
+    assert "is longer than 4096 KiB" in refused(write, text + "#").message
 
 
 # -- what it must not say --------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.errors import AstroTokenError, ConfigError, InvalidRefError, UsageError
+from astro_token.errors import AstroTokenError, ConfigError, InvalidRefError, UsageError, UnknownBackendError
 from astro_token.policy import Expectations, Policy
 from astro_token.ref import SecretRef
 from astro_token.settings import TokenSettings, resolve, resolve_all
@@ -145,7 +145,7 @@ def test_a_reference_brings_the_policy_and_no_expectations(folder: Path) -> None
 def test_the_parts_in_the_environment_make_a_reference(
     tmp_path: Path, environ: dict[str, str], ref: str
 ) -> None:
-    assert ref == str(found(tmp_path, None, environ).ref)
+    assert ref == str(found(tmp_path, None, environ, any_scheme=True).ref)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_a_token_where_its_name_is_wanted_is_refused_and_not_repeated(
 def test_the_key_comes_from_the_argument_then_the_environment_then_the_file(
     folder: Path, token: str, decrypt: Any, environ: dict[str, str], key: str | None
 ) -> None:
-    ref = found(folder, token, environ, decrypt=decrypt).decrypt
+    ref = found(folder, token, environ, decrypt=decrypt, any_scheme=True).decrypt
     assert key == (str(ref) if ref else None)
 
 
@@ -301,14 +301,26 @@ def test_the_timeout_is_read(folder: Path, given: float | None, text: str | None
 @pytest.mark.parametrize("text", ["0", "-1", "3601", "nan", "inf", "1e9", "5s", "x", " "])
 def test_a_timeout_that_is_none_is_told(folder: Path, text: str) -> None:
     assert (
-        "the timeout is no number of seconds"
+        "ASTRO_TOKEN_TIMEOUT is no number of seconds"
         == failure(folder, "prod", {"ASTRO_TOKEN_TIMEOUT": text}).message
     )
 
 
 @pytest.mark.parametrize("given", [0, -1, 3601, float("nan"), float("inf")])
 def test_a_timeout_given_that_is_none_is_told(folder: Path, given: float) -> None:
-    assert "the timeout is no number of seconds" == failure(folder, "prod", timeout=given).message
+    error = failure(folder, "prod", timeout=given)
+    assert ("the timeout is no number of seconds that can be waited", 64) == (error.message, error.exit_code)
+
+
+@pytest.mark.parametrize(("token", "decrypt"), [("usr:s3cr3tpassword", None), ("env:X", "usr:s3cr3tpassword")])
+def test_what_no_backend_serves_is_refused_and_not_repeated(
+    folder: Path, token: str, decrypt: str | None
+) -> None:
+    error = failure(folder, token, decrypt=decrypt)
+    assert UnknownBackendError is type(error)
+    assert "there is no backend for this scheme, the part before the colon" == error.message
+    assert "s3cr3t" not in f"{error.hint}"
+    assert "usr:" not in f"{error.hint}"
 
 
 # -- the floor -------------------------------------------------------------------------------------------

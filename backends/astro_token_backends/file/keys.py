@@ -23,7 +23,15 @@ from astro_token.errors import (
     MissingDependencyError,
     OutputError,
 )
-from astro_token.files import create, locked, open_regular, others_can_read, others_can_write, sweep
+from astro_token.files import (
+    create,
+    locked,
+    open_regular,
+    others_can_read,
+    others_can_write,
+    owned,
+    sweep,
+)
 from astro_token.log import logger
 from astro_token.secret import SecretValue
 from astro_token_backends.file.header import read_header
@@ -127,6 +135,10 @@ def _text(path: Path, source: str, *, secret: bool) -> SecretValue | AstroTokenE
     """A file's content, None where there is none, if nobody else can have put a key of theirs in it."""
     try:
         with open_regular(path) as file:
+            if not secret and not owned(file):
+                return AccessDeniedError(
+                    f"{source}: it belongs to another user, who could add a key", hint=f"chown {path}"
+                )
             if others_can_write(file):
                 return AccessDeniedError(f"{source}: other users may write it", hint=f"chmod go-w {path}")
             if secret and others_can_read(file):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,7 +23,7 @@ __all__ = ["Connection", "settled", "shared"]
 
 _T = TypeVar("_T")
 
-_CLOSE_SECONDS = 0.9
+_CLOSE_SECONDS = 0.8
 
 
 @dataclass(slots=True)
@@ -44,11 +43,13 @@ class Connection:
 
     Attributes:
         mounts: the KV version of each mount that was asked about, by namespace and path.
+        transits: the mounts that are known to be transit engines.
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._environ: Callable[[], Mapping[str, str]] = lambda: os.environ if environ is None else environ
         self.mounts: dict[tuple[str | None, str], str] = {}
+        self.transits: set[tuple[str | None, str]] = set()
         self._lock = threading.Lock()
         self._open: _Open | None = None
         # A wrapping token works once; what was in it serves for later logins too.
@@ -79,10 +80,15 @@ class Connection:
             lock.release()
         return _client(opened, login.token.reveal().decode(), namespace, until)
 
+    def forget(self) -> None:
+        """Lets go of the login without revoking it: in a forked child it is the parent's."""
+        self._open, self._lock = None, threading.Lock()
+
     def close(self) -> None:
         """Revokes the token if our login made it, and forgets everything but an unwrapped secret id."""
         opened, self._open = self._open, None
         self.mounts.clear()
+        self.transits.clear()
         if opened is None:
             return
         login = opened.login
@@ -125,12 +131,16 @@ def _client(opened: _Open, token: str, namespace: str | None, until: float) -> A
 
 
 def _revoke(opened: _Open, login: Login) -> None:
-    with suppress(Exception):
-        until = time.monotonic() + _CLOSE_SECONDS
+    until = time.monotonic() + _CLOSE_SECONDS
+    try:
         _client(opened, login.token.reveal().decode(), None, until).auth.token.revoke_self()
+    except Exception as error:  # noqa: BLE001 (what was wanted is done)
+        logger.info("the login at Vault could not be revoked (%s); it ends by itself", type(error).__name__)
 
 
 _shared = Connection()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_shared.forget)
 
 
 def shared() -> Connection:

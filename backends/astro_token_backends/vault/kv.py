@@ -21,7 +21,7 @@ from astro_token.errors import (
 )
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends.vault.connection import Connection, settled, shared
-from astro_token_backends.vault.refusals import LOOK_AT_ADDRESS, StatusError, needing
+from astro_token_backends.vault.refusals import LOOK_AT_ADDRESS, MOUNT_QUESTION, StatusError, needing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["KeyValue"]
 
-_MOUNT_QUESTION = "sys/internal/ui/mounts"
 # Vault's own paths, which a namespace has too: team/auth/… is no secret of a mount called team.
 _NO_SECRETS_IN = frozenset({"sys", "auth", "identity", "cubbyhole"})
 _KEY = os.urandom(16)
@@ -213,7 +212,7 @@ def _ask_for_mount(client: Any, name: str) -> tuple[str, str]:
         f'path "{mount}/data/{path}" {{ capabilities = ["read"] }} (KV 1: without data/)'
     )
     try:
-        answer = client.adapter.get(f"/v1/{_MOUNT_QUESTION}/{name}")
+        answer = client.adapter.get(f"/v1/{MOUNT_QUESTION}/{name}")
     except StatusError as refused:
         raise refused.translated(denied) from None
     about = _map(answer, "data")

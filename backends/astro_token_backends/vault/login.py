@@ -94,7 +94,7 @@ def _method(environ: Environ) -> str:
 
 def _given_token(environ: Environ) -> str:
     token = text_from(environ, "VAULT_TOKEN") or _from_file(
-        Path(environ.get("HOME") or "~").expanduser() / ".vault-token",
+        Path(environ.get("HOME") or "/nonexistent") / ".vault-token",
         "VAULT_TOKEN is not set, and there is no token of `vault login`",
         hint="set VAULT_TOKEN, or log in with `vault login`",
     )
@@ -139,9 +139,9 @@ def _jwt(environ: Environ, client: Client, mount: str, _: object) -> Any:
 def _kubernetes(environ: Environ, client: Client, mount: str, _: object) -> Any:
     role = _required(environ, "ASTRO_TOKEN_VAULT_ROLE", "kubernetes")
     token = _from_file(
-        Path(text_from(environ, "ASTRO_TOKEN_VAULT_KUBERNETES_TOKEN_FILE") or _SERVICE_ACCOUNT),
+        Path(text_from(environ, "ASTRO_TOKEN_KUBERNETES_TOKEN_FILE") or _SERVICE_ACCOUNT),
         "the login by kubernetes finds no token of a service account",
-        hint="run in a pod with a service account, or set ASTRO_TOKEN_VAULT_KUBERNETES_TOKEN_FILE",
+        hint="run in a pod with a service account, or set ASTRO_TOKEN_KUBERNETES_TOKEN_FILE",
     )
     return client("").auth.kubernetes.login(role, token, mount_point=mount)
 

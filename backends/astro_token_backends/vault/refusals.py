@@ -20,8 +20,9 @@ from astro_token.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["LOOK_AT_ADDRESS", "StatusError", "needing", "proxy_wants_credentials"]
+__all__ = ["LOOK_AT_ADDRESS", "MOUNT_QUESTION", "StatusError", "needing", "proxy_wants_credentials"]
 
+MOUNT_QUESTION = "sys/internal/ui/mounts"  # needs no more than access to something in the mount
 LOOK_AT_ADDRESS = (
     "see that VAULT_ADDR has the right scheme and names Vault itself, and neither a proxy nor a portal"
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from astro_token.errors import DecryptError, IntegrityError, SecretNotFoundError
 from astro_token.secret import SecretValue
 from astro_token_backends.vault.connection import Connection, settled, shared
-from astro_token_backends.vault.refusals import LOOK_AT_ADDRESS, StatusError, needing
+from astro_token_backends.vault.refusals import LOOK_AT_ADDRESS, MOUNT_QUESTION, StatusError, needing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Transit"]
 
 _CIPHERTEXT = re.compile(r"vault:v[0-9]+:[A-Za-z0-9+/=]+")
+
+_DEFAULT_MOUNT = "transit"
 
 
 class Transit:
@@ -83,12 +85,29 @@ class Transit:
             raise IntegrityError("the answer is no ciphertext", hint=LOOK_AT_ADDRESS)
         return ciphertext.encode()
 
+    def _see_that_it_is_transit(self, client: Any, mount: str) -> None:
+        """Asks what a mount is, once: with any other engine the request for a key would write."""
+        if (client.adapter.namespace, mount) in self._connection.transits:
+            return
+        try:
+            answer = client.adapter.get(f"/v1/{MOUNT_QUESTION}/{mount}")
+        except StatusError as refused:
+            raise refused.translated(
+                f"the token is no longer valid, or there is no mount {mount}, or it may use nothing in it"
+            ) from None
+        about = answer.get("data")
+        if not isinstance(about, dict) or about.get("type") != "transit":
+            raise SecretNotFoundError("the reference leads to no transit engine", hint="see the mount's name")
+        self._connection.transits.add((client.adapter.namespace, mount))
+
     def _ask(
         self, ref: SecretRef, verb: str, wanted: str, ask: Callable[[Any, str, str], Any], timeout: float
     ) -> str:
         mount, _, key = ref.name.rpartition("/")
-        mount = mount or "transit"
+        mount = mount or _DEFAULT_MOUNT
         client = self._connection.client(ref.options.get("namespace", "").strip("/") or None, timeout)
+        if mount != _DEFAULT_MOUNT:
+            self._see_that_it_is_transit(client, mount)
         with needing(f"{mount}/{verb}/{key}", "update"):
             try:
                 answer = ask(client.secrets.transit, key, mount)

@@ -19,10 +19,10 @@ from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import certifi
 import hvac.adapters
 import requests
 import requests.adapters
+import requests.utils
 import urllib3
 import urllib3.connection
 import urllib3.exceptions
@@ -206,7 +206,7 @@ def _trust(settings: Settings) -> ssl.SSLContext:
                 if file.is_file():
                     context.load_verify_locations(file)
         else:
-            context.load_verify_locations(certifi.where())
+            context.load_verify_locations(requests.utils.DEFAULT_CA_BUNDLE_PATH)
     with _named("ASTRO_TOKEN_CA_BUNDLE"):
         if settings.more_cas:
             context.load_verify_locations(settings.more_cas)

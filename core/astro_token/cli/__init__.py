@@ -20,6 +20,9 @@ __all__ = ["main", "run"]
 
 _ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
+_UNAVAILABLE = 75
+_LATE = 0.2  # seconds
+
 
 class _EndedBySignal(BaseException):
     def __init__(self, number: int) -> None:
@@ -52,6 +55,7 @@ def main(argv: list[str]) -> int:
 
         print(f"astro-token {__version__}")
         return 0
+    tidying = 1.0
     try:
         from astro_token.process import close_to_onlookers
 
@@ -70,18 +74,22 @@ def main(argv: list[str]) -> int:
     except SystemExit:  # argparse has shown a help text
         return 0
     except AstroTokenError as error:
+        if error.exit_code == _UNAVAILABLE:
+            tidying = _LATE  # the time we were given is over
         return report(error.message, error.hint, error.exit_code)
     except OSError as error:
         return _report_io(error)
     except Exception as error:  # noqa: BLE001 (a traceback would be one more bug)
         return report(_bug(error), "report it with the command and the version, without any secret", 70)
     else:
+        if code == _UNAVAILABLE:
+            tidying = _LATE
         return code
     finally:
         if "astro_token.registry" in sys.modules:
             from astro_token.registry import close_backends
 
-            close_backends()
+            close_backends(within=tidying)
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from astro_token import protocols
+from astro_token.cli.output import print_json
 from astro_token.registry import plugins
 from astro_token.schemes import BUILTIN, SDKS, Scheme
 
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     # Plugins are listed from their distributions' metadata: nothing of them is imported.
     rows += [_plugin(name, entry.value) for name, entry in plugins().items()]
     if arguments.format == "json":
-        print(json.dumps({"backends": rows}, indent=2))
+        print_json({"backends": rows})
         return 0
     from astro_token.cli.table import show
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from astro_token.cli.output import report, warn
+from astro_token.cli.output import print_json, report, warn
+from astro_token.deadline import Deadline
 from astro_token.errors import AstroTokenError, UsageError, worst
 from astro_token.policy import enforce, moment
 from astro_token.read import checked
@@ -45,15 +45,16 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     if arguments.all and arguments.token:
         raise UsageError("--all and a token are both given", hint="give one or the other")
     if arguments.all:
-        wanted = resolve_all()
+        wanted = resolve_all(decrypt=arguments.decrypt, timeout=arguments.timeout)
     else:
         wanted = [
             resolve(token, decrypt=arguments.decrypt, timeout=arguments.timeout)
             for token in arguments.token or [None]
         ]
-    findings = [_find(settings) for settings in wanted]
+    deadline = Deadline(wanted[0].timeout)  # one for the whole call, however many tokens
+    findings = [_find(settings, deadline) for settings in wanted]
     if arguments.format == "json":
-        print(json.dumps({"tokens": [_json(finding) for finding in findings]}, indent=2))
+        print_json({"tokens": [_json(finding) for finding in findings]})
     else:
         _table(findings)
     for finding in findings:
@@ -63,9 +64,9 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     return worst([finding.exit_code for finding in findings])
 
 
-def _find(settings: TokenSettings) -> Finding:
+def _find(settings: TokenSettings, deadline: Deadline) -> Finding:
     try:
-        token, verdicts = checked(settings)
+        token, verdicts = checked(settings, deadline=deadline)
     except AstroTokenError as error:
         return Finding(settings, error=error)
     try:

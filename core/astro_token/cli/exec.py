@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from astro_token.checkout import refuse_clear_text
 from astro_token.cli.output import warn
 from astro_token.cli.parser import EXAMPLE
 from astro_token.errors import UnsupportedOperationError, UsageError
 from astro_token.exporter import export
 from astro_token.policy import enforce
 from astro_token.read import checked
-from astro_token.registry import close_backends, declared_credentials
+from astro_token.registry import close_backends
 from astro_token.settings import resolve
 
 if TYPE_CHECKING:
@@ -30,19 +32,14 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
         )
     from astro_token import child
 
+    refuse_clear_text(Path.cwd())
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
     # Before a secret is read: a command that is not there needs none.
     program = child.find_command(command[0], os.environ)
     token, verdicts = checked(settings)
     enforce(verdicts, settings.ref)
     warn(verdicts)
-    environment = export(
-        token,
-        ref=settings.ref,
-        expected=settings.expected,
-        credentials=declared_credentials(),
-        keep=arguments.keep_env,
-    )
+    environment = export(token, workspace=settings.expected.workspace, keep=arguments.keep_env)
     close_backends()
     if arguments.no_isolate:
         child.replace_process(program, command, environment.applied(os.environ), inherited)

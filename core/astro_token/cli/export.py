@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from astro_token.exporter import CliEnvironment
     from astro_token.process import Inherited
 
-_LOCK_SECONDS = 5.0
-
 
 def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
@@ -37,11 +35,11 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     token, verdicts = checked(settings)
     enforce(verdicts, settings.ref)
     warn(verdicts)
-    rendering = render(name, _variables(export(token, ref=settings.ref, expected=settings.expected)))
+    rendering = render(name, _variables(export(token)))
     if arguments.format == "auto" and system is None and in_ci(os.environ):
         note("this CI system is not known here: the output is for a POSIX shell, and the log hides nothing")
     masks = rendering.masks
-    if system == "github" and not masks:
+    if system == "github" and not masks and not sys.stderr.isatty():
         from astro_token.formats.github import masked
 
         masks = masked(token.reveal())
@@ -64,6 +62,12 @@ def _refuse_early(name: str, output: Path | None, *, force: bool) -> None:
     if name == "github":
         if output is not None:
             raise UsageError("the github format has its own file", hint="leave --output out")
+        if ci_system(os.environ) != "github" or sys.stderr.isatty():
+            # The masks would show the token where no runner takes them out.
+            raise OutputError(
+                "the github format is for a step of GitHub Actions, and this is none",
+                hint="use exec, or --format posix in a shell",
+            )
         return
     if output is None:
         if sys.stdout.isatty():
@@ -88,11 +92,9 @@ def _write(rendering: Rendering, output: Path | None, *, force: bool) -> None:
 
         append(rendering.append_to, data)
     elif output is not None:
-        from astro_token.files import create, locked, replace, sweep
+        from astro_token.files import create, replace
 
-        with locked(output.absolute().parent, seconds=_LOCK_SECONDS):
-            sweep(output.absolute())
-            (replace if force else create)(output.absolute(), data)
+        (replace if force else create)(output.absolute(), data)
     else:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)

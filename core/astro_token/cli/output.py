@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from astro_token.policy import Verdict
 
-__all__ = ["Lines", "hint", "note", "report", "warn"]
+__all__ = ["Lines", "harmless", "note", "print_json", "report", "warn"]
 
 
 class Lines(logging.Handler):
@@ -37,18 +37,30 @@ def warn(verdicts: Iterable[Verdict]) -> None:
             _line("hint", verdict.hint)
 
 
-def hint(text: str) -> None:
-    _line("hint", text)
-
-
 def note(text: str) -> None:
     """Says what was done, on standard error like everything that was not asked for."""
     _line("", text)
 
 
+def harmless(text: str) -> str:
+    """
+    The text as one line that no CI system takes for a command.
+
+    Runners look for `##[` and `##vso[` anywhere in a line, and for `::` at its start only.
+    """
+    return "".join(character if character.isprintable() else "?" for character in text).replace("##", "#?")
+
+
+def print_json(document: object) -> None:
+    """Prints a document, in which `##` is written so that no CI system takes it for a command."""
+    import json
+
+    print(json.dumps(document, indent=2).replace("##", "#\\u0023"))
+
+
 def _line(kind: str, text: str) -> None:
     # One line, whatever was in a path or a name: a second one could look like another message.
-    shown = "".join(character if character.isprintable() else "?" for character in text)
+    shown = harmless(text)
     prefix = f"astro-token: {kind}: " if kind else "astro-token: "
     try:
         print(f"{prefix}{shown}", file=sys.stderr, flush=True)

@@ -66,8 +66,7 @@ def ask(question: Question, environ: Mapping[str, str], seconds: float) -> bytes
     from urllib import request
 
     address = _address(question)
-    # Identity: what is not packed cannot unpack to a gigabyte.
-    headers = {"User-Agent": f"astro-token/{__version__}", "Accept-Encoding": "identity", **question.headers}
+    headers = {"User-Agent": f"astro-token/{__version__}", **question.headers}
     asked = request.Request(question.url, headers=headers, method=question.method)  # noqa: S310
     opener = request.OpenerDirector()  # one that knows nothing of redirects, cookies, logins and ~/.netrc
     # A program may have set a level on http.client's class, and then every header is printed: thus 0.
@@ -78,8 +77,8 @@ def ask(question: Question, environ: Mapping[str, str], seconds: float) -> bytes
         opener.add_handler(request.ProxyHandler(_proxies(address, environ)))
     try:
         with opener.open(asked, timeout=seconds) as answer:
-            body: bytes = answer.read(_BODY_LIMIT + 1)
-            failure = _refusal(question, answer, len(body))
+            body: bytes = answer.read(_BODY_LIMIT)
+            failure = _refusal(question, answer)
     except (OSError, HTTPException, UnicodeError) as error:
         failure = _failure(question.system, error)
     if failure is not None:
@@ -140,8 +139,8 @@ def _trust(environ: Mapping[str, str]) -> ssl.SSLContext:
     )
 
 
-def _refusal(question: Question, answer: Any, length: int) -> AstroTokenError | None:
-    """What an answer means that is not a whole and good one."""
+def _refusal(question: Question, answer: Any) -> AstroTokenError | None:
+    """What an answer means, of which the body was read, unless it is whole and good."""
     system, status, kind = question.system, answer.status, answer.status // 100
     if status in _PASSING or kind == 5:  # noqa: PLR2004
         wait = answer.headers.get("Retry-After", "")
@@ -157,8 +156,8 @@ def _refusal(question: Question, answer: Any, length: int) -> AstroTokenError | 
     if kind == 4:  # noqa: PLR2004
         return AccessDeniedError(f"{system} gives no identity token (status {status})", hint=question.hint)
     name, value = question.signature or ("", None)
-    own = status == 200 and answer.headers.get(name) == value  # noqa: PLR2004
-    return None if own and not answer.length and length <= _BODY_LIMIT else damaged(system)
+    good = status == 200 and answer.headers.get(name) == value  # noqa: PLR2004
+    return None if good and not answer.length else damaged(system)  # its length is what is still to come
 
 
 def _failure(system: str, error: Exception) -> AstroTokenError:

@@ -177,7 +177,7 @@ def pod(
         yield {
             "ASTRO_TOKEN_VAULT_AUTH": "kubernetes",
             "ASTRO_TOKEN_VAULT_ROLE": "deploy",
-            "ASTRO_TOKEN_VAULT_KUBERNETES_TOKEN_FILE": str(file),
+            "ASTRO_TOKEN_KUBERNETES_TOKEN_FILE": str(file),
         }
 
 
@@ -193,7 +193,7 @@ def test_another_account_is_denied(
 
 
 def test_outside_of_a_pod_there_is_no_service_account(connect: Connect, pod: dict[str, str]) -> None:
-    del pod["ASTRO_TOKEN_VAULT_KUBERNETES_TOKEN_FILE"]
+    del pod["ASTRO_TOKEN_KUBERNETES_TOKEN_FILE"]
     assert "no token of a service account" in denied(connect(**pod)).message
 
 
@@ -424,10 +424,10 @@ def test_threads_that_begin_together_log_in_once(bao: OpenBao, connect: Connect,
 
 
 def test_when_the_lease_is_over_it_logs_in_again(bao: OpenBao, connect: Connect, wire: Wire) -> None:
-    vault = connect(VAULT_ADDR=wire.url, **service.approle(bao, token_ttl="1s"))
+    vault = connect(VAULT_ADDR=wire.url, **service.approle(bao, token_ttl="2s"))
     assert reads(vault)
     assert reads(vault)
-    time.sleep(1.2)
+    time.sleep(1.1)
     assert reads(vault)
     assert len([line for line in wire.lines() if "approle" in line]) == 2
 

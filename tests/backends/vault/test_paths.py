@@ -201,10 +201,14 @@ def test_a_mount_that_tells_no_version_is_kv_1(options: object) -> None:
     ],
 )
 def test_a_key_is_asked_for_where_its_reference_says(text: str, path: str) -> None:
-    with HttpServer(lambda _: Answer.json({"data": {"plaintext": "eA=="}})) as server:
+    with HttpServer(lambda _: Answer.json({"data": {"plaintext": "eA==", "type": "transit"}})) as server:
         transit = Transit(Connection({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t"}))
         assert SecretValue(b"x") == transit.decrypt(ref(text), b"vault:v1:abcd", timeout=SECONDS)
-        assert [path] == [request.target for request in server.requests]
+        mount = path.removeprefix("/v1/").partition("/decrypt/")[0]
+        question = [] if mount == "transit" else [f"/v1/sys/internal/ui/mounts/{mount}"]
+        assert [*question, path] == [request.target for request in server.requests]
+        transit.decrypt(ref(text), b"vault:v1:abcd", timeout=SECONDS)
+        assert path == server.requests[-1].target, "it is asked once"
 
 
 @pytest.mark.parametrize("prefix", ["", "/vault", "/a/b/"])

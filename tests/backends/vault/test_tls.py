@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import certifi
 import pytest
 import requests
 
@@ -95,7 +94,7 @@ def test_a_named_authority_replaces_the_usual_ones_and_the_bundle_is_added(
         return context.cert_store_stats()["x509_ca"]
 
     ca = str(certificates.ca_file)
-    usual = Path(certifi.where()).read_text(encoding="utf-8").count("BEGIN CERTIFICATE")
+    usual = Path(requests.utils.DEFAULT_CA_BUNDLE_PATH).read_text(encoding="utf-8").count("BEGIN CERTIFICATE")
     assert usual == roots() > 1
     assert usual + 1 == roots(ASTRO_TOKEN_CA_BUNDLE=ca)
     assert roots(VAULT_CACERT=ca) == 1

@@ -124,10 +124,28 @@ def test_an_answer_that_is_none_is_refused(data: object) -> None:
             assert type(failure(call)) is IntegrityError
 
 
-@pytest.mark.parametrize("place", ["vault-transit:no-such-key", "vault-transit:nowhere/k"])
-def test_a_missing_key_or_mount_is_not_found(transit: Transit, place: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [("vault-transit:no-such-key", SecretNotFoundError), ("vault-transit:nowhere/k", AccessDeniedError)],
+)
+def test_a_missing_key_is_not_found_and_of_a_missing_mount_vault_tells_nothing(
+    transit: Transit, place: str, kind: type[Exception]
+) -> None:
     error = failure(lambda: transit.decrypt(ref(place), b"vault:v1:abcd", timeout=SECONDS))
-    assert type(error) is SecretNotFoundError
+    assert type(error) is kind
+
+
+def test_no_engine_but_transit_is_written_to(bao: OpenBao, transit: Transit) -> None:
+    """A request for a key would be a write of a secret called decrypt/…, or encrypt/… with the value in it."""
+    bao.api("POST", "sys/mounts/plain-kv", {"type": "kv", "options": {"version": "1"}})
+    place = ref("vault-transit:plain-kv/k")
+    for call in (
+        lambda: transit.decrypt(place, b"vault:v1:abcd", timeout=SECONDS),
+        lambda: transit.encrypt(place, SecretValue(b"x"), timeout=SECONDS),
+    ):
+        assert type(failure(call)) is SecretNotFoundError
+    with pytest.raises(OpenBaoError):
+        bao.api("LIST", "plain-kv/")
 
 
 def test_a_denial_names_the_policy_that_is_missing_and_that_policy_is_enough(bao: OpenBao, key: str) -> None:

@@ -1,0 +1,49 @@
+"""
+What a checkout's own `.astro/config.yaml` makes the Astro CLI do with the token.
+
+The CLI takes these settings from the working folder before the user's home:
+a repository can make it send the token in clear, or to a registry of its own.
+The file is searched for the words, not parsed: this catches mistakes and plain mischief.
+Whoever may write the repository has other ways, and reviews are against those.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from astro_token.errors import ConfigError
+from astro_token.log import logger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["refuse_clear_text"]
+
+_MAX_BYTES = 256 * 1024
+_CLEAR = re.compile(r"""\bprotocol["']?\s*:\s*["']?http["']?\s*(?:[,}\n#]|$)""", re.IGNORECASE)
+_REGISTRY = re.compile(r"""\bbase_image_registry["']?\s*:\s*["']?[^\s"',}#]""")
+
+
+def refuse_clear_text(folder: Path) -> None:
+    """
+    Looks at the Astro project in a folder before the Astro CLI is started there.
+
+    A registry that would get the token is warned of, because remote execution needs one.
+
+    Raises:
+        ConfigError: the project would make the CLI send the token over plain http.
+    """
+    path = folder / ".astro" / "config.yaml"
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(_MAX_BYTES)
+    except OSError:
+        return
+    if _CLEAR.search(text):
+        raise ConfigError(
+            f"{path} makes the Astro CLI send the token over plain http",
+            hint="take cloud.api.protocol out of it, and see who put it there",
+        )
+    if _REGISTRY.search(text):
+        logger.warning("%s names a registry that the Astro CLI sends the token to", path)
