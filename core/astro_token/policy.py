@@ -143,7 +143,14 @@ def _validity(token: AstroToken, policy: Policy, now: datetime) -> list[Verdict]
     if left <= timedelta():
         return [Verdict("expired", "error", f"the token expired at {moment(token.expires)}", new)]
     if left < policy.min_validity:
-        return [Verdict("expires-too-soon", "error", f"the token {when}, sooner than policy allows", new)]
+        return [
+            Verdict(
+                "expires-too-soon",
+                "error",
+                f"the token {when}, and policy asks for {policy.min_validity} from now",
+                new,
+            )
+        ]
     if left < policy.warn_validity:
         return [Verdict("expires-soon", "warning", f"the token {when}", new)]
     return []
@@ -164,9 +171,11 @@ def _scope(token: AstroToken, policy: Policy) -> list[Verdict]:
 
 def _expected(token: AstroToken, expected: Expectations) -> list[Verdict]:
     found = []
+    # A deployment is less than its workspace: where it is the right one, the workspace need not be proven.
+    right_deployment = expected.deployment is not None and token.deployment == expected.deployment
     for kind in SCOPES:
         wanted, actual = getattr(expected, kind), getattr(token, kind)
-        if wanted is None or wanted == actual:
+        if wanted is None or wanted == actual or (kind == "workspace" and not actual and right_deployment):
             continue
         if actual is None:
             found.append(
@@ -174,7 +183,8 @@ def _expected(token: AstroToken, expected: Expectations) -> list[Verdict]:
                     f"{kind}-unproven",
                     "warning",
                     f"the token names no {kind}, so it cannot be told whether it is for {wanted}",
-                    f"use a token of the {kind} scope where that is enough",
+                    f"use a token of the {kind} scope"
+                    + (", or expect its deployment in the project's file" if token.deployment else ""),
                 )
             )
         else:

@@ -157,6 +157,10 @@ class SecretRef:
                     "not a reference: it contains a user or a password",
                     hint="a reference only names a secret; credentials come from the environment",
                 )
+        if re.search(r"\?[a-z_.]+=", field):
+            raise InvalidRefError(
+                "not a reference: its options stand after the field", hint=f"the form is {_FORM}"
+            )
         if hash_mark and not field:
             raise InvalidRefError("not a reference: the field after # is empty", hint=f"the form is {_FORM}")
         return cls(scheme, name, field if hash_mark else None, _options(query) if question_mark else {})

@@ -139,8 +139,9 @@ def plugins() -> Mapping[str, EntryPoint]:
             entries = None
         if not entries:
             raise ConfigError(
-                f"a distribution that {PLUGINS_VARIABLE} names is not installed, or offers no backend",
-                hint=f"install it, or take it out of {PLUGINS_VARIABLE}",
+                f"a distribution that {PLUGINS_VARIABLE} names is not installed, or offers no backend"
+                + (f": {name}" if re.fullmatch(r"[a-z0-9-]{1,64}", name) else ""),
+                hint=f"install it, or take it out of {PLUGINS_VARIABLE}, which takes commas",
             )
         for entry in entries:
             if entry.name in RESERVED:

@@ -81,9 +81,7 @@ def resolve(
     if key:
         found = replace(found, decrypt=key if isinstance(key, SecretRef) else SecretRef.parse(key))
     if found.decrypt is not None and not _is_key(found.decrypt):
-        raise InvalidRefError(
-            "what decrypts has to be a key", hint="for example vault-transit:astro or aws-kms:alias/astro"
-        )
+        raise InvalidRefError("what decrypts has to be a key", hint="for example vault-transit:astro")
     for ref in (found.ref, found.decrypt):
         if ref is not None and not any_scheme:
             check_scheme(ref.scheme)
@@ -139,7 +137,7 @@ def _which(
         return base
     raise ConfigError(
         "nothing says which token",
-        hint="give a reference such as vault:secret/astro/prod#token, or set ASTRO_TOKEN_REF",
+        hint="give one such as vault:secret/astro/prod#token, set ASTRO_TOKEN_REF, or write astro-token.toml",
     )
 
 

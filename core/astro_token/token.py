@@ -79,9 +79,12 @@ class AstroToken:
         parsed = _parse(secret)
         if isinstance(parsed, AstroToken):
             return parsed
+        encrypted = secret.reveal().startswith(b"vault:v")
         raise InvalidTokenError(
             f"the value is no Astro API token: {parsed}",
-            hint="store the token as Astro showed it when it was created, or create a new one",
+            hint="it looks like a ciphertext of Vault: name its key, as in --decrypt vault-transit:astro"
+            if encrypted
+            else "store the token as Astro showed it when it was created, or create a new one",
         )
 
     def reveal(self) -> str:

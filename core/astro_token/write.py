@@ -73,6 +73,8 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
     if settings.decrypt is not None:
         secret = _encrypted(settings.decrypt, secret, deadline)
     whole = put(current.value, settings.ref.field, secret)
+    if current.version is None and current.value is not None:
+        _see_that_nobody_wrote(settings, current, deadline)
     logger.debug("writing %s", settings.ref)
     try:
         version: str = deadline.once(
@@ -87,6 +89,15 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
     if after.value is None or after.version == current.version or not same(after.value, whole):
         raise failure.with_traceback(None) from None
     return after.version or ""
+
+
+def _see_that_nobody_wrote(settings: TokenSettings, current: Current, deadline: Deadline) -> None:
+    """As near to compare-and-set as it gets without versions: it leaves a moment before the write."""
+    if read_current(settings, deadline).value != current.value:
+        raise BackendUnavailableError(
+            f"{settings.ref}: somebody else wrote it in the meantime, and nothing was written",
+            hint="look at it, and try again",
+        )
 
 
 def _encrypted(key: SecretRef, secret: SecretValue, deadline: Deadline) -> SecretValue:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.errors import AstroTokenError, ConfigError, InvalidRefError, UsageError, UnknownBackendError
+from astro_token.errors import AstroTokenError, ConfigError, InvalidRefError, UnknownBackendError, UsageError
 from astro_token.policy import Expectations, Policy
 from astro_token.ref import SecretRef
 from astro_token.settings import TokenSettings, resolve, resolve_all
@@ -312,7 +312,9 @@ def test_a_timeout_given_that_is_none_is_told(folder: Path, given: float) -> Non
     assert ("the timeout is no number of seconds that can be waited", 64) == (error.message, error.exit_code)
 
 
-@pytest.mark.parametrize(("token", "decrypt"), [("usr:s3cr3tpassword", None), ("env:X", "usr:s3cr3tpassword")])
+@pytest.mark.parametrize(
+    ("token", "decrypt"), [("usr:s3cr3tpassword", None), ("env:X", "usr:s3cr3tpassword")]
+)
 def test_what_no_backend_serves_is_refused_and_not_repeated(
     folder: Path, token: str, decrypt: str | None
 ) -> None:

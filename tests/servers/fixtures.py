@@ -84,7 +84,6 @@ def gcp_login(certificates: Certificates, gcp_server: GcpServer) -> Iterator[Gcp
 @pytest.fixture(scope="session")
 def azure_server(certificates: Certificates) -> Iterator[AzureServer]:
     """Azure Key Vault, Entra ID and managed identity."""
-    from tests.servers.astro_api import AstroApi
     from tests.servers.azure import AzureServer
 
     with AzureServer(certificates.server.context()) as server:

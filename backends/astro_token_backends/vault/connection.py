@@ -72,7 +72,7 @@ class Connection:
             opened = self._opened()
             login = opened.login
             if login is None or login.is_over():
-                logger.debug("logging in to Vault")
+                logger.debug("logging in to Vault at %s", opened.settings.address)
                 login = opened.login = log_in(
                     self._environ(), lambda token: _client(opened, token, None, until), self._unwrapped
                 )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
 import json
-import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,7 +30,6 @@ __all__ = ["KeyValue"]
 
 # Vault's own paths, which a namespace has too: team/auth/… is no secret of a mount called team.
 _NO_SECRETS_IN = frozenset({"sys", "auth", "identity", "cubbyhole"})
-_KEY = os.urandom(16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +82,8 @@ class KeyValue:
         path "secret/data/astro/prod"     { capabilities = ["create", "read", "update"] }
         path "secret/metadata/astro/prod" { capabilities = ["read"] }
 
-    KV 1 keeps no versions. The names that they get here tell equal content from other content,
-    in this process only, and comparing before writing is reading before writing:
-    somebody can come in between.
+    KV 1 keeps no versions, and so has no compare-and-set:
+    `put` compares what is there right before it writes.
 
     Args:
         connection: in place of the one that all of the process share.
@@ -147,14 +143,15 @@ class KeyValue:
                     place.path, version=version, mount_point=place.mount, raise_on_deleted_version=True
                 )
         if place.kv == "1":
-            return _kv1(_map(answer, "data"))
+            return SecretValue(_json(_map(answer, "data")))
         return SecretValue(
             _json(_map(answer, "data", "data")), _number(answer, "data", "metadata", "version")
         )
 
     def _describe(self, client: Any, place: _Place, version: str | None) -> SecretMetadata:
         if place.kv == "1":
-            return SecretMetadata(version=self._read(client, place, version).version)
+            self._read(client, place, version)  # that it is there is all that KV 1 can tell
+            return SecretMetadata()
         with needing(place.api("metadata"), "read"), _missing(place, version):
             answer = client.secrets.kv.v2.read_secret_metadata(place.path, mount_point=place.mount)
         whole = _map(answer, "data")
@@ -191,24 +188,26 @@ class KeyValue:
     def _write_kv1(
         self, client: Any, place: _Place, fields: dict[str, Any], expected_version: str | None
     ) -> str:
-        if expected_version is not None:
-            try:
-                current = self._read(client, place, None).version
-            except SecretNotFoundError:
-                current = "0"
-            if current != expected_version:
-                raise _somebody_else()
+        if expected_version is not None and self._exists(client, place) != (expected_version != "0"):
+            raise _somebody_else()
         with needing(place.api(), "create", "update"):
             client.secrets.kv.v1.create_or_update_secret(
                 place.path, fields, method="POST", mount_point=place.mount
             )
-        return _kv1(fields).version or ""
+        return ""
+
+    def _exists(self, client: Any, place: _Place) -> bool:
+        try:
+            self._read(client, place, None)
+        except SecretNotFoundError:
+            return False
+        return True
 
 
 def _ask_for_mount(client: Any, name: str) -> tuple[str, str]:
     mount, _, path = name.partition("/")
     denied = (
-        "the token is no longer valid, or there is no such mount, or it needs a policy with: "
+        "the Vault token is no longer valid, or there is no such mount, or it needs a policy with: "
         f'path "{mount}/data/{path}" {{ capabilities = ["read"] }} (KV 1: without data/)'
     )
     try:
@@ -308,12 +307,6 @@ def _fields(value: SecretValue) -> dict[str, Any]:
     except (ValueError, RecursionError):
         fields = None
     return fields if isinstance(fields, dict) else {"token": text}
-
-
-def _kv1(fields: dict[str, Any]) -> SecretValue:
-    # Equal for equal content; with a key that ends with the process, or guesses could be tried against it.
-    version = hmac.digest(_KEY, json.dumps(fields, sort_keys=True).encode(), "sha256").hex()[:16]
-    return SecretValue(_json(fields), version)
 
 
 def _json(fields: dict[str, Any]) -> bytes:

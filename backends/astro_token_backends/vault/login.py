@@ -18,6 +18,7 @@ from astro_token_backends.vault.settings import path_from, text_from
 __all__ = ["Login", "log_in"]
 
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+_SECRET_IDS = ("VAULT_SECRET_ID", "VAULT_WRAPPED_SECRET_ID")
 _LATER = ("ldap", "aws", "gcp", "azure")
 # What an unset ASTRO_TOKEN_VAULT_AUTH means, by the variables that are set; the first wins.
 _BY_VARIABLES = {
@@ -67,6 +68,8 @@ def log_in(environ: Environ, client: Client, unwrapped: dict[str, SecretValue]) 
         answer = _METHODS[method](environ, client, mount, unwrapped)
     except StatusError as refused:
         hint = f"see that auth/{mount} is the mount, and that role and credential are right and not used up"
+        if method == "approle" and not any(text_from(environ, name) for name in _SECRET_IDS):
+            hint = "VAULT_SECRET_ID is not set, or is empty, as secrets are in the jobs of a fork"
         if refused.explained:
             raise AccessDeniedError(f"Vault refuses the login by {method}", hint=hint) from None
         raise refused.translated(hint) from None

@@ -72,7 +72,7 @@ class StatusError(Exception):
             )
         if status == HTTPStatus.NOT_FOUND:
             return SecretNotFoundError(
-                "Vault has nothing there", hint="see that the mount and the path are right"
+                "Vault has nothing there", hint="see that the mount, the path and VAULT_NAMESPACE are right"
             )
         if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             return proxy_wants_credentials()
@@ -99,7 +99,7 @@ def needing(path: str, *capabilities: str) -> Iterator[None]:
         yield
     except StatusError as refused:
         raise refused.translated(
-            f'the token needs a policy with: path "{path}" {{ capabilities = [{listed}] }}'
+            f'the Vault token needs a policy with: path "{path}" {{ capabilities = [{listed}] }}'
         ) from None
 
 

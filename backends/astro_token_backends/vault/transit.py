@@ -93,7 +93,7 @@ class Transit:
             answer = client.adapter.get(f"/v1/{MOUNT_QUESTION}/{mount}")
         except StatusError as refused:
             raise refused.translated(
-                f"the token is no longer valid, or there is no mount {mount}, or it may use nothing in it"
+                f"the Vault token is no longer valid, or there is no mount {mount}, or none that it may use"
             ) from None
         about = answer.get("data")
         if not isinstance(about, dict) or about.get("type") != "transit":

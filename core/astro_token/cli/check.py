@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     else:
         _table(findings)
     for finding in findings:
-        warn(finding.verdicts)
+        warn(finding.verdicts, finding.settings.ref)
         if finding.error is not None:
             report(finding.error.message, finding.error.hint, finding.exit_code)
     return worst([finding.exit_code for finding in findings])

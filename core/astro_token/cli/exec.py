@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
     command = arguments.child
     if not command:
-        raise UsageError("there is no command after --", hint=f"for example: {EXAMPLE}")
+        raise UsageError("there is no command: it has to stand after --", hint=f"for example: {EXAMPLE}")
     if not hasattr(os, "posix_spawn"):
         raise UnsupportedOperationError(
             "exec needs a POSIX system", hint="use `astro-token export --format json` on this one"
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
     program = child.find_command(command[0], os.environ)
     token, verdicts = checked(settings)
     enforce(verdicts, settings.ref)
-    warn(verdicts)
+    warn(verdicts, settings.ref)
     environment = export(token, workspace=settings.expected.workspace, keep=arguments.keep_env)
     close_backends()
     if arguments.no_isolate:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from astro_token.ci import ci_system, in_ci
 from astro_token.cli.output import note, warn
 from astro_token.errors import OutputError, UsageError
-from astro_token.exporter import export
+from astro_token.exporter import TOKEN_VARIABLE, export
 from astro_token.formats import Rendering, Variables, render
 from astro_token.policy import enforce
 from astro_token.read import checked
@@ -27,14 +27,14 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
     system = ci_system(os.environ)
     name = arguments.format if arguments.format != "auto" else system or "posix"
-    if arguments.output == "":  # a variable that is not set; standard output would be no place of choice
+    if arguments.output in {"", "-"}:  # empty as a variable that is not set is: no choice of standard output
         raise UsageError("--output names no file", hint="give the path of a file, or leave --output out")
     output = Path(arguments.output) if arguments.output else None
     # Before a secret is read: one that cannot be handed over need not be.
     _refuse_early(name, output, force=arguments.force)
     token, verdicts = checked(settings)
     enforce(verdicts, settings.ref)
-    warn(verdicts)
+    warn(verdicts, settings.ref)
     rendering = render(name, _variables(export(token)))
     if arguments.format == "auto" and system is None and in_ci(os.environ):
         note("this CI system is not known here: the output is for a POSIX shell, and the log hides nothing")
@@ -91,6 +91,7 @@ def _write(rendering: Rendering, output: Path | None, *, force: bool) -> None:
         from astro_token.files import append
 
         append(rendering.append_to, data)
+        note(f"{TOKEN_VARIABLE} is set for the steps after this one")
     elif output is not None:
         from astro_token.files import create, replace
 

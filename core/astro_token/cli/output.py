@@ -29,11 +29,11 @@ def report(message: str, hint_text: str | None, code: int) -> int:
     return code
 
 
-def warn(verdicts: Iterable[Verdict]) -> None:
+def warn(verdicts: Iterable[Verdict], name: object) -> None:
     """Shows what is doubtful about a token that is good enough."""
     for verdict in verdicts:
         if verdict.level == "warning":
-            _line("warning", verdict.message)
+            _line("warning", f"{name}: {verdict.message}")
             _line("hint", verdict.hint)
 
 

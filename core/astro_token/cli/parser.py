@@ -40,7 +40,7 @@ Reads a token, checks it, and runs a command with it.
 
 The token reaches the command by its environment and by nothing else. The command gets a private ASTRO_HOME,
 so that the Astro CLI writes the token into a folder that is removed afterwards and takes nothing from an
-earlier job. Credentials of secrets backends and of the CI system are kept from it.
+earlier job. Credentials of secrets backends and of the CI system are kept from it: docs/exec.md lists them.
 The exit status is the command's own, 128 + n where signal n ended it.
 
   astro-token exec -- astro deploy --dags
@@ -190,8 +190,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if unknown and arguments.takes_child and not dashes:
         raise UsageError("the command has to stand after --", hint=f"for example: {EXAMPLE}")
     if unknown:
+        # Only what can be nothing but an option is repeated.
+        option = next((text for text in unknown if re.fullmatch(r"--?[a-z][a-z-]{0,20}", text)), None)
         raise UsageError(
-            "there are too many arguments, or unknown ones",
+            f"there is no option {option}" if option else "there are too many arguments, or unknown ones",
             hint=f"astro-token {arguments.name} --help shows what can be given, with examples",
         )
     arguments.child = child

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     token = AstroToken.parse(_given())
     verdicts = judge(token, settings.policy, settings.expected)
     enforce(verdicts)
-    warn(verdicts)
+    warn(verdicts, settings.ref)
     version = write_token(settings, token, current, Deadline(settings.timeout))
     note(f"stored in {settings.ref}" + (f", version {version}" if version else ""))
     return 0

@@ -17,6 +17,7 @@ from tests.backends.vault import service
 from tests.backends.vault.service import SECONDS, failure, ref, unique
 from tests.servers.faults import FaultServer
 from tests.servers.http1 import Answer
+from tests.servers.openbao import OpenBaoError
 
 if TYPE_CHECKING:
     from tests.servers.openbao import OpenBao
@@ -136,7 +137,7 @@ def test_a_missing_key_is_not_found_and_of_a_missing_mount_vault_tells_nothing(
 
 
 def test_no_engine_but_transit_is_written_to(bao: OpenBao, transit: Transit) -> None:
-    """A request for a key would be a write of a secret called decrypt/…, or encrypt/… with the value in it."""
+    """A request for a key would write a secret called decrypt/…, or encrypt/… with the value in it."""
     bao.api("POST", "sys/mounts/plain-kv", {"type": "kv", "options": {"version": "1"}})
     place = ref("vault-transit:plain-kv/k")
     for call in (
