@@ -14,12 +14,12 @@ from astro_token.exporter import DEAD_VARIABLES
 from astro_token.schemes import BUILTIN, credential_variables
 from tests.conftest import PROGRAM, ROOT, Program
 from tests.servers.astro_api import Grant, organization, workspace
+from tests.servers.openbao import OpenBao
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.servers.astro_api import AstroApi
-    from tests.servers.openbao import OpenBao
 
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
@@ -51,9 +51,12 @@ def test_the_comparison_notices_a_difference() -> None:
     assert not matches("a\n", "a\nb\n")
 
 
-def test_the_sessions_of_the_readme(
-    program: Program, canary: str, openbao: OpenBao, astro_api: AstroApi
-) -> None:
+def test_the_sessions_of_the_readme(program: Program, canary: str, astro_api: AstroApi) -> None:
+    with OpenBao() as openbao:  # of its own, for the versions that are shown
+        run_sessions(program, canary, openbao, astro_api)
+
+
+def run_sessions(program: Program, canary: str, openbao: OpenBao, astro_api: AstroApi) -> None:
     (program.work / "token.txt").write_text(canary + "\n")
     settings = program.home / ".astro" / "config.yaml"
     settings.parent.mkdir()

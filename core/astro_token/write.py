@@ -86,7 +86,8 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
         return version
     # An answer that is lost says nothing about what was done: what is there now does.
     after = read_current(settings, deadline)
-    if after.value is None or after.version == current.version or not same(after.value, whole):
+    unchanged = current.version is not None and after.version == current.version
+    if after.value is None or unchanged or not same(after.value, whole):
         raise failure.with_traceback(None) from None
     return after.version or ""
 

@@ -410,7 +410,7 @@ def test_a_failing_read_never_starts_the_child(
 def test_a_doubtful_token_is_used_with_a_word_on_standard_error(program: Program, planted: Planted) -> None:
     planted.store("eternal", make_token(expires_in=None))
     expected = (
-        "astro-token: warning: the token never expires\n"
+        "astro-token: warning: planted:eternal: the token never expires\n"
         "astro-token: hint: create one with an expiry, and rotate it\n"
     )
     assert Result(0, "done\n", expected) == program("exec", "planted:eternal", "--", "echo", "done")
@@ -501,9 +501,9 @@ def test_an_organizations_token_works_in_the_workspace_that_the_project_expects(
     )
     result = program("exec", "--", "astro", "deployment", "list")
     warning = (
-        "astro-token: warning: the token names no workspace, so it cannot be told whether it is for "
-        "clworkspace000000000001\n"
-        "astro-token: hint: use a token of the workspace scope where that is enough\n"
+        "astro-token: warning: planted:prod: the token names no workspace, "
+        "so it cannot be told whether it is for clworkspace000000000001\n"
+        "astro-token: hint: use a token of the workspace scope\n"
     )
     assert (0, warning, ["etl"]) == (
         result.code,

@@ -162,10 +162,12 @@ def test_the_line_of_the_hint_works(prod: str, canary: str, terminal: Open) -> N
 
 
 def test_a_table_fits_the_terminal_and_keeps_its_colours_to_itself(prod: str, terminal: Open) -> None:
-    for environ, width, bold in (({}, 60, True), ({"TERM": "dumb"}, 80, False)):
-        at = terminal(str(PROGRAM), "check", prod, env=environ, size=(24, 60))
-        assert (0, bold) == (at.finish(), "\x1b[1m" in at.shown)
-        assert max(len(line) for line in plain(at.shown).splitlines()) == width
+    for size, head in (((24, 120), "TOKEN"), ((24, 60), "TOKEN   ")):
+        at = terminal(str(PROGRAM), "check", prod, size=size)
+        assert (0, size[1] == 120) == (at.finish(), "\x1b[1m" in at.shown)
+        assert plain(at.shown).startswith(head)
+        assert max(len(line) for line in plain(at.shown).splitlines()) <= size[1]
+        assert len(plain(at.shown).splitlines()) == (2 if size[1] == 120 else 6)
     at = terminal(str(PROGRAM), "check", prod, env={"NO_COLOR": "1"})
     assert (0, []) == (at.finish(), [code for code in range(30, 50) if f"\x1b[{code}" in at.shown])
 

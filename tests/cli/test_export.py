@@ -230,12 +230,15 @@ def runner_reads(text: str) -> dict[str, str]:
     return read
 
 
+SET = "astro-token: ASTRO_API_TOKEN is set for the steps after this one\n"
+
+
 @pytest.mark.parametrize("form", [[], ["--format", "github"]])
 def test_the_runner_gets_the_variable_in_its_file_and_the_mask_in_its_log(
     program: Program, prod: str, canary: str, github: Path, form: list[str]
 ) -> None:
     result = program("export", *form, prod, allowed=["stderr"])
-    assert Result(0, "", f"::add-mask::{canary}\n") == result
+    assert Result(0, "", f"::add-mask::{canary}\n{SET}") == result
     assert {"EARLIER": "1", "ASTRO_API_TOKEN": canary} == runner_reads(github.read_text())
     delimiter = re.search("<<(.*)", github.read_text())
     assert delimiter
@@ -255,7 +258,7 @@ def test_the_mask_is_out_before_the_file_is_written(
         assert ready
         mask = os.read(running.process.stderr.fileno(), 65536)
         assert (f"::add-mask::{canary}\n".encode(), "EARLIER=1\n") == (mask, github.read_text())
-    assert Result(0, "", "") == running.finish()
+    assert Result(0, "", SET) == running.finish()
     assert canary == runner_reads(github.read_text())["ASTRO_API_TOKEN"]
 
 

@@ -83,7 +83,7 @@ def test_what_policy_does_not_allow_is_not_stored(
     assert not (planted.folder / "new").exists()
     eternal = make_token(workspace="clws1", expires_in=None)
     words = (
-        "astro-token: warning: the token never expires\n"
+        "astro-token: warning: planted:new: the token never expires\n"
         "astro-token: hint: create one with an expiry, and rotate it\n"
         "astro-token: stored in planted:new, version 1\n"
     )

@@ -246,3 +246,46 @@ def test_an_error_holds_nothing_of_either_token(opened: dict[str, Any]) -> None:
 
     text = reachable_text(failed(Blank()))
     assert [] == appearances(old, text)
+
+
+class Unversioned(Store):
+    """As Vault's KV 1."""
+
+    def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
+        return SecretValue(super().read(ref, timeout=timeout).reveal())
+
+    def write(
+        self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
+    ) -> str:
+        assert expected_version == (None if self.number else "0")
+        super().write(ref, value, expected_version=None, timeout=timeout)
+        return ""
+
+
+def test_without_versions_a_secret_is_created_and_replaced_all_the_same(opened: dict[str, Any]) -> None:
+    store = Unversioned()
+    assert "" == put(opened, store)
+    assert TEXT.encode() == store.data
+    store = Unversioned({"token": "old", "other": "1"})
+    put(opened, store)
+    assert {"token": TEXT, "other": "1"} == json.loads(store.data or b"")
+
+
+def test_without_versions_what_is_there_is_compared_right_before_it_is_written(
+    opened: dict[str, Any],
+) -> None:
+    store = opened["store"] = Unversioned({"token": "old", "other": "1"})
+    settings = TokenSettings(SecretRef.parse("store:prod"))
+    current = read_current(settings, Deadline(5))
+    store.data = b'{"token": "old", "other": "2"}'
+    with pytest.raises(BackendUnavailableError, match="somebody else wrote it"):
+        write_token(settings, TOKEN, current, Deadline(5))
+    assert (b'{"token": "old", "other": "2"}', []) == (store.data, store.writes)
+
+
+def test_without_versions_a_lost_answer_is_no_failure_where_the_value_is_there(
+    opened: dict[str, Any],
+) -> None:
+    store = Unversioned({"token": "old"}, lose="after")
+    assert "" == put(opened, store)
+    assert {"token": TEXT} == json.loads(store.data or b"")

@@ -140,13 +140,15 @@ def test_a_client_that_does_not_trust_the_authority_is_not_served(openbao_tls: O
 
 
 def test_a_client_certificate_logs_in(openbao_tls: OpenBao, certificates: Certificates) -> None:
-    openbao_tls.api("POST", "sys/auth/cert", {"type": "cert"})
+    openbao_tls.api(
+        "POST", "sys/auth/certificates", {"type": "cert"}
+    )  # others mount cert/ on the same server
     ca = certificates.ca_file.read_text()
     role = {"certificate": ca, "allowed_common_names": "ci", "token_policies": ["default"]}
-    openbao_tls.api("POST", "auth/cert/certs/ci", role)
-    answer = openbao_tls.api("POST", "auth/cert/login", {"name": "ci"}, token="")
+    openbao_tls.api("POST", "auth/certificates/certs/ci", role)
+    answer = openbao_tls.api("POST", "auth/certificates/login", {"name": "ci"}, token="")
     assert "default" in answer["auth"]["policies"]
-    openbao_tls.api("POST", "auth/cert/certs/ci", {**role, "allowed_common_names": "other"})
+    openbao_tls.api("POST", "auth/certificates/certs/ci", {**role, "allowed_common_names": "other"})
     with pytest.raises(OpenBaoError) as raised:
-        openbao_tls.api("POST", "auth/cert/login", {"name": "ci"}, token="")
+        openbao_tls.api("POST", "auth/certificates/login", {"name": "ci"}, token="")
     assert raised.value.status == 400

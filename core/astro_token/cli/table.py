@@ -36,6 +36,7 @@ def _text(console: Console, head: Sequence[str] | None, lines: Iterable[Sequence
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_header=head is not None)
+    table.header_style = "bold"
     for title in head or ("", ""):
         table.add_column(title, no_wrap=True)
     widest = 0

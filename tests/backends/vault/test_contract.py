@@ -27,7 +27,6 @@ class TestKv1(BackendContract):
             store=store,
             present=f"vault:kv1/{name}",
             missing="vault:kv1/no/such/secret",
-            writable=f"vault:kv1/{service.unique()}/b",
             wrapped=True,
         )
 
