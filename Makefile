@@ -40,7 +40,7 @@ format: $(VENV)/done
 	$(BIN)/ruff format
 
 bench: $(VENV)/done
-	$(BIN)/python -m benchmarks $(ARGS)
+	PYTHONPATH="$(CURDIR)" $(BIN)/python -m benchmarks $(ARGS)
 
 lock: $(VENV)/done
 	cd requirements && for lock in \
