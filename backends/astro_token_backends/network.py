@@ -22,13 +22,26 @@ __all__ = [
     "connection_failure",
     "damaged",
     "extra_authorities",
+    "is_loopback",
     "redirected",
     "refuse_plain_http",
     "session",
 ]
 
 CA_VARIABLE = "ASTRO_TOKEN_CA_BUNDLE"
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def is_loopback(host: str) -> bool:
+    """True for this machine: by the whole host, for `127.0.0.1.example` is another one."""
+    import ipaddress
+
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address in ipaddress.ip_network("127.0.0.0/8") or address == ipaddress.ip_address("::1")
 
 
 def refuse_plain_http(url: str, variable: str) -> None:
@@ -47,7 +60,7 @@ def refuse_plain_http(url: str, variable: str) -> None:
         good = address.port != 0 and bool(host) and not has_user
     except ValueError:
         good = False
-    if good and (address.scheme == "https" or (address.scheme == "http" and host in _LOOPBACK)):
+    if good and (address.scheme == "https" or (address.scheme == "http" and is_loopback(host or ""))):
         return
     raise ConfigError(
         f"the address in {variable} is refused",

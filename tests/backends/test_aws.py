@@ -248,7 +248,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_STS"]
     )
-    @pytest.mark.parametrize("host", ["localhost.evil.example", "user@127.0.0.1", "127.0.0.2"])
+    @pytest.mark.parametrize("host", ["localhost.evil.example", "user@127.0.0.1", "127.0.0.1.example"])
     def test_plain_http_to_another_machine_is_not_even_tried(
         self, elsewhere: str, variable: str, host: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -251,7 +251,7 @@ class TestRefusals:
         self, backend: KeyVault, server: AzureServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with FaultServer(200) as trap:
-            monkeypatch.setenv("AZURE_AUTHORITY_HOST", f"http://127.0.0.2:{trap.port}")
+            monkeypatch.setenv("AZURE_AUTHORITY_HOST", f"http://127.0.0.1.example:{trap.port}")
             error = failure(backend, ref(server, "s"))
             assert trap.connections == 0
         assert error.exit_code == 78

@@ -50,7 +50,7 @@ azure-keys:my-vault/astro
 file:prod.token.age
 file:/run/secrets/astro
 file:///run/secrets/astro
-file:../shared/prod.age#token
+file:../other/prod.age#token
 file:C:\\tokens\\prod.age
 file:naïve ✓/日本.age
 file:user@host/x

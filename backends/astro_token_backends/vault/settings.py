@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from astro_token.errors import ConfigError
+from astro_token_backends.network import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,7 +99,7 @@ def _address(address: str) -> SplitResult:
     parts = _split(address)
     if parts is None or not _PATH.fullmatch(parts.path.strip("/") or "_"):
         raise ConfigError("VAULT_ADDR is malformed", hint=f"set it to the address of Vault, {_EXAMPLE}")
-    if parts.scheme == "http" and not _loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ConfigError(
             "VAULT_ADDR is plain http to another machine, which would send the token in clear",
             hint=f"use https, {_EXAMPLE}",
@@ -114,15 +115,6 @@ def _split(address: str) -> SplitResult | None:
         return None
 
 
-def _loopback(host: str) -> bool:
-    ip = _ip(host)
-    return host == "localhost" if ip is None else ip in _LOOPBACK_4 or ip == _LOOPBACK_6
-
-
-_LOOPBACK_4 = ipaddress.ip_network("127.0.0.0/8")
-_LOOPBACK_6 = ipaddress.ip_address("::1")
-
-
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(host)
@@ -136,7 +128,7 @@ def _proxy(environ: Mapping[str, str], address: SplitResult) -> str | None:
     # What is in clear is on loopback, so it goes through none.
     if (
         not proxy
-        or _loopback(host)
+        or is_loopback(host)
         or _direct(environ.get("NO_PROXY") or environ.get("no_proxy") or "", address)
     ):
         return None
