@@ -204,7 +204,7 @@ def test_signals_are_to_the_child_what_they_were_to_us(
     look = "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status"
     states = [
         subprocess.run(
-            ["dash", "-c", f"{ignored} exec {prefix} {look}"],
+            ["sh", "-c", f"{ignored} exec {prefix} {look}"],
             env=program.environment(),
             capture_output=True,
             text=True,

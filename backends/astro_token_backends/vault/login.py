@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from astro_token.deadline import ATTEMPT_SECONDS
 from astro_token.errors import AccessDeniedError, ConfigError, IntegrityError
+from astro_token.identity import ci_identity, identity_hint
 from astro_token.secret import SecretValue
 from astro_token_backends.vault.refusals import StatusError
 from astro_token_backends.vault.settings import path_from, text_from
@@ -24,7 +26,7 @@ _LATER = ("ldap", "aws", "gcp", "azure")
 _BY_VARIABLES = {
     "token": ("VAULT_TOKEN",),
     "approle": ("VAULT_ROLE_ID",),
-    "jwt": ("ASTRO_TOKEN_ID_TOKEN", "ASTRO_TOKEN_VAULT_ROLE"),
+    "jwt": ("ASTRO_TOKEN_VAULT_ROLE",),  # and an identity of the CI system, which is looked for then
 }
 _MARGIN = 5.0  # a token that is about to end would end between two requests
 
@@ -90,7 +92,8 @@ def _method(environ: Environ) -> str:
             return method
     raise AccessDeniedError(
         "no usable credential for Vault",
-        hint="looked for VAULT_TOKEN, VAULT_ROLE_ID, and ASTRO_TOKEN_ID_TOKEN with ASTRO_TOKEN_VAULT_ROLE; "
+        hint="looked for VAULT_TOKEN, VAULT_ROLE_ID, ASTRO_TOKEN_VAULT_ROLE with the CI system's identity "
+        "or ASTRO_TOKEN_ID_TOKEN; "
         "other logins, and the token that `vault login` leaves, are chosen by ASTRO_TOKEN_VAULT_AUTH",
     )
 
@@ -135,8 +138,18 @@ def _unwrapped(wrapped: str, client: Client, unwrapped: dict[str, SecretValue]) 
 
 
 def _jwt(environ: Environ, client: Client, mount: str, _: object) -> Any:
-    token = _required(environ, "ASTRO_TOKEN_ID_TOKEN", "jwt")
-    return client("").auth.jwt.jwt_login(text_from(environ, "ASTRO_TOKEN_VAULT_ROLE"), token, path=mount)
+    identity = ci_identity(
+        text_from(environ, "ASTRO_TOKEN_VAULT_AUDIENCE"), environ=environ, timeout=ATTEMPT_SECONDS
+    )
+    if identity is None:
+        raise AccessDeniedError(
+            "no usable credential for Vault: the login by jwt needs ASTRO_TOKEN_ID_TOKEN, "
+            "or the identity that a CI system gives a job",
+            hint=identity_hint(environ)
+            or "set ASTRO_TOKEN_ID_TOKEN to the token that the CI system gives the job",
+        )
+    role = text_from(environ, "ASTRO_TOKEN_VAULT_ROLE")
+    return client("").auth.jwt.jwt_login(role, identity.reveal().decode(), path=mount)
 
 
 def _kubernetes(environ: Environ, client: Client, mount: str, _: object) -> Any:

@@ -19,11 +19,12 @@ from astro_token.errors import (
     ConfigError,
     IntegrityError,
 )
-from astro_token.testing import appearances, reachable_text
+from astro_token.testing import appearances, make_token, reachable_text
 from astro_token_backends.vault import KeyValue
 from astro_token_backends.vault.connection import Connection
 from tests.backends.vault import service
 from tests.backends.vault.service import SECONDS, failure, fields, ref, unique
+from tests.servers.ci_identity import CiIdentity
 from tests.servers.faults import FaultServer
 from tests.servers.http1 import Answer, HttpServer, Request
 from tests.servers.openbao import OpenBaoError
@@ -141,6 +142,32 @@ def test_jwt_logs_in_with_the_identity_of_the_ci_system(
         error = denied(connect(**wrong))
         assert "login by jwt" in error.message
         assert appearances(wrong["ASTRO_TOKEN_ID_TOKEN"], reachable_text(error)) == []
+
+
+def test_the_identity_of_the_ci_system_is_found_by_itself(
+    bao: OpenBao, connect: Connect, issuer: Issuer, reading: str
+) -> None:
+    bao.api("POST", "auth/jwt/config", {"jwks_url": issuer.jwks_url, "bound_issuer": issuer.name})
+    role = {
+        "role_type": "jwt",
+        "user_claim": "sub",
+        "bound_audiences": ["openbao"],
+        "token_policies": reading,
+    }
+    bao.api("POST", "auth/jwt/role/found", role)
+    with CiIdentity(issuer) as server:
+        job = {**server.environment("github"), "ASTRO_TOKEN_VAULT_ROLE": "found"}
+        assert reads(connect(**job, ASTRO_TOKEN_VAULT_AUDIENCE="openbao"))
+        assert len(server.requests) == 1, "one request, apart from those to Vault"
+        error = denied(connect(**job, ASTRO_TOKEN_VAULT_AUDIENCE="elsewhere"))
+        assert "login by jwt" in error.message
+        assert not any(appearances(token, reachable_text(error)) for token in server.issued)
+
+
+def test_a_job_without_an_identity_is_told_how_to_get_one(connect: Connect) -> None:
+    error = denied(connect(GITHUB_ACTIONS="true", ASTRO_TOKEN_VAULT_ROLE="ci"))
+    assert "needs ASTRO_TOKEN_ID_TOKEN" in error.message
+    assert "id-token: write" in (error.hint or "")
 
 
 @pytest.fixture
@@ -282,7 +309,7 @@ def test_a_login_of_another_mount_and_in_a_namespace(bao: OpenBao, connect: Conn
 
 # -- which method -------------------------------------------------------------------------------------
 
-JWT = {"ASTRO_TOKEN_ID_TOKEN": "a.b.c", "ASTRO_TOKEN_VAULT_ROLE": "r"}
+JWT = {"ASTRO_TOKEN_ID_TOKEN": make_token(), "ASTRO_TOKEN_VAULT_ROLE": "r"}
 APPROLE = {"VAULT_ROLE_ID": "r", "VAULT_SECRET_ID": "s"}
 TOKEN = {"VAULT_TOKEN": "t"}
 
@@ -299,7 +326,7 @@ TOKEN = {"VAULT_TOKEN": "t"}
         ({**TOKEN, **APPROLE, **JWT, "ASTRO_TOKEN_VAULT_AUTH": "jwt"}, "/v1/auth/jwt/login"),
         (
             {
-                "ASTRO_TOKEN_ID_TOKEN": "a.b.c",
+                "ASTRO_TOKEN_ID_TOKEN": make_token(),
                 "ASTRO_TOKEN_VAULT_AUTH": "jwt",
                 "ASTRO_TOKEN_VAULT_MOUNT": "gitlab",
             },
