@@ -14,10 +14,10 @@ A name's module is imported when the name is first used, and an SDK when its bac
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from astro_token.version import __version__
 
+TYPE_CHECKING = False  # typing's own would be imported for it
 if TYPE_CHECKING:
     from astro_token.errors import (
         AccessDeniedError,

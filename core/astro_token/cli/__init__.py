@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, NoReturn
 
+TYPE_CHECKING = False  # typing's own would be imported for it, which takes longer than `--version` does
 if TYPE_CHECKING:
+    import signal
     from types import FrameType
+    from typing import NoReturn
 
 __all__ = ["main", "run"]
-
-_ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 _UNAVAILABLE = 75
 _LATE = 0.2  # seconds
@@ -60,7 +59,9 @@ def main(argv: list[str]) -> int:
         from astro_token.process import close_to_onlookers
 
         inherited = close_to_onlookers()
-        for number in _ENDING:
+        import signal
+
+        for number in _ending():
             if signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}:
                 signal.signal(number, _end)
         from astro_token.cli.output import report
@@ -92,8 +93,16 @@ def main(argv: list[str]) -> int:
             close_backends(within=tidying)
 
 
+def _ending() -> list[signal.Signals]:
+    import signal
+
+    return [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
 def _end(number: int, _frame: FrameType | None) -> NoReturn:
-    for ending in _ENDING:  # what is left to do is to tidy up, and a second signal must not cut it short
+    import signal
+
+    for ending in _ending():  # what is left to do is to tidy up, and a second signal must not cut it short
         signal.signal(ending, signal.SIG_IGN)
     raise _EndedBySignal(number)
 
