@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -147,6 +148,30 @@ def test_without_a_terminal_there_is_no_escape_code_and_a_row_stays_a_line(
     for environ in ({}, {"NO_COLOR": "1"}, {"TERM": "xterm-256color"}):
         result = program("check", f"planted:{name}", env=environ)
         assert (0, 2, False) == (result.code, len(result.stdout.splitlines()), "\x1b" in result.stdout)
+
+
+def test_a_silent_backend_holds_up_no_other_and_all_have_one_deadline(
+    program: Program, planted: Planted
+) -> None:
+    planted.store("prod", fixed())
+    tokens = ["planted:silent", "planted:prod", "planted:silent", "planted:lost", "planted:prod"]
+    start = time.monotonic()
+    result = program("check", "--format", "json", "--timeout", "1", *tokens)
+    took = time.monotonic() - start
+    found = json.loads(result.stdout)["tokens"]
+    codes = [entry["error"]["exit_code"] if entry["error"] else 0 for entry in found]
+    assert (66, [75, 0, 75, 66, 0], tokens) == (result.code, codes, [entry["ref"] for entry in found])
+    assert took < 2.5, "twice a second of silence, side by side"
+
+
+def test_many_are_shown_in_the_order_asked(program: Program, planted: Planted) -> None:
+    names = [f"t{number}" for number in range(40)]
+    for name in names:
+        planted.store(name, fixed())
+    result = program("check", "--format", "json", *(f"planted:{name}" for name in names))
+    assert [f"planted:{name}" for name in names] == [
+        entry["ref"] for entry in json.loads(result.stdout)["tokens"]
+    ]
 
 
 # -- for programs -----------------------------------------------------------------------------------

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from astro_token.token import AstroToken
 
 
+_WORKERS = 16
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What came of one token: the token and its verdicts, or the error that kept it from being read."""
@@ -51,8 +54,7 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
             resolve(token, decrypt=arguments.decrypt, timeout=arguments.timeout)
             for token in arguments.token or [None]
         ]
-    deadline = Deadline(wanted[0].timeout)  # one for the whole call, however many tokens
-    findings = [_find(settings, deadline) for settings in wanted]
+    findings = _find_all(wanted)
     if arguments.format == "json":
         print_json({"tokens": [_json(finding) for finding in findings]})
     else:
@@ -62,6 +64,20 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
         if finding.error is not None:
             report(finding.error.message, finding.error.hint, finding.exit_code)
     return worst([finding.exit_code for finding in findings])
+
+
+def _find_all(wanted: list[TokenSettings]) -> list[Finding]:
+    """All within one deadline, side by side: a backend that is slow or silent holds up no other."""
+    deadline = Deadline(wanted[0].timeout)
+    if len(wanted) == 1:
+        return [_find(wanted[0], deadline)]
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(_WORKERS)
+    try:
+        return list(pool.map(lambda settings: _find(settings, deadline), wanted))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # a signal must not wait for what is under way
 
 
 def _find(settings: TokenSettings, deadline: Deadline) -> Finding:
