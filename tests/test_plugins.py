@@ -134,3 +134,15 @@ def test_it_passes_the_contract(installed: Path, tmp_path: Path) -> None:
 def test_the_example_is_about_twenty_lines() -> None:
     lines = (PLUGIN / "astro_token_sqlite.py").read_text().splitlines()
     assert len([line for line in lines if line.strip()]) <= 27
+
+
+def test_a_plugin_that_ends_the_program_does_not_make_a_job_green(
+    program: Program, installed: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "ending"
+    shutil.copytree(PLUGIN, source)
+    (source / "astro_token_sqlite.py").write_text("raise SystemExit(0)\n")
+    install(source, tmp_path / "site")
+    result = program("exec", "sqlite:a/b", "--", "echo", "ran", env=with_plugin(tmp_path / "site"))
+    assert (70, "") == (result.code, result.stdout)
+    assert "the backend of sqlite failed to start with SystemExit" in result.stderr

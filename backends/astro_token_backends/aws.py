@@ -40,6 +40,8 @@ _PASSING = re.compile(
     r"\w*(?:Throttl|TooManyRequests|LimitExceeded|Unavailable|InternalService|Timeout|IDPComm)\w*|408|429"
 )
 
+_METADATA_SECONDS = 1
+
 
 class SecretsManager:
     """
@@ -107,12 +109,22 @@ class SecretsManager:
             # Falling back to the first version is unsafe, and doubles the second that it takes
             # to find out that this is no instance.
             session.set_config_variable("ec2_metadata_v1_disabled", True)
+        once = {
+            "retries": {"total_max_attempts": 1, "mode": "standard"},
+            "connect_timeout": seconds,
+            "read_timeout": seconds,
+        }
+        # For the clients that the chain of credentials makes for itself: an address of the environment comes
+        # before a profile's in any case, and where there is none, a profile's is not followed.
+        from_environment = any(map(os.environ.get, ("AWS_ENDPOINT_URL", *_LOGIN_ADDRESSES)))
+        session.set_default_client_config(
+            Config(**once, ignore_configured_endpoint_urls=not from_environment)
+        )
+        _ask_metadata_directly(session)
         if session.get_credentials() is None:
             raise _no_credential()
         config = Config(
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            connect_timeout=seconds,
-            read_timeout=seconds,
+            **once,
             # The environment's address is given below; a profile's is not followed.
             ignore_configured_endpoint_urls=True,
             # What is in clear goes to this machine only, not to a proxy.
@@ -145,13 +157,31 @@ class SecretsManager:
         return next((os.environ[name] for name in _ADDRESSES if os.environ.get(name)), None)
 
 
+def _ask_metadata_directly(session: Any) -> None:
+    """The role's credentials are in clear between a machine and its metadata: no proxy may see them."""
+    from botocore.httpsession import URLLib3Session
+
+    for provider in session.get_component("credential_provider").providers:
+        fetcher: Any = getattr(provider, "_role_fetcher", None) or getattr(provider, "_fetcher", None)
+        if hasattr(fetcher, "_session"):
+            fetcher._session = URLLib3Session(timeout=_METADATA_SECONDS, proxies={})  # noqa: SLF001 (no other way)
+
+
 def _bundle(trusted: Any, extra: str) -> Path:
     """A file with what the SDK trusts and what we add, for it takes one file and nothing else."""
     from tempfile import mkstemp
 
     from botocore.httpsession import where
 
-    certificates = Path(trusted or where()).read_text(encoding="utf-8")
+    try:
+        certificates = Path(trusted or where()).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        certificates = ""
+    if not certificates:
+        raise ConfigError(
+            "the file of authorities that AWS_CA_BUNDLE or the profile names cannot be read",
+            hint="name a PEM file, or unset it",
+        )
     descriptor, name = mkstemp(prefix="astro-token-authorities-", suffix=".pem")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(f"{certificates}\n{extra}")

@@ -29,6 +29,10 @@ __all__ = [
 ]
 
 CA_VARIABLE = "ASTRO_TOKEN_CA_BUNDLE"
+# Link-local, and so never routed: where clouds tell a machine who it is.
+_METADATA_HOSTS = frozenset(
+    {"169.254.169.254", "169.254.170.2", "169.254.170.23", "metadata.google.internal"}
+)
 
 
 def is_loopback(host: str) -> bool:
@@ -68,6 +72,24 @@ def refuse_plain_http(url: str, variable: str) -> None:
     )
 
 
+def refuse_clear_text(url: str) -> None:
+    """
+    Raises:
+        ConfigError: it is plain http to anything but this machine and the one that tells it who it is.
+    """
+    from urllib.parse import urlsplit
+
+    address = urlsplit(url)
+    host = address.hostname or ""
+    told = (os.environ.get(name, "").partition(":")[0] for name in ("GCE_METADATA_HOST", "GCE_METADATA_IP"))
+    if address.scheme == "https" or is_loopback(host) or host in {*_METADATA_HOSTS, *filter(None, told)}:
+        return
+    raise ConfigError(
+        "a credential would be sent over plain http to another machine",
+        hint="see the addresses in the credential's file and in the environment: they have to be https",
+    )
+
+
 def extra_authorities() -> str | None:
     """
     The certificates of `ASTRO_TOKEN_CA_BUNDLE` as PEM text, which come on top of what an SDK trusts.
@@ -103,12 +125,15 @@ def session() -> Any:
     Raises:
         ConfigError: as `extra_authorities`.
     """
+    import ssl
+
     import requests
     from requests.adapters import HTTPAdapter
-    from urllib3.util.ssl_ import create_urllib3_context
 
     extra = extra_authorities()
-    context = create_urllib3_context()
+    # Not urllib3's own, which writes the keys of sessions to the file that SSLKEYLOGFILE names.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     if extra is not None:
         context.load_verify_locations(cadata=extra)
 
@@ -123,6 +148,10 @@ def session() -> Any:
         def merge_environment_settings(self, url: Any, *args: Any) -> Any:
             settings = super().merge_environment_settings(url, *args)
             return settings if str(url).startswith("https:") else {**settings, "proxies": {}}
+
+        def send(self, request: Any, **options: Any) -> Any:
+            refuse_clear_text(str(request.url))
+            return super().send(request, **options)
 
     made = Session()
     made.auth = lambda request: request  # else requests looks for one in ~/.netrc

@@ -13,15 +13,16 @@ import re
 from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
+from astro_token.files import open_regular
 from astro_token.log import logger
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["refuse_clear_text"]
+__all__ = ["CLEAR_TEXT", "refuse_clear_text"]
 
 _MAX_BYTES = 256 * 1024
-_CLEAR = re.compile(r"""\bprotocol["']?\s*:\s*["']?http["']?\s*(?:[,}\n#]|$)""", re.IGNORECASE)
+CLEAR_TEXT = re.compile(r"""\bprotocol["']?\s*:\s*["']?http["']?\s*(?:[,}\n#]|$)""", re.IGNORECASE)
 _REGISTRY = re.compile(r"""\bbase_image_registry["']?\s*:\s*["']?[^\s"',}#]""")
 
 
@@ -36,11 +37,17 @@ def refuse_clear_text(folder: Path) -> None:
     """
     path = folder / ".astro" / "config.yaml"
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            text = file.read(_MAX_BYTES)
-    except OSError:
+        with open_regular(path) as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError:  # none that the CLI could read either
         return
-    if _CLEAR.search(text):
+    text = data.decode("utf-8", errors="replace")
+    if len(data) > _MAX_BYTES:
+        raise ConfigError(
+            f"{path} is too long to be looked at before the Astro CLI gets a token",
+            hint=f"shorten it to less than {_MAX_BYTES // 1024} KiB",
+        )
+    if CLEAR_TEXT.search(text):
         raise ConfigError(
             f"{path} makes the Astro CLI send the token over plain http",
             hint="take cloud.api.protocol out of it, and see who put it there",

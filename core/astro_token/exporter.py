@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from astro_token.registry import declared_credentials
-from astro_token.schemes import credential_variables
+from astro_token.schemes import CI_IDENTITY_VARIABLES, credential_variables
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -83,7 +84,7 @@ def export(
         keep: variables to leave in a child's environment that would be dropped as credentials.
     """
     environ = os.environ if environ is None else environ
-    drop = credential_variables() | declared_credentials()
+    drop = credential_variables() | declared_credentials() | _identities(environ)
     if token.ref is not None and token.ref.scheme == "env":
         drop |= {token.ref.name}
     return CliEnvironment(
@@ -113,10 +114,29 @@ def isolated(
     Args:
         workspace: the one to work in, for a token of a whole organization.
         keep: variables to keep that would be dropped as credentials.
+
+    Raises:
+        ConfigError: the working folder's Astro project would make the CLI send the token in clear.
+        OSError: there is no place for the home.
     """
+    from astro_token.checkout import refuse_clear_text
     from astro_token.home import private_home
 
+    refuse_clear_text(Path.cwd())
     environ = os.environ if environ is None else environ
     environment = export(token, workspace=workspace, keep=keep, environ=environ)
     with private_home(environment.context, environ) as home:
         yield environment.applied(environ, home=str(home.path))
+
+
+def _identities(environ: Mapping[str, str]) -> frozenset[str]:
+    """
+    Variables of the user's own naming that hold the CI system's identity.
+
+    GitLab hands it over in such, and what we take of it is often a copy of another.
+    """
+    copies = {environ[name] for name in CI_IDENTITY_VARIABLES if environ.get(name)}
+    gitlab = environ.get("GITLAB_CI") == "true"
+    return frozenset(
+        name for name, value in environ.items() if value in copies or (gitlab and name.endswith("_ID_TOKEN"))
+    )

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from astro_token.checkout import CLEAR_TEXT
+from astro_token.errors import OutputError
 from astro_token.log import logger
 
 if TYPE_CHECKING:
@@ -101,7 +103,13 @@ def _place(environ: Mapping[str, str]) -> Path:
     for name in wanted:
         if name and _safe(Path(name)):
             return Path(name)
-    return Path(tempfile.gettempdir()).absolute()
+    last = Path(tempfile.gettempdir()).absolute()
+    if _safe(last):
+        return last
+    raise OutputError(
+        "there is no safe place for a private home: anybody can rename what is in the temporary folder",
+        hint="set TMPDIR to a folder that only you can write to",
+    )
 
 
 def _safe(folder: Path) -> bool:
@@ -248,5 +256,6 @@ def _user_settings(environ: Mapping[str, str]) -> str:
         if keep:
             kept.append(line)
     settings = "".join(f"{line}\n" for line in kept)
-    # A token under any other key would be one that the user put there by hand.
-    return "" if re.search(r"token|bearer|eyJ", settings, re.IGNORECASE) else settings
+    # A token under any other key would be one that the user put there by hand; plain http, what a job left.
+    doubtful = re.search(r"token|bearer|eyJ", settings, re.IGNORECASE) or CLEAR_TEXT.search(settings)
+    return "" if doubtful else settings

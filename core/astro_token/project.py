@@ -108,7 +108,7 @@ def _shared(path: Path) -> Project | None:
 
     Whose file it is matters only if the table is there: most have nothing to do with us.
     """
-    file = _opened(path)
+    file = _opened(path, follow=True)
     if file is None:
         return None
     with file:
@@ -116,21 +116,23 @@ def _shared(path: Path) -> Project | None:
         tool = _toml(path, data).get("tool") if b"astro-token" in data else None
         if not isinstance(tool, dict) or "astro-token" not in tool:
             return None
+        if path.is_symlink():
+            raise _link(path)
         _trust(path, file)
     reader = _Reader(path)
     return reader.project(reader.dictionary(tool, "astro-token", "tool.astro-token"))
 
 
-def _opened(path: Path) -> IO[bytes] | None:
+def _opened(path: Path, *, follow: bool = False) -> IO[bytes] | None:
     """
     The file, or None where there is none.
 
     What is there and cannot be read is an error: a policy in it would be passed over.
     """
     try:
-        if not path.is_symlink():
+        if follow or not path.is_symlink():
             return open_regular(path)
-        complaint, hint = "is a link", "put the file itself there: what a link points at can change"
+        raise _link(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except IsADirectoryError:
@@ -138,6 +140,12 @@ def _opened(path: Path) -> IO[bytes] | None:
     except PermissionError:
         complaint, hint = "may not be read", "let the user who runs astro-token read it, and its folder"
     raise ConfigError(f"{path} {complaint}", hint=hint)
+
+
+def _link(path: Path) -> ConfigError:
+    return ConfigError(
+        f"{path} is a link", hint="put the file itself there: what a link points at can change"
+    )
 
 
 def _whole(path: Path, file: IO[bytes]) -> bytes:

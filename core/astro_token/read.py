@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-__all__ = ["checked", "read_secret", "read_token"]
+__all__ = ["checked", "naming", "read_secret", "read_token"]
 
 
 def read_token(
@@ -79,7 +79,7 @@ def checked(
     """
     deadline = deadline or Deadline(settings.timeout)
     value = read_secret(settings.ref, decrypt=settings.decrypt, backend=backend, deadline=deadline)
-    token = replace(_naming(settings.ref, lambda: AstroToken.parse(value)), ref=settings.ref)
+    token = replace(naming(settings.ref, lambda: AstroToken.parse(value)), ref=settings.ref)
     return token, judge(token, settings.policy, settings.expected)
 
 
@@ -97,7 +97,7 @@ def read_secret(
         AstroTokenError: as `read_token`, the errors about tokens apart.
             The message names the reference. Neither cause nor traceback leads to the backend's frames.
     """
-    return _naming(ref, lambda: _read(ref, decrypt, backend, deadline))
+    return naming(ref, lambda: _read(ref, decrypt, backend, deadline))
 
 
 def _read(
@@ -124,7 +124,7 @@ def _secret_value(answer: object) -> SecretValue:
     return answer
 
 
-def _naming(ref: SecretRef, call: Callable[[], _T]) -> _T:
+def naming(ref: SecretRef, call: Callable[[], _T]) -> _T:
     """Puts the reference in front of what went wrong with it, and takes off what hangs on it."""
     try:
         return call()

@@ -87,7 +87,9 @@ def _close(backend: SupportsClose) -> None:
 
 def _forget() -> None:
     """In a forked child: its parent's logins are its parent's to give back."""
+    global _lock  # noqa: PLW0603 (the one of before may be held by a thread that the child does not have)
     _open.clear()
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -189,7 +191,7 @@ def _load(scheme: str, factory: Callable[[], object]) -> object:
             f"{scheme} needs the Python package {package}, which is not installed",
             hint=f"pip install 'astro-token[{extra}]'" if extra else "install it, or reinstall the backend",
         )
-    except Exception as broken:  # noqa: BLE001 (a backend may raise anything)
+    except (Exception, SystemExit) as broken:  # noqa: BLE001 (a backend may raise anything)
         error = BackendError(f"the backend of {scheme} failed to start with {type(broken).__name__}")
     raise error
 

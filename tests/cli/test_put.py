@@ -66,7 +66,7 @@ def test_what_is_no_token_is_not_stored(program: Program, planted: Planted, cana
             "create a new token in Astro and store it in the place of this one",
         ),
     ):
-        assert failure(code, message, hint) == program("put", "planted:new", stdin=given)
+        assert failure(code, f"planted:new: {message}", hint) == program("put", "planted:new", stdin=given)
     assert (["read new", "close"] * 10, False) == (planted.log, (planted.folder / "new").exists())
 
 
@@ -74,7 +74,7 @@ def test_what_policy_does_not_allow_is_not_stored(
     program: Program, planted: Planted, write: Callable[[str, str], Path], canary: str
 ) -> None:
     write("astro-token.toml", '[tokens.prod]\nref = "planted:new"\nworkspace = "clws1"\n')
-    wrong = "the token is for workspace clws00000000000000000, and the project expects clws1"
+    wrong = "planted:new: the token is for workspace clws00000000000000000, and the project expects clws1"
     right = "store the right token under this reference, or correct the project's file"
     assert failure(65, wrong, right) == program("put", "prod", stdin=canary)
     assert not (planted.folder / "new").exists()
@@ -98,7 +98,9 @@ def test_where_nothing_can_be_stored_no_token_is_asked_for(program: Program, pla
     pinned = "vault:secret/astro/prod: a reference to one version cannot be written"
     cases = {
         "env:ASTRO_API_TOKEN": failure(
-            78, "env: it cannot be written", "`astro-token backends` lists what each backend can do"
+            78,
+            "env:ASTRO_API_TOKEN: env: it cannot be written",
+            "`astro-token backends` lists what each backend can do",
         ),
         "vault:secret/astro/prod?version=3": failure(
             64,

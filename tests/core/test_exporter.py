@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from astro_token import registry
+from astro_token.errors import ConfigError
 from astro_token.exporter import CliEnvironment, Context, export, isolated
 from astro_token.ref import SecretRef
 from astro_token.schemes import credential_variables
@@ -200,3 +201,22 @@ def test_isolation_takes_the_environment_it_is_given_and_keeps_what_is_to_be_kep
     given = {"VAULT_TOKEN": "x", "AWS_PROFILE": "y", "A": "b"}
     with isolated(token(), keep=["VAULT_TOKEN"], environ=given) as environ:
         assert {"VAULT_TOKEN", "A", "ASTRO_API_TOKEN", "ASTRO_HOME"} == set(environ)
+
+
+def test_copies_of_the_identity_and_gitlabs_own_names_for_it_are_dropped() -> None:
+    given = {"ASTRO_TOKEN_ID_TOKEN": "jwt", "COPY": "jwt", "VAULT_ID_TOKEN": "other", "KEPT": "x"}
+    assert {"ASTRO_API_TOKEN", "KEPT", "VAULT_ID_TOKEN"} == set(export(token(), environ=given).applied(given))
+    given["GITLAB_CI"] = "true"
+    assert {"ASTRO_API_TOKEN", "KEPT", "GITLAB_CI"} == set(export(token(), environ=given).applied(given))
+    kept = export(token(), keep=["VAULT_ID_TOKEN"], environ=given).applied(given)
+    assert "other" == kept["VAULT_ID_TOKEN"]
+
+
+def test_isolation_is_refused_where_the_project_would_send_the_token_in_clear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".astro").mkdir()
+    (tmp_path / ".astro" / "config.yaml").write_text("cloud:\n  api:\n    protocol: http\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="over plain http"), isolated(token()):
+        pass

@@ -227,16 +227,27 @@ def test_a_file_of_root_is_read_by_any_user(write: Write, monkeypatch: pytest.Mo
     assert path == find_project(path.parent).path
 
 
-@pytest.mark.parametrize("name", ["astro-token.toml", "pyproject.toml"])
-@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("astro-token.toml", ONE), ("astro-token.toml", None), ("pyproject.toml", "[tool.astro-token]\n")],
+)
 def test_a_link_is_refused_because_paths_would_be_taken_from_beside_it(
-    write: Write, name: str, exists: bool
+    write: Write, name: str, text: str | None
 ) -> None:
-    target = write("elsewhere/real.toml", ONE)
+    target = write("elsewhere/real.toml", text or "")
     link = target.parent.parent / name
-    link.symlink_to(target if exists else target.parent / "nothing")
+    link.symlink_to(target.parent / "nothing" if text is None else target)
     error = failure(link.parent)
     assert (ConfigError, f"{link} is a link") == (type(error), error.message)
+
+
+def test_a_linked_pyproject_without_our_table_is_nobodys_business(write: Write) -> None:
+    target = write("elsewhere/real.toml", '[project]\ndependencies = ["astro-token"]\n')
+    link = target.parent.parent / "pyproject.toml"
+    link.symlink_to(target)
+    assert Project() == find_project(link.parent)
+    target.unlink()
+    assert Project() == find_project(link.parent)
 
 
 @pytest.mark.parametrize("name", ["astro-token.toml", "pyproject.toml"])

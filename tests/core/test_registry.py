@@ -347,3 +347,26 @@ def test_addresses_and_regions_are_no_credentials() -> None:
         "HOME",
     }
     assert set() == kept & credential_variables()
+
+
+def test_a_forked_child_opens_backends_though_a_thread_of_its_parent_was_opening_one() -> None:
+    code = """
+import os, threading, time
+from astro_token import registry
+slow = threading.Event()
+def make(scheme):
+    slow.set(); time.sleep(2)
+registry._make, real = make, registry._make
+threading.Thread(target=registry.open_backend, args=("file",), daemon=True).start()
+slow.wait()
+child = os.fork()
+if not child:
+    registry._make = real
+    registry.open_backend("env")
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-Wignore", "-c", code], capture_output=True, text=True, timeout=20
+    )
+    assert "7\n" == done.stdout, done.stderr

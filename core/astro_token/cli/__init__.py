@@ -68,19 +68,20 @@ def main(argv: list[str]) -> int:
         from astro_token.cli.parser import parse
         from astro_token.errors import AstroTokenError
 
-        arguments = parse(argv)
+        try:
+            arguments = parse(argv)
+        except SystemExit:  # argparse has shown a help text
+            return 0
         code: int = arguments.command(arguments, inherited)
     except _EndedBySignal as ended:  # first, because it can come before the imports
         return 128 + ended.number
-    except SystemExit:  # argparse has shown a help text
-        return 0
     except AstroTokenError as error:
         if error.exit_code == _UNAVAILABLE:
             tidying = _LATE  # the time we were given is over
         return report(error.message, error.hint, error.exit_code)
     except OSError as error:
         return _report_io(error)
-    except Exception as error:  # noqa: BLE001 (a traceback would be one more bug)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (a traceback would be one more bug)
         return report(_bug(error), "report it with the command and the version, without any secret", 70)
     else:
         if code == _UNAVAILABLE:
@@ -138,7 +139,7 @@ def _report_io(error: OSError) -> int:
     return report(reason, "see that the output has a place, with space left on it", code)
 
 
-def _bug(error: Exception) -> str:
+def _bug(error: BaseException) -> str:
     """The type and the place of an exception; never its text, which may hold a value."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:

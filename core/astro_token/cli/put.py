@@ -12,6 +12,7 @@ from astro_token.deadline import Deadline
 from astro_token.errors import InvalidTokenError
 from astro_token.policy import enforce, judge
 from astro_token.protocols import SupportsCreateKey
+from astro_token.read import naming
 from astro_token.registry import open_backend
 from astro_token.secret import SecretValue
 from astro_token.settings import resolve
@@ -27,16 +28,20 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
+    version = naming(settings.ref, lambda: _put(settings, create_key=arguments.create_key))
+    note(f"stored in {settings.ref}" + (f", version {version}" if version else ""))
+    return 0
+
+
+def _put(settings: TokenSettings, *, create_key: bool) -> str:
     # Before anybody is asked for a token: one that cannot be stored is not wanted.
     current = read_current(settings, Deadline(settings.timeout))
-    _prepare_key(settings, current, wanted=arguments.create_key)
+    _prepare_key(settings, current, wanted=create_key)
     token = AstroToken.parse(_given())
     verdicts = judge(token, settings.policy, settings.expected)
     enforce(verdicts)
     warn(verdicts, settings.ref)
-    version = write_token(settings, token, current, Deadline(settings.timeout))
-    note(f"stored in {settings.ref}" + (f", version {version}" if version else ""))
-    return 0
+    return write_token(settings, token, current, Deadline(settings.timeout))
 
 
 def _prepare_key(settings: TokenSettings, current: Current, *, wanted: bool) -> None:
