@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -278,6 +279,38 @@ class TestRefusals:
             error = quick_failure(open_backend("aws"), MISSING)
             assert silent.count > 0
         assert error.exit_code == 77
+
+    def test_a_profiles_address_gets_no_web_identity(
+        self, environment: MiniStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, canary: str
+    ) -> None:
+        for name in list(os.environ):
+            if name.startswith("AWS_"):
+                monkeypatch.delenv(name)
+        with FaultServer(500) as trap:
+            (tmp_path / "config").write_text(f"[default]\nendpoint_url = {trap.url}\nregion = eu-west-1\n")
+            (tmp_path / "identity").write_text(canary)
+            monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+            monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "identity"))
+            monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r")
+            # A proxy that is a trap of its own, for no test may reach the real service.
+            with FaultServer(500) as proxy:
+                monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+                failure(SecretsManager(), MISSING, canaries=[canary])
+                assert not proxy.saw(canary)
+            assert trap.connections == 0
+
+    def test_the_metadata_of_an_instance_is_asked_through_no_proxy(
+        self, environment: MiniStack, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
+            monkeypatch.delenv(name)
+        with FaultServer(500) as metadata, FaultServer(500) as proxy:
+            monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"{metadata.url}/")
+            for name in ("http_proxy", "HTTP_PROXY"):
+                monkeypatch.setenv(name, proxy.url)
+            failure(SecretsManager(), MISSING)
+            assert metadata.count > 0
+            assert proxy.count == 0
 
 
 class TestFaults:

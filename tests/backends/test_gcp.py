@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import time
 import uuid
@@ -137,6 +138,23 @@ class TestReading:
 
 
 class TestRefusals:
+    def test_a_credential_goes_over_plain_http_to_no_other_machine(
+        self, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, canary: str
+    ) -> None:
+        (tmp_path / "identity").write_text(canary)
+        credential = {
+            "type": "external_account",
+            "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/x",
+            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "token_url": "http://sts.example.com/v1/token",
+            "credential_source": {"file": str(tmp_path / "identity")},
+        }
+        (tmp_path / "adc.json").write_text(json.dumps(credential))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "adc.json"))
+        monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p1")
+        error = failure(SecretManager(), f"gcp:p1/{name}", canaries=[canary])
+        assert (78, True) == (error.exit_code, "over plain http" in error.message)
+
     @pytest.mark.parametrize("option", ["version=9", "version=alias"])
     def test_a_version_that_is_not_there(
         self, backend: SecretManager, server: GcpServer, name: str, option: str, canary: str
