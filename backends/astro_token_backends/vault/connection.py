@@ -74,7 +74,7 @@ class Connection:
             if login is None or login.is_over():
                 logger.debug("logging in to Vault at %s", opened.settings.address)
                 login = opened.login = log_in(
-                    self._environ(), lambda token: _client(opened, token, None, until), self._unwrapped
+                    self._environ(), lambda token: _client(opened, token, None, until), self._unwrapped, until
                 )
         finally:
             lock.release()

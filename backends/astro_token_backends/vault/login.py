@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from astro_token.deadline import ATTEMPT_SECONDS
 from astro_token.errors import AccessDeniedError, ConfigError, IntegrityError
 from astro_token.identity import ci_identity, identity_hint
 from astro_token.secret import SecretValue
@@ -28,6 +27,7 @@ _BY_VARIABLES = {
     "approle": ("VAULT_ROLE_ID",),
     "jwt": ("ASTRO_TOKEN_VAULT_ROLE",),  # and an identity of the CI system, which is looked for then
 }
+_TO_LOG_IN = 0.2  # seconds that are left for Vault where the identity took all others
 _MARGIN = 5.0  # a token that is about to end would end between two requests
 
 Environ = Mapping[str, str]
@@ -51,12 +51,13 @@ class Login:
         return self.ends is not None and time.monotonic() >= self.ends
 
 
-def log_in(environ: Environ, client: Client, unwrapped: dict[str, SecretValue]) -> Login:
+def log_in(environ: Environ, client: Client, unwrapped: dict[str, SecretValue], until: float) -> Login:
     """
     Args:
         environ: where the credential is.
         client: makes an `hvac.Client` with a token.
         unwrapped: keeps what came out of a wrapping token, which cannot be used again.
+        until: the end of the time for it, on the monotonic clock.
 
     Raises:
         AstroTokenError: there is no usable credential, it was refused, or Vault did not answer.
@@ -67,7 +68,7 @@ def log_in(environ: Environ, client: Client, unwrapped: dict[str, SecretValue]) 
     mount = path_from(environ, "ASTRO_TOKEN_VAULT_MOUNT") or method
     started = time.monotonic()
     try:
-        answer = _METHODS[method](environ, client, mount, unwrapped)
+        answer = _METHODS[method](_Asked(environ, client, mount, unwrapped, until))
     except StatusError as refused:
         hint = f"see that auth/{mount} is the mount, and that role and credential are right and not used up"
         if method == "approle" and not any(text_from(environ, name) for name in _SECRET_IDS):
@@ -76,6 +77,17 @@ def log_in(environ: Environ, client: Client, unwrapped: dict[str, SecretValue]) 
             raise AccessDeniedError(f"Vault refuses the login by {method}", hint=hint) from None
         raise refused.translated(hint) from None
     return _login(answer, method, started)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a method may need."""
+
+    environ: Environ
+    client: Client
+    mount: str
+    unwrapped: dict[str, SecretValue]
+    until: float
 
 
 def _method(environ: Environ) -> str:
@@ -107,11 +119,15 @@ def _given_token(environ: Environ) -> str:
     return _header(token, "the Vault token")
 
 
-def _approle(environ: Environ, client: Client, mount: str, unwrapped: dict[str, SecretValue]) -> Any:
-    role_id = _required(environ, "VAULT_ROLE_ID", "approle")
-    wrapped = text_from(environ, "VAULT_WRAPPED_SECRET_ID")
-    secret_id = _unwrapped(wrapped, client, unwrapped) if wrapped else text_from(environ, "VAULT_SECRET_ID")
-    return client("").auth.approle.login(role_id, secret_id, mount_point=mount)
+def _approle(asked: _Asked) -> Any:
+    role_id = _required(asked.environ, "VAULT_ROLE_ID", "approle")
+    wrapped = text_from(asked.environ, "VAULT_WRAPPED_SECRET_ID")
+    secret_id = (
+        _unwrapped(wrapped, asked.client, asked.unwrapped)
+        if wrapped
+        else text_from(asked.environ, "VAULT_SECRET_ID")
+    )
+    return asked.client("").auth.approle.login(role_id, secret_id, mount_point=asked.mount)
 
 
 def _unwrapped(wrapped: str, client: Client, unwrapped: dict[str, SecretValue]) -> str:
@@ -137,50 +153,52 @@ def _unwrapped(wrapped: str, client: Client, unwrapped: dict[str, SecretValue]) 
     return unwrapped[name].reveal().decode()
 
 
-def _jwt(environ: Environ, client: Client, mount: str, _: object) -> Any:
+def _jwt(asked: _Asked) -> Any:
     identity = ci_identity(
-        text_from(environ, "ASTRO_TOKEN_VAULT_AUDIENCE"), environ=environ, timeout=ATTEMPT_SECONDS
+        text_from(asked.environ, "ASTRO_TOKEN_VAULT_AUDIENCE"),
+        environ=asked.environ,
+        timeout=asked.until - time.monotonic() - _TO_LOG_IN,
     )
     if identity is None:
         raise AccessDeniedError(
             "no usable credential for Vault: the login by jwt needs ASTRO_TOKEN_ID_TOKEN, "
             "or the identity that a CI system gives a job",
-            hint=identity_hint(environ)
+            hint=identity_hint(asked.environ)
             or "set ASTRO_TOKEN_ID_TOKEN to the token that the CI system gives the job",
         )
-    role = text_from(environ, "ASTRO_TOKEN_VAULT_ROLE")
-    return client("").auth.jwt.jwt_login(role, identity.reveal().decode(), path=mount)
+    role = text_from(asked.environ, "ASTRO_TOKEN_VAULT_ROLE")
+    return asked.client("").auth.jwt.jwt_login(role, identity.reveal().decode(), path=asked.mount)
 
 
-def _kubernetes(environ: Environ, client: Client, mount: str, _: object) -> Any:
-    role = _required(environ, "ASTRO_TOKEN_VAULT_ROLE", "kubernetes")
+def _kubernetes(asked: _Asked) -> Any:
+    role = _required(asked.environ, "ASTRO_TOKEN_VAULT_ROLE", "kubernetes")
     token = _from_file(
-        Path(text_from(environ, "ASTRO_TOKEN_KUBERNETES_TOKEN_FILE") or _SERVICE_ACCOUNT),
+        Path(text_from(asked.environ, "ASTRO_TOKEN_KUBERNETES_TOKEN_FILE") or _SERVICE_ACCOUNT),
         "the login by kubernetes finds no token of a service account",
         hint="run in a pod with a service account, or set ASTRO_TOKEN_KUBERNETES_TOKEN_FILE",
     )
-    return client("").auth.kubernetes.login(role, token, mount_point=mount)
+    return asked.client("").auth.kubernetes.login(role, token, mount_point=asked.mount)
 
 
-def _userpass(environ: Environ, client: Client, mount: str, _: object) -> Any:
-    user = _required(environ, "VAULT_USERNAME", "userpass")
+def _userpass(asked: _Asked) -> Any:
+    user = _required(asked.environ, "VAULT_USERNAME", "userpass")
     # It becomes a part of the path; Vault takes no other names either.
     if not re.fullmatch(r"\w(?:[\w.@-]*\w)?", user, re.ASCII):
         raise ConfigError(
             "VAULT_USERNAME is no user name of Vault", hint="letters, digits, _ . @ and - are allowed"
         )
-    password = _required(environ, "VAULT_PASSWORD", "userpass")
-    return client("").auth.userpass.login(user, password, mount_point=mount)
+    password = _required(asked.environ, "VAULT_PASSWORD", "userpass")
+    return asked.client("").auth.userpass.login(user, password, mount_point=asked.mount)
 
 
-def _cert(environ: Environ, client: Client, mount: str, _: object) -> Any:
-    _required(environ, "VAULT_CLIENT_CERT", "cert")  # the session shows it already
-    return client("").auth.cert.login(
-        name=text_from(environ, "ASTRO_TOKEN_VAULT_ROLE") or "", mount_point=mount
+def _cert(asked: _Asked) -> Any:
+    _required(asked.environ, "VAULT_CLIENT_CERT", "cert")  # the session shows it already
+    return asked.client("").auth.cert.login(
+        name=text_from(asked.environ, "ASTRO_TOKEN_VAULT_ROLE") or "", mount_point=asked.mount
     )
 
 
-_METHODS: Mapping[str, Callable[[Environ, Client, str, dict[str, SecretValue]], Any]] = {
+_METHODS: Mapping[str, Callable[[_Asked], Any]] = {
     "approle": _approle,
     "jwt": _jwt,
     "kubernetes": _kubernetes,
