@@ -173,15 +173,7 @@ def _bundle(trusted: Any, extra: str) -> Path:
 
     from botocore.httpsession import where
 
-    try:
-        certificates = Path(trusted or where()).read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        certificates = ""
-    if not certificates:
-        raise ConfigError(
-            "the file of authorities that AWS_CA_BUNDLE or the profile names cannot be read",
-            hint="name a PEM file, or unset it",
-        )
+    certificates = network.trusted_by(trusted or where(), "AWS_CA_BUNDLE or the profile").decode()
     descriptor, name = mkstemp(prefix="astro-token-authorities-", suffix=".pem")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(f"{certificates}\n{extra}")

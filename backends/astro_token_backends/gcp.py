@@ -7,7 +7,6 @@ import os
 import re
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from astro_token.errors import (
@@ -203,8 +202,11 @@ def _authorities() -> bytes:
     """The certificates that gRPC trusts, and ours: it takes all or nothing."""
     import pkgutil
 
-    own = os.environ.get("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
-    trusted = Path(own).read_bytes() if own else pkgutil.get_data("grpc", "_cython/_credentials/roots.pem")
+    name = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
+    own = os.environ.get(name)
+    trusted = (
+        network.trusted_by(own, name) if own else pkgutil.get_data("grpc", "_cython/_credentials/roots.pem")
+    )
     return (trusted or b"") + b"\n" + (network.extra_authorities() or "").encode()
 
 

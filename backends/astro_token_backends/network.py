@@ -26,6 +26,7 @@ __all__ = [
     "redirected",
     "refuse_plain_http",
     "session",
+    "trusted_by",
 ]
 
 CA_VARIABLE = "ASTRO_TOKEN_CA_BUNDLE"
@@ -115,6 +116,22 @@ def extra_authorities() -> str | None:
     return text
 
 
+def trusted_by(path: str | Path, where: str) -> bytes:
+    """
+    The certificates in a file that an SDK trusts, in the SDK's own setting.
+
+    Raises:
+        ConfigError: it cannot be read; `where` says which setting names it.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        pass
+    raise ConfigError(
+        f"the file of authorities that {where} names cannot be read", hint="name a PEM file, or unset it"
+    )
+
+
 def session() -> Any:
     """
     A session of requests, for SDKs that take one.
@@ -131,6 +148,9 @@ def session() -> Any:
     from requests.adapters import HTTPAdapter
 
     extra = extra_authorities()
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # which requests takes, as a file or a folder
+        if (own := os.environ.get(name)) and not Path(own).is_dir():
+            trusted_by(own, name)
     # Not urllib3's own, which writes the keys of sessions to the file that SSLKEYLOGFILE names.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
