@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from astro_token.errors import AccessDeniedError, ConfigError, IntegrityError
-from astro_token.identity import ci_identity, identity_hint
 from astro_token.secret import SecretValue
 from astro_token_backends.vault.refusals import StatusError
 from astro_token_backends.vault.settings import path_from, text_from
@@ -154,6 +153,8 @@ def _unwrapped(wrapped: str, client: Client, unwrapped: dict[str, SecretValue]) 
 
 
 def _jwt(asked: _Asked) -> Any:
+    from astro_token.identity import ci_identity, identity_hint
+
     identity = ci_identity(
         text_from(asked.environ, "ASTRO_TOKEN_VAULT_AUDIENCE"),
         environ=asked.environ,
