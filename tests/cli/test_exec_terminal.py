@@ -121,6 +121,9 @@ def test_job_control_of_an_interactive_shell_works(
     wait_until(lambda: state(inner) == "T")  # the child is stopped as well
     at.type("fg\n")
     at.wait_for("exec")
+    wait_until(
+        lambda: state(inner) != "T"
+    )  # bash hands over the terminal first: the keys are the child's now
     at.type("\x03")
     wait_until(lambda: lines(log)[1:])
     at.type("\x1a")
