@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError, bare
+from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError, bare, result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,20 +52,14 @@ class Deadline:
                 `BackendError` with the type's name for any other exception;
                 `BackendUnavailableError` where it does not come back in time.
         """
-        return _result(_attempt(call, self))
+        return result(_attempt(call, self))
 
     def retry(self, call: Callable[[float], _T]) -> _T:
         """As `once`, and again after a `BackendUnavailableError`, while attempts and time are left."""
         outcome = _attempt(call, self)
         if isinstance(outcome, BackendUnavailableError):
             outcome = _again(call, self, outcome)
-        return _result(outcome)
-
-
-def _result(outcome: _T | AstroTokenError) -> _T:
-    if isinstance(outcome, AstroTokenError):
-        raise outcome
-    return outcome
+        return result(outcome)
 
 
 def _attempt(call: Callable[[float], _T], deadline: Deadline) -> _T | AstroTokenError:

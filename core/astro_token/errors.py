@@ -28,6 +28,10 @@ Neither may hold anything that a service answered.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
 __all__ = [
     "SEVERITY",
     "AccessDeniedError",
@@ -50,6 +54,7 @@ __all__ = [
     "UnsupportedOperationError",
     "UsageError",
     "bare",
+    "result",
     "worst",
 ]
 
@@ -185,6 +190,18 @@ def bare(error: AstroTokenError) -> AstroTokenError:
     for name in vars(error).keys() - _OURS:
         delattr(error, name)
     return error.with_traceback(None)
+
+
+def result(outcome: _T | AstroTokenError) -> _T:
+    """
+    The outcome of what returns its errors, raised where it is one.
+
+    What holds a secret in its locals returns an error and does not raise it, and its caller passes it on
+    by this: no traceback then leads to a frame that the secret was in.
+    """
+    if isinstance(outcome, AstroTokenError):
+        raise outcome.with_traceback(None)
+    return outcome
 
 
 _OURS = {"message", "hint", "version", "retry_after", "exit_code"}

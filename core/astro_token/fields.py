@@ -10,6 +10,7 @@ from astro_token.errors import (
     InvalidTokenError,
     SecretNotFoundError,
     UnsupportedOperationError,
+    result,
 )
 from astro_token.secret import SecretValue
 
@@ -29,10 +30,7 @@ def choose(value: SecretValue, field: str | None) -> SecretValue:
         SecretNotFoundError: there is no such field, or there are several and none is named.
         InvalidTokenError: the field is no text.
     """
-    chosen = _choose(value, field)
-    if isinstance(chosen, AstroTokenError):
-        raise chosen
-    return chosen
+    return result(_choose(value, field))
 
 
 def put(current: SecretValue | None, field: str | None, value: SecretValue) -> SecretValue:
@@ -43,10 +41,7 @@ def put(current: SecretValue | None, field: str | None, value: SecretValue) -> S
         SecretNotFoundError: it has several fields and none is named, or one is named and it has none.
         UnsupportedOperationError: the value is no text, which is all that a field can hold.
     """
-    merged = _put(current, field, value)
-    if isinstance(merged, AstroTokenError):
-        raise merged
-    return merged
+    return result(_put(current, field, value))
 
 
 # As in `token.py`: what holds a part of the value returns its error and does not raise it.

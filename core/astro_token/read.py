@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from astro_token.ciphertext import unpacked
 from astro_token.deadline import Deadline
 from astro_token.errors import AstroTokenError, BackendError, bare
 from astro_token.fields import choose
@@ -112,8 +113,12 @@ def _read(
         return chosen
     logger.debug("decrypting with %s", decrypt)
     key = require(open_backend(decrypt.scheme), SupportsDecrypt, decrypt.scheme, "it cannot decrypt")
-    plain = _secret_value(
-        deadline.retry(lambda seconds: key.decrypt(decrypt, chosen.reveal(), timeout=seconds))
+    ciphertext = unpacked(chosen)
+    plain = naming(
+        decrypt,
+        lambda: _secret_value(
+            deadline.retry(lambda seconds: key.decrypt(decrypt, ciphertext, timeout=seconds))
+        ),
     )
     return SecretValue(plain.reveal(), chosen.version)
 

@@ -163,7 +163,7 @@ def plugins() -> Mapping[str, EntryPoint]:
 def _make(scheme: str) -> object:
     check_scheme(scheme)
     builtin = BUILTIN.get(scheme)
-    if builtin is not None and builtin.backend is not None:
+    if builtin is not None:
         module, _, attribute = builtin.backend.partition(":")
         backend = _load(scheme, lambda: getattr(import_module(module), attribute)())
     else:
@@ -204,7 +204,7 @@ def check_scheme(scheme: str) -> None:
         ConfigError: as `plugins`.
     """
     builtin = BUILTIN.get(scheme)
-    if builtin is not None and builtin.backend is not None:
+    if builtin is not None:
         return
     if scheme in RESERVED:
         raise UnknownBackendError(
@@ -215,7 +215,7 @@ def check_scheme(scheme: str) -> None:
         return
     from difflib import get_close_matches
 
-    known = sorted(name for name, builtin in BUILTIN.items() if builtin.backend)
+    known = sorted(BUILTIN)
     close = get_close_matches(scheme, known, n=1)
     meant = f"did you mean {close[0]}? " if close else ""
     raise UnknownBackendError(

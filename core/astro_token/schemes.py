@@ -40,7 +40,7 @@ class Scheme:
     One row of the table.
 
     Attributes:
-        backend: the factory, `module:attribute`; None where only the grammar is fixed so far.
+        backend: the factory, `module:attribute`.
         what: what it names, for people.
         form: the form of a name, for people.
         example: a whole reference.
@@ -54,7 +54,7 @@ class Scheme:
         credentials: environment variables that hold a credential or the way to one.
     """
 
-    backend: str | None
+    backend: str
     what: str
     form: str
     example: str
@@ -155,7 +155,7 @@ BUILTIN: Mapping[str, Scheme] = MappingProxyType(
             credentials=_VAULT,
         ),
         "aws": Scheme(
-            backend="astro_token_backends.aws:SecretsManager",
+            backend="astro_token_backends.aws.secrets_manager:SecretsManager",
             what="AWS Secrets Manager",
             form="NAME or ARN",
             example="aws:astro/prod?region=eu-west-1#token",
@@ -173,7 +173,7 @@ BUILTIN: Mapping[str, Scheme] = MappingProxyType(
             credentials=_AWS,
         ),
         "aws-ssm": Scheme(
-            backend=None,
+            backend="astro_token_backends.aws.parameter_store:ParameterStore",
             what="AWS Systems Manager Parameter Store",
             form="PARAMETER or ARN",
             example="aws-ssm:/astro/prod?region=eu-west-1",
@@ -187,7 +187,7 @@ BUILTIN: Mapping[str, Scheme] = MappingProxyType(
             credentials=_AWS,
         ),
         "gcp": Scheme(
-            backend="astro_token_backends.gcp:SecretManager",
+            backend="astro_token_backends.gcp.secret_manager:SecretManager",
             what="Google Cloud Secret Manager",
             form="PROJECT/SECRET or projects/…/secrets/…",
             example="gcp:my-project/astro-prod",
@@ -202,7 +202,7 @@ BUILTIN: Mapping[str, Scheme] = MappingProxyType(
             credentials=_GCP,
         ),
         "azure": Scheme(
-            backend="astro_token_backends.azure:KeyVault",
+            backend="astro_token_backends.azure.key_vault:KeyVault",
             what="Azure Key Vault secrets",
             form="VAULT/SECRET or the secret's URL",
             example="azure:my-vault/astro-prod",
@@ -228,7 +228,7 @@ BUILTIN: Mapping[str, Scheme] = MappingProxyType(
             credentials=_VAULT,
         ),
         "aws-kms": Scheme(
-            backend=None,
+            backend="astro_token_backends.aws.kms:KMS",
             what="a key of AWS KMS",
             form="KEY-ID, alias/NAME or ARN",
             example="aws-kms:alias/astro",
@@ -243,7 +243,7 @@ BUILTIN: Mapping[str, Scheme] = MappingProxyType(
             credentials=_AWS,
         ),
         "gcp-kms": Scheme(
-            backend=None,
+            backend="astro_token_backends.gcp.kms:KMS",
             what="a key of Google Cloud KMS",
             form="projects/…/locations/…/keyRings/…/cryptoKeys/…",
             example="gcp-kms:projects/p/locations/europe-west1/keyRings/r/cryptoKeys/astro",
@@ -256,7 +256,7 @@ BUILTIN: Mapping[str, Scheme] = MappingProxyType(
             credentials=_GCP,
         ),
         "azure-keys": Scheme(
-            backend=None,
+            backend="astro_token_backends.azure.keys:Keys",
             what="a key of Azure Key Vault",
             form="VAULT/KEY or the key's URL",
             example="azure-keys:my-vault/astro",

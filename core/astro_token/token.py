@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from astro_token.ciphertext import is_ciphertext
 from astro_token.errors import InvalidTokenError
 from astro_token.secret import SecretValue
 
@@ -79,11 +80,10 @@ class AstroToken:
         parsed = _parse(secret)
         if isinstance(parsed, AstroToken):
             return parsed
-        encrypted = secret.reveal().startswith(b"vault:v")
         raise InvalidTokenError(
             f"the value is no Astro API token: {parsed}",
-            hint="it looks like a ciphertext of Vault: name its key, as in --decrypt vault-transit:astro"
-            if encrypted
+            hint="it looks like ciphertext: name its key, as in --decrypt vault-transit:astro"
+            if is_ciphertext(secret)
             else "store the token as Astro showed it when it was created, or create a new one",
         )
 

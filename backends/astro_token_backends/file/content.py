@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from astro_token.ciphertext import is_ciphertext
 from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
@@ -93,7 +94,7 @@ def _content(ref: SecretRef, file: IO[bytes]) -> Content | AstroTokenError:
             f"{ref}: every user may write this plain file, so its token may be anybody's",
             hint=f"see that the token is yours, then chmod 600 {ref.name}",
         )
-    if others_can_read(file):
+    if others_can_read(file) and not is_ciphertext(raw):
         logger.warning("%s: every user of this machine can read this plain file", ref)
     return Content(raw, None, None, updated)
 

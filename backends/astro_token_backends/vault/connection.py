@@ -6,9 +6,9 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError, bare
+from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError
 from astro_token.log import logger, silence_sdks
 from astro_token_backends.vault.login import Login, log_in
 from astro_token_backends.vault.settings import Settings, read_settings
@@ -16,12 +16,9 @@ from astro_token_backends.vault.settings import Settings, read_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from astro_token.ref import SecretRef
     from astro_token.secret import SecretValue
 
-__all__ = ["Connection", "settled", "shared"]
-
-_T = TypeVar("_T")
+__all__ = ["Connection", "shared", "translated"]
 
 _CLOSE_SECONDS = 0.8
 
@@ -148,22 +145,8 @@ def shared() -> Connection:
     return _shared
 
 
-# -- the boundary -------------------------------------------------------------------------------------
-
-
-def settled(ref: SecretRef, call: Callable[[], _T]) -> _T:
-    """
-    The result of a call, or its error with the reference in front.
-
-    The frames that it came through may hold a secret: neither they nor an exception of an SDK go with it.
-    """
-    try:
-        return call()
-    except AstroTokenError as known:
-        error = known
-    except Exception as unknown:  # noqa: BLE001 (the boundary to the SDK)
-        error = BackendError(
-            f"Vault's backend failed with {type(unknown).__name__}", hint="report it with the version of hvac"
-        )
-    error.message = f"{ref}: {error.message}"
-    raise bare(error)
+def translated(unknown: Exception) -> AstroTokenError:
+    """What is wrong with an exception that `OneRequest` should have translated."""
+    return BackendError(
+        f"Vault's backend failed with {type(unknown).__name__}", hint="report it with the version of hvac"
+    )

@@ -18,7 +18,8 @@ from astro_token.errors import (
     SecretNotFoundError,
 )
 from astro_token.secret import SecretMetadata, SecretValue
-from astro_token_backends.vault.connection import Connection, settled, shared
+from astro_token_backends.boundary import across
+from astro_token_backends.vault.connection import Connection, shared, translated
 from astro_token_backends.vault.refusals import LOOK_AT_ADDRESS, MOUNT_QUESTION, StatusError, needing
 
 if TYPE_CHECKING:
@@ -96,16 +97,20 @@ class KeyValue:
         self._connection = connection or shared()
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
-        return settled(ref, lambda: self._read(*self._find(ref, timeout), ref.options.get("version")))
+        return across(lambda: self._read(*self._find(ref, timeout), ref.options.get("version")), translated)
 
     def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:
-        return settled(ref, lambda: self._describe(*self._find(ref, timeout), ref.options.get("version")))
+        return across(
+            lambda: self._describe(*self._find(ref, timeout), ref.options.get("version")), translated
+        )
 
     def write(
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
     ) -> str:
         """Stores a JSON object as the fields of the secret, and anything else as its field `token`."""
-        return settled(ref, lambda: self._write(*self._find(ref, timeout), _fields(value), expected_version))
+        return across(
+            lambda: self._write(*self._find(ref, timeout), _fields(value), expected_version), translated
+        )
 
     def close(self) -> None:
         self._connection.close()

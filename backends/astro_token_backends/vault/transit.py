@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import DecryptError, IntegrityError, SecretNotFoundError
 from astro_token.secret import SecretValue
-from astro_token_backends.vault.connection import Connection, settled, shared
+from astro_token_backends.boundary import across
+from astro_token_backends.vault.connection import Connection, shared, translated
 from astro_token_backends.vault.refusals import LOOK_AT_ADDRESS, MOUNT_QUESTION, StatusError, needing
 
 if TYPE_CHECKING:
@@ -51,10 +52,10 @@ class Transit:
         self._connection = connection or shared()
 
     def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue:
-        return settled(ref, lambda: self._decrypt(ref, ciphertext, timeout))
+        return across(lambda: self._decrypt(ref, ciphertext, timeout), translated)
 
     def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> bytes:
-        return settled(ref, lambda: self._encrypt(ref, value, timeout))
+        return across(lambda: self._encrypt(ref, value, timeout), translated)
 
     def close(self) -> None:
         self._connection.close()

@@ -27,7 +27,7 @@ _ABILITIES = {
 
 
 def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
-    rows = [_builtin(name, scheme) for name, scheme in BUILTIN.items() if scheme.backend]
+    rows = [_builtin(name, scheme) for name, scheme in BUILTIN.items()]
     # Plugins are listed from their distributions' metadata: nothing of them is imported.
     rows += [_plugin(name, entry.value) for name, entry in plugins().items()]
     if arguments.format == "json":
@@ -69,7 +69,7 @@ def _plugin(name: str, value: str) -> dict[str, Any]:
 
 
 def _abilities(scheme: Scheme) -> list[str]:
-    module, _, attribute = (scheme.backend or "").partition(":")
+    module, _, attribute = scheme.backend.partition(":")
     backend = getattr(import_module(module), attribute)
     return [name for name, capability in _ABILITIES.items() if issubclass(backend, capability)]
 

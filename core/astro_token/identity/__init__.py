@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from astro_token.deadline import Deadline
-from astro_token.errors import AstroTokenError, ConfigError, bare
+from astro_token.errors import AstroTokenError, ConfigError, bare, result
 from astro_token.identity.systems import Identity, NoIdentity, given, machine, present
 from astro_token.identity.web_token import checked
 from astro_token.log import logger
@@ -47,7 +47,7 @@ def ci_identity(
     """
     outcome = _outcome(partial(_of_job, environ, audience), timeout)
     del environ  # a traceback that leads to it leads to all the secrets in it
-    return _result(outcome)
+    return result(outcome)
 
 
 def google_identity(
@@ -61,7 +61,7 @@ def google_identity(
     """
     outcome = _outcome(partial(_of_machine, environ, audience), timeout)
     del environ
-    return _result(outcome)
+    return result(outcome)
 
 
 def identity_hint(environ: Mapping[str, str] | None = None) -> str | None:
@@ -108,9 +108,3 @@ def _outcome(call: Callable[[float], _T], timeout: float) -> _T | AstroTokenErro
         return Deadline(timeout).once(call)
     except AstroTokenError as error:
         return bare(error)
-
-
-def _result(outcome: _T | AstroTokenError) -> _T:
-    if isinstance(outcome, AstroTokenError):
-        raise outcome
-    return outcome

@@ -391,7 +391,6 @@ def test_a_denial_names_the_policy_that_is_missing(bao: OpenBao, connect: Connec
     for expected, call in denials.items():
         error = failure(call)
         assert type(error) is AccessDeniedError
-        assert "vault:secret/astro/prod" in error.message
         assert expected in (error.hint or "")
 
 

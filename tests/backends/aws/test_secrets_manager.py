@@ -13,7 +13,7 @@ import pytest
 from astro_token.log import silence_sdks
 from astro_token.registry import open_backend
 from astro_token.testing import BackendContract, Harness, appearances
-from astro_token_backends.aws import SecretsManager
+from astro_token_backends.aws.secrets_manager import SecretsManager
 from tests.backends.clouds import failure, logged, modules_after, quick_failure, read
 from tests.servers.faults import ConnectProxy, FaultServer, refused_port
 from tests.servers.wire import Wire
@@ -426,4 +426,4 @@ def test_debug_logging_shows_neither_value_nor_key(
 
 
 def test_importing_the_module_loads_no_sdk() -> None:
-    assert {"boto3", "botocore"} & modules_after("import astro_token_backends.aws") == set()
+    assert {"boto3", "botocore"} & modules_after("import astro_token_backends.aws.secrets_manager") == set()

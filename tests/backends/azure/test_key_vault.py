@@ -10,7 +10,7 @@ import pytest
 
 from astro_token.registry import open_backend
 from astro_token.testing import BackendContract, Harness, appearances
-from astro_token_backends.azure import KeyVault
+from astro_token_backends.azure.key_vault import KeyVault
 from tests.backends.clouds import failure, logged, modules_after, quick_failure, read
 from tests.servers.azure import AzureServer, Fault
 from tests.servers.faults import BlackHole, ConnectProxy, FaultServer, Mode, refused_port
@@ -451,4 +451,6 @@ def test_nothing_is_logged_of_the_value_and_the_credentials(
 
 
 def test_importing_the_module_loads_no_sdk() -> None:
-    assert {"azure", "azure.core", "msal"} & modules_after("import astro_token_backends.azure") == set()
+    assert {"azure", "azure.core", "msal"} & modules_after(
+        "import astro_token_backends.azure.key_vault"
+    ) == set()

@@ -12,7 +12,7 @@ import pytest
 from astro_token.ref import SecretRef
 from astro_token.registry import open_backend
 from astro_token.testing import BackendContract, Harness, appearances
-from astro_token_backends.gcp import SecretManager, _host, _resource
+from astro_token_backends.gcp.secret_manager import SecretManager, _host, _resource
 from tests.backends.clouds import failure, in_a_process, logged, modules_after, quick_failure, read
 from tests.servers.faults import BlackHole, FaultServer, refused_port
 from tests.servers.gcp import Fault, GcpServer
@@ -339,7 +339,8 @@ def test_the_sdks_own_variables_for_logging_are_without_effect(
     loud = {"GOOGLE_SDK_PYTHON_LOGGING_SCOPE": "google", "GRPC_TRACE": "http", "GRPC_VERBOSITY": "DEBUG"}
     # Without the registry, which silences loggers: the backend itself must not let them be set up.
     directly = READ.replace(
-        'open_backend("gcp")', "__import__('astro_token_backends.gcp').gcp.SecretManager()"
+        'open_backend("gcp")',
+        "__import__('astro_token_backends.gcp.secret_manager').gcp.secret_manager.SecretManager()",
     )
     done = in_a_process(directly.format(name=name), **loud)
     assert (canary, "") == (done.stdout.strip(), done.stderr)
@@ -349,5 +350,5 @@ def test_the_sdks_own_variables_for_logging_are_without_effect(
 
 def test_importing_the_module_loads_no_sdk() -> None:
     assert {"grpc", "google.auth", "google.cloud.secretmanager_v1"} & modules_after(
-        "import astro_token_backends.gcp"
+        "import astro_token_backends.gcp.secret_manager"
     ) == set()

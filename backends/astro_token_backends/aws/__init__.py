@@ -1,0 +1,1 @@
+"""AWS: secrets of Secrets Manager and of Parameter Store, keys of KMS."""

@@ -1,0 +1,1 @@
+"""Google Cloud: secrets of Secret Manager, keys of Cloud KMS."""
