@@ -32,6 +32,7 @@ __all__ = [
     "SupportsEncrypt",
     "SupportsReadMany",
     "SupportsWrite",
+    "SupportsWriteCiphertext",
 ]
 
 
@@ -76,8 +77,21 @@ class SupportsWrite(Protocol):
 
 
 @runtime_checkable
+class SupportsWriteCiphertext(Protocol):
+    """
+    Encrypts what it writes, and leaves out to do so for what a key service has encrypted already.
+
+    As `SupportsWrite` in all else.
+    """
+
+    def write_ciphertext(
+        self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
+    ) -> str: ...
+
+
+@runtime_checkable
 class SupportsDecrypt(Protocol):
-    """A key service: the reference names a key."""
+    """A key service: the reference names a key. Base64 around the ciphertext has been taken off."""
 
     def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue: ...
 

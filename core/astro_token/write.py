@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from astro_token.ciphertext import packed
 from astro_token.errors import BackendUnavailableError, InvalidRefError, SecretNotFoundError
 from astro_token.fields import put, same
 from astro_token.log import logger
-from astro_token.protocols import SupportsEncrypt, SupportsWrite
+from astro_token.protocols import SupportsEncrypt, SupportsWrite, SupportsWriteCiphertext
+from astro_token.read import naming
 from astro_token.registry import open_backend, require
-from astro_token.secret import SecretValue
 
 if TYPE_CHECKING:
     from astro_token.deadline import Deadline
     from astro_token.ref import SecretRef
+    from astro_token.secret import SecretValue
     from astro_token.settings import TokenSettings
     from astro_token.token import AstroToken
 
@@ -69,16 +71,18 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
     """
     ref = settings.ref.without_field()
     backend = require(open_backend(ref.scheme), SupportsWrite, ref.scheme, "it cannot be written")
-    secret = token.secret
+    secret, write = token.secret, backend.write
     if settings.decrypt is not None:
         secret = _encrypted(settings.decrypt, secret, deadline)
+        if isinstance(backend, SupportsWriteCiphertext):
+            write = backend.write_ciphertext
     whole = put(current.value, settings.ref.field, secret)
     if current.version is None and current.value is not None:
         _see_that_nobody_wrote(settings, current, deadline)
     logger.debug("writing %s", settings.ref)
     try:
         version: str = deadline.once(
-            lambda seconds: backend.write(ref, whole, expected_version=current.version, timeout=seconds)
+            lambda seconds: write(ref, whole, expected_version=current.version, timeout=seconds)
         )
     except BackendUnavailableError as error:
         failure = error
@@ -104,4 +108,6 @@ def _see_that_nobody_wrote(settings: TokenSettings, current: Current, deadline: 
 def _encrypted(key: SecretRef, secret: SecretValue, deadline: Deadline) -> SecretValue:
     logger.debug("encrypting with %s", key)
     service = require(open_backend(key.scheme), SupportsEncrypt, key.scheme, "it cannot encrypt")
-    return SecretValue(deadline.retry(lambda seconds: service.encrypt(key, secret, timeout=seconds)))
+    return naming(
+        key, lambda: packed(deadline.retry(lambda seconds: service.encrypt(key, secret, timeout=seconds)))
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 from astro_token import registry
 from astro_token.deadline import Deadline
 from astro_token.errors import (
+    AccessDeniedError,
     AstroTokenError,
     BackendUnavailableError,
     InvalidRefError,
@@ -148,6 +150,43 @@ def test_ciphertext_is_written_where_a_key_is_named(opened: dict[str, Any]) -> N
     store = Store({"other": "o"})
     put(opened, store, "store:prod#token", decrypt="keys:k")
     assert {"other": "o", "token": f"sealed:{TEXT[::-1]}"} == json.loads(store.data or b"")
+
+
+def test_binary_ciphertext_is_written_as_base64(opened: dict[str, Any]) -> None:
+    class Binary:
+        def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> bytes:
+            return b"\x01\xff" + value.reveal()
+
+    opened["keys"], store = Binary(), Store()
+    put(opened, store, "store:prod", decrypt="keys:k")
+    assert b"\x01\xff" + TEXT.encode() == base64.b64decode(store.data or b"", validate=True)
+
+
+def test_a_place_that_encrypts_by_itself_keeps_a_key_services_ciphertext_as_it_is(
+    opened: dict[str, Any],
+) -> None:
+    class Encrypting(Store):
+        def write_ciphertext(self, ref: SecretRef, value: SecretValue, **options: Any) -> str:
+            return super().write(ref, value, **options)
+
+        def write(self, ref: SecretRef, value: SecretValue, **options: Any) -> str:
+            return super().write(ref, SecretValue(b"encrypted by itself"), **options)
+
+    store = Encrypting()
+    assert "1" == put(opened, store, decrypt="keys:k")
+    assert f"sealed:{TEXT[::-1]}".encode() == store.data
+    put(opened, store)
+    assert b"encrypted by itself" == store.data
+
+
+def test_what_a_key_service_refuses_is_said_with_its_own_reference(opened: dict[str, Any]) -> None:
+    class Denied:
+        def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> bytes:
+            raise AccessDeniedError("denied")
+
+    opened["keys"], store = Denied(), Store(b"old")
+    assert "keys:k: denied" == failure(opened, store, decrypt="keys:k").message
+    assert [] == store.writes
 
 
 def test_a_pinned_reference_is_refused_before_anything_is_asked(opened: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from astro_token_backends.file.content import load, unwritable, version
 from astro_token_backends.file.header import age_bytes, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from astro_token.ref import SecretRef
     from astro_token_backends.file.content import Content
@@ -35,7 +35,7 @@ class AgeFile:
 
     Credentials: `ASTRO_TOKEN_AGE_KEY`, else the file that `ASTRO_TOKEN_AGE_KEY_FILE` names,
     else `age-key.txt` in the user's configuration; each an age identity or an SSH private key.
-    A plain file needs none, and is read only.
+    A plain file needs none, and is read only; one with a key service's ciphertext is written too.
     Reference: `file:PATH`, binary or armoured.
 
     The version is made of the encrypted bytes; a plain file has none.
@@ -63,17 +63,12 @@ class AgeFile:
     def write(
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
     ) -> str:
-        path = Path(ref.name)
-        try:
-            with locked(path.parent, seconds=timeout):
-                data = _replacement(ref, value, expected_version)
-                sweep(path)
-                replace(path, data)
-        except OSError as error:
-            failure = unwritable(ref, error)
-        else:
-            return version(data)
-        raise failure
+        return _write(ref, lambda current: _encrypted_anew(ref, value, current), expected_version, timeout)
+
+    def write_ciphertext(
+        self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
+    ) -> str:
+        return _write(ref, lambda current: _left_as_it_is(ref, value, current), expected_version, timeout)
 
     def create_key(self) -> str | None:
         return keys.create_key()
@@ -109,34 +104,74 @@ def _opened(ref: SecretRef, data: bytes, own: Sequence[Identity]) -> SecretValue
     )
 
 
-def _replacement(ref: SecretRef, value: SecretValue, expected_version: str | None) -> bytes:
+def _write(
+    ref: SecretRef,
+    replacement: Callable[[Content | None], bytes],
+    expected_version: str | None,
+    timeout: float,
+) -> str:
     """
-    The new file, if it may take the place of what is there.
+    Puts a new file in the place of what is there.
+
+    Raises:
+        BackendUnavailableError: that is not the version that was expected.
+        AstroTokenError: as `replacement`, which is given what is there; nothing was written.
+    """
+    path = Path(ref.name)
+    try:
+        with locked(path.parent, seconds=timeout):
+            try:
+                current = load(ref)
+            except SecretNotFoundError:  # a file of no bytes is none
+                current = None
+            data = replacement(current)
+            if expected_version not in {None, current.version if current else "0"}:
+                raise BackendUnavailableError(
+                    f"{ref}: the file was changed since it was read", hint="read it again, then decide"
+                )
+            sweep(path)
+            replace(path, data)
+    except OSError as error:
+        failure = unwritable(ref, error)
+    else:
+        return version(data)
+    raise failure
+
+
+def _left_as_it_is(ref: SecretRef, value: SecretValue, current: Content | None) -> bytes:
+    """
+    What a key service encrypted, for a file that holds such ciphertext already, or is new.
+
+    Raises:
+        OutputError: what is there is no such ciphertext.
+    """
+    if current and (current.header or current.version is None):
+        raise OutputError(
+            f"{ref}: what is there was not encrypted with a key service",
+            hint="remove it first, or name another file",
+        )
+    return value.reveal()
+
+
+def _encrypted_anew(ref: SecretRef, value: SecretValue, current: Content | None) -> bytes:
+    """
+    The value encrypted with age, if it may take the place of what is there.
 
     Raises:
         OutputError: that is plain, or damaged, or readable for somebody who could not read the new file.
-        BackendUnavailableError: it is not the version that was expected.
         DecryptError: we have a key, and cannot read what is there.
         ConfigError: we could not read the new file ourselves.
     """
-    try:
-        current = load(ref)
-    except SecretNotFoundError:  # a file of no bytes is none
-        current = None
     header = current.header if current else None
     if current and not header:
         raise OutputError(
-            f"{ref}: it is a plain file, and only encrypted ones are written",
-            hint="remove it first, or name another file",
+            f"{ref}: it is not encrypted with age, and no other file is written over",
+            hint="remove it first, or name another file; for a key service's ciphertext name the key, too",
         )
     if header and not (header.whole and header.stanzas):
         raise OutputError(
             f"{ref}: what is there is damaged, and no longer tells for whom it is",
             hint="restore it, or remove it first",
-        )
-    if expected_version not in {None, current.version if current else "0"}:
-        raise BackendUnavailableError(
-            f"{ref}: the file was changed since it was read", hint="read it again, then decide"
         )
     own = keys.identities()
     # Who cannot read what is there could shut out who can: keys of one kind are only counted.

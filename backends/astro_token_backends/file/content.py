@@ -38,8 +38,8 @@ class Content:
     """
     Attributes:
         raw: the file's bytes, which are the secret itself where the file is plain.
-        header: None where the file is plain.
-        version: None where the file is plain.
+        header: None where the file is not encrypted with age.
+        version: None where the file is not encrypted at all.
         updated: when it was written last.
     """
 
@@ -94,7 +94,10 @@ def _content(ref: SecretRef, file: IO[bytes]) -> Content | AstroTokenError:
             f"{ref}: every user may write this plain file, so its token may be anybody's",
             hint=f"see that the token is yours, then chmod 600 {ref.name}",
         )
-    if others_can_read(file) and not is_ciphertext(raw):
+    if is_ciphertext(raw):
+        named = SecretValue(raw.reveal(), version(raw.reveal()))
+        return Content(named, None, named.version, updated)
+    if others_can_read(file):
         logger.warning("%s: every user of this machine can read this plain file", ref)
     return Content(raw, None, None, updated)
 
