@@ -56,7 +56,8 @@ def test_ciphertext_is_recognised(stored: bytes) -> None:
 
 @pytest.mark.parametrize(
     "stored",
-    [make_token().encode(), b"", b"password", b'{"token": "x"}', "naïve ✓".encode(), b"cGFzc3dvcmQ="],
+    [b"a.b.c", b"", b"password", b'{"token": "x"}', "naïve ✓".encode(), b"cGFzc3dvcmQ="],
 )
 def test_plain_text_is_none(stored: bytes) -> None:
+    assert not is_ciphertext(SecretValue(make_token().encode()))
     assert not is_ciphertext(SecretValue(stored))
