@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from astro_token.exporter import CliEnvironment, Context, export, isolated
+    from astro_token.many import read_tokens
     from astro_token.policy import Expectations, Policy, Verdict, enforce, judge
     from astro_token.protocols import (
         Backend,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         SupportsEncrypt,
         SupportsReadMany,
         SupportsWrite,
+        SupportsWriteCiphertext,
     )
     from astro_token.read import read_secret, read_token
     from astro_token.ref import SecretRef
@@ -94,6 +96,7 @@ __all__ = [
     "SupportsEncrypt",
     "SupportsReadMany",
     "SupportsWrite",
+    "SupportsWriteCiphertext",
     "TokenSettings",
     "UnknownBackendError",
     "UnsupportedOperationError",
@@ -108,11 +111,13 @@ __all__ = [
     "open_backend",
     "read_secret",
     "read_token",
+    "read_tokens",
     "resolve",
 ]
 
 _MODULES = {
     "exporter": ("CliEnvironment", "Context", "export", "isolated"),
+    "many": ("read_tokens",),
     "policy": ("Expectations", "Policy", "Verdict", "enforce", "judge"),
     "read": ("read_secret", "read_token"),
     "ref": ("SecretRef",),

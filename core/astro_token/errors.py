@@ -54,6 +54,7 @@ __all__ = [
     "UnsupportedOperationError",
     "UsageError",
     "bare",
+    "named",
     "result",
     "worst",
 ]
@@ -190,6 +191,15 @@ def bare(error: AstroTokenError) -> AstroTokenError:
     for name in vars(error).keys() - _OURS:
         delattr(error, name)
     return error.with_traceback(None)
+
+
+def named(error: AstroTokenError, name: object) -> AstroTokenError:
+    """The error with what it is about in front: a bare copy, because several may share one."""
+    copy = type(error).__new__(type(error))
+    copy.__dict__.update(vars(error))
+    if str(name) not in copy.message:
+        copy.message = f"{name}: {copy.message}"
+    return bare(copy)
 
 
 def result(outcome: _T | AstroTokenError) -> _T:

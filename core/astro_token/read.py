@@ -9,11 +9,11 @@ What is the same for all backends is done here, once.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from astro_token.ciphertext import unpacked
 from astro_token.deadline import Deadline
-from astro_token.errors import AstroTokenError, BackendError, bare
+from astro_token.errors import AstroTokenError, BackendError, named
 from astro_token.fields import choose
 from astro_token.log import logger
 from astro_token.policy import Verdict, enforce, judge
@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-__all__ = ["checked", "naming", "read_secret", "read_token"]
+__all__ = [
+    "checked",
+    "judged",
+    "naming",
+    "plain",
+    "read_secret",
+    "read_token",
+    "read_whole",
+    "secret_value",
+]
 
 
 def read_token(
@@ -80,6 +89,16 @@ def checked(
     """
     deadline = deadline or Deadline(settings.timeout)
     value = read_secret(settings.ref, decrypt=settings.decrypt, backend=backend, deadline=deadline)
+    return judged(settings, value)
+
+
+def judged(settings: TokenSettings, value: SecretValue) -> tuple[AstroToken, tuple[Verdict, ...]]:
+    """
+    The token that a value is, and what there is to say of it.
+
+    Raises:
+        InvalidTokenError: it is none.
+    """
     token = replace(naming(settings.ref, lambda: AstroToken.parse(value)), ref=settings.ref)
     return token, judge(token, settings.policy, settings.expected)
 
@@ -98,32 +117,45 @@ def read_secret(
         AstroTokenError: as `read_token`, the errors about tokens apart.
             The message names the reference. Neither cause nor traceback leads to the backend's frames.
     """
-    return naming(ref, lambda: _read(ref, decrypt, backend, deadline))
+
+    def read() -> SecretValue:
+        whole = read_whole(ref, backend or open_backend(ref.scheme), deadline)
+        return plain(whole, ref, decrypt, deadline)
+
+    return naming(ref, read)
 
 
-def _read(
-    ref: SecretRef, decrypt: SecretRef | None, backend: Backend | None, deadline: Deadline
-) -> SecretValue:
+def read_whole(ref: SecretRef, backend: object, deadline: Deadline) -> SecretValue:
+    """A secret with all its fields, as the backend keeps it."""
     logger.debug("reading %s", ref)
-    reader: Any = backend or open_backend(ref.scheme)
-    reader = require(reader, Backend, ref.scheme, "it names a key, not a secret")
-    value = _secret_value(deadline.retry(lambda seconds: reader.read(ref, timeout=seconds)))
-    chosen = choose(value, ref.field)
+    readable = require(backend, Backend, ref.scheme, "it names a key, not a secret")
+    return secret_value(deadline.retry(lambda seconds: readable.read(ref, timeout=seconds)))
+
+
+def plain(whole: SecretValue, ref: SecretRef, decrypt: SecretRef | None, deadline: Deadline) -> SecretValue:
+    """The field that the reference means, decrypted where a key is named."""
+    chosen = choose(whole, ref.field)
     if decrypt is None:
         return chosen
     logger.debug("decrypting with %s", decrypt)
     key = require(open_backend(decrypt.scheme), SupportsDecrypt, decrypt.scheme, "it cannot decrypt")
     ciphertext = unpacked(chosen)
-    plain = naming(
+    decrypted = naming(
         decrypt,
-        lambda: _secret_value(
+        lambda: secret_value(
             deadline.retry(lambda seconds: key.decrypt(decrypt, ciphertext, timeout=seconds))
         ),
     )
-    return SecretValue(plain.reveal(), chosen.version)
+    return SecretValue(decrypted.reveal(), chosen.version)
 
 
-def _secret_value(answer: object) -> SecretValue:
+def secret_value(answer: object) -> SecretValue:
+    """
+    What a backend returned.
+
+    Raises:
+        BackendError: it is something else, which may hold a secret that can print itself.
+    """
     if not isinstance(answer, SecretValue):
         raise BackendError("the backend returned no SecretValue", hint="report it to the backend's makers")
     return answer
@@ -134,8 +166,5 @@ def naming(ref: SecretRef, call: Callable[[], _T]) -> _T:
     try:
         return call()
     except AstroTokenError as error:
-        failure = bare(error)
-    if str(ref) not in failure.message:
-        failure.message = f"{ref}: {failure.message}"
-        failure.args = (failure.message,)
+        failure = named(error, ref)
     raise failure

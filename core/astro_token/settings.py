@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.deadline import DEFAULT_SECONDS
-from astro_token.errors import ConfigError, InvalidRefError, UsageError
+from astro_token.errors import AstroTokenError, ConfigError, InvalidRefError, UsageError, bare
 from astro_token.policy import Expectations, Policy, duration
 from astro_token.project import Project, find_project
 from astro_token.ref import SecretRef, refuse_token
@@ -18,9 +18,9 @@ from astro_token.schemes import BUILTIN
 from astro_token.token import SCOPES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["TokenSettings", "resolve", "resolve_all"]
+__all__ = ["TokenSettings", "resolve", "resolve_several"]
 
 FALLBACK = SecretRef("env", "ASTRO_API_TOKEN")
 _MAX_TIMEOUT = 3600.0
@@ -69,6 +69,54 @@ def resolve(
         ConfigError: a setting that is malformed, contradicts another, or is missing.
         AccessDeniedError: the project's file could have been written by someone else.
     """
+    place = _place(policy, timeout, environ, directory)
+    return _resolve(token, decrypt, place, any_scheme=any_scheme)
+
+
+def resolve_several(
+    tokens: Sequence[str | SecretRef | None] | None,
+    *,
+    decrypt: str | SecretRef | None = None,
+    policy: Policy | None = None,
+    timeout: float | None = None,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> list[TokenSettings | AstroTokenError]:
+    """
+    As `resolve`, for each; what is wrong with one alone stands in its place, and what is with all is raised.
+
+    Args:
+        tokens: None for every token of the project's file, in its order.
+    """
+    place = _place(policy, timeout, environ, directory)
+    if tokens is None:
+        tokens = list(place.project.tokens)
+        if not tokens:
+            raise ConfigError(
+                "no project's file names a token",
+                hint="write astro-token.toml with a [tokens.NAME] table for each",
+            )
+    found: list[TokenSettings | AstroTokenError] = []
+    for token in tokens:
+        try:
+            found.append(_resolve(token, decrypt, place))
+        except AstroTokenError as error:
+            found.append(bare(error))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What is the same for every token."""
+
+    environ: Mapping[str, str] = field(repr=False)
+    project: Project
+    base: TokenSettings
+
+
+def _place(
+    policy: Policy | None, timeout: float | None, environ: Mapping[str, str] | None, directory: Path | None
+) -> _Place:
     environ = os.environ if environ is None else environ
     project = find_project(directory or Path.cwd())
     base = TokenSettings(
@@ -76,7 +124,18 @@ def resolve(
         policy=(policy or Policy()).tightened(project.policy).tightened(_policy_floor(environ)),
         timeout=_timeout(timeout, environ),
     )
-    found = _which(token, base, environ, project)
+    return _Place(environ, project, base)
+
+
+def _resolve(
+    token: str | SecretRef | None,
+    decrypt: str | SecretRef | None,
+    place: _Place,
+    *,
+    any_scheme: bool = False,
+) -> TokenSettings:
+    environ = place.environ
+    found = _which(token, place.base, environ, place.project)
     key = decrypt or environ.get("ASTRO_TOKEN_DECRYPT")
     if key:
         found = replace(found, decrypt=key if isinstance(key, SecretRef) else SecretRef.parse(key))
@@ -86,26 +145,6 @@ def resolve(
         if ref is not None and not any_scheme:
             check_scheme(ref.scheme)
     return found
-
-
-def resolve_all(
-    *,
-    decrypt: str | None = None,
-    timeout: float | None = None,
-    environ: Mapping[str, str] | None = None,
-    directory: Path | None = None,
-) -> list[TokenSettings]:
-    """The settings of every token in the project's file, in its order."""
-    names = find_project(directory or Path.cwd()).tokens
-    if not names:
-        raise ConfigError(
-            "no project's file names a token",
-            hint="write astro-token.toml with a [tokens.NAME] table for each",
-        )
-    return [
-        resolve(name, decrypt=decrypt, timeout=timeout, environ=environ, directory=directory)
-        for name in names
-    ]
 
 
 def _which(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from astro_token.testing import make_token
+from tests.cli.terminal import Terminal
 from tests.conftest import PROGRAM, Result
 
 if TYPE_CHECKING:
@@ -172,6 +173,42 @@ def test_many_are_shown_in_the_order_asked(program: Program, planted: Planted) -
     assert [f"planted:{name}" for name in names] == [
         entry["ref"] for entry in json.loads(result.stdout)["tokens"]
     ]
+
+
+def test_what_is_no_reference_is_said_beside_the_others_and_not_repeated(
+    program: Program, planted: Planted
+) -> None:
+    planted.store("prod", fixed())
+    result = program("check", "usr:s3cr3tpassword", "planted:prod", "planted:lost")
+    table = """\
+TOKEN         VERSION  SCOPE      FOR    EXPIRES               VERDICT
+(number 1)    -        -          -      -                     failed
+planted:prod  1        workspace  clws1  2100-01-01 00:00 UTC  ok
+planted:lost  -        -          -      -                     failed
+"""
+    assert (78, table, False) == (result.code, trimmed(result.stdout), "s3cr3t" in result.stderr)
+    assert 2 == result.stderr.count("astro-token: error: ")
+    found = json.loads(program("check", "--format", "json", "usr:s3cr3tpassword", "planted:prod").stdout)
+    assert [(None, None, 78), ("planted:prod", "planted", 0)] == [
+        (entry["ref"], entry["backend"], entry["error"]["exit_code"] if entry["error"] else 0)
+        for entry in found["tokens"]
+    ]
+
+
+def test_a_terminal_has_a_bar_while_many_are_read_and_none_afterwards(
+    program: Program, planted: Planted
+) -> None:
+    planted.store("prod", fixed())
+    many = ["planted:prod"] * 4 + ["planted:silent"]
+    for tokens, bars in ((many, True), (many[:2], False)):
+        command = [str(PROGRAM), "check", "--timeout", "2", *tokens]
+        environ = {**program.environment(), "TERM": "xterm", "COLUMNS": "100"}
+        with Terminal(command, env=environ, cwd=program.work, size=(24, 100)) as terminal:
+            code = terminal.finish()
+        bar = "━" in terminal.shown
+        assert (75 if bars else 0, bars) == (code, bar)
+        # The last thing that is done to its line is to clear it.
+        assert not bars or "\x1b[2K" in terminal.shown[terminal.shown.rindex("━") :]
 
 
 # -- for programs -----------------------------------------------------------------------------------

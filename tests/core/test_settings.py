@@ -10,7 +10,7 @@ import pytest
 from astro_token.errors import AstroTokenError, ConfigError, InvalidRefError, UnknownBackendError, UsageError
 from astro_token.policy import Expectations, Policy
 from astro_token.ref import SecretRef
-from astro_token.settings import TokenSettings, resolve, resolve_all
+from astro_token.settings import TokenSettings, resolve, resolve_several
 from astro_token.testing import make_token
 
 if TYPE_CHECKING:
@@ -398,15 +398,27 @@ def test_a_malformed_floor_is_an_error_and_not_no_floor(
 
 
 def test_all_tokens_of_the_file_come_in_its_order(folder: Path) -> None:
-    every = resolve_all(environ={**REF, FLOOR + "REQUIRE_EXPIRY": "true"}, directory=folder)
+    every = resolve_several(None, environ={**REF, FLOOR + "REQUIRE_EXPIRY": "true"}, directory=folder)
     assert [("prod", True), ("dev", True)] == [
-        (settings.name, settings.policy.require_expiry) for settings in every
+        (settings.name, settings.policy.require_expiry)
+        for settings in every
+        if isinstance(settings, TokenSettings)
     ]
+
+
+def test_what_is_wrong_with_one_stands_in_its_place(folder: Path) -> None:
+    found = resolve_several(["dev", "env:", "prod", "nope"], environ={}, directory=folder)
+    assert [TokenSettings, InvalidRefError, TokenSettings, UsageError] == [type(one) for one in found]
+
+
+def test_what_is_wrong_with_all_is_raised(folder: Path) -> None:
+    with pytest.raises(ConfigError):
+        resolve_several(["dev", "prod"], environ={"ASTRO_TOKEN_TIMEOUT": "soon"}, directory=folder)
 
 
 def test_all_of_none_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no project's file names a token"):
-        resolve_all(environ=REF, directory=tmp_path)
+        resolve_several(None, environ=REF, directory=tmp_path)
 
 
 def test_this_process_and_its_folder_are_what_counts_where_none_is_given(

@@ -1,0 +1,225 @@
+"""
+Many tokens at once: side by side within one deadline, and by the batch where the service has one.
+
+One login per backend, one read per secret however many of its fields are tokens;
+what fails hides no other, and the order is that of the question.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from astro_token.deadline import DEFAULT_SECONDS, Deadline
+from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError, bare, result
+from astro_token.log import logger
+from astro_token.policy import enforce
+from astro_token.protocols import SupportsReadMany
+from astro_token.read import judged, naming, plain, read_whole, secret_value
+from astro_token.registry import open_backend
+from astro_token.settings import TokenSettings, resolve_several
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from astro_token.policy import Policy, Verdict
+    from astro_token.ref import SecretRef
+    from astro_token.secret import SecretValue
+    from astro_token.token import AstroToken
+
+__all__ = ["Finding", "find_all", "read_tokens"]
+
+WORKERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """
+    What came of one token.
+
+    Attributes:
+        settings: None where what was asked for is no token that could be looked for.
+        token: None where it could not be read.
+        error: what keeps the token from being used; None where nothing does.
+    """
+
+    settings: TokenSettings | None
+    token: AstroToken | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    error: AstroTokenError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        return self.error.exit_code if self.error else 0
+
+    @property
+    def status(self) -> str:
+        if self.error is not None:
+            return "failed"
+        return "warning" if self.verdicts else "ok"
+
+
+def read_tokens(
+    tokens: Sequence[str | SecretRef] | None = None,
+    *,
+    policy: Policy | None = None,
+    timeout: float | None = None,
+) -> list[AstroToken | AstroTokenError]:
+    """
+    Reads and checks several tokens as `read_token` does each, at the same time.
+
+    Args:
+        tokens: references, or names from the project's file; None for all that this names.
+        timeout: seconds for all of them together.
+
+    Returns:
+        in the order asked, each token, or the error in its place.
+
+    Raises:
+        ConfigError: settings that concern all of them.
+    """
+    found = find_all(resolve_several(tokens, policy=policy, timeout=timeout))
+    return [finding.error or finding.token or BackendError("nothing was read") for finding in found]
+
+
+def find_all(
+    wanted: Sequence[TokenSettings | AstroTokenError], *, done: Callable[[], None] = lambda: None
+) -> list[Finding]:
+    """
+    Reads all within one deadline, and judges each.
+
+    Args:
+        wanted: as `resolve_several` returns them.
+        done: is called after each, from any thread.
+    """
+    deadline = Deadline(
+        next((one.timeout for one in wanted if isinstance(one, TokenSettings)), DEFAULT_SECONDS)
+    )
+    pool = ThreadPoolExecutor(WORKERS)
+    try:
+        # First all that is read, then what waits for it: no worker waits for what has no worker yet.
+        secrets = _read_all([one for one in wanted if isinstance(one, TokenSettings)], deadline, pool)
+        futures = [
+            pool.submit(_find, one, secrets, deadline, done)
+            if isinstance(one, TokenSettings)
+            else _finished(Finding(None, error=one), done)
+            for one in wanted
+        ]
+        return [future.result() for future in futures]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # a signal must not wait for what is under way
+
+
+# A worker returns its errors: raised, they would carry its frames to whoever waits for them.
+
+
+def _finished(finding: Finding, done: Callable[[], None]) -> Future[Finding]:
+    future: Future[Finding] = Future()
+    future.set_result(finding)
+    done()
+    return future
+
+
+def _find(
+    settings: TokenSettings,
+    secrets: Mapping[SecretRef, Callable[[], SecretValue | AstroTokenError]],
+    deadline: Deadline,
+    done: Callable[[], None],
+) -> Finding:
+    ref = settings.ref
+    try:
+        whole = secrets[ref.without_field()]()
+        value = naming(ref, lambda: plain(result(whole), ref, settings.decrypt, deadline))
+        token, verdicts = judged(settings, value)
+    except AstroTokenError as error:
+        return Finding(settings, error=bare(error))
+    finally:
+        done()
+    try:
+        enforce(verdicts, ref)
+    except AstroTokenError as error:
+        return Finding(settings, token, verdicts, bare(error))
+    return Finding(settings, token, verdicts)
+
+
+def _read_all(
+    wanted: Sequence[TokenSettings], deadline: Deadline, pool: ThreadPoolExecutor
+) -> dict[SecretRef, Callable[[], SecretValue | AstroTokenError]]:
+    """For each secret a function that waits for it."""
+    refs: dict[str, list[SecretRef]] = {}
+    for ref in dict.fromkeys(settings.ref.without_field() for settings in wanted):
+        refs.setdefault(ref.scheme, []).append(ref)
+    return {
+        ref: secret
+        for scheme, of_scheme in refs.items()
+        for ref, secret in _read_scheme(scheme, of_scheme, deadline, pool)
+    }
+
+
+def _read_scheme(
+    scheme: str, refs: list[SecretRef], deadline: Deadline, pool: ThreadPoolExecutor
+) -> Iterator[tuple[SecretRef, Callable[[], SecretValue | AstroTokenError]]]:
+    try:
+        backend = open_backend(scheme)
+    except AstroTokenError as error:
+        failure = bare(error)
+        yield from ((ref, lambda: failure) for ref in refs)
+        return
+    if isinstance(backend, SupportsReadMany) and len(refs) > 1:
+        batch = pool.submit(_read_batch, backend, refs, deadline)
+        for ref in refs:
+            yield ref, partial(_of_batch, batch, ref)
+        return
+    for ref in refs:
+        yield ref, pool.submit(_read_one, ref, backend, deadline).result
+
+
+def _read_one(ref: SecretRef, backend: object, deadline: Deadline) -> SecretValue | AstroTokenError:
+    try:
+        return read_whole(ref, backend, deadline)
+    except AstroTokenError as error:
+        return bare(error)
+
+
+def _read_batch(
+    backend: SupportsReadMany, refs: list[SecretRef], deadline: Deadline
+) -> dict[SecretRef, SecretValue | AstroTokenError]:
+    """All by the service's batch call, and again those alone that it was too busy for."""
+    outcomes: dict[SecretRef, SecretValue | AstroTokenError] = {}
+
+    def pending() -> list[SecretRef]:
+        return [ref for ref in refs if isinstance(outcomes.get(ref, _LATER), BackendUnavailableError)]
+
+    def attempt(seconds: float) -> SecretValue | AstroTokenError | None:
+        asked = pending()
+        logger.debug("reading %d secrets of %s at once", len(asked), asked[0].scheme)
+        answer = backend.read_many(asked, timeout=seconds)
+        outcomes.update({ref: _outcome(answer.get(ref)) for ref in asked})
+        return next((outcomes[ref] for ref in pending()), None)  # one that is tried again
+
+    try:
+        deadline.retry(attempt)
+    except AstroTokenError as error:
+        failure = bare(error)
+        return {ref: outcomes.get(ref, failure) for ref in refs}
+    return outcomes
+
+
+_LATER = BackendUnavailableError("it was not read yet")
+
+
+def _of_batch(
+    batch: Future[dict[SecretRef, SecretValue | AstroTokenError]], ref: SecretRef
+) -> SecretValue | AstroTokenError:
+    return batch.result()[ref]
+
+
+def _outcome(answer: object) -> SecretValue | AstroTokenError:
+    if isinstance(answer, AstroTokenError):
+        return bare(answer)
+    try:
+        return secret_value(answer)
+    except AstroTokenError as error:
+        return bare(error)
