@@ -144,7 +144,7 @@ BUILTIN: Mapping[str, Scheme] = MappingProxyType(
             names=(r"[A-Za-z_][A-Za-z0-9_]{0,254}",),
         ),
         "vault": Scheme(
-            backend="astro_token_backends.vault:KeyValue",
+            backend="astro_token_backends.vault.kv:KeyValue",
             what="HashiCorp Vault or OpenBao, KV 1 and 2",
             form="MOUNT/PATH",
             example="vault:secret/astro/prod#token",
@@ -217,7 +217,7 @@ BUILTIN: Mapping[str, Scheme] = MappingProxyType(
             credentials=_AZURE,
         ),
         "vault-transit": Scheme(
-            backend="astro_token_backends.vault:Transit",
+            backend="astro_token_backends.vault.transit:Transit",
             what="a key of Vault's or OpenBao's transit engine",
             form="KEY or MOUNT/KEY",
             example="vault-transit:astro",

@@ -105,13 +105,11 @@ def resolve_several(
     return found
 
 
-@dataclass(frozen=True, slots=True)
 class _Place:
     """What is the same for every token."""
 
-    environ: Mapping[str, str] = field(repr=False)
-    project: Project
-    base: TokenSettings
+    def __init__(self, environ: Mapping[str, str], project: Project, base: TokenSettings) -> None:
+        self.environ, self.project, self.base = environ, project, base
 
 
 def _place(

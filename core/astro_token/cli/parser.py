@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from astro_token.errors import UsageError
-from astro_token.formats import FORMATS
 from astro_token.version import __version__
 
 if TYPE_CHECKING:
@@ -107,8 +106,26 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, hint=f"{self.prog} --help shows what can be given, with examples")
 
 
-def build() -> argparse.ArgumentParser:
-    """The parser of everything but what stands after `--`."""
+def build(asked: str | None = None) -> argparse.ArgumentParser:
+    """
+    The parser of everything but what stands after `--`.
+
+    Args:
+        asked: the command; then the others get no options, which saves the time to make them.
+    """
+    parser = _Parser(prog="astro-token", description=_MAIN, parents=[_common()])
+    parser.add_argument("--version", action="version", version=f"astro-token {__version__}")
+    # With a prog of its own argparse need not format a usage line now.
+    commands = parser.add_subparsers(prog=parser.prog, metavar="COMMAND", required=True, parser_class=_Parser)
+    for name, (summary, text, options) in _COMMANDS.items():
+        if asked in {None, name}:
+            command = commands.add_parser(name, help=summary, description=text, parents=[_common()])
+            command.set_defaults(name=name, command=_command(name), takes_child=name == "exec")
+            options(command)
+    return parser
+
+
+def _common() -> _Parser:
     common = _Parser(add_help=False)
     common.add_argument(
         "--log-level",
@@ -116,31 +133,26 @@ def build() -> argparse.ArgumentParser:
         default=argparse.SUPPRESS,
         help="show more on standard error: each step by its reference, never a value",
     )
-    reading = _Parser(add_help=False)
-    reading.add_argument(
+    return common
+
+
+def _reads(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--decrypt", metavar="KEY", help="a key, such as vault-transit:astro, if the secret is ciphertext"
     )
-    reading.add_argument(
+    command.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="for reading the token (default: 30)"
     )
 
-    parser = _Parser(prog="astro-token", description=_MAIN, parents=[common])
-    parser.add_argument("--version", action="version", version=f"astro-token {__version__}")
-    # With a prog of its own argparse need not format a usage line now.
-    commands = parser.add_subparsers(prog=parser.prog, metavar="COMMAND", required=True, parser_class=_Parser)
 
-    def command(name: str, summary: str, text: str, *parents: _Parser) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=summary, description=text, parents=[common, *parents])
-        added.set_defaults(name=name, command=_command(name), takes_child=name == "exec")
-        return added
-
-    exec_ = command("exec", "run a command with a token", _EXEC, reading)
-    exec_.usage = "astro-token exec [TOKEN] [OPTION…] -- COMMAND [ARG…]"
-    exec_.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
-    exec_.add_argument(
+def _exec(command: argparse.ArgumentParser) -> None:
+    _reads(command)
+    command.usage = "astro-token exec [TOKEN] [OPTION…] -- COMMAND [ARG…]"
+    command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
+    command.add_argument(
         "--no-isolate", action="store_true", help="become the command, and leave ASTRO_HOME as it is"
     )
-    exec_.add_argument(
+    command.add_argument(
         "--keep-env",
         action="append",
         default=[],
@@ -148,28 +160,45 @@ def build() -> argparse.ArgumentParser:
         help="a credential that the command needs after all",
     )
 
-    export = command("export", "hand a token to a shell or a CI system", _EXPORT, reading)
-    export.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
-    export.add_argument(
+
+def _export(command: argparse.ArgumentParser) -> None:
+    from astro_token.formats import FORMATS
+
+    _reads(command)
+    command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
+    command.add_argument(
         "--format", choices=["auto", *FORMATS], default="auto", help="the form of the output (default: auto)"
     )
-    export.add_argument("--output", metavar="FILE", help="write a new file that only you can read")
-    export.add_argument("--force", action="store_true", help="replace the file of --output if it exists")
+    command.add_argument("--output", metavar="FILE", help="write a new file that only you can read")
+    command.add_argument("--force", action="store_true", help="replace the file of --output if it exists")
 
-    check = command("check", "say what tokens are and whether they can be used", _CHECK, reading)
-    check.add_argument("token", nargs="*", metavar="TOKEN", help=_TOKEN_HELP)
-    check.add_argument("--all", action="store_true", help="every token of astro-token.toml")
-    check.add_argument("--format", choices=["table", "json"], default="table", help="(default: table)")
 
-    put = command("put", "store a token", _PUT, reading)
-    put.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
-    put.add_argument(
+def _check(command: argparse.ArgumentParser) -> None:
+    _reads(command)
+    command.add_argument("token", nargs="*", metavar="TOKEN", help=_TOKEN_HELP)
+    command.add_argument("--all", action="store_true", help="every token of astro-token.toml")
+    command.add_argument("--format", choices=["table", "json"], default="table", help="(default: table)")
+
+
+def _put(command: argparse.ArgumentParser) -> None:
+    _reads(command)
+    command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
+    command.add_argument(
         "--create-key", action="store_true", help="make the key of an encrypted file if there is none"
     )
 
-    backends = command("backends", "list the backends", _BACKENDS)
-    backends.add_argument("--format", choices=["table", "json"], default="table", help="(default: table)")
-    return parser
+
+def _backends(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--format", choices=["table", "json"], default="table", help="(default: table)")
+
+
+_COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = {
+    "exec": ("run a command with a token", _EXEC, _exec),
+    "export": ("hand a token to a shell or a CI system", _EXPORT, _export),
+    "check": ("say what tokens are and whether they can be used", _CHECK, _check),
+    "put": ("store a token", _PUT, _put),
+    "backends": ("list the backends", _BACKENDS, _backends),
+}
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -184,7 +213,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     own, dashes, child = _split(argv)
     for text in (*own, *child[:1]):  # the child's arguments are its own
         refuse_token(text)
-    arguments, unknown = build().parse_known_args(own)
+    # Where the first argument is a command, no other can be meant.
+    asked = own[0] if own and own[0] in _COMMANDS else None
+    arguments, unknown = build(asked).parse_known_args(own)
     if dashes and not arguments.takes_child:
         raise UsageError("only exec takes a command after --", hint="astro-token exec --help has examples")
     if unknown and arguments.takes_child and not dashes:
