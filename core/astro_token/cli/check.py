@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.cli.output import print_json, report, warn
 from astro_token.cli.progress import progress
-from astro_token.errors import UsageError, worst
+from astro_token.errors import UsageError, result, worst
 from astro_token.many import find_all
 from astro_token.policy import moment
 from astro_token.settings import resolve_several
@@ -28,6 +28,8 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
         decrypt=arguments.decrypt,
         timeout=arguments.timeout,
     )
+    if len(wanted) == 1:
+        result(wanted[0])  # there is nothing to show
     with progress(len(wanted), "reading") as done:
         findings = find_all(wanted, done=done)
     if arguments.format == "json":
