@@ -1,21 +1,19 @@
-"""What the backends that speak TLS have in common: addresses, authorities, and why a connection failed."""
+"""What the backends whose SDKs make their own connections have in common."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from astro_token.errors import (
-    AstroTokenError,
-    BackendDownError,
-    BackendUnavailableError,
-    ConfigError,
-    IntegrityError,
+from astro_token.errors import BackendUnavailableError, ConfigError, IntegrityError
+from astro_token.network import (
+    checked_address,
+    connection_failure,
+    extra_authorities,
+    is_loopback,
+    tls_context,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = [
     "busy",
@@ -29,48 +27,18 @@ __all__ = [
     "trusted_by",
 ]
 
-CA_VARIABLE = "ASTRO_TOKEN_CA_BUNDLE"
 # Link-local, and so never routed: where clouds tell a machine who it is.
 _METADATA_HOSTS = frozenset(
     {"169.254.169.254", "169.254.170.2", "169.254.170.23", "metadata.google.internal"}
 )
 
 
-def is_loopback(host: str) -> bool:
-    """True for this machine: by the whole host, for `127.0.0.1.example` is another one."""
-    import ipaddress
-
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return address in ipaddress.ip_network("127.0.0.0/8") or address == ipaddress.ip_address("::1")
-
-
 def refuse_plain_http(url: str, variable: str) -> None:
     """
-    Refuses an address that would carry a credential or a secret in clear.
-
     Raises:
-        ConfigError: it is neither https nor http to this machine, or carries a user.
-            The message names the variable that it stands in, not the address.
+        ConfigError: the address in a variable would carry a credential or a secret in clear.
     """
-    from urllib.parse import urlsplit
-
-    try:
-        address = urlsplit(url)
-        host, has_user = address.hostname, "@" in address.netloc
-        good = address.port != 0 and bool(host) and not has_user
-    except ValueError:
-        good = False
-    if good and (address.scheme == "https" or (address.scheme == "http" and is_loopback(host or ""))):
-        return
-    raise ConfigError(
-        f"the address in {variable} is refused",
-        hint="give https://HOST[:PORT], without a user; plain http is for loopback addresses only",
-    )
+    checked_address(url, variable)
 
 
 def refuse_clear_text(url: str) -> None:
@@ -89,31 +57,6 @@ def refuse_clear_text(url: str) -> None:
         "a credential would be sent over plain http to another machine",
         hint="see the addresses in the credential's file and in the environment: they have to be https",
     )
-
-
-def extra_authorities() -> str | None:
-    """
-    The certificates of `ASTRO_TOKEN_CA_BUNDLE` as PEM text, which come on top of what an SDK trusts.
-
-    Raises:
-        ConfigError: the file cannot be read, or holds no certificate.
-    """
-    import ssl
-
-    name = os.environ.get(CA_VARIABLE)
-    if not name:
-        return None
-    try:
-        text = Path(name).read_text(encoding="utf-8")
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
-    except (OSError, ValueError):  # an SSLError is an OSError
-        text = ""
-    if not text:
-        raise ConfigError(
-            f"the file that {CA_VARIABLE} names cannot be read, or holds no certificate",
-            hint="name a PEM file of authorities' certificates",
-        )
-    return text
 
 
 def trusted_by(path: str | Path, where: str) -> bytes:
@@ -142,20 +85,13 @@ def session() -> Any:
     Raises:
         ConfigError: as `extra_authorities`.
     """
-    import ssl
-
     import requests
     from requests.adapters import HTTPAdapter
 
-    extra = extra_authorities()
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # which requests takes, as a file or a folder
         if (own := os.environ.get(name)) and not Path(own).is_dir():
             trusted_by(own, name)
-    # Not urllib3's own, which writes the keys of sessions to the file that SSLKEYLOGFILE names.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if extra is not None:
-        context.load_verify_locations(cadata=extra)
+    context = tls_context()
 
     class Adapter(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **options: Any) -> None:
@@ -179,30 +115,6 @@ def session() -> Any:
     return made
 
 
-def connection_failure(error: BaseException) -> AstroTokenError:
-    """What an SDK's error about a connection means to the caller, by the errors below it."""
-    import socket
-    import ssl
-
-    for cause in _causes(error):
-        # The end of the connection in the middle of TLS is a reset like any other.
-        if isinstance(cause, ssl.SSLError) and not isinstance(
-            cause, ssl.SSLEOFError | ssl.SSLZeroReturnError
-        ):
-            return IntegrityError(
-                "there is no trusted TLS connection to the service",
-                hint=f"if its authority is one of your own, name the authority's file in {CA_VARIABLE}; "
-                "else check the address and this machine's clock",
-            )
-        if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
-            return BackendDownError(
-                "the service's host name is unknown", hint="check the address or the region, and the DNS here"
-            )
-    return BackendUnavailableError(
-        "the service cannot be reached, or did not answer in time", hint="try again later"
-    )
-
-
 def busy(retry_after: float | None = None) -> BackendUnavailableError:
     return BackendUnavailableError(
         "the service is busy, or failed", hint="try again later", retry_after=retry_after
@@ -219,16 +131,3 @@ def damaged() -> IntegrityError:
     return IntegrityError(
         "the answer is damaged, or does not come from the service", hint="check the address and the proxy"
     )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that led to it, wherever an SDK keeps that."""
-    queue: list[object] = [error]
-    seen: set[int] = set()
-    while queue:
-        item = queue.pop(0)
-        if isinstance(item, BaseException) and id(item) not in seen:
-            seen.add(id(item))
-            yield item
-            kept = (getattr(item, name, None) for name in ("reason", "inner_exception"))
-            queue += [item.__cause__, item.__context__, *kept, *item.args]

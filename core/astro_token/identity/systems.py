@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from astro_token.errors import ConfigError
 from astro_token.files import open_regular
 from astro_token.identity.program import printed
-from astro_token.identity.request import LOOPBACK, Question, ask, damaged
+from astro_token.identity.request import Question, ask, damaged
 from astro_token.identity.web_token import LONGEST, fits, web_token
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _jenkins(environ: Environ) -> _Shown:
     return NoIdentity("Jenkins", mend)
 
 
-_METADATA_HOSTS = LOOPBACK | {"metadata.google.internal", "169.254.169.254", "169.254.169.252"}
+_METADATA_HOSTS = frozenset({"metadata.google.internal", "169.254.169.254", "169.254.169.252"})
 _METADATA_PATH = "/computeMetadata/v1/instance/service-accounts/default/identity"
 
 
