@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PIP := -m pip --disable-pip-version-check --quiet
 LOCKED := install --require-hashes --only-binary :all:
 OURSELVES := install --no-deps --no-build-isolation
+EXTRAS := vault aws gcp azure
+ENVIRONMENTS := $(VENV)/done .venv-core/done .venv-ministack/done $(EXTRAS:%=.venv-%/done)
 
 export PYTHONSAFEPATH := 1
 
@@ -24,10 +26,10 @@ help:
 demo: .venv-core/done
 	@PATH="$(CURDIR)/.venv-core/bin:$$PATH" sh examples/demo.sh
 
-test: $(VENV)/done .venv-core/done .venv-ministack/done
+test: $(ENVIRONMENTS)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long' $(ARGS)
 
-test-long: $(VENV)/done .venv-core/done .venv-ministack/done
+test-long: $(ENVIRONMENTS)
 	$(BIN)/python -m pytest -m long --timeout 900 -s $(ARGS)
 
 lint: $(VENV)/done
@@ -44,14 +46,15 @@ bench: $(VENV)/done
 
 lock: $(VENV)/done
 	cd requirements && for lock in \
-	    "core ../pyproject.toml build.in" "dev ../pyproject.toml --all-extras dev.in" "ministack ministack.in"; do \
+	    "core ../pyproject.toml build.in" "dev ../pyproject.toml --all-extras dev.in" "ministack ministack.in" \
+	    $(foreach extra,$(EXTRAS),"$(extra) ../pyproject.toml --extra $(extra) build.in -c dev.txt"); do \
 	  set -- $$lock; name=$$1; shift; \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --no-emit-find-links --no-annotate $(LOCK) "$$@" -o $$name.txt || exit 1; \
 	done
 
 clean:
-	rm -rf .venv .venv-core .venv-ministack dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/done: requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -63,6 +66,13 @@ $(VENV)/done: requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv-core
 	.venv-core/bin/python $(PIP) $(LOCKED) -r requirements/core.txt
 	.venv-core/bin/python $(PIP) $(OURSELVES) -e .
+	@touch $@
+
+# What a user has who installs one extra, and nothing else.
+$(EXTRAS:%=.venv-%/done): .venv-%/done: requirements/%.txt pyproject.toml $(VENV)/done
+	$(PYTHON) -m venv --without-pip .venv-$*
+	$(BIN)/python $(PIP) --python .venv-$* $(LOCKED) -r requirements/$*.txt
+	$(BIN)/python $(PIP) --python .venv-$* $(OURSELVES) -e .
 	@touch $@
 
 .venv-ministack/done: requirements/ministack.txt

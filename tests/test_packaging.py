@@ -171,6 +171,59 @@ def test_without_any_extra_an_encrypted_file_works(bare: Path, program: Program,
         assert done.returncode == 0, done.stderr
 
 
+EXTRAS = ("vault", "aws", "gcp", "azure")
+SDKS = {
+    "vault": {"hvac"},
+    "aws": {"boto3", "botocore"},
+    "gcp": {"google-cloud-secret-manager", "google-cloud-kms", "google-auth", "grpcio"},
+    "azure": {"azure-core", "azure-identity", "azure-keyvault-secrets", "azure-keyvault-keys"},
+}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_an_extra_brings_its_own_sdk_and_no_other(extra: str) -> None:
+    code = "from importlib.metadata import distributions as d; print(*{x.name.lower() for x in d()})"
+    done = subprocess.run(
+        [ROOT / f".venv-{extra}" / "bin" / "python", "-I", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
+    found = set(done.stdout.split())
+    assert {name: names if name == extra else set() for name, names in SDKS.items()} == {
+        name: names & found for name, names in SDKS.items()
+    }
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_an_extra_is_enough_for_its_schemes_and_all_others_name_theirs(extra: str) -> None:
+    code = """
+from astro_token.registry import open_backend
+from astro_token.errors import MissingDependencyError
+from astro_token.schemes import BUILTIN
+for name, scheme in BUILTIN.items():
+    try:
+        open_backend(name)
+    except MissingDependencyError as error:
+        print(scheme.extra, error.hint)
+    else:
+        print(scheme.extra)
+"""
+    done = subprocess.run(
+        [ROOT / f".venv-{extra}" / "bin" / "python", "-I", "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
+    expected = [
+        str(row.extra)
+        if row.extra in {None, extra}
+        else f"{row.extra} pip install 'astro-token[{row.extra}]'"
+        for row in BUILTIN.values()
+    ]
+    assert (expected, "") == (done.stdout.splitlines(), done.stderr)
+
+
 def test_locks_hold_hashes_and_no_address() -> None:
     for lock in (ROOT / "requirements").glob("*.txt"):
         text = lock.read_text()
