@@ -1,8 +1,10 @@
 """
-CPU time of the tool against the smallest script that does the same with the bare SDK. `make bench` runs it.
+The tool against the smallest script that does the same with the bare SDK. `make bench` runs it.
 
-Each line is a ratio of medians of user and system time, taken in turns in one run:
-whatever else the machine does hits both sides alike. Only ratios are worth comparing between machines.
+Each line is a ratio of medians, taken in turns in one run: whatever else the machine does hits both alike.
+Only ratios are worth comparing between machines.
+CPU time is user and system time of whole processes; wall time is that of many tokens against one,
+over a wire on which a request takes 50 ms longer.
 """
 
 from __future__ import annotations
@@ -11,25 +13,21 @@ import argparse
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
-from dataclasses import dataclass
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from astro_token.testing import make_token
-from tests.servers.openbao import OpenBao
+from benchmarks.latency import longer_wire
+from benchmarks.services import PROGRAM, PYTHON, SERVICES, Service
 
-HERE = Path(__file__).parent
-PYTHON = sys.executable
-PROGRAM = str(Path(PYTHON).parent / "astro-token")
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-
-@dataclass(frozen=True)
-class Pair:
-    name: str
-    ours: list[str]
-    bare: list[str]
-    goal: str = ""
+MANY = 64
+LATENCY = 0.05
+TRUE = "/bin/true"
 
 
 def cpu_seconds(command: list[str], environ: dict[str, str]) -> float:
@@ -42,55 +40,97 @@ def cpu_seconds(command: list[str], environ: dict[str, str]) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def ratio(pair: Pair, environ: dict[str, str], runs: int) -> str:
-    ours, bare = [], []
+def wall_seconds(command: list[str], environ: dict[str, str]) -> float:
+    start = time.monotonic()
+    subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, check=True)
+    return time.monotonic() - start
+
+
+def compare(
+    name: str,
+    commands: tuple[list[str], list[str]],
+    environ: dict[str, str],
+    *,
+    runs: int,
+    goal: str = "",
+    measure: Callable[[list[str], dict[str, str]], float] = cpu_seconds,
+) -> None:
+    """Prints the ratio of the first to the second."""
+    commands = tuple([part.format_map(environ) for part in command] for command in commands)  # type: ignore[assignment]
+    times: tuple[list[float], list[float]] = ([], [])
     for _ in range(runs):
-        bare.append(cpu_seconds(pair.bare, environ))
-        ours.append(cpu_seconds(pair.ours, environ))
-    one, other = statistics.median(ours), statistics.median(bare)
-    return f"{pair.name:<46} {one / other:5.2f}   {one * 1000:6.1f} / {other * 1000:6.1f} ms   {pair.goal}"
+        for command, taken in zip(commands, times, strict=True):
+            taken.append(measure(command, environ))
+    one, other = (statistics.median(taken) for taken in times)
+    goal = f"goal {goal}" if goal else ""
+    print(
+        f"{name:<46} {one / other:5.2f}   {one * 1000:6.1f} / {other * 1000:6.1f} ms   {goal}".rstrip(),
+        flush=True,
+    )
+
+
+def compare_cpu(service: Service, environ: dict[str, str], runs: int) -> None:
+    ref = service.ref(0)
+    replacing = [PROGRAM, "exec", "--no-isolate", ref, "--", TRUE]
+    compare(
+        f"exec --no-isolate {service.name} / the bare SDK",
+        (replacing, [PYTHON, *service.bare, TRUE]),
+        environ,
+        runs=runs,
+        goal=service.goal,
+    )
+    if service.name == "vault":
+        compare(
+            "exec vault / exec --no-isolate vault",
+            ([PROGRAM, "exec", ref, "--", TRUE], replacing),
+            environ,
+            runs=runs,
+        )
+
+
+def compare_wall(service: Service, environ: dict[str, str], runs: int) -> None:
+    with longer_wire(service.port, LATENCY) as port:
+        environ = {**environ, **service.led_to(port)}
+        check = [PROGRAM, "check", "--format", "json"]
+        compare(
+            f"check of {MANY} from {service.name} / of one",
+            ([*check, *map(service.ref, range(MANY))], [*check, service.ref(0)]),
+            environ,
+            runs=max(1, runs // 5),
+            goal="3.00",
+            measure=wall_seconds,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--runs", type=int, default=31)
-    runs = parser.parse_args().runs
+    parser.add_argument("--only", default="", help="the name of a service")
+    arguments = parser.parse_args()
+    runs = arguments.runs
     # Every start would compile from source, on our side more than on the other.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    with tempfile.TemporaryDirectory() as folder, OpenBao() as bao:
-        environ = {"PATH": os.environ["PATH"], "HOME": folder, "LC_ALL": "C.UTF-8"}
-        environ |= {"VAULT_ADDR": bao.address, "VAULT_TOKEN": bao.root_token}
-        environ |= {"ASTRO_TOKEN_AGE_KEY_FILE": f"{folder}/config/astro-token/age-key.txt"}
-        token = make_token()
-        put = {**environ, "XDG_CONFIG_HOME": f"{folder}/config"}
-        put.pop("ASTRO_TOKEN_AGE_KEY_FILE")
-        for arguments in (["--create-key", f"file:{folder}/token.age"], ["vault:secret/astro/prod#token"]):
-            subprocess.run(
-                [PROGRAM, "put", *arguments], env=put, input=token.encode(), check=True, cwd=folder
+    tokens = [make_token() for _ in range(MANY)]
+    print(f"{'':<46} ratio   one / other, median of {runs}")
+    with tempfile.TemporaryDirectory() as name:
+        os.chdir(name)
+        base = {"PATH": os.environ["PATH"], "HOME": name, "LC_ALL": "C.UTF-8"}
+        if not arguments.only:
+            compare(
+                "--version / python -c pass",
+                ([PROGRAM, "--version"], [PYTHON, "-c", "pass"]),
+                base,
+                runs=runs,
             )
-        os.chdir(folder)
-        print(f"{'':<46} ratio   ours / bare, median of {runs}")
-        file, vault, true = f"file:{folder}/token.age", "vault:secret/astro/prod#token", "/bin/true"
-        for pair in (
-            Pair("--version / python -c pass", [PROGRAM, "--version"], [PYTHON, "-c", "pass"]),
-            Pair(
-                "exec --no-isolate file / pyrage and execvpe",
-                [PROGRAM, "exec", "--no-isolate", file, "--", true],
-                [PYTHON, str(HERE / "bare_file.py"), f"{folder}/token.age", true],
-            ),
-            Pair(
-                "exec --no-isolate vault / hvac and execvpe",
-                [PROGRAM, "exec", "--no-isolate", vault, "--", true],
-                [PYTHON, str(HERE / "bare_vault.py"), "secret", "astro/prod", "token", true],
-                "goal 1.15",
-            ),
-            Pair(
-                "exec vault / exec --no-isolate vault",
-                [PROGRAM, "exec", vault, "--", true],
-                [PROGRAM, "exec", "--no-isolate", vault, "--", true],
-            ),
-        ):
-            print(ratio(pair, environ, runs), flush=True)
+        for make in SERVICES:
+            if arguments.only in {"", make.__name__}:
+                folder = Path(name, make.__name__)
+                folder.mkdir()
+                with make(tokens, folder) as service:
+                    environ = {**base, **service.environ}
+                    compare_cpu(service, environ, runs)
+                    if service.port:
+                        compare_wall(service, environ, runs)
 
 
 main()

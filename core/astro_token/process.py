@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["Inherited", "close_to_onlookers"]
 
@@ -17,8 +17,7 @@ _PR_SET_DUMPABLE = 4
 _UMASK = 0o077
 
 
-@dataclass(frozen=True, slots=True)
-class Inherited:
+class Inherited(NamedTuple):
     """What this process was given and then changed."""
 
     umask: int | None = None

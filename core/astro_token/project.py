@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from astro_token.errors import AccessDeniedError, ConfigError, InvalidRefError
 from astro_token.files import open_regular, others_can_write, owned
@@ -35,17 +35,15 @@ _TOKEN = ("ref", "decrypt", *SCOPES)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectToken:
+class ProjectToken(NamedTuple):
     """One table of `[tokens]`."""
 
     ref: SecretRef
     decrypt: SecretRef | None = None
-    expected: Expectations = field(default_factory=Expectations)
+    expected: Expectations = Expectations()
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(NamedTuple):
     """
     Attributes:
         path: the file; None where there is none.
@@ -54,8 +52,8 @@ class Project:
 
     path: Path | None = None
     default: str | None = None
-    policy: Policy = field(default_factory=Policy)
-    tokens: Mapping[str, ProjectToken] = field(default_factory=lambda: MappingProxyType({}))
+    policy: Policy = Policy()
+    tokens: Mapping[str, ProjectToken] = MappingProxyType({})
 
 
 def find_project(directory: Path) -> Project:
@@ -184,11 +182,11 @@ def _toml(path: Path, data: bytes) -> dict[str, Any]:
     )
 
 
-@dataclass(frozen=True, slots=True)
 class _Reader:
     """Reads the tables of one file, whose path is in every complaint."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def project(self, table: dict[str, Any]) -> Project:
         self.only(table, _TOP, "")
