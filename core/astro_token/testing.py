@@ -31,15 +31,32 @@ import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError, SecretNotFoundError
-from astro_token.protocols import Backend, SupportsClose, SupportsDescribe, SupportsWrite
+from astro_token.errors import AstroTokenError, BackendUnavailableError, DecryptError, SecretNotFoundError
+from astro_token.protocols import (
+    Backend,
+    SupportsClose,
+    SupportsDecrypt,
+    SupportsDescribe,
+    SupportsEncrypt,
+    SupportsReadMany,
+    SupportsWrite,
+)
 from astro_token.ref import SecretRef
 from astro_token.secret import SecretMetadata, SecretValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["BackendContract", "Harness", "appearances", "encodings", "make_token", "reachable_text"]
+__all__ = [
+    "BackendContract",
+    "Harness",
+    "KeyContract",
+    "KeyHarness",
+    "appearances",
+    "encodings",
+    "make_token",
+    "reachable_text",
+]
 
 
 def make_token(
@@ -189,6 +206,19 @@ class BackendContract:
             thread.join(self.timeout)
         assert [token.encode()] * 4 == read
 
+    def test_reading_many_answers_for_each(self, harness: Harness) -> None:
+        if not isinstance(harness.backend, SupportsReadMany):
+            return
+        token = make_token()
+        harness.store(token.encode())
+        refs = [SecretRef.parse(ref) for ref in (harness.missing, harness.present)]
+        answers = harness.backend.read_many(refs, timeout=self.timeout)
+        missing, present = (answers[ref] for ref in refs)
+        assert type(missing) is SecretNotFoundError
+        assert isinstance(present, SecretValue)
+        assert token.encode() == self.revealed(harness, present)
+        assert present.version == self.read(harness, harness.present).version
+
     def test_describing_tells_no_value(self, harness: Harness) -> None:
         if not isinstance(harness.backend, SupportsDescribe):
             return
@@ -241,6 +271,118 @@ class BackendContract:
         except AstroTokenError as error:
             return error
         raise AssertionError(f"{ref} was read")
+
+
+@dataclass(frozen=True)
+class KeyHarness:
+    """
+    What the contract of a key service needs.
+
+    Attributes:
+        backend: ready to use.
+        key: a reference to a key that may encrypt and decrypt.
+        other: one to another such key.
+        missing: one to nothing.
+    """
+
+    backend: SupportsDecrypt
+    key: str
+    other: str
+    missing: str
+
+
+class KeyContract:
+    """The public contract of a key service, used as `BackendContract` is."""
+
+    timeout = 10.0
+
+    def encrypt(self, harness: KeyHarness, text: str, key: str | None = None) -> bytes:
+        assert isinstance(harness.backend, SupportsEncrypt)
+        return harness.backend.encrypt(
+            SecretRef.parse(key or harness.key), SecretValue(text.encode()), timeout=self.timeout
+        )
+
+    def decrypt(self, harness: KeyHarness, ciphertext: bytes, key: str | None = None) -> SecretValue:
+        return harness.backend.decrypt(SecretRef.parse(key or harness.key), ciphertext, timeout=self.timeout)
+
+    def refusal(self, harness: KeyHarness, ciphertext: bytes, key: str, secret: str) -> AstroTokenError:
+        """The error, after a look for what it must not hold."""
+        try:
+            self.decrypt(harness, ciphertext, key)
+        except AstroTokenError as error:
+            assert appearances(secret, reachable_text(_beyond_here(error))) == []
+            assert "\n" not in error.message + (error.hint or "")
+            assert error.__cause__ is None
+            assert error.__context__ is None
+            return error
+        raise AssertionError("it was decrypted")
+
+    def test_it_is_a_key_service(self, harness: KeyHarness) -> None:
+        assert isinstance(harness.backend, SupportsDecrypt)
+        assert not isinstance(harness.backend, Backend)
+
+    def test_what_it_encrypts_it_decrypts(self, harness: KeyHarness) -> None:
+        for text in (make_token(), "x", "naïve ✓ 日本", "two\nlines\n", "a" * 3500):
+            ciphertext = self.encrypt(harness, text)
+            assert len(text) < 2 or text.encode() not in ciphertext
+            assert text.encode() == self.decrypt(harness, ciphertext).reveal()
+
+    def test_the_ciphertext_of_two_times_differs(self, harness: KeyHarness) -> None:
+        token = make_token()
+        assert self.encrypt(harness, token) != self.encrypt(harness, token)
+
+    def test_it_survives_being_stored_as_text(self, harness: KeyHarness) -> None:
+        from astro_token.ciphertext import packed, unpacked
+
+        token = make_token()
+        stored = packed(self.encrypt(harness, token))
+        assert stored.reveal().isascii()
+        wrapped = SecretValue(b"\n".join(re.findall(rb".{1,64}", stored.reveal())) + b"\n")
+        for one in (
+            stored,
+            wrapped if b"." not in stored.reveal() and b":" not in stored.reveal() else stored,
+        ):
+            assert token.encode() == self.decrypt(harness, unpacked(one)).reveal()
+
+    def test_the_ciphertext_of_another_key_is_refused(self, harness: KeyHarness) -> None:
+        token = make_token()
+        error = self.refusal(harness, self.encrypt(harness, token, harness.other), harness.key, token)
+        assert type(error) is DecryptError
+
+    def test_a_damaged_ciphertext_is_refused(self, harness: KeyHarness) -> None:
+        token = make_token()
+        ciphertext = self.encrypt(harness, token)
+        middle = len(ciphertext) // 2
+        changed = ciphertext[:middle] + bytes([ciphertext[middle] ^ 1]) + ciphertext[middle + 1 :]
+        for damaged in (changed, ciphertext[: middle * 2 - 20], b"", b"nonsense"):
+            assert type(self.refusal(harness, damaged, harness.key, token)) is DecryptError
+
+    def test_a_key_that_is_missing_is_told(self, harness: KeyHarness) -> None:
+        token = make_token()
+        error = self.refusal(harness, self.encrypt(harness, token), harness.missing, token)
+        # A ciphertext that names its own key is no other key's, whether there is that other one or not.
+        assert type(error) in {SecretNotFoundError, DecryptError}
+
+    def test_nothing_is_logged_of_the_value_at_any_level(self, harness: KeyHarness) -> None:
+        token = make_token()
+        records: list[str] = []
+        with _recording(records):
+            self.decrypt(harness, self.encrypt(harness, token))
+        assert appearances(token, "\n".join(records)) == []
+
+    def test_threads_may_share_it(self, harness: KeyHarness) -> None:
+        token = make_token()
+        ciphertext = self.encrypt(harness, token)
+        plain: list[bytes] = []
+        threads = [
+            threading.Thread(target=lambda: plain.append(self.decrypt(harness, ciphertext).reveal()))
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(self.timeout)
+        assert [token.encode()] * 4 == plain
 
 
 # -- looking for a secret where it must not be --------------------------------------------------------
