@@ -224,7 +224,7 @@ def _is_os_error(error: BaseException) -> bool:
 
 def _tls_failure(error: ssl.SSLError, to: str) -> AstroTokenError:
     # The reason is a name out of OpenSSL's own list, the code one of its numbers.
-    reason, code = error.reason or "", getattr(error, "verify_code", None)
+    reason, code = getattr(error, "reason", None) or "", getattr(error, "verify_code", None)
     if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
         return AccessDeniedError(
             f"{to} wants a client certificate, or does not accept this one",
