@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass
+from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError
 from astro_token.log import logger, silence_sdks
 from astro_token_backends.vault.login import Login, log_in
+from astro_token_backends.vault.refusals import StatusError
 from astro_token_backends.vault.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from astro_token.secret import SecretValue
 
@@ -23,11 +25,11 @@ __all__ = ["Connection", "shared", "translated"]
 _CLOSE_SECONDS = 0.8
 
 
-@dataclass(slots=True)
 class _Open:
-    settings: Settings
-    session: Any
-    login: Login | None = None
+    def __init__(self, settings: Settings, session: Any) -> None:
+        self.settings = settings
+        self.session = session
+        self.login: Login | None = None
 
 
 class Connection:
@@ -60,22 +62,15 @@ class Connection:
             AstroTokenError: the environment, or the login.
         """
         until = time.monotonic() + seconds
-        lock = self._lock
-        if not lock.acquire(timeout=seconds):
-            if self._lock is lock:
-                self._lock = threading.Lock()  # who holds it was left behind, and may never come back
-            raise BackendUnavailableError("an earlier login to Vault has not ended", hint="try again later")
-        try:
+        with self._alone(seconds):
             opened = self._opened()
             login = opened.login
             if login is None or login.is_over():
-                logger.debug("logging in to Vault at %s", opened.settings.address)
-                login = opened.login = log_in(
-                    self._environ(), lambda token: _client(opened, token, None, until), self._unwrapped, until
-                )
-        finally:
-            lock.release()
-        return _client(opened, login.token.reveal().decode(), namespace, until)
+                login = self._log_in(opened, until)
+        client = _client(opened, login.token.reveal().decode(), namespace, until)
+        if login.made:
+            client.adapter.another_token = lambda: self._another_token(opened, login, until)
+        return client
 
     def forget(self) -> None:
         """Lets go of the login without revoking it: in a forked child it is the parent's."""
@@ -98,6 +93,35 @@ class Connection:
             else:
                 thread.join(_CLOSE_SECONDS)
         opened.session.close()
+
+    @contextmanager
+    def _alone(self, seconds: float) -> Iterator[None]:
+        lock = self._lock
+        if not lock.acquire(timeout=max(0.0, seconds)):
+            if self._lock is lock:
+                self._lock = threading.Lock()  # who holds it was left behind, and may never come back
+            raise BackendUnavailableError("an earlier login to Vault has not ended", hint="try again later")
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _log_in(self, opened: _Open, until: float) -> Login:
+        logger.debug("logging in to Vault at %s", opened.settings.address)
+        opened.login = log_in(
+            self._environ(), lambda token: _client(opened, token, None, until), self._unwrapped, until
+        )
+        return opened.login
+
+    def _another_token(self, opened: _Open, refused: Login, until: float) -> str | None:
+        """A token of a new login, where that of the one before is used up or was revoked meanwhile."""
+        with self._alone(until - time.monotonic()):
+            login = opened.login
+            if login is None or login is refused:  # else another thread was here before
+                if _lives(_client(opened, refused.token.reveal().decode(), None, until)):
+                    return None
+                login = self._log_in(opened, until)
+        return login.token.reveal().decode()
 
     def _opened(self) -> _Open:
         if self._open is None:
@@ -125,6 +149,15 @@ def _client(opened: _Open, token: str, namespace: str | None, until: float) -> A
         namespace=namespace or opened.settings.namespace,
         adapter=OneRequest,
     )
+
+
+def _lives(client: Any) -> bool:
+    """False where Vault does not know the token any more, which it denies like anything else."""
+    try:
+        client.auth.token.lookup_self()
+    except StatusError as refused:
+        return refused.status != HTTPStatus.FORBIDDEN
+    return True
 
 
 def _revoke(opened: _Open, login: Login) -> None:

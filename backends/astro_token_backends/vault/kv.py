@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from astro_token.errors import (
     BackendError,
@@ -33,8 +32,7 @@ __all__ = ["KeyValue"]
 _NO_SECRETS_IN = frozenset({"sys", "auth", "identity", "cubbyhole"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """
     A secret, in Vault's terms.
 
@@ -71,7 +69,8 @@ class KeyValue:
     Credentials, from the environment: `VAULT_ADDR`, and by `ASTRO_TOKEN_VAULT_AUTH`, or whichever is set,
     `VAULT_TOKEN`; `VAULT_ROLE_ID` with `VAULT_SECRET_ID` or `VAULT_WRAPPED_SECRET_ID`;
     `ASTRO_TOKEN_ID_TOKEN` with `ASTRO_TOKEN_VAULT_ROLE`; a Kubernetes service account; `VAULT_USERNAME` with
-    `VAULT_PASSWORD`; `VAULT_CLIENT_CERT` with `VAULT_CLIENT_KEY`.
+    `VAULT_PASSWORD` (`userpass` and `ldap`); `VAULT_CLIENT_CERT` with `VAULT_CLIENT_KEY`;
+    a credential of AWS; a Google service account's key, or Google's machine; an Azure managed identity.
     The login is made in `VAULT_NAMESPACE`; a reference's namespace is for its secret only.
 
     Least permission, for reading (KV 1: without `data/`):

@@ -20,7 +20,14 @@ from astro_token.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["LOOK_AT_ADDRESS", "MOUNT_QUESTION", "StatusError", "needing", "proxy_wants_credentials"]
+__all__ = [
+    "EXPLAINED",
+    "LOOK_AT_ADDRESS",
+    "MOUNT_QUESTION",
+    "StatusError",
+    "needing",
+    "proxy_wants_credentials",
+]
 
 MOUNT_QUESTION = "sys/internal/ui/mounts"  # needs no more than access to something in the mount
 LOOK_AT_ADDRESS = (
@@ -29,6 +36,8 @@ LOOK_AT_ADDRESS = (
 # Besides those from 500 on: timeouts, limits, a replica that is behind (412), standby nodes (472, 473).
 _PASSING = frozenset({408, 412, 425, 429, 472, 473, 474})
 _BEYOND = 600
+# Whose bodies are read: what they say, or that they are not Vault's, changes what to do.
+EXPLAINED = frozenset(range(400, 500)) - _PASSING - {401, 403, 407} | {503}
 
 
 class StatusError(Exception):
@@ -49,7 +58,11 @@ class StatusError(Exception):
     @property
     def explained(self) -> bool:
         """True if it is Vault's own 400 or 404, and not that of a gateway before it."""
-        return self.status in {400, 404} and bool({"errors", "data", "warnings"} & set(self.content or ()))
+        return self.status in {400, 404} and self._own
+
+    @property
+    def _own(self) -> bool:
+        return bool({"errors", "data", "warnings"} & set(self.content or ()))
 
     def says(self, text: str) -> bool:
         """True if Vault gives that as a reason."""
@@ -64,12 +77,12 @@ class StatusError(Exception):
             hint: what to do where the service denies it.
         """
         status = self.status
-        if status in {401, 403, 405}:
-            return AccessDeniedError("Vault denies it", hint=hint)
-        if status in {400, 404} and not self.explained:
+        if status in EXPLAINED and status < HTTPStatus.INTERNAL_SERVER_ERROR and not self._own:
             return IntegrityError(
                 f"an answer with the status {status} that is not Vault's", hint=LOOK_AT_ADDRESS
             )
+        if status in {401, 403, 405}:
+            return AccessDeniedError("Vault denies it", hint=hint)
         if status == HTTPStatus.NOT_FOUND:
             return SecretNotFoundError(
                 "Vault has nothing there", hint="see that the mount, the path and VAULT_NAMESPACE are right"

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import re
-import socket
 import ssl
 import time
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import hvac.adapters
 import requests
@@ -25,7 +22,6 @@ import requests.adapters
 import requests.utils
 import urllib3
 import urllib3.connection
-import urllib3.exceptions
 
 from astro_token.errors import (
     AccessDeniedError,
@@ -36,31 +32,28 @@ from astro_token.errors import (
     ConfigError,
     IntegrityError,
 )
+from astro_token.network import CA_VARIABLE, causes, connection_failure, seconds_to_wait, tls_context
 from astro_token.version import __version__
-from astro_token_backends.vault.refusals import LOOK_AT_ADDRESS, StatusError, proxy_wants_credentials
+from astro_token_backends.vault.refusals import (
+    EXPLAINED,
+    LOOK_AT_ADDRESS,
+    StatusError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from astro_token_backends.vault.settings import Settings
 
 __all__ = ["OneRequest", "open_session"]
 
-_E = TypeVar("_E", bound=BaseException)
-
 BODY_LIMIT = 256 * 1024
 _CONNECT_SECONDS = 3.0
-_LONGEST_WAIT = 86400.0
-_REACHABLE = "try again later, or see that VAULT_ADDR can be reached from here"
-_TRUST = "name the file of the authority that signed it in VAULT_CACERT or ASTRO_TOKEN_CA_BUNDLE"
-_SPEAKS_TLS = "see that VAULT_ADDR is right, and that nothing between here and Vault intercepts TLS"
-_CERTIFICATE = {  # by OpenSSL's verify code
-    9: ("is not valid yet", "see the clocks of both machines"),
-    10: ("has expired", "its operator has to renew it"),
-    62: ("is for another host", "VAULT_ADDR has to use a name that stands in the certificate"),
-    64: ("is for another host", "VAULT_ADDR has to use a name that stands in the certificate"),
+_HINTS: dict[type, str] = {
+    AccessDeniedError: "see VAULT_CLIENT_CERT and VAULT_CLIENT_KEY",
+    BackendDownError: "see VAULT_ADDR, and the DNS here",
+    BackendUnavailableError: "try again later, or see that VAULT_ADDR can be reached from here",
 }
-_NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 
 class OneRequest(hvac.adapters.Adapter):  # type: ignore[misc]
@@ -70,10 +63,15 @@ class OneRequest(hvac.adapters.Adapter):  # type: ignore[misc]
     hvac's own adapters follow redirects with the token, return whatever is no JSON as it is,
     and raise exceptions that hold the answer and no status.
 
+    Attributes:
+        another_token: asked once after a 403 for a token to try again with; None says that there is none.
+
     Raises:
         StatusError: a status of 400 or more.
         AstroTokenError: whatever is no answer of Vault's.
     """
+
+    another_token: Callable[[], str | None] | None = None
 
     def __init__(self, *args: Any, timeout: float, **kwargs: Any) -> None:
         super().__init__(*args, timeout=timeout, **kwargs)
@@ -86,6 +84,21 @@ class OneRequest(hvac.adapters.Adapter):  # type: ignore[misc]
         headers: Mapping[str, str] | None = None,
         raise_exception: bool = True,  # noqa: ARG002 (hvac's interface)
         **kwargs: Any,
+    ) -> dict[str, Any]:
+        try:
+            return self._sent(method, url, headers, **kwargs)
+        except StatusError as refused:
+            if refused.status != HTTPStatus.FORBIDDEN or self.another_token is None:
+                raise
+            another_token, self.another_token = self.another_token, None
+            token = another_token()
+            if token is None:
+                raise
+        self.token = token
+        return self._sent(method, url, headers, **kwargs)
+
+    def _sent(
+        self, method: str, url: str, headers: Mapping[str, str] | None, **kwargs: Any
     ) -> dict[str, Any]:
         own = {"X-Vault-Request": "true", "X-Vault-Token": self.token, "X-Vault-Namespace": self.namespace}
         seconds = self._until - time.monotonic()
@@ -195,8 +208,7 @@ class _Mount(requests.adapters.HTTPAdapter):
 
 
 def _trust(settings: Settings) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = tls_context({CA_VARIABLE: settings.more_cas or ""})
     with _named("VAULT_CACERT" if settings.ca_file else "VAULT_CAPATH"):
         if settings.ca_file:
             context.load_verify_locations(settings.ca_file)
@@ -207,9 +219,6 @@ def _trust(settings: Settings) -> ssl.SSLContext:
                     context.load_verify_locations(file)
         else:
             context.load_verify_locations(requests.utils.DEFAULT_CA_BUNDLE_PATH)
-    with _named("ASTRO_TOKEN_CA_BUNDLE"):
-        if settings.more_cas:
-            context.load_verify_locations(settings.more_cas)
     with _named("VAULT_CLIENT_CERT or VAULT_CLIENT_KEY"):
         if settings.client_certificate:
             # The empty password keeps OpenSSL from asking for one on the terminal.
@@ -241,9 +250,8 @@ def _content(response: requests.Response, until: float) -> dict[str, Any]:
             hint="if it leads to Vault, as from a standby node to the active one, set VAULT_ADDR to that",
         )
     if status >= HTTPStatus.BAD_REQUEST:
-        # Only these explain themselves in a way that changes what to do.
-        content = _json(response, until) if status in {400, 404, 503} else None
-        raise StatusError(status, content, _retry_after(response.headers))
+        content = _json(response, until) if status in EXPLAINED else None
+        raise StatusError(status, content, seconds_to_wait(response.headers))
     if status == HTTPStatus.NO_CONTENT:
         return {}
     content = _json(response, until)
@@ -272,84 +280,19 @@ def _json(response: requests.Response, until: float) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds; None where it is not said, or is nonsense."""
-    said = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", said):
-        return min(float(said), _LONGEST_WAIT)
-    try:
-        # By the clock that set the date, where it is told: ours may be wrong.
-        date = headers.get("Date")
-        now = parsedate_to_datetime(date).timestamp() if date else time.time()
-        seconds = parsedate_to_datetime(said).timestamp() - now
-    except (ValueError, TypeError, OverflowError, OSError):
-        return None
-    return min(max(0.0, seconds), _LONGEST_WAIT)
-
-
 # -- no answer ----------------------------------------------------------------------------------------
 
 
 def _failure(error: Exception) -> AstroTokenError:
     """What an exception of the network means, found in the whole chain of it, without any text of it."""
     # Those of requests are all OSErrors, and say less than what they stand for.
-    chain = [cause for cause in _chain(error, set()) if not isinstance(cause, requests.RequestException)]
-
-    def first(kind: type[_E]) -> _E | None:
-        return next((cause for cause in chain if isinstance(cause, kind)), None)
-
-    if tls := first(ssl.SSLError):
-        return _tls_failure(tls)
-    if name := first(socket.gaierror):
-        if name.errno in _NO_SUCH_NAME:
-            return BackendDownError(
-                "the host name of Vault, or of the proxy, is unknown", hint="see VAULT_ADDR"
-            )
-        return BackendUnavailableError(
-            "the host name of Vault could not be looked up", hint="try again later"
-        )
-    if first(urllib3.exceptions.ProxyError) and (refusal := _refused_by_proxy(chain)):
-        return refusal
-    if first(ConnectionError):
-        return BackendUnavailableError("the connection to Vault was refused or broken", hint=_REACHABLE)
-    if first(TimeoutError):
-        return BackendUnavailableError("Vault did not answer in time", hint=_REACHABLE)
-    if first(http.client.HTTPException):
+    chain = [cause for cause in causes(error) if not isinstance(cause, requests.RequestException)]
+    if any(isinstance(cause, OSError) for cause in chain):
+        failure = connection_failure(error, "Vault")
+        failure.hint = _HINTS.get(type(failure), failure.hint)
+        if CA_VARIABLE in (failure.hint or ""):
+            failure.hint = f"name the file of the authority that signed it in VAULT_CACERT or {CA_VARIABLE}"
+        return failure
+    if any(isinstance(cause, http.client.HTTPException) for cause in chain):
         return IntegrityError("the answer is damaged, or is not Vault's", hint=LOOK_AT_ADDRESS)
-    if first(OSError):
-        return BackendUnavailableError("Vault cannot be reached", hint=_REACHABLE)
     return BackendError(f"the request to Vault failed with {type(chain[-1] if chain else error).__name__}")
-
-
-def _chain(error: object, seen: set[int]) -> Iterator[BaseException]:
-    """An exception and all that it was raised for; urllib3 and requests keep those among the arguments."""
-    if isinstance(error, BaseException) and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        for cause in (error.__cause__, error.__context__, getattr(error, "reason", None), *error.args):
-            yield from _chain(cause, seen)
-
-
-def _tls_failure(error: ssl.SSLError) -> AstroTokenError:
-    # The reason is a name out of OpenSSL's own list, the code one of its numbers.
-    reason, code = error.reason or "", getattr(error, "verify_code", None)
-    if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
-        return AccessDeniedError(
-            "Vault wants a client certificate, or does not accept this one",
-            hint="see VAULT_CLIENT_CERT and VAULT_CLIENT_KEY",
-        )
-    what, hint = (
-        _CERTIFICATE.get(code, ("is not trusted", _TRUST)) if code else ("could not be checked", _SPEAKS_TLS)
-    )
-    return IntegrityError(f"no secure connection: the certificate of Vault {what}", hint=hint)
-
-
-def _refused_by_proxy(chain: list[BaseException]) -> AstroTokenError | None:
-    # http.client tells the status of a CONNECT in a text only.
-    for cause in chain:
-        said = re.match(r"Tunnel connection failed: (\d{3})\b", str(cause))
-        if said and said[1] == "407":
-            return proxy_wants_credentials()
-        if said and said[1].startswith("4"):
-            return ConfigError("the proxy refuses to connect to Vault", hint="see HTTPS_PROXY and NO_PROXY")
-    return None

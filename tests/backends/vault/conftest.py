@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from astro_token_backends.vault import KeyValue, Transit
 from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.kv import KeyValue
+from astro_token_backends.vault.transit import Transit
 from tests.backends.vault import service
 from tests.servers.faults import Egress
 from tests.servers.wire import Wire

@@ -10,7 +10,7 @@ from astro_token.testing import BackendContract, Harness
 from tests.backends.vault import service
 
 if TYPE_CHECKING:
-    from astro_token_backends.vault import KeyValue
+    from astro_token_backends.vault.kv import KeyValue
     from tests.servers.openbao import OpenBao
 
 

@@ -24,8 +24,9 @@ from astro_token.deadline import Deadline
 from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError
 from astro_token.secret import SecretValue
 from astro_token.testing import appearances, make_token, reachable_text
-from astro_token_backends.vault import KeyValue, Transit
 from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.kv import KeyValue
+from astro_token_backends.vault.transit import Transit
 from tests.backends.vault.service import ROOT, failure, ref
 from tests.servers.faults import BlackHole, ConnectProxy, FaultServer, refused_port
 from tests.servers.http1 import Answer
@@ -165,7 +166,11 @@ FAULTS: dict[str, Fault] = {
     "30 501": Fault(69, refusal(501), within=LATE, attempts=1),
     "31 401": Fault(77, refusal(401), within=LATE, attempts=1),
     "32 403": Fault(77, refusal(403), within=LATE, attempts=1),
+    "32 403 in HTML": Fault(77, Answer(403, b"<html>", content_type="text/html"), attempts=1),
     "32 405": Fault(77, refusal(405), within=LATE, attempts=1),
+    "32 405 in HTML": Fault(76, Answer(405, b"<html>", content_type="text/html"), attempts=1),
+    "32 408": Fault(75, refusal(408, Retry_After="0")),
+    "32 408 in HTML": Fault(75, Answer(408, b"<html>", {"Retry-After": "0"}, "text/html")),
     "33 404": Fault(66, refusal(404), within=LATE, attempts=1),
     "33 404 of a gateway": Fault(76, Answer.json({"message": "no Route matched"}, 404), attempts=1),
     "33 404 in HTML": Fault(76, Answer(404, b"<html>", content_type="text/html"), attempts=1),
@@ -176,7 +181,10 @@ FAULTS: dict[str, Fault] = {
     ),
     "35 400": Fault(70, refusal(400, "check-and-set parameter did not match"), attempts=1),
     "35 400 of a gateway": Fault(76, Answer.json({"message": CANARY}, 400), attempts=1),
+    "35 400 in HTML": Fault(76, Answer(400, b"<html>", content_type="text/html"), attempts=1),
     "35 418": Fault(70, refusal(418), attempts=1),
+    "35 418 in HTML": Fault(76, Answer(418, b"<html>", content_type="text/html"), attempts=1),
+    "35 413 of a gateway": Fault(76, Answer.json({"message": CANARY}, 413), attempts=1),
     "37 expired credential": Fault(77, refusal(403, "permission denied"), attempts=1),
     "38 its clock is ten minutes fast": Fault(
         75, refusal(429, Retry_After=date(601), Date=date(600)), within=LATE + 0.2, attempts=1
@@ -189,7 +197,10 @@ FAULTS: dict[str, Fault] = {
     "40 expired certificate": Fault(76, 200, kind="expired", attempts=0),
     "40 not yet valid": Fault(76, 200, kind="not_yet_valid", attempts=0),
     "41 wrong host": Fault(76, 200, kind="wrong_host", attempts=0),
-    "42 EOF in the handshake": Fault(76, "handshake-eof", attempts=0),
+    "42 EOF in the handshake": Fault(75, "handshake-eof", attempts=0),
+    "42 closed before, in TLS": Fault(75, "close", kind="server"),
+    "42 reset before, in TLS": Fault(75, "reset", kind="server"),
+    "42 short body, in TLS": Fault(76, "short-body", kind="server", attempts=1),
     "42 reset in the handshake": Fault(75, "handshake-reset", attempts=0),
     "42 silence in the handshake": Fault(75, "handshake-hang", attempts=0),
     "42 no TLS at all": Fault(76, "handshake-plain", attempts=0),
@@ -382,9 +393,9 @@ def test_a_fault_in_any_request_has_its_status_and_leaves_no_secret_in_a_frame(
 def test_retry_after_is_seconds_or_a_date_and_nonsense_is_nothing(
     headers: dict[str, str], expected: float | None
 ) -> None:
-    from astro_token_backends.vault.transport import _retry_after
+    from astro_token.network import seconds_to_wait
 
-    assert expected == _retry_after(headers)
+    assert expected == seconds_to_wait(headers)
 
 
 def test_retry_after_reaches_the_retries() -> None:
@@ -408,7 +419,7 @@ def test_without_descriptors_it_is_a_matter_of_trying_again() -> None:
 import resource
 from astro_token.errors import AstroTokenError
 from astro_token.ref import SecretRef
-from astro_token_backends.vault import KeyValue
+from astro_token_backends.vault.kv import KeyValue
 import astro_token_backends.vault.transport, encodings.idna
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
 try:

@@ -21,7 +21,7 @@ from tests.backends.vault import service
 from tests.backends.vault.service import SECONDS, failure, fields, ref, unique
 
 if TYPE_CHECKING:
-    from astro_token_backends.vault import KeyValue
+    from astro_token_backends.vault.kv import KeyValue
     from tests.backends.vault.conftest import Connect
     from tests.servers.openbao import OpenBao
     from tests.servers.wire import Wire

@@ -19,9 +19,10 @@ from astro_token.errors import (
     ConfigError,
     IntegrityError,
 )
+from astro_token.secret import SecretValue
 from astro_token.testing import appearances, make_token, reachable_text
-from astro_token_backends.vault import KeyValue
 from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.kv import KeyValue
 from tests.backends.vault import service
 from tests.backends.vault.service import SECONDS, failure, fields, ref, unique
 from tests.servers.ci_identity import CiIdentity
@@ -355,10 +356,6 @@ def test_the_method_is_the_one_asked_for_or_the_first_that_has_its_variables(
         ({"ASTRO_TOKEN_VAULT_AUTH": "userpass"}, 77, "VAULT_USERNAME"),
         ({"ASTRO_TOKEN_VAULT_AUTH": "userpass", "VAULT_USERNAME": "u"}, 77, "VAULT_PASSWORD"),
         ({"ASTRO_TOKEN_VAULT_AUTH": "cert"}, 77, "VAULT_CLIENT_CERT"),
-        ({"ASTRO_TOKEN_VAULT_AUTH": "ldap"}, 78, "not built yet"),
-        ({"ASTRO_TOKEN_VAULT_AUTH": "aws"}, 78, "not built yet"),
-        ({"ASTRO_TOKEN_VAULT_AUTH": "gcp"}, 78, "not built yet"),
-        ({"ASTRO_TOKEN_VAULT_AUTH": "azure"}, 78, "not built yet"),
         ({"ASTRO_TOKEN_VAULT_AUTH": "Token"}, 78, "names no login method"),
         ({"VAULT_TOKEN": "two\nlines"}, 78, "the Vault token"),
         ({"VAULT_TOKEN": "täken"}, 78, "the Vault token"),
@@ -464,6 +461,85 @@ def test_a_denial_is_no_reason_to_log_in_again(bao: OpenBao, connect: Connect, w
     for _ in range(2):
         denied(vault)
     assert len([line for line in wire.lines() if "approle" in line]) == 1
+
+
+def test_a_login_whose_token_is_used_up_is_made_once_more(bao: OpenBao, connect: Connect, wire: Wire) -> None:
+    vault = connect(VAULT_ADDR=wire.url, **service.approle(bao, token_num_uses=1))
+    assert reads(vault)
+    assert reads(vault)
+    expected = [
+        "POST /v1/auth/approle/login",
+        "GET /v1/sys/internal/ui/mounts/secret/login",
+        "GET /v1/secret/data/login",
+        "GET /v1/secret/data/login",
+        "GET /v1/auth/token/lookup-self",
+        "POST /v1/auth/approle/login",
+        "GET /v1/secret/data/login",
+    ]
+    assert expected == wire.lines()
+
+
+def test_a_login_whose_token_was_revoked_is_made_once_more_for_reading_and_for_writing(
+    bao: OpenBao, connect: Connect, wire: Wire
+) -> None:
+    vault = connect(VAULT_ADDR=wire.url, **service.approle(bao))
+    assert reads(vault)
+    for _ in range(2):
+        bao.api("POST", "auth/token/revoke", {"token": wire.requests[-1].headers["x-vault-token"]})
+        assert reads(vault)
+    bao.api("POST", "auth/token/revoke", {"token": wire.requests[-1].headers["x-vault-token"]})
+    written = ref(f"vault:secret/{unique()}")
+    assert vault.write(written, SecretValue(b"x"), expected_version=None, timeout=SECONDS) == "1"
+    assert len([line for line in wire.lines() if "approle" in line]) == 4
+    vault.close()
+    assert not lives(bao, wire.requests[-1].headers["x-vault-token"])
+
+
+def test_threads_whose_token_was_revoked_log_in_once_together(
+    bao: OpenBao, connect: Connect, wire: Wire
+) -> None:
+    vault = connect(VAULT_ADDR=wire.url, **service.approle(bao))
+    assert reads(vault)
+    bao.api("POST", "auth/token/revoke", {"token": wire.requests[-1].headers["x-vault-token"]})
+    outcomes: list[bool] = []
+    threads = [threading.Thread(target=lambda: outcomes.append(reads(vault))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert [True] * 8 == outcomes
+    assert len([line for line in wire.lines() if "approle" in line]) == 2
+
+
+def test_a_token_that_never_lives_is_not_asked_for_for_ever(bao: OpenBao) -> None:
+    def mode(number: int) -> Mode:
+        return Answer.json(LOGIN) if number in {1, 4} else 403
+
+    with FaultServer(mode) as server:
+        vault = KeyValue(Connection({"VAULT_ADDR": server.url, **APPROLE}))
+        error = failure(lambda: vault.read(ref(f"vault:{SECRET}?kv=2"), timeout=SECONDS))
+        assert error.exit_code == 77
+        assert server.count == 5
+
+
+def test_a_login_is_made_once_more_for_the_whole_of_a_read() -> None:
+    mounted = {"data": {"path": "secret/", "type": "kv", "options": {"version": "2"}}}
+    answers: list[Mode] = [Answer.json(LOGIN), 403, 403, Answer.json(LOGIN), Answer.json(mounted), 403]
+
+    with FaultServer(lambda number: answers[min(number, 6) - 1]) as server:
+        vault = KeyValue(Connection({"VAULT_ADDR": server.url, **APPROLE}))
+        error = failure(lambda: vault.read(ref(f"vault:{SECRET}"), timeout=SECONDS))
+        assert error.exit_code == 77
+        assert server.count == 6
+
+
+def test_a_given_token_that_was_revoked_is_not_replaced(bao: OpenBao, connect: Connect, wire: Wire) -> None:
+    token = service.token(bao, 'path "secret/*" { capabilities = ["read"] }')
+    vault = connect(VAULT_ADDR=wire.url, VAULT_TOKEN=token, **APPROLE)
+    assert reads(vault)
+    bao.api("POST", "auth/token/revoke", {"token": token})
+    denied(vault)
+    assert len(wire.requests) == 3
 
 
 def test_an_expired_token_is_denied(bao: OpenBao, connect: Connect) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from astro_token.errors import InvalidRefError
 from astro_token.secret import SecretValue
-from astro_token_backends.vault import KeyValue, Transit
 from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.kv import KeyValue
+from astro_token_backends.vault.transit import Transit
 from tests.backends.vault.service import SECONDS, failure, ref
 from tests.servers.http1 import Answer, HttpServer, Request
 

@@ -8,8 +8,8 @@ import pytest
 
 from astro_token.errors import ConfigError
 from astro_token.testing import appearances, reachable_text
-from astro_token_backends.vault import KeyValue
 from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.settings import Settings, read_settings
 from tests.backends.vault.service import SECONDS, failure, ref
 

@@ -20,8 +20,9 @@ import requests
 from astro_token.errors import AstroTokenError, IntegrityError
 from astro_token.secret import SecretValue
 from astro_token.testing import appearances, reachable_text
-from astro_token_backends.vault import KeyValue, Transit
 from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.kv import KeyValue
+from astro_token_backends.vault.transit import Transit
 from tests.backends.vault import service
 from tests.backends.vault.service import ROOT, SECONDS, failure, fields, ref, unique
 from tests.servers.faults import Egress, FaultServer
@@ -338,7 +339,8 @@ def python(program: str, *, without: str = "") -> str:
 
 def test_importing_loads_no_sdk_and_making_one_does() -> None:
     shown = 'print(sorted({"hvac", "requests", "urllib3"} & set(sys.modules)))\n'
-    program = f"from astro_token_backends.vault import KeyValue, Transit\n{shown}KeyValue()\n{shown}"
+    imports = "from astro_token_backends.vault import kv, transit\n"
+    program = f"{imports}{shown}kv.KeyValue()\n{shown}"
     assert python(program).splitlines() == ["[]", "['hvac', 'requests', 'urllib3']"]
 
 

@@ -14,8 +14,8 @@ import pytest
 import requests
 
 from astro_token.errors import AccessDeniedError, BackendDownError, ConfigError, IntegrityError
-from astro_token_backends.vault import KeyValue
 from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.kv import KeyValue
 from tests.backends.vault.service import ROOT, SECONDS, failure, fields, ref
 from tests.servers.certificates import Certificates
 from tests.servers.faults import ConnectProxy, FaultServer

@@ -11,8 +11,9 @@ from astro_token.errors import AccessDeniedError, DecryptError, IntegrityError, 
 from astro_token.protocols import Backend, SupportsClose, SupportsDecrypt, SupportsEncrypt
 from astro_token.secret import SecretValue
 from astro_token.testing import appearances, reachable_text
-from astro_token_backends.vault import KeyValue, Transit
 from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.kv import KeyValue
+from astro_token_backends.vault.transit import Transit
 from tests.backends.vault import service
 from tests.backends.vault.service import SECONDS, failure, ref, unique
 from tests.servers.faults import FaultServer

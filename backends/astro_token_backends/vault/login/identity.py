@@ -1,0 +1,43 @@
+"""An identity token that somebody else vouches for: the CI system, or Kubernetes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astro_token.errors import AccessDeniedError
+from astro_token_backends.vault.login.asked import from_file
+
+if TYPE_CHECKING:
+    from astro_token_backends.vault.login.asked import Asked
+
+__all__ = ["jwt", "kubernetes"]
+
+_SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+
+
+def jwt(asked: Asked) -> Any:
+    from astro_token.identity import ci_identity, identity_hint
+
+    identity = ci_identity(
+        asked.text("ASTRO_TOKEN_VAULT_AUDIENCE"), environ=asked.environ, timeout=asked.seconds
+    )
+    if identity is None:
+        raise AccessDeniedError(
+            "no usable credential for Vault: the login by jwt needs ASTRO_TOKEN_ID_TOKEN, "
+            "or the identity that a CI system gives a job",
+            hint=identity_hint(asked.environ)
+            or "set ASTRO_TOKEN_ID_TOKEN to the token that the CI system gives the job",
+        )
+    role = asked.text("ASTRO_TOKEN_VAULT_ROLE")
+    return asked.client("").auth.jwt.jwt_login(role, identity.reveal().decode(), path=asked.mount)
+
+
+def kubernetes(asked: Asked) -> Any:
+    role = asked.required("ASTRO_TOKEN_VAULT_ROLE")
+    token = from_file(
+        Path(asked.text("ASTRO_TOKEN_KUBERNETES_TOKEN_FILE") or _SERVICE_ACCOUNT),
+        "the login by kubernetes finds no token of a service account",
+        hint="run in a pod with a service account, or set ASTRO_TOKEN_KUBERNETES_TOKEN_FILE",
+    )
+    return asked.client("").auth.kubernetes.login(role, token, mount_point=asked.mount)

@@ -1,0 +1,33 @@
+"""A name and a password: Vault's own users, and those of a directory."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from astro_token.errors import ConfigError
+
+if TYPE_CHECKING:
+    from astro_token_backends.vault.login.asked import Asked
+
+__all__ = ["ldap", "userpass"]
+
+
+def userpass(asked: Asked) -> Any:
+    user, password = _given(asked)
+    return asked.client("").auth.userpass.login(user, password, mount_point=asked.mount)
+
+
+def ldap(asked: Asked) -> Any:
+    user, password = _given(asked)
+    return asked.client("").auth.ldap.login(user, password, mount_point=asked.mount)
+
+
+def _given(asked: Asked) -> tuple[str, str]:
+    user = asked.required("VAULT_USERNAME")
+    # It becomes a part of the path; Vault takes no other names either.
+    if not re.fullmatch(r"\w(?:[\w.@-]*\w)?", user, re.ASCII):
+        raise ConfigError(
+            "VAULT_USERNAME is no user name of Vault", hint="letters, digits, _ . @ and - are allowed"
+        )
+    return user, asked.required("VAULT_PASSWORD")
