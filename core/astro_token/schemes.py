@@ -106,6 +106,11 @@ _AZURE = (
     "IDENTITY_HEADER",
     "MSI_ENDPOINT",
     "MSI_SECRET",
+    # Of Azure Pipelines: a service connection, and what its tasks give to a script on request.
+    "ASTRO_TOKEN_AZURE_SERVICE_CONNECTION",
+    "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
+    "idToken",
+    "servicePrincipalKey",
 )
 
 # What a CI system gives a job to prove who it is.

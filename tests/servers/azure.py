@@ -1,5 +1,5 @@
 """
-A strict Azure Key Vault (secrets), with the Microsoft Entra ID and the managed identity that go with it.
+A strict Azure Key Vault (secrets and keys), with its Microsoft Entra ID and managed identity.
 
     with AzureServer(certificates.server.context()) as azure:
         azure.put("api", "…")
@@ -8,7 +8,8 @@ A strict Azure Key Vault (secrets), with the Microsoft Entra ID and the managed 
 The vault and Entra share one https address; managed identity has a plain one, as it has on a machine.
 The vault refuses what the service refuses: no api-version or an unknown one, no bearer (with a challenge),
 a bearer that is unknown, expired or for another audience, a right that the client was not granted,
-a disabled version, a name that is malformed, deleted or not there. For the others see `azure_login`.
+a disabled version, a name that is malformed, deleted or not there.
+For the others see `azure_login` and `azure_keys`.
 
 As in the service, a version outside its validity is served: its attributes are for the client to look at.
 """
@@ -24,6 +25,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.servers.azure_keys import KeyRefusedError, Keys, KeyVersion
 from tests.servers.azure_login import FEDERATED, VAULT, Directory, Token
 from tests.servers.http1 import Answer, HttpServer, Request
 
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 _API_VERSION = re.compile(r"7\.[0-6]|20(?:2[5-9]|3\d)-\d\d-\d\d(?:-preview)?")
 _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _LONGEST = 25_600
-_RIGHTS = frozenset({"get", "list", "set", "delete", "recover", "purge"})
+_RIGHTS = frozenset({"get", "list", "set", "delete", "recover", "purge", "wrapkey", "unwrapkey"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class AzureServer:
         self._rights: dict[str, frozenset[str]] = {}
         self._secrets: dict[str, list[dict[str, Any]]] = {}  # of each name its versions, oldest first
         self._deleted: dict[str, list[dict[str, Any]]] = {}
+        self._keys = Keys()
         self._lock = threading.RLock()
         self._running = contextlib.ExitStack()
         secure = self._running.enter_context(HttpServer(self._answer, tls=tls))
@@ -118,6 +121,33 @@ class AzureServer:
         """
         with self._lock:
             return str(self._add(self.url, name, {"value": value, "attributes": attributes})["id"])[-32:]
+
+    def put_with(self, name: str, asked: dict[str, Any]) -> str:
+        """Adds a version with all that a client can give it: `value`, `attributes`, `contentType`, `tags`."""
+        with self._lock:
+            return str(self._add(self.url, name, asked)["id"])[-32:]
+
+    def versions(self, name: str) -> list[dict[str, Any]]:
+        """The versions of a secret, the oldest first."""
+        with self._lock:
+            return list(self._secrets.get(name, []))
+
+    def delete(self, name: str) -> None:
+        """Deletes a secret; its name stays taken until it is purged."""
+        with self._lock:
+            self._deleted[name] = self._secrets.pop(name)
+
+    def put_key(
+        self,
+        name: str,
+        *,
+        operations: tuple[str, ...] = ("wrapKey", "unwrapKey"),
+        bits: int = 2048,
+        **attributes: bool | int,
+    ) -> KeyVersion:
+        """Adds a version of an RSA key; for the attributes see `put`."""
+        with self._lock:
+            return self._keys.put(name, operations=operations, bits=bits, attributes=dict(attributes))
 
     def issue(self, *, audience: str | None = None, client: str | None = None, lifetime: float = 3599) -> str:
         """An access token; for another audience, or one that has expired, if asked for."""
@@ -153,7 +183,7 @@ class AzureServer:
         self.close()
 
     def _answer(self, request: Request) -> Answer:
-        vault = request.path.startswith(("/secrets", "/deletedsecrets"))
+        vault = request.path.startswith(("/secrets", "/deletedsecrets", "/keys"))
         with self._lock:
             faults = self.faults if vault else self.login_faults
             if faults:
@@ -185,6 +215,13 @@ class AzureServer:
         if len(parts) < 2 or not _NAME.fullmatch(parts[1]):
             return _error(400, "BadParameter", "The request URI contains an invalid name.")
         match request.method, *parts:
+            case _, "keys", name, version, operation:
+                self._permit(token, operation)
+                try:
+                    return self._keys.answer(base, name, version, operation, request)
+                except KeyRefusedError as refused:
+                    status, code, text, inner = refused.answer
+                    return _error(status, code, text, inner=inner)
             case "GET", "secrets", name, "versions":
                 self._permit(token, "list")
                 return self._list_versions(base, name, request.query)
@@ -330,6 +367,7 @@ def main() -> None:
         certificates = Certificates(Path(folder))
         with AzureServer(certificates.server.context()) as server:
             server.put("api", "a value")
+            server.put_key("astro")
             exports = {
                 "ASTRO_TOKEN_AZURE_HOSTS": f"127.0.0.1:{server.port}",
                 "ASTRO_TOKEN_CA_BUNDLE": str(certificates.ca_file),
@@ -338,7 +376,9 @@ def main() -> None:
                 "AZURE_CLIENT_ID": server.client_id,
                 "AZURE_CLIENT_SECRET": server.client_secret,
             }
-            by_hand.serve("Azure Key Vault", exports, f"it holds {server.url}/secrets/api")
+            by_hand.serve(
+                "Azure Key Vault", exports, f"it holds {server.url}/secrets/api and {server.url}/keys/astro"
+            )
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 Microsoft Entra ID and managed identity, as far as a client needs them to reach a vault.
 
 Refused are: another tenant, an unknown client, a wrong secret, a federated token whose signature, time,
-issuer, subject or audience is wrong, another grant, an unknown resource;
+issuer, subject or audience is wrong, an assertion that the application's certificate did not sign,
+another grant, an unknown resource;
 and by managed identity a request without its header, or one that was forwarded.
-Not covered: a client's certificate, users.
+Not covered: users.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.x509 import load_pem_x509_certificate
 
 from tests.servers import web_tokens
 from tests.servers.http1 import Answer
@@ -74,6 +81,7 @@ class Directory:
         self._resources = {resource, VAULT}
         self._tokens: dict[str, Token] = {}
         self._federations: list[_Federation] = []
+        self._certificates: list[RSAPublicKey] = []
 
     def issue(self, audience: str, client: str, lifetime: float = _LIFETIME) -> str:
         # Of the shape of a JWT, but only a name for what we remember.
@@ -89,6 +97,13 @@ class Directory:
 
     def trust(self, issuer: Issuer, subject: str, audience: str) -> None:
         self._federations.append(_Federation(issuer, subject, audience))
+
+    def trust_certificate(self, certificate: bytes) -> None:
+        """Accepts what the key of a certificate (PEM) signs, in place of the client's secret."""
+        key = load_pem_x509_certificate(certificate).public_key()
+        if not isinstance(key, RSAPublicKey):
+            raise TypeError("a certificate with an RSA key")
+        self._certificates.append(key)
 
     # -- Entra -------------------------------------------------------------------------------
 
@@ -113,7 +128,7 @@ class Directory:
             }
             return Answer.json(content)
         if request.method == "POST" and path == "oauth2/v2.0/token":
-            return self._log_in(request.form)
+            return self._log_in(request.form, f"{base}{request.path}")
         return Answer.json({"error": "not_found"}, 404)
 
     def _instance(self, base: str) -> dict[str, object]:
@@ -124,7 +139,7 @@ class Directory:
             "metadata": [{"preferred_network": host, "preferred_cache": host, "aliases": [host]}],
         }
 
-    def _log_in(self, form: dict[str, str]) -> Answer:
+    def _log_in(self, form: dict[str, str], endpoint: str) -> Answer:
         resource = form.get("scope", "").partition(" ")[0].removesuffix("/.default")
         if form.get("grant_type") != "client_credentials":
             return _aadsts(
@@ -132,7 +147,7 @@ class Directory:
             )
         if form.get("client_id") != self.client_id:
             return _aadsts(400, "unauthorized_client", 700016, "Application was not found in the directory.")
-        self._check_client(form)
+        self._check_client(form, endpoint)
         if not form.get("scope", "").partition(" ")[0].endswith("/.default"):
             return _aadsts(400, "invalid_scope", 1002012, "The provided value for scope is not valid.")
         if resource not in self._resources:
@@ -147,26 +162,32 @@ class Directory:
             }
         )
 
-    def _check_client(self, form: dict[str, str]) -> None:
+    def _check_client(self, form: dict[str, str], endpoint: str) -> None:
         if "client_assertion" in form:
             if form.get("client_assertion_type") != _ASSERTION:
                 raise _RefusedError(
                     _aadsts(400, "invalid_request", 900144, "The request body lacks a parameter.")
                 )
-            self._check_assertion(form["client_assertion"])
+            self._check_assertion(form["client_assertion"], endpoint)
         elif "client_secret" not in form:
             raise _RefusedError(_aadsts(401, "invalid_client", 7000218, "The request body lacks a secret."))
         elif not hmac.compare_digest(form["client_secret"].encode(), self.client_secret.encode()):
             raise _RefusedError(_aadsts(401, "invalid_client", 7000215, "Invalid client secret provided."))
 
-    def _check_assertion(self, token: str) -> None:
-        """A federated token has to match one record, and be signed and valid."""
+    def _check_assertion(self, token: str, endpoint: str) -> None:
+        """A federated token has to match one record, and be signed and valid; one's own has to be, too."""
         try:
             claims = web_tokens.claims(token)
         except web_tokens.InvalidTokenError:
             raise _RefusedError(
                 _aadsts(401, "invalid_client", 50027, "JWT token is invalid or malformed.")
             ) from None
+        if claims.get("iss") == claims.get("sub") == self.client_id:
+            if claims.get("aud") != endpoint or claims.get("exp", 0) <= time.time():
+                raise _RefusedError(_aadsts(401, "invalid_client", 700024, "Client assertion is not valid."))
+            if not any(_signed(token, key) for key in self._certificates):
+                raise _RefusedError(_aadsts(401, "invalid_client", 700027, "The key was not found."))
+            return
         found = [known for known in self._federations if known.issuer.name == claims.get("iss")]
         for number, key in ((700211, "iss"), (700213, "sub"), (700212, "aud")):
             if key == "sub":
@@ -211,6 +232,18 @@ class Directory:
             "token_type": "Bearer",
         }
         return Answer.json(content)
+
+
+def _signed(token: str, key: RSAPublicKey) -> bool:
+    signed, _, signature = token.rpartition(".")
+    # msal signs in either way, by how it was told the certificate.
+    pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
+    way = pss if web_tokens.header(token).get("alg") == "PS256" else padding.PKCS1v15()
+    try:
+        key.verify(web_tokens.decode(signature), signed.encode(), way, hashes.SHA256())
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def _aadsts(status: int, error: str, number: int, text: str) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import http.client
 import json
 import ssl
@@ -18,8 +19,14 @@ from azure.identity import (
     ClientSecretCredential,
     ManagedIdentityCredential,
 )
+from azure.keyvault.keys import KeyVaultKey
+from azure.keyvault.keys.crypto import CryptographyClient, KeyWrapAlgorithm
 from azure.keyvault.secrets import SecretClient
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import NameOID
 
+from tests.servers import web_tokens
 from tests.servers.azure import Fault
 from tests.servers.azure_login import VAULT
 from tests.servers.faults import ConnectProxy
@@ -27,6 +34,8 @@ from tests.servers.jwks import rsa_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
     from tests.servers.azure import AzureServer
     from tests.servers.certificates import Certificates
@@ -175,6 +184,43 @@ def test_a_ci_systems_token_logs_in(
     assert read(issuer.mint({**good, "aud": "other"})) == "700212"
     assert read(issuer.mint({**good, "iss": "https://elsewhere.example"})) == "700211"
     assert read("no token") == "50027"
+
+
+def test_an_applications_own_assertion_has_to_be_signed_by_its_certificate(
+    ask: Callable[..., tuple[int, dict[str, Any]]], azure_server: AzureServer
+) -> None:
+    known, unknown = rsa_key(), rsa_key()
+    azure_server.directory.trust_certificate(certificate_of(known))
+    path = f"/{azure_server.tenant}/oauth2/v2.0/token"
+
+    def log_in(key: RSAPrivateKey, **changes: object) -> int | None:
+        end = f"{azure_server.url}{path}"
+        claims = {"iss": azure_server.client_id, "sub": azure_server.client_id, "aud": end}
+        token = web_tokens.sign({**claims, "exp": int(time.time()) + 60, **changes}, key)
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": azure_server.client_id,
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion": token,
+            "scope": f"{VAULT}/.default",
+        }
+        status, answer = ask("POST", path, body=form)
+        return None if status == 200 else int(answer["error_codes"][0])
+
+    assert log_in(known) is None
+    assert log_in(unknown) == 700027
+    assert log_in(known, aud="https://elsewhere.example") == 700024
+    assert log_in(known, exp=1) == 700024
+    assert log_in(known, sub="another") == 700211
+
+
+def certificate_of(key: RSAPrivateKey) -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "client")])
+    now = dt.datetime.now(dt.UTC)
+    made = x509.CertificateBuilder(
+        name, name, key.public_key(), x509.random_serial_number(), now, now + dt.timedelta(days=1)
+    ).sign(key, hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.PEM)
 
 
 @pytest.mark.parametrize("kind", ["machine", "app service"])
@@ -353,6 +399,82 @@ def test_managed_identity_wants_its_header(azure_server: AzureServer) -> None:
     assert get(machine, {**query, "resource": "https://elsewhere.example"}, Metadata="true") == 400
     assert get(service, query, **{"X-IDENTITY-HEADER": "wrong"}) == 400
     assert get(service, query, **{"X-IDENTITY-HEADER": azure_server.identity_header}) == 200
+
+
+# -- keys ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def key(azure_server: AzureServer, certificates: Certificates) -> Iterator[CryptographyClient]:
+    """The official client, which wraps by itself with the public key and lets the vault unwrap."""
+    made = azure_server.put_key("k")
+    numbers = made.private.public_key().public_numbers()
+    n, e = (number.to_bytes((number.bit_length() + 7) // 8, "big") for number in (numbers.n, numbers.e))
+    with (
+        with_secret(azure_server, certificates) as credential,
+        CryptographyClient(
+            KeyVaultKey(f"{azure_server.url}/keys/k/{made.version}", kty="RSA", n=n, e=e),
+            credential,
+            verify_challenge_resource=False,
+            **once(certificates),
+        ) as client,
+    ):
+        yield client
+
+
+def wrapped(ask: Callable[..., tuple[int, dict[str, Any]]], path: str, value: str, **more: Any) -> Any:
+    body = {"alg": "RSA-OAEP-256", "value": value, **more}
+    status, answer = ask("POST", path, body=body)
+    return answer["value"] if status == 200 else (status, answer["error"].get("innererror"))
+
+
+def test_a_key_wraps_and_unwraps(key: CryptographyClient) -> None:
+    algorithm = KeyWrapAlgorithm.rsa_oaep_256
+    box = key.wrap_key(algorithm, b"a content key").encrypted_key
+    assert len(box) == 256
+    assert key.unwrap_key(algorithm, box).key == b"a content key"
+    with pytest.raises(HttpResponseError) as raised:
+        key.unwrap_key(algorithm, bytes(256))
+    assert raised.value.status_code == 400
+
+
+def test_a_key_does_what_its_state_and_its_operations_allow(
+    ask: Callable[..., tuple[int, dict[str, Any]]], azure_server: AzureServer
+) -> None:
+    now, value = int(time.time()), web_tokens.encode(b"a content key")
+    name = f"k-{uuid.uuid4().hex[:8]}"
+    first = azure_server.put_key(name)
+    box = wrapped(ask, f"/keys/{name}//wrapkey", value)
+    assert value == wrapped(ask, f"/keys/{name}/{first.version}/unwrapkey", box)
+    azure_server.put_key(name)
+    assert wrapped(ask, f"/keys/{name}//unwrapkey", box) == (400, None)
+    azure_server.put_key(name, operations=("unwrapKey",))
+    assert wrapped(ask, f"/keys/{name}//wrapkey", value) == (403, {"code": "KeyOperationForbidden"})
+    azure_server.put_key(name, exp=now - 60)
+    assert wrapped(ask, f"/keys/{name}//wrapkey", value) == (403, {"code": "KeyExpired"})
+    azure_server.put_key(name, nbf=now + 60)
+    assert wrapped(ask, f"/keys/{name}//wrapkey", value) == (403, {"code": "KeyNotYetValid"})
+    azure_server.put_key(name, enabled=False)
+    assert wrapped(ask, f"/keys/{name}//unwrapkey", box) == (403, {"code": "KeyDisabled"})
+    assert value == wrapped(ask, f"/keys/{name}/{first.version}/unwrapkey", box)
+
+
+def test_a_malformed_request_to_a_key_is_refused(
+    ask: Callable[..., tuple[int, dict[str, Any]]], azure_server: AzureServer
+) -> None:
+    azure_server.put_key("k")
+    assert wrapped(ask, "/keys/k//wrapkey", "AAAA", alg="RSA1_5") == (400, None)
+    assert wrapped(ask, "/keys/k//wrapkey", "=") == (400, None)
+    assert wrapped(ask, "/keys/none//wrapkey", "AAAA") == (404, None)
+    assert wrapped(ask, f"/keys/k/{'0' * 32}/wrapkey", "AAAA") == (404, None)
+    assert wrapped(ask, "/keys/k//sign", "AAAA")[0] in {403, 405}
+    azure_server.restrict("reader", "unwrapkey")
+    bearer = azure_server.issue(client="reader")
+    status, answer = ask(
+        "POST", "/keys/k//wrapkey", body={"alg": "RSA-OAEP-256", "value": "AAAA"}, bearer=bearer
+    )
+    assert (status, answer["error"]["innererror"]) == (403, {"code": "ForbiddenByRbac"})
+    assert ask("POST", "/keys/k//wrapkey", body={}, bearer="")[0] == 401
 
 
 # -- faults --------------------------------------------------------------------------------------

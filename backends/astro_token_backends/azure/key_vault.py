@@ -1,292 +1,192 @@
-"""Azure Key Vault secrets: `azure:VAULT/SECRET`, through its client."""
+"""Azure Key Vault secrets, through their client."""
 
 from __future__ import annotations
 
-import os
 import re
-import threading
 import time
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import (
-    AccessDeniedError,
-    AstroTokenError,
-    BackendError,
-    BackendUnavailableError,
-    ConfigError,
-    InvalidRefError,
-    SecretNotFoundError,
-)
-from astro_token.secret import SecretValue
+from astro_token.errors import BackendUnavailableError, InvalidTokenError
+from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends import network
+from astro_token_backends.azure.address import Address
+from astro_token_backends.azure.login import Login, shared
+from astro_token_backends.azure.refusals import Asked, asking, translated
+from astro_token_backends.boundary import across
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from astro_token.ref import SecretRef
 
 __all__ = ["KeyVault"]
 
-_HOSTS = "ASTRO_TOKEN_AZURE_HOSTS"
-_AUTHORITY = "AZURE_AUTHORITY_HOST"
-_VAULTS = re.compile(
-    r"[a-z0-9-]+\.vault\.(?:azure\.net|azure\.cn|usgovcloudapi\.net|microsoftazure\.de)", re.IGNORECASE
-)
+_LONGEST = 25 * 1024  # bytes, the service's limit
+_VERSION = re.compile(r"[0-9a-f]{32}")
+_NEEDS = "Microsoft.KeyVault/vaults/secrets/{}/action (role {}), or the access policy {} on secrets"
+_GET = _NEEDS.format("getSecret", "Key Vault Secrets User", "Get")
+_LIST = _NEEDS.format("readMetadata", "Key Vault Reader", "List")
+_SET = _NEEDS.format("setSecret", "Key Vault Secrets Officer", "Set")
 
 
 class KeyVault:
     """
-    Reads a version of a secret, the newest unless the reference says otherwise.
+    Reads a version of a secret, the newest unless the reference says otherwise; describes and writes.
 
-    Credentials: a service principal or a federated token's file, in the SDK's variables;
-    without these the machine's managed identity, then the logins of az, Azure PowerShell and azd.
-    Permissions: `Microsoft.KeyVault/vaults/secrets/getSecret/action` (role Key Vault Secrets User),
-    or Get for secrets in the vault's access policy.
-    Reference: `azure:my-vault/astro-prod`.
-    Requests: 4 with a client's secret, and 1 for each read after the first.
+    Reference: `azure:VAULT/SECRET[?version=ID]`, or the secret's URL in place of the name.
+    A vault's name alone is one of the cloud of `AZURE_AUTHORITY_HOST`.
+
+    Credentials: those of `ways`, shared with `azure-keys`.
+
+    Least permission, as data actions of a role: `Microsoft.KeyVault/vaults/secrets/getSecret/action`
+    to read, `…/setSecret/action` too to write, `…/readMetadata/action` alone to describe.
+
+    Requests: 1, and before the first for the login and for the vault's challenge: see docs/azure.md.
+    Writing takes 2, because the version is compared, and content type and tags are taken over.
 
     Args:
+        login: in place of the one that all of the process share.
         credential: of the SDK, in place of those in the environment.
     """
 
-    def __init__(self, credential: Any = None) -> None:
-        import azure.keyvault.secrets  # noqa: F401
+    def __init__(self, login: Login | None = None, credential: Any = None) -> None:
+        import azure.keyvault.secrets  # noqa: F401 (what is not installed has to show here)
 
-        self._wire = _wire()
-        self._login = _Login(credential, self._wire)
+        self._login = login or (Login(credential) if credential else shared())
         self._clients: dict[str, Any] = {}
-        self._lock = threading.Lock()
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
-        outcome = self._attempt(ref, timeout)
-        if isinstance(outcome, AstroTokenError):
-            raise outcome.with_traceback(None)
-        return outcome
+        return across(lambda: self._read(ref, timeout), translated)
+
+    def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:
+        """
+        Lists the versions, because what shows one version shows its value too.
+
+        Of versions of the same second, which the service does not order, it is the one changed last.
+        """
+        return across(lambda: self._describe(ref, timeout), translated)
+
+    def write(
+        self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
+    ) -> str:
+        """
+        Adds a version. The one that is current is compared right before, which leaves a moment in between:
+        the service has no compare-and-set.
+
+        Content type and tags are kept. The dates of validity are not: they are those of the old token.
+        """
+        return across(lambda: self._write(ref, value, expected_version, timeout), translated)
 
     def close(self) -> None:
-        with self._lock:
-            self._clients.clear()
-        self._wire.session.close()
+        self._clients = {}
+        self._login.close()
 
-    def _attempt(self, ref: SecretRef, timeout: float) -> SecretValue | AstroTokenError:
-        try:
-            host, name, version = _address(ref)
-            self._wire.begin(timeout)
-            return _value(self._client(host).get_secret(name, version))
-        except AstroTokenError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 (an SDK raises what it likes)
-            return _translated(error)
+    def _read(self, ref: SecretRef, timeout: float) -> SecretValue:
+        address = Address.of(ref, "secrets")
+        self._login.wire.begin(timeout)
+        with asking(Asked(address, "secret", "get", _GET)):
+            return _value(self._client(address.host).get_secret(address.name, address.version))
+
+    def _describe(self, ref: SecretRef, timeout: float) -> SecretMetadata:
+        address = Address.of(ref, "secrets")
+        asked = Asked(address, "secret", "list", _LIST)
+        self._login.wire.begin(timeout)
+        with asking(asked):
+            versions = list(self._client(address.host).list_properties_of_secret_versions(address.name))
+        if address.version is not None:
+            versions = [one for one in versions if one.version == address.version]
+        if not versions:
+            raise asked.missing()
+        return _metadata(max(versions, key=_age))
+
+    def _write(self, ref: SecretRef, value: SecretValue, expected: str | None, timeout: float) -> str:
+        _see_that_it_fits(value)
+        address = Address.of(ref, "secrets")
+        self._login.wire.begin(timeout)
+        client = self._client(address.host)
+        with asking(Asked(address, "secret", "get", _GET)):
+            old = client.get_secret(address.name).properties
+        if expected is not None and _version(old) != expected:
+            raise BackendUnavailableError(
+                "another version is current than the expected one, and nothing was written",
+                hint="look at it, and try again",
+            )
+        with asking(Asked(address, "secret", "set", _SET)):
+            new = client.set_secret(
+                address.name, value.reveal().decode(), content_type=old.content_type, tags=old.tags
+            )
+        return _version(new.properties)
 
     def _client(self, host: str) -> Any:
         from azure.keyvault.secrets import SecretClient
 
-        with self._lock:
-            if host not in self._clients:
-                self._clients[host] = SecretClient(
-                    f"https://{host}",
-                    self._login,
-                    transport=self._wire,
-                    retry_total=0,
-                    permit_redirects=False,
-                    # The challenge has to name the vault's own domain; a host of one's own is in none.
-                    verify_challenge_resource=bool(_VAULTS.fullmatch(host)),
-                )
-            return self._clients[host]
+        clients = self._clients
+        if host not in clients:
+            clients[host] = SecretClient(f"https://{host}", **self._login.options(host))
+        return clients[host]
 
 
-class _Login:
-    """A credential of the SDK, made when a vault first asks for it, and one login at a time."""
-
-    def __init__(self, credential: Any, wire: Any) -> None:
-        self._credential, self._wire = credential, wire
-        self._explicit = True
-        self._lock = threading.Lock()
-
-    def get_token(self, *scopes: str, **options: Any) -> Any:
-        with self._lock:
-            outcome = self._attempt(scopes, options)
-        if isinstance(outcome, AstroTokenError):
-            raise outcome.with_traceback(None)
-        return outcome
-
-    def _attempt(self, scopes: tuple[str, ...], options: dict[str, Any]) -> Any:
-        try:
-            if self._credential is None:
-                self._credential = self._from_environment()
-        except AstroTokenError as error:
-            return error
-        except (ValueError, OSError):
-            return ConfigError(
-                "the Azure login's variables are not usable",
-                hint=f"check AZURE_TENANT_ID, AZURE_CLIENT_ID, {_AUTHORITY} and the files that AZURE_… names",
-            )
-        try:
-            return self._credential.get_token(*scopes, **options)
-        except Exception:  # noqa: BLE001 (to the SDK a login that is busy, not there or refuses us is the same)
-            unanswered, answered = self._wire.unanswered, self._wire.answered
-        if self._explicit:
-            return unanswered or answered or _bad_credential()
-        # Nobody has to be where an identity was only looked for.
-        return answered if isinstance(answered, BackendUnavailableError) else _no_credential()
-
-    def _from_environment(self) -> Any:
-        from azure import identity
-
-        authority = os.environ.get(_AUTHORITY, "")
-        if ":" in authority.partition("/")[0]:
-            network.refuse_plain_http(authority, _AUTHORITY)
-        # The authority comes from the environment, which we trust: nobody needs to be asked about it.
-        explicit = {"transport": self._wire, "retry_total": 0, "disable_instance_discovery": True}
-        if os.environ.get("AZURE_CLIENT_SECRET") or os.environ.get("AZURE_CLIENT_CERTIFICATE_PATH"):
-            return identity.EnvironmentCredential(**explicit)
-        if os.environ.get("AZURE_FEDERATED_TOKEN_FILE"):
-            return identity.WorkloadIdentityCredential(**explicit)
-        self._explicit = False
-        return identity.DefaultAzureCredential(
-            transport=self._wire,
-            retry_total=0,
-            exclude_environment_credential=True,
-            exclude_workload_identity_credential=True,
-            exclude_shared_token_cache_credential=True,
-            exclude_visual_studio_code_credential=True,
-            exclude_broker_credential=True,
-        )
-
-
-def _wire() -> Any:
-    """What carries the requests of the vaults and of the login."""
-    from azure.core.pipeline.transport import RequestsTransport
-
-    class Wire(RequestsTransport):  # type: ignore[misc]
-        """
-        Keeps the requests of an attempt within its timeout,
-        and in mind what was wrong with the last one, which the error of a login does not tell.
-        """
-
-        def __init__(self) -> None:
-            super().__init__(session=network.session(), session_owner=False)
-            self._now = threading.local()
-
-        def begin(self, timeout: float) -> None:
-            self._now.end = time.monotonic() + timeout
-            self._now.unanswered = self._now.answered = None
-
-        @property
-        def unanswered(self) -> AstroTokenError | None:
-            return cast("AstroTokenError | None", self._now.unanswered)
-
-        @property
-        def answered(self) -> AstroTokenError | None:
-            return cast("AstroTokenError | None", self._now.answered)
-
-        def send(self, request: Any, **options: Any) -> Any:
-            left = max(0.001, self._now.end - time.monotonic())
-            # The SDK gives one only to find out quickly whether this machine has an identity.
-            left = min(left, options.get("connection_timeout", left))
-            options.update(connection_timeout=left, read_timeout=left)
-            self._now.unanswered = self._now.answered = None
-            try:
-                answer = super().send(request, **options)
-            except Exception as error:
-                self._now.unanswered = network.connection_failure(error)
-                raise
-            self._now.answered = _passing(answer) or (network.damaged() if answer.status_code < 300 else None)  # noqa: PLR2004
-            return answer
-
-    return Wire()
-
-
-def _address(ref: SecretRef) -> tuple[str, str, str | None]:
+def _see_that_it_fits(value: SecretValue) -> None:
     """
-    The host, the secret and its version.
-
     Raises:
-        ConfigError: the host is not one that gets our credential.
+        InvalidTokenError: it is no text, or too long: the service keeps nothing of the kind.
     """
-    url = (
-        ref.name
-        if ref.name.startswith("https://")
-        else "https://{}.vault.azure.net/secrets/{}".format(*ref.name.split("/"))
-    )
-    host, path = urlsplit(url).netloc.lower(), urlsplit(url).path.split("/")[2:]
-    listed = {one.strip().lower() for one in os.environ.get(_HOSTS, "").split(",")}
-    if not _VAULTS.fullmatch(host) and host not in listed:
-        raise ConfigError(
-            "the reference's host is not in the domain of an Azure cloud's vaults",
-            hint=f"if it is yours and may get your credential, list it in {_HOSTS} as it stands there",
+    fits = len(value.reveal()) <= _LONGEST
+    try:
+        value.reveal().decode()
+    except UnicodeDecodeError:
+        fits = False
+    if not fits:
+        raise InvalidTokenError("the value is no text, or longer than the 25 KB of a secret of Key Vault")
+
+
+def _age(properties: Any) -> tuple[float, float]:
+    return _seconds(properties.created_on, 0), _seconds(properties.updated_on, 0)
+
+
+def _value(secret: Any) -> SecretValue:
+    properties = secret.properties
+    version = _version(properties)
+    now = time.time()
+    # The service hands out both.
+    if _seconds(properties.expires_on, now + 1) <= now:
+        raise InvalidTokenError(
+            "the secret's version has expired, by its own attributes",
+            hint="write a new one, or change its expiry if the token in it is still good",
         )
-    return host, path[0], path[1] if len(path) > 1 else ref.options.get("version")
-
-
-def _value(secret: Any) -> SecretValue | AstroTokenError:
-    value, version = secret.value, secret.properties.version
-    named = isinstance(version, str) and re.fullmatch(r"[0-9a-f]{32}", version)
-    if not named or not isinstance(value, str):
-        return network.damaged()
-    return SecretValue(value.encode("utf-8", errors="surrogatepass"), version)
-
-
-def _translated(error: Exception) -> AstroTokenError:
-    from azure.core import exceptions as sdk
-
-    match error:
-        case sdk.DecodeError():
-            return network.damaged()
-        case sdk.HttpResponseError():
-            return _refused(error)
-        case sdk.ServiceRequestError() | sdk.ServiceResponseError():
-            return network.connection_failure(error)
-        case sdk.AzureError():
-            return BackendError(f"the SDK of Azure failed with {type(error).__name__}")
-        case ValueError() | AttributeError() | TypeError() | LookupError() | RecursionError():
-            return network.damaged()  # the SDK stumbled over it, or over its challenge
-    return BackendError(f"the SDK of Azure failed with {type(error).__name__}")
-
-
-def _refused(error: Any) -> AstroTokenError:
-    status, inner = error.status_code, getattr(error.error, "innererror", None)
-    disabled = isinstance(inner, dict) and inner.get("code") == "SecretDisabled"
-    if status == 404 or (status == 403 and disabled):  # noqa: PLR2004
-        return SecretNotFoundError(
-            "there is no such secret or version, or it is deleted or disabled",
-            hint="check the vault, the name and the version",
+    if _seconds(properties.not_before, now) > now:
+        raise InvalidTokenError(
+            "the secret's version is not valid yet, by its own attributes",
+            hint="wait, or name an older version by ?version=",
         )
-    if status == 403:  # noqa: PLR2004
-        return AccessDeniedError(
-            "Azure denies access to the secret",
-            hint="grant Microsoft.KeyVault/vaults/secrets/getSecret/action (role Key Vault Secrets User), "
-            "or Get secret in the vault's access policy; check the vault's firewall",
-        )
-    if status == 401:  # noqa: PLR2004
-        return _bad_credential()
-    if status == 400:  # noqa: PLR2004
-        return InvalidRefError("Azure does not accept the reference", hint="check the name and the version")
-    failure = _passing(error.response) if error.response is not None else network.connection_failure(error)
-    if failure is None and status is not None and status < 300:  # noqa: PLR2004
-        return network.damaged()
-    return failure or BackendError("Azure refused the request in a way that is not known here")
+    if not isinstance(secret.value, str):
+        raise network.damaged()
+    return SecretValue(secret.value.encode("utf-8", errors="surrogatepass"), version)
 
 
-def _passing(answer: Any) -> AstroTokenError | None:
-    """What an answer means that is not about us: one to wait for, or one from somebody else."""
-    status = answer.status_code
-    if status in {408, 429} or status >= 500:  # noqa: PLR2004
-        seconds = str(answer.headers.get("Retry-After", ""))
-        return network.busy(float(seconds) if re.fullmatch(r"\d{1,5}", seconds) else None)
-    return network.redirected() if 300 <= status < 400 else None  # noqa: PLR2004
+def _seconds(moment: datetime | None, otherwise: float) -> float:
+    if moment is None:
+        return otherwise
+    if not hasattr(moment, "timestamp"):
+        raise network.damaged()
+    return moment.timestamp()
 
 
-def _no_credential() -> AccessDeniedError:
-    return AccessDeniedError(
-        "there is no Azure credential",
-        hint="set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or run az login; looked for: "
-        "these, AZURE_CLIENT_CERTIFICATE_PATH, AZURE_FEDERATED_TOKEN_FILE, a managed identity, az, "
-        "Azure PowerShell, azd",
-    )
+def _version(properties: Any) -> str:
+    version = properties.version
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        raise network.damaged()
+    return version
 
 
-def _bad_credential() -> AccessDeniedError:
-    return AccessDeniedError(
-        "Azure does not accept the credential",
-        hint="renew the client's secret or the federated token; check AZURE_TENANT_ID and AZURE_CLIENT_ID",
-    )
+def _metadata(properties: Any) -> SecretMetadata:
+    moments = {
+        name: getattr(properties, f"{kind}_on")
+        for name, kind in (("created", "created"), ("updated", "updated"), ("expires", "expires"))
+    }
+    for moment in moments.values():
+        _seconds(moment, 0)
+    tags = properties.tags or {}
+    if not isinstance(tags, dict) or not all(isinstance(text, str) for pair in tags.items() for text in pair):
+        raise network.damaged()
+    return SecretMetadata(_version(properties), enabled=properties.enabled, labels=dict(tags), **moments)
