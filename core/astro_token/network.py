@@ -10,7 +10,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import (
     AccessDeniedError,
@@ -137,7 +137,12 @@ def tls_context(environ: Mapping[str, str] | None = None) -> ssl.SSLContext:
     """
     import ssl
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    class Context(ssl.SSLContext):
+        def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+            # Python takes a connection that breaks off for the end of what was said.
+            return super().wrap_socket(*args, **{**options, "suppress_ragged_eofs": False})
+
+    context = Context(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     extra = extra_authorities(environ)
     if extra is not None:

@@ -21,6 +21,7 @@ import gc
 import io
 import json
 import logging
+import os
 import pickle
 import re
 import secrets
@@ -471,8 +472,14 @@ def _beyond_here(error: BaseException) -> BaseException:
 
 
 def _holds_data(item: object) -> bool:
-    """True for containers and objects of somebody's own class; these others lead to everything there is."""
-    if callable(item) or isinstance(item, types.ModuleType | types.FrameType | types.CodeType):
+    """
+    True for containers and objects of somebody's own class; these others lead to everything there is.
+
+    The environment is none of what hangs on an exception: all code has it.
+    """
+    if callable(item) or isinstance(
+        item, types.ModuleType | types.FrameType | types.CodeType | type(os.environ)
+    ):
         return False
     return type(item).__module__ not in {"_thread", "threading", "logging"}
 

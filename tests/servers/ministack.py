@@ -58,6 +58,16 @@ class MiniStack:
         answer = self._iam("CreateAccessKey", UserName=name)
         return _element("AccessKeyId", answer), _element("SecretAccessKey", answer)
 
+    def role(self, trust: Mapping[str, object], *statements: Mapping[str, object]) -> str:
+        """The ARN of a new role, which the principals of the trust statement may assume."""
+        name = f"role-{secrets.token_hex(4)}"
+        trusted = json.dumps({"Version": "2012-10-17", "Statement": [dict(trust)]})
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [dict(one) for one in statements]})
+        answer = self._iam("CreateRole", RoleName=name, AssumeRolePolicyDocument=trusted)
+        if statements:
+            self._iam("PutRolePolicy", RoleName=name, PolicyName="tests", PolicyDocument=policy)
+        return _element("Arn", answer)
+
     def _iam(self, action: str, **arguments: str) -> str:
         host = self.endpoint.removeprefix("http://")
         scope = f"{_ROOT}/20260101/{self.region}/iam/aws4_request"

@@ -2,182 +2,200 @@
 
 from __future__ import annotations
 
-import math
-import os
 import re
-import threading
-from pathlib import Path
+import time
+import uuid
+from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import (
-    AccessDeniedError,
-    AstroTokenError,
-    BackendError,
-    ConfigError,
-    DecryptError,
-    InvalidRefError,
-    SecretNotFoundError,
-)
-from astro_token.secret import SecretValue
+from astro_token.errors import AstroTokenError, BackendUnavailableError, SecretNotFoundError, result
+from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends import network
+from astro_token_backends.aws.batch import in_batches
+from astro_token_backends.aws.refusals import code_of, refused, translated
+from astro_token_backends.aws.session import Session, region_of, shared
+from astro_token_backends.boundary import across
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from astro_token.ref import SecretRef
 
 __all__ = ["SecretsManager"]
 
-_ADDRESSES = ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL")
-# Where the SDK's chain of credentials may send an identity.
-_LOGIN_ADDRESSES = ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_SSO", "AWS_ENDPOINT_URL_SSO_OIDC")
 _OPTIONS = {"version_id": "VersionId", "stage": "VersionStage"}
-
-# By the code in the body, as the same one comes with 400, 403 and 5xx.
-# The code is the status where the body has none.
-_BAD_CREDENTIAL = re.compile(
-    r"\w*(?:Token|Signature|Client|IDPRejected|Unauthorized|Expired|Skewed)\w*|OptInRequired|401"
-)
-_PASSING = re.compile(
-    r"\w*(?:Throttl|TooManyRequests|LimitExceeded|Unavailable|InternalService|Timeout|IDPComm)\w*|408|429"
-)
-
-_METADATA_SECONDS = 1
+_CURRENT = "AWSCURRENT"
+_OURS = "ASTRO_TOKEN"  # the stage under which a new version waits until it is made the current one
+_BATCH = 20
+_VERSION = re.compile(r"[A-Za-z0-9-]{1,64}")
+_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")  # which an ARN has behind the name, and a partial ARN has not
 
 
 class SecretsManager:
     """
-    Reads a secret's text or bytes, of the stage AWSCURRENT unless the reference says otherwise.
+    Secrets of AWS Secrets Manager: their text or bytes, of the stage AWSCURRENT unless told otherwise.
 
-    Credentials: the SDK's chain, which is keys in the environment, a web identity's file, a profile
-    (with roles and SSO), and the role of a container or an instance.
-    Permissions: `secretsmanager:GetSecretValue`, and `kms:Decrypt` where the secret has a key of its own.
-    Reference: `aws:astro/prod?region=eu-west-1#token`.
-    Requests: 1 with keys from the environment.
+    Reference: `aws:NAME-or-ARN[?region=R&version_id=ID&stage=LABEL][#field]`; an ARN may lack its suffix.
+
+    Credentials: the SDK's chain, which is keys in the environment, a profile (with roles and SSO),
+    a web identity's file, the role of a container or an instance; else `AWS_ROLE_ARN` with the identity
+    of the CI system; and from there the role in `ASTRO_TOKEN_AWS_ASSUME_ROLE_ARN`.
+
+    Permissions on the secret: `secretsmanager:GetSecretValue`, and `kms:Decrypt` where it has its own key;
+    to describe `secretsmanager:DescribeSecret`; to write further `secretsmanager:PutSecretValue`,
+    `secretsmanager:UpdateSecretVersionStage` and `kms:GenerateDataKey`.
+    Several are read at once with `secretsmanager:BatchGetSecretValue` on `*`, and one by one without it.
+
+    Requests: 1 with keys from the environment, 2 with the CI system's identity.
 
     Args:
-        client: the SDK's, for all regions.
+        client: one of the SDK's, for all regions.
+        session: in place of the one that all of the process share.
     """
 
-    def __init__(self, client: Any = None) -> None:
-        import botocore.session
-
-        self._injected = client
-        self._session = botocore.session.Session()
-        self._clients: dict[tuple[str, int], Any] = {}
-        self._lock = threading.Lock()
-        self._bundle: Path | None = None
+    def __init__(self, client: Any = None, *, session: Session | None = None) -> None:
+        self._session = session or (Session(client) if client is not None else shared())
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
-        outcome = self._attempt(ref, timeout)
-        if isinstance(outcome, AstroTokenError):
-            raise outcome.with_traceback(None)
-        return outcome
+        until = time.monotonic() + timeout
+        return across(lambda: self._read(ref, until), translated)
+
+    def read_many(
+        self, refs: Sequence[SecretRef], *, timeout: float
+    ) -> dict[SecretRef, SecretValue | AstroTokenError]:
+        until = time.monotonic() + timeout
+        return in_batches(
+            refs,
+            _BATCH,
+            lambda ref: None if _OPTIONS.keys() & ref.options.keys() else (region_of(ref),),
+            lambda some: self._read_batch(some, until),
+            lambda ref: self._read(ref, until),
+        )
+
+    def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:
+        until = time.monotonic() + timeout
+        return across(lambda: _metadata(self._ask(ref, "describe_secret", until), ref.options), translated)
+
+    def write(
+        self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
+    ) -> str:
+        """
+        Adds a version and makes it the current one.
+
+        With an expected version this is a real compare-and-set:
+        the new version waits under a stage of our own,
+        and AWS moves AWSCURRENT to it only from the version that was expected.
+        """
+        until = time.monotonic() + timeout
+        return across(lambda: self._write(ref, value, expected_version, until), translated)
 
     def close(self) -> None:
-        bundle, self._bundle = self._bundle, None
-        if bundle is not None:
-            bundle.unlink(missing_ok=True)
+        self._session.close()
 
-    def _attempt(self, ref: SecretRef, timeout: float) -> SecretValue | AstroTokenError:
+    def _ask(self, ref: SecretRef, operation: str, until: float, **arguments: Any) -> Any:
+        asked = {"SecretId": ref.name, **arguments}
+        return self._session.call("secretsmanager", operation, asked, region=region_of(ref), until=until)
+
+    def _read(self, ref: SecretRef, until: float) -> SecretValue:
         asked = {_OPTIONS[name]: value for name, value in ref.options.items() if name in _OPTIONS}
+        return result(_value(self._ask(ref, "get_secret_value", until, **asked)))
+
+    def _read_batch(
+        self, refs: Sequence[SecretRef], until: float
+    ) -> dict[SecretRef, SecretValue | AstroTokenError]:
+        names = list(dict.fromkeys(ref.name for ref in refs))
+        answer = self._session.call(
+            "secretsmanager",
+            "batch_get_secret_value",
+            {"SecretIdList": names},
+            region=region_of(refs[0]),
+            until=until,
+            answers=len(names),
+        )
+        values, errors = answer.get("SecretValues"), answer.get("Errors")
+        if not isinstance(values, list) or not isinstance(errors or [], list):
+            return dict.fromkeys(refs, network.damaged())
+        found: dict[SecretRef, SecretValue | AstroTokenError] = {}
+        for ref in refs:
+            for one in values:
+                if _is(ref.name, one.get("Name"), one.get("ARN")):
+                    found[ref] = _value(one)
+            for one in errors or []:
+                if _is(ref.name, one.get("SecretId"), one.get("SecretId")):
+                    found.setdefault(ref, refused(str(one.get("ErrorCode")), "GetSecretValue"))
+        return found
+
+    def _write(self, ref: SecretRef, value: SecretValue, expected: str | None, until: float) -> str:
+        # A new one each time: one derived from the value would tell of it, and would lead to an older version
+        # of the same value. Nothing is sent twice, and the core looks at what is there if an answer is lost.
+        new = str(uuid.uuid4())
+        stage = {} if expected is None else {"VersionStages": [_OURS]}
         try:
-            client = self._injected or self._client(ref, timeout)
-            return _value(client.get_secret_value(SecretId=ref.name, **asked))
-        except AstroTokenError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 (an SDK raises what it likes)
-            return _translated(error)
-
-    def _client(self, ref: SecretRef, timeout: float) -> Any:
-        # The SDK fixes the timeouts with the client; whole seconds keep the clients few.
-        seconds = max(1, math.ceil(timeout))
-        with self._lock:  # a session is not safe between threads, the clients that it makes are
-            region = self._region(ref)
-            if (region, seconds) not in self._clients:
-                self._clients[region, seconds] = self._make(region, seconds)
-            return self._clients[region, seconds]
-
-    def _make(self, region: str, seconds: int) -> Any:
-        from botocore.config import Config
-
-        session, endpoint = self._session, self._endpoint()
-        extra = network.extra_authorities()
-        if extra is not None and self._bundle is None:
-            self._bundle = _bundle(session.get_config_variable("ca_bundle"), extra)
-            session.set_config_variable("ca_bundle", str(self._bundle))
-        session.set_config_variable("metadata_service_num_attempts", 1)
-        if "AWS_EC2_METADATA_V1_DISABLED" not in os.environ:
-            # Falling back to the first version is unsafe, and doubles the second that it takes
-            # to find out that this is no instance.
-            session.set_config_variable("ec2_metadata_v1_disabled", True)
-        once = {
-            "retries": {"total_max_attempts": 1, "mode": "standard"},
-            "connect_timeout": seconds,
-            "read_timeout": seconds,
-        }
-        # For the clients that the chain of credentials makes for itself: an address of the environment comes
-        # before a profile's in any case, and where there is none, a profile's is not followed.
-        from_environment = any(map(os.environ.get, ("AWS_ENDPOINT_URL", *_LOGIN_ADDRESSES)))
-        session.set_default_client_config(
-            Config(**once, ignore_configured_endpoint_urls=not from_environment)
-        )
-        _ask_metadata_directly(session)
-        if session.get_credentials() is None:
-            raise _no_credential()
-        config = Config(
-            **once,
-            # The environment's address is given below; a profile's is not followed.
-            ignore_configured_endpoint_urls=True,
-            # What is in clear goes to this machine only, not to a proxy.
-            proxies={} if endpoint and endpoint.startswith("http:") else None,
-        )
-        return session.create_client(
-            "secretsmanager", region_name=region, endpoint_url=endpoint, config=config
-        )
-
-    def _region(self, ref: SecretRef) -> str:
-        region = (
-            ref.options.get("region")
-            or (ref.name.split(":")[3] if ref.name.startswith("arn:") else None)
-            or os.environ.get("AWS_REGION")
-            or os.environ.get("AWS_DEFAULT_REGION")
-            or self._session.get_config_variable("region")
-        )
-        if not region:
-            raise ConfigError(
-                "no AWS region is set", hint="set AWS_REGION, add ?region=… to the reference, or give an ARN"
+            answer = self._ask(
+                ref, "put_secret_value", until, ClientRequestToken=new, **_content(value), **stage
             )
-        return str(region)
+        except Exception as error:
+            if (
+                getattr(error, "operation_name", "") == "PutSecretValue"
+                and code_of(error) == "ResourceNotFoundException"
+            ):
+                raise _no_secret(ref) from None
+            raise
+        if answer.get("VersionId") != new:
+            raise network.damaged()
+        # The first version of a secret gets the stage by itself.
+        if expected is not None and _CURRENT not in (answer.get("VersionStages") or ()):
+            self._make_current(ref, new, expected, until)
+        return new
 
-    def _endpoint(self) -> str | None:
-        for name in (*_ADDRESSES, *_LOGIN_ADDRESSES):
-            if os.environ.get(name):
-                network.refuse_plain_http(os.environ[name], name)
-        if self._session.get_config_variable("ignore_configured_endpoint_urls"):
-            return None
-        return next((os.environ[name] for name in _ADDRESSES if os.environ.get(name)), None)
+    def _make_current(self, ref: SecretRef, new: str, expected: str, until: float) -> None:
+        before = {} if expected == "0" else {"RemoveFromVersionId": expected}
+        try:
+            self._ask(
+                ref,
+                "update_secret_version_stage",
+                until,
+                VersionStage=_CURRENT,
+                MoveToVersionId=new,
+                **before,
+            )
+        except Exception as error:
+            if getattr(error, "operation_name", "") != "UpdateSecretVersionStage":
+                raise
+            # Whatever the reason, nothing may be left that says that this version is waited for.
+            with suppress(Exception):
+                self._ask(
+                    ref,
+                    "update_secret_version_stage",
+                    until,
+                    VersionStage=_OURS,
+                    RemoveFromVersionId=new,
+                )
+            if code_of(error) not in _SOMEBODY_ELSE:
+                raise
+        else:
+            return
+        raise BackendUnavailableError(
+            "somebody else wrote the secret in the meantime, and nothing was written",
+            hint="look at it, and try again",
+        )
 
 
-def _ask_metadata_directly(session: Any) -> None:
-    """The role's credentials are in clear between a machine and its metadata: no proxy may see them."""
-    from botocore.httpsession import URLLib3Session
-
-    for provider in session.get_component("credential_provider").providers:
-        fetcher: Any = getattr(provider, "_role_fetcher", None) or getattr(provider, "_fetcher", None)
-        if hasattr(fetcher, "_session"):
-            fetcher._session = URLLib3Session(timeout=_METADATA_SECONDS, proxies={})  # noqa: SLF001 (no other way)
+# How AWS says that the stage is not on the version that was expected.
+_SOMEBODY_ELSE = {"InvalidParameterException", "InvalidRequestException", "ResourceNotFoundException"}
 
 
-def _bundle(trusted: Any, extra: str) -> Path:
-    """A file with what the SDK trusts and what we add, for it takes one file and nothing else."""
-    from tempfile import mkstemp
-
-    from botocore.httpsession import where
-
-    certificates = network.trusted_by(trusted or where(), "AWS_CA_BUNDLE or the profile").decode()
-    descriptor, name = mkstemp(prefix="astro-token-authorities-", suffix=".pem")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(f"{certificates}\n{extra}")
-    return Path(name)
+def _is(asked: str, name: object, arn: object) -> bool:
+    """True if that is what a secret that was asked for is called in the answer."""
+    if asked in {name, arn}:
+        return True
+    return (
+        asked.startswith("arn:")
+        and isinstance(arn, str)
+        and arn.startswith(asked)
+        and _SUFFIX.fullmatch(arn.removeprefix(asked)) is not None
+    )
 
 
 def _value(answer: Any) -> SecretValue | AstroTokenError:
@@ -185,91 +203,49 @@ def _value(answer: Any) -> SecretValue | AstroTokenError:
     text, data, version = (answer.get(name) for name in ("SecretString", "SecretBinary", "VersionId"))
     if isinstance(text, str):
         data = text.encode("utf-8", errors="surrogatepass")
-    named = isinstance(version, str) and re.fullmatch(r"[A-Za-z0-9-]{1,64}", version)
+    named = isinstance(version, str) and _VERSION.fullmatch(version)
     return SecretValue(data, version) if named and isinstance(data, bytes) else network.damaged()
 
 
-def _translated(error: Exception) -> AstroTokenError:
-    from botocore import exceptions as sdk
-    from botocore.parsers import ResponseParserError
-
-    match error:
-        case sdk.ClientError():
-            metadata = error.response.get("ResponseMetadata", {})
-            code = str(error.response.get("Error", {}).get("Code"))
-            return _refused(code, metadata.get("HTTPStatusCode", 0))
-        case sdk.NoCredentialsError() | sdk.PartialCredentialsError() | sdk.MetadataRetrievalError():
-            return _no_credential()
-        case sdk.HTTPClientError() | sdk.ConnectionError():
-            return network.connection_failure(error)
-        case (
-            sdk.CredentialRetrievalError()
-            | sdk.SSOError()
-            | sdk.TokenRetrievalError()
-            | sdk.NoAuthTokenError()
-        ):
-            return _bad_credential()
-        case (
-            sdk.ProfileNotFound()
-            | sdk.ConfigParseError()
-            | sdk.InvalidConfigError()
-            | sdk.InvalidRegionError()
-        ):
-            return ConfigError(
-                "the AWS profile, configuration file or region is not usable",
-                hint="check AWS_PROFILE, AWS_CONFIG_FILE, AWS_REGION, and what they name",
-            )
-        case ResponseParserError():
-            return network.damaged()
-        case sdk.BotoCoreError():
-            return BackendError(f"the SDK of AWS failed with {type(error).__name__}")
-        case ValueError() | AttributeError() | TypeError() | LookupError() | RecursionError():
-            return network.damaged()  # the SDK stumbled over what it was answered
-    return BackendError(f"the SDK of AWS failed with {type(error).__name__}")
+def _content(value: SecretValue) -> dict[str, str | bytes]:
+    try:
+        return {"SecretString": value.reveal().decode()}
+    except UnicodeDecodeError:
+        return {"SecretBinary": value.reveal()}
 
 
-def _refused(code: str, status: int) -> AstroTokenError:
-    match code:
-        case "ResourceNotFoundException" | "InvalidRequestException":
-            return SecretNotFoundError(
-                "there is no such secret, version or stage, or it is marked for deletion",
-                hint="check the name, the region and the account",
-            )
-        case "AccessDeniedException" | "AccessDenied" | "403":
-            return AccessDeniedError(
-                "AWS denies access to the secret",
-                hint="allow secretsmanager:GetSecretValue, and kms:Decrypt if the secret has its own key; "
-                "check the account and the region",
-            )
-        case "InvalidParameterException" | "ValidationException":
-            return InvalidRefError(
-                "AWS does not accept the reference",
-                hint="check its name, version and stage, and an ARN's region",
-            )
-        case "DecryptionFailure":
-            return DecryptError(
-                "AWS cannot decrypt the secret",
-                hint="check that its KMS key is enabled, and allow kms:Decrypt",
-            )
-    if _BAD_CREDENTIAL.fullmatch(code):
-        return _bad_credential()
-    if _PASSING.fullmatch(code) or status >= 500:  # noqa: PLR2004
-        return network.busy()
-    if 300 <= status < 400:  # noqa: PLR2004
-        return network.redirected()
-    return BackendError("AWS refused the request in a way that is not known here")
-
-
-def _no_credential() -> AccessDeniedError:
-    return AccessDeniedError(
-        "there is no AWS credential",
-        hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; looked for: the environment, "
-        "AWS_WEB_IDENTITY_TOKEN_FILE, profiles and SSO, the role of a container, the role of an instance",
+def _metadata(answer: Any, options: Mapping[str, str]) -> SecretMetadata:
+    created, changed = answer.get("CreatedDate"), answer.get("LastChangedDate")
+    if not isinstance(answer.get("ARN"), str):
+        raise network.damaged()
+    # A secret marked for deletion may tell of no versions.
+    deleted = answer.get("DeletedDate") is not None
+    tags = {str(tag.get("Key")): str(tag.get("Value", "")) for tag in answer.get("Tags") or []}
+    return SecretMetadata(
+        version=None if deleted else _version(answer.get("VersionIdsToStages") or {}, options),
+        created=created if isinstance(created, datetime) else None,
+        updated=changed if isinstance(changed, datetime) else None,
+        enabled=not deleted,
+        labels=tags or None,
     )
 
 
-def _bad_credential() -> AccessDeniedError:
-    return AccessDeniedError(
-        "AWS does not accept the credential, or it cannot be obtained",
-        hint="renew it (for SSO by aws sso login), and check this machine's clock",
+def _version(stages: Mapping[str, Sequence[str]], options: Mapping[str, str]) -> str:
+    wanted, stage = options.get("version_id"), options.get("stage")
+    for version, its in stages.items():
+        if wanted in {None, version} and (stage or (None if wanted else _CURRENT)) in {None, *its}:
+            return version
+    raise SecretNotFoundError(
+        "the secret has no such version or stage",
+        hint="`aws secretsmanager list-secret-version-ids --secret-id NAME` lists them",
+    )
+
+
+def _no_secret(ref: SecretRef) -> SecretNotFoundError:
+    region = region_of(ref)
+    where = f" --region {region}" if region else ""
+    name = ref.name.split(":secret:")[-1]
+    return SecretNotFoundError(
+        "there is no such secret, and none is made",
+        hint=f"`aws secretsmanager create-secret --name {name}{where}` makes it",
     )

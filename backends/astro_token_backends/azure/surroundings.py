@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from astro_token.errors import ConfigError
+from astro_token.network import tls_context
 from astro_token_backends import network
 
 if TYPE_CHECKING:
@@ -63,9 +64,7 @@ def trust() -> ssl.SSLContext:
     Raises:
         ConfigError: a file of them cannot be used.
     """
-    # Not a default context, which writes the keys of sessions to the file that SSLKEYLOGFILE names.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = tls_context()
     name = next((name for name in _BUNDLES if os.environ.get(name)), None)
     if name is None:
         import certifi
@@ -77,9 +76,6 @@ def trust() -> ssl.SSLContext:
         data = network.trusted_by(os.environ[name], name)
         if not _loaded(context, data):
             raise ConfigError(f"the file that {name} names holds no certificate", hint="name a PEM file")
-    extra = network.extra_authorities()
-    if extra is not None:
-        context.load_verify_locations(cadata=extra)
     return context
 
 

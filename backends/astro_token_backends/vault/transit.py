@@ -97,7 +97,9 @@ class Transit:
                 f"the Vault token is no longer valid, or there is no mount {mount}, or none that it may use"
             ) from None
         about = answer.get("data")
-        if not isinstance(about, dict) or about.get("type") != "transit":
+        if not isinstance(about, dict) or not isinstance(about.get("type"), str):
+            raise IntegrityError("the answer is not what Vault answers to this", hint=LOOK_AT_ADDRESS)
+        if about["type"] != "transit":
             raise SecretNotFoundError("the reference leads to no transit engine", hint="see the mount's name")
         self._connection.transits.add((client.adapter.namespace, mount))
 

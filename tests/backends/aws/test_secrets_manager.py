@@ -1,114 +1,97 @@
+"""Secrets of Secrets Manager."""
+
 from __future__ import annotations
 
 import json
-import logging
-import os
-import time
+import threading
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import botocore.session
 import pytest
 
-from astro_token.log import silence_sdks
+from astro_token.errors import AstroTokenError, BackendUnavailableError, SecretNotFoundError
+from astro_token.protocols import SupportsDescribe, SupportsReadMany, SupportsWrite
 from astro_token.registry import open_backend
-from astro_token.testing import BackendContract, Harness, appearances
+from astro_token.testing import BackendContract, Harness, make_token
 from astro_token_backends.aws.secrets_manager import SecretsManager
-from tests.backends.clouds import failure, logged, modules_after, quick_failure, read
-from tests.servers.faults import ConnectProxy, FaultServer, refused_port
+from astro_token_backends.aws.session import Session
+from tests.backends.aws.service import SECONDS, allow, client, error_of, keys, ref, secret, unique
+from tests.servers.faults import FaultServer
+from tests.servers.http1 import Answer
 from tests.servers.wire import Wire
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.servers.certificates import Certificates
+    from astro_token.secret import SecretValue
     from tests.servers.ministack import MiniStack
 
-MISSING = f"aws:astro/{uuid.uuid4().hex}"
-
-
-def client(server: MiniStack, service: str) -> Any:
-    """The account's root, who makes what the tests read."""
-    return botocore.session.Session().create_client(
-        service,
-        endpoint_url=server.endpoint,
-        region_name=server.region,
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=server.secret_key,
-    )
+MISSING = f"aws:{unique()}"
 
 
 class Secrets:
-    """Secrets Manager, from the side of those who store."""
+    """What the tests read."""
 
-    def __init__(self, server: MiniStack) -> None:
-        self.client = client(server, "secretsmanager")
-        silence_sdks()  # this client is the tests' own, and would log values
+    def __init__(self, sdk: Any) -> None:
+        self.client = sdk
 
     def put(self, text: str | bytes, name: str | None = None) -> tuple[str, str]:
         """Adds a version; the name (a new one if none is given) and the version's id."""
         value = {"SecretString": text} if isinstance(text, str) else {"SecretBinary": text}
         if name is None:
-            name = f"astro/{uuid.uuid4().hex}"
+            name = unique()
             return name, self.client.create_secret(Name=name, **value)["VersionId"]
         return name, self.client.put_secret_value(SecretId=name, **value)["VersionId"]
+
+    def stages(self, name: str) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = self.client.describe_secret(SecretId=name)["VersionIdsToStages"]
+        return found
+
+    def arn(self, name: str) -> str:
+        return str(self.client.describe_secret(SecretId=name)["ARN"])
 
 
 @pytest.fixture(scope="module")
 def secrets(ministack: MiniStack) -> Secrets:
-    return Secrets(ministack)
+    return Secrets(client(ministack, "secretsmanager"))
 
 
 @pytest.fixture
-def environment(ministack: MiniStack, monkeypatch: pytest.MonkeyPatch) -> MiniStack:
-    for name, value in ministack.environment().items():
-        monkeypatch.setenv(name, value)
-    return ministack
+def backend(session: Session) -> SecretsManager:
+    return SecretsManager(session=session)
 
 
-@pytest.fixture
-def backend(environment: MiniStack) -> SecretsManager:
-    made = open_backend("aws")
-    assert isinstance(made, SecretsManager)
-    return made
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The secret key of an environment that has all but an endpoint."""
-    secret_key = uuid.uuid4().hex + uuid.uuid4().hex
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA0000000000000000")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret_key)
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    return secret_key
+def read(backend: SecretsManager, text: str) -> SecretValue:
+    return backend.read(ref(text), timeout=SECONDS)
 
 
 class TestContract(BackendContract):
     @pytest.fixture
     def harness(self, backend: SecretsManager, secrets: Secrets) -> Harness:
         name, _ = secrets.put("first")
+        # A secret is not made by us; to one without a current version we give its first.
+        empty, version = secrets.put("of no stage")
+        secrets.client.update_secret_version_stage(
+            SecretId=empty, VersionStage="AWSCURRENT", RemoveFromVersionId=version
+        )
 
         def store(data: bytes) -> None:
             secrets.put(data.decode(), name)
 
-        return Harness(backend, store, present=f"aws:{name}", missing=MISSING)
+        return Harness(backend, store, present=f"aws:{name}", missing=MISSING, writable=f"aws:{empty}")
+
+
+def test_it_is_all_that_a_backend_can_be(environment: MiniStack) -> None:
+    backend = open_backend("aws")
+    assert isinstance(backend, SecretsManager)
+    assert isinstance(backend, SupportsReadMany)
+    assert isinstance(backend, SupportsDescribe)
+    assert isinstance(backend, SupportsWrite)
 
 
 class TestReading:
-    def test_it_takes_one_request(
-        self,
-        backend: SecretsManager,
-        secrets: Secrets,
-        environment: MiniStack,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        name, version = secrets.put("value")
-        with Wire(environment.endpoint) as wire:
-            monkeypatch.setenv("AWS_ENDPOINT_URL", wire.url)
-            value = read(backend, f"aws:{name}")
-        assert (b"value", version) == (value.reveal(), value.version)
-        assert wire.lines() == ["POST /"]
-
     def test_bytes_come_back_as_they_were(self, backend: SecretsManager, secrets: Secrets) -> None:
         data = bytes(range(256))
         assert data == read(backend, f"aws:{secrets.put(data)[0]}").reveal()
@@ -116,314 +99,358 @@ class TestReading:
     def test_a_version_and_a_stage_can_be_named(self, backend: SecretsManager, secrets: Secrets) -> None:
         name, first = secrets.put("first")
         secrets.put("second", name)
-        assert read(backend, f"aws:{name}?version_id={first}").reveal() == b"first"
-        assert read(backend, f"aws:{name}?stage=AWSPREVIOUS").reveal() == b"first"
-        assert read(backend, f"aws:{name}").reveal() == b"second"
+        assert read(backend, f"aws:{name}?version_id={first}") == secret("first")
+        assert read(backend, f"aws:{name}?stage=AWSPREVIOUS") == secret("first")
+        assert read(backend, f"aws:{name}") == secret("second")
 
-    def test_an_arn_brings_its_region(
+    def test_an_arn_brings_its_region_and_may_lack_its_suffix(
         self, backend: SecretsManager, secrets: Secrets, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        name, _ = secrets.put("value")
-        arn = secrets.client.describe_secret(SecretId=name)["ARN"]
+        arn = secrets.arn(secrets.put("value")[0])
         monkeypatch.delenv("AWS_REGION")
-        assert read(backend, f"aws:{arn}").reveal() == b"value"
+        assert read(backend, f"aws:{arn}") == secret("value")
+        assert read(backend, f"aws:{arn[:-7]}") == secret("value")
 
     def test_the_region_is_looked_for_in_order(
-        self, backend: SecretsManager, secrets: Secrets, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self, secrets: Secrets, environment: MiniStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         name, _ = secrets.put("value")
         profile = tmp_path / "config"
         profile.write_text("[default]\nregion = eu-west-1\n")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(profile))
         monkeypatch.delenv("AWS_REGION")
-        assert read(backend, f"aws:{name}").reveal() == b"value"
+        backend = SecretsManager(session=Session())
+        assert read(backend, f"aws:{name}") == secret("value")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        assert failure(backend, f"aws:{name}").exit_code == 66
+        assert error_of(lambda: read(backend, f"aws:{name}")).exit_code == 66
         monkeypatch.setenv("AWS_REGION", "eu-west-1")
-        assert read(backend, f"aws:{name}").reveal() == b"value"
-        assert failure(backend, f"aws:{name}?region=us-east-1").exit_code == 66
+        assert read(backend, f"aws:{name}") == secret("value")
+        assert error_of(lambda: read(backend, f"aws:{name}?region=us-east-1")).exit_code == 66
 
-    def test_a_profile_cannot_lead_elsewhere(
-        self, elsewhere: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        with FaultServer(500) as trap, ConnectProxy() as proxy:
-            profile = tmp_path / "config"
-            profile.write_text(f"[default]\nendpoint_url = {trap.url}\n")
-            monkeypatch.setenv("AWS_CONFIG_FILE", str(profile))
-            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-            assert failure(open_backend("aws"), "aws:a").exit_code == 75
-        assert trap.connections == 0
-        assert proxy.targets == ["secretsmanager.eu-west-1.amazonaws.com:443"]
-
-    def test_what_is_in_clear_goes_through_no_proxy(
-        self, backend: SecretsManager, secrets: Secrets, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        name, _ = secrets.put("value")
-        with ConnectProxy() as proxy:
-            monkeypatch.setenv("HTTP_PROXY", proxy.url)
-            monkeypatch.setenv("http_proxy", proxy.url)
-            assert read(backend, f"aws:{name}").reveal() == b"value"
-        assert proxy.requests == []
-
-    def test_an_authority_of_ones_own_is_trusted_beside_the_known_ones(
-        self,
-        elsewhere: str,
-        certificates: Certificates,
-        monkeypatch: pytest.MonkeyPatch,
-        tmp_path: Path,
-    ) -> None:
-        body = json.dumps({"SecretString": "value", "VersionId": str(uuid.uuid4())}).encode()
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-        with FaultServer(200, body, tls=certificates.server.context()) as server:
-            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-            assert failure(SecretsManager(), "aws:a").exit_code == 76
-            monkeypatch.setenv("ASTRO_TOKEN_CA_BUNDLE", str(certificates.ca_file))
-            backend = SecretsManager()
-            assert read(backend, "aws:a").reveal() == b"value"
-        bundle = next(tmp_path.glob("astro-token-authorities-*"))
-        assert bundle.read_text().count("BEGIN CERTIFICATE") > 50
-        assert bundle.stat().st_mode & 0o777 == 0o600
-        backend.close()
-        backend.close()
-        assert list(tmp_path.glob("astro-token-authorities-*")) == []
-
-
-class TestRefusals:
     def test_a_version_that_is_not_there(
         self, backend: SecretsManager, secrets: Secrets, canary: str
     ) -> None:
         name, _ = secrets.put(canary)
         for option in (f"version_id={uuid.uuid4()}", "stage=NOTHING"):
-            assert failure(backend, f"aws:{name}?{option}", canaries=[canary]).exit_code == 66
+            error = error_of(lambda: read(backend, f"aws:{name}?{option}"), canary)  # noqa: B023
+            assert error.exit_code == 66
 
     def test_a_secret_marked_for_deletion(
         self, backend: SecretsManager, secrets: Secrets, canary: str
     ) -> None:
         name, _ = secrets.put(canary)
         secrets.client.delete_secret(SecretId=name, RecoveryWindowInDays=7)
-        assert failure(backend, f"aws:{name}", canaries=[canary]).exit_code == 66
+        error = error_of(lambda: read(backend, f"aws:{name}"), canary)
+        assert error.exit_code == 66
+        assert "restore-secret" in str(error.hint)
 
-    def test_a_denied_permission_is_named(
-        self, environment: MiniStack, secrets: Secrets, canary: str, monkeypatch: pytest.MonkeyPatch
+    def test_a_client_of_ones_own_can_be_injected(self, secrets: Secrets) -> None:
+        name, version = secrets.put("value")
+        assert version == read(SecretsManager(secrets.client), f"aws:{name}").version
+
+
+class TestDescribing:
+    def test_it_tells_version_times_and_tags(self, backend: SecretsManager, secrets: Secrets) -> None:
+        name = unique()
+        first = secrets.client.create_secret(
+            Name=name, SecretString="a", Tags=[{"Key": "team", "Value": "dags"}]
+        )
+        about = backend.describe(ref(f"aws:{name}"), timeout=SECONDS)
+        assert first["VersionId"] == about.version
+        assert about.enabled is True
+        assert about.labels == {"team": "dags"}
+        assert about.created is not None
+        assert about.created.tzinfo is not None
+        assert about.updated is not None
+
+    def test_a_version_and_a_stage_can_be_named(self, backend: SecretsManager, secrets: Secrets) -> None:
+        name, first = secrets.put("first")
+        secrets.put("second", name)
+        for option in (f"version_id={first}", "stage=AWSPREVIOUS"):
+            assert first == backend.describe(ref(f"aws:{name}?{option}"), timeout=SECONDS).version
+        for option in (f"version_id={uuid.uuid4()}", "stage=NOTHING"):
+            place = ref(f"aws:{name}?{option}")
+            error = error_of(lambda: backend.describe(place, timeout=SECONDS))  # noqa: B023
+            assert error.exit_code == 66
+
+    def test_a_secret_marked_for_deletion_is_not_enabled(
+        self, backend: SecretsManager, secrets: Secrets
     ) -> None:
-        name, _ = secrets.put(canary)
-        iam, user = client(environment, "iam"), f"user-{uuid.uuid4().hex}"
-        iam.create_user(UserName=user)
-        key = iam.create_access_key(UserName=user)["AccessKey"]
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
-        error = failure(open_backend("aws"), f"aws:{name}", canaries=[canary])
-        assert error.exit_code == 77
-        assert "secretsmanager:GetSecretValue" in str(error.hint)
+        name, _ = secrets.put("a")
+        secrets.client.delete_secret(SecretId=name, RecoveryWindowInDays=7)
+        assert backend.describe(ref(f"aws:{name}"), timeout=SECONDS).enabled is False
 
-    @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
-    def test_a_wrong_key(self, backend: SecretsManager, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv(name, "AKIA0000000000000000")
-        error = failure(backend, MISSING)
-        assert error.exit_code == 77
-        assert "clock" in str(error.hint)
+    def test_what_is_missing_is_not_found(self, backend: SecretsManager) -> None:
+        error = error_of(lambda: backend.describe(ref(MISSING), timeout=SECONDS))
+        assert type(error) is SecretNotFoundError
 
-    def test_no_region(self, backend: SecretsManager, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delenv("AWS_REGION")
-        error = failure(backend, MISSING)
-        assert error.exit_code == 78
-        assert "AWS_REGION" in str(error.hint)
+
+class TestWriting:
+    def write(
+        self, backend: SecretsManager, name: str, value: str | bytes, expected: str | None = None
+    ) -> str:
+        return backend.write(ref(f"aws:{name}"), secret(value), expected_version=expected, timeout=SECONDS)
+
+    def test_what_was_written_is_read(self, backend: SecretsManager, secrets: Secrets) -> None:
+        name, first = secrets.put("first")
+        for value in ("second", b"\xff\x00", "third"):
+            version = self.write(backend, name, value)
+            now = read(backend, f"aws:{name}")
+            assert (now, now.version) == (secret(value), version)
+        assert first not in secrets.stages(name)
+
+    def test_the_expected_version_is_replaced_and_kept_as_the_previous_one(
+        self, backend: SecretsManager, secrets: Secrets
+    ) -> None:
+        name, first = secrets.put("first")
+        second = self.write(backend, name, "second", first)
+        assert read(backend, f"aws:{name}") == secret("second")
+        assert secrets.stages(name) == {first: ["AWSPREVIOUS"], second: ["ASTRO_TOKEN", "AWSCURRENT"]}
+        third = self.write(backend, name, "third", second)
+        assert read(backend, f"aws:{name}").version == third
+
+    def test_another_version_than_the_expected_one_is_not_replaced(
+        self, backend: SecretsManager, secrets: Secrets, canary: str
+    ) -> None:
+        name, first = secrets.put("first")
+        _, second = secrets.put("second", name)
+        before = secrets.stages(name)
+        for expected in (first, str(uuid.uuid4()), "0"):
+            error = error_of(partial(self.write, backend, name, canary, expected), canary)
+            assert type(error) is BackendUnavailableError
+        assert read(backend, f"aws:{name}").version == second
+        assert secrets.stages(name) == before
+
+    def test_of_two_who_write_at_once_one_wins(self, backend: SecretsManager, secrets: Secrets) -> None:
+        name, first = secrets.put("first")
+        done: list[str] = []
+        refused: list[int] = []
+
+        def one(value: str) -> None:
+            try:
+                done.append(self.write(backend, name, value, first))
+            except AstroTokenError as error:
+                refused.append(error.exit_code)
+
+        writers = [threading.Thread(target=one, args=(f"value {number}",)) for number in range(4)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join(SECONDS)
+        assert refused == [75, 75, 75]
+        assert done == [read(backend, f"aws:{name}").version]
+
+    def test_a_secret_without_a_value_is_filled(self, backend: SecretsManager, secrets: Secrets) -> None:
+        name, first = secrets.put("only to be without a current version")
+        secrets.client.update_secret_version_stage(
+            SecretId=name, VersionStage="AWSCURRENT", RemoveFromVersionId=first
+        )
+        assert error_of(lambda: read(backend, f"aws:{name}")).exit_code == 66
+        version = self.write(backend, name, "second", "0")
+        assert read(backend, f"aws:{name}").version == version
+
+    def test_a_missing_secret_is_not_made(self, backend: SecretsManager) -> None:
+        name = unique()
+        for expected in (None, "0"):
+            error = error_of(lambda: self.write(backend, name, "x", expected))  # noqa: B023
+            assert type(error) is SecretNotFoundError
+            assert f"aws secretsmanager create-secret --name {name}`" in str(error.hint)
+        assert error_of(lambda: read(backend, f"aws:{name}")).exit_code == 66
+
+    def test_every_write_has_a_token_of_its_own_that_tells_nothing(
+        self, secrets: Secrets, environment: MiniStack, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name, _ = secrets.put("first")
+        with Wire(environment.endpoint) as wire:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", wire.url)
+            backend = SecretsManager(session=Session())
+            versions = [self.write(backend, name, "the same") for _ in range(2)]
+            tokens = [json.loads(request.body)["ClientRequestToken"] for request in wire.requests]
+        assert tokens == versions
+        assert len(set(tokens)) == 2
+
+    def test_the_permissions_in_the_docs_are_enough_and_each_is_named_where_it_lacks(
+        self, secrets: Secrets, environment: MiniStack, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name, version = secrets.put("first")
+        on = secrets.arn(name)
+        needed = ["secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"]
+        for lacking in needed:
+            statement = allow(*(action for action in needed if action != lacking), on=on)
+            error = self.failed_as(environment, statement, name, version, monkeypatch)
+            assert error.exit_code == 77
+            assert lacking in str(error.hint)
+        for variable, value in keys(environment, allow(*needed, on=on)).items():
+            monkeypatch.setenv(variable, value)
+        self.write(SecretsManager(session=Session()), name, "second", version)
+
+    def failed_as(
+        self,
+        environment: MiniStack,
+        statement: Any,
+        name: str,
+        version: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> AstroTokenError:
+        for variable, value in keys(environment, statement).items():
+            monkeypatch.setenv(variable, value)
+        return error_of(lambda: self.write(SecretsManager(session=Session()), name, "x", version))
+
+
+class TestReadingMany:
+    def test_all_kinds_of_references_get_their_own_answer(
+        self, environment: MiniStack, secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names = [secrets.put(f"value {number}")[0] for number in range(23)]
+        old, first = secrets.put("old")
+        secrets.put("new", old)
+        deleted, _ = secrets.put("deleted")
+        secrets.client.delete_secret(SecretId=deleted, RecoveryWindowInDays=7)
+        arn = secrets.arn(names[0])
+        texts = {
+            **{f"aws:{name}": f"value {number}" for number, name in enumerate(names)},
+            f"aws:{arn}": "value 0",
+            f"aws:{arn[:-7]}": "value 0",
+            f"aws:{names[1]}?region=eu-west-1": "value 1",
+            f"aws:{old}?version_id={first}": "old",
+            f"aws:{old}?stage=AWSPREVIOUS": "old",
+            f"aws:{old}": "new",
+            f"aws:{deleted}": None,
+            MISSING: None,
+        }
+        refs = [ref(text) for text in texts]
+        with Wire(environment.endpoint) as wire:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", wire.url)
+            found = SecretsManager(session=Session()).read_many(refs, timeout=SECONDS)
+            asked = [request.headers["x-amz-target"].rpartition(".")[2] for request in wire.requests]
+        assert list(found) == refs
+        for place, expected in zip(refs, texts.values(), strict=True):
+            one = found[place]
+            if expected is None:
+                assert type(one) is SecretNotFoundError
+            else:
+                assert one == secret(expected), place
+        # 26 names of the environment's region in two; the four with a region of their own by place.
+        assert asked.count("BatchGetSecretValue") == 3
+        assert asked.count("GetSecretValue") == 2
+
+    def test_without_the_right_to_batches_each_is_read_by_itself(
+        self, environment: MiniStack, secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names = [secrets.put(f"value {number}")[0] for number in range(3)]
+        statements = [allow("secretsmanager:GetSecretValue", on=secrets.arn(name)) for name in names[:2]]
+        for variable, value in keys(environment, *statements).items():
+            monkeypatch.setenv(variable, value)
+        refs = [ref(f"aws:{name}") for name in names]
+        found = SecretsManager(session=Session()).read_many(refs, timeout=SECONDS)
+        assert [found[refs[0]], found[refs[1]]] == [secret("value 0"), secret("value 1")]
+        denied = found[refs[2]]
+        assert isinstance(denied, AstroTokenError)
+        assert denied.exit_code == 77
+
+    def test_a_denied_one_hides_no_other(
+        self, environment: MiniStack, secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names = [secrets.put(f"value {number}")[0] for number in range(2)]
+        statements = (
+            allow("secretsmanager:BatchGetSecretValue"),
+            allow("secretsmanager:GetSecretValue", on=secrets.arn(names[0])),
+        )
+        for variable, value in keys(environment, *statements).items():
+            monkeypatch.setenv(variable, value)
+        refs = [ref(f"aws:{name}") for name in names]
+        found = SecretsManager(session=Session()).read_many(refs, timeout=SECONDS)
+        assert found[refs[0]] == secret("value 0")
+        denied = found[refs[1]]
+        assert isinstance(denied, AstroTokenError)
+        assert "secretsmanager:GetSecretValue" in str(denied.hint)
 
     @pytest.mark.parametrize(
-        ("variable", "value"),
+        ("answer", "code", "requests"),
         [
-            ("AWS_REGION", "eu-west-1.evil.example/?"),
-            ("AWS_PROFILE", "nobody"),
-            ("AWS_ENDPOINT_URL", "nonsense"),
+            (Answer.json({}), 76, 1),
+            (Answer.json({"SecretValues": [], "Errors": []}), 76, 3),
+            (Answer.json({"SecretValues": [{"Name": "a"}, {"Name": "b"}]}), 76, 1),
+            (Answer.json({"__type": "ThrottlingException"}, 400), 75, 1),
+            (Answer.json({"__type": "AccessDeniedException"}, 400), 77, 3),
         ],
     )
-    def test_a_setting_that_cannot_be(
-        self, backend: SecretsManager, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+    def test_a_batch_that_fails_is_an_error_for_each(
+        self,
+        environment: MiniStack,
+        answer: Answer,
+        code: int,
+        requests: int,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setenv(variable, value)
-        error = failure(backend, MISSING)
-        assert error.exit_code == 78
-        assert variable in error.message + str(error.hint)
-        assert value not in error.message + str(error.hint)
-
-    @pytest.mark.parametrize(
-        "variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_STS"]
-    )
-    @pytest.mark.parametrize("host", ["localhost.evil.example", "user@127.0.0.1", "127.0.0.1.example"])
-    def test_plain_http_to_another_machine_is_not_even_tried(
-        self, elsewhere: str, variable: str, host: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with FaultServer(500) as trap:
-            monkeypatch.setenv(variable, f"http://{host}:{trap.port}")
-            error = failure(SecretsManager(), MISSING)
-            assert trap.connections == 0
-        assert error.exit_code == 78
-        assert variable in error.message
-
-    def test_no_credential_at_all_is_said_quickly(
-        self, backend: SecretsManager, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-        error = quick_failure(backend, MISSING)
-        assert error.exit_code == 77
-        assert "AWS_WEB_IDENTITY_TOKEN_FILE" in str(error.hint)
-
-    def test_nor_does_a_silent_metadata_service_take_longer(
-        self, environment: MiniStack, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
-            monkeypatch.delenv(name)
-        with FaultServer("hang") as silent:
-            monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"{silent.url}/")
-            error = quick_failure(open_backend("aws"), MISSING)
-            assert silent.count > 0
-        assert error.exit_code == 77
-
-    def test_a_profiles_address_gets_no_web_identity(
-        self, environment: MiniStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, canary: str
-    ) -> None:
-        for name in list(os.environ):
-            if name.startswith("AWS_"):
-                monkeypatch.delenv(name)
-        with FaultServer(500) as trap:
-            (tmp_path / "config").write_text(f"[default]\nendpoint_url = {trap.url}\nregion = eu-west-1\n")
-            (tmp_path / "identity").write_text(canary)
-            monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-            monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "identity"))
-            monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r")
-            # A proxy that is a trap of its own, for no test may reach the real service.
-            with FaultServer(500) as proxy:
-                monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-                failure(SecretsManager(), MISSING, canaries=[canary])
-                assert not proxy.saw(canary)
-            assert trap.connections == 0
-
-    def test_the_metadata_of_an_instance_is_asked_through_no_proxy(
-        self, environment: MiniStack, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
-            monkeypatch.delenv(name)
-        with FaultServer(500) as metadata, FaultServer(500) as proxy:
-            monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"{metadata.url}/")
-            for name in ("http_proxy", "HTTP_PROXY"):
-                monkeypatch.setenv(name, proxy.url)
-            failure(SecretsManager(), MISSING)
-            assert metadata.count > 0
-            assert proxy.count == 0
-
-
-class TestFaults:
-    @pytest.mark.parametrize(
-        ("mode", "code"),
-        [
-            ("cut-json", 76),
-            ("empty", 76),
-            ("html", 76),
-            ("json-array", 76),
-            ("json-null", 76),
-            ("json-int", 76),
-            ("wrong-charset", 76),
-            ("reset", 75),
-            ("reset-body", 75),
-            ("close", 75),
-            (301, 76),
-            (307, 76),
-            (403, 77),
-            (401, 77),
-            (429, 75),
-            (500, 75),
-            (503, 75),
-            (418, 70),
-        ],
-    )
-    def test_a_damaged_or_failing_answer(
-        self, elsewhere: str, canary: str, mode: str | int, code: int, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        body = json.dumps({"SecretString": canary, "VersionId": str(uuid.uuid4())}).encode()
-        with FaultServer(mode, body, redirect="/elsewhere") as server:
+        refs = [ref("aws:a"), ref("aws:b")]
+        with FaultServer(lambda _: answer) as server:
             monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-            error = failure(open_backend("aws"), "aws:a", canaries=[canary])
-            assert server.count == 1
-        assert code == error.exit_code
+            found = SecretsManager(session=Session()).read_many(refs, timeout=SECONDS)
+            assert server.count == requests
+        outcomes = [found[place] for place in refs]
+        assert [one.exit_code for one in outcomes if isinstance(one, AstroTokenError)] == [code, code]
 
-    @pytest.mark.parametrize(
-        ("fields", "code"),
-        [
-            ({"SecretString": None}, 76),
-            ({"SecretString": 1}, 76),
-            ({"SecretBinary": 1}, 76),
-            ({"SecretString": "value"}, 76),
-            ({"SecretString": "value", "VersionId": "two\nlines"}, 76),
-        ],
-    )
-    def test_an_answer_without_what_it_must_have(
-        self, elsewhere: str, fields: dict[str, Any], code: int, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with FaultServer(200, json.dumps({"Name": "a", **fields}).encode()) as server:
-            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-            assert code == failure(open_backend("aws"), "aws:a").exit_code
+    def test_a_batch_of_the_largest_secrets_is_taken(self, backend: SecretsManager, secrets: Secrets) -> None:
+        names = [secrets.put("\u20ac" * 21_000)[0] for _ in range(20)]
+        refs = [ref(f"aws:{name}") for name in names]
+        found = backend.read_many(refs, timeout=SECONDS)
+        assert [found[place] for place in refs] == [secret("\u20ac" * 21_000)] * 20
 
-    @pytest.mark.parametrize(
-        ("name", "code"),
-        [
-            ("ThrottlingException", 75),
-            ("InternalServiceError", 75),
-            ("ExpiredTokenException", 77),
-            ("DecryptionFailure", 65),
-            ("InvalidParameterException", 64),
-            ("SomethingNew", 70),
-        ],
-    )
-    def test_an_error_by_its_name(
-        self, elsewhere: str, canary: str, name: str, code: int, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with FaultServer(400, json.dumps({"__type": name, "message": canary}).encode()) as server:
-            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-            error = failure(open_backend("aws"), "aws:a", canaries=[canary])
-            assert server.count == 1
-        assert code == error.exit_code
 
-    def test_no_redirect_is_followed(self, elsewhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        with FaultServer(200) as other, FaultServer(307, redirect=other.url) as server:
-            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-            assert failure(open_backend("aws"), "aws:a").exit_code == 76
-            assert server.count == 1
-            assert other.connections == 0
+class TestStagesOfAnotherEmulator:
+    """
+    What two emulators agree on, for neither may decide a question about stages alone.
 
-    def test_a_refused_connection(self, elsewhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{refused_port()}")
-        assert quick_failure(open_backend("aws"), "aws:a").exit_code == 75
+    They differ in this: after AWSCURRENT was moved, moto gives the value from before to who asks
+    for no stage, which the service does not.
+    """
 
-    def test_an_unknown_host(self, elsewhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", "https://aws.invalid")
-        assert failure(open_backend("aws"), "aws:a").exit_code == 69
+    @pytest.fixture
+    def moto(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Secrets]:
+        import botocore.session
+        from moto.server import ThreadedMotoServer
 
-    def test_a_silent_service_costs_no_more_than_the_timeout(
-        self, elsewhere: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with FaultServer("hang") as server:
-            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-            backend = open_backend("aws")
-            start = time.monotonic()
-            assert failure(backend, "aws:a", timeout=1).exit_code == 75
-            assert time.monotonic() - start < 2
-            assert server.count == 1
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "a",
+            "AWS_SECRET_ACCESS_KEY": "b",
+            "AWS_REGION": "eu-west-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield Secrets(botocore.session.Session().create_client("secretsmanager", region_name="eu-west-1"))
+        server.stop()
+
+    def test_stages_move_as_they_do_with_the_first(self, moto: Secrets) -> None:
+        backend = SecretsManager(session=Session())
+        name, first = moto.put("first")
+        place = ref(f"aws:{name}")
+        second = backend.write(place, secret("second"), expected_version=first, timeout=SECONDS)
+        assert moto.stages(name) == {first: ["AWSPREVIOUS"], second: ["ASTRO_TOKEN", "AWSCURRENT"]}
+        assert read(backend, f"aws:{name}?stage=AWSCURRENT") == secret("second")
+        error = error_of(
+            lambda: backend.write(place, secret("third"), expected_version=first, timeout=SECONDS)
+        )
+        assert type(error) is BackendUnavailableError
+        assert read(backend, f"aws:{name}?stage=AWSCURRENT").version == second
 
 
 def test_debug_logging_shows_neither_value_nor_key(
-    backend: SecretsManager,
-    environment: MiniStack,
-    secrets: Secrets,
-    canary: str,
-    caplog: pytest.LogCaptureFixture,
+    environment: MiniStack, secrets: Secrets, canary: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    name, _ = secrets.put(canary)
+    import logging
+
+    from astro_token.testing import appearances
+    from tests.backends.clouds import logged
+
+    name, _ = secrets.put(make_token())
     caplog.set_level(logging.DEBUG)
-    read(backend, f"aws:{name}")
-    failure(backend, MISSING)
-    assert [appearances(secret, logged(caplog)) for secret in (canary, environment.secret_key)] == [[], []]
-
-
-def test_importing_the_module_loads_no_sdk() -> None:
-    assert {"boto3", "botocore"} & modules_after("import astro_token_backends.aws.secrets_manager") == set()
+    backend = open_backend("aws")
+    backend.write(ref(f"aws:{name}"), secret(canary), expected_version=None, timeout=SECONDS)
+    assert read(backend, f"aws:{name}") == secret(canary)
+    error_of(lambda: read(backend, MISSING), canary)
+    text = logged(caplog)
+    assert [appearances(one, text) for one in (canary, environment.secret_key)] == [[], []]

@@ -203,7 +203,8 @@ class TestFaults:
             ("wrong-type", 76),
             ("json-nested", 76),
             ("cut-json", 76),
-            ("short-body", 76),
+            ("short-body", 75),  # over TLS it has no end, as a reset has none
+            ("short-body-ended", 76),
             ("empty", 76),
             ("html", 76),
             ("not-json", 76),
@@ -349,7 +350,8 @@ class TestFaults:
             (307, 76),
             ("html", 76),
             ("huge", 76),
-            ("short-body", 76),
+            ("short-body", 75),  # over TLS it has no end, as a reset has none
+            ("short-body-ended", 76),
         ],
     )
     def test_a_login_that_is_not_there(

@@ -1,0 +1,299 @@
+"""What all three services share in a process: region, endpoint, authorities, and one login."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from astro_token.errors import BackendUnavailableError, ConfigError
+from astro_token.log import silence_sdks
+from astro_token_backends import network
+from astro_token_backends.aws.login import Login, no_credential
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator, Mapping
+
+    from astro_token.ref import SecretRef
+    from astro_token_backends.aws.transport import OneRequest
+
+__all__ = ["Session", "shared"]
+
+# As the SDK names them: AWS_ENDPOINT_URL_<service id>.
+_ENDPOINTS = {
+    "secretsmanager": "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "ssm": "AWS_ENDPOINT_URL_SSM",
+    "kms": "AWS_ENDPOINT_URL_KMS",
+    "sts": "AWS_ENDPOINT_URL_STS",
+}
+# Where the SDK's chain of credentials may send an identity.
+_LOGIN_ENDPOINTS = ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_SSO", "AWS_ENDPOINT_URL_SSO_OIDC")
+# Ours, and those that the chain of credentials may ask. The SDK would look through 440 folders for more.
+_MODELS = ("kms", "secretsmanager", "ssm", "sts", "sso", "sso-oidc", "signin")
+_METADATA_SECONDS = 1
+
+
+@dataclass(slots=True)
+class _Open:
+    sdk: Any
+    transport: OneRequest
+    region: str | None
+    clients: dict[tuple[str, str, str | None], Any] = field(default_factory=dict)
+
+
+class Session:
+    """
+    Reads the environment and logs in when it is first used, and renews what expires.
+
+    Args:
+        client: one of the SDK's, in place of those that would be made.
+    """
+
+    def __init__(self, client: Any = None) -> None:
+        import botocore.session  # noqa: F401 (what is not installed has to show here)
+
+        self._given = client
+        self._lock = threading.Lock()
+        self._open: _Open | None = None
+
+    def call(
+        self,
+        service: str,
+        operation: str,
+        arguments: Mapping[str, Any],
+        *,
+        region: str | None,
+        until: float,
+        answers: int = 1,
+    ) -> Any:
+        """
+        One request, after the login where there was none.
+
+        Args:
+            region: of the reference; None for the environment's.
+            until: the end of the time for it, on the monotonic clock.
+            answers: how many secrets the answer may hold.
+
+        Raises:
+            AstroTokenError: the environment, the login or the network.
+            Exception: the SDK's, for what AWS refuses.
+        """
+        if self._given is not None:
+            return getattr(self._given, operation)(**arguments)
+        client, transport = self._client(service, region, until)
+        from astro_token_backends.aws.transport import BODY_LIMIT
+
+        with transport.within(until, BODY_LIMIT * answers):
+            return getattr(client, operation)(**arguments)
+
+    def forget(self) -> None:
+        """Lets go of everything: in a forked child it is the parent's."""
+        self._open, self._lock = None, threading.Lock()
+
+    def close(self) -> None:
+        opened, self._open = self._open, None
+        if opened is not None:
+            opened.transport.close()
+
+    # -- clients --------------------------------------------------------------------------------------
+
+    def _client(self, service: str, region: str | None, until: float) -> tuple[Any, OneRequest]:
+        lock = self._lock
+        if not lock.acquire(timeout=max(0.0, until - time.monotonic())):
+            if self._lock is lock:
+                self._lock = threading.Lock()  # who holds it was left behind, and may never come back
+            raise BackendUnavailableError("an earlier login to AWS has not ended", hint="try again later")
+        try:  # a session is not safe between threads, the clients that it makes are
+            with _no_key_log():
+                opened = self._opened()
+                where = _region(region, opened.region)
+                endpoint = _endpoint(opened.sdk, service)
+                key = (service, where, endpoint)
+                if key not in opened.clients:
+                    with opened.transport.within(until):
+                        opened.clients[key] = self._make(opened, service, where, endpoint)
+                return opened.clients[key], opened.transport
+        finally:
+            lock.release()
+
+    def _make(self, opened: _Open, service: str, region: str, endpoint: str | None) -> Any:
+        sdk = opened.sdk
+        if not opened.clients:
+            # Logs in where the first secret is: an endpoint of another region may be out of reach.
+            sdk.set_config_variable("region", region)
+            chain = sdk.get_component("credential_provider")
+            _ask_metadata_directly(chain)
+            sdk.register_component(
+                "credential_provider",
+                Login(chain, lambda credentials: _sts(sdk, region, credentials), opened.transport.seconds),
+            )
+        if sdk.get_credentials() is None:
+            raise no_credential()
+        return sdk.create_client(service, region_name=region, endpoint_url=endpoint, config=_config())
+
+    def _opened(self) -> _Open:
+        if self._open is None:
+            from astro_token_backends.aws.transport import OneRequest
+
+            sdk = _sdk()
+            transport = OneRequest(lambda: _trust(sdk))
+            sdk.register("before-send", transport)
+            self._open = _Open(sdk, transport, sdk.get_config_variable("region"))
+            silence_sdks()
+        return self._open
+
+
+def _sdk() -> Any:
+    import botocore.session
+    from botocore.loaders import Loader
+
+    class Models(Loader):  # type: ignore[misc]
+        def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 (botocore's interface)
+            return list(_MODELS)
+
+    sdk = botocore.session.Session()
+    data_path = sdk.get_config_variable("data_path")
+    paths = [os.path.expanduser(path) for path in data_path.split(os.pathsep)] if data_path else []  # noqa: PTH111
+    sdk.register_component("data_loader", Models(extra_search_paths=paths))
+    sdk.set_config_variable("metadata_service_num_attempts", 1)
+    if "AWS_EC2_METADATA_V1_DISABLED" not in os.environ:
+        # Falling back to the first version is unsafe, and doubles the second that it takes
+        # to find out that this is no instance.
+        sdk.set_config_variable("ec2_metadata_v1_disabled", True)
+    # For the clients that the chain of credentials makes for itself: an address of the environment comes
+    # before a profile's in any case, and where there is none, a profile's is not followed.
+    from_environment = any(map(os.environ.get, ("AWS_ENDPOINT_URL", *_LOGIN_ENDPOINTS)))
+    sdk.set_default_client_config(_config(ignore_configured_endpoint_urls=not from_environment))
+    return sdk
+
+
+def _config(**further: Any) -> Any:
+    from botocore.config import Config
+
+    # The environment's address is given with the client; a profile's is not followed.
+    options = {"ignore_configured_endpoint_urls": True, **further}
+    return Config(retries={"total_max_attempts": 1, "mode": "standard"}, **options)
+
+
+def _sts(sdk: Any, region: str, credentials: Any | None) -> Any:
+    from botocore import UNSIGNED
+
+    endpoint = _endpoint(sdk, "sts")
+    with _no_key_log():
+        if credentials is None:
+            return sdk.create_client(
+                "sts",
+                region_name=region,
+                endpoint_url=endpoint,
+                config=_config(signature_version=UNSIGNED),
+            )
+        now = credentials.get_frozen_credentials()
+        return sdk.create_client(
+            "sts",
+            region_name=region,
+            endpoint_url=endpoint,
+            config=_config(),
+            aws_access_key_id=now.access_key,
+            aws_secret_access_key=now.secret_key,
+            aws_session_token=now.token,
+        )
+
+
+# -- where and whom to trust ----------------------------------------------------------------------------
+
+
+def region_of(ref: SecretRef) -> str | None:
+    """The region that a reference names, by its option or by its ARN."""
+    return ref.options.get("region") or (ref.name.split(":")[3] if ref.name.startswith("arn:") else None)
+
+
+def _region(named: str | None, of_profile: str | None) -> str:
+    region = named or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or of_profile
+    if not region:
+        raise ConfigError(
+            "no AWS region is set", hint="set AWS_REGION, add ?region=… to the reference, or give an ARN"
+        )
+    return region
+
+
+def _endpoint(sdk: Any, service: str) -> str | None:
+    for name in ("AWS_ENDPOINT_URL", _ENDPOINTS[service], *_LOGIN_ENDPOINTS):
+        if os.environ.get(name):
+            network.refuse_plain_http(os.environ[name], name)
+    if sdk.get_config_variable("ignore_configured_endpoint_urls"):
+        return None
+    for name in (_ENDPOINTS[service], "AWS_ENDPOINT_URL"):
+        if not os.environ.get(name):
+            continue
+        for other in ("use_fips_endpoint", "use_dualstack_endpoint"):
+            if sdk.get_config_variable(other):
+                raise ConfigError(
+                    f"AWS_{other.upper()} and {name} contradict each other",
+                    hint="unset one of them: an address of your own says itself what it is",
+                )
+        return os.environ[name]
+    return None
+
+
+def _trust(sdk: Any) -> ssl.SSLContext:
+    import ssl
+
+    from botocore.httpsession import where
+
+    from astro_token_backends.aws.transport import TlsContext
+
+    context = TlsContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    trusted = sdk.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or where()
+    readable = True
+    try:
+        folder = os.path.isdir(trusted)  # noqa: PTH112 (a text)
+        context.load_verify_locations(capath=trusted if folder else None, cafile=None if folder else trusted)
+    except OSError:  # an SSLError is one
+        readable = False
+    if not readable:
+        raise ConfigError(
+            "the authorities that AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE or the profile names cannot be read",
+            hint="name a PEM file, or unset it",
+        )
+    if extra := network.extra_authorities():
+        context.load_verify_locations(cadata=extra)
+    return context
+
+
+def _ask_metadata_directly(chain: Any) -> None:
+    """The role's credentials are in clear between a machine and its metadata: no proxy may see them."""
+    from botocore.httpsession import URLLib3Session
+
+    for provider in chain.providers:
+        fetcher: Any = getattr(provider, "_role_fetcher", None) or getattr(provider, "_fetcher", None)
+        if hasattr(fetcher, "_session"):
+            fetcher._session = URLLib3Session(timeout=_METADATA_SECONDS, proxies={})  # noqa: SLF001 (no other way)
+
+
+@contextmanager
+def _no_key_log() -> Iterator[None]:
+    """Botocore opens the file that SSLKEYLOGFILE names with each client, whether or not that ever sends."""
+    name = os.environ.pop("SSLKEYLOGFILE", None)
+    try:
+        yield
+    finally:
+        if name is not None:
+            os.environ["SSLKEYLOGFILE"] = name
+
+
+_shared: Session | None = None
+
+
+def shared() -> Session:
+    """The one of the process, for all three services."""
+    global _shared  # noqa: PLW0603 (made when it is known to be wanted: it needs the SDK)
+    if _shared is None:
+        _shared = Session()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_shared.forget)
+    return _shared

@@ -1,0 +1,210 @@
+"""The commands against every service: stored, checked, handed over, encrypted; many at once, from a cold start."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from astro_token.testing import make_token
+from tests.conftest import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.conftest import Program
+    from tests.servers.azure import AzureServer
+    from tests.servers.certificates import Certificates
+    from tests.servers.gcp import GcpServer
+    from tests.servers.ministack import MiniStack
+    from tests.servers.openbao import OpenBao
+
+MANY = 24
+
+
+@dataclass(frozen=True)
+class Service:
+    """
+    Attributes:
+        environ: leads to it, with a credential.
+        store: puts a text under a name.
+        ref: of a name.
+        key: a reference to a key that encrypts.
+    """
+
+    environ: dict[str, str]
+    store: Callable[[str, str], object]
+    ref: Callable[[str], str]
+    key: str
+
+
+def unique() -> str:
+    return f"s{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def vault(openbao: OpenBao) -> Service:
+    mount, key = unique(), unique()
+    openbao.api("POST", f"sys/mounts/{mount}", {"type": "transit"})
+    openbao.api("POST", f"{mount}/keys/{key}", {})
+    return Service(
+        {"VAULT_ADDR": openbao.address, "VAULT_TOKEN": openbao.root_token},
+        lambda name, text: openbao.api("POST", f"secret/data/{name}", {"data": {"token": text}}),
+        lambda name: f"vault:secret/{name}#token",
+        f"vault-transit:{mount}/{key}",
+    )
+
+
+def aws_client(server: MiniStack, service: str) -> Any:
+    from tests.backends.aws.service import client
+
+    return client(server, service)
+
+
+@pytest.fixture
+def aws(ministack: MiniStack) -> Service:
+    client, kms = aws_client(ministack, "secretsmanager"), aws_client(ministack, "kms")
+    return Service(
+        ministack.environment(),
+        lambda name, text: client.create_secret(Name=name, SecretString=text),
+        lambda name: f"aws:{name}",
+        f"aws-kms:{kms.create_key()['KeyMetadata']['KeyId']}?context.what=astro",
+    )
+
+
+@pytest.fixture
+def aws_ssm(ministack: MiniStack) -> Service:
+    client, kms = aws_client(ministack, "ssm"), aws_client(ministack, "kms")
+    return Service(
+        ministack.environment(),
+        lambda name, text: client.put_parameter(Name=f"/astro/{name}", Value=text, Type="SecureString"),
+        lambda name: f"aws-ssm:/astro/{name}",
+        f"aws-kms:{kms.create_key()['KeyMetadata']['Arn']}",
+    )
+
+
+@pytest.fixture
+def gcp(gcp_server: GcpServer, certificates: Certificates, tmp_path: Path) -> Service:
+    account = gcp_server.identities.service_account().write(tmp_path / "key.json")
+    key = gcp_server.keys.create(f"projects/p1/locations/global/keyRings/r/cryptoKeys/{unique()}")
+    return Service(
+        {
+            "ASTRO_TOKEN_GCP_ENDPOINT": gcp_server.endpoint,
+            "ASTRO_TOKEN_GCP_KMS_ENDPOINT": gcp_server.endpoint,
+            "ASTRO_TOKEN_CA_BUNDLE": str(certificates.ca_file),
+            "GOOGLE_APPLICATION_CREDENTIALS": str(account),
+        },
+        lambda name, text: gcp_server.put(f"projects/p1/secrets/{name}", text.encode()),
+        lambda name: f"gcp:p1/{name}",
+        f"gcp-kms:{key}?context.what=astro",
+    )
+
+
+@pytest.fixture
+def azure(azure_server: AzureServer, certificates: Certificates) -> Service:
+    azure_server.forget()
+    key = unique()
+    azure_server.put_key(key)
+    return Service(
+        {
+            "ASTRO_TOKEN_AZURE_HOSTS": f"127.0.0.1:{azure_server.port}",
+            "ASTRO_TOKEN_CA_BUNDLE": str(certificates.ca_file),
+            "AZURE_AUTHORITY_HOST": azure_server.url,
+            "AZURE_TENANT_ID": azure_server.tenant,
+            "AZURE_CLIENT_ID": azure_server.client_id,
+            "AZURE_CLIENT_SECRET": azure_server.client_secret,
+        },
+        lambda name, text: azure_server.put(name, text),
+        lambda name: f"azure:{azure_server.url}/secrets/{name}",
+        f"azure-keys:{azure_server.url}/keys/{key}",
+    )
+
+
+SERVICES = ("vault", "aws", "aws_ssm", "gcp", "azure")
+
+
+@pytest.fixture(params=SERVICES)
+def service(request: pytest.FixtureRequest) -> Service:
+    made = request.getfixturevalue(request.param)
+    assert isinstance(made, Service)
+    return made
+
+
+def test_a_token_is_stored_checked_and_handed_over(program: Program, service: Service, canary: str) -> None:
+    program.environ, name = service.environ, unique()
+    old = make_token()
+    service.store(name, old)
+    ref = service.ref(name)
+    stored = program("put", ref, stdin=canary)
+    assert (0, "", f"astro-token: stored in {ref}, version ") == (
+        stored.code,
+        stored.stdout,
+        stored.stderr[: len(f"astro-token: stored in {ref}, version ")],
+    )
+    version = stored.stderr.rpartition(" ")[2].strip()
+    checked = program("check", "--format", "json", ref)
+    entry = json.loads(checked.stdout)["tokens"][0]
+    assert (0, "ok", version, "") == (checked.code, entry["status"], entry["version"], checked.stderr)
+    handed = program("exec", ref, "--", "printenv", "ASTRO_API_TOKEN", allowed=["stdout"])
+    assert Result(0, f"{canary}\n", "") == handed
+
+
+def test_the_child_gets_no_credential_of_the_service(program: Program, service: Service) -> None:
+    program.environ, name = service.environ, unique()
+    service.store(name, program.canaries[0])
+    shown = program("exec", service.ref(name), "--", "env", allowed=["stdout"]).stdout
+    left = dict(line.partition("=")[::2] for line in shown.splitlines())
+    secret = {
+        "VAULT_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID",
+        "GOOGLE_APPLICATION_CREDENTIALS", "AZURE_CLIENT_SECRET",
+    }  # fmt: skip
+    assert set() == secret & left.keys()
+
+
+def test_many_are_read_at_once_from_a_cold_start(program: Program, service: Service) -> None:
+    program.environ = service.environ
+    names = [unique() for _ in range(MANY)]
+    tokens = [make_token(token_id=f"cltk{number:020}") for number in range(MANY)]
+    program.canaries += tokens
+    for name, token in zip(names, tokens, strict=True):
+        service.store(name, token)
+    asked = [service.ref(name) for name in [*names[:5], unique(), *names[5:]]]
+    result = program("check", "--format", "json", *asked)
+    found = json.loads(result.stdout)["tokens"]
+    assert (66, asked) == (result.code, [entry["ref"] for entry in found])
+    ids = [entry["token_id"] for entry in found]
+    assert [f"cltk{number:020}" for number in range(MANY)] == [*ids[:5], *ids[6:]]
+    assert (None, 66) == (ids[5], found[5]["error"]["exit_code"])
+
+
+@pytest.mark.parametrize("source", ["file", "env"])
+def test_ciphertext_is_written_and_decrypted_on_the_way(
+    program: Program, service: Service, canary: str, source: str
+) -> None:
+    program.environ = {**service.environ, "ASTRO_TOKEN_DECRYPT": service.key}
+    stored = program("put", "file:token.enc", stdin=canary)
+    assert (0, "") == (stored.code, stored.stdout), stored.stderr
+    ciphertext = (program.work / "token.enc").read_text()
+    assert ciphertext.isascii()
+    (program.work / "token.enc").chmod(0o644)  # as a committed file is
+    ref = "file:token.enc" if source == "file" else "env:ENCRYPTED"
+    handed = program(
+        "exec", ref, "--", "printenv", "ASTRO_API_TOKEN", env={"ENCRYPTED": ciphertext}, allowed=["stdout"]
+    )
+    assert Result(0, f"{canary}\n", "") == handed
+    again = program("put", "file:token.enc", stdin=canary)
+    assert (0, True) == (again.code, ciphertext != (program.work / "token.enc").read_text())
+
+
+def test_a_service_keeps_ciphertext_too(program: Program, service: Service, canary: str) -> None:
+    program.environ, name = {**service.environ, "ASTRO_TOKEN_DECRYPT": service.key}, unique()
+    service.store(name, "to be replaced")
+    assert 0 == program("put", service.ref(name), stdin=canary).code
+    handed = program("exec", service.ref(name), "--", "printenv", "ASTRO_API_TOKEN", allowed=["stdout"])
+    assert Result(0, f"{canary}\n", "") == handed
+    plain = program("check", service.ref(name), env={"ASTRO_TOKEN_DECRYPT": ""})
+    assert (65, True) == (plain.code, "it looks like ciphertext: name its key" in plain.stderr)
