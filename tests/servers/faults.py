@@ -10,7 +10,8 @@ or one of these:
 
     reset, reset-head, reset-body   connection reset before the answer, inside its header, inside its body
     close                           clean close before the answer
-    short-body                      clean close before Content-Length is reached
+    short-body                      close before Content-Length is reached; over TLS without its own end
+    short-body-ended                the same, and over TLS with its own end: nobody cut it on the way
     cut-json                        a whole answer whose JSON lacks its end
     empty, html, not-json           a 200 with no body, with a captive portal's page, with plain text
     wrong-charset, wrong-type       a body in UTF-16 that says UTF-8; the right body, said to be an image
@@ -36,6 +37,7 @@ import contextlib
 import functools
 import selectors
 import socket
+import ssl
 import struct
 import time
 import zlib
@@ -47,7 +49,6 @@ from tests.servers.listener import Listener
 from tests.servers.wire import forward
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping
 
 Mode = str | int | Answer | Callable[[int], "Mode"]
@@ -57,6 +58,7 @@ _LENGTH = b"Content-Length: %d\r\n\r\n"
 _PORTAL = b"<!doctype html><html><body><form action='/login'>Welcome to the hotel</form></body></html>"
 _NESTED = 100_000
 _BLOCK = b"A" * (1 << 20)
+_GOODBYE = 0.5  # seconds that a client has to end TLS too
 _PATIENCE = 1.0  # seconds that an egress waits for more
 
 
@@ -111,6 +113,7 @@ class FaultServer:
             "reset-body": self._reset_body,
             "close": lambda *_: False,
             "short-body": self._short_body,
+            "short-body-ended": self._short_body_ended,
             "huge": self._huge,
             "gzip-bomb": self._gzip_bomb,
             "drip-head": self._drip_head,
@@ -121,7 +124,7 @@ class FaultServer:
         }
         if isinstance(mode, str) and mode not in self.modes():
             raise ValueError(f"no such mode: {mode}")
-        if mode in {"pass", "lose-answer"} and upstream is None:
+        if isinstance(mode, str) and mode in {"pass", "lose-answer"} and upstream is None:
             raise ValueError("there is nothing to pass a request to")
         self._listener = Listener(self._serve, tls=None if self._handshake else tls)
         self.port = self._listener.port
@@ -206,6 +209,13 @@ class FaultServer:
 
     def _short_body(self, connection: socket.socket, _: Request) -> bool:
         connection.sendall(_OK + _LENGTH % (len(self.body) + 5) + self.body)
+        return False
+
+    def _short_body_ended(self, connection: socket.socket, request: Request) -> bool:
+        self._short_body(connection, request)
+        if isinstance(connection, ssl.SSLSocket):
+            connection.settimeout(_GOODBYE)
+            connection.unwrap()
         return False
 
     def _huge(self, connection: socket.socket, _: Request) -> bool:

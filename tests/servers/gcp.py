@@ -1,5 +1,5 @@
 """
-A strict Google Secret Manager, over gRPC and TLS, made of the official message types.
+A strict Google Secret Manager and Cloud KMS, over gRPC and TLS, made of the official message types.
 
     with GcpServer(certificates.server) as gcp:
         gcp.put("projects/p1/secrets/api", b"…")
@@ -17,7 +17,8 @@ It refuses what the service refuses:
 As in the service, "latest" is the version created last, whatever its state,
 and resources are called by their project's number, however they were asked for.
 Regional secrets are served here beside the global ones; the service has an endpoint for each region.
-Not covered: IAM policies, tags, rotation topics, secrets that expire.
+A secret that expires is deleted when it does.
+Not covered: IAM policies, tags, rotation topics. The keys are in `gcp_kms`.
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ from urllib.parse import unquote
 
 import google_crc32c
 import grpc
+from google.cloud.kms_v1 import types as kms
 from google.cloud.secretmanager_v1 import types as sm
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from tests.servers.gcp_identity import Identities, UnauthenticatedError
+from tests.servers.gcp_kms import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +50,6 @@ if TYPE_CHECKING:
 Code = grpc.StatusCode
 State = sm.SecretVersion.State
 
-_SERVICE = "google.cloud.secretmanager.v1.SecretManagerService"
 _PARENT = r"projects/(?P<project>[a-z0-9][a-z0-9.:-]*)(?P<place>/locations/[a-z0-9-]+)?"
 _SECRET = rf"{_PARENT}/secrets/(?P<secret>[A-Za-z0-9_-]{{1,255}})"
 _VERSION = rf"(?P<parent>{_SECRET})/versions/(?P<version>[A-Za-z0-9_-]+)"
@@ -55,7 +57,7 @@ _LARGEST = 65536
 _FIRST_NUMBER = 100_000_000_001
 
 # Of each method: its messages, the field that the routing header has to carry, and the permission it takes.
-_METHODS: dict[str, tuple[Any, Any, str, str]] = {
+_SECRETS: dict[str, tuple[Any, Any, str, str]] = {
     "CreateSecret": (sm.CreateSecretRequest, sm.Secret, "parent", "secrets.create"),
     "GetSecret": (sm.GetSecretRequest, sm.Secret, "name", "secrets.get"),
     "UpdateSecret": (sm.UpdateSecretRequest, sm.Secret, "secret.name", "secrets.update"),
@@ -78,6 +80,10 @@ _METHODS: dict[str, tuple[Any, Any, str, str]] = {
     "DisableSecretVersion": (sm.DisableSecretVersionRequest, sm.SecretVersion, "name", "versions.disable"),
     "DestroySecretVersion": (sm.DestroySecretVersionRequest, sm.SecretVersion, "name", "versions.destroy"),
 }
+_KEYS: dict[str, tuple[Any, Any, str, str]] = {
+    "Encrypt": (kms.EncryptRequest, kms.EncryptResponse, "name", "cryptoKeyVersions.useToEncrypt"),
+    "Decrypt": (kms.DecryptRequest, kms.DecryptResponse, "name", "cryptoKeyVersions.useToDecrypt"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +96,16 @@ class Fault:
         text: the status's text.
         retry_after: seconds to wait, sent as the `RetryInfo` of the status.
         delay: seconds before anything happens; ends when the client gives up.
+        reason: a word of the service's, sent as the `ErrorInfo` of the status.
+        metadata: bytes of metadata that are sent behind it.
     """
 
     code: grpc.StatusCode | None
     text: str = "a fault"
     retry_after: float | None = None
     delay: float = 0.0
+    reason: str | None = None
+    metadata: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +143,14 @@ class GcpServer:
 
     Attributes:
         endpoint: `host:port`, for `api_endpoint`.
+        keys: Cloud KMS.
+        latency: seconds that are added to each call.
+        before: what to do right before the next call of a method, by its name, as somebody else.
         identities: issues tokens and service accounts.
         faults: taken one by each call, before anything else.
         damage: taken one by each access that succeeds: `checksum` (a wrong one), `data` (a flipped bit),
-            `no-checksum`, `no-payload`.
+            `no-checksum`, `no-payload`, `huge` (1 MB), `other-secret`; `unchecked` by an added version.
+            For the keys' see `gcp_kms`.
         seen: every call.
     """
 
@@ -149,17 +163,13 @@ class GcpServer:
         self._numbers: dict[str, int] = {}
         self._grants: dict[str, frozenset[str]] = {}
         self._lock = threading.RLock()
-        self._pool = futures.ThreadPoolExecutor(4, thread_name_prefix="gcp")
-        self._server = grpc.server(self._pool)
-        handlers = {
-            method: grpc.unary_unary_rpc_method_handler(
-                self._guard(method, getattr(self, method), routed, permission),
-                request_deserializer=request.deserialize,
-                response_serializer=response.serialize if response else lambda _: b"",
-            )
-            for method, (request, response, routed, permission) in _METHODS.items()
-        }
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
+        self.latency = 0.0
+        self.before: dict[str, Callable[[], object]] = {}
+        self.keys = Keys(self.damage)
+        self._pool = futures.ThreadPoolExecutor(64, thread_name_prefix="gcp")
+        self._server = grpc.server(self._pool, options=[("grpc.max_metadata_size", 1 << 20)])
+        self._serve("google.cloud.secretmanager.v1.SecretManagerService", "secretmanager", self, _SECRETS)
+        self._serve("google.cloud.kms.v1.KeyManagementService", "cloudkms", self.keys, _KEYS)
         credentials = grpc.ssl_server_credentials([(pair.key.read_bytes(), pair.certificate.read_bytes())])
         self.port: int = self._server.add_secure_port("127.0.0.1:0", credentials)
         self.endpoint = f"127.0.0.1:{self.port}"
@@ -173,11 +183,24 @@ class GcpServer:
             secret = self._secrets.get(self._canonical(name)) or self._make(name, sm.Secret())
             return self._add(secret, data, checked=True).name.rpartition("/")[2]
 
+    def create(self, name: str) -> None:
+        """Makes a secret that has no version yet."""
+        with self._lock:
+            self._make(name, sm.Secret())
+
     def set_state(self, name: str, version: str, state: str) -> None:
         """`ENABLED`, `DISABLED` or `DESTROYED`."""
         with self._lock:
             found = self._secrets[self._canonical(name)].versions[int(version) - 1]
             found.resource.state = getattr(State, state)
+
+    def expire(self, name: str, when: datetime) -> None:
+        with self._lock:
+            self._secrets[self._canonical(name)].resource.expire_time = when
+
+    def label(self, name: str, **labels: str) -> None:
+        with self._lock:
+            self._secrets[self._canonical(name)].resource.labels = labels
 
     def set_aliases(self, name: str, aliases: dict[str, int]) -> None:
         with self._lock:
@@ -186,7 +209,11 @@ class GcpServer:
             secret.touch()
 
     def restrict(self, principal: str, *permissions: str) -> None:
-        """Leaves a principal these permissions, `versions.access` for instance; without this it has all."""
+        """
+        Leaves a principal these permissions, with or without the service's name: `versions.access`.
+
+        Without this it has all.
+        """
         self._grants[principal] = frozenset(permissions)
 
     def project_number(self, project: str) -> str:
@@ -201,6 +228,8 @@ class GcpServer:
         self.seen.clear()
         self.faults.clear()
         self.damage.clear()
+        self.before.clear()
+        self.latency = 0.0
 
     def close(self) -> None:
         self._server.stop(0).wait()
@@ -214,12 +243,28 @@ class GcpServer:
 
     # -- what all methods have in common -----------------------------------------------------
 
-    def _guard(
-        self, method: str, serve: Callable[..., Any], routed: str, permission: str
-    ) -> Callable[..., Any]:
+    def _serve(
+        self, service: str, api: str, implementation: object, methods: dict[str, tuple[Any, Any, str, str]]
+    ) -> None:
+        handlers = {
+            method: grpc.unary_unary_rpc_method_handler(
+                self._guard(getattr(implementation, method), routed, f"{api}.{permission}"),
+                request_deserializer=request.deserialize,
+                response_serializer=response.serialize if response else lambda _: b"",
+            )
+            for method, (request, response, routed, permission) in methods.items()
+        }
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+
+    def _guard(self, serve: Callable[..., Any], routed: str, permission: str) -> Callable[..., Any]:
+        method = serve.__name__
+
         def call(request: Any, context: grpc.ServicerContext) -> Any:
             metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
             self.seen.append(Call(method, time.monotonic(), metadata))
+            time.sleep(self.latency)
+            if meanwhile := self.before.pop(method, None):
+                meanwhile()
             self._meet_fault(context)
             principal = self._authenticate(metadata, context)
             resource = request
@@ -227,8 +272,9 @@ class GcpServer:
                 resource = getattr(resource, part)
             if unquote(metadata.get("x-goog-request-params", "")) != f"{routed}={resource}":
                 context.abort(Code.INVALID_ARGUMENT, "The routing header does not fit the request.")
-            if permission not in self._grants.get(principal, {permission}):
-                denied = f"Permission 'secretmanager.{permission}' denied for resource '{resource}'"
+            grants = self._grants.get(principal, {permission})
+            if not grants & {permission, permission.partition(".")[2]}:
+                denied = f"Permission '{permission}' denied for resource '{resource}'"
                 context.abort(Code.PERMISSION_DENIED, f"{denied} (or it may not exist).")
             with self._lock:
                 return serve(request, context)
@@ -253,8 +299,14 @@ class GcpServer:
             packed = any_pb2.Any()
             packed.Pack(error_details_pb2.RetryInfo(retry_delay=wait))
             details.append(packed)
+        if fault.reason is not None:
+            packed = any_pb2.Any()
+            packed.Pack(error_details_pb2.ErrorInfo(reason=fault.reason, domain="googleapis.com"))
+            details.append(packed)
         status = status_pb2.Status(code=fault.code.value[0], message=fault.text, details=details)
-        context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+        trailing = [("grpc-status-details-bin", status.SerializeToString())] if details else []
+        trailing += [("x-padding", "a" * fault.metadata)] if fault.metadata else []
+        context.set_trailing_metadata(tuple(trailing))
         context.abort(fault.code, fault.text)
 
     def _authenticate(self, metadata: dict[str, str], context: grpc.ServicerContext) -> str:
@@ -290,7 +342,7 @@ class GcpServer:
         if not request.update_mask.paths:
             context.abort(Code.INVALID_ARGUMENT, "The update mask is empty.")
         for path in request.update_mask.paths:
-            if path not in {"annotations", "labels", "version_aliases"}:
+            if path not in {"annotations", "labels", "version_aliases", "expire_time"}:
                 context.abort(Code.INVALID_ARGUMENT, f"This server cannot update {path}.")
             numbers = request.secret.version_aliases.values() if path == "version_aliases" else ()
             if not all(0 < number <= len(secret.versions) for number in numbers):
@@ -314,7 +366,11 @@ class GcpServer:
             context.abort(Code.INVALID_ARGUMENT, "The checksum does not match the data.")
         if not 0 < len(data) <= _LARGEST:
             context.abort(Code.INVALID_ARGUMENT, f"The payload must have from 1 to {_LARGEST} bytes.")
-        return self._add(secret, data, checked=checked)
+        damage = self.damage.pop(0) if self.damage else ""
+        added = sm.SecretVersion(self._add(secret, data, checked=checked))
+        if damage == "unchecked":
+            added.client_specified_payload_checksum = False
+        return added
 
     def GetSecretVersion(
         self, request: sm.GetSecretVersionRequest, context: grpc.ServicerContext
@@ -354,6 +410,12 @@ class GcpServer:
             payload.data = bytes([version.data[0] ^ 1]) + version.data[1:]
         if damage == "no-checksum":
             payload = sm.SecretPayload(data=version.data)
+        if damage == "huge":
+            data = b"a" * (1 << 20)
+            payload = sm.SecretPayload(data=data, data_crc32c=google_crc32c.value(data))
+        if damage == "other-secret":
+            other = f"{version.resource.name.partition('/secrets/')[0]}/secrets/other/versions/1"
+            return sm.AccessSecretVersionResponse(name=other, payload=payload)
         if damage == "no-payload":
             return sm.AccessSecretVersionResponse(name=version.resource.name)
         return sm.AccessSecretVersionResponse(name=version.resource.name, payload=payload)
@@ -400,9 +462,15 @@ class GcpServer:
         secret.versions.append(_Version(resource, data))
         return resource
 
+    def _drop_expired(self, name: str) -> None:
+        found = self._secrets.get(self._canonical(name))
+        if found and "expire_time" in found.resource and found.resource.expire_time <= datetime.now(UTC):
+            del self._secrets[self._canonical(name)]
+
     def _find(self, name: str, context: grpc.ServicerContext) -> _Secret:
         if not re.fullmatch(_SECRET, name):
             self._invalid(context)
+        self._drop_expired(name)
         found = self._secrets.get(self._canonical(name))
         if found is None:
             context.abort(Code.NOT_FOUND, f"Secret [{self._canonical(name)}] not found.")
@@ -413,6 +481,7 @@ class GcpServer:
         match = re.fullmatch(_VERSION, name)
         if match is None:
             self._invalid(context)
+        self._drop_expired(match["parent"])
         secret = self._secrets.get(self._canonical(match["parent"]))
         if secret is None or not secret.versions:
             context.abort(
@@ -458,27 +527,55 @@ class GcpServer:
 
 
 def main() -> None:
+    import argparse
     import tempfile
     from pathlib import Path
 
     from tests.servers import by_hand
     from tests.servers.certificates import Certificates
+    from tests.servers.gcp_login import GcpLogin
+    from tests.servers.jwks import Issuer
 
-    with tempfile.TemporaryDirectory(prefix="gcp-") as name:
+    parser = argparse.ArgumentParser(description="Google Secret Manager and Cloud KMS.")
+    parser.add_argument(
+        "--login",
+        choices=("key", "job"),
+        default="key",
+        help="a service account's key, or a CI job's identity",
+    )
+    login = parser.parse_args().login
+    with tempfile.TemporaryDirectory(prefix="gcp-") as name, Issuer() as issuer:
         folder = Path(name)
         certificates = Certificates(folder)
-        with GcpServer(certificates.server) as server:
+        with (
+            GcpServer(certificates.server) as server,
+            GcpLogin(server.identities, certificates.server.context()) as tokens,
+        ):
             server.put("projects/p1/secrets/api", b"a value")
             exports = {
                 "ASTRO_TOKEN_GCP_ENDPOINT": server.endpoint,
-                "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(certificates.ca_file),
-                "GOOGLE_APPLICATION_CREDENTIALS": str(
-                    server.identities.service_account().write(folder / "key.json")
-                ),
-                "GOOGLE_CLOUD_PROJECT": "p1",
+                "ASTRO_TOKEN_GCP_KMS_ENDPOINT": server.endpoint,
+                "ASTRO_TOKEN_CA_BUNDLE": str(certificates.ca_file),
                 "NO_GCE_CHECK": "true",
             }
-            by_hand.serve("Google Secret Manager", exports, "it holds projects/p1/secrets/api")
+            if login == "key":
+                file = server.identities.service_account().write(folder / "key.json")
+                exports["GOOGLE_APPLICATION_CREDENTIALS"] = str(file)
+            else:
+                provider = tokens.trust(issuer, subject="job")
+                end = int(time.time()) + 86400
+                exports |= {
+                    "ASTRO_TOKEN_GCP_STS_ENDPOINT": f"127.0.0.1:{tokens.port}",
+                    "ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER": provider.removeprefix(
+                        "//iam.googleapis.com/"
+                    ),
+                    "ASTRO_TOKEN_ID_TOKEN": issuer.mint(
+                        {"sub": "job", "aud": f"https:{provider}", "exp": end}
+                    ),
+                }
+            key = server.keys.create("projects/p1/locations/global/keyRings/r/cryptoKeys/astro")
+            notes = ("it holds projects/p1/secrets/api", f"and the key {key}")
+            by_hand.serve("Google Secret Manager and Cloud KMS", exports, *notes)
 
 
 if __name__ == "__main__":

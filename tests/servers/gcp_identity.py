@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 AUDIENCE = "https://secretmanager.googleapis.com/"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+IAM_SCOPE = "https://www.googleapis.com/auth/iam"
 _LONGEST = 3600
 
 
@@ -65,13 +66,18 @@ class Identities:
 
     def __init__(self) -> None:
         self._accounts: dict[str, ServiceAccount] = {}  # by the key's id
-        self._tokens: dict[str, tuple[str, float]] = {}  # principal and end
+        self._tokens: dict[str, tuple[str, float, str]] = {}  # principal, end, scope
 
-    def issue(self, principal: str = "tester@example.com", *, lifetime: float = 3600) -> str:
+    def issue(
+        self, principal: str = "tester@example.com", *, lifetime: float = 3600, scope: str = SCOPE
+    ) -> str:
         """An access token; a lifetime of nothing makes one that has expired."""
         token = f"ya29.{secrets.token_urlsafe(32)}"
-        self._tokens[token] = (principal, time.time() + lifetime)
+        self._tokens[token] = (principal, time.time() + lifetime, scope)
         return token
+
+    def revoke(self, token: str) -> None:
+        del self._tokens[token]
 
     def service_account(self, name: str = "ci", *, project: str = "p1") -> ServiceAccount:
         """A new service account with a key."""
@@ -83,22 +89,26 @@ class Identities:
         self._accounts[account.key_id] = account
         return account
 
-    def principal(self, bearer: str) -> str:
+    def principal(self, bearer: str, *, scope: str = SCOPE) -> str:
         """
         Whom a bearer token stands for, be it one that we issued or one that a service account signed.
+
+        Args:
+            scope: which is enough, as the one for all of Google Cloud is everywhere.
 
         Raises:
             UnauthenticatedError: nobody.
         """
         if not bearer:
             raise UnauthenticatedError("Request is missing required authentication credential.")
-        principal, end = self._tokens.get(bearer, ("", 0.0))
-        if principal and time.time() < end:
+        principal, end, scopes = self._tokens.get(bearer, ("", 0.0, ""))
+        enough = {SCOPE, scope}
+        if principal and time.time() < end and enough & set(scopes.split()):
             return principal
         if bearer.startswith("eyJ"):
             account, claims = self.signed(bearer)
             # A token that a client signs itself names the service, or a scope in its place.
-            if claims.get("aud") == AUDIENCE or SCOPE in str(claims.get("scope", "")).split():
+            if claims.get("aud") == AUDIENCE or enough & set(str(claims.get("scope", "")).split()):
                 return account.email
         raise UnauthenticatedError("Request had invalid authentication credentials.")
 

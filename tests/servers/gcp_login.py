@@ -1,7 +1,7 @@
 """
 The ways to an access token of Google Cloud, strict:
 
-    /token                  a service account's signed assertion                     (TLS)
+    /token                  a service account's signed assertion, or a user's login   (TLS)
     /v1/token               a CI system's identity token: workload identity          (TLS)
     …:generateAccessToken   for a service account, by one who may act for it         (TLS)
     metadata                the machine's own account, as on Compute Engine and GKE  (plain HTTP)
@@ -12,7 +12,9 @@ The ways to an access token of Google Cloud, strict:
 
 from __future__ import annotations
 
+import json
 import re
+import secrets
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote
 
 from tests.servers import web_tokens
-from tests.servers.gcp_identity import SCOPE, UnauthenticatedError
+from tests.servers.gcp_identity import IAM_SCOPE, SCOPE, UnauthenticatedError
 from tests.servers.http1 import Answer, HttpServer, Request
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ _ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ASSERTION = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_OF_AWS = "urn:ietf:params:aws:token-type:aws4_request"
 _IMPERSONATE = re.compile(r"/v1/projects/-/serviceAccounts/([^/:]+):generateAccessToken")
 _FLAVOR = {"Metadata-Flavor": "Google", "Server": "Metadata Server for VM"}
 
@@ -68,6 +71,8 @@ class GcpLogin:
         self._project = project
         self._trusts: dict[str, _Trust] = {}
         self._may_act_for: dict[str, frozenset[str]] = {}
+        self._users: dict[str, str] = {}  # by their refresh token
+        self._aws: dict[str, str] = {}  # access key ids, by provider
         self._lock = threading.Lock()
         self.machine_account = f"machine@{project}.iam.gserviceaccount.com"
         self._running = ExitStack()
@@ -95,6 +100,27 @@ class GcpLogin:
             self._trusts[provider] = _Trust(issuer, subject, frozenset(accounts))
         return provider
 
+    def trust_aws(self, access_key_id: str) -> str:
+        """Accepts the identity of an AWS key, of which not the signature but all else is checked."""
+        with self._lock:
+            pool = _POOL.format(number=123456789012)
+            provider = f"//iam.googleapis.com/{pool}/providers/aws-{len(self._aws)}"
+            self._aws[provider] = access_key_id
+        return provider
+
+    def allow(self, principal: str, *accounts: str) -> None:
+        """Lets somebody act for these service accounts, and no others."""
+        with self._lock:
+            self._may_act_for[principal] = frozenset(accounts)
+
+    def user(self, name: str = "developer@example.com") -> dict[str, str]:
+        """The file that `gcloud auth application-default login` leaves."""
+        token = f"1//{secrets.token_urlsafe(48)}"
+        with self._lock:
+            self._users[token] = name
+        client = {"client_id": "764086051850.apps.googleusercontent.com", "client_secret": "not-a-secret"}
+        return {"type": "authorized_user", "refresh_token": token, **client}
+
     def close(self) -> None:
         self._running.close()
 
@@ -119,6 +145,9 @@ class GcpLogin:
         return Answer.json({"error": "not_found"}, 404)
 
     def _assertion(self, form: dict[str, str]) -> Answer:
+        if form.get("grant_type") == "refresh_token":
+            user = self._users.get(form.get("refresh_token", ""))
+            return self._token(user) if user else _refuse("invalid_grant", "Bad Request")
         if form.get("grant_type") != _ASSERTION:
             return _refuse("unsupported_grant_type", "Invalid grant_type")
         try:
@@ -133,6 +162,8 @@ class GcpLogin:
 
     def _exchange(self, form: dict[str, str]) -> Answer:
         provider = form.get("audience", "")
+        if form.get("subject_token_type") == _OF_AWS:
+            return self._exchange_aws(provider, form)
         trust = self._trusts.get(provider)
         if form.get("grant_type") != _EXCHANGE or form.get("requested_token_type") != _ACCESS_TOKEN:
             return _refuse("invalid_request", "Invalid grant type or requested token type.")
@@ -152,11 +183,29 @@ class GcpLogin:
         principal = f"principal://{pool}/subject/{trust.subject}"
         with self._lock:
             self._may_act_for[principal] = trust.accounts
-        return self._token(principal, issued_token_type=_ACCESS_TOKEN)
+        return self._token(principal, form.get("scope", ""), issued_token_type=_ACCESS_TOKEN)
+
+    def _exchange_aws(self, provider: str, form: dict[str, str]) -> Answer:
+        asked = json.loads(unquote(form.get("subject_token", "{}")))
+        headers = {header["key"].lower(): header["value"] for header in asked.get("headers", ())}
+        url, signature = str(asked.get("url")), headers.get("authorization", "")
+        key = self._aws.get(provider, "nobody's")
+        if (
+            headers.get("x-goog-cloud-target-resource") != provider
+            or not re.fullmatch(r"https://sts\.[a-z0-9-]+\.amazonaws\.com\?Action=GetCallerIdentity&.*", url)
+            or not signature.startswith(f"AWS4-HMAC-SHA256 Credential={key}/")
+        ):
+            return _refuse("invalid_grant", "The AWS request is not acceptable.")
+        return self._token(
+            f"principal:{provider}/{key}", form.get("scope", ""), issued_token_type=_ACCESS_TOKEN
+        )
 
     def _impersonate(self, request: Request, account: str) -> Answer:
+        wanted = json.loads(request.body or b"{}")
+        if request.method != "POST" or SCOPE not in wanted.get("scope", ()):
+            return _error(400, "INVALID_ARGUMENT", "Request contains an invalid argument.")
         try:
-            principal = self._identities.principal(request.bearer)
+            principal = self._identities.principal(request.bearer, scope=IAM_SCOPE)
         except UnauthenticatedError as error:
             return _error(401, "UNAUTHENTICATED", str(error))
         if account not in self._may_act_for.get(principal, frozenset()):
@@ -165,8 +214,8 @@ class GcpLogin:
         token = self._identities.issue(account)
         return Answer.json({"accessToken": token, "expireTime": end.strftime("%Y-%m-%dT%H:%M:%SZ")})
 
-    def _token(self, principal: str, **more: str) -> Answer:
-        token = self._identities.issue(principal)
+    def _token(self, principal: str, scope: str = SCOPE, **more: str) -> Answer:
+        token = self._identities.issue(principal, scope=scope)
         return Answer.json({"access_token": token, "expires_in": 3599, "token_type": "Bearer", **more})
 
     # -- metadata server ---------------------------------------------------------------------

@@ -185,6 +185,29 @@ def test_handshakes_fail(mode: str, error: type[Exception]) -> None:
         assert (server.connections, server.count) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    ("mode", "error"),
+    [("short-body", ssl.SSLEOFError), ("short-body-ended", type(None)), ("reset-body", OSError)],
+)
+def test_a_short_body_is_cut_on_the_way_or_ended_by_the_server(
+    mode: str, error: type[Exception], certificates: Certificates
+) -> None:
+    client = ssl.create_default_context(cafile=certificates.ca_file)
+    with FaultServer(mode, BODY, tls=certificates.server.context()) as server:
+        with (
+            socket.create_connection(("127.0.0.1", server.port), 5) as wire,
+            client.wrap_socket(wire, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as secure,
+        ):
+            secure.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            try:
+                while secure.recv(65536):
+                    pass
+                met: Exception | None = None
+            except OSError as raised:
+                met = raised
+    assert isinstance(met, error)
+
+
 def test_a_certificate_that_is_refused_is_counted(certificates: Certificates) -> None:
     client = ssl.create_default_context(cafile=certificates.ca_file)
     with FaultServer(200, tls=certificates.expired.context()) as server:

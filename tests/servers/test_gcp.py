@@ -9,6 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import google_crc32c
@@ -16,10 +17,14 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.api_core import exceptions
+from google.cloud.kms_v1 import KeyManagementServiceClient as KmsClient
+from google.cloud.kms_v1.services.key_management_service.transports import (
+    KeyManagementServiceGrpcTransport as KeysTransport,
+)
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient as Client
 from google.cloud.secretmanager_v1 import types as sm
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
-    SecretManagerServiceGrpcTransport as Transport,
+    SecretManagerServiceGrpcTransport as SecretsTransport,
 )
 from google.oauth2 import credentials as oauth2
 from google.oauth2 import service_account
@@ -27,6 +32,7 @@ from google.oauth2 import service_account
 from tests.servers import gcp_identity, web_tokens
 from tests.servers.faults import FaultServer
 from tests.servers.gcp import Code, Fault, GcpServer
+from tests.servers.gcp_faults import RESET, Http2Server, headers, message, trailers
 from tests.servers.gcp_identity import UnauthenticatedError
 
 if TYPE_CHECKING:
@@ -39,6 +45,8 @@ if TYPE_CHECKING:
     from tests.servers.jwks import Issuer
 
 # The SDK's classes are typed in part only.
+Transport: Any = SecretsTransport
+KmsTransport: Any = KeysTransport
 Credentials: Any = oauth2.Credentials
 AccountCredentials: Any = service_account.Credentials
 ONCE: dict[str, Any] = {"retry": None, "timeout": 10}
@@ -197,6 +205,104 @@ def test_a_permission_that_was_not_granted_is_denied(
         reader.add_secret_version(parent=name, payload={"data": b"x"}, **ONCE)
 
 
+def test_a_secret_is_there_until_it_expires(client: Any, name: str, gcp_server: GcpServer) -> None:
+    gcp_server.label(name, team="data")
+    gcp_server.expire(name, datetime.now(UTC) + timedelta(minutes=1))
+    found = client.get_secret(name=name, **ONCE)
+    assert ({"team": "data"}, True) == (dict(found.labels), "expire_time" in found)
+    gcp_server.expire(name, datetime.now(UTC))
+    with pytest.raises(exceptions.NotFound):
+        access(client, name)
+    with pytest.raises(exceptions.NotFound):
+        client.get_secret(name=name, **ONCE)
+
+
+def test_somebody_else_comes_before_one_call(client: Any, name: str, gcp_server: GcpServer) -> None:
+    gcp_server.before["AddSecretVersion"] = lambda: gcp_server.put(name, b"theirs")
+    added = [client.add_secret_version(parent=name, payload={"data": b"ours"}, **ONCE) for _ in range(2)]
+    assert ["4", "5"] == [version.name.rpartition("/")[2] for version in added]
+
+
+# -- keys ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def key(gcp_server: GcpServer) -> str:
+    return gcp_server.keys.create(f"projects/p1/locations/global/keyRings/r/cryptoKeys/k-{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def kms_client(gcp_server: GcpServer, certificates: Certificates) -> Iterator[Any]:
+    tls = grpc.ssl_channel_credentials(certificates.ca_file.read_bytes())
+    credentials = Credentials(gcp_server.identities.issue("tester@example.com"))
+    transport = KmsTransport(host=gcp_server.endpoint, credentials=credentials, ssl_channel_credentials=tls)
+    made: Any = KmsClient
+    yield made(transport=transport)
+    transport.close()
+
+
+def sealed(kms_client: Any, key: str, aad: bytes = b"") -> bytes:
+    request = {"name": key, "plaintext": b"text", "additional_authenticated_data": aad}
+    ciphertext: bytes = kms_client.encrypt(request=request, **ONCE).ciphertext
+    return ciphertext
+
+
+def test_what_a_key_encrypts_it_decrypts_with_the_same_data_only(
+    kms_client: Any, key: str, gcp_server: GcpServer
+) -> None:
+    ciphertext = sealed(kms_client, key, b"context")
+    good = {"name": key, "ciphertext": ciphertext, "additional_authenticated_data": b"context"}
+    assert kms_client.decrypt(request=good, **ONCE).plaintext == b"text"
+    other = gcp_server.keys.create(f"{key}-2")
+    for change in (
+        {"additional_authenticated_data": b"other"},
+        {"additional_authenticated_data": b""},
+        {"ciphertext": ciphertext[:-1] + bytes([ciphertext[-1] ^ 1])},
+        {"ciphertext": ciphertext[1:]},
+        {"name": other},
+        {"name": "projects/p1/locations/global/keyRings/r"},
+    ):
+        with pytest.raises(exceptions.InvalidArgument):
+            kms_client.decrypt(request={**good, **change}, **ONCE)
+    with pytest.raises(exceptions.NotFound):
+        kms_client.decrypt(request={**good, "name": f"{key}-3"}, **ONCE)
+
+
+def test_a_key_says_which_checksums_it_verified(kms_client: Any, key: str) -> None:
+    good = {"name": key, "plaintext": b"text", "plaintext_crc32c": google_crc32c.value(b"text")}
+    answer = kms_client.encrypt(request=good, **ONCE)
+    assert (True, False) == (
+        answer.verified_plaintext_crc32c,
+        answer.verified_additional_authenticated_data_crc32c,
+    )
+    assert google_crc32c.value(answer.ciphertext) == answer.ciphertext_crc32c
+    for name in ("plaintext_crc32c", "additional_authenticated_data_crc32c"):
+        with pytest.raises(exceptions.InvalidArgument, match=name):
+            kms_client.encrypt(request={**good, name: 5}, **ONCE)
+
+
+@pytest.mark.parametrize("state", ["DISABLED", "DESTROY_SCHEDULED", "DESTROYED"])
+def test_a_version_out_of_use_neither_encrypts_nor_decrypts(
+    kms_client: Any, key: str, gcp_server: GcpServer, state: str
+) -> None:
+    old = sealed(kms_client, key)
+    gcp_server.keys.rotate(key)
+    gcp_server.keys.set_state(key, 1, state)
+    assert kms_client.decrypt(name=key, ciphertext=sealed(kms_client, key), **ONCE).plaintext == b"text"
+    with pytest.raises(exceptions.FailedPrecondition, match=state):
+        kms_client.decrypt(name=key, ciphertext=old, **ONCE)
+    gcp_server.keys.set_state(key, 2, state)
+    with pytest.raises(exceptions.FailedPrecondition, match=state):
+        sealed(kms_client, key)
+
+
+def test_a_permission_on_keys_is_one_of_its_own(kms_client: Any, key: str, gcp_server: GcpServer) -> None:
+    gcp_server.restrict("tester@example.com", "cloudkms.cryptoKeyVersions.useToEncrypt")
+    ciphertext = sealed(kms_client, key)
+    with pytest.raises(exceptions.PermissionDenied):
+        kms_client.decrypt(name=key, ciphertext=ciphertext, **ONCE)
+
+
 # -- who is served -------------------------------------------------------------------------------
 
 
@@ -353,6 +459,40 @@ def test_a_server_that_speaks_no_grpc_is_unavailable(
         assert server.connections >= 1
 
 
+@pytest.mark.parametrize(
+    ("answer", "error", "text"),
+    [
+        (404, exceptions.MethodNotImplemented, "status: 404"),
+        (302, exceptions.Unknown, "status: 302"),
+        (503, exceptions.ServiceUnavailable, "status: 503"),
+        ([headers(), message(b"\xff"), trailers(0)], exceptions.InternalServerError, "deserializing"),
+        ([headers(), trailers(5)], exceptions.NotFound, None),
+        ([headers(), RESET], exceptions.ServiceUnavailable, None),
+    ],
+)
+def test_http_2_can_be_made_to_misbehave(
+    certificates: Certificates, answer: Any, error: type[Exception], text: str | None
+) -> None:
+    tls = grpc.ssl_channel_credentials(certificates.ca_file.read_bytes())
+    with Http2Server(answer, certificates.server.context()) as server:
+        transport = Transport(host=server.endpoint, credentials=Credentials("x"), ssl_channel_credentials=tls)
+        with pytest.raises(error, match=text):
+            access(Client(transport=transport), "projects/p1/secrets/s")
+        transport.close()
+        assert server.calls == 1
+
+
+def test_http_2_can_behave(certificates: Certificates) -> None:
+    tls = grpc.ssl_channel_credentials(certificates.ca_file.read_bytes())
+    good: bytes = sm.AccessSecretVersionResponse.serialize(
+        sm.AccessSecretVersionResponse(name="x", payload={"data": b"value"})
+    )
+    with Http2Server([headers(), message(good), trailers(0)], certificates.server.context()) as server:
+        transport = Transport(host=server.endpoint, credentials=Credentials("x"), ssl_channel_credentials=tls)
+        assert access(Client(transport=transport), "projects/p1/secrets/s").payload.data == b"value"
+        transport.close()
+
+
 # -- logging in ----------------------------------------------------------------------------------
 
 
@@ -363,9 +503,12 @@ def trusting(certificates: Certificates) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=certificates.ca_file)
 
 
-def post(url: str, tls: ssl.SSLContext, form: dict[str, str], bearer: str = "") -> tuple[int, dict[str, Any]]:
+def post(
+    url: str, tls: ssl.SSLContext, form: dict[str, str] | bytes, bearer: str = ""
+) -> tuple[int, dict[str, Any]]:
     headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-    request = urllib.request.Request(url, urllib.parse.urlencode(form).encode(), headers)
+    body = form if isinstance(form, bytes) else urllib.parse.urlencode(form).encode()
+    request = urllib.request.Request(url, body, headers)
     try:
         with urllib.request.urlopen(request, timeout=5, context=tls) as answer:
             return answer.status, json.load(answer)
@@ -404,12 +547,59 @@ def test_a_ci_systems_token_is_exchanged_and_may_act_for_an_account(
 
     def act_for(who: str, bearer: str) -> tuple[int, dict[str, Any]]:
         path = f"/v1/projects/-/serviceAccounts/{who}:generateAccessToken"
-        return post(f"{gcp_login.url}{path}", trusting, {}, bearer)
+        body = json.dumps({"scope": [gcp_identity.SCOPE], "lifetime": "3600s"}).encode()
+        return post(f"{gcp_login.url}{path}", trusting, body, bearer)
 
     status, acting = act_for(account, answer["access_token"])
     assert (status, gcp_server.identities.principal(acting["accessToken"])) == (200, account)
     assert act_for("other@p1.iam.gserviceaccount.com", answer["access_token"])[0] == 403
     assert act_for(account, "unknown")[0] == 401
+
+
+def test_a_developers_login_is_renewed_until_it_is_revoked(
+    gcp_server: GcpServer, gcp_login: GcpLogin, trusting: ssl.SSLContext
+) -> None:
+    user = gcp_login.user("developer@example.com")
+    form = {"grant_type": "refresh_token", "refresh_token": user["refresh_token"]}
+    status, answer = post(f"{gcp_login.url}/token", trusting, form)
+    token = answer["access_token"]
+    assert (200, "developer@example.com") == (status, gcp_server.identities.principal(token))
+    assert post(f"{gcp_login.url}/token", trusting, {**form, "refresh_token": "1//other"})[0] == 400
+    gcp_server.identities.revoke(token)
+    with pytest.raises(UnauthenticatedError):
+        gcp_server.identities.principal(token)
+
+
+def test_a_token_for_iam_opens_nothing_else(gcp_server: GcpServer) -> None:
+    token = gcp_server.identities.issue(scope=gcp_identity.IAM_SCOPE)
+    assert gcp_server.identities.principal(token, scope=gcp_identity.IAM_SCOPE) == "tester@example.com"
+    with pytest.raises(UnauthenticatedError):
+        gcp_server.identities.principal(token)
+
+
+def test_only_the_aws_key_that_is_trusted_is_exchanged(gcp_login: GcpLogin, trusting: ssl.SSLContext) -> None:
+    provider = gcp_login.trust_aws("AKIAGOOD")
+
+    def exchange(key: str, target: str, url: str) -> int:
+        signed = [
+            {"key": "Authorization", "value": f"AWS4-HMAC-SHA256 Credential={key}/20260101"},
+            {"key": "x-goog-cloud-target-resource", "value": target},
+        ]
+        form = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
+            "subject_token_type": "urn:ietf:params:aws:token-type:aws4_request",
+            "audience": provider,
+            "scope": gcp_identity.SCOPE,
+            "subject_token": json.dumps({"url": url, "method": "POST", "headers": signed}),
+        }
+        return post(f"{gcp_login.url}/v1/token", trusting, form)[0]
+
+    url = "https://sts.eu-west-1.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15"
+    assert exchange("AKIAGOOD", provider, url) == 200
+    assert exchange("AKIAEVIL", provider, url) == 400
+    assert exchange("AKIAGOOD", "//iam.googleapis.com/other", url) == 400
+    assert exchange("AKIAGOOD", provider, "https://evil.example?Action=GetCallerIdentity&x") == 400
 
 
 def test_a_service_accounts_assertion_is_exchanged(

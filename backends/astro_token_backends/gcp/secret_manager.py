@@ -2,284 +2,310 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import threading
 import time
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import (
-    AccessDeniedError,
     AstroTokenError,
-    BackendError,
-    ConfigError,
+    BackendUnavailableError,
     InvalidRefError,
+    InvalidTokenError,
     SecretNotFoundError,
+    result,
 )
-from astro_token.secret import SecretValue
+from astro_token.log import logger
+from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends import network
+from astro_token_backends.boundary import across
+from astro_token_backends.gcp.connection import Connection, quietly, shared
+from astro_token_backends.gcp.refusals import Need
+from astro_token_backends.gcp.settings import endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from astro_token.ref import SecretRef
 
 __all__ = ["SecretManager"]
 
-_ENDPOINT = "ASTRO_TOKEN_GCP_ENDPOINT"
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-_NOISE = ("GOOGLE_SDK_PYTHON_LOGGING_SCOPE", "GRPC_VERBOSITY")
+_API = "secretmanager.googleapis.com"
+_LARGEST = 65536
+_NAME = re.compile(
+    r"projects/(?P<project>[^/]+)(?:/locations/(?P<location>[^/]+))?/secrets/(?P<secret>[^/]+)"
+    r"(?:/versions/(?P<version>[^/]+))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A version of a secret, in the service's terms."""
+
+    project: str
+    location: str | None
+    secret: str
+    version: str
+
+    @property
+    def parent(self) -> str:
+        place = f"/locations/{self.location}" if self.location else ""
+        return f"projects/{self.project}{place}/secrets/{self.secret}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.parent}/versions/{self.version}"
+
+    @property
+    def flags(self) -> str:
+        """As gcloud wants them."""
+        return f"--project={self.project}" + (f" --location={self.location}" if self.location else "")
+
+    @property
+    def host(self) -> str:
+        return f"secretmanager.{self.location}.rep.googleapis.com" if self.location else _API
+
+    def need(self, permission: str, role: str) -> Need:
+        return Need(permission, f"roles/secretmanager.{role}", "secret", self.project, _API)
 
 
 class SecretManager:
     """
-    Reads a version of a secret, the one created last unless the reference says otherwise.
+    Secrets of Google Cloud Secret Manager, global and regional.
+
+    Reference: `gcp:PROJECT/SECRET[?version=V][#field]`,
+    or the full name `gcp:projects/P[/locations/L]/secrets/S[/versions/V][#field]`.
+    A version is a number, an alias or `latest`, which is the one created last, whatever its state.
 
     Credentials: Application Default Credentials, which are the file of GOOGLE_APPLICATION_CREDENTIALS,
-    that of gcloud, and the metadata server.
-    Permissions: `secretmanager.versions.access` (role Secret Manager Secret Accessor).
-    Reference: `gcp:my-project/astro-prod`.
-    Requests: 1 with a service account's key.
+    that of gcloud, and the metadata server; where there are none,
+    `ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER` with the CI system's identity.
+    `ASTRO_TOKEN_GCP_SERVICE_ACCOUNT` acts as that account.
+
+    Least permissions, on the secret, and roles that have them:
+
+        read        secretmanager.versions.access                           secretmanager.secretAccessor
+        write       that, and secretmanager.versions.add                    secretmanager.secretVersionAdder
+        describe    secretmanager.versions.get, secretmanager.secrets.get   secretmanager.viewer
+
+    Requests: 1 to read, 2 to describe, 2 to write where a version is expected, else 1.
+    Before the first of a process come the login's: none with a service account's key,
+    1 with a CI system's identity, 2 on a machine of Google's; 1 more to act as a service account.
+
+    There is no compare-and-set: what is there is looked at right before a version is added.
 
     Args:
         client: the SDK's, for all locations; it brings its own credentials.
+        connection: in place of the one that all of the process share.
     """
 
-    def __init__(self, client: Any = None) -> None:
-        with _silence():
-            import google.cloud.secretmanager_v1  # noqa: F401
-            from google.api_core import client_logging
-
-            # The SDK asks the environment once what it may log, payloads included.
-            cast("Any", client_logging).initialize_logging()
+    def __init__(self, client: Any = None, *, connection: Connection | None = None) -> None:
+        with quietly():
+            import google.cloud.secretmanager_v1  # noqa: F401 (what is not installed has to show here)
         self._injected = client
-        self._clients: dict[str, Any] = {}
-        self._credentials: Any = None
-        self._lock = threading.Lock()
+        self._connection = connection or shared()
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
-        outcome = self._attempt(ref, timeout)
-        if isinstance(outcome, AstroTokenError):
-            raise outcome.with_traceback(None)
-        return outcome
+        return across(lambda: self._read(_place(ref), timeout), _unknown)
+
+    def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:
+        return across(lambda: self._describe(_place(ref), time.monotonic() + timeout), _unknown)
+
+    def write(
+        self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
+    ) -> str:
+        """Adds a version. A warning names one that somebody else added between our look and it."""
+        end = time.monotonic() + timeout
+        return across(lambda: self._write(_place(ref), value, expected_version, end), _unknown)
 
     def close(self) -> None:
-        with self._lock:
-            clients, self._clients = self._clients, {}
-        for client in clients.values():
-            client.transport.close()
+        self._connection.close()
 
-    def _attempt(self, ref: SecretRef, timeout: float) -> SecretValue | AstroTokenError:
-        end = time.monotonic() + timeout
-        name = _resource(ref)
-        host = ""
-        try:
-            host = _host(name)
-            client = self._injected or self._client(host)
-            metadata = [] if self._injected else self._authorization(timeout)
-            # The SDK's own retries are no part of the timeout, and last a minute.
-            answer = client.access_secret_version(
-                name=name, retry=None, timeout=max(0.001, end - time.monotonic()), metadata=metadata
-            )
-            return _value(answer)
-        except AstroTokenError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 (an SDK raises what it likes)
-            return _translated(error, host, max(0.1, end - time.monotonic()))
+    def _read(self, place: _Place, seconds: float) -> SecretValue:
+        answer = self._ask(
+            place,
+            lambda client, **options: client.access_secret_version(name=place.name, **options),
+            place.need("secretmanager.versions.access", "secretAccessor"),
+            seconds,
+        )
+        return _value(answer, place)
 
-    def _client(self, host: str) -> Any:
-        import grpc
-        from google.cloud.secretmanager_v1 import SecretManagerServiceClient
-        from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
-            SecretManagerServiceGrpcTransport,
+    def _describe(self, place: _Place, end: float) -> SecretMetadata:
+        need = place.need("secretmanager.versions.get and secretmanager.secrets.get", "viewer")
+
+        def ask(call: Callable[..., Any]) -> Any:
+            return self._ask(place, call, need, max(0.001, end - time.monotonic()))
+
+        version = ask(lambda client, **options: client.get_secret_version(name=place.name, **options))
+        secret = ask(lambda client, **options: client.get_secret(name=place.parent, **options))
+        number = _number(version.name, place)
+        if number is None:
+            raise network.damaged()
+        ends = [_time(secret, "expire_time"), _time(version, "scheduled_destroy_time")]
+        return SecretMetadata(
+            version=number,
+            created=_time(secret, "create_time"),
+            updated=_time(version, "create_time"),
+            expires=min((end for end in ends if end), default=None),
+            enabled=version.state.name == "ENABLED",
+            labels=dict(secret.labels),
         )
 
-        with self._lock:
-            if host not in self._clients:
-                trusted = grpc.ssl_channel_credentials(root_certificates=_authorities())
-                channel = grpc.secure_channel(host, trusted, options=[("grpc.enable_retries", 0)])
-                transport = SecretManagerServiceGrpcTransport(host=host, channel=channel)
-                self._clients[host] = SecretManagerServiceClient(transport=transport)
-            return self._clients[host]
+    def _write(self, place: _Place, value: SecretValue, expected: str | None, end: float) -> str:
+        if not 0 < len(value.reveal()) <= _LARGEST:
+            raise InvalidTokenError(f"Secret Manager keeps from 1 to {_LARGEST} bytes")
+        current = None
+        if expected is not None:
+            current = self._current(place, max(0.001, end - time.monotonic()))
+            if current != expected:
+                raise BackendUnavailableError(
+                    "somebody else wrote the secret in the meantime, and nothing was written",
+                    hint="look at it, and try again",
+                )
+        answer = self._ask(
+            place,
+            lambda client, **options: _add(client, place, value, options),
+            place.need("secretmanager.versions.add", "secretVersionAdder"),
+            max(0.001, end - time.monotonic()),
+        )
+        number = _number(answer.name, place)
+        if number is None or not answer.client_specified_payload_checksum:
+            raise network.damaged()
+        if current not in {None, "0"} and int(number) > int(current or 0) + 1:
+            # There is nothing to take back: what was added is the newest, and is whole.
+            logger.warning(
+                "%s: somebody else added version %d right before ours, and %s is the latest now",
+                place.parent,
+                int(number) - 1,
+                number,
+            )
+        return number
 
-    def _authorization(self, timeout: float) -> list[tuple[str, str]]:
+    def _current(self, place: _Place, seconds: float) -> str:
         """
-        The headers of a credential, renewed where it has expired.
+        The number of the version that is read as latest; "0" where none can be read.
 
-        Not left to the channel, to which a refused login is a service that is down.
+        Found by reading, for which whoever puts a token has the permission already.
         """
-        import google.auth
-        from google.oauth2 import service_account
-
-        request: Any = _Request(timeout)
-        with self._lock:
-            if self._credentials is None:
-                request.searching = True
-                found: Any = google.auth.default(request=request, default_scopes=(_SCOPE,))[0]
-                request.searching = False
-                if isinstance(found, service_account.Credentials):
-                    found = cast("Any", found).with_always_use_jwt_access(True)  # it signs for itself
-                self._credentials = found
-            if not self._credentials.valid:
-                self._credentials.refresh(request)
-            headers: dict[str, str] = {}
-            self._credentials.apply(headers)
-        return [(name.lower(), value) for name, value in headers.items()]
-
-
-class _Request:
-    """
-    Makes the requests of a login, one attempt each and none redirected.
-
-    Attributes:
-        searching: it is not known yet whether there is a credential;
-            no answer means that there is none, and is not asked for again.
-    """
-
-    def __init__(self, timeout: float) -> None:
-        from google.auth.transport.requests import Request
-
-        self.searching = False
-        self._request = Request(network.session())
-        self._end = time.monotonic() + timeout
-
-    def __call__(self, url: str, **options: Any) -> Any:
-        outcome = self._attempt(url, options)
-        if isinstance(outcome, AstroTokenError):
-            raise _no_credential() if self.searching else outcome
-        return outcome
-
-    def _attempt(self, url: str, options: dict[str, Any]) -> Any:
-        from google.auth.exceptions import TransportError
-
-        left = max(0.001, self._end - time.monotonic())
-        options["timeout"] = min(left, 1.0 if self.searching else left)
         try:
-            answer = self._request(url, allow_redirects=False, **options)
-        except TransportError as error:
-            return network.connection_failure(error)
-        if answer.status in {408, 429} or answer.status >= 500:  # noqa: PLR2004
-            return network.busy()
-        return network.redirected() if 300 <= answer.status < 400 else answer  # noqa: PLR2004
+            return self._read(place, seconds).version or "0"
+        except SecretNotFoundError:
+            return "0"
+
+    def _ask(self, place: _Place, call: Callable[..., Any], need: Need, seconds: float) -> Any:
+        host = endpoint(self._connection.environ, "ASTRO_TOKEN_GCP_ENDPOINT", place.host)
+        return self._connection.ask(
+            host,
+            _client,
+            call,
+            need=need,
+            meaning=lambda error: _meaning(error, place),
+            seconds=seconds,
+            injected=self._injected,
+        )
 
 
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """
-    Keeps an import from learning that payloads are to be printed on standard error.
+def _client(channel: Any) -> Any:
+    from google.cloud.secretmanager_v1 import SecretManagerServiceClient
+    from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
+        SecretManagerServiceGrpcTransport,
+    )
 
-    gRPC prints headers if asked to, and why a handshake failed in any case, unless it is told not to.
-    """
-    before = {name: os.environ.pop(name) for name in _NOISE if name in os.environ}
-    os.environ["GRPC_VERBOSITY"] = "NONE"
-    try:
-        yield
-    finally:
-        del os.environ["GRPC_VERBOSITY"]
-        os.environ.update(before)
+    return SecretManagerServiceClient(transport=SecretManagerServiceGrpcTransport(channel=channel))
 
 
-def _resource(ref: SecretRef) -> str:
+def _place(ref: SecretRef) -> _Place:
     name = ref.name
     if not name.startswith("projects/"):
         project, _, secret = name.partition("/")
         name = f"projects/{project}/secrets/{secret}"
-    return name if "/versions/" in name else f"{name}/versions/{ref.options.get('version', 'latest')}"
+    found = _NAME.fullmatch(name)
+    if found is None:
+        raise InvalidRefError("not a reference of gcp: its name is malformed")
+    version = found["version"] or ref.options.get("version", "latest")
+    return _Place(found["project"], found["location"], found["secret"], version)
 
 
-def _host(resource: str) -> str:
-    given = os.environ.get(_ENDPOINT)
-    if given and not re.fullmatch(r"(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\]):\d{1,5}", given):
-        raise ConfigError(
-            f"the address in {_ENDPOINT} is refused", hint="give HOST:PORT; the connection is always TLS"
-        )
-    place = re.search(r"/locations/([^/]+)/", resource)
-    return given or f"secretmanager.{f'{place[1]}.rep.' if place else ''}googleapis.com:443"
+# -- answers ------------------------------------------------------------------------------------------
 
 
-def _authorities() -> bytes:
-    """The certificates that gRPC trusts, and ours: it takes all or nothing."""
-    import pkgutil
-
-    name = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
-    own = os.environ.get(name)
-    trusted = (
-        network.trusted_by(own, name) if own else pkgutil.get_data("grpc", "_cython/_credentials/roots.pem")
-    )
-    return (trusted or b"") + b"\n" + (network.extra_authorities() or "").encode()
-
-
-def _value(answer: Any) -> SecretValue | AstroTokenError:
+def _value(answer: Any, place: _Place) -> SecretValue:
     import google_crc32c
 
-    payload = answer.payload
-    version = re.search(r"/versions/([1-9]\d{0,18})$", answer.name)
+    payload, number = answer.payload, _number(answer.name, place)
     # The service always sends a checksum, and the SDK never looks at it.
     whole = "data_crc32c" in payload and payload.data_crc32c == google_crc32c.value(payload.data)
-    return SecretValue(payload.data, version[1]) if whole and version else network.damaged()
+    return result(SecretValue(payload.data, number) if whole and number else network.damaged())
 
 
-def _translated(error: Exception, host: str, seconds: float) -> AstroTokenError:
+def _add(client: Any, place: _Place, value: SecretValue, options: dict[str, Any]) -> Any:
+    import google_crc32c
+
+    payload = {"data": value.reveal(), "data_crc32c": google_crc32c.value(value.reveal())}
+    return client.add_secret_version(parent=place.parent, payload=payload, **options)
+
+
+def _number(name: str, place: _Place) -> str | None:
+    """The number of a version of ours; the answer calls the project by its number, too."""
+    found = _NAME.fullmatch(name)
+    ours = found and (found["location"], found["secret"]) == (place.location, place.secret)
+    return (
+        found["version"]
+        if found and ours and re.fullmatch(r"[1-9]\d{0,18}", found["version"] or "")
+        else None
+    )
+
+
+def _time(resource: Any, name: str) -> datetime | None:
+    return datetime.fromtimestamp(getattr(resource, name).timestamp(), UTC) if name in resource else None
+
+
+# -- refusals -----------------------------------------------------------------------------------------
+
+
+def _meaning(error: Exception, place: _Place) -> AstroTokenError | None:
     from google.api_core import exceptions as sdk
-    from google.auth import exceptions as auth
 
     match error:
-        case sdk.NotFound() | sdk.FailedPrecondition():
+        case sdk.NotFound():
+            placement = "--replication-policy=automatic " if place.location is None else ""
             return SecretNotFoundError(
-                "there is no such secret or version, or it is disabled or destroyed",
-                hint="check the project, the name and the version; latest is the last one, in whatever state",
+                "there is no such secret or version; one that expires is deleted when it does",
+                hint=f"see the project, the name and the version; gcloud secrets create {place.secret} "
+                f"{placement}{place.flags} makes one",
             )
-        case sdk.Forbidden():
-            return AccessDeniedError(
-                "Google Cloud denies access to the secret, or there is none in this project",
-                hint="grant secretmanager.versions.access (role Secret Manager Secret Accessor) on it",
+        case sdk.FailedPrecondition() if "DISABLED" in error.message:
+            return SecretNotFoundError(
+                "the version is disabled",
+                hint="name another one (latest is the last, in whatever state), or gcloud secrets versions "
+                f"enable {_of_gcloud(place)} --secret={place.secret} {place.flags}",
             )
-        case auth.DefaultCredentialsError():
-            return _no_credential()
-        case sdk.Unauthorized() | auth.RefreshError():
-            return AccessDeniedError(
-                "Google Cloud does not accept the credential",
-                hint="renew what GOOGLE_APPLICATION_CREDENTIALS names, or log in again with "
-                "gcloud auth application-default login; check this machine's clock",
+        case sdk.FailedPrecondition() if "DESTROYED" in error.message:
+            return SecretNotFoundError(
+                "the version is destroyed",
+                hint="write a new one, or name another: latest is the last one, in whatever state",
             )
+        case sdk.FailedPrecondition():
+            return SecretNotFoundError(
+                "the version is not in use",
+                hint="see its state, and that of the key that encrypts the secret",
+            )
+        case sdk.OutOfRange():
+            return None
         case sdk.BadRequest():
             return InvalidRefError(
                 "Google Cloud does not accept the reference",
                 hint="check the project, the name and the version",
             )
-        case sdk.ServiceUnavailable():
-            return _unavailable(host, seconds)
-        case sdk.MethodNotImplemented() | sdk.Unknown() | sdk.DataLoss():
-            return network.damaged()  # what is not gRPC, a web page for instance, ends here too
-        case sdk.InternalServerError() if error.message == "Exception deserializing response!":
-            return network.damaged()
-        case sdk.TooManyRequests() | sdk.ServerError() | sdk.Conflict() | sdk.Cancelled():
-            return network.busy()
-    return BackendError(f"the SDK of Google Cloud failed with {type(error).__name__}")
+    return None
 
 
-def _unavailable(host: str, seconds: float) -> AstroTokenError:
-    """Which of refused, unknown and not trusted it was: gRPC says the same of all, and we ask once more."""
-    import socket
-    import ssl
-
-    name, _, port = host.rpartition(":")
-    name = name.strip("[]")
-    if not name or any(os.environ.get(variable) for variable in ("https_proxy", "grpc_proxy", "http_proxy")):
-        return network.busy()
-    try:
-        context = ssl.create_default_context(cadata=_authorities().decode())
-        with socket.create_connection((name, int(port)), seconds) as connection:
-            context.wrap_socket(connection, server_hostname=name).close()
-    except OSError as error:
-        return network.connection_failure(error)
-    return network.busy()
+def _of_gcloud(place: _Place) -> str:
+    return "NUMBER" if place.version == "latest" else place.version
 
 
-def _no_credential() -> AccessDeniedError:
-    return AccessDeniedError(
-        "there is no Google Cloud credential",
-        hint="set GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth application-default login; looked for: "
-        "that variable's file, the file of gcloud, the metadata server",
-    )
+def _unknown(error: Exception) -> AstroTokenError:
+    from astro_token.errors import BackendError
+
+    return BackendError(f"the backend of Google Cloud failed with {type(error).__name__}")

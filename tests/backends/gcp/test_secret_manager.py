@@ -1,81 +1,29 @@
+"""Secrets: read, described, written; and what the service refuses."""
+
 from __future__ import annotations
 
-import json
 import logging
-import time
 import uuid
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
-import grpc
 import pytest
 
+from astro_token.errors import BackendUnavailableError, InvalidTokenError, SecretNotFoundError
 from astro_token.ref import SecretRef
-from astro_token.registry import open_backend
+from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.testing import BackendContract, Harness, appearances
-from astro_token_backends.gcp.secret_manager import SecretManager, _host, _resource
-from tests.backends.clouds import failure, in_a_process, logged, modules_after, quick_failure, read
-from tests.servers.faults import BlackHole, FaultServer, refused_port
-from tests.servers.gcp import Fault, GcpServer
-from tests.servers.gcp_identity import Identities
+from astro_token_backends.gcp.secret_manager import _place
+from tests.backends.clouds import logged, modules_after, read
+from tests.backends.gcp.calls import failure, failure_of, write
+from tests.servers.gcp import Code, Fault, GcpServer
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from tests.servers.certificates import Certificates, Pair
+    from astro_token_backends.gcp.secret_manager import SecretManager
     from tests.servers.gcp_identity import ServiceAccount
-    from tests.servers.gcp_login import GcpLogin
-
-Code = grpc.StatusCode
-
-READ = """
-from astro_token.ref import SecretRef
-from astro_token.registry import open_backend
-print(open_backend("gcp").read(SecretRef.parse("gcp:p1/{name}"), timeout=10).reveal().decode())
-"""
-# Prints the exit code of a failure, and how long it took with the import.
-TIMED = """
-import time
-start = time.monotonic()
-from astro_token.errors import AstroTokenError
-from astro_token.ref import SecretRef
-from astro_token.registry import open_backend
-try:
-    open_backend("gcp").read(SecretRef.parse("gcp:p1/s"), timeout=10)
-except AstroTokenError as error:
-    print(error.exit_code, time.monotonic() - start)
-"""
-
-
-@pytest.fixture(scope="module")
-def account(gcp_server: GcpServer) -> ServiceAccount:
-    return gcp_server.identities.service_account()
-
-
-@pytest.fixture
-def key_file(account: ServiceAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    file = account.write(tmp_path / "key.json")
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
-    return file
-
-
-@pytest.fixture
-def server(gcp_server: GcpServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> GcpServer:
-    monkeypatch.setenv("ASTRO_TOKEN_GCP_ENDPOINT", gcp_server.endpoint)
-    monkeypatch.setenv("ASTRO_TOKEN_CA_BUNDLE", str(certificates.ca_file))
-    return gcp_server
-
-
-@pytest.fixture
-def backend(server: GcpServer, key_file: Path) -> SecretManager:
-    made = open_backend("gcp")
-    assert isinstance(made, SecretManager)
-    return made
-
-
-@pytest.fixture
-def name() -> str:
-    """Of a secret of the test's own, short."""
-    return f"s-{uuid.uuid4().hex}"
 
 
 class TestContract(BackendContract):
@@ -84,7 +32,16 @@ class TestContract(BackendContract):
         def store(data: bytes) -> None:
             server.put(f"projects/p1/secrets/{name}", data)
 
-        return Harness(backend, store, present=f"gcp:p1/{name}", missing="gcp:p1/nothing")
+        # A secret without a version, as gcloud makes one: that is where a first version is written.
+        empty = f"projects/p1/secrets/e-{uuid.uuid4().hex}"
+        server.create(empty)
+        return Harness(
+            backend,
+            store,
+            present=f"gcp:p1/{name}",
+            missing="gcp:p1/nothing",
+            writable=f"gcp:{empty}",
+        )
 
 
 class TestReading:
@@ -123,201 +80,228 @@ class TestReading:
         ],
     )
     def test_each_region_has_its_own_address(self, ref: str, host: str) -> None:
-        assert host == _host(_resource(SecretRef.parse(ref)))
-
-    def test_the_machines_account_is_used_where_there_is_a_metadata_server(
-        self, server: GcpServer, gcp_login: GcpLogin, name: str, canary: str
-    ) -> None:
-        server.put(f"projects/p1/secrets/{name}", canary.encode())
-        # In a process of its own: the SDK reads the address of the metadata server when it is imported.
-        host = gcp_login.metadata_host
-        done = in_a_process(
-            READ.format(name=name), NO_GCE_CHECK=None, GCE_METADATA_HOST=host, GCE_METADATA_IP=host
-        )
-        assert (canary, "") == (done.stdout.strip(), done.stderr)
+        assert host == f"{_place(SecretRef.parse(ref)).host}:443"
 
 
 class TestRefusals:
-    def test_a_credential_goes_over_plain_http_to_no_other_machine(
-        self, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, canary: str
-    ) -> None:
-        (tmp_path / "identity").write_text(canary)
-        credential = {
-            "type": "external_account",
-            "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/x",
-            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-            "token_url": "http://sts.example.com/v1/token",
-            "credential_source": {"file": str(tmp_path / "identity")},
-        }
-        (tmp_path / "adc.json").write_text(json.dumps(credential))
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "adc.json"))
-        monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p1")
-        error = failure(SecretManager(), f"gcp:p1/{name}", canaries=[canary])
-        assert (78, True) == (error.exit_code, "over plain http" in error.message)
-
     @pytest.mark.parametrize("option", ["version=9", "version=alias"])
     def test_a_version_that_is_not_there(
         self, backend: SecretManager, server: GcpServer, name: str, option: str, canary: str
     ) -> None:
         server.put(f"projects/p1/secrets/{name}", canary.encode())
-        assert failure(backend, f"gcp:p1/{name}?{option}", canaries=[canary]).exit_code == 66
+        assert failure(backend, f"gcp:p1/{name}?{option}", canary).exit_code == 66
 
-    @pytest.mark.parametrize("state", ["DISABLED", "DESTROYED"])
+    @pytest.mark.parametrize(
+        ("state", "mend"),
+        [("DISABLED", "gcloud secrets versions enable NUMBER --secret="), ("DESTROYED", "write a new one")],
+    )
     def test_a_version_that_is_out_of_use(
-        self, backend: SecretManager, server: GcpServer, name: str, state: str, canary: str
+        self, backend: SecretManager, server: GcpServer, name: str, state: str, mend: str, canary: str
     ) -> None:
         full = f"projects/p1/secrets/{name}"
         server.set_state(full, server.put(full, canary.encode()), state)
-        assert failure(backend, f"gcp:p1/{name}", canaries=[canary]).exit_code == 66
+        error = failure(backend, f"gcp:p1/{name}", canary)
+        assert (66, f"the version is {state.lower()}") == (error.exit_code, error.message)
+        assert mend in str(error.hint)
+
+    @pytest.mark.parametrize(
+        ("place", "flags"),
+        [
+            ("projects/p1", "--replication-policy=automatic --project=p1"),
+            ("projects/p1/locations/europe-west3", "--project=p1 --location=europe-west3"),
+        ],
+    )
+    def test_a_missing_secret_comes_with_the_line_that_makes_it(
+        self, backend: SecretManager, place: str, flags: str
+    ) -> None:
+        error = failure(backend, f"gcp:{place}/secrets/astro")
+        assert error.exit_code == 66
+        assert f"gcloud secrets create astro {flags} makes one" in str(error.hint)
+
+    def test_a_secret_that_has_expired_is_deleted(
+        self, backend: SecretManager, server: GcpServer, name: str, canary: str
+    ) -> None:
+        server.put(f"projects/p1/secrets/{name}", canary.encode())
+        server.expire(f"projects/p1/secrets/{name}", datetime.now(UTC) - timedelta(seconds=1))
+        error = failure(backend, f"gcp:p1/{name}", canary)
+        assert (66, True) == (error.exit_code, "expires" in error.message)
+
+    @pytest.mark.parametrize(
+        ("reason", "hint"),
+        [
+            ("SERVICE_DISABLED", "gcloud services enable secretmanager.googleapis.com --project=p1"),
+            ("CONSUMER_INVALID", "see p1"),
+            ("ACCESS_TOKEN_SCOPE_INSUFFICIENT", "cloud-platform"),
+            ("SOMETHING_NEW", "secretmanager.versions.access"),
+            (None, "see that p1 is right"),
+        ],
+    )
+    def test_a_denial_is_told_by_its_reason(
+        self, backend: SecretManager, server: GcpServer, canary: str, reason: str | None, hint: str
+    ) -> None:
+        server.faults.append(Fault(Code.PERMISSION_DENIED, canary, reason=reason))
+        error = failure(backend, "gcp:p1/s", canary)
+        assert (77, True) == (error.exit_code, hint in str(error.hint))
 
     def test_a_denied_permission_is_named(
         self, backend: SecretManager, server: GcpServer, account: ServiceAccount, name: str, canary: str
     ) -> None:
         server.put(f"projects/p1/secrets/{name}", canary.encode())
         server.restrict(account.email, "versions.get")
-        error = failure(backend, f"gcp:p1/{name}", canaries=[canary])
+        error = failure(backend, f"gcp:p1/{name}", canary)
         assert error.exit_code == 77
         assert "secretmanager.versions.access" in str(error.hint)
 
-    def test_a_key_that_the_service_does_not_know(
-        self, server: GcpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        stranger = Identities().service_account().write(tmp_path / "stranger.json")
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(stranger))
-        assert failure(open_backend("gcp"), "gcp:p1/s").exit_code == 77
-        assert len(server.seen) == 1
-
     @pytest.mark.parametrize(
-        "endpoint",
-        ["http://127.0.0.1:443", "https://host:443", "host", "user@host:443", "host:port", "host:443/x"],
-    )
-    def test_an_endpoint_that_is_no_host_and_port(
-        self, key_file: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("ASTRO_TOKEN_GCP_ENDPOINT", endpoint)
-        error = failure(open_backend("gcp"), "gcp:p1/s")
-        assert error.exit_code == 78
-        assert "ASTRO_TOKEN_GCP_ENDPOINT" in error.message
-
-    @pytest.mark.parametrize("content", [None, "", "{}", '{"type": "service_account"}'])
-    def test_a_credential_that_is_none(
-        self, server: GcpServer, content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        file = tmp_path / "key.json"
-        if content is not None:
-            file.write_text(content)
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
-        error = failure(open_backend("gcp"), "gcp:p1/s")
-        assert error.exit_code == 77
-        assert "GOOGLE_APPLICATION_CREDENTIALS" in str(error.hint)
-        assert server.seen == []
-
-    def test_no_credential_at_all_is_said_quickly(self, server: GcpServer) -> None:
-        error = quick_failure(open_backend("gcp"), "gcp:p1/s")
-        assert error.exit_code == 77
-        assert "GOOGLE_APPLICATION_CREDENTIALS" in str(error.hint)
-        assert server.seen == []
-
-    @pytest.mark.parametrize("silent", [True, False])
-    def test_nor_does_a_missing_metadata_service_take_longer(self, server: GcpServer, silent: bool) -> None:
-        with BlackHole(connect=True) as hole:
-            host = f"127.0.0.1:{hole.port if silent else refused_port()}"
-            done = in_a_process(TIMED, NO_GCE_CHECK=None, GCE_METADATA_HOST=host, GCE_METADATA_IP=host)
-        code, seconds = done.stdout.split()
-        assert (int(code), done.stderr) == (77, "")
-        assert float(seconds) < 2
-
-
-class TestFaults:
-    @pytest.mark.parametrize(
-        ("code", "exit_code"),
+        ("granted", "call", "missing"),
         [
-            (Code.UNAVAILABLE, 75),
-            (Code.RESOURCE_EXHAUSTED, 75),
-            (Code.INTERNAL, 75),
-            (Code.DEADLINE_EXCEEDED, 75),
-            (Code.ABORTED, 75),
-            (Code.CANCELLED, 75),
-            (Code.UNKNOWN, 76),
-            (Code.DATA_LOSS, 76),
-            (Code.UNIMPLEMENTED, 76),
-            (Code.INVALID_ARGUMENT, 64),
-            (Code.FAILED_PRECONDITION, 66),
-            (Code.NOT_FOUND, 66),
-            (Code.PERMISSION_DENIED, 77),
-            (Code.UNAUTHENTICATED, 77),
+            ("versions.get", "describe", "secretmanager.secrets.get"),
+            ("secrets.get", "describe", "secretmanager.versions.get"),
+            ("versions.access", "write", "secretmanager.versions.add"),
+            ("versions.add", "write", "secretmanager.versions.access"),
         ],
     )
-    def test_a_status_is_tried_once(
-        self, backend: SecretManager, server: GcpServer, canary: str, code: grpc.StatusCode, exit_code: int
-    ) -> None:
-        server.faults.append(Fault(code, canary))
-        error = failure(backend, "gcp:p1/s", canaries=[canary])
-        assert exit_code == error.exit_code
-        assert len(server.seen) == 1
-
-    @pytest.mark.parametrize("damage", ["checksum", "data", "no-checksum", "no-payload"])
-    def test_a_damaged_answer(
-        self, backend: SecretManager, server: GcpServer, name: str, damage: str, canary: str
-    ) -> None:
-        server.put(f"projects/p1/secrets/{name}", canary.encode())
-        server.damage.append(damage)
-        assert failure(backend, f"gcp:p1/{name}", canaries=[canary]).exit_code == 76
-
-    def test_a_silent_service_costs_no_more_than_the_timeout(
-        self, backend: SecretManager, server: GcpServer
-    ) -> None:
-        read_once = failure(backend, "gcp:p1/nothing")  # the connection is there
-        assert read_once.exit_code == 66
-        server.faults.append(Fault(Code.OK, delay=5))
-        start = time.monotonic()
-        assert failure(backend, "gcp:p1/s", timeout=0.5).exit_code == 75
-        assert time.monotonic() - start < 1
-
-    @pytest.mark.parametrize("which", ["expired", "wrong_host", "unknown_ca", "self_signed"])
-    def test_a_certificate_that_cannot_be_trusted(
+    def test_each_call_names_the_permission_that_it_lacks(
         self,
+        backend: SecretManager,
         server: GcpServer,
-        key_file: Path,
-        certificates: Certificates,
-        which: str,
-        monkeypatch: pytest.MonkeyPatch,
+        account: ServiceAccount,
+        name: str,
+        granted: str,
+        call: str,
+        missing: str,
     ) -> None:
-        pair: Pair = getattr(certificates, which)
-        with FaultServer(500, tls=pair.context()) as other:
-            monkeypatch.setenv("ASTRO_TOKEN_GCP_ENDPOINT", f"127.0.0.1:{other.port}")
-            assert failure(open_backend("gcp"), "gcp:p1/s").exit_code == 76
-            assert other.requests == []
+        version = server.put(f"projects/p1/secrets/{name}", b"value")
+        server.restrict(account.email, granted)
+        ref = SecretRef.parse(f"gcp:p1/{name}")
+        calls: dict[str, Callable[[], object]] = {
+            "describe": lambda: backend.describe(ref, timeout=10),
+            "write": lambda: write(backend, str(ref), "new", version),
+        }
+        error = failure_of(calls[call])
+        assert (77, True) == (error.exit_code, missing in str(error.hint))
 
-    def test_our_own_authority_is_not_trusted_unasked(
-        self, backend: SecretManager, server: GcpServer, monkeypatch: pytest.MonkeyPatch
+
+class TestDescribing:
+    def test_all_but_the_value_is_told(
+        self, backend: SecretManager, server: GcpServer, name: str, canary: str
     ) -> None:
-        monkeypatch.delenv("ASTRO_TOKEN_CA_BUNDLE")
-        assert failure(backend, "gcp:p1/s").exit_code == 76
+        full = f"projects/p1/secrets/{name}"
+        server.put(full, canary.encode())
+        server.put(full, canary.encode())
+        expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+        server.expire(full, expires)
+        server.label(full, team="data")
+        metadata = backend.describe(SecretRef.parse(f"gcp:{full}"), timeout=10)
+        assert metadata.created is not None
+        assert metadata.updated is not None
+        assert metadata.created <= metadata.updated <= datetime.now(UTC)
+        assert SecretMetadata("2", metadata.created, metadata.updated, expires, True, {"team": "data"}) == (
+            metadata
+        )
+        assert [type(when) for when in (metadata.created, metadata.expires)] == [datetime, datetime]
+        assert ["GetSecretVersion", "GetSecret"] == [call.method for call in server.seen]
+        assert appearances(canary, repr(metadata)) == []
+
+    @pytest.mark.parametrize("state", ["DISABLED", "DESTROYED"])
+    def test_a_version_that_is_out_of_use_is_told_from_others(
+        self, backend: SecretManager, server: GcpServer, name: str, state: str
+    ) -> None:
+        full = f"projects/p1/secrets/{name}"
+        server.put(full, b"first")
+        server.set_state(full, server.put(full, b"second"), state)
+        told = [
+            backend.describe(SecretRef.parse(f"gcp:{full}{version}"), timeout=10)
+            for version in ("", "?version=1")
+        ]
+        assert [("2", False), ("1", True)] == [(one.version, one.enabled) for one in told]
+
+    def test_what_is_missing_is_not_found(self, backend: SecretManager) -> None:
+        error = failure_of(lambda: backend.describe(SecretRef.parse("gcp:p1/nothing"), timeout=10))
+        assert type(error) is SecretNotFoundError
+
+
+class TestWriting:
+    def test_a_version_is_added_in_one_request_with_its_checksum(
+        self, backend: SecretManager, server: GcpServer, name: str, canary: str
+    ) -> None:
+        full = f"projects/p1/secrets/{name}"
+        server.put(full, b"first")
+        assert write(backend, f"gcp:{full}", canary) == "2"
+        assert ["AddSecretVersion"] == [call.method for call in server.seen]
+        assert read(backend, f"gcp:{full}").reveal() == canary.encode()
+
+    def test_an_expected_version_is_looked_at_right_before(
+        self, backend: SecretManager, server: GcpServer, name: str, canary: str
+    ) -> None:
+        full = f"projects/p1/secrets/{name}"
+        server.put(full, b"first")
+        assert write(backend, f"gcp:{full}", canary, "1") == "2"
+        assert ["AccessSecretVersion", "AddSecretVersion"] == [call.method for call in server.seen]
+        for stale in ("1", "0", "3", "first"):
+            error = failure_of(partial(write, backend, f"gcp:{full}", "new", stale), canary)
+            assert type(error) is BackendUnavailableError
+        assert read(backend, f"gcp:{full}").version == "2"
+
+    @pytest.mark.parametrize("state", ["DISABLED", "DESTROYED"])
+    def test_what_cannot_be_read_is_followed_as_if_it_were_not_there(
+        self, backend: SecretManager, server: GcpServer, name: str, state: str
+    ) -> None:
+        full = f"projects/p1/secrets/{name}"
+        server.set_state(full, server.put(full, b"first"), state)
+        assert write(backend, f"gcp:{full}", "new", "0") == "2"
+
+    def test_a_version_that_comes_in_between_is_told_of(
+        self, backend: SecretManager, server: GcpServer, name: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        full = f"projects/p1/secrets/{name}"
+        server.put(full, b"first")
+        server.before["AddSecretVersion"] = lambda: server.put(full, b"theirs")
+        caplog.set_level(logging.WARNING)
+        assert write(backend, f"gcp:{full}", "ours", "1") == "3"
+        assert [f"{full}: somebody else added version 2 right before ours, and 3 is the latest now"] == (
+            caplog.messages
+        )
+        assert [b"theirs", b"ours"] == [
+            read(backend, f"gcp:{full}{version}").reveal() for version in ("?version=2", "")
+        ]
+
+    @pytest.mark.parametrize("expected", [None, "0"])
+    def test_a_missing_secret_is_not_made(
+        self, backend: SecretManager, server: GcpServer, name: str, canary: str, expected: str | None
+    ) -> None:
+        error = failure_of(lambda: write(backend, f"gcp:p1/{name}", canary, expected))
+        assert (66, True) == (error.exit_code, f"gcloud secrets create {name} " in str(error.hint))
+        assert appearances(canary, error.message + str(error.hint)) == []
+        assert failure(backend, f"gcp:p1/{name}").exit_code == 66
+
+    @pytest.mark.parametrize("size", [0, 65537])
+    def test_what_the_service_does_not_keep_is_not_sent(
+        self, backend: SecretManager, server: GcpServer, name: str, size: int
+    ) -> None:
+        server.create(f"projects/p1/secrets/{name}")
+        assert type(failure_of(lambda: write(backend, f"gcp:p1/{name}", "a" * size))) is InvalidTokenError
         assert server.seen == []
+        assert write(backend, f"gcp:p1/{name}", "a" * 65536) == "1"
 
-    def test_a_redirect_leads_nowhere_and_gets_no_credential(
-        self, server: GcpServer, key_file: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+    def test_a_service_that_did_not_look_at_the_checksum_is_not_believed(
+        self, backend: SecretManager, server: GcpServer, name: str, canary: str
     ) -> None:
-        tls = certificates.server.context()
-        with FaultServer(200) as other, FaultServer(307, redirect=other.url, tls=tls) as redirecting:
-            monkeypatch.setenv("ASTRO_TOKEN_GCP_ENDPOINT", f"127.0.0.1:{redirecting.port}")
-            assert failure(open_backend("gcp"), "gcp:p1/s").exit_code == 75
-            assert other.connections == 0
-            assert redirecting.count > 0
-            assert not redirecting.saw("eyJ")
+        server.create(f"projects/p1/secrets/{name}")
+        server.damage.append("unchecked")
+        value = SecretValue(canary.encode())
+        ref = SecretRef.parse(f"gcp:p1/{name}")
+        error = failure_of(lambda: backend.write(ref, value, expected_version=None, timeout=10), canary)
+        assert error.exit_code == 76
 
-    def test_a_refused_connection(
-        self, server: GcpServer, key_file: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.ABORTED])
+    def test_a_failure_is_not_tried_again(
+        self, backend: SecretManager, server: GcpServer, name: str, code: object
     ) -> None:
-        monkeypatch.setenv("ASTRO_TOKEN_GCP_ENDPOINT", f"127.0.0.1:{refused_port()}")
-        assert quick_failure(open_backend("gcp"), "gcp:p1/s").exit_code == 75
-
-    def test_an_unknown_host(
-        self, server: GcpServer, key_file: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("ASTRO_TOKEN_GCP_ENDPOINT", "gcp.invalid:443")
-        assert failure(open_backend("gcp"), "gcp:p1/s").exit_code == 69
+        server.create(f"projects/p1/secrets/{name}")
+        server.faults.append(Fault(code))
+        assert failure_of(lambda: write(backend, f"gcp:p1/{name}", "new")).exit_code == 75
+        assert len(server.seen) == 1
 
 
 def test_nothing_is_logged_or_printed_of_the_value(
@@ -332,23 +316,8 @@ def test_nothing_is_logged_or_printed_of_the_value(
     assert appearances(bearer, logged(caplog)) == []
 
 
-def test_the_sdks_own_variables_for_logging_are_without_effect(
-    server: GcpServer, key_file: Path, name: str, canary: str
-) -> None:
-    server.put(f"projects/p1/secrets/{name}", canary.encode())
-    loud = {"GOOGLE_SDK_PYTHON_LOGGING_SCOPE": "google", "GRPC_TRACE": "http", "GRPC_VERBOSITY": "DEBUG"}
-    # Without the registry, which silences loggers: the backend itself must not let them be set up.
-    directly = READ.replace(
-        'open_backend("gcp")',
-        "__import__('astro_token_backends.gcp.secret_manager').gcp.secret_manager.SecretManager()",
-    )
-    done = in_a_process(directly.format(name=name), **loud)
-    assert (canary, "") == (done.stdout.strip(), done.stderr)
-    done = in_a_process(TIMED, **loud, ASTRO_TOKEN_CA_BUNDLE=None)
-    assert ("76", "") == (done.stdout.split()[0], done.stderr)
-
-
 def test_importing_the_module_loads_no_sdk() -> None:
-    assert {"grpc", "google.auth", "google.cloud.secretmanager_v1"} & modules_after(
-        "import astro_token_backends.gcp.secret_manager"
-    ) == set()
+    for module in ("secret_manager", "kms", "credentials", "connection"):
+        assert {"grpc", "google.auth", "google.cloud", "requests"} & modules_after(
+            f"import astro_token_backends.gcp.{module}"
+        ) == set()

@@ -1,0 +1,164 @@
+"""What a subject meets in place of its service: nothing, or a server at fault, the service behind it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+from tests.matrix.faults import HUGE, Given
+from tests.servers.faults import FaultServer, _bomb, refused_port
+from tests.servers.gcp_faults import Http2Server
+from tests.servers.http1 import Answer, read_answer, read_request
+from tests.servers.listener import Listener
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.matrix.faults import Fault
+    from tests.servers.certificates import Certificates, Pair
+    from tests.servers.faults import Mode
+
+__all__ = ["UNKNOWN", "Front", "Relay", "Trust", "opened"]
+
+UNKNOWN = "nowhere.invalid"
+KINDS = ("server", "unknown_ca", "self_signed", "expired", "not_yet_valid", "wrong_host")
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The certificates of a test session, by their files, for other processes too."""
+
+    ca_file: Path
+    pairs: dict[str, Pair]
+
+    @classmethod
+    def of(cls, certificates: Certificates) -> Self:
+        return cls(certificates.ca_file, {kind: getattr(certificates, kind) for kind in KINDS})
+
+    def server(self, kind: str = "server") -> ssl.SSLContext:
+        context = self.pairs["server" if kind == "http1" else kind].context()
+        if kind == "http1":
+            context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    def client(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.ca_file)
+
+
+class Relay:
+    """
+    Passes requests on to a service, over TLS where it speaks that, and keeps its answers.
+
+    Attributes:
+        answers: of the requests, whole.
+    """
+
+    def __init__(self, upstream: str, trust: Trust) -> None:
+        self._address = urlsplit(upstream)
+        self._tls = trust.client() if self._address.scheme == "https" else None
+        self.answers: list[bytes] = []
+        self._listener = Listener(self._serve)
+        self.port = self._listener.port
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def bodies(self) -> list[bytes]:
+        return [answer.partition(b"\r\n\r\n")[2] for answer in self.answers]
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection.makefile("rb") as stream:
+            request = read_request(stream)
+        if request is None:
+            return
+        with socket.create_connection(("127.0.0.1", self._address.port or 80), 30) as service:
+            wire = self._tls.wrap_socket(service, server_hostname="127.0.0.1") if self._tls else service
+            wire.sendall(request.raw)
+            with wire.makefile("rb") as stream:
+                answer = read_answer(stream, request.method)
+            self.answers.append(answer)
+            connection.sendall(answer)
+            wire.close()
+
+
+@dataclass(frozen=True)
+class Front:
+    """
+    Attributes:
+        address: `host:port`, for the variables of a subject.
+        server: None where there is none.
+        elsewhere: the host that redirects to another one lead to.
+        ports: where connections are fine.
+    """
+
+    address: str
+    server: FaultServer | Http2Server | None = None
+    elsewhere: FaultServer | None = None
+    ports: frozenset[int] = frozenset()
+
+    @property
+    def requests(self) -> int:
+        server = self.server
+        return 0 if server is None else server.calls if isinstance(server, Http2Server) else server.count
+
+
+@contextmanager
+def opened(
+    fault: Fault, given: Given, trust: Trust, *, grpc: bool, ahead: int, upstream: str
+) -> Iterator[Front]:
+    """
+    Args:
+        ahead: how many requests the service answers itself before the fault.
+        upstream: the service, in clear, for those.
+    """
+    if fault.place:
+        port = refused_port()
+        yield Front(
+            f"{UNKNOWN}:{port}" if fault.place == "unknown" else f"127.0.0.1:{port}", ports=frozenset({port})
+        )
+        return
+    if grpc and not fault.code:
+        yield Front(upstream)
+        return
+    with ExitStack() as stack:
+        elsewhere = None
+        if fault.redirect == "other":
+            elsewhere = stack.enter_context(FaultServer(200, given.body, tls=trust.server()))
+            given = Given(given.body, given.canary, f"https://localhost:{elsewhere.port}/elsewhere")
+        elif fault.redirect:
+            given = Given(given.body, given.canary, "/elsewhere")
+        server: FaultServer | Http2Server
+        if grpc and fault.grpc and fault.certificate == "server":
+            server = Http2Server(fault.grpc(given), trust.server(), drip=fault.drip)
+        else:
+            server = _over_http1(fault, given, trust, ahead, upstream)
+        stack.enter_context(server)
+        yield Front(f"127.0.0.1:{server.port}", server, elsewhere, frozenset({server.port}))
+
+
+def _over_http1(fault: Fault, given: Given, trust: Trust, ahead: int, upstream: str) -> FaultServer:
+    mode: Mode = fault.http(given) if fault.http else Answer(200, given.page, content_type="text/html")
+    if mode == "gzip-bomb":
+        _bomb(HUGE)  # made now, since it takes longer than a client has
+    ends_in_handshake = isinstance(mode, str) and mode.startswith("handshake-")
+    return FaultServer(
+        mode if ends_in_handshake else lambda number: "pass" if number <= ahead else mode,
+        given.body,
+        tls=None if ends_in_handshake else trust.server(fault.certificate),
+        upstream=upstream,
+        drip=fault.drip or 0.1,
+        hold=30.0,
+        size=HUGE,
+    )
