@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,7 @@ __all__ = [
     "trusted_by",
 ]
 
-# Link-local, and so never routed: where clouds tell a machine who it is.
-_METADATA_HOSTS = frozenset(
-    {"169.254.169.254", "169.254.170.2", "169.254.170.23", "metadata.google.internal"}
-)
+_METADATA_HOST = "metadata.google.internal"
 
 
 def refuse_plain_http(url: str, variable: str) -> None:
@@ -46,13 +44,17 @@ def refuse_clear_text(url: str) -> None:
     Raises:
         ConfigError: it is plain http to anything but this machine and the one that tells it who it is.
     """
+    import ipaddress
     from urllib.parse import urlsplit
 
     address = urlsplit(url)
     host = address.hostname or ""
-    told = (os.environ.get(name, "").partition(":")[0] for name in ("GCE_METADATA_HOST", "GCE_METADATA_IP"))
-    if address.scheme == "https" or is_loopback(host) or host in {*_METADATA_HOSTS, *filter(None, told)}:
+    if address.scheme == "https" or is_loopback(host) or host == _METADATA_HOST:
         return
+    with suppress(ValueError):  # a name
+        # No router passes these on: at such addresses clouds tell a machine who it is.
+        if ipaddress.ip_address(host).is_link_local:
+            return
     raise ConfigError(
         "a credential would be sent over plain http to another machine",
         hint="see the addresses in the credential's file and in the environment: they have to be https",

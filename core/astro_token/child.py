@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import FrameType
 
+    from astro_token.masker.outputs import Outputs
+
 __all__ = ["find_command", "replace_process", "run"]
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 # A terminal sends these to the whole group; the child would get them twice.
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
+_ENDING = (signal.SIGTERM, signal.SIGHUP, *_FROM_TERMINAL)
 
 
 def find_command(name: str, environ: Mapping[str, str]) -> str:
@@ -89,16 +92,20 @@ def run(
     command: Sequence[str],
     environ: Mapping[str, str],
     inherited: Inherited,
+    *,
     started: Callable[[int], None],
+    outputs: Outputs | None = None,
 ) -> int:
     """
     Runs the command and returns its exit status, 128 + n where signal n ended it.
 
     Args:
         started: is told the child's process number.
+        outputs: stand between the child's output and ours.
 
     Raises:
         CommandError: 126, it cannot be run.
+        OSError: its output could not be written.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -113,6 +120,7 @@ def run(
             path,
             list(command),
             dict(environ),
+            file_actions=outputs.of_child if outputs else (),
             setsigdef=[number for number in (*CHANGED_BY_PYTHON, *relay.handled) if number not in ignored],
         )
     except OSError:
@@ -124,9 +132,14 @@ def run(
     started(child)
     relay.to(child)
     try:
-        return _wait(child)
+        if outputs:
+            outputs.start()
+        code = _wait(child)
     finally:
         relay.stop()
+    if outputs and not outputs.end(lambda: bool(relay.ending)):
+        return code or 128 + relay.ending
+    return code
 
 
 def _wait(child: int) -> int:
@@ -142,11 +155,17 @@ def _wait(child: int) -> int:
 
 
 class _Relay:
-    """Passes signals on to the child."""
+    """
+    Passes signals on to the child.
+
+    Attributes:
+        ending: the last signal that asked for the end; 0 before.
+    """
 
     def __init__(self) -> None:
         self.handled = (*_PASSED_ON, *_FROM_TERMINAL)
         self.waiting: list[int] = []
+        self.ending = 0
         self._child: int | None = None
 
     def install(self) -> set[signal.Signals]:
@@ -167,6 +186,8 @@ class _Relay:
         self._child = None
 
     def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        if number in _ENDING:
+            self.ending = number
         if self._child is None:
             self.waiting.append(number)
         else:

@@ -33,10 +33,12 @@ class Deadline:
     """
     Args:
         seconds: for everything that is called through this object together.
+        attempt: for one attempt of it.
     """
 
-    def __init__(self, seconds: float = DEFAULT_SECONDS) -> None:
+    def __init__(self, seconds: float = DEFAULT_SECONDS, *, attempt: float = ATTEMPT_SECONDS) -> None:
         self.seconds = seconds
+        self.attempt = attempt
         self._end = time.monotonic() + seconds
 
     @property
@@ -63,7 +65,7 @@ class Deadline:
 
 
 def _attempt(call: Callable[[float], _T], deadline: Deadline) -> _T | AstroTokenError:
-    seconds = min(ATTEMPT_SECONDS, deadline.remaining)
+    seconds = min(deadline.attempt, deadline.remaining)
     if seconds <= 0:
         return BackendUnavailableError(
             f"no answer within {deadline.seconds:g} s", hint="try again later, or raise ASTRO_TOKEN_TIMEOUT"

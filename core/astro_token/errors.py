@@ -139,13 +139,17 @@ class BackendUnavailableError(AstroTokenError):
 
     Attributes:
         retry_after: seconds that the service asked us to wait, or None.
+        known: what a write has done is known, and said; else it may have been done and its answer lost.
     """
 
     exit_code = 75
 
-    def __init__(self, message: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, retry_after: float | None = None, known: bool = False
+    ) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+        self.known = known
 
 
 class IntegrityError(AstroTokenError):
@@ -214,7 +218,7 @@ def result(outcome: _T | AstroTokenError) -> _T:
     return outcome
 
 
-_OURS = {"message", "hint", "version", "retry_after", "exit_code"}
+_OURS = {"message", "hint", "version", "retry_after", "known", "exit_code"}
 
 
 def worst(codes: list[int]) -> int:

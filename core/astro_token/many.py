@@ -13,7 +13,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from astro_token.deadline import DEFAULT_SECONDS, Deadline
-from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError, bare, result
+from astro_token.errors import (
+    AstroTokenError,
+    BackendError,
+    BackendUnavailableError,
+    bare,
+    named,
+    result,
+    worst,
+)
 from astro_token.log import logger
 from astro_token.policy import enforce
 from astro_token.protocols import SupportsReadMany
@@ -24,6 +32,8 @@ from astro_token.settings import TokenSettings, resolve_several
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from astro_token.astro_api import AstroApi
+    from astro_token.online import Online
     from astro_token.policy import Policy, Verdict
     from astro_token.ref import SecretRef
     from astro_token.secret import SecretValue
@@ -43,12 +53,14 @@ class Finding:
         settings: None where what was asked for is no token that could be looked for.
         token: None where it could not be read.
         error: what keeps the token from being used; None where nothing does.
+        online: what came of asking Astro; None where it was not asked.
     """
 
     settings: TokenSettings | None
     token: AstroToken | None = None
     verdicts: tuple[Verdict, ...] = ()
     error: AstroTokenError | None = None
+    online: Online | None = None
 
     @property
     def exit_code(self) -> int:
@@ -85,7 +97,10 @@ def read_tokens(
 
 
 def find_all(
-    wanted: Sequence[TokenSettings | AstroTokenError], *, done: Callable[[], None] = lambda: None
+    wanted: Sequence[TokenSettings | AstroTokenError],
+    *,
+    done: Callable[[], None] = lambda: None,
+    online: bool = False,
 ) -> list[Finding]:
     """
     Reads all within one deadline, and judges each.
@@ -93,7 +108,12 @@ def find_all(
     Args:
         wanted: as `resolve_several` returns them.
         done: is called after each, from any thread.
+        online: asks Astro about each, as it does where policy wants it.
+
+    Raises:
+        ConfigError: the address of Astro's API is refused.
     """
+    api = _api(wanted, online=online)
     deadline = Deadline(
         next((one.timeout for one in wanted if isinstance(one, TokenSettings)), DEFAULT_SECONDS)
     )
@@ -102,7 +122,7 @@ def find_all(
         # First all that is read, then what waits for it: no worker waits for what has no worker yet.
         secrets = _read_all([one for one in wanted if isinstance(one, TokenSettings)], deadline, pool)
         futures = [
-            pool.submit(_find, one, secrets, deadline, done)
+            pool.submit(_find, one, secrets, deadline, done, api)
             if isinstance(one, TokenSettings)
             else _finished(Finding(None, error=one), done)
             for one in wanted
@@ -110,6 +130,17 @@ def find_all(
         return [future.result() for future in futures]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # a signal must not wait for what is under way
+        if api is not None:
+            api.close()
+
+
+def _api(wanted: Sequence[TokenSettings | AstroTokenError], *, online: bool) -> AstroApi | None:
+    """One for all; None where Astro is not to be asked."""
+    if not (online or any(one.policy.online for one in wanted if isinstance(one, TokenSettings))):
+        return None
+    from astro_token.astro_api import AstroApi
+
+    return AstroApi()
 
 
 # A worker returns its errors: raised, they would carry its frames to whoever waits for them.
@@ -127,21 +158,42 @@ def _find(
     secrets: Mapping[SecretRef, Callable[[], SecretValue | AstroTokenError]],
     deadline: Deadline,
     done: Callable[[], None],
+    api: AstroApi | None,
 ) -> Finding:
     ref = settings.ref
     try:
         whole = secrets[ref.without_field()]()
         value = naming(ref, lambda: plain(result(whole), ref, settings.decrypt, deadline))
         token, verdicts = judged(settings, value)
+        seen = _consult(token, verdicts, settings, api, deadline)
     except AstroTokenError as error:
         return Finding(settings, error=bare(error))
     finally:
         done()
+    if seen is not None:
+        token, verdicts = seen.token, seen.verdicts
+    errors = [named(seen.error, ref)] if seen and seen.error else []
     try:
         enforce(verdicts, ref)
     except AstroTokenError as error:
-        return Finding(settings, token, verdicts, bare(error))
-    return Finding(settings, token, verdicts)
+        errors.insert(0, bare(error))
+    code = worst([error.exit_code for error in errors])
+    gravest = next((error for error in errors if error.exit_code == code), None)
+    return Finding(settings, token, verdicts, gravest, seen)
+
+
+def _consult(
+    token: AstroToken,
+    verdicts: tuple[Verdict, ...],
+    settings: TokenSettings,
+    api: AstroApi | None,
+    deadline: Deadline,
+) -> Online | None:
+    if api is None:
+        return None
+    from astro_token.online import consult
+
+    return consult(token, verdicts, settings, api, deadline)
 
 
 def _read_all(
@@ -187,27 +239,28 @@ def _read_batch(
     backend: SupportsReadMany, refs: list[SecretRef], deadline: Deadline
 ) -> dict[SecretRef, SecretValue | AstroTokenError]:
     """All by the service's batch call, and again those alone that it was too busy for."""
-    outcomes: dict[SecretRef, SecretValue | AstroTokenError] = {}
-
-    def pending() -> list[SecretRef]:
-        return [ref for ref in refs if isinstance(outcomes.get(ref, _LATER), BackendUnavailableError)]
+    found: dict[SecretRef, SecretValue | AstroTokenError] = {}
+    pending = list(refs)
 
     def attempt(seconds: float) -> SecretValue | AstroTokenError | None:
-        asked = pending()
+        # One that is left behind, and ends later, must find what is asked for now as it was.
+        asked, number = list(pending), len(answers)
         logger.debug("reading %d secrets of %s at once", len(asked), asked[0].scheme)
         answer = backend.read_many(asked, timeout=seconds)
-        outcomes.update({ref: _outcome(answer.get(ref)) for ref in asked})
-        return next((outcomes[ref] for ref in pending()), None)  # one that is tried again
+        outcomes = {ref: _outcome(answer.get(ref)) for ref in asked}
+        if number == len(answers):
+            answers.append(outcomes)
+            found.update(outcomes)
+            pending[:] = [ref for ref in asked if isinstance(outcomes[ref], BackendUnavailableError)]
+        return found[pending[0]] if pending else None  # one that is tried again
 
+    answers: list[dict[SecretRef, SecretValue | AstroTokenError]] = []
     try:
         deadline.retry(attempt)
     except AstroTokenError as error:
-        failure = bare(error)
-        return {ref: outcomes.get(ref, failure) for ref in refs}
-    return outcomes
-
-
-_LATER = BackendUnavailableError("it was not read yet")
+        # What is still missing fails with what failed last.
+        return dict(found) | dict.fromkeys(pending, bare(error))
+    return dict(found)
 
 
 def _of_batch(

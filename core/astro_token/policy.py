@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from astro_token.errors import ConfigError, InvalidTokenError, PolicyError
 from astro_token.token import SCOPES, Scope
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from astro_token.ref import SecretRef
     from astro_token.token import AstroToken
 
-__all__ = ["Expectations", "Policy", "Verdict", "duration", "enforce", "judge"]
+__all__ = ["LEVELS", "Expectations", "Level", "Policy", "Verdict", "duration", "enforce", "judge"]
+
+Level = Literal["off", "warning", "error"]
+LEVELS: tuple[Level, ...] = ("off", "warning", "error")
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -27,12 +33,17 @@ class Policy:
         require_expiry: whether a token that never expires fails.
         min_validity: a token that expires sooner fails.
         warn_validity: a token that expires sooner is warned of.
+        online: whether Astro is asked about each token before it is handed over.
+        deploy: how bad the findings before a deploy are, by their codes; those that are not in it
+            have the level that they are documented with.
     """
 
     max_scope: Scope | None = None
     require_expiry: bool = False
     min_validity: timedelta = timedelta()
     warn_validity: timedelta = timedelta()
+    online: bool = False
+    deploy: Mapping[str, Level] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
     def tightened(self, other: Policy) -> Policy:
         """The policy that allows what both allow."""
@@ -42,7 +53,17 @@ class Policy:
             require_expiry=self.require_expiry or other.require_expiry,
             min_validity=max(self.min_validity, other.min_validity),
             warn_validity=max(self.warn_validity, other.warn_validity),
+            online=self.online or other.online,
+            deploy=_stricter(self.deploy, other.deploy),
         )
+
+
+def _stricter(one: Mapping[str, Level], other: Mapping[str, Level]) -> Mapping[str, Level]:
+    both = {
+        code: max((levels[code] for levels in (one, other) if code in levels), key=LEVELS.index)
+        for code in (*one, *other)
+    }
+    return MappingProxyType(both)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +134,12 @@ def enforce(verdicts: tuple[Verdict, ...], ref: SecretRef | None = None) -> None
         ref: where it came from, for the message.
 
     Raises:
-        InvalidTokenError: it has expired.
+        InvalidTokenError: it has expired, or Astro no longer accepts it.
         PolicyError: policy or the project's expectations do not allow it.
     """
     for verdict in verdicts:
         if verdict.level == "error":
-            kind = InvalidTokenError if verdict.code == "expired" else PolicyError
+            kind = InvalidTokenError if verdict.code in {"expired", "revoked"} else PolicyError
             raise kind(f"{ref}: {verdict.message}" if ref else verdict.message, hint=verdict.hint)
 
 

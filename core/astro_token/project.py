@@ -2,7 +2,7 @@
 The project's file: `astro-token.toml`, or `[tool.astro-token]` in `pyproject.toml`.
 
 It is untrusted input, because whoever may open a pull request may write it.
-It names secrets, expectations and policy, and nothing else:
+It names secrets, expectations and policy, and which release of the Astro CLI is wanted, and nothing else:
 an address, a credential or a command in it would let its author send our credential elsewhere.
 It is read only if nobody but its owner can write it, and the owner is us or root.
 """
@@ -16,21 +16,24 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from astro_token.astro_cli.lock import DIGEST, PLATFORMS, VERSION, Lock
 from astro_token.errors import AccessDeniedError, ConfigError, InvalidRefError
 from astro_token.files import open_regular, others_can_write, owned
-from astro_token.policy import Expectations, Policy, duration
+from astro_token.policy import LEVELS, Expectations, Policy, duration
 from astro_token.ref import SecretRef
 from astro_token.token import IDENTIFIER, SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from astro_token.policy import Level
+
 __all__ = ["Project", "ProjectToken", "find_project"]
 
 FILE = "astro-token.toml"
 _MAX_BYTES = 4 * 1024 * 1024
-_TOP = ("default", "policy", "tokens")
-_POLICY = ("max_scope", "require_expiry", "min_validity", "warn_validity")
+_TOP = ("default", "policy", "tokens", "astro-cli")
+_POLICY = ("max_scope", "require_expiry", "min_validity", "warn_validity", "online", "deploy")
 _TOKEN = ("ref", "decrypt", *SCOPES)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
@@ -48,12 +51,14 @@ class Project(NamedTuple):
     Attributes:
         path: the file; None where there is none.
         default: the name of the token that is meant where none is named.
+        astro_cli: which release of the Astro CLI is wanted; None where that is not said.
     """
 
     path: Path | None = None
     default: str | None = None
     policy: Policy = Policy()
     tokens: Mapping[str, ProjectToken] = MappingProxyType({})
+    astro_cli: Lock | None = None
 
 
 def find_project(directory: Path) -> Project:
@@ -198,7 +203,10 @@ class _Reader:
         if default is not None and (not isinstance(default, str) or default not in tokens):
             self.refuse("default names no token of the file", f"it has {', '.join(tokens) or 'none'}")
         policy = self.policy(self.dictionary(table, "policy", "policy"))
-        return Project(self.path, default, policy, MappingProxyType(tokens))
+        astro_cli = (
+            self.lock(self.dictionary(table, "astro-cli", "astro-cli")) if "astro-cli" in table else None
+        )
+        return Project(self.path, default, policy, MappingProxyType(tokens), astro_cli)
 
     def token(self, name: str, entry: object) -> ProjectToken:
         where = f"tokens.{name}"
@@ -242,12 +250,12 @@ class _Reader:
             if table["max_scope"] not in SCOPES:
                 self.refuse("policy.max_scope is no scope", f"write one of {', '.join(SCOPES)}")
             policy = replace(policy, max_scope=table["max_scope"])
-        if "require_expiry" in table:
-            if not isinstance(table["require_expiry"], bool):
-                self.refuse(
-                    "policy.require_expiry is neither true nor false", "write true or false, without quotes"
-                )
-            policy = replace(policy, require_expiry=table["require_expiry"])
+        for key in ("require_expiry", "online"):
+            if not isinstance(table.get(key, False), bool):
+                self.refuse(f"policy.{key} is neither true nor false", "write true or false, without quotes")
+        policy = replace(
+            policy, require_expiry=table.get("require_expiry", False), online=table.get("online", False)
+        )
         if "min_validity" in table:
             policy = replace(
                 policy, min_validity=duration(table["min_validity"], f"{self.path}: policy.min_validity")
@@ -256,7 +264,35 @@ class _Reader:
             policy = replace(
                 policy, warn_validity=duration(table["warn_validity"], f"{self.path}: policy.warn_validity")
             )
+        if "deploy" in table:
+            policy = replace(policy, deploy=self.levels(self.dictionary(table, "deploy", "policy.deploy")))
         return policy
+
+    def levels(self, table: dict[str, Any]) -> Mapping[str, Level]:
+        from astro_token.deploy.codes import CODES
+
+        self.only(table, CODES, "policy.deploy")
+        for code, level in table.items():
+            if level not in LEVELS:
+                self.refuse(
+                    f"policy.deploy.{code} is no level", f"write one of {', '.join(LEVELS)}, in quotes"
+                )
+        return MappingProxyType(table)
+
+    def lock(self, table: dict[str, Any]) -> Lock:
+        self.only(table, Lock._fields, "astro-cli")
+        version = table.get("version")
+        if not isinstance(version, str) or not VERSION.fullmatch(version):
+            self.refuse("astro-cli.version is no version", 'write it in quotes, as in version = "1.45.0"')
+        digests = self.dictionary(table, "sha256", "astro-cli.sha256")
+        self.only(digests, PLATFORMS, "astro-cli.sha256")
+        for platform, digest in digests.items():
+            if not isinstance(digest, str) or not DIGEST.fullmatch(digest.lower()):
+                self.refuse(
+                    f"astro-cli.sha256.{platform} is no SHA-256 digest",
+                    "copy the table that astro-token install-cli --lock prints",
+                )
+        return Lock(version, MappingProxyType({name: text.lower() for name, text in digests.items()}))
 
     def dictionary(self, table: dict[str, Any], key: str, where: str) -> dict[str, Any]:
         value = table.get(key, {})

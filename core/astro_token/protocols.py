@@ -30,6 +30,7 @@ __all__ = [
     "SupportsDecrypt",
     "SupportsDescribe",
     "SupportsEncrypt",
+    "SupportsReadCurrent",
     "SupportsReadMany",
     "SupportsWrite",
     "SupportsWriteCiphertext",
@@ -68,12 +69,21 @@ class SupportsWrite(Protocol):
     A version means compare-and-set, or as near as the service allows:
     when another version is current, nothing is written and `BackendUnavailableError` is raised.
     The version of a secret that does not exist yet is "0".
+    An error that says what was done, for instance that somebody else's version was written over, is `known`;
+    after any other `BackendUnavailableError` it is looked up whether the write was done.
     The value is stored whole: merging one field into a map is done by the portable half.
     """
 
     def write(
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
     ) -> str: ...
+
+
+@runtime_checkable
+class SupportsReadCurrent(Protocol):
+    """Reads what would be written over, also where `read` refuses it for being outside of its validity."""
+
+    def read_current(self, ref: SecretRef, *, timeout: float) -> SecretValue: ...
 
 
 @runtime_checkable

@@ -26,6 +26,7 @@ from astro_token.token import AstroToken
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from astro_token.online import Online
     from astro_token.policy import Policy
     from astro_token.ref import SecretRef
 
@@ -79,17 +80,41 @@ def read_token(
 
 
 def checked(
-    settings: TokenSettings, *, backend: Backend | None = None, deadline: Deadline | None = None
+    settings: TokenSettings,
+    *,
+    backend: Backend | None = None,
+    deadline: Deadline | None = None,
+    online: bool = False,
 ) -> tuple[AstroToken, tuple[Verdict, ...]]:
     """
     Reads the token of these settings and judges it, without enforcing the verdicts.
 
     Args:
         deadline: one that several tokens share; None for one of its own.
+        online: asks Astro too, as it does where policy wants it.
+            Then the token has the scope and the expiry that Astro keeps, and the workspace of its deployment.
     """
     deadline = deadline or Deadline(settings.timeout)
     value = read_secret(settings.ref, decrypt=settings.decrypt, backend=backend, deadline=deadline)
-    return judged(settings, value)
+    token, verdicts = judged(settings, value)
+    if not (online or settings.policy.online):
+        return token, verdicts
+    seen = _consulted(token, verdicts, settings, deadline)
+    if seen.error is not None:
+        enforce(seen.verdicts, settings.ref)
+        raise named(seen.error, settings.ref)
+    return replace(seen.token, workspace=token.workspace or seen.workspace_id), seen.verdicts
+
+
+def _consulted(
+    token: AstroToken, verdicts: tuple[Verdict, ...], settings: TokenSettings, deadline: Deadline
+) -> Online:
+    """It raises nothing of what was asked: a request that is under way has the token in its header."""
+    from astro_token.astro_api import AstroApi
+    from astro_token.online import consult
+
+    with AstroApi() as api:
+        return consult(token, verdicts, settings, api, deadline)
 
 
 def judged(settings: TokenSettings, value: SecretValue) -> tuple[AstroToken, tuple[Verdict, ...]]:

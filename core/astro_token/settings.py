@@ -256,14 +256,23 @@ def _policy_floor(environ: Mapping[str, str]) -> Policy:
             if scope is None:
                 raise ConfigError(f"{prefix}{name} is no scope", hint=f"set it to one of {', '.join(SCOPES)}")
             policy = replace(policy, max_scope=scope)
-        elif name == "REQUIRE_EXPIRY":
+        elif name in {"REQUIRE_EXPIRY", "ONLINE"}:
             if text not in {"true", "false", "1", "0"}:
                 raise ConfigError(f"{prefix}{name} is neither true nor false", hint="set it to true or false")
-            policy = replace(policy, require_expiry=text in {"true", "1"})
+            demanded = text in {"true", "1"}
+            policy = (
+                replace(policy, online=demanded)
+                if name == "ONLINE"
+                else replace(policy, require_expiry=demanded)
+            )
         elif name == "MIN_VALIDITY":
             policy = replace(policy, min_validity=duration(text, prefix + name))
         elif name == "WARN_VALIDITY":
             policy = replace(policy, warn_validity=duration(text, prefix + name))
+        elif name == "DEPLOY":
+            from astro_token.deploy.codes import floor
+
+            policy = replace(policy, deploy=floor(text, prefix + name))
         else:
             raise ConfigError(
                 f"there is no policy {prefix}{name}",
@@ -272,4 +281,4 @@ def _policy_floor(environ: Mapping[str, str]) -> Policy:
     return policy
 
 
-_POLICIES = ("MAX_SCOPE", "REQUIRE_EXPIRY", "MIN_VALIDITY", "WARN_VALIDITY")
+_POLICIES = ("MAX_SCOPE", "REQUIRE_EXPIRY", "MIN_VALIDITY", "WARN_VALIDITY", "ONLINE", "DEPLOY")

@@ -8,7 +8,7 @@ from astro_token.ciphertext import packed
 from astro_token.errors import BackendUnavailableError, InvalidRefError, SecretNotFoundError
 from astro_token.fields import put, same
 from astro_token.log import logger
-from astro_token.protocols import SupportsEncrypt, SupportsWrite, SupportsWriteCiphertext
+from astro_token.protocols import SupportsEncrypt, SupportsReadCurrent, SupportsWrite, SupportsWriteCiphertext
 from astro_token.read import naming
 from astro_token.registry import open_backend, require
 
@@ -52,8 +52,9 @@ def read_current(settings: TokenSettings, deadline: Deadline) -> Current:
             hint="leave the version out of the reference",
         )
     backend = require(open_backend(ref.scheme), SupportsWrite, ref.scheme, "it cannot be written")
+    read = backend.read_current if isinstance(backend, SupportsReadCurrent) else backend.read
     try:
-        value = deadline.retry(lambda seconds: backend.read(ref.without_field(), timeout=seconds))
+        value = deadline.retry(lambda seconds: read(ref.without_field(), timeout=seconds))
     except SecretNotFoundError as error:
         return Current(None, error.version or "0")
     return Current(value, value.version)
@@ -88,6 +89,8 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
         failure = error
     else:
         return version
+    if failure.known:
+        raise failure.with_traceback(None) from None
     # An answer that is lost says nothing about what was done: what is there now does.
     after = read_current(settings, deadline)
     unchanged = current.version is not None and after.version == current.version

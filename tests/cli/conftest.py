@@ -193,3 +193,10 @@ def homes(program: Program, tmp_path: Path) -> Path:
     folder.mkdir(mode=0o700)
     program.environ["XDG_RUNTIME_DIR"] = str(folder)
     return folder
+
+
+@pytest.fixture(params=["--no-mask", "--mask"])
+def masked_or_not(request: pytest.FixtureRequest, program: Program) -> None:
+    """`exec` filters what the command prints, or does not: as in a CI system, and as out of one."""
+    if request.param == "--mask":
+        program.environ["CI"] = "true"

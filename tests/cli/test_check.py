@@ -55,6 +55,7 @@ def described(stored: str, /, **changes: Any) -> dict[str, Any]:
         "expires": "2100-01-01T00:00:00Z",
         "verdicts": [],
         "error": None,
+        "online": None,
         **changes,
     }
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.conftest import Program
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+either_way = pytest.mark.usefixtures("masked_or_not")
 
 # Written out here, so that a name which is lost from the table is missed.
 SECRET = (
@@ -113,6 +114,7 @@ def test_what_is_named_is_kept(program: Program, prod: str) -> None:
     assert {"VAULT_TOKEN": "a", "PLANTED_PASSWORD": "c"} == {k: environ[k] for k in given if k in environ}
 
 
+@either_way
 def test_what_is_no_text_passes_unchanged(program: Program, prod: str) -> None:
     script = 'printf "%s\\0" "$RAW" "$@"'
     arguments = [b"\xfe\xff", b"", b"--", b"--help", b"a b\n", b"exec"]
@@ -136,6 +138,7 @@ def test_what_is_no_text_passes_unchanged(program: Program, prod: str) -> None:
     assert (0, expected, b"") == (done.returncode, done.stdout, done.stderr)
 
 
+@either_way
 def test_streams_pass_through_byte_for_byte(program: Program, prod: str) -> None:
     data = os.urandom(300_000)
     done = subprocess.run(
@@ -148,6 +151,7 @@ def test_streams_pass_through_byte_for_byte(program: Program, prod: str) -> None
     assert (0, True, True) == (done.returncode, done.stdout == data, done.stderr == data)
 
 
+@either_way
 def test_only_the_standard_streams_and_what_the_caller_passed_are_open(program: Program, prod: str) -> None:
     result = program("exec", prod, "--", *child("tell"), allowed=["stdout"])
     assert [0, 1, 2] == told(result)["fds"]
@@ -156,6 +160,7 @@ def test_only_the_standard_streams_and_what_the_caller_passed_are_open(program: 
     assert (0, b"from the caller\n", b"") == (done.returncode, done.stdout, done.stderr)
 
 
+@either_way
 def test_a_closed_stream_stays_closed(program: Program, prod: str) -> None:
     out = program.folder / "facts"
     environ = program.environment({"TELL": str(out)})
@@ -170,6 +175,7 @@ def test_a_closed_stream_stays_closed(program: Program, prod: str) -> None:
         )
 
 
+@either_way
 def test_umask_limits_folder_and_group_are_the_callers(
     program: Program, prod: str, start: Callable[..., Background]
 ) -> None:
@@ -195,6 +201,7 @@ def test_umask_limits_folder_and_group_are_the_callers(
 INTERNAL = 0b11 << 31
 
 
+@either_way
 @on_linux
 @pytest.mark.parametrize("ignored", ["", "trap '' HUP INT USR1;"])
 @pytest.mark.parametrize("isolate", [[], ["--no-isolate"]])
@@ -252,6 +259,7 @@ def test_the_seed_has_the_context_and_the_settings_but_no_token_of_the_user(
     assert Result(0, expected, "") == result
 
 
+@either_way
 def test_a_home_that_the_child_fills_or_removes_is_gone_without_a_word(
     program: Program, prod: str, homes: Path
 ) -> None:
@@ -319,12 +327,14 @@ def test_our_own_environment_never_holds_the_token(
 # -- its end ----------------------------------------------------------------------------------------
 
 
+@either_way
 @pytest.mark.parametrize("isolate", [[], ["--no-isolate"]])
 @pytest.mark.parametrize("code", [0, 1, 7, 74, 126, 127, 255])
 def test_we_end_with_the_childs_status(program: Program, prod: str, code: int, isolate: list[str]) -> None:
     assert Result(code, "", "") == program("exec", *isolate, prod, "--", "sh", "-c", f"exit {code}")
 
 
+@either_way
 @pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("KILL", 137), ("HUP", 129), ("PIPE", 141)])
 def test_a_child_that_a_signal_ended_gives_128_and_its_number(
     program: Program, prod: str, name: str, code: int, homes: Path
@@ -341,6 +351,7 @@ def failure(code: int, message: str, hint: str) -> Result:
     return Result(code, "", f"astro-token: error: {message}\nastro-token: hint: {hint}\n")
 
 
+@either_way
 @pytest.mark.parametrize("isolate", [[], ["--no-isolate"]])
 def test_a_command_that_is_not_there_costs_no_read(
     program: Program, prod: str, planted: Planted, isolate: list[str]
@@ -359,6 +370,7 @@ def test_a_command_that_is_not_there_costs_no_read(
     assert [] == planted.log
 
 
+@either_way
 @pytest.mark.parametrize("isolate", [[], ["--no-isolate"]])
 def test_what_the_system_cannot_run_ends_with_126(
     program: Program, prod: str, isolate: list[str], homes: Path

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Start = Callable[..., Background]
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+either_way = pytest.mark.usefixtures("masked_or_not")
 PASSED_ON = [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGQUIT]
 
 
@@ -55,6 +56,7 @@ def is_running(process: int) -> bool:
 # -- while the child runs ---------------------------------------------------------------------------
 
 
+@either_way
 def test_each_signal_reaches_the_child_exactly_once_and_from_us(
     prod: str, start: Start, log: Path, homes: Path
 ) -> None:
@@ -68,6 +70,7 @@ def test_each_signal_reaches_the_child_exactly_once_and_from_us(
     assert [] == list(homes.iterdir())
 
 
+@either_way
 @pytest.mark.parametrize("number", PASSED_ON, ids=lambda number: number.name)
 def test_a_signal_that_ends_the_child_ends_us_with_128_and_its_number(
     prod: str, start: Start, number: signal.Signals, homes: Path, program: Program
@@ -80,6 +83,7 @@ def test_a_signal_that_ends_the_child_ends_us_with_128_and_its_number(
     assert [] == list(homes.iterdir())
 
 
+@either_way
 def test_we_wait_for_a_child_that_ignores_a_signal(prod: str, start: Start, program: Program) -> None:
     ready = program.folder / "ready"
     line = f"trap '' TERM; : >'{ready}'; until [ -e gate ]; do sleep 0.01; done; echo done; exit 9"
@@ -93,6 +97,7 @@ def test_we_wait_for_a_child_that_ignores_a_signal(prod: str, start: Start, prog
     assert Result(9, "done\n", "") == running.finish()
 
 
+@either_way
 def test_a_childs_own_answer_to_a_signal_is_our_status(prod: str, start: Start, program: Program) -> None:
     ready = program.folder / "ready"
     line = f"trap 'echo bye; exit 3' TERM; : >'{ready}'; while :; do sleep 0.01; done"
@@ -102,6 +107,7 @@ def test_a_childs_own_answer_to_a_signal_is_our_status(prod: str, start: Start, 
     assert Result(3, "bye\n", "") == running.finish()
 
 
+@either_way
 def test_a_signal_that_was_ignored_stays_ignored(prod: str, start: Start, log: Path) -> None:
     """As under nohup, and for INT and QUIT in the background of a script."""
     wrapper = ["sh", "-c", "trap '' HUP INT QUIT; exec \"$@\"", "sh"]
@@ -194,6 +200,7 @@ def test_a_signal_at_any_moment_ends_us_and_leaves_nothing(
 # -- kills ------------------------------------------------------------------------------------------
 
 
+@either_way
 @on_linux
 def test_what_a_kill_leaves_is_swept_by_the_next_run_once_the_child_is_gone(
     program: Program, prod: str, start: Start, homes: Path, log: Path
@@ -263,6 +270,7 @@ echo left; exit 5
 """
 
 
+@either_way
 @on_linux
 def test_orphans_that_are_left_to_us_are_reaped(program: Program, prod: str, start: Start) -> None:
     out = {"OUT": str(program.folder / "orphan")}
@@ -281,6 +289,7 @@ def test_orphans_that_are_left_to_us_are_reaped(program: Program, prod: str, sta
     assert (5, "left\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
+@either_way
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="makes a process namespace")
 def test_as_process_1_of_a_container_signals_and_orphans_are_served(
     program: Program, prod: str, log: Path, homes: Path, start: Start

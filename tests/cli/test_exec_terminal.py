@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Open = Callable[..., Terminal]
 
+either_way = pytest.mark.usefixtures("masked_or_not")
+
 
 @pytest.fixture
 def terminal(program: Program) -> Iterator[Open]:
@@ -55,6 +57,7 @@ def state(process: str) -> str:
 # -- exec -------------------------------------------------------------------------------------------
 
 
+@either_way
 def test_keys_reach_the_child_from_the_terminal_alone(
     program: Program, prod: str, terminal: Open, homes: Path
 ) -> None:
@@ -81,6 +84,7 @@ def test_keys_reach_the_child_from_the_terminal_alone(
     assert ("^C^\\^C", []) == (at.shown, list(homes.iterdir()))
 
 
+@either_way
 def test_a_child_that_the_interrupt_key_ends_gives_130(
     program: Program, prod: str, terminal: Open, homes: Path
 ) -> None:
@@ -97,6 +101,7 @@ def test_the_interrupt_key_ends_a_read_that_hangs(planted: Planted, terminal: Op
     assert (130, "^C", []) == (at.finish(), at.shown, list(homes.iterdir()))
 
 
+@either_way
 def test_the_child_sees_the_terminal_and_its_size(prod: str, terminal: Open) -> None:
     script = "test -t 0 && test -t 1 && test -t 2 && stty size </dev/tty && read line && echo got $line"
     at = terminal(str(PROGRAM), "exec", prod, "--", "sh", "-c", script, size=(33, 101))
@@ -105,6 +110,7 @@ def test_the_child_sees_the_terminal_and_its_size(prod: str, terminal: Open) -> 
     assert (0, "33 101\nsome words\ngot some words\n") == (at.finish(), at.shown)
 
 
+@either_way
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_job_control_of_an_interactive_shell_works(
     program: Program, prod: str, terminal: Open, homes: Path

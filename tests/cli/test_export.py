@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import select
@@ -15,8 +16,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.errors import OutputError
+from astro_token.formats import File, Rendering, masks
+from astro_token.formats.delivery import refuse_place
 from astro_token.testing import make_token
-from tests.conftest import PROGRAM, Result
+from tests.conftest import PROGRAM, SHARED_MEMORY, Result
+from tests.formats.agents import AzureAgent, TeamCityAgent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,8 +208,18 @@ def github(program: Program) -> Path:
     file = program.folder / "runner" / "set_env_1"
     file.parent.mkdir()
     file.write_text("EARLIER=1\n")
-    program.environ |= {"GITHUB_ACTIONS": "true", "CI": "true", "GITHUB_ENV": str(file)}
+    program.environ |= {
+        "GITHUB_ACTIONS": "true",
+        "CI": "true",
+        "GITHUB_ENV": str(file),
+        "RUNNER_TEMP": str(file.parent),
+    }
     return file
+
+
+def masked(token: str) -> str:
+    """What makes GitHub's runner hide a token."""
+    return masks("github", (token,)).text
 
 
 def runner_reads(text: str) -> dict[str, str]:
@@ -238,7 +253,7 @@ def test_the_runner_gets_the_variable_in_its_file_and_the_mask_in_its_log(
     program: Program, prod: str, canary: str, github: Path, form: list[str]
 ) -> None:
     result = program("export", *form, prod, allowed=["stderr"])
-    assert Result(0, "", f"::add-mask::{canary}\n{SET}") == result
+    assert Result(0, "", f"{masked(canary)}{SET}") == result
     assert {"EARLIER": "1", "ASTRO_API_TOKEN": canary} == runner_reads(github.read_text())
     delimiter = re.search("<<(.*)", github.read_text())
     assert delimiter
@@ -257,7 +272,7 @@ def test_the_mask_is_out_before_the_file_is_written(
         ready, _, _ = select.select([running.process.stderr], [], [], 10)
         assert ready
         mask = os.read(running.process.stderr.fileno(), 65536)
-        assert (f"::add-mask::{canary}\n".encode(), "EARLIER=1\n") == (mask, github.read_text())
+        assert (masked(canary).encode(), "EARLIER=1\n") == (mask, github.read_text())
     assert Result(0, "", SET) == running.finish()
     assert canary == runner_reads(github.read_text())["ASTRO_API_TOKEN"]
 
@@ -284,15 +299,17 @@ def test_the_mask_is_out_before_the_value_in_any_form(
     ) as process:
         os.close(writing)
         assert process.stderr
-        assert f"::add-mask::{canary}\n".encode() == process.stderr.readline()
+        said = process.stderr.read(len(masked(canary)))
+        assert masked(canary).encode() == said
         with os.fdopen(reading, "rb") as pipe:
             assert canary in pipe.read().decode()
         assert (0, b"") == (process.wait(10), process.stderr.read())
     assert "EARLIER=1\n" == github.read_text()
 
 
+@pytest.mark.parametrize("form", ["auto", "github"])
 def test_a_runner_whose_file_cannot_be_trusted_gets_nothing(
-    program: Program, prod: str, github: Path, canary: str
+    program: Program, prod: str, planted: Planted, github: Path, form: str
 ) -> None:
     folder = github.parent
     (folder / "link").symlink_to(github)
@@ -300,28 +317,350 @@ def test_a_runner_whose_file_cannot_be_trusted_gets_nothing(
     os.mkfifo(folder / "fifo")
     (folder / "twice").write_text("")
     os.link(folder / "twice", folder / "second name")
+    (program.work / "elsewhere").write_text("")
     before = github.read_text()
-    for name, message in {
+    for path, message in {
         "": "GITHUB_ENV is not set, so there is no place for the value",
-        "link": f"{folder}/link is a link",
-        "folder": f"{folder}/folder is no regular file",
-        "fifo": f"{folder}/fifo is no regular file",
-        "nothing": f"{folder}/nothing does not exist",
-        "none/file": f"{folder}/none/file does not exist",
-        "twice": f"{folder}/twice has a second name",
+        folder / "link": f"{folder}/link is a link",
+        folder / "folder": f"{folder}/folder is no regular file",
+        folder / "fifo": f"{folder}/fifo is no regular file",
+        folder / "nothing": f"{folder}/nothing does not exist",
+        folder / "none/file": f"{folder}/none/file does not exist",
+        folder / "twice": f"{folder}/twice has a second name",
+        program.work / "elsewhere": f"GITHUB_ENV leads to {program.work}/elsewhere, "
+        "where the runner keeps no such file",
+        Path("set_env_1"): "GITHUB_ENV leads to set_env_1, where the runner keeps no such file",
     }.items():
-        place = {"GITHUB_ENV": str(folder / name) if name else ""}
-        result = program("export", prod, env=place, allowed=["stderr"])
-        shown = [line for line in result.stderr.splitlines() if not line.startswith("::add-mask::")]
+        # Neither a mask nor a value may go out, nor a secret be read.
+        result = program("export", "--format", form, prod, env={"GITHUB_ENV": str(path)})
+        shown = result.stderr.splitlines()
         assert (73, "", f"astro-token: error: {message}") == (result.code, result.stdout, shown[0])
         assert (2, True) == (len(shown), shown[1].startswith("astro-token: hint: "))
-        assert canary not in "".join(shown)
-    assert (before, "") == (github.read_text(), (folder / "twice").read_text())
+    assert (before, "", []) == (github.read_text(), (folder / "twice").read_text(), planted.log)
 
 
-def test_a_runners_own_file_leaves_no_room_for_another(program: Program, prod: str, github: Path) -> None:
+def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    """Root writes to any; so root gives a file away, and another looks at it. Nobody else can try that."""
+    for path in (SHARED_MEMORY,) if os.geteuid() == 0 and SHARED_MEMORY.is_dir() else ():
+        file = path / f"astro-token-test-{os.getpid()}"
+        file.write_text("")
+        file.chmod(0o666)
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:  # pragma: no cover
+            with suppress(BaseException):
+                os.setgid(65534)
+                os.setuid(65534)
+                try:
+                    refuse_place(Rendering("", File(file)), {})
+                except OutputError as error:
+                    os.write(writing, error.message.encode())
+            os._exit(0)
+        os.close(writing)
+        os.waitpid(child, 0)
+        with os.fdopen(reading) as pipe:
+            assert f"{file} belongs to another user" == pipe.read()
+        file.unlink()
+
+
+def test_a_system_that_is_not_there_for_sure_is_told_no_mask(
+    program: Program, prod: str, canary: str, github: Path
+) -> None:
+    """Where the variable lies, something else may read the log, and would show the commands."""
+    github.unlink()
+    result = program("export", "--format", "posix", prod, allowed=["stdout"])
+    word = "astro-token: the log of GitHub Actions does not hide the token: see that nothing prints it\n"
+    assert Result(0, f"export ASTRO_API_TOKEN='{canary}'\n", word) == result
+
+
+def test_an_output_is_set_for_later_steps(program: Program, prod: str, canary: str, github: Path) -> None:
+    file = github.with_name("set_output_1")
+    file.write_text("")
+    result = program(
+        "export", "--format", "github-output", prod, env={"GITHUB_OUTPUT": str(file)}, allowed=["stderr"]
+    )
+    assert (0, "", True) == (result.code, result.stdout, result.stderr.startswith(masked(canary)))
+    assert ({"ASTRO_API_TOKEN": canary}, "EARLIER=1\n") == (
+        runner_reads(file.read_text()),
+        github.read_text(),
+    )
+
+
+def test_a_full_disk_leaves_a_runners_file_as_it_was(program: Program, prod: str, github: Path) -> None:
+    """A limit on the size of files ends a write in its middle, as a full disk does."""
+    github.write_text("EARLIER=1\n" + "#" * 800 + "\n")
+    before = github.read_text()
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 1; exec '{PROGRAM}' export {prod}"],
+        env=program.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    shown = [line for line in done.stderr.splitlines() if line.startswith("astro-token:")]
+    assert (74, "", 2) == (done.returncode, done.stdout, len(shown))
+    assert before == github.read_text()
+
+
+OF_SYSTEMS = {
+    "github": {"GITHUB_ACTIONS": "true"},
+    "github-output": {"GITHUB_ACTIONS": "true"},
+    "gitlab-env": {"GITLAB_CI": "true"},
+    "circleci": {"CIRCLECI": "true"},
+    "azure-pipelines": {"TF_BUILD": "True"},
+    "buildkite": {"BUILDKITE": "true"},
+    "teamcity": {"TEAMCITY_VERSION": "2026.1"},
+}
+
+
+def test_a_systems_own_place_leaves_no_room_for_another(
+    program: Program, prod: str, github: Path, planted: Planted
+) -> None:
     result = program("export", "--output", "token", prod)
-    assert failure(64, "the github format has its own file", "leave --output out") == result
+    assert failure(64, "the github format has its own place", "leave --output out") == result
+    assert [] == planted.log
+
+
+@pytest.mark.parametrize("form", OF_SYSTEMS)
+def test_a_systems_own_form_is_refused_anywhere_else(
+    program: Program, prod: str, planted: Planted, form: str
+) -> None:
+    others = {name: value for other, environ in OF_SYSTEMS.items() for name, value in environ.items()}
+    for environ in ({}, {"CI": "true"}, {k: v for k, v in others.items() if k not in OF_SYSTEMS[form]}):
+        result = program("export", "--format", form, prod, env=environ)
+        assert (73, "") == (result.code, result.stdout)
+        assert f"astro-token: error: the {form} format is for a job of " in result.stderr
+    assert [] == planted.log
+
+
+# -- in other CI systems ----------------------------------------------------------------------------
+
+UNHIDDEN = "astro-token: the log of {} does not hide the token: see that nothing prints it\n"
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"GITLAB_CI": "true"}, "GitLab CI"),
+        ({"BITBUCKET_BUILD_NUMBER": "1"}, "Bitbucket Pipelines"),
+        ({"CODEBUILD_BUILD_ARN": "arn"}, "AWS CodeBuild"),
+        ({"JENKINS_URL": "http://jenkins/", "BUILD_ID": "1"}, "Jenkins"),
+        ({"TEAMCITY_VERSION": "2026.1"}, "TeamCity"),
+        ({"DRONE": "true"}, "Drone"),
+        ({"HARNESS_BUILD_ID": "1", "DRONE": "true"}, "Harness CI"),
+        ({"CI": "woodpecker"}, "Woodpecker"),
+        ({"BUILDER_OUTPUT": "/builder/outputs"}, "Google Cloud Build"),
+        ({"TRAVIS": "true"}, "Travis CI"),
+    ],
+)
+def test_where_steps_share_a_shell_it_gets_a_shells_form_and_a_word_on_the_log(
+    program: Program, prod: str, canary: str, environ: dict[str, str], name: str
+) -> None:
+    expected = f"export ASTRO_API_TOKEN='{canary}'\n"
+    result = program("export", prod, env={"CI": "true", **environ}, allowed=["stdout"])
+    assert Result(0, expected, UNHIDDEN.format(name)) == result
+
+
+def test_circleci_gets_its_file_which_is_made_if_need_be(program: Program, prod: str, canary: str) -> None:
+    file = program.folder / "bash_env"
+    environ = {"CIRCLECI": "true", "CI": "true", "BASH_ENV": str(file)}
+    then = (
+        'astro-token: ASTRO_API_TOKEN is set for the steps after this one; in this one: source "$BASH_ENV"\n'
+    )
+    for _ in range(2):
+        assert Result(0, "", UNHIDDEN.format("CircleCI") + then) == program("export", prod, env=environ)
+        assert 0o600 == stat.S_IMODE(file.stat().st_mode)
+    done = subprocess.run(
+        ["bash", "-c", 'printf %s "$ASTRO_API_TOKEN"'],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert canary == done.stdout
+
+
+def test_circlecis_file_is_refused_where_it_cannot_be_trusted(
+    program: Program, prod: str, planted: Planted
+) -> None:
+    folder = program.folder
+    (folder / "link").symlink_to(folder / "nothing")
+    os.mkfifo(folder / "fifo")
+    for path, message in {
+        "": "BASH_ENV is not set, so there is no place for the value",
+        "relative": "BASH_ENV leads to relative, where CircleCI keeps no such file",
+        f"{folder}/link": f"{folder}/link is a link",
+        f"{folder}/fifo": f"{folder}/fifo is no regular file",
+        f"{folder}": f"{folder} is no regular file",
+        f"{folder}/none/file": f"{folder}/none/file does not exist",
+        "/dev/full": "/dev/full is no regular file",
+    }.items():
+        result = program("export", prod, env={"CIRCLECI": "true", "BASH_ENV": path})
+        assert (73, "", f"astro-token: error: {message}") == (
+            result.code,
+            result.stdout,
+            result.stderr.splitlines()[0],
+        )
+    assert [] == planted.log
+    assert not (folder / "nothing").exists()
+
+
+def test_gitlabs_file_gets_a_whole_line(program: Program, prod: str, canary: str) -> None:
+    file = program.folder / "gitlab_runner_env"
+    file.write_text("OPEN=1")
+    environ = {"GITLAB_CI": "true", "GITLAB_ENV": str(file), "CI_PROJECT_DIR": str(program.work)}
+    result = program("export", "--format", "gitlab-env", prod, env=environ)
+    assert (0, "") == (result.code, result.stdout)
+    assert f"OPEN=1\nASTRO_API_TOKEN={canary}\n" == file.read_text()
+
+
+def test_azures_agent_gets_masks_first_and_a_secret_variable(
+    program: Program, prod: str, canary: str
+) -> None:
+    result = program("export", prod, env={"TF_BUILD": "True"}, allowed=["stdout", "stderr"])
+    agent = AzureAgent()
+    agent.output(result.stderr)
+    assert [] == agent.log
+    assert "x *** y" == agent.masked(f"x {canary} y")
+    agent.output(result.stdout)
+    assert ({"ASTRO_API_TOKEN": canary}, {"ASTRO_API_TOKEN"}, []) == (
+        agent.variables,
+        agent.secret,
+        agent.log,
+    )
+
+
+def test_a_shells_form_in_azure_is_masked_too(program: Program, prod: str, canary: str) -> None:
+    result = program(
+        "export", "--format", "json", prod, env={"TF_BUILD": "True"}, allowed=["stdout", "stderr"]
+    )
+    agent = AzureAgent()
+    agent.output(result.stderr)
+    assert (f'{{"ASTRO_API_TOKEN": "{canary}"}}\n', []) == (result.stdout, agent.log)
+    assert canary in agent.masks
+
+
+def test_teamcity_gets_a_parameter_if_it_is_declared(program: Program, prod: str, canary: str) -> None:
+    environ = {"TEAMCITY_VERSION": "2026.1"}
+    refused = program("export", "--format", "teamcity", prod, env=environ)
+    assert (
+        failure(
+            73,
+            "TeamCity would show the value in its log: the parameter env.ASTRO_API_TOKEN is not declared",
+            "declare env.ASTRO_API_TOKEN with the type password in the build configuration, or use exec",
+        )
+        == refused
+    )
+    environ["ASTRO_API_TOKEN"] = ""
+    result = program("export", "--format", "teamcity", prod, env=environ, allowed=["stdout"])
+    agent = TeamCityAgent(frozenset({"env.ASTRO_API_TOKEN"}))
+    agent.output(result.stdout)
+    assert (0, "", {"env.ASTRO_API_TOKEN": canary}) == (result.code, result.stderr, agent.parameters)
+    assert canary not in "".join(agent.log)
+
+
+@pytest.mark.parametrize(
+    "form", ["cloudbuild", "jenkins", "tekton", "woodpecker", "drone", "harness", "direnv"]
+)
+def test_a_system_without_a_safe_place_is_refused_before_a_read(
+    program: Program, prod: str, planted: Planted, form: str
+) -> None:
+    result = program("export", "--format", form, prod)
+    assert (73, "", True) == (result.code, result.stdout, "astro-token exec -- astro deploy" in result.stderr)
+    assert [] == planted.log
+
+
+AGENT = """#!{python} -IS
+import json, os, sys
+with open({log!r}, "a") as log:
+    text = sys.stdin.read()
+    log.write(json.dumps([sys.argv[1:], text]) + chr(10))
+print(text)
+print(text, file=sys.stderr)
+if sys.argv[1] == "env":
+    print(json.dumps({{"added": ["ASTRO_API_TOKEN"]}}))
+sys.exit({code})
+"""
+
+
+@pytest.fixture
+def buildkite(program: Program) -> Callable[[int], Path]:
+    """A job of Buildkite whose agent notes what it is told, and ends as it is told to."""
+    folder = program.folder / "agent"
+    folder.mkdir()
+    log, agent = folder / "log", folder / "buildkite-agent"
+    program.environ |= {
+        "BUILDKITE": "true",
+        "BUILDKITE_AGENT_JOB_API_SOCKET": str(folder),
+        "PATH": f"{folder}:{os.environ['PATH']}",
+    }
+
+    def make(code: int) -> Path:
+        agent.write_text(AGENT.format(python=sys.executable, log=str(log), code=code))
+        agent.chmod(0o755)
+        return log
+
+    return make
+
+
+def test_buildkites_agent_gets_the_masks_first_by_standard_input(
+    program: Program, prod: str, canary: str, buildkite: Callable[[int], Path]
+) -> None:
+    log = buildkite(0)
+    result = program("export", prod)
+    then = "astro-token: ASTRO_API_TOKEN is set for the hooks and the command after this one\n"
+    assert Result(0, "", then) == result
+    masked, set_ = [json.loads(line) for line in log.read_text().splitlines()]
+    assert ["redactor", "add", "--format=json"] == masked[0]
+    assert canary in json.loads(masked[1]).values()
+    assert ["env", "set", "--input-format=json", "--output-format=json", "-"] == set_[0]
+    assert {"ASTRO_API_TOKEN": canary} == json.loads(set_[1])
+    assert canary not in result.argv
+
+
+def test_a_shells_form_in_buildkite_is_masked_too(
+    program: Program, prod: str, canary: str, buildkite: Callable[[int], Path]
+) -> None:
+    log = buildkite(0)
+    result = program("export", "--format", "posix", prod, allowed=["stdout"])
+    assert Result(0, f"export ASTRO_API_TOKEN='{canary}'\n", "") == result
+    assert 1 == len(log.read_text().splitlines())
+
+
+@pytest.mark.parametrize("form", ["auto", "posix"])
+def test_what_the_agent_does_not_mask_is_not_handed_over(
+    program: Program, prod: str, buildkite: Callable[[int], Path], form: str
+) -> None:
+    log = buildkite(1)
+    hint = "see that it is the CI system's own and of this job, or use exec"
+    message = "buildkite-agent redactor add did not take the value"
+    assert failure(73, message, hint) == program("export", "--format", form, prod)
+    assert 1 == len(log.read_text().splitlines())
+
+
+def test_a_job_without_its_agent_gets_nothing(program: Program, prod: str, planted: Planted) -> None:
+    result = program("export", prod, env={"BUILDKITE": "true"})
+    hint = "run us where the CI system's own program is, or use exec"
+    assert failure(73, "buildkite-agent takes the value, and is not on PATH", hint) == result
+    assert [] == planted.log
+
+
+def test_a_shell_without_the_agent_gets_it_with_a_word(program: Program, prod: str, canary: str) -> None:
+    result = program("export", "--format", "posix", prod, env={"BUILDKITE": "true"}, allowed=["stdout"])
+    assert Result(0, f"export ASTRO_API_TOKEN='{canary}'\n", UNHIDDEN.format("Buildkite")) == result
+
+
+def test_nested_systems_are_told(program: Program, prod: str, canary: str, github: Path) -> None:
+    environ = {"JENKINS_URL": "http://jenkins/", "BUILD_ID": "1"}
+    result = program("export", prod, env=environ, allowed=["stderr"])
+    word = "astro-token: this looks like Jenkins too; taken for GitHub Actions\n"
+    assert Result(0, "", word + masked(canary) + SET) == result
+    github.unlink()
+    result = program("export", prod, env=environ, allowed=["stdout"])
+    words = "astro-token: this looks like GitHub Actions too; taken for Jenkins\n" + UNHIDDEN.format(
+        "Jenkins"
+    )
+    assert Result(0, f"export ASTRO_API_TOKEN='{canary}'\n", words) == result
 
 
 def test_another_ci_system_gets_a_shells_form_and_a_word(program: Program, prod: str, canary: str) -> None:
@@ -335,3 +674,96 @@ def test_another_ci_system_gets_a_shells_form_and_a_word(program: Program, prod:
     for environ, form in (({"CI": "true"}, "posix"), ({"CI": "false"}, "auto"), ({"CI": ""}, "auto")):
         result = program("export", "--format", form, prod, env=environ, allowed=["stdout"])
         assert Result(0, expected, "") == result
+
+
+# -- what it would do -------------------------------------------------------------------------------
+
+
+def explained(result: Result) -> dict[str, str]:
+    return {
+        name: text.strip() for name, _, text in (line.partition(":") for line in result.stdout.splitlines())
+    }
+
+
+def test_it_explains_what_it_would_do_and_reads_nothing(
+    program: Program, prod: str, planted: Planted, github: Path
+) -> None:
+    before = github.read_text()
+    result = program("export", "--explain", prod)
+    assert {
+        "system": "GitHub Actions, known by GITHUB_ACTIONS",
+        "format": "github",
+        "goes to": f"the end of {github}",
+        "masks": "go first, to standard error",
+        "then": "ASTRO_API_TOKEN is set for the steps after this one",
+    } == explained(result)
+    assert (0, "", [], before) == (result.code, result.stderr, planted.log, github.read_text())
+
+
+@pytest.mark.parametrize(
+    ("environ", "options", "expected"),
+    [
+        (
+            {},
+            [],
+            {
+                "system": "no CI system that is known here",
+                "format": "posix",
+                "goes to": "standard output",
+                "masks": "none",
+                "then": 'evaluate it: out="$(astro-token export …)" && eval "$out"',
+            },
+        ),
+        (
+            {"CI": "true"},
+            [],
+            {
+                "note": "this CI system is not known here: the output is for a POSIX shell, and "
+                "the log hides nothing"
+            },
+        ),
+        ({}, ["--output", "/some/where", "--format", "value"], {"goes to": "/some/where", "format": "value"}),
+        ({"GITLAB_CI": "true"}, [], {"format": "gitlab", "masks": "none"}),
+        (
+            {"TF_BUILD": "True"},
+            ["--format", "json"],
+            {"format": "json", "masks": "go first, to standard error", "goes to": "standard output"},
+        ),
+        (
+            {"CI": "true", "GITLAB_CI": "true", "JENKINS_URL": "x", "BUILD_ID": "1"},
+            [],
+            {"also": "Jenkins, known by JENKINS_URL and BUILD_ID"},
+        ),
+    ],
+)
+def test_it_explains_any_place(
+    program: Program, planted: Planted, environ: dict[str, str], options: list[str], expected: dict[str, str]
+) -> None:
+    result = program("export", "--explain", *options, env=environ)
+    assert expected.items() <= explained(result).items()
+    assert (0, "", []) == (result.code, result.stderr, planted.log)
+
+
+def test_it_explains_why_it_would_refuse(program: Program, planted: Planted, github: Path) -> None:
+    github.unlink()
+    result = program("export", "--explain")
+    hint = "the CI system makes it: do not set its variable yourself"
+    assert failure(73, f"{github} does not exist", hint).stderr == result.stderr
+    assert (73, "github", []) == (result.code, explained(result)["format"], planted.log)
+
+
+@pytest.mark.parametrize("command", [["check", "REF"], ["exec", "REF", "--", "true"]])
+def test_other_commands_load_no_format(program: Program, prod: str, command: list[str]) -> None:
+    script = (
+        "import sys; from astro_token.cli import main\n"
+        "main(sys.argv[1:])\n"
+        "print([name for name in sys.modules if name.startswith('astro_token.formats')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *[part.replace("REF", prod) for part in command]],
+        env=program.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "[]" == done.stdout.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""The commands against every service: stored, checked, handed over, encrypted; many at once, from a cold start."""
+"""The commands against every service: stored, checked, handed over, encrypted; many at once."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import pytest
 
 from astro_token.testing import make_token
 from tests.conftest import Result
+from tests.servers.aws_kms import AwsKms
+from tests.servers.aws_signature import Key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.conftest import Program
@@ -66,24 +68,33 @@ def aws_client(server: MiniStack, service: str) -> Any:
 
 
 @pytest.fixture
-def aws(ministack: MiniStack) -> Service:
-    client, kms = aws_client(ministack, "secretsmanager"), aws_client(ministack, "kms")
+def kms(ministack: MiniStack) -> Iterator[AwsKms]:
+    """A strict one, for the same user."""
+    with AwsKms(
+        Key("arn:aws:iam::000000000000:user/a", ministack.access_key, ministack.secret_key)
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def aws(ministack: MiniStack, kms: AwsKms) -> Service:
+    client = aws_client(ministack, "secretsmanager")
     return Service(
-        ministack.environment(),
+        {**ministack.environment(), "AWS_ENDPOINT_URL_KMS": kms.endpoint},
         lambda name, text: client.create_secret(Name=name, SecretString=text),
         lambda name: f"aws:{name}",
-        f"aws-kms:{kms.create_key()['KeyMetadata']['KeyId']}?context.what=astro",
+        f"aws-kms:{kms.create_key()}?context.what=astro",
     )
 
 
 @pytest.fixture
-def aws_ssm(ministack: MiniStack) -> Service:
-    client, kms = aws_client(ministack, "ssm"), aws_client(ministack, "kms")
+def aws_ssm(ministack: MiniStack, kms: AwsKms) -> Service:
+    client = aws_client(ministack, "ssm")
     return Service(
-        ministack.environment(),
+        {**ministack.environment(), "AWS_ENDPOINT_URL_KMS": kms.endpoint},
         lambda name, text: client.put_parameter(Name=f"/astro/{name}", Value=text, Type="SecureString"),
         lambda name: f"aws-ssm:/astro/{name}",
-        f"aws-kms:{kms.create_key()['KeyMetadata']['Arn']}",
+        f"aws-kms:arn:aws:kms:eu-west-1:000000000000:key/{kms.create_key()}",
     )
 
 
@@ -208,3 +219,15 @@ def test_a_service_keeps_ciphertext_too(program: Program, service: Service, cana
     assert Result(0, f"{canary}\n", "") == handed
     plain = program("check", service.ref(name), env={"ASTRO_TOKEN_DECRYPT": ""})
     assert (65, True) == (plain.code, "it looks like ciphertext: name its key" in plain.stderr)
+
+
+def test_an_expired_secret_of_azure_is_replaced(
+    program: Program, azure: Service, azure_server: AzureServer, canary: str
+) -> None:
+    """Key Vault hands out what has expired, and a new token is how that is mended."""
+    program.environ, name = azure.environ, unique()
+    azure_server.put(name, make_token(), exp=1_700_000_000)
+    refused = program("check", azure.ref(name))
+    assert (65, True) == (refused.code, "has expired" in refused.stderr)
+    assert 0 == program("put", azure.ref(name), stdin=canary).code
+    assert 0 == program("check", azure.ref(name)).code

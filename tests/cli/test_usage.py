@@ -15,13 +15,17 @@ import pytest
 from astro_token.cli.parser import build, parse
 from astro_token.testing import make_token
 from tests.conftest import PROGRAM, ROOT, Result
+from tests.servers.astro_api import Grant, organization, workspace
+from tests.servers.releases import Releases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.cli.conftest import Planted
     from tests.conftest import Program
+    from tests.servers.astro_api import AstroApi
+    from tests.servers.certificates import Certificates
     from tests.servers.openbao import OpenBao
 
     Write = Callable[[str, str], Path]
@@ -137,7 +141,9 @@ def test_a_reference_that_is_none(program: Program, ref: str, message: str, hint
 
 
 def test_a_scheme_that_nothing_serves(program: Program) -> None:
-    known = "known are aws, aws-kms, aws-ssm, azure, azure-keys, env, file, gcp, gcp-kms, vault, vault-transit"
+    known = (
+        "known are aws, aws-kms, aws-ssm, azure, azure-keys, env, file, gcp, gcp-kms, vault, vault-transit"
+    )
     for ref, message, hint in (
         (
             "valut:secret/a",
@@ -230,12 +236,12 @@ ONLY = "addresses, credentials and commands come from the environment only"
         (
             'defualt = "prod"\n',
             "defualt is unknown",
-            f"did you mean default? known are default, policy, tokens; {ONLY}",
+            f"did you mean default? known are default, policy, tokens, astro-cli; {ONLY}",
         ),
         (
             'vault_addr = "https://evil.example"\n',
             "vault_addr is unknown",
-            f"known are default, policy, tokens; {ONLY}",
+            f"known are default, policy, tokens, astro-cli; {ONLY}",
         ),
         (
             '[tokens.prod]\nref = "env:X"\naddress = "https://evil.example"\n',
@@ -432,7 +438,7 @@ def examples(text: str) -> list[str]:
     ]
 
 
-HELPS = ["", "exec", "export", "check", "put", "backends"]
+HELPS = ["", "exec", "export", "check", "put", "backends", "install-cli"]
 
 
 @pytest.mark.parametrize("command", HELPS)
@@ -470,11 +476,31 @@ def tool(folder: Path, name: str, script: str) -> None:
     (folder / name).chmod(0o755)
 
 
+@pytest.fixture
+def releases(certificates: Certificates) -> Iterator[dict[str, str]]:
+    """Leads to releases of the Astro CLI."""
+    with Releases(certificates.server.context()) as server:
+        server.publish("1.45.0")
+        yield {
+            "ASTRO_TOKEN_CLI_RELEASES_URL": server.url,
+            "ASTRO_TOKEN_CA_BUNDLE": str(certificates.ca_file),
+        }
+
+
 @pytest.mark.parametrize("command", HELPS)
 def test_every_example_works(
-    program: Program, openbao: OpenBao, write: Write, canary: str, command: str
+    program: Program,
+    openbao: OpenBao,
+    astro_api: AstroApi,
+    releases: dict[str, str],
+    write: Write,
+    canary: str,
+    command: str,
 ) -> None:
     """In a project with these tokens, with these programs on PATH."""
+    org, ws = "clorg0000000000000000", "clws00000000000000000"
+    astro_api.organizations, astro_api.workspaces = [organization(org)], [workspace(ws, org=org)]
+    astro_api.accept(canary, Grant(org))
     secret = "secret/data/astro/prod"
     openbao.api("POST", secret, {"data": {"token": canary}})
     write(
@@ -485,6 +511,13 @@ def test_every_example_works(
     tools = program.folder / "tools"
     for name in ("astro", "make"):
         tool(tools, name, 'test -n "$ASTRO_API_TOKEN" && test -d "$ASTRO_HOME/.astro" && test $# -gt 0')
+    (tools / "astro").write_text(
+        '#!/bin/sh\nif test "$1" = version; then echo Astro CLI Version: 1.45.0; exit; fi\n'
+        + (tools / "astro").read_text().partition("\n")[2]
+    )
+    tool(tools, "docker", "exit 1")
+    for file in (".astro/config.yaml", "Dockerfile", "dags/etl.py"):
+        write(f"airflow/{file}", "# for check --deploy\n")
     tool(program.work, "deploy.sh", 'test -n "$ASTRO_API_TOKEN" && test "$AWS_PROFILE" = team')
     tool(tools, "some-program", 'printf %s "$STAGING"')
     tool(tools, "jq", "grep -o eyJ.*[^}]")
@@ -493,8 +526,10 @@ def test_every_example_works(
     environ = program.environment(
         {
             "PATH": f"{tools}:{PROGRAM.parent}:{os.environ['PATH']}",
+            **releases,
             "VAULT_ADDR": openbao.address,
             "VAULT_TOKEN": openbao.root_token,
+            "ASTRO_TOKEN_API_URL": astro_api.url,
             "STAGING": canary,
             "AWS_PROFILE": "team",
             "GITHUB_ENV": str(github),
@@ -517,6 +552,9 @@ def test_every_example_works(
         assert (0, "") == (
             done.returncode,
             re.sub(
-                r"(?m)^(::add-mask::|astro-token: (made|stored|ASTRO_API_TOKEN is set)).*\n", "", done.stderr
+                r"(?m)^(::add-mask::|astro-token: (made|stored|ASTRO_API_TOKEN is set|"
+                r"installed|put this|warning: another astro)).*\n",
+                "",
+                done.stderr.lstrip("\n"),
             ),
         ), line

@@ -13,9 +13,16 @@ from astro_token.ciphertext import is_ciphertext, packed, unpacked
 from astro_token.secret import SecretValue
 from astro_token.testing import make_token
 
-BLOB = bytes(range(256))
+BLOB = b"\x01\x02\x02\x00" + bytes(range(256))
 TRANSIT = b"vault:v1:" + base64.b64encode(BLOB)
 JWE = b"eyJhbGciOiJSU0EtT0FFUC0yNTYifQ.a_b.c-d.e.f"
+
+
+@given(
+    st.one_of(st.binary(max_size=200), st.text(alphabet="abcdef0123456789+/=", max_size=80).map(str.encode))
+)
+def test_whatever_a_key_service_gives_comes_back(ciphertext: bytes) -> None:
+    assert ciphertext == unpacked(packed(ciphertext))
 
 
 @given(st.binary(min_size=1, max_size=300).map(lambda tail: b"\x01" + tail))
@@ -56,7 +63,18 @@ def test_ciphertext_is_recognised(stored: bytes) -> None:
 
 @pytest.mark.parametrize(
     "stored",
-    [b"a.b.c", b"", b"password", b'{"token": "x"}', "naïve ✓".encode(), b"cGFzc3dvcmQ="],
+    [
+        b"a.b.c",
+        b"deadbeefdeadbeef" * 8,
+        b"\x1f\x8b\x08\x00" + bytes(200),
+        base64.b64encode(bytes(range(255, 100, -1))),
+        "a token ✓".encode("utf-16"),
+        b"",
+        b"password",
+        b'{"token": "x"}',
+        "naïve ✓".encode(),
+        b"cGFzc3dvcmQ=",
+    ],
 )
 def test_plain_text_is_none(stored: bytes) -> None:
     assert not is_ciphertext(SecretValue(make_token().encode()))

@@ -420,6 +420,14 @@ def test_the_value_that_is_returned_is_not_on_a_later_error(canary: str) -> None
     assert [] == appearances(canary, reachable_text(error))
 
 
+def test_an_attempt_may_be_given_more_or_less_than_others() -> None:
+    for attempt, given in ((None, 10.0), (3.0, 3.0), (40.0, 30.0)):
+        service = Service("done")
+        deadline = Deadline(30) if attempt is None else Deadline(30, attempt=attempt)
+        assert ("done", "done") == (deadline.once(service), deadline.retry(service))
+        assert [pytest.approx(given, abs=SLACK)] * 2 == service.given
+
+
 # -- what is loaded --------------------------------------------------------------------------------------
 
 LOADED = """

@@ -162,7 +162,8 @@ def test_a_metadata_server_signs_its_answers(bearer: str, issuer: Issuer) -> Non
 
 
 @pytest.mark.parametrize(
-    ("said", "wait"), [("7", 7.0), ("0", 0.0), ("999999999", 86400.0), ("soon", None), ("-1", None), ("٣", None)]
+    ("said", "wait"),
+    [("7", 7.0), ("0", 0.0), ("999999999", 86400.0), ("soon", None), ("-1", None), ("٣", None)],
 )
 def test_a_wait_that_is_asked_for_is_passed_on(said: str, wait: float | None, bearer: str) -> None:
     raw = said.encode().decode("latin-1")

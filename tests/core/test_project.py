@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.astro_cli.lock import Lock
 from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError, InvalidRefError
 from astro_token.policy import Expectations, Policy
 from astro_token.project import Project, ProjectToken, find_project
@@ -272,6 +273,54 @@ def test_a_long_file_is_refused_and_one_of_the_greatest_length_is_read(write: Wr
     assert "is longer than 4096 KiB" in refused(write, text + "#").message
 
 
+# -- the release of the Astro CLI ------------------------------------------------------------------------
+
+DIGEST = "0123456789abcdef" * 4
+
+
+def test_a_lock_names_a_release_and_the_digests_of_its_archives(write: Write) -> None:
+    text = f'[astro-cli]\nversion = "1.45.0"\nsha256 = {{ linux-amd64 = "{DIGEST.upper()}" }}\n'
+    path = write("astro-token.toml", text)
+    assert Lock("1.45.0", {"linux-amd64": DIGEST}) == find_project(path.parent).astro_cli
+    path.write_text('[astro-cli]\nversion = "1.46.0-rc.1"\n')
+    assert Lock("1.46.0-rc.1") == find_project(path.parent).astro_cli
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("astro-cli = '1.45.0'", "astro-cli is no table"),
+        ("[astro-cli]\n", "astro-cli.version is no version"),
+        ("[astro-cli]\nversion = 1.45", "astro-cli.version is no version"),
+        ("[astro-cli]\nversion = ''", "astro-cli.version is no version"),
+        ("[astro-cli]\nversion = 'v1.45.0'", "astro-cli.version is no version"),
+        ("[astro-cli]\nversion = 'latest'", "astro-cli.version is no version"),
+        ("[astro-cli]\nversion = '1.45.0/../..'", "astro-cli.version is no version"),
+        ('[astro-cli]\nversion = "1.45.0\\n"', "astro-cli.version is no version"),
+        ("[astro-cli]\nverison = '1.45.0'", "astro-cli.verison is unknown"),
+        ("[astro-cli]\nurl = 'https://evil.example'\nversion = '1.45.0'", "astro-cli.url is unknown"),
+        (f"[astro-cli]\nversion = '1.45.0'\nsha256 = '{DIGEST}'", "astro-cli.sha256 is no table"),
+        (
+            f"[astro-cli]\nversion = '1.45.0'\nsha256.plan-nine = '{DIGEST}'",
+            "astro-cli.sha256.plan-nine is unknown",
+        ),
+        (
+            f"[astro-cli]\nversion = '1.45.0'\nsha256.linux-386 = '{DIGEST[1:]}'",
+            "astro-cli.sha256.linux-386 is no SHA-256 digest",
+        ),
+        (
+            "[astro-cli]\nversion = '1.45.0'\nsha256.linux-386 = 3",
+            "astro-cli.sha256.linux-386 is no SHA-256 digest",
+        ),
+    ],
+)
+def test_a_lock_that_is_none_is_told_with_its_place(write: Write, text: str, complaint: str) -> None:
+    error = refused(write, text)
+    assert ConfigError is type(error)
+    assert error.message.endswith(f"astro-token.toml: {complaint}")
+    assert "evil.example" not in f"{error.message} {error.hint}"
+
+
 # -- what it must not say --------------------------------------------------------------------------------
 
 
@@ -345,6 +394,7 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest_known_one(
         ("[policy]\nmax_scope = ['workspace']", "policy.max_scope is no scope"),
         ("[policy]\nrequire_expiry = 'yes'", "policy.require_expiry is neither true nor false"),
         ("[policy]\nrequire_expiry = 1", "policy.require_expiry is neither true nor false"),
+        ("[policy]\nonline = 'true'", "policy.online is neither true nor false"),
         ("[policy]\nmin_validity = 3600", "policy.min_validity is no duration"),
         ("[policy]\nwarn_validity = '2 weeks'", "policy.warn_validity is no duration"),
     ],

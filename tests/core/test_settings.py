@@ -345,6 +345,8 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
         ({"REQUIRE_EXPIRY": "1"}, Policy("workspace", require_expiry=True, min_validity=HOUR)),
         ({"REQUIRE_EXPIRY": "false"}, Policy("workspace", min_validity=HOUR)),
         ({"MAX_SCOPE": "", "REQUIRE_EXPIRY": ""}, Policy("workspace", min_validity=HOUR)),
+        ({"ONLINE": "true"}, Policy("workspace", min_validity=HOUR, online=True)),
+        ({"ONLINE": "0"}, Policy("workspace", min_validity=HOUR)),
     ],
 )
 @pytest.mark.parametrize("token", ["prod", "env:X", None])
@@ -355,14 +357,18 @@ def test_the_environments_policy_only_tightens_the_files(
 
 
 def test_a_files_policy_cannot_loosen_the_environments(write: Write) -> None:
-    loose = '[policy]\nmax_scope = "organization"\nrequire_expiry = false\nmin_validity = "0s"\n'
+    loose = (
+        '[policy]\nmax_scope = "organization"\nrequire_expiry = false\nmin_validity = "0s"\nonline = false\n'
+    )
     folder = write("astro-token.toml", loose).parent
     floor = {
         FLOOR + "MAX_SCOPE": "deployment",
         FLOOR + "REQUIRE_EXPIRY": "true",
         FLOOR + "MIN_VALIDITY": "1d",
+        FLOOR + "ONLINE": "true",
     }
-    assert Policy("deployment", require_expiry=True, min_validity=DAY) == found(folder, "env:X", floor).policy
+    demanded = Policy("deployment", require_expiry=True, min_validity=DAY, online=True)
+    assert demanded == found(folder, "env:X", floor).policy
 
 
 def test_an_arguments_policy_only_tightens_too(folder: Path) -> None:
@@ -381,6 +387,7 @@ def test_an_arguments_policy_only_tightens_too(folder: Path) -> None:
         ("MAX_SCOPE", "world", "ASTRO_TOKEN_POLICY_MAX_SCOPE is no scope"),
         ("MAX_SCOPE", "Workspace", "ASTRO_TOKEN_POLICY_MAX_SCOPE is no scope"),
         ("REQUIRE_EXPIRY", "yes", "ASTRO_TOKEN_POLICY_REQUIRE_EXPIRY is neither true nor false"),
+        ("ONLINE", "yes", "ASTRO_TOKEN_POLICY_ONLINE is neither true nor false"),
         ("MIN_VALIDITY", "3600", "ASTRO_TOKEN_POLICY_MIN_VALIDITY is no duration"),
         ("WARN_VALIDITY", "2 weeks", "ASTRO_TOKEN_POLICY_WARN_VALIDITY is no duration"),
         ("MAX_SCOP", "workspace", "there is no policy ASTRO_TOKEN_POLICY_MAX_SCOP"),

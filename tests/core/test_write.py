@@ -15,6 +15,7 @@ from astro_token.errors import (
     AstroTokenError,
     BackendUnavailableError,
     InvalidRefError,
+    InvalidTokenError,
     SecretNotFoundError,
     UnsupportedOperationError,
 )
@@ -187,6 +188,31 @@ def test_what_a_key_service_refuses_is_said_with_its_own_reference(opened: dict[
     opened["keys"], store = Denied(), Store(b"old")
     assert "keys:k: denied" == failure(opened, store, decrypt="keys:k").message
     assert [] == store.writes
+
+
+def test_what_a_write_is_known_to_have_done_is_not_looked_up(opened: dict[str, Any]) -> None:
+    class Known(Store):
+        def write(self, ref: SecretRef, value: SecretValue, **options: Any) -> str:
+            super().write(ref, value, **options)
+            raise BackendUnavailableError("somebody else's was written over", known=True)
+
+    store = Known(b"old")
+    error = failure(opened, store)
+    assert (BackendUnavailableError, "somebody else's was written over") == (type(error), error.message)
+    assert 1 == len(store.reads)
+
+
+def test_what_is_written_over_may_be_read_in_a_way_of_its_own(opened: dict[str, Any]) -> None:
+    class Expired(Store):
+        def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
+            raise InvalidTokenError("expired")
+
+        def read_current(self, ref: SecretRef, *, timeout: float) -> SecretValue:
+            return super().read(ref, timeout=timeout)
+
+    store = Expired({"token": "old", "other": "o"})
+    assert "2" == put(opened, store)
+    assert {"token": TEXT, "other": "o"} == json.loads(store.data or b"")
 
 
 def test_a_pinned_reference_is_refused_before_anything_is_asked(opened: dict[str, Any]) -> None:

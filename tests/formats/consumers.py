@@ -1,4 +1,4 @@
-"""What reads the renderings: the consumers themselves where they can be had, a model of GitHub's runner."""
+"""What reads the renderings: shells and other programs where they can be had; the models are beside this."""
 
 from __future__ import annotations
 
@@ -31,23 +31,35 @@ SHELLS = {
     "dash": ["dash"],
     "zsh": ["zsh", "-f"],
     "busybox": ["busybox", "sh"],
+    "ksh": ["ksh"],
+    "mksh": ["mksh"],
 }
-shells = pytest.mark.parametrize(
-    "shell",
-    [
-        pytest.param(
-            shell,
-            marks=pytest.mark.skipif(
-                not IN_CI and shutil.which(shell, path=PATH) is None, reason=f"{shell} is not installed"
-            ),
-        )
-        for shell in SHELLS
-    ],
-)
+
+
+def there(*programs: str, needed: bool = True) -> list[str]:
+    """
+    Those that are installed; in CI all, so that a missing one fails.
+
+    Args:
+        needed: False for what CI need not have either.
+    """
+    return [name for name in programs if (IN_CI and needed) or shutil.which(name, path=PATH)]
+
+
+shells = pytest.mark.parametrize("shell", there(*SHELLS))
+
+# What every format finds in its environment.
+ENVIRON = {
+    "GITHUB_ENV": "/runner/env",
+    "GITHUB_OUTPUT": "/runner/output",
+    "GITLAB_ENV": "/runner/gitlab",
+    "BASH_ENV": "/runner/bash",
+    NAME: "declared",
+}
 
 
 def variables(text: str) -> Variables:
-    return Variables({NAME: text}, environ={"GITHUB_ENV": "/env"})
+    return Variables({NAME: text}, environ=ENVIRON)
 
 
 def ours(name: str) -> Renderer:
@@ -175,3 +187,34 @@ def runner_reader(*, windows: bool = False, before: bytes = b"") -> Callable[[li
         return values
 
     return read
+
+
+# -- any program that a variable reaches -----------------------------------------------------------------
+
+# Run by a shell that is asked to read a rendering: writes what a child of the shell is given.
+TELL = f'import os; os.write(1, os.environb.get(b"{NAME}", b"unset") + b"\\0")'
+
+
+def told(command: list[str], script: str, rendered: list[str], name: str = "script") -> list[str | None]:
+    """
+    Gives all renderings to one process of a shell, which starts a child after each.
+
+    Args:
+        script: a line of it, with {file} and {tell} in it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "tell.py").write_text(TELL)
+        tell = f"{sys.executable} -IS {folder}/tell.py"
+        lines = []
+        for number, text in enumerate(rendered):
+            Path(folder, str(number)).write_bytes(text.encode())
+            lines.append(script.format(file=f"{folder}/{number}", tell=tell))
+        Path(folder, name).write_text("\n".join(lines) + "\n")
+        done = subprocess.run(
+            [*command, f"{folder}/{name}"],
+            env={"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": folder},
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+        )
+    values: list[str | None] = [value.decode("utf-8", "replace") for value in done.stdout.split(b"\0")[:-1]]
+    return (values + [None] * len(rendered))[: len(rendered)]

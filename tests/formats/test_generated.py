@@ -2,58 +2,48 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.formats import render
-from astro_token.formats.github import masked
-from tests.formats.consumers import (
-    WAYS,
-    misread,
-    ours,
-    read_bytes,
-    read_json,
-    read_json_in_a_pipe,
-    refused,
-    runner_reader,
-    shell_reader,
-    shells,
-    variables,
-)
-from tests.formats.runner import Runner
+from astro_token.formats import FORMATS
+from tests.formats.consumers import WAYS, misread, ours, read_json_in_a_pipe, refused, shell_reader, shells
+from tests.formats.logs import LOGS, misses, misses_of_plain
+from tests.formats.sweep import READERS, faults, faults_of_all, may_refuse, swept
+from tests.formats.test_shells import OTHERS, SH_FORMATS, other_reader
 from tests.formats.texts import texts, unfit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
-    Read = Callable[[list[str]], list[str | None]]
-
-COUNTS = {"json": 4000, "value": 3000, "github": 4000}
-LONG = 100_000
-PER_SHELL, LONG_PER_SHELL = 300, 3000
-READERS: dict[str, Read] = {"json": read_json, "value": read_bytes, "github": runner_reader()}
-
-
-def may_refuse(name: str, text: str) -> bool:
-    """What a format is allowed to refuse, so that refusing all is no way to pass."""
-    return unfit(text) or (name == "github" and "\r" in text)
+COUNT = 3000
+LONG = 1_000_000
+PER_SHELL, LONG_PER_SHELL = 300, 10_000
+PER_WAY = -(-LONG_PER_SHELL // len(WAYS))
+PER_LOG = 800
+BATCH = 1000
 
 
-def test_over_ten_thousand_texts_are_rendered_by_default() -> None:
-    assert sum(COUNTS.values()) + 12 * PER_SHELL > 10_000
+def batches(count: int, seed: str) -> Iterator[list[str]]:
+    given = list(texts(count, seed))
+    for start in range(0, count, BATCH):
+        yield given[start : start + BATCH]
 
 
-@pytest.mark.parametrize("name", COUNTS)
+def test_every_format_is_read_by_something() -> None:
+    nowhere = {"cloudbuild", "jenkins", "tekton", "woodpecker", "drone", "harness", "direnv"}
+    read = READERS.keys() | SH_FORMATS | {other.format for other in OTHERS.values()}
+    assert FORMATS.keys() == read | nowhere
+
+
+@pytest.mark.parametrize("name", READERS)
 def test_the_consumer_reads_back_each_text(name: str) -> None:
-    given = list(texts(COUNTS[name], name))
-    assert [] == misread(ours(name), READERS[name], given)
-    assert [text for text in given if may_refuse(name, text)] == refused(ours(name), given)
+    assert [] == faults(name, texts(COUNT, name))
 
 
 def test_a_program_in_a_pipe_reads_back_each_text() -> None:
-    given = list(texts(1000, "pipe"))
-    assert [] == misread(ours("json"), read_json_in_a_pipe, given)
+    assert [] == misread(ours("json"), read_json_in_a_pipe, list(texts(1000, "pipe")))
 
 
 @shells
@@ -61,51 +51,68 @@ def test_a_program_in_a_pipe_reads_back_each_text() -> None:
 def test_a_shell_reads_back_each_text(shell: str, way: str) -> None:
     given = list(texts(PER_SHELL, f"{shell} {way}"))
     assert [] == misread(ours("posix"), shell_reader(shell, way), given)
-    assert [text for text in given if may_refuse("posix", text)] == refused(ours("posix"), given)
+    assert [text for text in given if unfit(text)] == refused(ours("posix"), given)
 
 
-def unmasked(given: list[str]) -> list[str]:
-    """The texts of which the log still shows the whole, or a line that is long enough to be told apart."""
-    found = []
-    for text in given:
-        if may_refuse("github", text):
-            continue
-        runner = Runner(debug=True)
-        for mask in render("github", variables(text)).masks:
-            runner.output(mask)
-        lines = [text, *(line.strip() for line in text.split("\n") if len(line.strip()) >= 4)]
-        if runner.log or any(line.strip() and line in runner.masked(f"<{line}>") for line in lines):
-            found.append(text)
-    return found
-
-
-def test_the_masks_of_each_text_hide_it_and_its_lines() -> None:
-    assert [] == unmasked([text for text in texts(1500, "masks") if "*" not in text])
-
-
-def test_masks_without_escapes_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("astro_token.formats.github._data", lambda text: text)
-    assert ["two\nlines"] == unmasked(["two\nlines", "plain"])
-    assert ("::add-mask::a\nlong line", "::add-mask::long line") == masked("a\nlong line")
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", COUNTS)
-def test_the_consumer_reads_back_each_of_very_many_texts(name: str) -> None:
-    given = list(texts(LONG, f"long {name}"))
-    assert [] == misread(ours(name), READERS[name], given)
+@pytest.mark.parametrize("other", OTHERS)
+def test_any_other_shell_reads_back_each_text(other: str) -> None:
+    name = OTHERS[other].format
+    given = list(texts(PER_SHELL, other))
+    assert [] == misread(ours(name), other_reader(other), given)
     assert [text for text in given if may_refuse(name, text)] == refused(ours(name), given)
 
 
+@pytest.mark.parametrize("log", LOGS)
+def test_the_masks_of_each_text_hide_every_form_of_it(log: str) -> None:
+    assert [] == misses(log, PER_LOG, log)
+
+
+def test_forms_that_are_not_masked_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("astro_token.formats.buildkite.hidden", lambda values: list(values))
+    found = {form for form, _ in misses("buildkite", 100, "raw alone")}
+    parts = {"a line", "a part", "hexadecimal", "hexadecimal in capitals"}
+    assert (
+        parts | {f"{alphabet}b64encode after {n}" for alphabet in ("", "urlsafe_") for n in range(3)} <= found
+    )
+    monkeypatch.setattr("astro_token.formats.buildkite.hidden", lambda values: ["another"])
+    assert "itself" in {form for form, _ in misses("buildkite", 100, "nothing")}
+
+
+@pytest.mark.parametrize("name", sorted(READERS.keys() - {"json", "nushell", "value", "buildkite"}))
+def test_values_that_are_not_refused_are_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nothing refused, and for GitHub nothing random, the consumers read something else."""
+    for module in ("azure_pipelines", "teamcity", "gitlab", "docker", "dotenv", "powershell", "cmd"):
+        monkeypatch.setattr(f"astro_token.formats.{module}.carry_line", lambda _, text, __=(): text)
+    monkeypatch.setattr("astro_token.formats.systemd._escaped", lambda text: text)
+    monkeypatch.setattr("astro_token.formats.github.secrets.token_hex", lambda _: "")
+    given = [*texts(COUNT, name), "x\nghadelimiter_\nPATH<<E\n/evil\nE"]
+    assert faults(name, given)
+
+
 @pytest.mark.long
-def test_a_runner_on_windows_reads_back_each_of_very_many_texts() -> None:
-    assert [] == misread(ours("github"), runner_reader(windows=True), texts(LONG, "windows"))
+def test_the_consumers_read_back_each_of_a_million_texts() -> None:
+    start = time.monotonic()
+    assert [] == swept(faults_of_all, LONG)
+    print(f"\n{len(READERS)} formats, {LONG} texts each, 0 faults: {time.monotonic() - start:.0f} s")
+
+
+@pytest.mark.long
+def test_the_masks_of_each_of_a_million_texts_hide_every_form_of_it() -> None:
+    start = time.monotonic()
+    assert [] == swept(misses_of_plain, LONG)
+    print(f"\nmasks, {LONG} texts, 0 misses: {time.monotonic() - start:.0f} s")
 
 
 @pytest.mark.long
 @shells
 @pytest.mark.parametrize("way", WAYS)
 def test_a_shell_reads_back_each_of_very_many_texts(shell: str, way: str) -> None:
-    assert [] == misread(
-        ours("posix"), shell_reader(shell, way), texts(LONG_PER_SHELL, f"long {shell} {way}")
-    )
+    for given in batches(PER_WAY, f"long {shell} {way}"):
+        assert [] == misread(ours("posix"), shell_reader(shell, way), given)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("other", OTHERS)
+def test_any_other_shell_reads_back_each_of_very_many_texts(other: str) -> None:
+    for given in batches(LONG_PER_SHELL, f"long {other}"):
+        assert [] == misread(ours(OTHERS[other].format), other_reader(other, children=False), given)

@@ -8,35 +8,95 @@ from pathlib import Path
 import pytest
 
 from astro_token.errors import OutputError
-from astro_token.formats import Rendering, Variables, render
-from astro_token.formats.github import masked
+from astro_token.formats import File, Rendering, Variables, masks, render
 from tests.formats.consumers import NAME, misread, ours, runner_reader, variables
 from tests.formats.runner import RefusedFileError, Runner
 from tests.formats.texts import PIECES
 
-ENVIRON = {"GITHUB_ENV": "/runner/env"}
+ENVIRON = {"GITHUB_ENV": "/runner/env", "GITHUB_OUTPUT": "/runner/output"}
+
+
+def rendered(value: str) -> Rendering:
+    return render("github", Variables({NAME: value}, environ=ENVIRON, log="github"))
 
 
 def step(rendering: Rendering, *, debug: bool = False, before: bytes = b"") -> Runner:
     """A step that hands over as `export` does: the masks first, then the file."""
     runner = Runner(debug=debug)
-    for mask in rendering.masks:
-        runner.output(mask + "\n")
+    if rendering.masks:
+        runner.output(rendering.masks.text)
+        assert [""] == runner.log  # the line in front, which ends what was left open
+        runner.log.clear()
     runner.end_step(before + rendering.text.encode())
     return runner
+
+
+def commands(value: str) -> list[str]:
+    return masks("github", (value,)).text.removeprefix("\n").splitlines()
 
 
 # -- the file --------------------------------------------------------------------------------------------
 
 
-def test_it_goes_into_the_file_that_the_runner_names() -> None:
-    assert Path("/runner/env") == render("github", Variables({NAME: "x"}, environ=ENVIRON)).append_to
+FILES = {"github": "GITHUB_ENV", "github-output": "GITHUB_OUTPUT"}
+formats = pytest.mark.parametrize("form", FILES)
 
 
-@pytest.mark.parametrize("environ", [None, {}, {"GITHUB_ENV": ""}])
-def test_without_that_file_there_is_no_place_for_it(environ: dict[str, str] | None) -> None:
-    with pytest.raises(OutputError, match="GITHUB_ENV is not set"):
-        render("github", Variables({NAME: "x"}, environ=environ))
+@formats
+def test_it_goes_into_the_file_that_the_runner_names(form: str) -> None:
+    assert File(Path(ENVIRON[FILES[form]])) == render(form, Variables({NAME: "x"}, environ=ENVIRON)).to
+
+
+@formats
+@pytest.mark.parametrize("path", [None, ""])
+def test_without_that_file_there_is_no_place_for_it(form: str, path: str | None) -> None:
+    environ = {"GITHUB_ACTIONS": "true", **({} if path is None else {FILES[form]: path})}
+    with pytest.raises(OutputError, match=f"{FILES[form]} is not set"):
+        render(form, Variables({NAME: "x"}, environ=environ))
+
+
+HOME = {"RUNNER_TEMP": "/work/_temp", "GITHUB_WORKSPACE": "/work/project/project"}
+
+
+@formats
+@pytest.mark.parametrize(
+    ("path", "environ"),
+    [
+        ("/work/_temp/_runner_file_commands/set_env_1", HOME),
+        ("/github/file_commands/set_env_1", HOME),
+        ("/anywhere/set_env_1", {}),
+        ("/var/run/act/workflow/envs.txt", {"ACT": "true", **HOME}),
+        ("/var/run/act/workflow/envs.txt", {"GITEA_ACTIONS": "true", **HOME}),
+        ("/var/run/act/workflow/envs.txt", {"FORGEJO_ACTIONS": "true", **HOME}),
+        ("/work/_temp/set_env_1", {"RUNNER_TEMP": "/work/_temp", "GITHUB_WORKSPACE": "/work"}),
+    ],
+)
+def test_a_file_where_the_runner_keeps_them_is_taken(form: str, path: str, environ: dict[str, str]) -> None:
+    rendering = render(form, Variables({NAME: "x"}, environ={**environ, FILES[form]: path}))
+    assert File(Path(path)) == rendering.to
+
+
+@formats
+@pytest.mark.parametrize(
+    ("path", "environ"),
+    [
+        ("/home/me/.bashrc", HOME),
+        ("/work/_temp/../../etc/environment", HOME),
+        ("/work/_temporary/set_env_1", HOME),
+        ("set_env_1", {}),
+        ("./set_env_1", HOME),
+        ("/work/project/project/env", HOME),
+        ("/work/project/project/env", {"ACT": "true", **HOME}),
+        ("/work/project/env", {"GITHUB_WORKSPACE": "/work/project"}),
+    ],
+)
+def test_a_variable_that_lies_is_refused(form: str, path: str, environ: dict[str, str]) -> None:
+    with pytest.raises(OutputError, match=f"{FILES[form]} leads to .*, where the runner keeps no such file"):
+        render(form, Variables({NAME: "x"}, environ={**environ, FILES[form]: path}))
+
+
+def test_an_outputs_place_is_told() -> None:
+    assert f"steps.ID.outputs.{NAME}" in render("github-output", variables("x")).then
 
 
 def test_it_is_a_block_with_a_random_delimiter_of_128_bits() -> None:
@@ -91,7 +151,7 @@ SECRETS = (
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_the_masks_hide_the_value_and_each_of_its_lines(secret: str) -> None:
-    runner = step(render("github", variables(secret)), debug=True)
+    runner = step(rendered(secret), debug=True)
     shown = [
         runner.masked(secret),
         *(runner.masked(f"x {line} y") for line in secret.splitlines()),
@@ -100,7 +160,7 @@ def test_the_masks_hide_the_value_and_each_of_its_lines(secret: str) -> None:
     left = [
         line.strip()
         for line in secret.split("\n")
-        if len(line.strip()) >= 4 and any(line.strip() in text for text in shown)
+        if len(line.strip()) >= 8 and any(line.strip() in text for text in shown)
     ]
     assert [] == left
 
@@ -108,9 +168,9 @@ def test_the_masks_hide_the_value_and_each_of_its_lines(secret: str) -> None:
 @pytest.mark.parametrize("secret", SECRETS)
 def test_every_mask_is_a_command_that_the_runner_takes_out_of_the_log(secret: str) -> None:
     runner = Runner()
-    for mask in masked(secret):
-        assert 1 == len(mask.splitlines()) or "\u2028" in mask
+    for mask in masks("github", (secret,)).text.split("\n"):
         runner.output(mask + "\n")
+    runner.log = [line for line in runner.log if line]
     assert [] == runner.log
     assert secret in runner.masks
 
@@ -120,7 +180,7 @@ def test_the_masks_hide_a_token_and_what_is_made_of_it(canary: str) -> None:
     import json
     from urllib.parse import quote
 
-    runner = step(render("github", variables(canary)), debug=True)
+    runner = step(rendered(canary), debug=True)
     for text in (
         canary,
         f"Bearer {canary}",
@@ -135,15 +195,25 @@ def test_the_masks_hide_a_token_and_what_is_made_of_it(canary: str) -> None:
 
 @pytest.mark.parametrize("text", ["", " ", "\n", "\n \n"])
 def test_a_blank_value_has_no_mask_since_the_runner_warns_of_one(text: str) -> None:
-    assert () == masked(text)
+    assert [] == commands(text)
 
 
 def test_short_lines_are_not_masked_alone_since_they_would_hide_words_all_over_the_log() -> None:
+    whole = [text.partition("::add-mask::")[2] for text in commands("{\n  ab\nlonger than that\n}")]
+    assert "{%0A  ab%0Alonger than that%0A}" == whole[0]
+    assert "longer than that" in whole
+    assert 8 <= min(map(len, whole))
+
+
+def test_a_short_value_is_masked_all_the_same() -> None:
+    assert "::add-mask::abc" == commands("abc")[0]
+
+
+def test_the_mask_is_a_command_even_after_an_open_line(canary: str) -> None:
     runner = Runner()
-    for mask in masked("{\n  ab\nlonger\n}"):
-        runner.output(mask)
-    own = {line for mask in masked("{\n  ab\nlonger\n}") for line in [mask.partition("::add-mask::")[2]]}
-    assert {"{%0A  ab%0Alonger%0A}", "longer"} == own
+    runner.output("an open line" + masks("github", (canary,)).text)
+    assert ["an open line"] == runner.log
+    assert canary in runner.masks
 
 
 # -- the model, and what it catches ----------------------------------------------------------------------
@@ -246,9 +316,9 @@ def test_a_careless_rendering_is_caught() -> None:
 
 
 def test_a_mask_after_the_file_is_caught(canary: str) -> None:
-    rendering = render("github", variables(canary))
+    rendering = rendered(canary)
     runner = Runner(debug=True)
     runner.end_step(rendering.text.encode())
-    for mask in rendering.masks:
-        runner.output(mask)
+    assert rendering.masks
+    runner.output(rendering.masks.text)
     assert any(canary in line for line in runner.log)

@@ -10,7 +10,7 @@ import pytest
 
 from astro_token.errors import OutputError
 from astro_token.formats import Rendering, Variables, render
-from tests.formats.consumers import NAME, PATH, SHELLS, WAYS, misread, ours, shell_reader, shells
+from tests.formats.consumers import NAME, PATH, SHELLS, WAYS, misread, ours, shell_reader, shells, there
 from tests.formats.texts import PIECES
 
 if TYPE_CHECKING:
@@ -106,17 +106,15 @@ def test_a_careless_rendering_is_caught(shell: str, way: str, careless: object) 
     assert len(wrong) >= 3
 
 
-@pytest.mark.parametrize(
-    "way",
-    [pytest.param(way, marks=shells.args[1][2].marks) for way in WAYS],  # as zsh
-)
-def test_the_quoting_of_the_standard_library_is_caught_in_zsh(way: str) -> None:
+@pytest.mark.parametrize("zsh", there("zsh"))
+@pytest.mark.parametrize("way", WAYS)
+def test_the_quoting_of_the_standard_library_is_caught_in_zsh(zsh: str, way: str) -> None:
     # An assignment is spared by zsh; a word of its own is not.
     def word(given: Variables) -> Rendering:
         return Rendering(
             "".join(f'set -- {shlex.quote(value)}; export {name}="$1"\n' for name, value in given.set.items())
         )
 
-    reader = shell_reader("zsh", way)
+    reader = shell_reader(zsh, way)
     assert ["=ls"] == misread(word, reader, ["=ls"])
     assert [] == misread(ours("posix"), reader, ["=ls"])

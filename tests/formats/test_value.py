@@ -7,12 +7,12 @@ import pytest
 from astro_token.errors import OutputError, UsageError
 from astro_token.formats import FORMATS, Rendering, Variables, render
 from astro_token.testing import appearances
-from tests.formats.consumers import NAME, misread, ours, read_bytes
+from tests.formats.consumers import ENVIRON, NAME, misread, ours, read_bytes
 from tests.formats.texts import PIECES, UNFIT
 
 
 def test_it_is_the_value_and_nothing_else() -> None:
-    assert Rendering(" a\nb ") == render("value", Variables({NAME: " a\nb "}, ("OLD",)))
+    assert " a\nb " == render("value", Variables({NAME: " a\nb "}, ("OLD",))).text
 
 
 def test_every_piece_is_carried_byte_by_byte() -> None:
@@ -38,7 +38,8 @@ def test_a_line_end_too_many_is_caught() -> None:
 def test_an_unknown_format_is_told_with_those_that_there_are() -> None:
     with pytest.raises(UsageError) as caught:
         render("powershel", Variables({NAME: "x"}))
-    assert "known are auto, posix, json, value, github" == caught.value.hint
+    assert f"known are auto, {', '.join(FORMATS)}" == caught.value.hint
+    assert str(caught.value.hint).startswith("known are auto, posix, fish, powershell, nushell, ")
 
 
 @pytest.mark.parametrize(
@@ -46,22 +47,46 @@ def test_an_unknown_format_is_told_with_those_that_there_are() -> None:
 )
 @pytest.mark.parametrize("format_name", FORMATS)
 def test_a_malformed_name_is_refused_by_every_format(format_name: str, name: str) -> None:
-    environ = {"GITHUB_ENV": "/env"}
-    for given in (Variables({name: "x"}, environ=environ), Variables({NAME: "x"}, (name,), environ)):
+    for given in (Variables({name: "x"}, environ=ENVIRON), Variables({NAME: "x"}, (name,), ENVIRON)):
         with pytest.raises(OutputError, match="a variable's name is malformed"):
             render(format_name, given)
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
-def test_neither_what_is_rendered_nor_its_rendering_shows_itself(format_name: str, canary: str) -> None:
-    given = Variables({NAME: canary}, environ={"GITHUB_ENV": "/env", "OTHER": canary})
+RENDERED = [name for name, place in FORMATS.items() if not place.startswith("refused:")]
+
+
+@pytest.mark.parametrize("log", [None, "github", "azure-pipelines", "buildkite"])
+@pytest.mark.parametrize("format_name", RENDERED)
+def test_neither_what_is_rendered_nor_its_rendering_shows_itself(
+    format_name: str, log: str | None, canary: str
+) -> None:
+    given = Variables({NAME: canary}, environ={**ENVIRON, "OTHER": canary}, log=log)
     rendering = render(format_name, given)
-    assert [] == appearances(canary, f"{given} {given!r} {rendering} {rendering!r}")
+    shown = f"{given} {given!r} {rendering} {rendering!r} {rendering.masks!r} {rendering.to} {rendering.then}"
+    assert [] == appearances(canary, shown)
     assert "raw" in appearances(canary, rendering.text)
+    assert (log is not None) == (
+        "raw" in appearances(canary, rendering.masks.text if rendering.masks else "")
+    )
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", RENDERED)
 def test_a_refusal_shows_nothing_of_the_value(format_name: str, canary: str) -> None:
     with pytest.raises(OutputError) as caught:
-        render(format_name, Variables({NAME: f"{canary}\0"}, environ={"GITHUB_ENV": "/env"}))
+        render(format_name, Variables({NAME: f"{canary}\0"}, environ=ENVIRON))
     assert [] == appearances(canary, f"{caught.value} {caught.value.hint} {caught.value.args}")
+
+
+@pytest.mark.parametrize("format_name", RENDERED)
+def test_every_format_says_what_there_is_to_do_then_in_one_line(format_name: str) -> None:
+    then = render(format_name, Variables({NAME: "x"}, environ=ENVIRON)).then
+    assert 10 < len(then)
+    assert then.isprintable()
+
+
+@pytest.mark.parametrize("format_name", sorted(FORMATS.keys() - set(RENDERED)))
+def test_what_has_no_safe_place_is_refused_with_a_line_that_works_there(format_name: str) -> None:
+    with pytest.raises(OutputError, match="has no safe place for the value: ") as caught:
+        render(format_name, Variables({NAME: "x"}, environ=ENVIRON))
+    assert str(caught.value.hint).startswith("use exec: ")
+    assert "astro-token exec -- astro deploy" in str(caught.value.hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import TYPE_CHECKING
 
 from astro_token.testing import make_token
@@ -71,6 +72,7 @@ PIECES = (
         "\x88",
         "\x85",
     ),
+    *("\uf600", "\uf6ff", "\ufdd0", "\ufdef", "\ufffe", "\U0001ffff", "\U0010fffe", "\ue000"),
     *("é", "日本", "😀", "\u2028", "\u2029", "\u00a0", "\u200b", "\ufeff", "\u202e", "\ufffd", "\u0301"),
     *(
         "::add-mask::x",
@@ -89,6 +91,22 @@ PIECES = (
         "A<<B",
         "PATH=/evil",
         "ghadelimiter_",
+        "##vso[task.setvariable variable=PATH]/evil",
+        "##teamcity[setParameter name='env.PATH' value='/evil']",
+        "']",
+        "|'",
+        "|n",
+        "|",
+        "%AZP25",
+        "%3B",
+        "%5D",
+        "%env.PATH%",
+        "$(PATH)",
+        "${PATH:-x}",
+        "%PATH%",
+        "!PATH!",
+        "\u2018",
+        "\u2019",
         "ASTRO_API_TOKEN",
         "export X=1",
         "unset PATH",
@@ -147,6 +165,9 @@ def texts(count: int, seed: str) -> Iterator[str]:
             yield "".join(chance.choices(PIECES, k=chance.randrange(1, 12)))
 
 
+_UNFIT = re.compile("[\0\ud800-\udfff]")
+
+
 def unfit(text: str) -> bool:
     """True for a text that no environment variable of a UTF-8 system can be."""
-    return "\0" in text or any("\ud800" <= character <= "\udfff" for character in text)
+    return _UNFIT.search(text) is not None

@@ -1,5 +1,5 @@
 """
-A strict Astro API v1: as much of it as the Astro CLI asks for.
+A strict Astro API v1: as much of it as the Astro CLI asks for, and as we do.
 
     with AstroApi() as api:
         token = api.issue()
@@ -8,11 +8,13 @@ A strict Astro API v1: as much of it as the Astro CLI asks for.
 
 It refuses a bearer that was not issued here, was revoked or has expired (401),
 another organization or workspace than the token's (403),
-and a parameter or body that the API does not document (400 with `fieldErrors`).
-Errors have the API's own schema, answers all fields that it requires.
+a parameter or body that the API does not document (400 with `fieldErrors`),
+and more requests of one token in a second than it documents (429 with Retry-After).
+Errors have the API's own schema, answers all fields that it requires, and each has its request id.
 
 Known only by inference, and not to be leaned on: that unknown parameters are refused, the texts of messages,
-which workspaces a token sees, and that an expired token is turned away by a gateway, in plain text.
+which workspaces a token sees, which tokens may read tokens, that an expired token is turned away by a gateway
+in plain text, what a 429 holds, and that the request's id stands in a header too.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ import re
 import secrets
 import threading
 import time
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs
 
@@ -31,6 +35,7 @@ from astro_token.testing import make_token
 from tests.servers.http1 import Answer, HttpServer, Request
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Mapping
 
 ORGANIZATION = "clorganization0000000001"
@@ -42,10 +47,12 @@ OTHER_DEPLOYMENT = "cldeployment00000000002"
 _AT = "2026-01-02T03:04:05Z"
 _BY = {"id": "cluser0000000000000001"}
 _MADE = {"createdAt": _AT, "updatedAt": _AT, "createdBy": _BY, "updatedBy": _BY}
-_SORTS = frozenset(f"{name}:{way}" for name in ("name", "createdAt", "updatedAt") for way in ("asc", "desc"))
 _PAGE = ("limit", "offset", "sorts")
 _DEPLOY_TYPES = frozenset({"DAG_ONLY", "IMAGE_AND_DAG", "IMAGE_ONLY"})
 _BLOB = "application/xml"
+_TOKEN_SORTS = ("name", "description", "createdAt", "updatedAt", "tokenStartAt")
+# Requests of one token in a second.
+_RATES = {"GET": 25, "POST": 10, "DELETE": 5}
 
 
 def organization(
@@ -119,68 +126,140 @@ def deployment(
     }
 
 
+def role(name: str, entity: str, kind: str) -> dict[str, str]:
+    return {"role": name, "entityId": entity, "entityType": kind}
+
+
+def token_record(
+    ident: str, scope: str = "WORKSPACE", *roles: dict[str, str], **fields: Any
+) -> dict[str, Any]:
+    """A token as it is kept; its value is in no answer to a GET."""
+    return {
+        "id": ident,
+        "name": "deploy",
+        "description": "",
+        "scope": scope,
+        "kind": "STANDARD",
+        "shortToken": "ey...zz",
+        "startAt": _AT,
+        "roles": list(roles),
+        **_MADE,
+        **fields,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token is for; `workspaces=None` is the whole organization."""
+    """
+    What a token is for.
+
+    Attributes:
+        workspaces: None is the whole organization.
+        deployments: None is each one in the workspaces.
+        reads_tokens: as an owner may, and hardly anyone else.
+        lists_organizations: False is what an organization without a role for the token would be.
+    """
 
     organization: str = ORGANIZATION
     workspaces: frozenset[str] | None = None
+    deployments: frozenset[str] | None = None
+    reads_tokens: bool = False
+    lists_organizations: bool = True
 
     def covers(self, ws: str) -> bool:
         return self.workspaces is None or ws in self.workspaces
+
+    def reaches(self, item: Mapping[str, Any]) -> bool:
+        """True for a deployment that it may look at."""
+        here = self.deployments is None or item["id"] in self.deployments
+        return here and self.covers(item["workspaceId"])
 
 
 class _RefusedError(Exception):
     def __init__(self, status: int, message: str, **fields: str) -> None:
         super().__init__(message)
-        body: dict[str, Any] = {"message": message, "requestId": secrets.token_hex(16), "statusCode": status}
+        body: dict[str, Any] = {"message": message, "requestId": "", "statusCode": status}
         if fields:
             body["fieldErrors"] = [
                 {"code": "invalid", "field": name, "message": text} for name, text in fields.items()
             ]
-        self.answer = Answer.json(body, status)
+        self.body, self.status = body, status
+        self.headers = {"Retry-After": "1"} if status == 429 else {}
+
+    def answer(self, request_id: str) -> Answer:
+        return Answer.json({**self.body, "requestId": request_id}, self.status, self.headers)
 
 
 class AstroApi:
     """
     Args:
         page: the most that is served at once, whatever was asked for.
+        tls: speaks TLS with this certificate.
 
     Attributes:
         url: without the version.
         organizations: as `organization` makes them; one at first.
         workspaces: as `workspace` makes them; two at first.
         deployments: as `deployment` makes them; one in each workspace at first.
+        tokens: as `token_record` makes them, by id; of each that was issued, one of the scope of its claims.
         requests: what came in, in order, refused or not.
-        faults: taken one by each request, in place of the true answer.
+        request_ids: of what was answered, in order.
+        faults: taken one by each request, in place of the true answer; None leaves that.
+        rates: how many requests of one token are answered in a second, by method.
+        ahead: seconds that its clock is before the true one.
+        blocked: whether every caller is at an address that the organization does not allow.
         deploys: by id.
         uploads: by the deploy's id, the version and the bundle.
     """
 
-    def __init__(self, *, page: int = 1000) -> None:
+    def __init__(self, *, page: int = 1000, tls: ssl.SSLContext | None = None) -> None:
         self.organizations = [organization()]
         self.workspaces = [workspace(), workspace(OTHER_WORKSPACE, name="Development")]
         self.deployments = [deployment(), deployment(OTHER_DEPLOYMENT, name="reports", ws=OTHER_WORKSPACE)]
-        self.faults: list[Answer] = []
+        self.tokens: dict[str, dict[str, Any]] = {}
+        self.faults: list[Answer | None] = []
+        self.request_ids: list[str] = []
+        self.rates = dict(_RATES)
+        self.ahead = 0.0
+        self.blocked = False
         self.deploys: dict[str, dict[str, Any]] = {}
         self.uploads: dict[str, tuple[str, bytes]] = {}
         self._grants: dict[str, Grant] = {}
+        self._times: dict[tuple[str, str], deque[float]] = {}
         self._page = page
         self._lock = threading.Lock()
-        self._server = HttpServer(self._answer)
+        self._server = HttpServer(self._answer, tls=tls)
         self.url, self.requests = self._server.url, self._server.requests
 
     # -- for tests ---------------------------------------------------------------------------
 
     def issue(
-        self, *, org: str = ORGANIZATION, ws: str | None = WORKSPACE, expires_in: float | None = 3600
+        self,
+        *,
+        org: str = ORGANIZATION,
+        ws: str | None = WORKSPACE,
+        expires_in: float | None = 3600,
+        grant: Grant | None = None,
+        **claims: Any,
     ) -> str:
-        """A new token of one workspace; with `ws=None`, of the whole organization."""
-        token = make_token(organization=org, workspace=ws, expires_in=expires_in)
-        return self.accept(token, Grant(org, None if ws is None else frozenset({ws})))
+        """
+        A new token of one workspace; with `ws=None`, of the whole organization.
+
+        Args:
+            grant: for what it really is; None for what it says.
+            claims: as of `make_token`.
+        """
+        token = make_token(organization=org, workspace=ws, expires_in=expires_in, **claims)
+        said = Grant(org, None if ws is None else frozenset({ws}))
+        return self.accept(token, grant or said)
 
     def accept(self, token: str, grant: Grant | None = None) -> str:
         self._grants[token] = grant or Grant()
+        claims = _claims(token)
+        if ident := claims.get("apiTokenId"):
+            kinds = {entry.partition(":")[0] for entry in claims["permissions"]}
+            scope = next((k for k in ("deployment", "workspace") if f"{k}Id" in kinds), "organization")
+            self.tokens.setdefault(ident, token_record(ident, scope.upper()))
         return token
 
     def revoke(self, token: str) -> None:
@@ -203,13 +282,16 @@ class AstroApi:
     # -- the service -------------------------------------------------------------------------
 
     def _answer(self, request: Request) -> Answer:
+        request_id = secrets.token_hex(16)
         with self._lock:
-            if self.faults:
-                return self.faults.pop(0)
+            self.request_ids.append(request_id)
+            fault = self.faults.pop(0) if self.faults else None
             try:
-                return self._route(request)
+                answer = fault or self._route(request)
             except _RefusedError as refused:
-                return refused.answer
+                answer = refused.answer(request_id)
+            date = formatdate(time.time() + self.ahead, usegmt=True)
+        return replace(answer, headers={"Date": date, "X-Request-Id": request_id, **answer.headers})
 
     def _route(self, request: Request) -> Answer:
         if match := re.fullmatch(r"/upload/([^/]+)", request.path):
@@ -219,6 +301,9 @@ class AstroApi:
             raise _RefusedError(401, "Unauthorized")
         if _expired(token):
             return Answer(401, b"Jwt is expired", content_type="text/plain")
+        if self.blocked:
+            raise _RefusedError(403, "Your IP address is not in the list of allowed ones")
+        self._count(token, request)
         grant = self._grants[token]
         for method, pattern, call in _ROUTES:
             match = re.fullmatch(pattern, request.path)
@@ -229,8 +314,44 @@ class AstroApi:
                 return call(self, request, grant, *names)
         raise _RefusedError(404, "Not found")
 
+    def _count(self, token: str, request: Request) -> None:
+        most = self.rates.get(request.method, 1000)
+        times = self._times.setdefault((token, request.method), deque())
+        while times and times[0] <= request.time - 1:
+            times.popleft()
+        if len(times) >= most:
+            raise _RefusedError(429, "Too many requests")
+        times.append(request.time)
+
+    def _get_organization(self, request: Request, grant: Grant) -> Answer:
+        _query(request, "isLookUpOnly")
+        return Answer.json(_one(self.organizations, grant.organization, "Organization"))
+
+    def _list_tokens(self, request: Request, grant: Grant) -> Answer:
+        query = _query(request, *_PAGE, *_TOKEN_FILTERS)
+        if not grant.reads_tokens:
+            raise _forbidden()
+        return self._paged("tokens", list(self.tokens.values()), query, _TOKEN_SORTS)
+
+    def _get_token(self, request: Request, grant: Grant, ident: str) -> Answer:
+        _query(request)
+        if not grant.reads_tokens:
+            raise _forbidden()
+        if ident not in self.tokens:
+            raise _RefusedError(404, "API token not found")
+        return Answer.json(self.tokens[ident])
+
+    def _get_workspace(self, request: Request, grant: Grant, ident: str) -> Answer:
+        _query(request)
+        item = _one(_owned(self.workspaces, grant), ident, "Workspace")
+        if not grant.covers(ident):
+            raise _forbidden()
+        return Answer.json(item)
+
     def _list_organizations(self, request: Request, grant: Grant) -> Answer:
         query = _query(request, *_PAGE, "product", "productPlan", "astronomerProduct")
+        if not grant.lists_organizations:
+            raise _forbidden()
         mine = [item for item in self.organizations if item["id"] == grant.organization]
         return self._paged("organizations", mine, query)
 
@@ -241,7 +362,7 @@ class AstroApi:
 
     def _list_deployments(self, request: Request, grant: Grant) -> Answer:
         query = _query(request, *_PAGE, "workspaceIds", "deploymentIds", "names")
-        mine = [item for item in _owned(self.deployments, grant) if grant.covers(item["workspaceId"])]
+        mine = [item for item in _owned(self.deployments, grant) if grant.reaches(item)]
         mine = _chosen(mine, query, workspaceId="workspaceIds", id="deploymentIds", name="names")
         return self._paged("deployments", mine, query)
 
@@ -295,29 +416,39 @@ class AstroApi:
         return Answer.json(self.deploys[name])
 
     def _deployment(self, grant: Grant, ident: str) -> dict[str, Any]:
-        for item in _owned(self.deployments, grant):
-            if item["id"] == ident:
-                if not grant.covers(item["workspaceId"]):
-                    raise _forbidden()
-                return item
-        raise _RefusedError(404, "Deployment not found")
+        item = _one(_owned(self.deployments, grant), ident, "Deployment")
+        if not grant.reaches(item):
+            raise _forbidden()
+        return item
 
-    def _paged(self, what: str, items: list[dict[str, Any]], query: Mapping[str, list[str]]) -> Answer:
+    def _paged(
+        self,
+        what: str,
+        items: list[dict[str, Any]],
+        query: Mapping[str, list[str]],
+        sorts: Iterable[str] = ("name", "createdAt", "updatedAt"),
+    ) -> Answer:
         # The first of several keys decides, so it is sorted by last.
         for key in reversed(query.get("sorts", [])):
-            if key not in _SORTS:
-                raise _RefusedError(400, "Invalid request", sorts="is none of the orders")
             name, _, way = key.partition(":")
-            items = sorted(items, key=lambda item: str(item[name]), reverse=way == "desc")
+            if name not in sorts or way not in {"asc", "desc"}:
+                raise _RefusedError(400, "Invalid request", sorts="is none of the orders")
+            field = "startAt" if name == "tokenStartAt" else name
+            items = sorted(items, key=lambda item: str(item[field]), reverse=way == "desc")
         limit, offset = _number(query, "limit", 20, 1000), _number(query, "offset", 0, 10**9)
         page = items[offset : offset + min(limit, self._page)]
         return Answer.json({what: page, "limit": limit, "offset": offset, "totalCount": len(items)})
 
 
+_TOKEN_FILTERS = ("workspaceId", "deploymentId", "dagId", "dagTags", "includeOnlyOrganizationTokens", "kind")
 _ORG = r"/v1/organizations/([^/]+)"
 _ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
     ("GET", "/v1/organizations", AstroApi._list_organizations),
+    ("GET", _ORG, AstroApi._get_organization),
+    ("GET", f"{_ORG}/tokens", AstroApi._list_tokens),
+    ("GET", f"{_ORG}/tokens/([^/]+)", AstroApi._get_token),
     ("GET", f"{_ORG}/workspaces", AstroApi._list_workspaces),
+    ("GET", f"{_ORG}/workspaces/([^/]+)", AstroApi._get_workspace),
     ("GET", f"{_ORG}/environment-objects", AstroApi._list_environment_objects),
     ("GET", f"{_ORG}/deployments", AstroApi._list_deployments),
     ("GET", f"{_ORG}/deployments/([^/]+)", AstroApi._get_deployment),
@@ -330,9 +461,20 @@ def _forbidden() -> _RefusedError:
     return _RefusedError(403, "You do not have permission to perform this operation")
 
 
-def _expired(token: str) -> bool:
+def _one(items: Iterable[dict[str, Any]], ident: str, what: str) -> dict[str, Any]:
+    for item in items:
+        if item["id"] == ident:
+            return item
+    raise _RefusedError(404, f"{what} not found")
+
+
+def _claims(token: str) -> dict[str, Any]:
     claims = token.split(".")[1]
-    expiry = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4))).get("exp")
+    return dict(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4))))
+
+
+def _expired(token: str) -> bool:
+    expiry = _claims(token).get("exp")
     return expiry is not None and expiry <= time.time()
 
 

@@ -43,14 +43,17 @@ class _RefusedError(Exception):
 
 class AwsKms:
     """
+    Args:
+        user: who may use it; None for one of its own.
+
     Attributes:
         endpoint: for `AWS_ENDPOINT_URL_KMS`.
         disabled: ids of keys that are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, user: Key | None = None) -> None:
         self._keys: dict[str, AESGCM] = {}
-        self._user = Key.make("arn:aws:iam::000000000000:user/tests")
+        self._user = user or Key.make("arn:aws:iam::000000000000:user/tests")
         self.disabled: set[str] = set()
         self._server = HttpServer(self._answer)
         self.endpoint = self._server.url

@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,6 +23,8 @@ from tests.servers.astro_api import (
     OTHER_WORKSPACE,
     WORKSPACE,
     AstroApi,
+    Grant,
+    token_record,
 )
 from tests.servers.http1 import Answer
 
@@ -124,6 +128,85 @@ def test_a_parameter_that_is_not_documented_is_named(api: AstroApi, query: str, 
     assert (400, [field]) == (status, [wrong["field"] for wrong in error["fieldErrors"]])
 
 
+def test_only_a_token_that_may_read_tokens_reads_them_and_none_of_them_holds_its_value(api: AstroApi) -> None:
+    plain, owner = (
+        api.issue(token_id="cltk1"),
+        api.issue(ws=None, grant=Grant(reads_tokens=True), token_id="cltk2"),
+    )
+    for target in (f"{ORG}/tokens", f"{ORG}/tokens/cltk1", f"{ORG}/tokens/nothing"):
+        assert 403 == ask(api.url, target, plain)[0]
+    assert 404 == ask(api.url, f"{ORG}/tokens/nothing", owner)[0]
+    assert 400 == ask(api.url, f"{ORG}/tokens?made=up", owner)[0]
+    listed = ask(api.url, f"{ORG}/tokens?sorts=tokenStartAt:desc", owner)[2]["tokens"]
+    assert [("cltk1", "WORKSPACE"), ("cltk2", "ORGANIZATION")] == [
+        (one["id"], one["scope"]) for one in listed
+    ]
+    status, _, record = ask(api.url, f"{ORG}/tokens/cltk1", owner)
+    assert (200, False) == (status, "token" in record)
+    required = (
+        "id",
+        "name",
+        "description",
+        "scope",
+        "kind",
+        "shortToken",
+        "startAt",
+        "createdAt",
+        "updatedAt",
+    )
+    assert set(required) <= set(record)
+    assert token_record("cltk1") == record
+
+
+def test_a_workspace_and_an_organization_are_told_one_by_one(api: AstroApi) -> None:
+    token = api.issue()
+    assert ORGANIZATION == ask(api.url, ORG, token)[2]["id"]
+    assert WORKSPACE == ask(api.url, f"{ORG}/workspaces/{WORKSPACE}", token)[2]["id"]
+    assert 403 == ask(api.url, f"{ORG}/workspaces/{OTHER_WORKSPACE}", token)[0]
+    assert 404 == ask(api.url, f"{ORG}/workspaces/nothing", token)[0]
+    assert 403 == ask(api.url, "/v1/organizations/other", token)[0]
+
+
+def test_a_token_of_one_deployment_sees_no_other(api: AstroApi) -> None:
+    token = api.issue(ws=None, grant=Grant(deployments=frozenset({DEPLOYMENT})), deployment=DEPLOYMENT)
+    assert 200 == ask(api.url, f"{ORG}/deployments/{DEPLOYMENT}", token)[0]
+    assert 403 == ask(api.url, f"{ORG}/deployments/{OTHER_DEPLOYMENT}", token)[0]
+    assert [DEPLOYMENT] == [d["id"] for d in ask(api.url, f"{ORG}/deployments", token)[2]["deployments"]]
+
+
+def test_more_requests_of_one_token_than_documented_are_put_off(api: AstroApi) -> None:
+    one, other = api.issue(), api.issue()
+    api.rates["GET"] = 3
+    statuses = [ask(api.url, "/v1/organizations", one)[0] for _ in range(4)]
+    assert [200, 200, 200, 429] == statuses
+    assert 200 == ask(api.url, "/v1/organizations", other)[0]
+    where = urlsplit(api.url)
+    with contextlib.closing(http.client.HTTPConnection(str(where.hostname), where.port)) as connection:
+        connection.request("GET", "/v1/organizations", headers={"Authorization": f"Bearer {one}"})
+        answer = connection.getresponse()
+        assert (429, "1") == (answer.status, answer.headers["Retry-After"])
+        answer.read()
+    time.sleep(1)
+    assert 200 == ask(api.url, "/v1/organizations", one)[0]
+
+
+def test_each_answer_has_its_request_id_and_the_time(api: AstroApi) -> None:
+    api.ahead = 3600
+    where = urlsplit(api.url)
+    with contextlib.closing(http.client.HTTPConnection(str(where.hostname), where.port)) as connection:
+        connection.request("GET", "/v1/organizations")
+        answer = connection.getresponse()
+        error = json.loads(answer.read())
+    assert [error["requestId"]] == api.request_ids == [answer.headers["X-Request-Id"]]
+    assert abs(parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time() - 3600) < 5
+
+
+def test_a_caller_at_an_address_that_is_not_allowed_gets_nothing(api: AstroApi) -> None:
+    token = api.issue(ws=None)
+    api.blocked = True
+    assert [403, 403] == [ask(api.url, target, token)[0] for target in ("/v1/organizations", ORG)]
+
+
 def test_a_deploy_goes_from_its_creation_by_the_upload_to_its_end(api: AstroApi) -> None:
     token = api.issue()
     assert 400 == ask(api.url, DEPLOYS, token, method="POST", body={"type": "MADE_UP"})[0]
@@ -158,6 +241,8 @@ def test_faults_are_taken_one_by_each_request(api: AstroApi) -> None:
     token = api.issue()
     api.faults.append(Answer(503, b"busy", content_type="text/plain"))
     assert [503, 200] == [ask(api.url, "/v1/organizations", token)[0] for _ in range(2)]
+    api.faults = [None, Answer(500)]
+    assert [200, 500, 200] == [ask(api.url, "/v1/organizations", token)[0] for _ in range(3)]
 
 
 def test_it_can_be_used_by_hand() -> None:

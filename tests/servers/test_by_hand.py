@@ -35,6 +35,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
         (["azure"], {"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "ASTRO_TOKEN_AZURE_HOSTS"}),
         (["jwks"], {"ASTRO_TOKEN_ID_TOKEN"}),
         (["faults", "reset"], {"VAULT_ADDR"}),
+        (["vault_logins", "azure"], {"VAULT_ADDR", "AZURE_POD_IDENTITY_AUTHORITY_HOST"}),
         (["wire", "http://127.0.0.1:1"], {"VAULT_ADDR", "AWS_ENDPOINT_URL"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

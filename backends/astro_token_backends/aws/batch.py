@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from astro_token.ref import SecretRef
     from astro_token.secret import SecretValue
 
-__all__ = ["Outcome", "in_batches"]
+__all__ = ["in_batches"]
 
 _T = TypeVar("_T")
-Outcome = "SecretValue | AstroTokenError"
 # What one secret of a batch, or the right to batches, can be the cause of.
 _OF_ONE = (AccessDeniedError, BackendError, DecryptError, InvalidRefError, SecretNotFoundError)
 _WORKERS = 8

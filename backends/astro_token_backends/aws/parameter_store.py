@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import (
+    AccessDeniedError,
     AstroTokenError,
     BackendUnavailableError,
     InvalidRefError,
@@ -208,6 +209,7 @@ class ParameterStore:
             raise BackendUnavailableError(
                 f"somebody else wrote the parameter at the same time; ours, version {version}, is the newest",
                 hint=f"look at version {version - 1}",
+                known=True,
             )
         return str(version)
 
@@ -218,7 +220,10 @@ class ParameterStore:
         if now.kind == "SecureString":
             key = listed.get("KeyId")
             if not isinstance(key, str):
-                raise network.damaged()
+                raise AccessDeniedError(
+                    "AWS does not list the parameter, so its key is not known, and would be lost by a write",
+                    hint="a parameter of another account can be read and not written: write it in its own",
+                )
             kept["KeyId"] = key
         if listed.get("Tier") == "Advanced":
             kept["Tier"] = "Advanced"

@@ -183,7 +183,7 @@ class SecretsManager:
 
 
 # How AWS says that the stage is not on the version that was expected.
-_SOMEBODY_ELSE = {"InvalidParameterException", "InvalidRequestException", "ResourceNotFoundException"}
+_SOMEBODY_ELSE = {"InvalidParameterException", "ResourceNotFoundException"}
 
 
 def _is(asked: str, name: object, arn: object) -> bool:

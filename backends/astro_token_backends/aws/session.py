@@ -101,50 +101,72 @@ class Session:
 
     # -- clients --------------------------------------------------------------------------------------
 
+    def credentials(self, region: str, until: float) -> Any:
+        """
+        The frozen credentials of the login, for whoever signs with them.
+
+        Raises:
+            AstroTokenError: there are none, or the network.
+            Exception: the SDK's.
+        """
+        with self._alone(until):
+            opened = self._opened(region)
+            with opened.transport.within(until):
+                return _found(opened.sdk).get_frozen_credentials()
+
     def _client(self, service: str, region: str | None, until: float) -> tuple[Any, OneRequest]:
+        with self._alone(until):
+            opened = self._opened(region)
+            where = _region(region, opened.region)
+            endpoint = _endpoint(opened.sdk, service)
+            key = (service, where, endpoint)
+            if key not in opened.clients:
+                with opened.transport.within(until):
+                    _found(opened.sdk)
+                    opened.clients[key] = opened.sdk.create_client(
+                        service, region_name=where, endpoint_url=endpoint, config=_config()
+                    )
+            return opened.clients[key], opened.transport
+
+    @contextmanager
+    def _alone(self, until: float) -> Iterator[None]:
+        """One thread at a time: a session is not safe between threads, the clients that it makes are."""
         lock = self._lock
         if not lock.acquire(timeout=max(0.0, until - time.monotonic())):
             if self._lock is lock:
                 self._lock = threading.Lock()  # who holds it was left behind, and may never come back
             raise BackendUnavailableError("an earlier login to AWS has not ended", hint="try again later")
-        try:  # a session is not safe between threads, the clients that it makes are
+        try:
             with _no_key_log():
-                opened = self._opened()
-                where = _region(region, opened.region)
-                endpoint = _endpoint(opened.sdk, service)
-                key = (service, where, endpoint)
-                if key not in opened.clients:
-                    with opened.transport.within(until):
-                        opened.clients[key] = self._make(opened, service, where, endpoint)
-                return opened.clients[key], opened.transport
+                yield
         finally:
             lock.release()
 
-    def _make(self, opened: _Open, service: str, region: str, endpoint: str | None) -> Any:
-        sdk = opened.sdk
-        if not opened.clients:
-            # Logs in where the first secret is: an endpoint of another region may be out of reach.
-            sdk.set_config_variable("region", region)
-            chain = sdk.get_component("credential_provider")
-            _ask_metadata_directly(chain)
-            sdk.register_component(
-                "credential_provider",
-                Login(chain, lambda credentials: _sts(sdk, region, credentials), opened.transport.seconds),
-            )
-        if sdk.get_credentials() is None:
-            raise no_credential()
-        return sdk.create_client(service, region_name=region, endpoint_url=endpoint, config=_config())
-
-    def _opened(self) -> _Open:
+    def _opened(self, region: str | None) -> _Open:
         if self._open is None:
             from astro_token_backends.aws.transport import OneRequest
 
             sdk = _sdk()
+            of_profile = sdk.get_config_variable("region")
+            # Logs in where the first secret is: an endpoint of another region may be out of reach.
+            where = _region(region, of_profile)
+            sdk.set_config_variable("region", where)
             transport = OneRequest(lambda: _trust(sdk))
             sdk.register("before-send", transport)
-            self._open = _Open(sdk, transport, sdk.get_config_variable("region"))
+            chain = sdk.get_component("credential_provider")
+            _ask_machines_once_and_directly(chain)
+            login = Login(chain, lambda credentials: _sts(sdk, where, credentials), transport.seconds)
+            sdk.register_component("credential_provider", login)
+            self._open = _Open(sdk, transport, of_profile)
             silence_sdks()
         return self._open
+
+
+def _found(sdk: Any) -> Any:
+    found = sdk.get_credentials()
+    if found is None:
+        raise no_credential()
+    return found
 
 
 def _sdk() -> Any:
@@ -164,17 +186,22 @@ def _sdk() -> Any:
         # Falling back to the first version is unsafe, and doubles the second that it takes
         # to find out that this is no instance.
         sdk.set_config_variable("ec2_metadata_v1_disabled", True)
-    # For the clients that the chain of credentials makes for itself: an address of the environment comes
-    # before a profile's in any case, and where there is none, a profile's is not followed.
-    from_environment = any(map(os.environ.get, ("AWS_ENDPOINT_URL", *_LOGIN_ENDPOINTS)))
-    sdk.set_default_client_config(_config(ignore_configured_endpoint_urls=not from_environment))
+    # A profile's addresses are not followed, by the clients that the chain makes for itself either:
+    # these take the environment's.
+    for profile in sdk.full_config.get("profiles", {}).values():
+        profile.pop("endpoint_url", None)
+        profile.pop("services", None)
+    for name in _LOGIN_ENDPOINTS:
+        if os.environ.get(name):
+            network.refuse_plain_http(os.environ[name], name)
+    sdk.set_default_client_config(_config(ignore_configured_endpoint_urls=False))
     return sdk
 
 
 def _config(**further: Any) -> Any:
     from botocore.config import Config
 
-    # The environment's address is given with the client; a profile's is not followed.
+    # The environment's address is given with the client.
     options = {"ignore_configured_endpoint_urls": True, **further}
     return Config(retries={"total_max_attempts": 1, "mode": "standard"}, **options)
 
@@ -221,7 +248,7 @@ def _region(named: str | None, of_profile: str | None) -> str:
 
 
 def _endpoint(sdk: Any, service: str) -> str | None:
-    for name in ("AWS_ENDPOINT_URL", _ENDPOINTS[service], *_LOGIN_ENDPOINTS):
+    for name in ("AWS_ENDPOINT_URL", _ENDPOINTS[service]):
         if os.environ.get(name):
             network.refuse_plain_http(os.environ[name], name)
     if sdk.get_config_variable("ignore_configured_endpoint_urls"):
@@ -265,14 +292,37 @@ def _trust(sdk: Any) -> ssl.SSLContext:
     return context
 
 
-def _ask_metadata_directly(chain: Any) -> None:
-    """The role's credentials are in clear between a machine and its metadata: no proxy may see them."""
+def _ask_machines_once_and_directly(chain: Any) -> None:
+    """
+    What a machine or a container says of its role is in clear: no proxy may see it.
+
+    Where there is no such machine, the SDK fails if only the second version of the service is wanted.
+    """
     from botocore.httpsession import URLLib3Session
 
-    for provider in chain.providers:
+    for place, provider in enumerate(chain.providers):
         fetcher: Any = getattr(provider, "_role_fetcher", None) or getattr(provider, "_fetcher", None)
         if hasattr(fetcher, "_session"):
             fetcher._session = URLLib3Session(timeout=_METADATA_SECONDS, proxies={})  # noqa: SLF001 (no other way)
+            fetcher.RETRY_ATTEMPTS = 1
+        if getattr(provider, "METHOD", None) == "iam-role":
+            chain.providers[place] = _Machine(provider)
+
+
+class _Machine:
+    """The provider of an instance's role, which there may be none of."""
+
+    def __init__(self, provider: Any) -> None:
+        self._provider = provider
+        self.METHOD, self.CANONICAL_NAME = provider.METHOD, provider.CANONICAL_NAME
+
+    def load(self) -> Any | None:
+        from botocore.exceptions import MetadataRetrievalError
+
+        try:
+            return self._provider.load()
+        except MetadataRetrievalError:
+            return None
 
 
 @contextmanager

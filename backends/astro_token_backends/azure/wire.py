@@ -7,17 +7,15 @@ Importing this module loads the SDK's core.
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import re
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode, urlsplit
 
 from azure.core.pipeline.transport import HttpTransport
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError, ConfigError
+from astro_token.errors import AstroTokenError, BackendUnavailableError
 from astro_token_backends import network
 from astro_token_backends.azure.answer import Answer
 from astro_token_backends.azure.connections import Connections, Received
@@ -68,7 +66,7 @@ class Wire(HttpTransport[Any, Any]):
         seconds = min(self.seconds, options.get("connection_timeout", self.seconds))
         self._now.failure = self._now.answer = None
         try:
-            _refuse_clear_text(request.url)
+            network.refuse_clear_text(request.url)
             received = self._exchange(request, time.monotonic() + seconds)
             answer = Answer(request, received)
             # One that was wanted holds a secret, and is nobody's business here.
@@ -163,22 +161,3 @@ def _not_for_the_sdk(answer: Answer) -> AstroTokenError | None:
 def _retry_after(answer: Answer) -> float | None:
     said = str(answer.headers.get("Retry-After", "")).strip()
     return min(float(said), _LONGEST_WAIT) if re.fullmatch(r"[0-9]{1,9}", said) else None
-
-
-def _refuse_clear_text(url: str) -> None:
-    """
-    Raises:
-        ConfigError: it is plain http to anything but this machine, and the one that tells it who it is.
-    """
-    address = urlsplit(url)
-    host = address.hostname or ""
-    if address.scheme == "https" or network.is_loopback(host):
-        return
-    # App Service and its kin have theirs at several addresses of this kind, which no router passes on.
-    with suppress(ValueError):
-        if ipaddress.ip_address(host).is_link_local:
-            return
-    raise ConfigError(
-        "a credential would be sent over plain http to another machine",
-        hint="see IDENTITY_ENDPOINT, MSI_ENDPOINT and AZURE_POD_IDENTITY_AUTHORITY_HOST",
-    )

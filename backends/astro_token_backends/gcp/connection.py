@@ -125,7 +125,7 @@ class Connection:
         from astro_token_backends.gcp.credentials import log_in, renew
 
         lock, environ = self._login, self.environ
-        if not lock.acquire(timeout=seconds):
+        if not lock.acquire(timeout=max(0.0, seconds)):
             raise BackendUnavailableError("an earlier login has not ended", hint="try again later")
         try:
             credential, self._credential = self._credential, self._given

@@ -15,6 +15,7 @@ from astro_token.settings import resolve_several
 if TYPE_CHECKING:
     import argparse
 
+    from astro_token.cli.deploy import Shown
     from astro_token.many import Finding
     from astro_token.process import Inherited
     from astro_token.token import AstroToken
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     if arguments.all and arguments.token:
         raise UsageError("--all and a token are both given", hint="give one or the other")
+    if arguments.path is not None and not arguments.deploy:
+        raise UsageError("--path is given without --deploy", hint="give both, or neither")
     wanted = resolve_several(
         None if arguments.all else arguments.token or [None],
         decrypt=arguments.decrypt,
@@ -30,18 +33,33 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     )
     if len(wanted) == 1:
         result(wanted[0])  # there is nothing to show
-    with progress(len(wanted), "reading") as done:
-        findings = find_all(wanted, done=done)
+    with progress(len(wanted), "checking" if arguments.online else "reading") as done:
+        findings = find_all(wanted, done=done, online=arguments.online)
+    project = _deploy(arguments.path, findings) if arguments.deploy else None
     if arguments.format == "json":
-        print_json({"tokens": [_json(finding) for finding in findings]})
+        shown = {"deploy": project.json()} if project else {}
+        print_json({"tokens": [_json(finding) for finding in findings], **shown})
     else:
         _table(findings)
+        if project:
+            project.table()
     for finding in findings:
         if finding.settings:
             warn(finding.verdicts, finding.settings.ref)
         if finding.error is not None:
             report(finding.error.message, finding.error.hint, finding.exit_code)
-    return worst([finding.exit_code for finding in findings])
+        other = finding.online.error if finding.online else None
+        if finding.settings and other and finding.error and other.exit_code != finding.exit_code:
+            report(f"{finding.settings.ref}: {other.message}", other.hint, other.exit_code)
+    if project:
+        project.tell()
+    return worst([*(finding.exit_code for finding in findings), project.exit_code if project else 0])
+
+
+def _deploy(path: str | None, findings: list[Finding]) -> Shown:
+    from astro_token.cli.deploy import guarded
+
+    return guarded(path, findings)
 
 
 def _json(finding: Finding) -> dict[str, Any]:
@@ -71,7 +89,16 @@ def _json(finding: Finding) -> dict[str, Any]:
         }
         if finding.error
         else None,
+        "online": _online(finding),
     }
+
+
+def _online(finding: Finding) -> dict[str, Any] | None:
+    if finding.online is None:
+        return None
+    from astro_token.cli.online import described
+
+    return described(finding.online)
 
 
 def _iso(time: datetime | None) -> str | None:

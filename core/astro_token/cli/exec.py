@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.checkout import refuse_clear_text
+from astro_token.ci import in_ci
 from astro_token.cli.output import warn
 from astro_token.cli.parser import EXAMPLE
 from astro_token.errors import UnsupportedOperationError, UsageError
@@ -26,6 +27,11 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
     command = arguments.child
     if not command:
         raise UsageError("there is no command: it has to stand after --", hint=f"for example: {EXAMPLE}")
+    if arguments.mask and arguments.no_isolate:
+        raise UsageError(
+            "--no-isolate leaves nobody who could mask the command's output",
+            hint="leave --mask out, or --no-isolate",
+        )
     if not hasattr(os, "posix_spawn"):
         raise UnsupportedOperationError(
             "exec needs a POSIX system", hint="use `astro-token export --format json` on this one"
@@ -36,7 +42,7 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
     # Before a secret is read: a command that is not there needs none.
     program = child.find_command(command[0], os.environ)
-    token, verdicts = checked(settings)
+    token, verdicts = checked(settings, online=arguments.online)
     enforce(verdicts, settings.ref)
     warn(verdicts, settings.ref)
     environment = export(token, workspace=settings.expected.workspace, keep=arguments.keep_env)
@@ -45,6 +51,13 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
         child.replace_process(program, command, environment.applied(os.environ), inherited)
     from astro_token.home import private_home
 
+    outputs = None
+    # What is read at run time is unknown to every CI system's own masking, whatever it has.
+    if in_ci(os.environ) if arguments.mask is None else arguments.mask:
+        from astro_token.masker import forms
+        from astro_token.masker.outputs import Outputs
+
+        outputs = Outputs(forms(token.secret.reveal()))
     with private_home(environment.context, os.environ) as home:
         return child.run(
             program,
@@ -52,4 +65,5 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
             environment.applied(os.environ, home=str(home.path)),
             inherited,
             started=home.used_by,
+            outputs=outputs,
         )

@@ -40,6 +40,7 @@ Reads a token, checks it, and runs a command with it.
 The token reaches the command by its environment and by nothing else. The command gets a private ASTRO_HOME,
 so that the Astro CLI writes the token into a folder that is removed afterwards and takes nothing from an
 earlier job. Credentials of secrets backends and of the CI system are kept from it: docs/exec.md lists them.
+In a CI system the token is *** in what the command prints, whatever encoding it is in.
 The exit status is the command's own, 128 + n where signal n ended it.
 
   astro-token exec -- astro deploy --dags
@@ -57,18 +58,23 @@ exec is safer: what is exported can be read by everything that runs later.
   astro-token export --format github prod          (for the later steps of a GitHub Actions job)
   astro-token export --format json prod | jq -r .ASTRO_API_TOKEN | …
   astro-token export --format value --output token prod
+  astro-token export --explain                     (what would be done here, and reads no token)
 
 The first line assigns before it evaluates, because eval "$(false)" succeeds.
-auto takes the CI system's own form where one is known, and posix elsewhere.
+auto takes the CI system's own form where one is known, and posix elsewhere. Where the log of the CI system
+can be told what to hide, it is told first. docs/formats.md has the line for each shell and system.
 """
 
 _CHECK = """\
 Reads tokens and says what they are and whether they can be used. Shows no token.
 
 Each is read from its backend and compared with the expectations and the policy of astro-token.toml.
+With --online Astro is asked, with the token itself: whether it accepts it, and shows it what is expected.
 The exit status is 0 if all can be used, else that of the worst finding.
 
   astro-token check
+  astro-token check --online prod
+  astro-token check --deploy --path airflow prod
   astro-token check prod staging
   astro-token check --all --format json
 """
@@ -88,6 +94,18 @@ Lists the backends: what they read, whether their SDK is installed, and what els
 
   astro-token backends
   astro-token backends --format json
+"""
+
+_INSTALL_CLI = """\
+Installs the Astro CLI for you alone, without root, and prints where it is.
+
+The archive of the release is fetched over https and has to have the SHA-256 of the release's checksum file,
+and the one of the [astro-cli] table of astro-token.toml where that pins it. The program takes the place of an
+old one in one step, or not at all. What is there already, or in the cache, is not fetched again.
+
+  astro-token install-cli
+  astro-token install-cli --version 1.45.0 --to ./bin
+  astro-token install-cli --lock                    (prints that table)
 """
 
 
@@ -145,8 +163,15 @@ def _reads(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _asks(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--online", action="store_true", help="ask Astro too whether it accepts the token, and for what"
+    )
+
+
 def _exec(command: argparse.ArgumentParser) -> None:
     _reads(command)
+    _asks(command)
     command.usage = "astro-token exec [TOKEN] [OPTION…] -- COMMAND [ARG…]"
     command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
     command.add_argument(
@@ -159,6 +184,11 @@ def _exec(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a credential that the command needs after all",
     )
+    command.add_argument(
+        "--mask",
+        action=argparse.BooleanOptionalAction,
+        help="replace the token by *** in what the command prints (default: in a CI system)",
+    )
 
 
 def _export(command: argparse.ArgumentParser) -> None:
@@ -167,16 +197,30 @@ def _export(command: argparse.ArgumentParser) -> None:
     _reads(command)
     command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
     command.add_argument(
-        "--format", choices=["auto", *FORMATS], default="auto", help="the form of the output (default: auto)"
+        "--format",
+        choices=["auto", *FORMATS],
+        default="auto",
+        metavar="FORMAT",
+        help=f"the form of the output: auto (the default), {', '.join(FORMATS)}",
     )
     command.add_argument("--output", metavar="FILE", help="write a new file that only you can read")
     command.add_argument("--force", action="store_true", help="replace the file of --output if it exists")
+    command.add_argument(
+        "--explain", action="store_true", help="say what would be done here, without reading the token"
+    )
 
 
 def _check(command: argparse.ArgumentParser) -> None:
     _reads(command)
+    _asks(command)
     command.add_argument("token", nargs="*", metavar="TOKEN", help=_TOKEN_HELP)
     command.add_argument("--all", action="store_true", help="every token of astro-token.toml")
+    command.add_argument(
+        "--deploy",
+        action="store_true",
+        help="look at the project too: what would spoil its deploy",
+    )
+    command.add_argument("--path", metavar="FOLDER", help="the project's, for --deploy (default: this one)")
     command.add_argument("--format", choices=["table", "json"], default="table", help="(default: table)")
 
 
@@ -192,12 +236,25 @@ def _backends(command: argparse.ArgumentParser) -> None:
     command.add_argument("--format", choices=["table", "json"], default="table", help="(default: table)")
 
 
+def _install_cli(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--version", metavar="X", help="such as 1.45.0 (default: that of astro-token.toml, else the latest)"
+    )
+    aim = command.add_mutually_exclusive_group()
+    aim.add_argument("--to", metavar="DIR", help="the folder of the program (default: ~/.local/bin)")
+    aim.add_argument(
+        "--lock", action="store_true", help="install nothing; print the table that pins version and digests"
+    )
+    command.add_argument("--timeout", type=float, metavar="SECONDS", help="for all of it (default: 600)")
+
+
 _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = {
     "exec": ("run a command with a token", _EXEC, _exec),
     "export": ("hand a token to a shell or a CI system", _EXPORT, _export),
     "check": ("say what tokens are and whether they can be used", _CHECK, _check),
     "put": ("store a token", _PUT, _put),
     "backends": ("list the backends", _BACKENDS, _backends),
+    "install-cli": ("install the Astro CLI, verified", _INSTALL_CLI, _install_cli),
 }
 
 
@@ -244,7 +301,7 @@ def _command(name: str) -> Callable[[argparse.Namespace, Inherited], int]:
 
     def call(arguments: argparse.Namespace, inherited: Inherited) -> int:
         function: Callable[[argparse.Namespace, Inherited], int] = import_module(
-            f"astro_token.cli.{name}"
+            f"astro_token.cli.{name.replace('-', '_')}"
         ).run
         return function(arguments, inherited)
 

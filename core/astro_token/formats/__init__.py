@@ -9,9 +9,9 @@ That only an Astro token gets this far is the business of `token.py`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from astro_token.errors import OutputError, UsageError
 
@@ -19,19 +19,59 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["FORMATS", "Rendering", "Variables", "render"]
+__all__ = ["FORMATS", "OF_SYSTEM", "File", "Program", "Rendering", "Variables", "masks", "render"]
 
-# Each is `module:function` and is imported when it is asked for.
+# Each is `module:function` in this folder, and is imported when it is asked for.
 FORMATS = {
-    "posix": "astro_token.formats.posix:render",
-    "json": "astro_token.formats.json:render",
-    "value": "astro_token.formats.value:render",
-    "github": "astro_token.formats.github:render",
+    "posix": "posix:render",
+    "fish": "fish:render",
+    "powershell": "powershell:render",
+    "nushell": "nushell:render",
+    "cmd": "cmd:render",
+    "json": "json:render",
+    "dotenv": "dotenv:render",
+    "docker": "docker:render",
+    "systemd": "systemd:render",
+    "value": "value:render",
+    "github": "github:environment",
+    "github-output": "github:output",
+    "gitlab": "posix:gitlab",
+    "gitlab-env": "gitlab:render",
+    "circleci": "circleci:render",
+    "azure-pipelines": "azure_pipelines:render",
+    "buildkite": "buildkite:render",
+    "teamcity": "teamcity:render",
+    "bitbucket": "posix:bitbucket",
+    "codebuild": "posix:codebuild",
+    # These have no safe place for a value, and say so.
+    "cloudbuild": "refused:cloudbuild",
+    "jenkins": "refused:jenkins",
+    "tekton": "refused:tekton",
+    "woodpecker": "refused:woodpecker",
+    "drone": "refused:drone",
+    "harness": "refused:harness",
+    "direnv": "refused:direnv",
 }
-
+# What only one CI system takes, by its key: anywhere else it would show the value.
+OF_SYSTEM = {
+    "github": "github",
+    "github-output": "github",
+    "gitlab-env": "gitlab",
+    "circleci": "circleci",
+    "azure-pipelines": "azure-pipelines",
+    "buildkite": "buildkite",
+    "teamcity": "teamcity",
+}
+# What makes a log hide values, by `System.log`.
+_MASKS = {
+    "github": "github:masks",
+    "azure-pipelines": "azure_pipelines:masks",
+    "buildkite": "buildkite:masks",
+}
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_LINE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +83,43 @@ class Variables:
         set: names and texts; the texts are secret.
         unset: names that are set now and have to go, where the consumer can unset.
         environ: what the CI system tells the job: where its files are.
+        log: whose way of hiding a value the log has (`System.log`), or None.
     """
 
     set: Mapping[str, str]
     unset: tuple[str, ...] = ()
-    environ: Mapping[str, str] | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
+    log: str | None = None
 
     def __repr__(self) -> str:
         return f"Variables({', '.join(self.set)})"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """
+    A file to append to.
+
+    Attributes:
+        made: it is made if it is not there; else that is an error.
+    """
+
+    path: Path
+    made: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """
+    A program that reads the text from its standard input.
+
+    Attributes:
+        argv: it and its arguments, none of them secret.
+        confirms: what its output contains if it worked; "" where its exit status alone tells.
+    """
+
+    argv: tuple[str, ...]
+    confirms: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +127,19 @@ class Rendering:
     """
     Attributes:
         text: what the consumer reads.
-        masks: lines for the CI system's log that make it hide the value; they go out first.
-        append_to: the file to append to; None for standard output or the file of `--output`.
+        to: where it goes; "output" is standard output or the file of `--output`,
+            "log" is standard error, which CI systems read as they read standard output.
+        masks: what makes the CI system's log hide the value; it goes out first.
+        then: what there is to do or to know for who uses it, for people.
     """
 
     text: str
-    masks: tuple[str, ...] = ()
-    append_to: Path | None = None
+    to: File | Program | Literal["output", "log"] = "output"
+    masks: Rendering | None = None
+    then: str = ""
 
     def __repr__(self) -> str:
-        return f"Rendering(…, append_to={self.append_to!r})"
+        return f"Rendering(…, to={self.to!r})"
 
 
 def render(name: str, variables: Variables) -> Rendering:
@@ -82,9 +154,21 @@ def render(name: str, variables: Variables) -> Rendering:
         raise OutputError(
             "a variable's name is malformed", hint="use letters, digits and _, and no digit in front"
         )
-    module, _, function = FORMATS[name].partition(":")
-    renderer: Callable[[Variables], Rendering] = getattr(import_module(module), function)
-    return renderer(variables)
+    rendering = _load(FORMATS[name])(variables)
+    if variables.log is not None:
+        rendering = replace(rendering, masks=masks(variables.log, tuple(variables.set.values())))
+    return rendering
+
+
+def masks(log: str, values: tuple[str, ...]) -> Rendering:
+    """What makes a log hide values in every form."""
+    return _load(_MASKS[log])(values)
+
+
+def _load(place: str) -> Callable[..., Rendering]:
+    module, _, name = place.partition(":")
+    function: Callable[..., Rendering] = getattr(import_module(f"astro_token.formats.{module}"), name)
+    return function
 
 
 def carry(consumer: str, text: str) -> str:
@@ -98,6 +182,23 @@ def carry(consumer: str, text: str) -> str:
         raise refuse(consumer, "it holds a NUL character")
     if _SURROGATE.search(text):
         raise refuse(consumer, "it holds half a character")
+    return text
+
+
+def carry_line(consumer: str, text: str, without: tuple[str, ...] = ()) -> str:
+    """
+    The text, if it is one line of printable ASCII: what consumers agree on that have no quotes or escapes.
+
+    Args:
+        without: what the consumer would read otherwise.
+
+    Raises:
+        OutputError: it is not.
+    """
+    if not _LINE.fullmatch(text):
+        raise refuse(consumer, "it is not one line of printable ASCII without blanks around it")
+    if any(part in text for part in without):
+        raise refuse(consumer, f"it holds one of {' '.join(without)}")
     return text
 
 

@@ -1,43 +1,86 @@
 """
-GitHub Actions: the environment of the steps after this one, through the file that `GITHUB_ENV` names.
+GitHub Actions: the environment of the steps after this one, or the step's outputs, by the runner's files.
 
 The runner reads `NAME<<DELIMITER`, then lines until one that is exactly the delimiter.
 The delimiter is random, so that no value can end its own block and name further variables,
 and the form `NAME=value` is never used: a value with a line end would be printed in the runner's error.
-The mask is a workflow command, which the runner takes out of the log and obeys from then on.
+A mask is a workflow command, which the runner takes out of the log and obeys from then on.
+Gitea, Forgejo and act take the same files and commands, but hide the value only as it is written in a mask:
+so the encodings are written too.
 """
 
 from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from astro_token.errors import OutputError
-from astro_token.formats import Rendering, Variables, carry, refuse
+from astro_token.formats import File, Rendering, Variables, carry, refuse
+from astro_token.formats.hiding import hidden
 
-# Shorter lines would hide harmless words all over the log.
-_SHORTEST_MASK = 4
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Where a container of an action has the runner's files, whatever RUNNER_TEMP says.
+_IN_CONTAINERS = Path("/github/file_commands")
+_LIKE_GITHUB = ("ACT", "GITEA_ACTIONS", "FORGEJO_ACTIONS")
 
 
-def render(variables: Variables) -> Rendering:
-    path = (variables.environ or {}).get("GITHUB_ENV")
-    if not path:
+def environment(variables: Variables) -> Rendering:
+    then = f"{' '.join(variables.set)} is set for the steps after this one"
+    return _appended(variables, "GITHUB_ENV", then)
+
+
+def output(variables: Variables) -> Rendering:
+    names = " ".join(f"steps.ID.outputs.{name}" for name in variables.set)
+    then = f"{names} is set for the steps after this one: take it by `env:`, never in a script; jobs get none"
+    return _appended(variables, "GITHUB_OUTPUT", then)
+
+
+def masks(values: tuple[str, ...]) -> Rendering:
+    """
+    The commands that make the runner hide values.
+
+    The empty line ends one that an earlier command left open: in the middle of a line is no command.
+    """
+    return Rendering("\n" + "".join(f"::add-mask::{_data(text)}\n" for text in hidden(values)), "log")
+
+
+def runners_file(variable: str, environ: Mapping[str, str]) -> File:
+    """
+    The runner's file.
+
+    Raises:
+        OutputError: the variable names none, or one where the runner has none.
+    """
+    path = Path(environ.get(variable) or "")
+    if path == Path():
         raise OutputError(
-            "GITHUB_ENV is not set, so there is no place for the value",
+            f"{variable} is not set, so there is no place for the value",
             hint="use this format in a step of GitHub Actions, or use exec",
         )
+    temporary = environ.get("RUNNER_TEMP")
+    # act and its like keep their files elsewhere, and say so.
+    others = any(environ.get(mark, "").lower() == "true" for mark in _LIKE_GITHUB)
+    homes = [] if others or not temporary else [Path(temporary), _IN_CONTAINERS]
+    workspace = environ.get("GITHUB_WORKSPACE")
+    inside = [path.is_relative_to(home) for home in homes]
+    checkout = workspace and path.is_relative_to(workspace) and not any(inside)
+    if not path.is_absolute() or ".." in path.parts or (homes and not any(inside)) or checkout:
+        raise OutputError(
+            f"{variable} leads to {path}, where the runner keeps no such file",
+            hint="the runner sets it: do not set it yourself, or use exec",
+        )
+    return File(path)
+
+
+def _appended(variables: Variables, variable: str, then: str) -> Rendering:
+    to = runners_file(variable, variables.environ)
     # The empty line ends one that an earlier command of the step left open, as `echo -n` does:
     # else the value would stand on a line of its own, and in the runner's error.
     text = "\n" + "".join(_block(name, value) for name, value in variables.set.items())
-    masks = tuple(mask for value in variables.set.values() for mask in masked(value))
-    return Rendering(text, masks, Path(path))
-
-
-def masked(value: str) -> tuple[str, ...]:
-    """The commands that make the runner hide a value: the whole, and each of its lines."""
-    lines = [line.strip() for line in value.splitlines()]
-    texts = dict.fromkeys([value, *(line for line in lines if len(line) >= _SHORTEST_MASK)])
-    return tuple(f"::add-mask::{_data(text)}" for text in texts if text.strip())
+    return Rendering(text, to, then=then)
 
 
 def _data(text: str) -> str:

@@ -6,4 +6,5 @@ from astro_token.formats import Rendering, Variables, carry
 
 
 def render(variables: Variables) -> Rendering:
-    return Rendering("".join(carry("a file", text) for text in variables.set.values()))
+    text = "".join(carry("a file", text) for text in variables.set.values())
+    return Rendering(text, then="it is the value alone, without a line end")

@@ -214,6 +214,32 @@ class TestChain:
             assert (done.stdout, done.stderr) == ("b'value'\n", "")
             assert [request.headers["x-amz-sso_bearer_token"] for request in portal.requests] == ["portal"]
 
+    @pytest.mark.parametrize("further", [{}, {"AWS_ENDPOINT_URL_SSO": "http://127.0.0.1:1"}])
+    def test_no_login_goes_to_a_profiles_address(
+        self, wire: Wire, name: str, further: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        server = wire_server(wire)
+        role, user = server.role(anybody_with("team-7"), allow(READ)), keys(server, allow("sts:AssumeRole"))
+        monkeypatch.delenv("AWS_ENDPOINT_URL")
+        with FaultServer(200) as trap:
+            (tmp_path / "config").write_text(
+                f"[profile deploy]\nendpoint_url = {trap.url}\nservices = all\nrole_arn = {role}\n"
+                "external_id = team-7\nsource_profile = base\n"
+                f"[profile base]\naws_access_key_id = {user[KEYS[0]]}\n"
+                f"aws_secret_access_key = {user[KEYS[1]]}\nendpoint_url = {trap.url}\n"
+                f"[services all]\nsts =\n  endpoint_url = {trap.url}\n"
+            )
+            put(
+                monkeypatch,
+                **further,
+                AWS_CONFIG_FILE=str(tmp_path / "config"),
+                AWS_PROFILE="deploy",
+                AWS_ENDPOINT_URL_STS=wire.url,
+                AWS_ENDPOINT_URL_SECRETS_MANAGER=wire.url,
+            )
+            assert read(name) == secret("value")
+            assert trap.count == 0
+
     def test_a_containers_role(self, wire: Wire, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         user = keys(wire_server(wire), allow(READ))
         given = {
@@ -321,6 +347,28 @@ class TestJob:
         assert "authorization" not in wire.requests[0].headers
         assert len(job.requests) == 1
         assert b"RoleSessionName=astro-token" in wire.requests[0].body
+
+    @pytest.mark.parametrize("machine", [404, 403, 500, "refused", "hang"])
+    def test_a_machine_that_is_no_instance_does_not_keep_a_job_from_its_identity(
+        self, wire: Wire, name: str, job: CiIdentity, role: str, machine: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+        with FaultServer(404 if machine == "refused" else machine) as metadata:
+            url = f"http://127.0.0.1:{refused_port()}" if machine == "refused" else metadata.url
+            monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"{url}/")
+            assert read(name) == secret("value")
+        assert asked(wire) == ["AssumeRoleWithWebIdentity", "GetSecretValue"]
+
+    def test_a_login_that_failed_is_made_anew(
+        self, nobody: MiniStack, job: CiIdentity, role: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with FaultServer(503) as sts:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+            backend = SecretsManager(session=Session())
+            codes = [
+                error_of(lambda: backend.read(ref("aws:a"), timeout=SECONDS)).exit_code for _ in range(3)
+            ]
+            assert (codes, sts.count) == ([75, 75, 75], 3)
 
     def test_an_audience_of_ones_own(
         self, wire: Wire, name: str, job: CiIdentity, issuer: Issuer, monkeypatch: pytest.MonkeyPatch

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BLOB = b"\x01\x02\x02\x00" + bytes(range(256))
 TEXT = base64.b64encode(BLOB)
-OTHER = base64.b64encode(BLOB[::-1])
+OTHER = base64.b64encode(BLOB[:4] + BLOB[::-1])
 
 
 def written(place: Place, data: bytes, expected: str | None) -> str:

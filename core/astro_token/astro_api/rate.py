@@ -1,0 +1,67 @@
+"""How often one token may ask: Astro counts the requests of each token, however many programs share it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from astro_token.errors import BackendUnavailableError
+
+if TYPE_CHECKING:
+    from astro_token.secret import SecretValue
+
+__all__ = ["Rate"]
+
+_PER_SECOND = 10  # documented once as 10 and later as 25
+
+
+class Rate:
+    """
+    The turns of all tokens, each counted by itself; used by several threads.
+
+    Args:
+        per_second: requests of one token.
+    """
+
+    def __init__(self, per_second: int = _PER_SECOND) -> None:
+        self._per_second = per_second
+        self._key = os.urandom(16)  # of digests, so that none can be compared with another process's
+        self._lock = threading.Lock()
+        self._turns: dict[bytes, deque[float]] = {}
+        self._not_before: dict[bytes, float] = {}
+
+    def wait(self, bearer: SecretValue, seconds: float) -> None:
+        """
+        Returns when it is the token's turn.
+
+        Raises:
+            BackendUnavailableError: that is later than in these seconds.
+        """
+        token, now = self._digest(bearer), time.monotonic()
+        with self._lock:
+            turns = self._turns.setdefault(token, deque(maxlen=self._per_second))
+            turn = max(now, self._not_before.get(token, now))
+            if len(turns) == self._per_second:
+                turn = max(turn, turns[0] + 1)
+            if turn - now <= seconds:
+                turns.append(turn)
+        if turn - now > seconds:
+            raise BackendUnavailableError(
+                "Astro's API asked to wait longer than there is time",
+                hint="try again later",
+                retry_after=turn - now,
+            )
+        time.sleep(turn - now)
+
+    def postpone(self, bearer: SecretValue, seconds: float) -> None:
+        """Lets nothing more be asked with the token for these seconds."""
+        token, turn = self._digest(bearer), time.monotonic() + seconds
+        with self._lock:
+            self._not_before[token] = max(turn, self._not_before.get(token, turn))
+
+    def _digest(self, bearer: SecretValue) -> bytes:
+        return blake2b(bearer.reveal(), digest_size=16, key=self._key).digest()

@@ -1,0 +1,143 @@
+"""
+A release of the Astro CLI: where it is published, how its files are called, what its checksum file says.
+
+    BASE/latest                                             a redirect to BASE/tag/vVERSION
+    BASE/download/vVERSION/astro_VERSION_checksums.txt      SHA-256 and name, a line for each file
+    BASE/download/vVERSION/astro_VERSION_SYSTEM_MACHINE.tar.gz
+
+The latest one is asked for by that redirect and not by GitHub's API,
+which answers 60 times an hour to all that share an address, as the runners of a CI system do.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from astro_token.astro_cli.download import read, redirect
+from astro_token.astro_cli.lock import PLATFORMS, VERSION, Lock
+from astro_token.astro_cli.request import RELEASES
+from astro_token.errors import (
+    ConfigError,
+    IntegrityError,
+    SecretNotFoundError,
+    UnsupportedOperationError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from astro_token.deadline import Deadline
+
+__all__ = ["archive_name", "file_url", "latest", "parse_version", "platform_of", "published"]
+
+_PUBLIC = "https://github.com/astronomer/astro-cli/releases"
+_TAG = re.compile(rf"/tag/v?({VERSION.pattern})\Z")
+_LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?([!-~]{1,200})")
+_MACHINES = {
+    "x86_64": "amd64",
+    "amd64": "amd64",
+    "aarch64": "arm64",
+    "arm64": "arm64",
+    **dict.fromkeys(("i386", "i486", "i586", "i686", "x86"), "386"),
+}
+
+
+def parse_version(text: str) -> str:
+    """
+    Raises:
+        UsageError: it is no version, with the tag's `v` or without it.
+    """
+    version = text.removeprefix("v")
+    if VERSION.fullmatch(version):
+        return version
+    raise UsageError("that is no version of the Astro CLI", hint="as in --version 1.45.0")
+
+
+def platform_of(system: str, machine: str) -> str:
+    """
+    The name of a platform in a release, by those that Python gives to system and machine.
+
+    Raises:
+        UnsupportedOperationError: there are no releases for it, or none that we can unpack.
+    """
+    platform = f"{system}-{_MACHINES.get(machine.lower(), '')}"
+    if platform in PLATFORMS:
+        return platform
+    raise UnsupportedOperationError(
+        "this system or machine has no release that can be installed here",
+        hint=f"there are {', '.join(PLATFORMS)}; for others see Astronomer's own documentation",
+    )
+
+
+def archive_name(version: str, platform: str) -> str:
+    return f"astro_{version}_{platform.replace('-', '_')}.tar.gz"
+
+
+def file_url(version: str, name: str, environ: Mapping[str, str]) -> str:
+    return f"{_base(environ)}/download/v{version}/{name}"
+
+
+def latest(environ: Mapping[str, str], deadline: Deadline) -> str:
+    """
+    The version of the latest release.
+
+    Raises:
+        IntegrityError: it is not told.
+        as `download.read`.
+    """
+    found = deadline.retry(lambda seconds: redirect(f"{_base(environ)}/latest", _TAG, environ, seconds))
+    if found is None:
+        raise IntegrityError(
+            "the release server does not say which release is the latest",
+            hint=f"name one, as in --version 1.45.0; see {RELEASES} if it is set",
+        )
+    return found[1]
+
+
+def published(version: str, environ: Mapping[str, str], deadline: Deadline) -> Lock:
+    """
+    What the checksum file of a release says.
+
+    Raises:
+        SecretNotFoundError: there is no such release.
+        IntegrityError: it is malformed.
+        as `download.read`.
+    """
+    url = file_url(version, f"astro_{version}_checksums.txt", environ)
+    try:
+        text = deadline.retry(lambda seconds: read(url, environ, seconds))
+    except SecretNotFoundError as error:
+        missing = SecretNotFoundError(
+            f"there is no release {version} of the Astro CLI, or it has no checksum file", hint=error.hint
+        )
+    else:
+        return _parsed(version, text)
+    raise missing
+
+
+def _parsed(version: str, text: bytes) -> Lock:
+    digests: dict[str, str] = {}
+    lines = [line for line in text.decode("ascii", "replace").splitlines() if line]
+    for line in lines:
+        found = _LINE.fullmatch(line)
+        # A name that stands there twice would mean that two different files are right.
+        if not found or digests.setdefault(found[2], found[1].lower()) != found[1].lower():
+            break
+    else:
+        known = {platform: digests.get(archive_name(version, platform)) for platform in PLATFORMS}
+        return Lock(version, {platform: digest for platform, digest in known.items() if digest})
+    raise IntegrityError(
+        f"the checksum file of release {version} is malformed",
+        hint=f"see {RELEASES} if it is set, and what is between here and the release server",
+    )
+
+
+def _base(environ: Mapping[str, str]) -> str:
+    base = (environ.get(RELEASES) or _PUBLIC).rstrip("/")
+    if "?" in base:
+        raise ConfigError(
+            f"the address in {RELEASES} is refused", hint="it has to be the one of a folder, without a query"
+        )
+    return base

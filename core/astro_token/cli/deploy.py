@@ -1,0 +1,71 @@
+"""`check --deploy`: what is said of the project, after what is said of the tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from astro_token.cli.output import report, warn
+from astro_token.deploy import Guarded, guard
+from astro_token.deploy.codes import CODES
+from astro_token.deploy.target import target
+from astro_token.policy import Policy
+from astro_token.project import find_project
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astro_token.many import Finding
+
+__all__ = ["Shown", "guarded"]
+
+
+class Shown(NamedTuple):
+    guarded: Guarded
+
+    @property
+    def exit_code(self) -> int:
+        return self.guarded.exit_code
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "path": str(self.guarded.path),
+            "status": self.guarded.status,
+            "exit_code": self.guarded.exit_code,
+            "verdicts": [
+                {"code": one.code, "level": one.level, "message": one.message, "hint": one.hint}
+                for one in self.guarded.verdicts
+            ],
+        }
+
+    def table(self) -> None:
+        """A row for each finding: a list of codes would be too wide for a terminal."""
+        from astro_token.cli.table import show
+
+        lines = [f"{one.level}: {one.code}" for one in self.guarded.verdicts] or ["ok"]
+        print()
+        show(
+            ("DEPLOY", "VERDICT"),
+            [("" if n else str(self.guarded.path), line) for n, line in enumerate(lines)],
+        )
+
+    def tell(self) -> None:
+        """All that is wrong, on standard error: here one finding hides no other."""
+        for one in self.guarded.verdicts:
+            if one.level == "error":
+                report(f"deploy: {one.message}", one.hint, CODES[one.code].kind.exit_code)
+        warn(self.guarded.verdicts, "deploy")
+
+
+def guarded(path: str | None, findings: Sequence[Finding]) -> Shown:
+    """
+    Raises:
+        ConfigError: the project's file.
+    """
+    targets = [
+        target(one.settings.name or str(one.settings.ref), one.token, one.settings.expected)
+        for one in findings
+        if one.settings
+    ]
+    policy = next((one.settings.policy for one in findings if one.settings), Policy())
+    return Shown(guard(Path(path or "."), targets, policy, lock=find_project(Path.cwd()).astro_cli))

@@ -1,0 +1,61 @@
+"""What Astro said of a token, for programs: docs/online.md has the fields."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from astro_token.astro_api.records import TokenRecord
+    from astro_token.online import Online
+
+__all__ = ["described"]
+
+
+def described(online: Online) -> dict[str, Any]:
+    organization, deployment, error = online.organization, online.deployment, online.error
+    return {
+        "accepted": online.accepted,
+        "token": _token(online.record) if online.record else None,
+        "organization": {"id": organization.id, "product": organization.product} if organization else None,
+        "workspace": online.workspace_id,
+        "deployment": {
+            "id": deployment.id,
+            "workspace": deployment.workspace,
+            "ci_cd_enforced": deployment.ci_cd_enforced,
+            "status": deployment.status,
+        }
+        if deployment
+        else None,
+        "clock_ahead": None if online.ahead is None else round(online.ahead),
+        "requests": [
+            {"asked": asked.what, "status": asked.status, "request_id": asked.request_id}
+            for asked in online.asked
+        ],
+        "error": {
+            "type": type(error).__name__,
+            "exit_code": error.exit_code,
+            "message": error.message,
+            "hint": error.hint,
+        }
+        if error
+        else None,
+    }
+
+
+def _token(record: TokenRecord) -> dict[str, Any]:
+    return {
+        "scope": record.scope,
+        "kind": record.kind,
+        "roles": [{"role": one.role, "kind": one.kind, "entity": one.entity} for one in record.roles],
+        "created": _iso(record.created),
+        "rotated": _iso(record.rotated),
+        "last_used": _iso(record.last_used),
+        "expires": _iso(record.expires),
+    }
+
+
+def _iso(time: datetime | None) -> str | None:
+    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if time else None

@@ -1,0 +1,111 @@
+"""The project's folder: what `astro deploy` would find in it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astro_token.deploy.codes import Fact
+from astro_token.deploy.config import text_of
+from astro_token.token import IDENTIFIER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["facts", "is_project"]
+
+_CONFIG = Path(".astro", "config.yaml")
+_ENOUGH = 20_000  # names that are looked at
+# Lines that leave nothing, read as a glob (Airflow 3) or as a regular expression (Airflow 2).
+_EVERYTHING = frozenset({
+    "*", "**", "/*", "/**", "**/*", "*.py", "**/*.py", "*.*",
+    ".", ".*", ".+", "^", "$", "^.*", ".*$", "^.*$", r".*\.py", r".*\.py$", r"\.py", r"\.py$", ".py", ".py$",
+})  # fmt: skip
+_PINNED = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]{0,99}[A-Za-z0-9])?)(?:\[[^\]]*\])?===?([^;,]+)")
+
+
+def is_project(folder: Path, environ: Mapping[str, str]) -> bool:
+    """As the Astro CLI sees it, to which the home folder is none."""
+    return (folder / _CONFIG).is_file() and str(folder) != environ.get("HOME")
+
+
+def facts(folder: Path, shown: Path, environ: Mapping[str, str]) -> Iterator[Fact]:
+    """
+    Args:
+        shown: the folder as the user named it, for messages.
+    """
+    if not is_project(folder, environ):
+        home = (folder / _CONFIG).is_file()
+        yield Fact(
+            "no-project",
+            f"{shown} is the home folder, which is no project to the Astro CLI"
+            if home
+            else f"{shown} is no Astro project: it has no {_CONFIG}",
+            "move the project to a folder of its own"
+            if home
+            else "name the project's folder by --path, or make this one a project by astro dev init",
+        )
+        return
+    dags = folder / "dags"
+    yield from _dags(dags, shown / "dags")
+    if not (folder / "Dockerfile").is_file():
+        yield Fact(
+            "no-dockerfile",
+            f"{shown} has no Dockerfile: only astro deploy --dags can work",
+            "add the one that astro dev init makes, or deploy DAGs only",
+        )
+    yield from _requirements(folder / "requirements.txt", shown / "requirements.txt")
+
+
+def _dags(dags: Path, shown: Path) -> Iterator[Fact]:
+    complaint = None
+    if dags.is_symlink():
+        complaint = f"{shown} is a link, which the Astro CLI does not follow: it finds no DAGs"
+    elif not dags.is_dir():
+        complaint = f"there is no folder {shown}: the Astro CLI finds no DAGs"
+    elif not _python(dags):
+        complaint = f"{shown} has no Python file: the Astro CLI finds no DAGs"
+    if complaint:
+        yield Fact(
+            "no-dags",
+            f"{complaint}, and either ends with 0 and deploys nothing, or removes all that are deployed",
+            "put the DAGs there; where a step before this one makes or fetches them, see whether it ran",
+        )
+        return
+    lines = [line.strip() for line in (text_of(dags / ".airflowignore") or "").splitlines()]
+    if _EVERYTHING.intersection(lines) and not any(line.startswith("!") for line in lines):
+        yield Fact(
+            "dags-ignored",
+            f"a line of {shown / '.airflowignore'} ignores every DAG: they are deployed and not shown",
+            "take it out; Airflow 3 reads globs there, and Airflow 2 regular expressions",
+        )
+
+
+def _python(dags: Path) -> bool:
+    """Whether there is a Python file, or too much to look at all of it."""
+    seen = 0
+    for _, _, names in os.walk(dags):  # follows no links
+        if any(name.endswith(".py") for name in names):
+            return True
+        seen += 1 + len(names)
+        if seen > _ENOUGH:
+            return True
+    return False
+
+
+def _requirements(path: Path, shown: Path) -> Iterator[Fact]:
+    """What no resolver needs to be asked about: one package at two versions."""
+    versions: dict[str, set[str]] = {}
+    for line in (text_of(path) or "").splitlines():
+        if match := _PINNED.fullmatch("".join(line.partition("#")[0].split())):
+            name = re.sub(r"[-_.]+", "-", match[1]).lower()
+            versions.setdefault(name, set()).add(match[2])
+    for name, wanted in versions.items():
+        if len(wanted) > 1 and IDENTIFIER.fullmatch(name):
+            yield Fact(
+                "requirements-clash",
+                f"{shown} asks for {len(wanted)} versions of {name}: the image cannot be built",
+                "keep one of them",
+            )

@@ -1,0 +1,121 @@
+"""The programs that a deploy needs: which are there, and which `astro` it is."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from astro_token.deploy.codes import Fact
+from astro_token.deploy.run import ask, outside, program
+from astro_token.errors import OutputError
+from astro_token.exporter import Context
+from astro_token.home import private_home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from astro_token.astro_cli.lock import Lock
+    from astro_token.deploy.target import Target
+
+__all__ = ["facts", "version_of"]
+
+# Since then a token without an expiry is taken as one that never expires, and an expired one is named;
+# before, both were passed over and another failure was shown.
+_LEAST = (1, 27, 1)
+# Since then --workspace-id counts for an organization's token (astronomer/astro-cli#1635).
+_LEAST_FOR_ORGANIZATIONS = (1, 44, 0)
+_VERSION = re.compile(rb"Astro CLI Version: *v?([0-9A-Za-z][0-9A-Za-z.+-]{0,63})\s")
+_INSTALL = "install it by astro-token install-cli, and put its folder on PATH"
+
+
+def facts(
+    top: Path, environ: Mapping[str, str], lock: Lock | None, targets: Sequence[Target]
+) -> Iterator[Fact]:
+    """
+    Args:
+        top: what lies in this folder is a checkout's, and is not run.
+    """
+    yield from _astro(top, environ, lock, targets)
+    if not any(program(name, environ) for name in ("docker", "podman")):
+        yield Fact(
+            "no-docker",
+            "neither docker nor podman is on PATH: only astro deploy --dags can work",
+            "install one of them, or deploy DAGs only",
+        )
+
+
+def _astro(
+    top: Path, environ: Mapping[str, str], lock: Lock | None, targets: Sequence[Target]
+) -> Iterator[Fact]:
+    astro = program("astro", environ)
+    if astro is None:
+        yield Fact("no-astro", "astro is not on PATH", _INSTALL)
+        return
+    if not outside(astro, top):
+        yield Fact(
+            "astro-in-project",
+            "the astro on PATH lies in the repository: it was not run here, and may be deployed",
+            "install it outside, by astro-token install-cli",
+        )
+        return
+    try:
+        version = version_of(astro, environ)
+        complaint = "does not say its version as the Astro CLI does, and may be another program"
+    except (OSError, OutputError):
+        version, complaint = None, "was not asked for its version: there is no safe place for a home"
+    if version is None:
+        yield Fact("unknown-astro", f"the astro on PATH {complaint}", _INSTALL)
+        return
+    if lock is not None and version != lock.version:
+        yield Fact(
+            "other-astro",
+            f"the astro on PATH is {version}, and the project's file wants {lock.version}",
+            "run astro-token install-cli",
+        )
+    parts = re.match(r"([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})", version)
+    number = tuple(map(int, parts.groups())) if parts else None  # a build of one's own has none
+    if number and number < _LEAST:
+        yield _old(version, _LEAST, "an expired token reads as a missing workspace")
+    elif (
+        number and number < _LEAST_FOR_ORGANIZATIONS and any(t.known and not t.own_workspace for t in targets)
+    ):
+        yield _old(
+            version,
+            _LEAST_FOR_ORGANIZATIONS,
+            "a token without a workspace makes --workspace-id count for nothing",
+        )
+
+
+def _old(version: str, least: tuple[int, ...], why: str) -> Fact:
+    return Fact(
+        "old-astro",
+        f"the astro on PATH is {version}, and before {'.'.join(map(str, least))} {why}",
+        "run astro-token install-cli",
+    )
+
+
+def version_of(astro: Path, environ: Mapping[str, str]) -> str | None:
+    """
+    What the program says of itself, in an environment without the token and with a home that is thrown away.
+
+    Raises:
+        OSError, OutputError: no place for the home.
+    """
+    with private_home(Context(), {**environ, "ASTRO_HOME": "", "HOME": ""}) as home:
+        # Else it asks for a newer release, and waits for the answer.
+        (home.path / ".astro" / "config.yaml").write_text('upgrade_message: "false"\n')
+        answer = ask(
+            [str(astro), "version"],
+            {
+                "PATH": environ.get("PATH", os.defpath),
+                "HOME": str(home.path),
+                "ASTRO_HOME": str(home.path),
+                "ASTRO_TELEMETRY_DISABLED": "1",
+                "LC_ALL": "C",
+            },
+            home.path,
+        )
+    match = _VERSION.search(answer.output) if answer and answer.code == 0 else None
+    return match[1].decode("ascii") if match else None

@@ -1,0 +1,100 @@
+"""Asking a program something, without a word of what it says on standard error."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from astro_token.child import find_command
+from astro_token.errors import CommandError
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Answer", "ask", "outside", "program"]
+
+SECONDS = 5.0
+_MAX_BYTES = 256 * 1024
+
+
+class Answer(NamedTuple):
+    """
+    Attributes:
+        code: None where it said more than we read, and was ended.
+    """
+
+    code: int | None
+    output: bytes
+
+
+def program(name: str, environ: Mapping[str, str]) -> Path | None:
+    """The program of this name on PATH, as `exec` finds it; None where there is none that can be run."""
+    for folder in environ.get("PATH", os.defpath).split(os.pathsep):
+        with suppress(CommandError):
+            if os.path.isabs(folder):  # noqa: PTH117
+                return Path(find_command(f"{folder}/{name}", environ))
+    return None
+
+
+def outside(path: Path, folder: Path) -> bool:
+    """False for what lies in the folder, by any name: what a checkout brings along is not run."""
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def ask(argv: Sequence[str], environ: Mapping[str, str], folder: Path) -> Answer | None:
+    """
+    Runs a program in a folder, with this environment and nothing else.
+
+    Returns:
+        None where it could not be started, or did not end in time.
+    """
+    import subprocess
+
+    try:
+        process = subprocess.Popen(
+            argv,
+            env=dict(environ),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        return None
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        _kill(process)
+
+    timer = threading.Timer(SECONDS, end)
+    timer.start()
+    try:
+        with process:
+            output = process.stdout.read(_MAX_BYTES + 1) if process.stdout else b""
+            if len(output) > _MAX_BYTES:
+                _kill(process)
+    except BaseException:  # a signal to us
+        _kill(process)
+        raise
+    finally:
+        timer.cancel()
+    if late.is_set():
+        return None
+    return Answer(None if len(output) > _MAX_BYTES else process.returncode, output)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends the program and whatever it started, which could hold its output open."""
+    import signal
+
+    with suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()

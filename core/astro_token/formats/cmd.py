@@ -1,0 +1,19 @@
+"""cmd.exe, whose rules for quotes differ from one line to the next: only what none of them touches."""
+
+from __future__ import annotations
+
+from astro_token.formats import Rendering, Variables, carry_line
+
+# A failure of ours becomes a line that ends the batch file.
+THEN = (
+    'in a batch file: for /f "usebackq delims=" %%l in '
+    "(`astro-token export --format cmd ^|^| echo exit /b 1`) do %%l"
+)
+_SPECIAL = tuple("\"%!^&|<>()'`,;*? ")
+
+
+def render(variables: Variables) -> Rendering:
+    lines = [f'set "{name}="\r\n' for name in variables.unset]
+    for name, text in variables.set.items():
+        lines.append(f'set "{name}={carry_line("cmd.exe", text, _SPECIAL)}"\r\n')
+    return Rendering("".join(lines), then=THEN)

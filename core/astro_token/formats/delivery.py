@@ -1,0 +1,97 @@
+"""Takes a rendering to where it goes: the one part of the formats that does something."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from astro_token.errors import OutputError, result
+from astro_token.files import append, create, refuse_special, replace
+from astro_token.formats import File, Program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from astro_token.formats import Rendering
+
+__all__ = ["deliver", "place", "refuse_place"]
+
+PROGRAM_SECONDS = 30.0
+
+
+def refuse_place(rendering: Rendering, environ: Mapping[str, str]) -> None:
+    """
+    Refuses early what could not take the text: before a secret is read, and before a mask is shown.
+
+    Raises:
+        OutputError: the file is missing, a link, someone else's or no file; the program is not on PATH.
+    """
+    to = rendering.to
+    if isinstance(to, File):
+        refuse_special(to.path)
+        try:
+            status = to.path.stat()
+        except OSError:
+            status = None
+        if status is None:
+            if to.made and to.path.parent.is_dir():
+                return
+            raise OutputError(
+                f"{to.path} does not exist", hint="the CI system makes it: do not set its variable yourself"
+            )
+        if status.st_nlink != 1:
+            raise OutputError(f"{to.path} has a second name", hint="write to a file of its own")
+        if hasattr(os, "geteuid") and os.geteuid() not in {status.st_uid, 0}:
+            raise OutputError(f"{to.path} belongs to another user", hint="write to a file of your own")
+    elif isinstance(to, Program):
+        from astro_token.formats.program import find
+
+        find(to.argv[0], environ)
+
+
+def deliver(
+    rendering: Rendering, environ: Mapping[str, str], output: Path | None = None, *, force: bool = False
+) -> None:
+    """
+    The masks first.
+
+    Args:
+        output: a file that takes the place of standard output.
+        force: the file is replaced if it exists.
+
+    Raises:
+        OutputError: the place is refused, or its program did not take the text.
+        OSError: no space, no permission, nobody reads it.
+    """
+    if rendering.masks is not None:
+        deliver(rendering.masks, environ)
+    data, to = rendering.text.encode(), rendering.to
+    if isinstance(to, File):
+        if to.made and not os.path.lexists(to.path):
+            create(to.path, b"")
+        append(to.path, data)
+    elif isinstance(to, Program):
+        from astro_token.formats.program import feed
+
+        result(feed(to, data, environ, PROGRAM_SECONDS))
+    elif to == "output" and output is not None:
+        (replace if force else create)(output, data)
+    else:
+        stream = sys.stderr if to == "log" else sys.stdout
+        stream.flush()
+        stream.buffer.write(data)
+        stream.buffer.flush()
+
+
+def place(rendering: Rendering, output: Path | None = None) -> str:
+    """Where the text goes, for people."""
+    to = rendering.to
+    if isinstance(to, File):
+        return f"the end of {to.path}"
+    if isinstance(to, Program):
+        return f"the standard input of `{' '.join(to.argv)}`"
+    if to == "log":
+        return "standard error"
+    return "standard output" if output is None else str(output)

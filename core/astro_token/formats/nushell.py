@@ -1,0 +1,17 @@
+"""
+nushell: `astro-token export --format nushell | from json | load-env`.
+
+It cannot evaluate a text, by design; a record in JSON needs no more than its own commands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from astro_token.formats import Rendering, Variables
+from astro_token.formats import json as as_json
+
+
+def render(variables: Variables) -> Rendering:
+    then = "load it: astro-token export --format nushell | from json | load-env"
+    return replace(as_json.render(variables), then=then)

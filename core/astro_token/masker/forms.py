@@ -1,0 +1,61 @@
+"""The forms in which a secret value can stand in an output."""
+
+from __future__ import annotations
+
+import json
+from binascii import b2a_base64
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["SHORTEST", "forms"]
+
+# Shorter ones would hide harmless words all over a log.
+SHORTEST = 8
+_ASCII = 128
+
+
+def forms(value: bytes) -> frozenset[bytes]:
+    """
+    The value, its lines and the two secret parts of a JWT, each as it is and in every encoding.
+
+    A JWT's first part names an algorithm and a key, and is the same in many tokens: alone it is no form.
+    Base64 is cut to the characters that depend on the value alone,
+    so that it is found whatever stands before and after it in what was encoded.
+    """
+    found = {form for part in _parts(value) for form in _encoded(part)}
+    return frozenset(form for form in found if len(form) >= SHORTEST)
+
+
+def _parts(value: bytes) -> Iterator[bytes]:
+    for text in (value, *(line.strip() for line in value.splitlines())):
+        yield text
+        segments = text.split(b".")
+        if len(segments) == 3:  # noqa: PLR2004 (header, claims, signature)
+            yield from segments[1:]
+
+
+def _encoded(part: bytes) -> Iterator[bytes]:
+    yield part
+    yield part.hex().encode()
+    yield part.hex().upper().encode()
+    for before in range(3):
+        standard = _base64(part, before)
+        yield standard
+        yield standard.translate(bytes.maketrans(b"+/", b"-_"))
+    for kept in (b"._~-", b"._~/-"):  # a path's slashes are left as they are
+        for form in ("%%%02X", "%%%02x"):
+            yield "".join(
+                chr(byte) if (chr(byte).isalnum() and byte < _ASCII) or byte in kept else form % byte
+                for byte in part
+            ).encode()
+    text = part.decode("utf-8", "replace")
+    for ascii_only in (True, False):
+        yield json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode()
+
+
+def _base64(part: bytes, before: int) -> bytes:
+    """The part's own characters where a number of other bytes stand before it, modulo 3."""
+    own = slice((0, 2, 3)[before], 8 * (before + len(part)) // 6)
+    return b2a_base64(bytes(before) + part, newline=False)[own]

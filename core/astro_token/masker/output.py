@@ -1,0 +1,119 @@
+"""One output of a child on its way to one of ours."""
+
+from __future__ import annotations
+
+import errno
+import os
+from select import POLLERR, POLLHUP, POLLIN, POLLOUT, poll
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from astro_token.masker.filter import Filter
+    from astro_token.masker.terminal import PseudoTerminal
+
+__all__ = ["PAUSE", "Output"]
+
+PAUSE = 50  # milliseconds
+_AT_ONCE = 64 * 1024
+# What an ended child may have left in a pipe or a pseudo-terminal.
+_LEFT = 1024 * 1024
+
+
+class Output:
+    """
+    A pipe, or a pseudo-terminal where ours is a terminal.
+
+    Attributes:
+        childs: the end that the child is given.
+        terminal: the pseudo-terminal if it is one.
+        written: how many bytes went out.
+        ended: False if somebody may still write to it.
+        error: why not all could be written, other than that nobody reads it any more.
+    """
+
+    def __init__(self, target: int, filter_: Filter) -> None:
+        self.target = target
+        self.terminal: PseudoTerminal | None = None
+        if os.isatty(target):
+            from astro_token.masker.terminal import PseudoTerminal
+
+            self.terminal = PseudoTerminal(target)
+            self.source, self.childs = self.terminal.ours, self.terminal.childs
+        else:
+            self.source, self.childs = os.pipe()
+        self.written = 0
+        self.ended = False
+        self.error: OSError | None = None
+        self._filter = filter_
+
+    def copy(self, stop: int) -> None:
+        """
+        Copies until nobody writes to it any more, or nobody reads.
+
+        Args:
+            stop: a pipe; once its other end is closed, only what was written before is copied.
+        """
+        self.ended = True  # also where an error ends it: nobody is to wait for it
+        try:
+            self.ended = self._copy(stop)
+        except OSError as error:
+            gone = {errno.EPIPE, errno.ECONNRESET, errno.EIO if self.terminal else errno.EPIPE}
+            self.error = None if error.errno in gone else error.with_traceback(None)
+        finally:
+            if self.ended:  # the next one who writes is told as if he wrote to ours
+                os.close(self.source)
+
+    def _copy(self, stop: int) -> bool:
+        events = poll()
+        events.register(self.source, POLLIN)
+        events.register(stop, POLLIN)
+        events.register(self.target, 0)  # its reader may go away while nothing is written
+        left = None
+        settled = True
+        while left is None or left > 0:
+            wait = PAUSE if self._filter.waiting or not settled else None
+            ready = dict(events.poll(wait if left is None else 0))
+            if ready.get(self.target, 0) & (POLLERR | POLLHUP):
+                return True
+            if stop in ready:
+                events.unregister(stop)
+                left = _LEFT
+            elif self.source in ready:
+                data = self._read()
+                self._follow()
+                self._write(self._filter.feed(data) if data else self._filter.end())
+                if not data:
+                    return True
+                settled = self.terminal is None
+                left = left and left - len(data)
+            elif left is None:
+                self._follow()
+                settled = True
+                self._write(self._filter.pause())
+            else:
+                break
+        self._follow()
+        return False
+
+    def _follow(self) -> None:
+        if self.terminal is not None:
+            self.terminal.follow()
+
+    def _read(self) -> bytes:
+        try:
+            return os.read(self.source, _AT_ONCE)
+        except OSError:  # how a pseudo-terminal says that nobody has it open
+            return b""
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                count = os.write(self.target, rest)
+            except BlockingIOError:  # whoever shares it with us has made it so
+                events = poll()
+                events.register(self.target, POLLOUT)
+                events.poll()
+            else:
+                rest = rest[count:]
+                self.written += count

@@ -1,0 +1,795 @@
+"""`check --deploy`: what it says of a project before it is deployed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from astro_token.deploy.codes import CODES
+from astro_token.testing import make_token
+from tests.cli.deploy_project import DEPLOYMENT, WORKSPACE, Project, make, tree
+from tests.conftest import ROOT
+from tests.programs.bench import STALE, STANDIN, Bench
+from tests.servers.astro_api import DEPLOYMENT as API_DEPLOYMENT
+from tests.servers.astro_api import OTHER_WORKSPACE
+from tests.servers.astro_api import WORKSPACE as API_WORKSPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.conftest import Program
+    from tests.servers.astro_api import AstroApi
+
+OF_ORGANIZATION = {"workspace": None}
+TOML = '[tokens.prod]\nref = "env:TOKEN"\n'
+
+
+@pytest.fixture
+def project(program: Program, canary: str, tmp_path: Path) -> Iterator[Project]:
+    made = make(program, canary, tmp_path)
+    yield made
+    for file in made.open:
+        file.close()
+
+
+def codes(said: dict[str, Any]) -> list[str]:
+    return [verdict["code"] for verdict in said["verdicts"]]
+
+
+def test_a_project_that_can_be_deployed_is_ok(project: Project) -> None:
+    assert {"path": ".", "status": "ok", "exit_code": 0, "verdicts": []} == project.deploy()
+    shown = project.run("env:TOKEN")
+    assert (0, "") == (shown.code, shown.stderr)
+    assert shown.stdout.endswith("\n\nDEPLOY  VERDICT\n.       ok\n")
+
+
+def test_without_the_option_nothing_is_said_of_the_project(project: Project) -> None:
+    shutil.rmtree(project.folder / "dags")
+    result = project.program("check", "env:TOKEN", "--format", "json", env={"TOKEN": project.canary})
+    assert (0, {"tokens"}) == (result.code, set(json.loads(result.stdout)))
+
+
+# -- one finding after the other ------------------------------------------------------------------------
+
+
+def committed(change: Callable[[Project], object]) -> Callable[[Project], object]:
+    def arrange(project: Project) -> None:
+        change(project)
+        project.commit()
+
+    return arrange
+
+
+def new_repository(project: Project) -> None:
+    shutil.rmtree(project.folder / ".git")
+    project.git("init")
+
+
+def added(project: Project) -> None:
+    project.write("new.py", "x")
+    project.git("add", "new.py")
+
+
+def organization_token(project: Project, toml: str = "") -> None:
+    token = make_token(workspace=None)
+    project.program.canaries.append(token)
+    project.env["TOKEN"] = token
+    if toml:
+        project.policy(f'default = "prod"\n{TOML}{toml}')
+
+
+def no_dags(project: Project) -> None:
+    project.write("dags/happy.txt", "no Python\n")  # its name has `.py` in it for the CLI's pattern
+    (project.folder / "dags" / "etl.py").unlink()
+    project.commit()
+
+
+def locked(project: Project) -> None:
+    project.stored("workspace: clws0")
+    lock = (project.home / ".astro" / "config.yaml.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    project.open.append(lock)
+
+
+def expected(project: Project) -> None:
+    project.policy(f'default = "prod"\n{TOML}deployment = "{DEPLOYMENT}"\n')
+    project.settings("project:\n    name: demo\n    deployment: cldep0another\n")
+
+
+def stale(project: Project) -> None:
+    organization_token(project, f'workspace = "{WORKSPACE}"\n')
+    project.stored("organization: clorg0\nworkspace: clws0stale")
+
+
+def locked_version(project: Project) -> None:
+    project.policy(f'default = "prod"\n{TOML}[astro-cli]\nversion = "1.46.2"\n')
+
+
+def in_project(project: Project) -> None:
+    project.script("astro", "touch ../ran", project.folder / "tools")
+    project.commit()
+    project.env["PATH"] = f"{project.folder}/tools:{project.bin}"
+
+
+def api(project: Project) -> None:
+    project.settings("project:\n    name: demo\nlocal:\n    core: http://127.0.0.1:1\n")
+    project.env["ASTRO_DOMAIN"] = "localhost"
+
+
+# For each code: what brings it about, and what is said then.
+FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
+    "no-project": (
+        committed(lambda p: shutil.rmtree(p.folder / ".astro")),
+        ". is no Astro project: it has no .astro/config.yaml",
+    ),
+    "no-dags": (
+        no_dags,
+        (
+            "dags has no Python file: the Astro CLI finds no DAGs, "
+            "and either ends with 0 and deploys nothing, or removes all that are deployed"
+        ),
+    ),
+    "dags-ignored": (
+        committed(lambda p: p.write("dags/.airflowignore", "# all\n*\n")),
+        "a line of dags/.airflowignore ignores every DAG: they are deployed and not shown",
+    ),
+    "no-dockerfile": (
+        committed(lambda p: (p.folder / "Dockerfile").unlink()),
+        ". has no Dockerfile: only astro deploy --dags can work",
+    ),
+    "requirements-clash": (
+        committed(lambda p: p.write("requirements.txt", "Some_Package[x] == 1.0 # a\nsome.package==2.0\n")),
+        "requirements.txt asks for 2 versions of some-package: the image cannot be built",
+    ),
+    "plain-http": (
+        lambda p: p.settings("project:\n    name: demo\ncloud:\n    api:\n        protocol: http\n"),
+        ".astro/config.yaml makes the Astro CLI send the token over plain http",
+    ),
+    "other-api": (
+        api,
+        ".astro/config.yaml says where the Astro CLI sends the token, because the domain is localhost",
+    ),
+    "other-registry": (
+        lambda p: p.settings("remote:\n    base_image_registry: registry.example.com/images\n"),
+        ".astro/config.yaml names a registry of its own, which astro remote deploy sends the token to",
+    ),
+    "project-deployment": (
+        expected,
+        (
+            "astro deploy goes to deployment cldep0another, which .astro/config.yaml names, "
+            "and prod is for cldep0expected"
+        ),
+    ),
+    "unread-workspace": (
+        lambda p: p.settings("project:\n    name: demo\n    workspace: clws0\n"),
+        ".astro/config.yaml names a workspace, which the Astro CLI never reads",
+    ),
+    "debug-output": (
+        lambda p: p.settings("project: {}\nverbosity: debug\n"),
+        (
+            ".astro/config.yaml makes the Astro CLI print what it does, "
+            "and the token with it when it pushes an image"
+        ),
+    ),
+    "config-unread": (
+        lambda p: p.settings("project: {name: demo, deployment: cldep0}\n"),
+        (
+            ".astro/config.yaml is not, or not all, in the form that the Astro CLI writes, "
+            "and was not read in whole"
+        ),
+    ),
+    "uncommitted": (
+        lambda p: p.write("dags/etl.py", "# changed\n"),
+        "1 tracked file has uncommitted changes: the Astro CLI ends with 0 and deploys nothing",
+    ),
+    "git-unknown": (
+        lambda p: (p.bin / "git").unlink(),
+        "it cannot be told whether there are uncommitted changes: git is not on PATH",
+    ),
+    "no-workspace": (
+        organization_token,
+        (
+            "env:TOKEN names no workspace, and none is expected: without --workspace-id "
+            "the Astro CLI fails, or takes the one of an earlier run"
+        ),
+    ),
+    "home-plain-http": (
+        lambda p: p.stored("workspace: clws0", top="cloud:\n    api:\n        protocol: http"),
+        "HOME/.astro/config.yaml makes the Astro CLI send the token over plain http",
+    ),
+    "stale-workspace": (
+        stale,
+        (
+            "prod names no workspace, so the Astro CLI takes clws0stale from HOME/.astro/config.yaml, "
+            "and clws0expected is expected: it ends with 0 and deploys nothing"
+        ),
+    ),
+    "stored-domain": (
+        lambda p: p.stored("workspace: clws0", top="context: astro.example.com"),
+        (
+            "the current context in HOME/.astro/config.yaml is astro.example.com, "
+            "which the Astro CLI takes, not astronomer.io"
+        ),
+    ),
+    "home-in-project": (
+        lambda p: p.env.update(ASTRO_HOME=str(p.folder / "home")),
+        "ASTRO_HOME lies in the project: the token is written there in clear, and deployed with the rest",
+    ),
+    "odd-home": (
+        lambda p: p.env.update(ASTRO_HOME="../elsewhere"),
+        "ASTRO_HOME is no absolute path: which home is used depends on the folder that a step is in",
+    ),
+    "login-overwritten": (
+        lambda p: p.stored("token: Bearer x\nrefreshtoken: y\nexpiresin: 2026-11-24T00:00:00Z"),
+        "HOME/.astro/config.yaml holds a login, which the Astro CLI overwrites with the token",
+    ),
+    "token-left": (
+        lambda p: p.stored("token: Bearer x\nrefreshtoken: y\nexpiresin: 2083-11-24T00:00:00Z"),
+        (
+            "HOME/.astro/config.yaml holds the token of an earlier run, "
+            "which the Astro CLI uses where no other is given"
+        ),
+    ),
+    "home-locked": (
+        locked,
+        (
+            "another Astro CLI holds HOME/.astro/config.yaml: it is waited for, "
+            "and after 10 seconds the token passed over"
+        ),
+    ),
+    "foreign-domain": (
+        lambda p: p.env.update(ASTRO_DOMAIN="astro.example.com"),
+        (
+            "ASTRO_DOMAIN, astro.example.com, is no domain of Astro's: "
+            "the Astro CLI does not use the token there"
+        ),
+    ),
+    "local-domain": (
+        lambda p: p.env.update(ASTRO_DOMAIN="localhost"),
+        "ASTRO_DOMAIN is localhost: the Astro CLI sends the token over plain http to this machine",
+    ),
+    "dead-keys": (
+        lambda p: p.env.update(ASTRONOMER_KEY_ID="x", ASTRONOMER_KEY_SECRET="y"),
+        (
+            "ASTRONOMER_KEY_ID and ASTRONOMER_KEY_SECRET are set, "
+            "which Astro no longer takes and the Astro CLI prefers to no token"
+        ),
+    ),
+    "no-astro": (lambda p: (p.bin / "astro").unlink(), "astro is not on PATH"),
+    "old-astro": (
+        lambda p: p.script("astro", "echo Astro CLI Version: 1.26.0"),
+        "the astro on PATH is 1.26.0, and before 1.27.1 an expired token reads as a missing workspace",
+    ),
+    "other-astro": (
+        locked_version,
+        "the astro on PATH is 1.45.0, and the project's file wants 1.46.2",
+    ),
+    "unknown-astro": (
+        lambda p: p.script("astro", "echo v5.2.0 Build faster websites"),
+        "the astro on PATH does not say its version as the Astro CLI does, and may be another program",
+    ),
+    "astro-in-project": (
+        in_project,
+        "the astro on PATH lies in the repository: it was not run here, and may be deployed",
+    ),
+    "no-docker": (
+        lambda p: (p.bin / "docker").unlink(),
+        "neither docker nor podman is on PATH: only astro deploy --dags can work",
+    ),
+}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_each_finding_has_its_code_and_is_told_in_words_without_a_change_to_the_project(
+    code: str, project: Project
+) -> None:
+    arrange, message = FINDINGS[code]
+    arrange(project)
+    before = tree(project.folder)
+    arguments = () if (project.folder / "astro-token.toml").exists() else ("env:TOKEN",)
+    result = project.run(*arguments, "--format", "json")
+    said = json.loads(result.stdout)["deploy"]
+    assert before == tree(project.folder)
+    (verdict,) = (verdict for verdict in said["verdicts"] if verdict["code"] == code)
+    assert (CODES[code].level, message) == (
+        verdict["level"],
+        verdict["message"].replace(str(project.home), "HOME"),
+    )
+    assert f"astro-token: {verdict['level']}: deploy: {verdict['message']}\n" in result.stderr
+    assert f"astro-token: hint: {verdict['hint']}\n" in result.stderr
+    if code not in {"other-api", "home-plain-http"}:  # which cannot be alone: a domain, another context
+        assert [code] == codes(said)
+    errors = [one["code"] for one in said["verdicts"] if one["level"] == "error"]
+    status = CODES[code].kind.exit_code if code in errors else 0
+    assert (status, status) == (result.code, said["exit_code"])
+    assert ("failed" if errors else "warning") == said["status"]
+    assert not (project.folder.parent / "ran").exists()
+
+
+def test_people_get_a_row_for_each_finding_and_all_of_them_in_words(project: Project) -> None:
+    no_dags(project)
+    (project.bin / "docker").unlink()
+    project.write("dags/happy.txt", "changed\n")
+    result = project.run("env:TOKEN", env={"COLUMNS": "80", "NO_COLOR": "1"})
+    table = (
+        "DEPLOY  VERDICT\n.       error: no-dags\n        error: uncommitted\n        warning: no-docker\n"
+    )
+    assert (65, True) == (result.code, result.stdout.endswith(f"\n\n{table}"))
+    assert ["error", "hint", "error", "hint", "warning", "hint"] == re.findall(
+        r"^astro-token: (\w+): ", result.stderr, re.MULTILINE
+    )
+
+
+def test_the_worst_of_token_and_project_decides(project: Project) -> None:
+    project.env["TOKEN"] = make_token(exp=1_700_000_000)
+    assert 65 == project.run("env:TOKEN").code
+    shutil.rmtree(project.folder / ".astro")
+    assert 78 == project.run("env:TOKEN").code
+    # A token that cannot be read hides nothing of the project.
+    result = project.run("env:NOTHING", "--format", "json")
+    assert "no-project" in codes(json.loads(result.stdout)["deploy"])
+
+
+# -- the command line and policy ------------------------------------------------------------------------
+
+
+def test_a_token_after_the_option_is_a_token_and_the_folder_has_an_option_of_its_own(
+    project: Project,
+) -> None:
+    elsewhere = project.program.temporary
+    result = project.run(
+        "env:TOKEN", "env:TOKEN", "--path", str(project.folder), "--format", "json", cwd=elsewhere
+    )
+    document = json.loads(result.stdout)
+    assert (0, 2, str(project.folder)) == (result.code, len(document["tokens"]), document["deploy"]["path"])
+
+
+def test_a_folder_alone_is_a_mistake(project: Project) -> None:
+    result = project.program("check", "--path", ".", "env:TOKEN")
+    assert (64, "astro-token: error: --path is given without --deploy") == (
+        result.code,
+        result.stderr.splitlines()[0],
+    )
+    assert 64 == project.program("check", f"--deploy={project.folder}", "env:TOKEN").code
+
+
+def test_a_folder_that_is_not_there_is_no_project(project: Project) -> None:
+    result = project.run("env:TOKEN", "--path", "nowhere")
+    assert 78 == result.code
+    assert "nowhere is no Astro project" in result.stderr
+
+
+def test_policy_says_what_is_an_error_and_the_environment_says_it_first(project: Project) -> None:
+    project.policy(f'{TOML}[policy.deploy]\nno-docker = "error"\nuncommitted = "off"\nno-astro = "warning"\n')
+    project.write("dags/etl.py", "# changed\n")
+    (project.bin / "docker").unlink()
+    (project.bin / "astro").unlink()
+    said = project.deploy("prod")
+    assert [("no-docker", "error"), ("no-astro", "warning")] == [
+        (one["code"], one["level"]) for one in said["verdicts"]
+    ]
+    floor = {"ASTRO_TOKEN_POLICY_DEPLOY": "uncommitted=error, no-docker=off"}
+    assert [("uncommitted", "error"), ("no-docker", "error"), ("no-astro", "warning")] == [
+        (one["code"], one["level"]) for one in project.deploy("prod", env=floor)["verdicts"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint", "hint"),
+    [
+        ('uncomitted = "off"', "policy.deploy.uncomitted is unknown", "did you mean uncommitted?"),
+        ("uncommitted = false", "policy.deploy.uncommitted is no level", "write one of off, warning, error"),
+        ('uncommitted = ["off"]', "policy.deploy.uncommitted is no level", "write one of off"),
+    ],
+)
+def test_a_mistake_in_the_project_s_policy_is_named(
+    project: Project, text: str, complaint: str, hint: str
+) -> None:
+    project.policy(f"{TOML}[policy.deploy]\n{text}\n")
+    result = project.run("prod")
+    assert 78 == result.code
+    assert complaint in result.stderr
+    assert f"hint: {hint}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint", "hint"),
+    [
+        ("uncomitted=off", "names an unknown code", "did you mean uncommitted?"),
+        ("\x1b[31m=off", "names an unknown code", "known are no-project"),
+        ("uncommitted=", "gives uncommitted no level", "write uncommitted= and one of off, warning, error"),
+        ("uncommitted=error,", "names an unknown code", "known are"),
+    ],
+)
+def test_a_mistake_in_the_environment_s_policy_is_named(
+    project: Project, text: str, complaint: str, hint: str
+) -> None:
+    result = project.run("env:TOKEN", env={"ASTRO_TOKEN_POLICY_DEPLOY": text})
+    assert 78 == result.code
+    assert f"astro-token: error: ASTRO_TOKEN_POLICY_DEPLOY {complaint}\n" in result.stderr
+    assert f"hint: {hint}" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+@pytest.mark.parametrize("code", [code for code in CODES if CODES[code].exported])
+def test_what_is_wrong_with_the_home_is_an_error_once_the_token_is_exported(
+    code: str, project: Project
+) -> None:
+    FINDINGS[code][0](project)
+    if code == "home-in-project":
+        (project.folder / "home").mkdir()
+    arguments = () if (project.folder / "astro-token.toml").exists() else ("env:TOKEN",)
+    exported = {"ASTRO_API_TOKEN": project.env.get("TOKEN", project.canary)}
+    result = project.run(*arguments, "--format", "json", env=exported)
+    said = json.loads(result.stdout)["deploy"]
+    assert (code, "error") in [(one["code"], one["level"]) for one in said["verdicts"]]
+    assert 0 != result.code
+
+
+# -- what must not happen -------------------------------------------------------------------------------
+
+
+def test_an_untrusted_checkout_runs_nothing(project: Project, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    evil = project.script("evil", f"echo $0 $1 >> {ran}; cat", project.folder / "tools")
+    for name in ("git", "astro", "docker"):
+        project.script(name, f"echo {name} >> {ran}", project.folder / "tools")
+    project.write(".gitattributes", "*.py filter=evil diff=evil\n*.txt filter=a=b\n")
+    project.write("a.txt", "text\n")
+    project.commit()
+    hook = project.folder / ".git" / "hooks" / "post-index-change"
+    shutil.copy(evil, hook)
+    for key, value in {
+        "core.fsmonitor": str(evil),
+        "core.pager": str(evil),
+        "core.sshCommand": str(evil),
+        "core.hooksPath": str(hook.parent),
+        "filter.evil.clean": f"{evil} clean",
+        "filter.evil.process": f"{evil} process",
+        "filter.a=b.clean": f"{evil} equals",
+        "diff.external": str(evil),
+        "diff.evil.textconv": str(evil),
+        "alias.status": f"!{evil}",
+    }.items():
+        project.git("config", key, value)
+    for name in ("dags/etl.py", "a.txt"):  # their content has to be looked at
+        os.utime(project.folder / name, (1, 1))
+    before = tree(project.folder)
+    said = project.deploy(env={"PATH": f"{project.folder}/tools:tools:{project.bin}"})
+    assert not ran.exists()
+    assert before == tree(project.folder)
+    # That the repository's filters are not run can make files look changed, and is no reason to refuse.
+    assert {"git-unknown", "astro-in-project"} == set(codes(said))
+    said = project.deploy()
+    assert not ran.exists()
+    assert before == tree(project.folder)
+    assert {"git-unknown"} >= set(codes(said))
+    project.git("status")
+    assert ran.exists(), "the trap would have caught nothing"
+
+
+def test_the_user_s_own_filter_is_run_so_that_its_files_do_not_look_changed(project: Project) -> None:
+    upper = project.script("upper", "exec /usr/bin/tr a-z A-Z")
+    (project.home / ".gitconfig").write_text(f'[filter "upper"]\n\tclean = {upper}\n')
+    project.write(".gitattributes", "*.txt filter=upper\n")
+    project.write("a.txt", "text\n")
+    project.commit()
+    os.utime(project.folder / "a.txt", (1, 1))
+    assert [] == codes(project.deploy())
+    (project.home / ".gitconfig").unlink()
+    os.utime(project.folder / "a.txt", (2, 2))
+    assert ["uncommitted"] == codes(project.deploy())
+
+
+def test_a_filter_of_the_repository_hides_no_change_of_a_file_that_it_is_not_for(project: Project) -> None:
+    project.git("config", "filter.lfs.clean", "git-lfs clean -- %f")  # as `git lfs install --local` does
+    project.write(".gitattributes", "*.bin filter=lfs\n")
+    project.write("a.bin", "pointer\n")
+    project.git("-c", "filter.lfs.clean=", "add", "--all")
+    project.git("-c", "filter.lfs.clean=", "commit", "--quiet", "-m", "More")
+    project.write("a.bin", "content\n")
+    assert ["git-unknown"] == codes(project.deploy())
+    project.write("dags/etl.py", "# changed\n")
+    assert ["uncommitted"] == codes(project.deploy())
+    project.git("checkout", "dags/etl.py")
+    (project.folder / "a.bin").unlink()
+    assert ["uncommitted"] == codes(project.deploy())
+
+
+@pytest.mark.parametrize("count", ["x", "9" * 5000, "3", "-1"])
+def test_settings_for_git_in_the_environment_that_make_no_sense_do_no_harm(
+    project: Project, count: str
+) -> None:
+    assert project.deploy(env={"GIT_CONFIG_COUNT": count})["exit_code"] == 0
+
+
+def test_settings_for_git_in_the_environment_hold(project: Project) -> None:
+    (project.folder / "Dockerfile").chmod(0o755)
+    env = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.fileMode", "GIT_CONFIG_VALUE_0": "false"}
+    assert [["uncommitted"], []] == [codes(project.deploy()), codes(project.deploy(env=env))]
+
+
+def test_links_that_lead_in_a_circle_are_no_bug(project: Project) -> None:
+    loop = project.home / "loop"
+    loop.symlink_to(loop)
+    said = project.deploy(env={"ASTRO_HOME": str(loop), "PATH": f"{loop}:{project.bin}"})
+    assert 0 == said["exit_code"]
+
+
+def test_astro_is_asked_without_the_token_in_a_home_that_is_gone_afterwards(
+    project: Project, homes: Path
+) -> None:
+    note = project.home / "note"
+    project.script(
+        "astro",
+        f'echo Astro CLI Version: 1.45.0; {{ /usr/bin/env; pwd; /bin/ls "$ASTRO_HOME"/.astro; }} > {note}',
+    )
+    before = tree(project.folder)
+    assert [] == codes(project.deploy(env={"ASTRO_API_TOKEN": project.canary, "HTTPS_PROXY": "x"}))
+    text = note.read_text()
+    variables = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    assert {"PATH", "HOME", "ASTRO_HOME", "ASTRO_TELEMETRY_DISABLED", "LC_ALL"} == set(variables) - {
+        "PWD",
+        "OLDPWD",
+        "SHLVL",
+        "_",
+    }
+    assert variables["ASTRO_HOME"].startswith(str(homes))
+    assert not Path(variables["ASTRO_HOME"]).exists()
+    assert "config.yaml" in text
+    assert before == tree(project.folder)
+
+
+def test_variables_of_git_lead_it_nowhere_else(project: Project, tmp_path: Path) -> None:
+    project.write("dags/etl.py", "# changed\n")
+    elsewhere = tmp_path / "elsewhere"
+    trace = project.home / "trace"
+    project.git("init", "--quiet", str(elsewhere))
+    env = {"GIT_DIR": f"{elsewhere}/.git", "GIT_INDEX_FILE": str(tmp_path / "index"), "GIT_TRACE": str(trace)}
+    (verdict,) = project.deploy(env=env)["verdicts"]
+    assert verdict["message"].startswith("1 tracked file has uncommitted changes: ")
+    assert not trace.exists()
+
+
+def test_nothing_of_a_file_is_repeated_but_identifiers(project: Project) -> None:
+    odd = "cl\\e[31m::error::"
+    project.settings(f'project:\n  deployment: "{odd.replace(chr(92), "/")}"\nverbosity: {project.canary}\n')
+    project.stored(f"workspace: {project.canary} x\ntoken: Bearer {project.canary}")
+    organization_token(project, f'workspace = "{WORKSPACE}"\ndeployment = "{DEPLOYMENT}"\n')
+    path = project.home / ".astro" / "config.yaml"
+    result = project.program(
+        "check",
+        "--deploy",
+        env={"PATH": str(project.bin), **project.env},
+        cwd=project.folder,
+        allowed=[path, project.folder / ".astro" / "config.yaml", *project.folder.rglob(".git/objects/**/*")],
+    )
+    assert 65 == result.code
+    assert "goes to deployment another, which" in result.stderr
+    assert "the Astro CLI takes another from" in result.stderr
+    assert "::error::" not in result.stdout + result.stderr
+
+
+# -- the pain points of the Astro CLI, each with its thread ---------------------------------------------
+
+
+@pytest.fixture
+def bench(tmp_path: Path, astro_api: AstroApi) -> Bench:
+    return Bench(STANDIN, tmp_path, astro_api)
+
+
+@pytest.fixture
+def pain(project: Project, bench: Bench) -> Callable[..., tuple[int, str, list[str]]]:
+    """Both programs in one project, whose astro-token.toml is committed."""
+
+    def pain(
+        token: str, *arguments: str, toml: str = "", change: Callable[[Path], object] = lambda _: None
+    ) -> tuple[int, str, list[str]]:
+        if not bench.project.exists():
+            bench.make_project()
+        (bench.project / "Dockerfile").write_text("FROM x\n")
+        (bench.project / "astro-token.toml").write_text(f'default = "prod"\n{TOML}{toml}')
+        (bench.project / "astro-token.toml").chmod(0o600)
+        bench.git("add", "--all")
+        bench.git("-c", "user.name=A", "-c", "user.email=a@localhost", "commit", "--quiet", "-m", "More")
+        change(bench.project)
+        project.program.canaries.append(token)
+        env = bench.environment(ASTRO_API_TOKEN=token, TOKEN=token)
+        env |= {"PATH": f"{project.bin}:{env['PATH']}"}
+        said = project.program("check", "--deploy", "--format", "json", env=env, cwd=bench.project)
+        result = bench.run("deploy", *arguments, token=token, cwd=bench.project)
+        verdicts = json.loads(said.stdout)["deploy"]["verdicts"]
+        errors = [one["code"] for one in verdicts if one["level"] == "error"]
+        return result.code, result.stdout + result.stderr, errors
+
+    return pain
+
+
+def test_1721_and_2257_uncommitted_changes_that_end_a_deploy_with_0_are_told_before(
+    pain: Any, astro_api: AstroApi
+) -> None:
+    code, shown, errors = pain(
+        astro_api.issue(),
+        API_DEPLOYMENT,
+        "--dags",
+        change=lambda folder: (folder / "dags" / "etl.py").write_text("# changed\n"),
+    )
+    assert (0, {}, ["uncommitted"]) == (code, astro_api.deploys, errors)
+    assert "use `astro deploy [deployment-id] -f` to force deploy" in shown
+
+
+def test_1376_a_workspace_of_another_job_in_a_shared_home_that_ends_a_deploy_with_0_is_told_before(
+    pain: Any, bench: Bench, astro_api: AstroApi
+) -> None:
+    bench.seed(STALE)
+    code, shown, errors = pain(
+        astro_api.issue(ws=None), API_DEPLOYMENT, "--dags", toml=f'workspace = "{API_WORKSPACE}"\n'
+    )
+    assert (0, {}, ["stale-workspace"]) == (code, astro_api.deploys, errors)
+    assert "Invalid workspace id clstaleworkspace was provided through the --workspace-id flag" in shown
+
+
+def test_1469_1635_2181_and_2182_a_token_without_a_workspace_is_told_before_the_context_is_blamed(
+    pain: Any, astro_api: AstroApi
+) -> None:
+    code, shown, errors = pain(astro_api.issue(ws=None), API_DEPLOYMENT, "--dags")
+    assert (1, ["no-workspace"]) == (code, errors)
+    assert "current workspace context not set" in shown
+
+
+def test_no_dags_that_end_a_deploy_with_0_are_told_before(
+    pain: Any, bench: Bench, astro_api: AstroApi
+) -> None:
+    bench.make_project()
+    shutil.rmtree(bench.project / "dags")
+    code, shown, errors = pain(astro_api.issue(), API_DEPLOYMENT, "--dags")
+    assert (0, {}, ["no-dags"]) == (code, astro_api.uploads, errors)
+    assert shown.endswith("Canceling deploy...\n")
+
+
+def test_a_checkout_that_has_the_token_sent_elsewhere_is_told_before(
+    pain: Any, bench: Bench, astro_api: AstroApi
+) -> None:
+    bench.make_project(settings="local:\n  core: http://127.0.0.1:1\n")
+    token = astro_api.issue()
+    code, _, errors = pain(token, API_DEPLOYMENT, "--dags")
+    assert (1, ["other-api"]) == (code, errors)
+    assert [] == astro_api.requests
+
+
+def test_a_deployment_of_the_project_s_configuration_that_is_not_the_expected_one_is_told_before(
+    pain: Any, bench: Bench, astro_api: AstroApi
+) -> None:
+    bench.make_project(settings=f"  deployment: {API_DEPLOYMENT}\n")
+    code, _, errors = pain(astro_api.issue(), "--dags", toml='deployment = "cldep0production"\n')
+    assert (0, ["project-deployment"]) == (code, errors)
+    assert [API_DEPLOYMENT] == [deploy["deploymentId"] for deploy in astro_api.deploys.values()]
+
+
+def test_pr_2077_and_pr_1564_a_token_that_an_earlier_run_left_in_clear_is_found(
+    project: Project, bench: Bench, astro_api: AstroApi
+) -> None:
+    token = astro_api.issue()
+    bench.run("workspace", "list", token=token)
+    env = {"ASTRO_HOME": str(bench.home), "ASTRO_DOMAIN": "localhost"}
+    assert ["local-domain", "token-left"] == sorted(codes(project.deploy(env=env)))
+
+
+def test_pr_2077_a_login_that_the_token_would_overwrite_is_found(project: Project) -> None:
+    project.stored("token: Bearer x\nuser_email: a@example.com")
+    assert ["login-overwritten"] == codes(project.deploy())
+
+
+def test_1689_and_deploy_action_25_a_cli_that_floats_is_found_where_the_project_pins_it(
+    project: Project,
+) -> None:
+    locked_version(project)
+    assert ["other-astro"] == codes(project.deploy("prod"))
+    project.script("astro", "echo Astro CLI Version: 1.46.2")
+    assert [] == codes(project.deploy("prod"))
+
+
+def test_1635_a_cli_that_passes_over_workspace_id_is_found_where_a_token_needs_it(project: Project) -> None:
+    project.script("astro", "echo Astro CLI Version: 1.43.1")
+    assert [] == codes(project.deploy())
+    organization_token(project, f'workspace = "{WORKSPACE}"\n')
+    (verdict,) = project.deploy("prod")["verdicts"]
+    assert (
+        "the astro on PATH is 1.43.1, and before 1.44.0 "
+        "a token without a workspace makes --workspace-id count for nothing" == verdict["message"]
+    )
+
+
+def test_a_workspace_of_another_job_does_no_harm_to_a_token_that_names_its_own(project: Project) -> None:
+    project.stored(f"workspace: {OTHER_WORKSPACE}")
+    assert [] == codes(project.deploy())
+
+
+# -- more of the same -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arrange", "found"),
+    [
+        (lambda p: p.write("untracked.py", "x"), []),
+        (added, ["uncommitted"]),
+        (lambda p: (p.folder / "requirements.txt").unlink(), ["uncommitted"]),
+        (lambda p: os.utime(p.folder / "Dockerfile", (1, 1)), []),
+        (lambda p: shutil.rmtree(p.folder / ".git"), []),
+        (new_repository, ["uncommitted"]),
+        (lambda p: (p.folder / ".git" / "HEAD").write_text("broken"), ["git-unknown"]),
+        (lambda p: p.script("git", "exit 3"), ["git-unknown"]),
+        (lambda p: p.script("git", "exec yes"), ["git-unknown"]),
+        (committed(lambda p: shutil.rmtree(p.folder / "dags")), ["no-dags"]),
+        (lambda p: p.write("dags/.airflowignore", ".*\n!etl.py\n"), []),
+        (lambda p: p.write("dags/.airflowignore", "helpers/\n"), []),
+        (lambda p: p.write("requirements.txt", "a==1\na==1\nb>=2\nb==3; x\nb==4"), ["uncommitted"]),
+        (lambda p: p.env.update(ASTRO_DOMAIN="cloud.astronomer.io"), []),
+        (lambda p: p.env.update(ASTRO_DOMAIN="pr12345.astronomer-dev.io"), []),
+        (lambda p: p.env.update(ASTRO_DOMAIN="https://astronomer.io"), ["foreign-domain"]),
+        (lambda p: p.env.update(ASTRO_DOMAIN="127.0.0.1:8888"), ["foreign-domain"]),
+        (lambda p: p.env.update(ASTRO_HOME=str(p.folder / "Dockerfile")), ["home-in-project", "odd-home"]),
+        (lambda p: p.env.update(ASTRO_HOME=str(p.home / "fresh")), []),
+        (lambda p: p.env.update(ASTRONOMER_KEY_ID=""), []),
+        (lambda p: p.env.update(PATH=f"bin:{p.bin}"), []),
+        (
+            lambda p: p.settings("cloud: {api: {protocol: http}}\n"),
+            ["config-unread", "plain-http"],
+        ),
+        (lambda p: p.stored("token: ''\nrefreshtoken: ''"), []),
+        (lambda p: p.stored("token: ''").with_name("config.yaml.lock").touch(), []),
+        (lambda p: p.script("astro", "echo Astro CLI Version: SNAPSHOT-1a2b"), []),
+        (lambda p: p.script("astro", "echo Astro CLI Version: 1.45.0; exit 1"), ["unknown-astro"]),
+        (lambda p: p.script("astro", "exec yes Astro"), ["unknown-astro"]),
+        (lambda p: p.script("podman", "exit 1") and (p.bin / "docker").unlink(), []),
+    ],
+)
+def test_what_is_and_what_is_not_a_finding(
+    project: Project, arrange: Callable[[Project], object], found: list[str]
+) -> None:
+    arrange(project)
+    assert found == sorted(codes(project.deploy()))
+
+
+def test_a_link_in_place_of_the_dags_is_not_followed(project: Project) -> None:
+    (project.folder / "dags").rename(project.folder / "elsewhere")
+    (project.folder / "dags").symlink_to("elsewhere")
+    project.commit()
+    assert "dags is a link, which the Astro CLI does not follow" in project.deploy()["verdicts"][0]["message"]
+
+
+def test_the_whole_repository_is_looked_at_as_the_astro_cli_does(project: Project) -> None:
+    below = project.folder / "airflow"
+    below.mkdir()
+    for name in (".astro", "dags", "Dockerfile"):
+        shutil.move(project.folder / name, below / name)
+    project.commit()
+    project.write("requirements.txt", "changed\n")
+    said = project.deploy("env:TOKEN", "--path", "airflow")
+    assert (["uncommitted"], "airflow") == (codes(said), said["path"])
+
+
+def test_the_home_folder_is_no_project(project: Project) -> None:
+    said = project.deploy(env={"HOME": str(project.folder)})
+    assert ". is the home folder, which is no project to the Astro CLI" == said["verdicts"][0]["message"]
+
+
+def test_every_code_is_in_the_table_of_the_documentation_with_its_level_and_status() -> None:
+    rows = re.findall(
+        r"^\| `([a-z-]+)` \| ([a-z, ]+) \| (\d+) \|",
+        (ROOT / "docs" / "check-deploy.md").read_text(),
+        re.MULTILINE,
+    )
+    actual = [(code, level, int(status)) for code, level, status in rows]
+    level = {True: "warning, error if exported"}
+    expected = [
+        (code, level.get(bool(one.exported), one.level), one.kind.exit_code) for code, one in CODES.items()
+    ]
+    assert expected == actual

@@ -1,0 +1,297 @@
+"""The examples and the ready parts: their schemas, their commands, and the scripts in them, run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from astro_token.cli.parser import parse
+from astro_token.ref import SecretRef
+from astro_token.schemes import credential_variables
+from tests.conftest import PROGRAM, ROOT
+
+if TYPE_CHECKING:
+    from tests.conftest import Program
+
+CI = ROOT / "examples" / "ci"
+BACKENDS = ("vault", "aws", "gcp", "azure")
+# The CI systems of Astronomer's documentation, and one more.
+SYSTEMS = {
+    "github": "vendor.github-workflows",
+    "gitlab": "vendor.gitlab-ci",
+    "circleci": "vendor.circle-ci",
+    "azure-pipelines": "vendor.azure-pipelines",
+    "bitbucket": "vendor.bitbucket-pipelines",
+    "buildkite": "vendor.buildkite",
+    "drone": "vendor.drone-ci",
+    "codebuild": None,  # has no schema that is published with a licence
+    "jenkins": None,  # is no YAML
+}
+FILES = sorted(path for path in CI.rglob("*") if path.is_file())
+EXAMPLES = [
+    CI / system / (f"{backend}.Jenkinsfile" if system == "jenkins" else f"{backend}.yml")
+    for system in SYSTEMS
+    for backend in BACKENDS
+]
+BIN = Path(sys.executable).parent
+
+
+def run(*command: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(part) for part in command],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(CI))
+
+
+def test_there_is_one_for_each_system_and_backend_and_no_file_that_nobody_tests() -> None:
+    parts = {
+        "gitlab/component/templates/astro-token.yml", "circleci/orb.yml", "azure-pipelines/template.yml",
+        "buildkite/plugin/plugin.yml", "buildkite/plugin/hooks/command", "jenkins/vars/astroToken.groovy",
+        "bitbucket/pipe/pipe.sh", "bitbucket/pipe/pipe.yml",
+    }  # fmt: skip
+    actions = {f"github/{backend}-deploy-action.yml" for backend in BACKENDS}
+    assert {name(path) for path in FILES} == {*(name(path) for path in EXAMPLES), *parts, *actions}
+
+
+@pytest.mark.parametrize("system", [system for system, schema in SYSTEMS.items() if schema])
+def test_they_keep_to_the_schema_of_their_system(system: str) -> None:
+    files = [
+        path for path in FILES if path.parent == CI / system and path.name not in {"orb.yml", "template.yml"}
+    ]
+    done = run(
+        BIN / "check-jsonschema",
+        "--regex-variant",
+        "nonunicode",
+        "--builtin-schema",
+        str(SYSTEMS[system]),
+        *files,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_parts_keep_to_their_schemas() -> None:
+    for schema, file in (
+        ("github-actions", ROOT / "action.yml"),
+        ("azure-pipelines", CI / "azure-pipelines" / "template.yml"),
+        ("circle-ci", CI / "circleci" / "orb.yml"),
+    ):
+        if schema == "circle-ci":
+            orb = yaml.safe_load(file.read_text())
+            assert {"version", "description", "commands", "jobs"} == orb.keys()
+            continue
+        command = ("--regex-variant", "nonunicode", "--builtin-schema", f"vendor.{schema}")
+        done = run(BIN / "check-jsonschema", *command, file)
+        assert done.returncode == 0, done.stdout
+    for file in CI.rglob("*.yml"):
+        assert list(yaml.safe_load_all(file.read_text())), file
+
+
+def test_an_auditor_finds_nothing_in_the_action_and_the_workflows() -> None:
+    files = [ROOT / "action.yml", *sorted((CI / "github").glob("*.yml"))]
+    for file in files:
+        done = run(BIN / "zizmor", "--offline", "--no-progress", "--min-severity", "medium", file)
+        assert (0, True) == (done.returncode, "No findings" in done.stdout + done.stderr), done.stdout
+
+
+def test_an_auditor_would_find_something(tmp_path: Path) -> None:
+    planted = tmp_path / "action.yml"
+    planted.write_text(
+        (ROOT / "action.yml").read_text().replace('"$COMMAND"', "${{ inputs.command }}"), encoding="utf-8"
+    )
+    assert run(BIN / "zizmor", "--offline", "--no-progress", planted).returncode != 0
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=name)
+def test_an_example_names_what_is_there(path: Path) -> None:
+    text = path.read_text()
+    backend = path.stem
+    # References.
+    refs = re.findall(rf"\b{backend}:[a-z-]+/[^\s'\"]+", text)
+    assert refs
+    assert {SecretRef.parse(ref).scheme for ref in refs} == {backend}
+    # Commands.
+    commands = re.findall(r"astro-token\"? ((?:exec|export|install-cli)\b[^\n]*)", text)
+    assert commands
+    for command in commands:
+        # Where a script stands in quotes of its own, the last one is theirs.
+        own = command[:-1] if path.suffix == ".Jenkinsfile" else command
+        parse([re.sub(r"^\$+(\w+)$", r"\1", word) for word in shlex.split(own)])
+    # Extras.
+    assert re.search(rf"astro-token\[[a-z,]*{backend}[a-z,]*\]", text)
+    # Variables of ours.
+    code = "\n".join(
+        file.read_text() for root in ("core", "backends") for file in (ROOT / root).rglob("*.py")
+    )
+    for variable in set(re.findall(r"\b(?:ASTRO_TOKEN|VAULT)_[A-Z_]+\b", text)):
+        assert variable in code or variable in {"ASTRO_TOKEN_REFERENCE", "ASTRO_TOKEN_COMMAND"}, variable
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_nothing_secret_stands_in_a_file(path: Path) -> None:
+    text = path.read_text()
+    for variable in credential_variables() - {"ASTRO_TOKEN_ID_TOKEN", "SYSTEM_ACCESSTOKEN"}:
+        for line in re.findall(rf"^.*\b{variable}\b.*$", text, re.MULTILINE):
+            allowed = (
+                "from_secret",
+                "secrets-manager",
+                "azure/astro-deploy:client-secret",
+                "/tmp/key.json",
+                "federation.json",
+                "SERVICE_CONNECTION",
+            )
+            following = text[text.index(line) + len(line) :].lstrip()
+            assert any(word in line or following.startswith(word) for word in allowed), line
+
+
+# -- the action, run as the runner runs it --------------------------------------------------------------
+
+
+def steps() -> dict[str, dict[str, Any]]:
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    return {step["name"]: step for step in action["runs"]["steps"]}
+
+
+def step(program: Program, title: str, **values: str) -> subprocess.CompletedProcess[str]:
+    """One step of the action, with bash as GitHub calls it."""
+    asked = steps()[title]
+    folder = program.temporary / "astro-token" / "bin"
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        (folder / "astro-token").symlink_to(PROGRAM)
+    environ = {
+        name: re.sub(
+            r"\$\{\{ inputs\.([a-z-]+) \}\}", lambda found: values.get(found[1].replace("-", "_"), ""), text
+        )
+        for name, text in asked["env"].items()
+    }
+    environ = {
+        name: text.replace("${{ runner.temp }}", str(program.temporary)) for name, text in environ.items()
+    }
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", asked["run"]],
+        env={**program.environment(), "GITHUB_ACTIONS": "true", "CI": "true", **environ},
+        cwd=program.work,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_action_runs_a_command_with_the_token(program: Program, canary: str) -> None:
+    program.environ["SECRET"] = canary
+    command = 'test "$ASTRO_API_TOKEN" = "$EXPECTED" && echo "${#ASTRO_API_TOKEN}"; false | true'
+    program.environ["EXPECTED"] = canary
+    done = step(program, "Run the command with the token", token="env:SECRET", command=command)
+    assert (1, f"{len(canary)}\n") == (done.returncode, done.stdout)  # pipefail
+
+
+def test_the_action_hands_the_token_to_later_steps(program: Program, canary: str, tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.touch()
+    program.environ |= {"SECRET": canary, "GITHUB_ENV": str(file)}
+    done = step(program, "Hand the token to the steps after this one", token="env:SECRET")
+    assert (0, "") == (done.returncode, done.stdout), done.stderr
+    assert f"::add-mask::{canary}\n" in done.stderr
+    assert canary in file.read_text()
+
+
+@pytest.mark.parametrize(
+    "title", ["Run the command with the token", "Hand the token to the steps after this one"]
+)
+def test_an_input_of_the_action_is_never_run(program: Program, title: str) -> None:
+    evil = 'env:X$(touch pwned)`touch pwned`"; touch pwned; "'
+    done = step(program, title, token=evil, command="true", working_directory=".")
+    assert done.returncode == 64
+    assert list(program.work.iterdir()) == []
+
+
+def test_extras_of_the_action_are_names_only(program: Program) -> None:
+    done = step(program, "Install", extras="vault]; touch pwned #")
+    assert (64, True) == (done.returncode, "extras are names" in done.stderr)
+    assert list(program.work.iterdir()) == []
+
+
+def test_the_pipe_of_bitbucket_runs_a_command_with_the_token(program: Program, canary: str) -> None:
+    program.environ |= {
+        "SECRET": canary,
+        "TOKEN": "env:SECRET",
+        "COMMAND": 'echo "${#ASTRO_API_TOKEN}"',
+        "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}",
+    }
+    script = CI / "bitbucket" / "pipe" / "pipe.sh"
+    done = subprocess.run(
+        [script], env=program.environment(), cwd=program.work, capture_output=True, text=True
+    )
+    assert (0, f"{len(canary)}\n") == (done.returncode, done.stdout), done.stderr
+    without = {name: text for name, text in program.environment().items() if name != "TOKEN"}
+    assert subprocess.run([script], env=without, cwd=program.work, capture_output=True).returncode != 0
+
+
+def test_scripts_are_shell() -> None:
+    for script in (CI / "bitbucket/pipe/pipe.sh", CI / "buildkite/plugin/hooks/command"):
+        assert (0, True) == (run("bash", "-n", script).returncode, os.access(script, os.X_OK))
+
+
+# -- pre-commit -----------------------------------------------------------------------------------------
+
+
+def test_pre_commit_runs_the_hooks(program: Program, canary: str) -> None:
+    """The hooks as they are published, with the entries of this environment in place of an installed one."""
+    hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    local = [{**hook, "language": "system"} for hook in hooks]
+    work = program.work
+    (work / ".pre-commit-config.yaml").write_text(
+        yaml.safe_dump({"repos": [{"repo": "local", "hooks": local}]})
+    )
+    program.environ |= {
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "PRE_COMMIT_HOME": str(program.home / "pre-commit"),
+        **{
+            f"GIT_{who}_{what}": "tests@example.com"
+            for who in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        },
+    }
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["git", "-c", "init.defaultBranch=main", *arguments],
+            cwd=work, env=program.environment(), capture_output=True, text=True,
+        )  # fmt: skip
+
+    assert git("init", "-q").returncode == 0
+    assert (
+        subprocess.run([BIN / "pre-commit", "install"], cwd=work, env=program.environment()).returncode == 0
+    )
+    project = work / "astro-token.toml"
+    project.write_text('[tokens.prod]\nref = "env:SECRET"\n')
+    project.chmod(0o600)
+    git("add", ".")
+    good = git("commit", "-qm", "good")
+    assert good.returncode == 0, good.stdout + good.stderr
+    (work / "notes.txt").write_text(f"token: {canary}\n")
+    git("add", ".")
+    leaking = git("commit", "-qm", "leaking")
+    assert (1, True) == (
+        leaking.returncode,
+        "notes.txt:1: an Astro API token" in leaking.stdout + leaking.stderr,
+    )
+    assert canary not in leaking.stdout + leaking.stderr
+    (work / "notes.txt").unlink()
+    project.write_text('[tokens.prod]\nreff = "env:SECRET"\n')
+    git("add", "-A")
+    assert git("commit", "-qm", "broken").returncode == 1
