@@ -119,13 +119,6 @@ def login_refusal(answer: Any, audience: str = "") -> AstroTokenError:
     known = {code for code in codes if isinstance(code, int)} if isinstance(codes, list) else set()
     if content.get("error") == "temporarily_unavailable" or known & _PASSING_CODES:
         return BackendUnavailableError("the login service is busy, or failed", hint="try again later")
-    wrong = next((text for code, text in _OF_ASSERTIONS.items() if code in known), None)
-    if audience or wrong:
-        return AccessDeniedError(
-            wrong or "Azure does not accept the identity token",
-            hint="give the application of AZURE_CLIENT_ID in AZURE_TENANT_ID a federated credential with the "
-            f"issuer and the subject of this job's identity token and the audience {audience or 'of it'}",
-        )
     if 90002 in known:  # noqa: PLR2004
         return AccessDeniedError(
             "there is no such Azure tenant", hint="check AZURE_TENANT_ID and AZURE_AUTHORITY_HOST"
@@ -138,5 +131,12 @@ def login_refusal(answer: Any, audience: str = "") -> AstroTokenError:
         return AccessDeniedError(
             "the login service knows no such vaults",
             hint="check AZURE_AUTHORITY_HOST: it has to be of the vault's cloud",
+        )
+    wrong = next((text for code, text in _OF_ASSERTIONS.items() if code in known), None)
+    if audience or wrong:
+        return AccessDeniedError(
+            wrong or "Azure does not accept the identity token",
+            hint="give the application of AZURE_CLIENT_ID in AZURE_TENANT_ID a federated credential with the "
+            f"issuer and the subject of this job's identity token and the audience {audience or 'of it'}",
         )
     return bad_credential()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-__all__ = ["main", "run"]
+__all__ = ["end_if_told", "main", "run"]
 
 _UNAVAILABLE = 75
 _LATE = 0.2  # seconds
@@ -73,6 +73,7 @@ def main(argv: list[str]) -> int:
         except SystemExit:  # argparse has shown a help text
             return 0
         code: int = arguments.command(arguments, inherited)
+        end_if_told()
     except _EndedBySignal as ended:  # first, because it can come before the imports
         return 128 + ended.number
     except AstroTokenError as error:
@@ -105,7 +106,17 @@ def _end(number: int, _frame: FrameType | None) -> NoReturn:
 
     for ending in _ending():  # what is left to do is to tidy up, and a second signal must not cut it short
         signal.signal(ending, signal.SIG_IGN)
+    _ended.append(number)
     raise _EndedBySignal(number)
+
+
+_ended: list[int] = []
+
+
+def end_if_told() -> None:
+    """Ends us where a signal said so, and Python ignored what its handler raised."""
+    if _ended:
+        raise _EndedBySignal(_ended[0])
 
 
 def _stand_in_for_closed_streams() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.checkout import refuse_clear_text
 from astro_token.ci import in_ci
+from astro_token.cli import end_if_told
 from astro_token.cli.output import warn
 from astro_token.cli.parser import EXAMPLE
 from astro_token.errors import UnsupportedOperationError, UsageError
@@ -47,6 +48,7 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
     warn(verdicts, settings.ref)
     environment = export(token, workspace=settings.expected.workspace, keep=arguments.keep_env)
     close_backends()
+    end_if_told()
     if arguments.no_isolate:
         child.replace_process(program, command, environment.applied(os.environ), inherited)
     from astro_token.home import private_home
@@ -59,6 +61,7 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
 
         outputs = Outputs(forms(token.secret.reveal()))
     with private_home(environment.context, os.environ) as home:
+        end_if_told()
         return child.run(
             program,
             command,
