@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DIST ?= dist
 PIP := -m pip --disable-pip-version-check --quiet
 LOCKED := install --require-hashes --only-binary :all:
 OURSELVES := install --no-deps --no-build-isolation
@@ -11,7 +12,7 @@ ENVIRONMENTS := $(VENV)/done .venv-core/done .venv-ministack/done $(EXTRAS:%=.ve
 
 export PYTHONSAFEPATH := 1
 
-.PHONY: help demo test test-long lint format bench lock clean
+.PHONY: help demo test test-long lint format bench dist lock clean
 
 help:
 	@echo 'make demo       a token travels from an encrypted file into a child process'
@@ -20,6 +21,7 @@ help:
 	@echo 'make lint       ruff and mypy'
 	@echo 'make format     let ruff format'
 	@echo 'make bench      CPU time against the bare SDKs, as ratios'
+	@echo 'make dist       the wheel, and a zipapp that needs no installed packages'
 	@echo 'make lock       lock the requirements anew'
 	@echo 'make clean      remove the environments'
 
@@ -43,6 +45,17 @@ format: $(VENV)/done
 
 bench: $(VENV)/done
 	PYTHONPATH="$(CURDIR)" $(BIN)/python -m benchmarks $(ARGS)
+
+# Every build gives the same bytes. What the zipapp is made of comes from the lock, into a folder that goes away.
+dist: .venv-core/done
+	@set -e; export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-315532800}; \
+	work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	.venv-core/bin/python -m hatchling build -t wheel -d "$$work/wheel"; \
+	.venv-core/bin/python $(PIP) download --require-hashes --only-binary :all: -r requirements/core.txt -d "$$work/locked"; \
+	.venv-core/bin/python $(PIP) install --no-index --find-links "$$work/locked" --no-compile --target "$$work/app" \
+	  "$$work"/wheel/*.whl; \
+	mkdir -p "$(DIST)"; cp "$$work"/wheel/*.whl "$(DIST)"; \
+	.venv-core/bin/python .ci/pyz.py "$$work/app" "$(DIST)/astro-token.pyz"
 
 lock: $(VENV)/done
 	cd requirements && for lock in \

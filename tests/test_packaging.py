@@ -118,7 +118,7 @@ def test_the_wheel_passes_the_tests_of_the_command_line(installed: Path, tmp_pat
         f"--basetemp={tmp_path / 'base'}",
     ]
     done = subprocess.run(
-        [*command, "tests/cli/test_check.py", "tests/cli/test_export.py"],
+        [*command, "tests/cli/test_check.py", "tests/cli/test_put.py"],
         cwd=ROOT, env=environ, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]

@@ -438,7 +438,7 @@ def examples(text: str) -> list[str]:
     ]
 
 
-HELPS = ["", "exec", "export", "check", "put", "backends", "install-cli"]
+HELPS = ["", "exec", "export", "check", "put", "backends", "install-cli", "completion"]
 
 
 @pytest.mark.parametrize("command", HELPS)

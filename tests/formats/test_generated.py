@@ -17,11 +17,11 @@ from tests.formats.texts import texts, unfit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-COUNT = 3000
+COUNT = 1000
 LONG = 1_000_000
-PER_SHELL, LONG_PER_SHELL = 300, 10_000
+PER_SHELL, LONG_PER_SHELL = 120, 10_000
 PER_WAY = -(-LONG_PER_SHELL // len(WAYS))
-PER_LOG = 800
+PER_LOG = 300
 BATCH = 1000
 
 

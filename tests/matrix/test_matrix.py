@@ -73,6 +73,7 @@ def proved(trust: Trust) -> Any:
     return cache(lambda subject: prove(subject, trust))
 
 
+@pytest.mark.long  # each backend has the like among its own tests
 @pytest.mark.parametrize("cloud", CLOUDS)
 @pytest.mark.parametrize("name", QUICK)
 def test_a_fault_ends_as_it_should(cloud: str, name: str, prepared: Any, proved: Any, trust: Trust) -> None:

@@ -51,7 +51,7 @@ class Rate:
                 turns.append(turn)
         if turn - now > seconds:
             raise BackendUnavailableError(
-                "Astro's API asked to wait longer than there is time",
+                "the API of Astro asked to wait longer than there is time",
                 hint="try again later",
                 retry_after=turn - now,
             )

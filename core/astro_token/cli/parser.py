@@ -108,6 +108,16 @@ old one in one step, or not at all. What is there already, or in the cache, is n
   astro-token install-cli --lock                    (prints that table)
 """
 
+_COMPLETION = """\
+Prints a script that completes commands, options and their values in a shell.
+
+The script runs nothing of ours and reads nothing but names of files and commands.
+
+  astro-token completion bash      (as ~/.local/share/bash-completion/completions/astro-token)
+  astro-token completion zsh       (as _astro-token in a folder of fpath)
+  astro-token completion fish      (as ~/.config/fish/completions/astro-token.fish)
+"""
+
 
 class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
@@ -248,6 +258,10 @@ def _install_cli(command: argparse.ArgumentParser) -> None:
     command.add_argument("--timeout", type=float, metavar="SECONDS", help="for all of it (default: 600)")
 
 
+def _completion(command: argparse.ArgumentParser) -> None:
+    command.add_argument("shell", choices=["bash", "zsh", "fish"], metavar="SHELL", help="bash, zsh or fish")
+
+
 _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = {
     "exec": ("run a command with a token", _EXEC, _exec),
     "export": ("hand a token to a shell or a CI system", _EXPORT, _export),
@@ -255,6 +269,7 @@ _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]
     "put": ("store a token", _PUT, _put),
     "backends": ("list the backends", _BACKENDS, _backends),
     "install-cli": ("install the Astro CLI, verified", _INSTALL_CLI, _install_cli),
+    "completion": ("print a script for a shell's completion", _COMPLETION, _completion),
 }
 
 

@@ -37,6 +37,7 @@ def server(gcp_server: GcpServer, certificates: Certificates, monkeypatch: pytes
     monkeypatch.setenv("ASTRO_TOKEN_GCP_ENDPOINT", gcp_server.endpoint)
     monkeypatch.setenv("ASTRO_TOKEN_GCP_KMS_ENDPOINT", gcp_server.endpoint)
     monkeypatch.setenv("ASTRO_TOKEN_CA_BUNDLE", str(certificates.ca_file))
+    gcp_server.forget()  # of what tests asked it that got it in another way
     return gcp_server
 
 

@@ -1,0 +1,74 @@
+"""
+Packs an installed folder into a zipapp for Python 3.11 and later: `python tools/pyz.py FOLDER FILE`.
+
+The same folder gives the same bytes, which the `zipapp` module does not promise:
+names are in order, and all have one time (SOURCE_DATE_EPOCH) and mode.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+# A compiled extension cannot be imported from a zip, so what encrypted files need stays out.
+# The others are large, and rich has them only for source code and Markdown, which we do not print.
+LEFT_OUT = ("pyrage", "pygments", "markdown_it", "mdurl", "bin")
+COMPILED = {".so", ".pyd", ".dylib"}
+EARLIEST = 315532800  # 1980, before which a zip has no time
+# Has to be understood by a Python that is too old.
+MAIN = """\
+import sys
+
+if sys.version_info < (3, 11):
+    sys.stderr.write("astro-token: error: this needs Python 3.11 or later\\n")
+    sys.exit(78)
+
+from astro_token.cli import run
+
+run()
+"""
+
+
+def pack(folder: Path, target: Path, epoch: int) -> None:
+    moment = time.gmtime(max(epoch, EARLIEST))[:6]
+    files = {name: (folder / name).read_bytes() for name in contents(folder)}
+    files["__main__.py"] = MAIN.encode()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as out:
+        out.write(b"#!/usr/bin/env python3\n")
+        with zipfile.ZipFile(out, "w") as archive:
+            for name in sorted(files):
+                entry = zipfile.ZipInfo(name, moment)
+                entry.create_system, entry.external_attr = 3, 0o644 << 16
+                archive.writestr(entry, files[name], zipfile.ZIP_DEFLATED, 9)
+    target.chmod(0o755)
+
+
+def contents(folder: Path) -> list[str]:
+    names = []
+    for path in folder.rglob("*"):
+        relative = path.relative_to(folder)
+        package = relative.parts[0]
+        if not path.is_file() or "__pycache__" in relative.parts:
+            continue
+        if package in LEFT_OUT or package.startswith(tuple(f"{name}-" for name in LEFT_OUT)):
+            continue
+        # pip notes where it installed from, and lists what we have left out.
+        if package.endswith(".dist-info") and path.name in {
+            "RECORD",
+            "INSTALLER",
+            "REQUESTED",
+            "direct_url.json",
+        }:
+            continue
+        if path.suffix in COMPILED:
+            sys.exit(f"{relative} is compiled, and cannot be imported from a zip")
+        names.append(relative.as_posix())
+    return names
+
+
+if __name__ == "__main__":
+    pack(Path(sys.argv[1]), Path(sys.argv[2]), int(os.environ.get("SOURCE_DATE_EPOCH", EARLIEST)))

@@ -1,0 +1,156 @@
+"""The completion scripts in the shells that they are for."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from astro_token.cli.completion import described
+from astro_token.cli.parser import build
+from tests.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Program
+
+SHELLS = ["bash", "zsh", "fish"]
+
+# Splits as readline does at blanks and =, and calls what `complete` was told to.
+_BASH = r"""
+source "$1"
+line=$2
+COMP_WORDS=(${line//=/ = })
+[[ $line == *' ' ]] && COMP_WORDS+=('')
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMP_LINE=$line COMP_POINT=${#line}
+function=$(complete -p astro-token)
+[[ $function =~ -F\ ([a-z_]+) ]]
+"${BASH_REMATCH[1]}"
+((${#COMPREPLY[@]} == 0)) || printf '%s\n' "${COMPREPLY[@]}"
+"""
+# Notes what is offered, and offers it.
+_ZSH = r"""
+autoload -Uz compinit; compinit -u -D; source $SCRIPT; LISTMAX=10000
+compadd() {
+    local -a found
+    if [[ " $* " != *" -"[OAD]" "* ]]; then
+        builtin compadd -O found "$@"
+        ((${#found})) && print -rl -- $found >>$OFFERED
+    fi
+    builtin compadd "$@"
+}
+"""
+
+
+def completed(program: Program, shell: str, line: str) -> set[str]:
+    """What the shell offers for the last word of the line."""
+    file = program.folder / f"script.{shell}"
+    file.write_text(program("completion", shell).stdout)
+    if shell == "zsh":
+        return completed_by_zsh(program, file, line)
+    if shell == "bash":
+        command = ["bash", "--norc", "-c", _BASH, "bash", str(file), line]
+    else:
+        command = ["fish", "--no-config", "-c", 'source $argv[1]; complete -C "$argv[2]"', str(file), line]
+    done = subprocess.run(
+        command, env=program.environment(), cwd=program.work, capture_output=True, text=True, timeout=20
+    )
+    assert (0, "") == (done.returncode, done.stderr)
+    found = {text.partition("\t")[0] for text in done.stdout.splitlines()}
+    assert len(found) == len(done.stdout.splitlines())
+    return {text.rpartition("=")[2] for text in found}  # fish gives the whole word
+
+
+def completed_by_zsh(program: Program, file: Path, line: str) -> set[str]:
+    offered, start = program.folder / "offered", program.folder / "start.zsh"
+    offered.write_text("")
+    start.write_text(_ZSH)
+    environ = program.environment({"SCRIPT": str(file), "OFFERED": str(offered), "PS1": "> ", "TERM": "dumb"})
+    with Terminal(["zsh", "-f", "-i"], env=environ, cwd=program.work) as terminal:
+        terminal.wait_for("> ")
+        terminal.type(f"source {start}; print rea''dy\n")
+        terminal.wait_for("ready\n")
+        terminal.wait_for("> \x1b[?2004h")  # earlier keys would be the terminal's, not the line editor's
+        terminal.type(f"{line}\t")
+        terminal.type("\x15print fin''ished\n")
+        terminal.wait_for("finished\n")
+    return set(offered.read_text().split())
+
+
+FORMATS = {"table", "json"}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("ex", {"exec", "export"}),
+        ("exe", {"exec"}),
+        ("--log-level debug ch", {"check"}),
+        ("--log-level ", {"debug", "info", "warning", "error"}),
+        ("check --f", {"--format"}),
+        ("check --format ", FORMATS),
+        ("check --format=j", {"json"}),
+        ("check prod --log-level w", {"warning"}),
+        ("check --decrypt ", set()),
+        ("check --path ", {"airflow", "airflow/"}),
+        ("export --output t", {"token.txt"}),
+        ("exec --ma", {"--mask"}),
+        ("exec prod --keep-env check --no-i", {"--no-isolate"}),
+        ("completion ", {"bash", "zsh", "fish"}),
+        ("exec ", set()),
+        ("exec -- deploy-from-he", {"deploy-from-here"}),
+        ("exec prod -- deploy-from-here tok", {"token.txt"}),
+        ("check -- deploy-from-he", set()),
+        ("check -- --f", set()),
+    ],
+)
+def test_what_a_shell_offers(program: Program, shell: str, line: str, offered: set[str]) -> None:
+    (program.work / "airflow").mkdir()
+    (program.work / "token.txt").touch()
+    tools = program.folder / "tools"
+    tools.mkdir()
+    (tools / "deploy-from-here").write_text("#!/bin/sh\n")
+    (tools / "deploy-from-here").chmod(0o755)
+    program.environ["PATH"] = f"{tools}:/usr/bin:/bin"
+    found = completed(program, shell, f"astro-token {line}")
+    if line.endswith("--path "):  # a slash is added by the shell, or by its list
+        assert len(found) == 1
+        assert found <= offered
+    else:
+        assert offered == found
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_option_of_every_command_is_offered(program: Program, shell: str) -> None:
+    for command in described(build()):
+        names = {name for option in command.options for name in option.names if name.startswith("--")}
+        found = completed(program, shell, f"astro-token {command.name} --".replace("  ", " "))
+        assert names == found, command.name
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_command_is_offered(program: Program, shell: str) -> None:
+    assert {c.name for c in described(build())[1:]} == completed(program, shell, "astro-token ")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_script_is_plain_text_and_the_same_every_time(program: Program, shell: str) -> None:
+    results = [program("completion", shell, env={"PYTHONHASHSEED": seed}) for seed in ("1", "2")]
+    assert results[0] == results[1]
+    text = results[0].stdout
+    assert (0, "", True) == (results[0].code, results[0].stderr, text.endswith("\n"))
+    assert text.isascii()
+    assert [] == [line for line in text.splitlines() if not line.isprintable()]
+
+
+def test_zsh_finds_the_script_in_a_folder_of_fpath(program: Program) -> None:
+    folder = program.folder / "functions"
+    folder.mkdir()
+    script = program("completion", "zsh").stdout
+    (folder / "_astro-token").write_text(script)
+    loader = program.folder / "script.zsh"
+    loader.write_text(f"fpath=({folder} $fpath); compinit -u -D\n")
+    assert {"exec", "export"} == completed_by_zsh(program, loader, "astro-token ex")
