@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from astro_token.errors import BackendUnavailableError, ConfigError, IntegrityError
 from astro_token.network import (
@@ -13,7 +11,6 @@ from astro_token.network import (
     connection_failure,
     extra_authorities,
     is_loopback,
-    tls_context,
 )
 
 __all__ = [
@@ -24,7 +21,6 @@ __all__ = [
     "is_loopback",
     "redirected",
     "refuse_plain_http",
-    "session",
     "trusted_by",
 ]
 
@@ -75,46 +71,6 @@ def trusted_by(path: str | Path, where: str) -> bytes:
     raise ConfigError(
         f"the file of authorities that {where} names cannot be read", hint="name a PEM file, or unset it"
     )
-
-
-def session() -> Any:
-    """
-    A session of requests, for SDKs that take one.
-
-    It trusts our authorities beside the usual ones, sends no password of `~/.netrc`,
-    and what is in clear (which goes to this machine, or to the one it runs on) goes through no proxy.
-
-    Raises:
-        ConfigError: as `extra_authorities`.
-    """
-    import requests
-    from requests.adapters import HTTPAdapter
-
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # which requests takes, as a file or a folder
-        if (own := os.environ.get(name)) and not Path(own).is_dir():
-            trusted_by(own, name)
-    context = tls_context()
-
-    class Adapter(HTTPAdapter):
-        def init_poolmanager(self, *args: Any, **options: Any) -> None:
-            super().init_poolmanager(*args, ssl_context=context, **options)
-
-        def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
-            return super().proxy_manager_for(*args, ssl_context=context, **options)
-
-    class Session(requests.Session):
-        def merge_environment_settings(self, url: Any, *args: Any) -> Any:
-            settings = super().merge_environment_settings(url, *args)
-            return settings if str(url).startswith("https:") else {**settings, "proxies": {}}
-
-        def send(self, request: Any, **options: Any) -> Any:
-            refuse_clear_text(str(request.url))
-            return super().send(request, **options)
-
-    made = Session()
-    made.auth = lambda request: request  # else requests looks for one in ~/.netrc
-    made.mount("https://", Adapter())
-    return made
 
 
 def busy(retry_after: float | None = None) -> BackendUnavailableError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -86,10 +85,3 @@ def test_a_file_of_authorities_that_is_not_there_is_a_mistake_in_the_configurati
     with pytest.raises(ConfigError) as raised:
         read(open_backend(backend), ref, timeout=5)
     assert variable in raised.value.message
-
-
-def test_keys_of_sessions_are_written_to_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
-    made = network.session()
-    assert not os.path.exists(tmp_path / "keys")  # noqa: PTH110
-    made.close()
