@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Collection, Iterator, Mapping
     from urllib.parse import SplitResult
+    from urllib.request import OpenerDirector
 
 __all__ = [
     "CA_VARIABLE",
@@ -32,7 +33,9 @@ __all__ = [
     "connection_failure",
     "extra_authorities",
     "is_loopback",
+    "opener",
     "proxy_for",
+    "public_tls_context",
     "seconds_to_wait",
     "tls_context",
 ]
@@ -148,6 +151,43 @@ def tls_context(environ: Mapping[str, str] | None = None) -> ssl.SSLContext:
     if extra is not None:
         context.load_verify_locations(cadata=extra)
     return context
+
+
+def public_tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
+    """As `tls_context`, which trusts the authorities of this machine beside those."""
+    context = tls_context(environ)
+    context.load_default_certs()
+    return context
+
+
+def opener(
+    address: SplitResult, environ: Mapping[str, str], context: ssl.SSLContext | None = None
+) -> OpenerDirector:
+    """
+    What opens an address and knows nothing of redirects, cookies, logins and ~/.netrc.
+
+    Args:
+        context: whom it trusts; None for `public_tls_context`.
+
+    Raises:
+        ConfigError: the proxy, or the authorities.
+    """
+    from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler
+
+    made = OpenerDirector()
+    # A program may have set a level on http.client's class, and then every header is printed: thus 0.
+    if address.scheme == "http":
+        made.add_handler(HTTPHandler(debuglevel=0))
+        return made
+    context = context or public_tls_context(environ)
+    proxy = proxy_for(address, environ)
+    if proxy and proxy.startswith("https:"):
+        raise ConfigError(
+            "HTTPS_PROXY is a proxy that is itself reached over TLS", hint="name one as http://HOST:PORT"
+        )
+    made.add_handler(HTTPSHandler(debuglevel=0, context=context))
+    made.add_handler(ProxyHandler({"https": proxy} if proxy else {}))
+    return made
 
 
 def extra_authorities(environ: Mapping[str, str] | None = None) -> str | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import BackendUnavailableError, ConfigError
 from astro_token.log import silence_sdks
+from astro_token.network import tls_context
 from astro_token_backends import network
 from astro_token_backends.aws.login import Login, no_credential
 
@@ -267,14 +268,9 @@ def _endpoint(sdk: Any, service: str) -> str | None:
 
 
 def _trust(sdk: Any) -> ssl.SSLContext:
-    import ssl
-
     from botocore.httpsession import where
 
-    from astro_token_backends.aws.transport import TlsContext
-
-    context = TlsContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = tls_context()
     trusted = sdk.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or where()
     readable = True
     try:
@@ -287,8 +283,6 @@ def _trust(sdk: Any) -> ssl.SSLContext:
             "the authorities that AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE or the profile names cannot be read",
             hint="name a PEM file, or unset it",
         )
-    if extra := network.extra_authorities():
-        context.load_verify_locations(cadata=extra)
     return context
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import ssl
 import threading
 import time
 from contextlib import contextmanager
@@ -28,26 +27,16 @@ from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavai
 from astro_token_backends import network
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["BODY_LIMIT", "OneRequest", "TlsContext", "retry_after"]
+__all__ = ["BODY_LIMIT", "OneRequest", "retry_after"]
 
 BODY_LIMIT = 256 * 1024
 _CONNECT_SECONDS = 3.0
 _BUSY = frozenset({408, 425, 429})
 _DENIED = frozenset({401, 403})  # whoever says so
 _EXPLAINED = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<(?:\w+:)?(?:ErrorResponse|Error)\b")
-
-
-class TlsContext(ssl.SSLContext):
-    """
-    Tells a connection that broke from an answer that is too short: only the latter was ended in good order.
-
-    Not botocore's context, which writes the keys of sessions to the file that SSLKEYLOGFILE names.
-    """
-
-    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
-        return super().wrap_socket(*args, **{**options, "suppress_ragged_eofs": False})
 
 
 class _HTTPConnection(urllib3.connection.HTTPConnection):

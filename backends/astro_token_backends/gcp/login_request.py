@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from astro_token.deadline import Deadline
 from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError, ConfigError
+from astro_token.network import tls_context
 from astro_token_backends import network
 from astro_token_backends.gcp.settings import endpoint, host_and_port, proxy_to
 
@@ -189,27 +190,16 @@ def trust(environ: Mapping[str, str]) -> ssl.SSLContext:
     Raises:
         ConfigError: a file of them cannot be used.
     """
-    import ssl
-
     import certifi
 
     own = next((name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if environ.get(name)), None)
 
-    class Context(ssl.SSLContext):
-        def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
-            # An end that TLS does not announce would be taken for that of the answer.
-            return super().wrap_socket(*args, **{**options, "suppress_ragged_eofs": False})
-
-    # Not a default one, which writes the keys of sessions to the file that SSLKEYLOGFILE names.
-    context = Context(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = tls_context()
     try:
         context.load_verify_locations(environ[own] if own else certifi.where())
     except OSError:
         pass
     else:
-        if extra := network.extra_authorities():
-            context.load_verify_locations(cadata=extra)
         return context
     raise ConfigError(
         f"the file of authorities that {own} names cannot be read", hint="name a PEM file, or unset it"

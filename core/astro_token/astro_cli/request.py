@@ -24,7 +24,13 @@ from astro_token.errors import (
     SecretNotFoundError,
 )
 from astro_token.log import logger
-from astro_token.network import checked_address, connection_failure, proxy_for, seconds_to_wait, tls_context
+from astro_token.network import (
+    checked_address,
+    connection_failure,
+    opener,
+    public_tls_context,
+    seconds_to_wait,
+)
 from astro_token.version import __version__
 
 if TYPE_CHECKING:
@@ -67,9 +73,9 @@ def answers(url: str, environ: Mapping[str, str], seconds: float) -> Iterator[tu
             "asking %s for %s", whom, url.rpartition("/")[2] if whom == "the release server" else "it"
         )
         if trust is None and asked.scheme == "https":
-            trust = _trust(environ)
+            trust = public_tls_context(environ)
         left = min(_SILENCE, max(0.1, end - time.monotonic()))
-        answer = _asked(url, whom, _opener(asked, trust, environ), left)
+        answer = _asked(url, whom, opener(asked, environ, trust), left)
         following = _following(url, answer) if answer.status in _MOVED else None
         yield answer, following
         if following is None:
@@ -78,7 +84,7 @@ def answers(url: str, environ: Mapping[str, str], seconds: float) -> Iterator[tu
         asked, url = _checked(asked, following), following
 
 
-def _asked(url: str, whom: str, opener: OpenerDirector, seconds: float) -> Any:
+def _asked(url: str, whom: str, by: OpenerDirector, seconds: float) -> Any:
     from http.client import HTTPException
     from urllib.request import Request
 
@@ -86,38 +92,12 @@ def _asked(url: str, whom: str, opener: OpenerDirector, seconds: float) -> Any:
     headers = {"User-Agent": f"astro-token/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
     failure: AstroTokenError
     try:
-        return opener.open(Request(url, headers=headers), timeout=seconds)  # noqa: S310 (checked)
+        return by.open(Request(url, headers=headers), timeout=seconds)  # noqa: S310 (checked)
     except (OSError, UnicodeError) as error:
         failure = connection_failure(error, whom)
     except HTTPException:
         failure = damaged()
     raise failure
-
-
-def _opener(address: SplitResult, trust: ssl.SSLContext | None, environ: Mapping[str, str]) -> OpenerDirector:
-    """One that knows nothing of redirects, cookies, logins and ~/.netrc."""
-    from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler
-
-    opener = OpenerDirector()
-    if trust is None or address.scheme != "https":
-        opener.add_handler(
-            HTTPHandler(debuglevel=0)
-        )  # else a level that a program set would print all headers
-        return opener
-    proxy = proxy_for(address, environ)
-    if proxy and proxy.startswith("https:"):
-        raise ConfigError(
-            "HTTPS_PROXY is a proxy that is itself reached over TLS", hint="name one as http://HOST:PORT"
-        )
-    opener.add_handler(HTTPSHandler(debuglevel=0, context=trust))
-    opener.add_handler(ProxyHandler({"https": proxy} if proxy else {}))
-    return opener
-
-
-def _trust(environ: Mapping[str, str]) -> ssl.SSLContext:
-    context = tls_context(environ)
-    context.load_default_certs()
-    return context
 
 
 def _following(url: str, answer: Any) -> str:

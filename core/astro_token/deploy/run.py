@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from astro_token.child import find_command
 from astro_token.errors import CommandError
+from astro_token.program import kill, start, within
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Mapping, Sequence
 
 __all__ = ["Answer", "ask", "outside", "program"]
@@ -52,49 +51,13 @@ def ask(argv: Sequence[str], environ: Mapping[str, str], folder: Path) -> Answer
     Returns:
         None where it could not be started, or did not end in time.
     """
-    import subprocess
-
-    try:
-        process = subprocess.Popen(
-            argv,
-            env=dict(environ),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except OSError:
+    process = start(argv, environ, folder=folder)
+    if process is None:
         return None
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        _kill(process)
-
-    timer = threading.Timer(SECONDS, end)
-    timer.start()
-    try:
-        with process:
-            output = process.stdout.read(_MAX_BYTES + 1) if process.stdout else b""
-            if len(output) > _MAX_BYTES:
-                _kill(process)
-    except BaseException:  # a signal to us
-        _kill(process)
-        raise
-    finally:
-        timer.cancel()
+    with within(process, SECONDS) as late:
+        output = process.stdout.read(_MAX_BYTES + 1) if process.stdout else b""
+        if len(output) > _MAX_BYTES:
+            kill(process)
     if late.is_set():
         return None
     return Answer(None if len(output) > _MAX_BYTES else process.returncode, output)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Ends the program and whatever it started, which could hold its output open."""
-    import signal
-
-    with suppress(ProcessLookupError, PermissionError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()

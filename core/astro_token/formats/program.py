@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from astro_token.errors import AstroTokenError, BackendUnavailableError, OutputError
+from astro_token.program import on_path, start, within
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Mapping
 
     from astro_token.formats import Program
@@ -28,10 +26,7 @@ def find(name: str, environ: Mapping[str, str]) -> str:
     Raises:
         OutputError: it is in none of them.
     """
-    from shutil import which
-
-    folders = filter(os.path.isabs, environ.get("PATH", "").split(os.pathsep))
-    path = which(name, path=os.pathsep.join(folders))
+    path = on_path(name, environ)
     if path is None:
         raise OutputError(
             f"{name} takes the value, and is not on PATH",
@@ -49,59 +44,25 @@ def feed(program: Program, data: bytes, environ: Mapping[str, str], seconds: flo
     Raises:
         OutputError: the program is not there.
     """
-    import subprocess
-
     what = " ".join(program.argv[:3])
     refused = OutputError(
         f"{what} did not take the value",
         hint="see that it is the CI system's own and of this job, or use exec",
     )
-    try:
-        process = subprocess.Popen(
-            [find(program.argv[0], environ), *program.argv[1:]],
-            env=dict(environ),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except OSError:
+    process = start([find(program.argv[0], environ), *program.argv[1:]], environ, fed=True)
+    if process is None:
         return refused
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        _kill(process)
-
-    timer = threading.Timer(seconds, end)
-    timer.start()
     printed = b""
-    try:
-        with process:
-            if process.stdin and process.stdout:
-                with suppress(BrokenPipeError):
-                    process.stdin.write(data)
-                    process.stdin.close()
-                printed = process.stdout.read(_LONGEST)
-                while process.stdout.read(_LONGEST):
-                    pass
-    finally:
-        if process.returncode is None:
-            _kill(process)
-        timer.cancel()
+    with within(process, seconds) as late:
+        if process.stdin and process.stdout:
+            with suppress(BrokenPipeError):
+                process.stdin.write(data)
+                process.stdin.close()
+            printed = process.stdout.read(_LONGEST)
+            while process.stdout.read(_LONGEST):
+                pass
     if late.is_set():
         return BackendUnavailableError(f"{what} did not end in time", hint="try again later")
     if process.returncode != 0 or program.confirms.encode() not in printed:
         return refused
     return None
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Ends the program and whatever it started, which could hold its output open."""
-    import signal
-
-    with suppress(ProcessLookupError, PermissionError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()

@@ -9,14 +9,12 @@ from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
     BackendUnavailableError,
-    ConfigError,
     IntegrityError,
 )
-from astro_token.network import checked_address, connection_failure, proxy_for, seconds_to_wait, tls_context
+from astro_token.network import checked_address, connection_failure, opener, seconds_to_wait
 from astro_token.version import __version__
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping
 
 __all__ = ["Question", "ask", "damaged"]
@@ -63,20 +61,9 @@ def ask(question: Question, environ: Mapping[str, str], seconds: float) -> bytes
     address = checked_address(question.url, question.variable, plain=question.plain_hosts)
     headers = {"User-Agent": f"astro-token/{__version__}", **question.headers}
     asked = request.Request(question.url, headers=headers, method=question.method)  # noqa: S310
-    opener = request.OpenerDirector()  # one that knows nothing of redirects, cookies, logins and ~/.netrc
-    # A program may have set a level on http.client's class, and then every header is printed: thus 0.
-    if asked.type == "http":
-        opener.add_handler(request.HTTPHandler(debuglevel=0))
-    else:
-        opener.add_handler(request.HTTPSHandler(debuglevel=0, context=_trust(environ)))
-        proxy = proxy_for(address, environ)
-        if proxy and proxy.startswith("https:"):
-            raise ConfigError(
-                "HTTPS_PROXY is a proxy that is itself reached over TLS", hint="name one as http://HOST:PORT"
-            )
-        opener.add_handler(request.ProxyHandler({"https": proxy} if proxy else {}))
+    by = opener(address, environ)
     try:
-        with opener.open(asked, timeout=seconds) as answer:
+        with by.open(asked, timeout=seconds) as answer:
             body: bytes = answer.read(_BODY_LIMIT)
             failure = _refusal(question, answer)
     except (OSError, UnicodeError) as error:
@@ -92,12 +79,6 @@ def damaged(system: str) -> IntegrityError:
     return IntegrityError(
         f"the answer of {system} is damaged, or not its own", hint="see the proxy, and what else is between"
     )
-
-
-def _trust(environ: Mapping[str, str]) -> ssl.SSLContext:
-    context = tls_context(environ)
-    context.load_default_certs()
-    return context
 
 
 def _refusal(question: Question, answer: Any) -> AstroTokenError | None:
