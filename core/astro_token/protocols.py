@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Backend",
+    "SupportsAddress",
     "SupportsClose",
     "SupportsCreateKey",
+    "SupportsCredentialSource",
     "SupportsCredentialVariables",
     "SupportsDecrypt",
     "SupportsDescribe",
     "SupportsEncrypt",
+    "SupportsLogIn",
     "SupportsReadCurrent",
     "SupportsReadMany",
     "SupportsWrite",
@@ -134,6 +137,34 @@ class SupportsCredentialVariables(Protocol):
     """
 
     def credential_variables(self) -> Collection[str]: ...
+
+
+@runtime_checkable
+class SupportsAddress(Protocol):
+    """
+    Tells where it asks for a reference, as `https://HOST[:PORT]`, without asking.
+
+    Raises the errors of the settings: an address that is missing or refused.
+    """
+
+    def address(self, ref: SecretRef) -> str: ...
+
+
+@runtime_checkable
+class SupportsCredentialSource(Protocol):
+    """
+    Tells which credential it takes, in words for people: names of variables, files, services and logins,
+    never a value or a part of one. Looks where the login would look, and does not log in.
+    """
+
+    def credential_source(self, ref: SecretRef, *, timeout: float) -> str: ...
+
+
+@runtime_checkable
+class SupportsLogIn(Protocol):
+    """Logs in, where that is a step of its own, so that a login that fails is told from a refused read."""
+
+    def log_in(self, ref: SecretRef, *, timeout: float) -> None: ...
 
 
 @runtime_checkable
