@@ -36,6 +36,7 @@ __all__ = [
     "opener",
     "proxy_for",
     "public_tls_context",
+    "reach",
     "seconds_to_wait",
     "tls_context",
 ]
@@ -211,6 +212,52 @@ def extra_authorities(environ: Mapping[str, str] | None = None) -> str | None:
         f"the file that {CA_VARIABLE} names cannot be read, or holds no certificate",
         hint="name a PEM file of authorities' certificates",
     )
+
+
+def reach(
+    address: SplitResult,
+    context: ssl.SSLContext,
+    environ: Mapping[str, str],
+    seconds: float,
+    *,
+    to: str = "the service",
+) -> None:
+    """
+    Opens a connection and ends it, by the proxy where there is one. Nothing is asked.
+
+    Raises:
+        AstroTokenError: as `connection_failure`, or what `opener` raises.
+    """
+    from http.client import HTTPConnection, HTTPException, HTTPSConnection
+    from urllib.parse import urlsplit
+
+    host, failure = address.hostname or "", None
+    connection = HTTPConnection(host, address.port or 80, timeout=seconds)
+    if address.scheme == "https":
+        proxy = proxy_for(address, environ)
+        by = urlsplit(proxy or f"https://{host}:{address.port or 443}")
+        connection = HTTPSConnection(by.hostname or "", by.port or 80, timeout=seconds, context=context)
+        if proxy:
+            connection.set_tunnel(host, address.port or 443, _proxy_login(by))
+    try:
+        connection.set_debuglevel(0)
+        connection.connect()
+    except (OSError, ValueError, HTTPException) as error:
+        failure = connection_failure(error, to)
+    finally:
+        connection.close()
+    if failure is not None:
+        raise failure
+
+
+def _proxy_login(proxy: SplitResult) -> dict[str, str]:
+    from base64 import b64encode
+    from urllib.parse import unquote
+
+    if not proxy.username:
+        return {}
+    user = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {b64encode(user.encode()).decode()}"}
 
 
 # -- why it failed ------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ __all__ = [
     "Backend",
     "SupportsAddress",
     "SupportsClose",
+    "SupportsConnect",
     "SupportsCreateKey",
     "SupportsCredentialSource",
     "SupportsCredentialVariables",
@@ -148,6 +149,17 @@ class SupportsAddress(Protocol):
     """
 
     def address(self, ref: SecretRef) -> str: ...
+
+
+@runtime_checkable
+class SupportsConnect(Protocol):
+    """
+    Opens a connection to where it asks for a reference, and ends it without asking anything.
+
+    Trusts whom it trusts when it asks, so that network and TLS are told from what comes after.
+    """
+
+    def connect(self, ref: SecretRef, *, timeout: float) -> None: ...
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Program
+    from tests.servers.astro_api import AstroApi
     from tests.servers.azure import AzureServer
     from tests.servers.certificates import Certificates
     from tests.servers.gcp import GcpServer
@@ -135,6 +136,8 @@ def azure(azure_server: AzureServer, certificates: Certificates) -> Service:
     )
 
 
+# What must not be shown of the credentials that the services' environments hold.
+SECRET = frozenset({"VAULT_TOKEN", "AWS_SECRET_ACCESS_KEY", "AZURE_CLIENT_SECRET"})
 SERVICES = ("vault", "aws", "aws_ssm", "gcp", "azure")
 
 
@@ -174,6 +177,22 @@ def test_the_child_gets_no_credential_of_the_service(program: Program, service: 
         "GOOGLE_APPLICATION_CREDENTIALS", "AZURE_CLIENT_SECRET",
     }  # fmt: skip
     assert set() == secret & left.keys()
+
+
+def test_each_link_of_the_chain_holds(program: Program, service: Service, astro_api: AstroApi) -> None:
+    program.environ, name = {**service.environ, "ASTRO_TOKEN_API_URL": astro_api.url}, unique()
+    token = astro_api.issue()
+    program.canaries += [token, *(service.environ[name] for name in SECRET & service.environ.keys())]
+    service.store(name, token)
+    result = program("doctor", "--format", "json", service.ref(name))
+    links = json.loads(result.stdout)["links"]
+    assert (0, "", []) == (
+        result.code,
+        result.stderr,
+        [link for link in links if link["state"] in {"failed", "not reached"}],
+    )
+    told = {link["link"]: link["state"] for link in links}
+    assert {"ok"} == {told[name] for name in ("backend", "sdk", "credential", "network", "login", "version")}
 
 
 def test_many_are_read_at_once_from_a_cold_start(program: Program, service: Service) -> None:

@@ -77,6 +77,7 @@ The exit status is 0 if all can be used, else that of the worst finding.
   astro-token check --deploy --path airflow prod
   astro-token check prod staging
   astro-token check --all --format json
+  astro-token check --all --format markdown
 """
 
 _PUT = """\
@@ -87,6 +88,18 @@ overwritten. A file is encrypted with age; its key is made at a terminal, or wit
 
   astro-token put file:prod.token.age
   some-program | astro-token put vault:secret/astro/prod#token
+"""
+
+_DOCTOR = """\
+Looks at every link of the chain from the settings to Astro, and says of each whether it holds.
+
+Each is tried once: settings, CI system, backend, credential, network, login, permission, secret, field,
+token, policy, the Astro CLI, and Astro's API, which is asked with the token. A failure does not end the look.
+No credential and no token is shown: --format json can be pasted into a ticket.
+
+  astro-token doctor
+  astro-token doctor prod
+  astro-token doctor --format json vault:secret/astro/prod#token
 """
 
 _BACKENDS = """\
@@ -234,6 +247,17 @@ def _check(command: argparse.ArgumentParser) -> None:
     command.add_argument("--format", choices=["table", "json"], default="table", help="(default: table)")
 
 
+def _doctor(command: argparse.ArgumentParser) -> None:
+    _reads(command)
+    command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
+    command.add_argument(
+        "--format",
+        choices=["table", "json", "markdown"],
+        default="table",
+        help="(default: table); markdown is for the job's summary of a CI system too",
+    )
+
+
 def _put(command: argparse.ArgumentParser) -> None:
     _reads(command)
     command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
@@ -267,6 +291,7 @@ _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]
     "export": ("hand a token to a shell or a CI system", _EXPORT, _export),
     "check": ("say what tokens are and whether they can be used", _CHECK, _check),
     "put": ("store a token", _PUT, _put),
+    "doctor": ("look at each link of the chain, and say what to mend", _DOCTOR, _doctor),
     "backends": ("list the backends", _BACKENDS, _backends),
     "install-cli": ("install the Astro CLI, verified", _INSTALL_CLI, _install_cli),
     "completion": ("print a script for a shell's completion", _COMPLETION, _completion),

@@ -1,0 +1,124 @@
+"""The way to a service: its backend, the SDK, the credential, the network, and the login."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from astro_token.errors import AstroTokenError, bare
+from astro_token.protocols import SupportsAddress, SupportsConnect, SupportsCredentialSource, SupportsLogIn
+from astro_token.registry import open_backend, plugins
+from astro_token.schemes import BUILTIN
+
+if TYPE_CHECKING:
+    from astro_token.deadline import Deadline
+    from astro_token.doctor.link import Chain
+    from astro_token.ref import SecretRef
+
+__all__ = ["DISTRIBUTIONS", "open_service"]
+
+# By the extra, or the scheme that has none: what does the work, the first of them above all.
+DISTRIBUTIONS = {
+    "vault": ("hvac", "requests"),
+    "aws": ("boto3", "botocore"),
+    "gcp": ("google-cloud-secret-manager", "google-cloud-kms", "google-auth", "grpcio"),
+    "azure": ("azure-keyvault-secrets", "azure-keyvault-keys", "azure-identity", "azure-core"),
+    "file": ("pyrage",),
+}
+_SILENT = "the backend does not tell"
+
+
+def open_service(chain: Chain, ref: SecretRef, deadline: Deadline, prefix: str = "") -> Any | None:
+    """
+    The backend of a reference, logged in; None where some link does not hold.
+
+    Args:
+        prefix: of the links' names.
+    """
+    backend = chain.look(f"{prefix}backend", lambda: _opened(ref.scheme))
+    if backend is None:
+        chain.leave(
+            *(f"{prefix}{name}" for name in ("sdk", "credential", "network", "login")),
+            why="there is no backend",
+        )
+        return None
+    _sdk(chain, f"{prefix}sdk", ref.scheme)
+    has_credential = _credential(chain, f"{prefix}credential", ref, backend, deadline)
+    is_reached = _network(chain, f"{prefix}network", ref, backend, deadline)
+    name = f"{prefix}login"
+    if not (has_credential and is_reached):
+        chain.leave(name, why="there is no credential" if is_reached else "the service is not reached")
+        return None
+    return backend if _login(chain, name, ref, backend, deadline) else None
+
+
+def _opened(scheme: str) -> tuple[Any, str]:
+    backend = open_backend(scheme)
+    known = BUILTIN.get(scheme)
+    return backend, f"{scheme}: {known.what}" if known else f"{scheme}: a plugin, {plugins()[scheme].value}"
+
+
+def _sdk(chain: Chain, name: str, scheme: str) -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    known = BUILTIN.get(scheme)
+    if known is None:
+        distribution = plugins()[scheme].dist
+        names: tuple[str, ...] = (distribution.name,) if distribution else ()
+    else:
+        names = DISTRIBUTIONS.get(known.extra or scheme, ())
+    found = []
+    for one in names:
+        try:
+            text = version(one)
+        except PackageNotFoundError:
+            continue
+        found.append(f"{one} {text}" if re.fullmatch(r"[0-9A-Za-z.+!-]{1,64}", text) else one)
+    chain.add(name, "ok" if found else "none", ", ".join(found) or "none is needed")
+
+
+def _credential(chain: Chain, name: str, ref: SecretRef, backend: object, deadline: Deadline) -> bool:
+    if not isinstance(backend, SupportsCredentialSource):
+        chain.add(name, "none", "none is needed" if ref.scheme in BUILTIN else _SILENT)
+        return True
+
+    def look() -> tuple[bool, str]:
+        return True, deadline.once(lambda seconds: backend.credential_source(ref, timeout=seconds))
+
+    return bool(chain.look(name, look))
+
+
+def _network(chain: Chain, name: str, ref: SecretRef, backend: object, deadline: Deadline) -> bool:
+    if not isinstance(backend, SupportsAddress):
+        chain.add(name, "none", "none is needed" if ref.scheme in BUILTIN else _SILENT)
+        return True
+
+    def look() -> tuple[bool, str]:
+        address = backend.address(ref)
+        if not isinstance(backend, SupportsConnect):
+            return True, f"{address}, which was not tried"
+        deadline.once(lambda seconds: backend.connect(ref, timeout=seconds))
+        proxied = (
+            "" if address.startswith("http:") or not _proxy() else ", perhaps by the proxy of HTTPS_PROXY"
+        )
+        return True, f"{address} can be reached{proxied}"
+
+    return bool(chain.look(name, look))
+
+
+def _proxy() -> bool:
+    return bool(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"))
+
+
+def _login(chain: Chain, name: str, ref: SecretRef, backend: object, deadline: Deadline) -> bool:
+    if not isinstance(backend, SupportsLogIn):
+        chain.add(name, "none", "no login is needed" if ref.scheme in BUILTIN else _SILENT)
+        return True
+    try:
+        deadline.once(lambda seconds: backend.log_in(ref, timeout=seconds))
+    except AstroTokenError as error:
+        chain.fail(name, bare(error))
+        return False
+    chain.add(name, "ok", "logged in, or nothing to log in for: the next link tells")
+    return True

@@ -1,0 +1,110 @@
+"""The variables of the environment that have a say, by their names alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from astro_token.schemes import BUILTIN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from astro_token.doctor.link import Chain
+
+__all__ = ["OWN", "look"]
+
+_PREFIX = "ASTRO_TOKEN_"
+# Every variable of ours. A test compares this with the sources.
+OWN = frozenset(
+    _PREFIX + name
+    for name in (
+        "AGE_KEY",
+        "AGE_KEY_FILE",
+        "AGE_RECIPIENTS_FILE",
+        "API_URL",
+        "AWS_ASSUME_ROLE_ARN",
+        "AWS_AUDIENCE",
+        "AWS_EXTERNAL_ID",
+        "AZURE_AUDIENCE",
+        "AZURE_HOSTS",
+        "AZURE_SERVICE_CONNECTION",
+        "BACKEND",
+        "CA_BUNDLE",
+        "CLI_RELEASES_URL",
+        "DECRYPT",
+        "FIELD",
+        "GCP_AUDIENCE",
+        "GCP_ENDPOINT",
+        "GCP_IAM_ENDPOINT",
+        "GCP_KMS_ENDPOINT",
+        "GCP_SERVICE_ACCOUNT",
+        "GCP_STS_ENDPOINT",
+        "GCP_WORKLOAD_IDENTITY_PROVIDER",
+        "ID_TOKEN",
+        "KUBERNETES_TOKEN_FILE",
+        "NAME",
+        "PLUGINS",
+        "POLICY_DEPLOY",
+        "POLICY_MAX_AGE",
+        "POLICY_MAX_SCOPE",
+        "POLICY_MIN_VALIDITY",
+        "POLICY_ONLINE",
+        "POLICY_REQUIRE_EXPIRY",
+        "POLICY_WARN_VALIDITY",
+        "REF",
+        "TIMEOUT",
+        "VAULT_AUDIENCE",
+        "VAULT_AUTH",
+        "VAULT_MOUNT",
+        "VAULT_ROLE",
+        "VERSION",
+    )
+)
+_OF_ALL = (
+    "ASTRO_API_TOKEN",
+    "ASTRO_DOMAIN",
+    "ASTRO_HOME",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)
+# By the extra of a scheme: how the variables of its service begin.
+_OF_SERVICE = {
+    "vault": ("VAULT_",),
+    "aws": ("AWS_",),
+    "gcp": ("GOOGLE_", "CLOUDSDK_", "GCE_METADATA_", "NO_GCE_CHECK", "GRPC_"),
+    "azure": ("AZURE_", "IDENTITY_", "MSI_"),
+}
+
+
+def look(chain: Chain, environ: Mapping[str, str], schemes: Iterable[str]) -> None:
+    """
+    Args:
+        schemes: of the secret and of the key, whose services' variables count.
+    """
+    extras = {BUILTIN[scheme].extra for scheme in schemes if scheme in BUILTIN}
+    prefixes = (_PREFIX, *(prefix for extra in extras if extra for prefix in _OF_SERVICE[extra]))
+    names = sorted(name for name, value in environ.items() if value)
+    found = [name for name in names if name in _OF_ALL or name.startswith(prefixes)]
+    if found:
+        chain.add("variables", "ok", ", ".join(found))
+    else:
+        chain.add("variables", "none", "none is set that has a say here")
+    for name in found:
+        meant = _meant(name) if name.startswith(_PREFIX) and name not in OWN else None
+        if meant:
+            chain.add(
+                "variables",
+                "warning",
+                f"{name} is none that we know",
+                f"if {meant} is meant, correct its name",
+            )
+
+
+def _meant(name: str) -> str | None:
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, sorted(OWN), n=1, cutoff=0.85)), None)
