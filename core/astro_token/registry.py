@@ -20,7 +20,7 @@ from astro_token.errors import (
     bare,
 )
 from astro_token.protocols import Backend, SupportsClose, SupportsCredentialVariables
-from astro_token.schemes import BUILTIN, RESERVED
+from astro_token.schemes import BUILTIN, DISTRIBUTIONS, RESERVED, SDKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -187,6 +187,8 @@ def _load(scheme: str, factory: Callable[[], object]) -> object:
     except ModuleNotFoundError as missing:
         package = (missing.name or "a package").partition(".")[0]
         extra = BUILTIN[scheme].extra if scheme in BUILTIN else None
+        if extra and SDKS[extra].startswith(f"{package}."):  # google and azure are many packages' beginnings
+            package = DISTRIBUTIONS[extra][0]
         error = MissingDependencyError(
             f"{scheme} needs the Python package {package}, which is not installed",
             hint=f"pip install 'astro-token[{extra}]'" if extra else "install it, or reinstall the backend",

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["BUILTIN", "CI_IDENTITY_VARIABLES", "RESERVED", "SDKS", "Scheme", "credential_variables"]
+__all__ = [
+    "BUILTIN",
+    "CI_IDENTITY_VARIABLES",
+    "DISTRIBUTIONS",
+    "RESERVED",
+    "SDKS",
+    "Scheme",
+    "credential_variables",
+]
 
 _SEGMENT = r"[A-Za-z0-9_.-]{1,128}"
 _REGION = r"[a-z]{2,3}(?:-[a-z]+){1,3}-\d{1,2}"
@@ -284,6 +292,17 @@ SDKS: Mapping[str, str] = MappingProxyType(
         "aws": "boto3",
         "gcp": "google.cloud.secretmanager",
         "azure": "azure.keyvault.secrets",
+    }
+)
+
+# What does the work, by the extra, or by the scheme that has none; what the extra is there for comes first.
+DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "vault": ("hvac", "requests"),
+        "aws": ("boto3", "botocore"),
+        "gcp": ("google-cloud-secret-manager", "google-cloud-kms", "google-auth", "grpcio"),
+        "azure": ("azure-keyvault-secrets", "azure-keyvault-keys", "azure-identity", "azure-core"),
+        "file": ("pyrage",),
     }
 )
 

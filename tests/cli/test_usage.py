@@ -323,8 +323,8 @@ def test_an_environment_that_contradicts_itself(
     [
         ("vault:secret/a", "hvac", "vault"),
         ("aws:astro/prod?region=eu-west-1", "botocore", "aws"),
-        ("gcp:project/astro", "google", "gcp"),
-        ("azure:my-vault/astro", "azure", "azure"),
+        ("gcp:project/astro", "google-cloud-secret-manager", "gcp"),
+        ("azure:my-vault/astro", "azure-keyvault-secrets", "azure"),
     ],
 )
 def test_a_missing_extra_is_named_with_its_installation(

@@ -171,8 +171,8 @@ def test_an_unknown_scheme_is_answered_with_the_nearest_known_one() -> None:
     [
         ("vault", "hvac", "vault"),
         ("aws", "boto3", "aws"),
-        ("gcp", "google", "gcp"),
-        ("azure", "azure", "azure"),
+        ("gcp", "google-cloud-secret-manager", "gcp"),
+        ("azure", "azure-keyvault-secrets", "azure"),
     ],
 )
 def test_a_missing_sdk_is_told_with_the_line_that_installs_it(

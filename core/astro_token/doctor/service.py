@@ -9,23 +9,15 @@ from typing import TYPE_CHECKING, Any
 from astro_token.errors import AstroTokenError, bare
 from astro_token.protocols import SupportsAddress, SupportsConnect, SupportsCredentialSource, SupportsLogIn
 from astro_token.registry import open_backend, plugins
-from astro_token.schemes import BUILTIN
+from astro_token.schemes import BUILTIN, DISTRIBUTIONS
 
 if TYPE_CHECKING:
     from astro_token.deadline import Deadline
     from astro_token.doctor.link import Chain
     from astro_token.ref import SecretRef
 
-__all__ = ["DISTRIBUTIONS", "open_service"]
+__all__ = ["open_service"]
 
-# By the extra, or the scheme that has none: what does the work, the first of them above all.
-DISTRIBUTIONS = {
-    "vault": ("hvac", "requests"),
-    "aws": ("boto3", "botocore"),
-    "gcp": ("google-cloud-secret-manager", "google-cloud-kms", "google-auth", "grpcio"),
-    "azure": ("azure-keyvault-secrets", "azure-keyvault-keys", "azure-identity", "azure-core"),
-    "file": ("pyrage",),
-}
 _SILENT = "the backend does not tell"
 
 
