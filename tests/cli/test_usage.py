@@ -89,6 +89,27 @@ def test_a_choice_that_there_is_not(program: Program, line: str) -> None:
     assert lines[1].endswith(HELP)
 
 
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("exprot env:X", "export"),
+        ("export --format posx env:X", "posix"),
+        ("export --format bash env:X", "posix"),
+        ("export --format POSIX env:X", "posix"),
+        ("export --format azure env:X", "azure-pipelines"),
+        ("check --format jsn", "json"),
+    ],
+)
+def test_a_choice_that_is_nearly_one(program: Program, line: str, meant: str) -> None:
+    result = program(*line.split())
+    assert (64, "", True) == (result.code, result.stdout, f"hint: did you mean {meant}? " in result.stderr)
+
+
+def test_a_format_without_its_option(program: Program) -> None:
+    expected = failure(64, MANY, "a format is given as --format posix")
+    assert expected == program("export", "posix", "env:X")
+
+
 # -- references -------------------------------------------------------------------------------------
 
 VAULT = "the form is MOUNT/PATH, for example vault:secret/astro/prod#token"

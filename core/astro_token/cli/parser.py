@@ -142,9 +142,34 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         # argparse repeats what was typed, which may be a token in a wrong place.
-        message = re.sub(r"(invalid choice): .* (\(choose from)", r"\1 \2", message, flags=re.DOTALL)
+        hint = f"{self.prog} --help shows what can be given, with examples"
+        wrong = re.search(r"(.*invalid choice): (.*) \(choose from (.*)\)", message, flags=re.DOTALL)
+        if wrong:
+            choices = [choice.strip("' ") for choice in wrong[3].split(",")]
+            message = f"{wrong[1]} (choose from {', '.join(choices)})"
+            meant = _meant(wrong[2].strip("'"), choices)
+            hint = f"did you mean {meant}? {hint}" if meant else hint
         message = re.sub(r"(ignored explicit argument|invalid \S+ value).*", r"\1", message, flags=re.DOTALL)
-        raise UsageError(message, hint=f"{self.prog} --help shows what can be given, with examples")
+        raise UsageError(message, hint=hint)
+
+
+# What people call the formats that have another name here.
+_ALSO = {
+    **dict.fromkeys(("sh", "bash", "zsh", "ksh", "dash", "shell"), "posix"),
+    **dict.fromkeys(("pwsh", "ps1"), "powershell"),
+    "nu": "nushell",
+    "env": "dotenv",
+    "azure": "azure-pipelines",
+    "github-actions": "github",
+}
+
+
+def _meant(typed: str, choices: list[str]) -> str | None:
+    from difflib import get_close_matches
+
+    if _ALSO.get(typed.lower()) in choices:
+        return _ALSO[typed.lower()]
+    return next(iter(get_close_matches(typed.lower(), choices, n=1)), None)
 
 
 def build(asked: str | None = None) -> argparse.ArgumentParser:
@@ -322,11 +347,21 @@ def parse(argv: list[str]) -> argparse.Namespace:
         option = next((text for text in unknown if re.fullmatch(r"--?[a-z][a-z-]{0,20}", text)), None)
         raise UsageError(
             f"there is no option {option}" if option else "there are too many arguments, or unknown ones",
-            hint=f"astro-token {arguments.name} --help shows what can be given, with examples",
+            hint=_format_meant(arguments, own)
+            or f"astro-token {arguments.name} --help shows what can be given, with examples",
         )
     arguments.child = child
     _log(getattr(arguments, "log_level", "warning"))
     return arguments
+
+
+def _format_meant(arguments: argparse.Namespace, own: list[str]) -> str | None:
+    """Of `export posix prod`, which reads well and is not the form."""
+    if arguments.name != "export":
+        return None
+    from astro_token.formats import FORMATS
+
+    return next((f"a format is given as --format {text}" for text in own if text in FORMATS), None)
 
 
 def _split(argv: list[str]) -> tuple[list[str], bool, list[str]]:
