@@ -347,7 +347,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         option = next((text for text in unknown if re.fullmatch(r"--?[a-z][a-z-]{0,20}", text)), None)
         raise UsageError(
             f"there is no option {option}" if option else "there are too many arguments, or unknown ones",
-            hint=_format_meant(arguments, own)
+            hint=(None if option else _format_meant(arguments, own))
             or f"astro-token {arguments.name} --help shows what can be given, with examples",
         )
     arguments.child = child
