@@ -459,7 +459,7 @@ def examples(text: str) -> list[str]:
     ]
 
 
-HELPS = ["", "exec", "export", "check", "put", "backends", "install-cli", "completion"]
+HELPS = ["", "exec", "export", "check", "put", "doctor", "backends", "install-cli", "completion"]
 
 
 @pytest.mark.parametrize("command", HELPS)
