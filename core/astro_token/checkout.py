@@ -19,18 +19,21 @@ from astro_token.log import logger
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CLEAR_TEXT", "refuse_clear_text"]
+__all__ = ["CLEAR_TEXT", "REGISTRY", "refuse_clear_text"]
 
 _MAX_BYTES = 256 * 1024
 CLEAR_TEXT = re.compile(r"""\bprotocol["']?\s*:\s*["']?http["']?\s*(?:[,}\n#]|$)""", re.IGNORECASE)
-_REGISTRY = re.compile(r"""\bbase_image_registry["']?\s*:\s*["']?[^\s"',}#]""")
+REGISTRY = re.compile(r"""\bbase_image_registry["']?\s*:\s*["']?[^\s"',}#]""")
 
 
-def refuse_clear_text(folder: Path) -> None:
+def refuse_clear_text(folder: Path, *, registry: bool = True) -> None:
     """
     Looks at the Astro project in a folder before the Astro CLI is started there.
 
     A registry that would get the token is warned of, because remote execution needs one.
+
+    Args:
+        registry: whether it is; False where somebody else does.
 
     Raises:
         ConfigError: the project would make the CLI send the token over plain http.
@@ -52,5 +55,5 @@ def refuse_clear_text(folder: Path) -> None:
             f"{path} makes the Astro CLI send the token over plain http",
             hint="take cloud.api.protocol out of it, and see who put it there",
         )
-    if _REGISTRY.search(text):
+    if registry and REGISTRY.search(text):
         logger.warning("%s names a registry that the Astro CLI sends the token to", path)

@@ -60,10 +60,11 @@ def within(process: subprocess.Popen[bytes], seconds: float) -> Iterator[threadi
     timer.start()
     try:
         with process:
-            yield late
-    except BaseException:  # a signal to us
-        kill(process)
-        raise
+            try:
+                yield late
+            except BaseException:  # a signal to us, which must not wait for the program's end
+                kill(process)
+                raise
     finally:
         timer.cancel()
 

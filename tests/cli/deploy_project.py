@@ -86,6 +86,12 @@ class Project:
         here = {"PATH": str(self.bin), "TOKEN": self.canary, **self.env, **(env or {})}
         return self.program("check", "--deploy", *arguments, env=here, cwd=cwd or self.folder)
 
+    def exec(self, *command: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Result:
+        """Runs a command with the token; which one it is, the project's file says where there is one."""
+        token = () if (self.folder / "astro-token.toml").exists() else ("env:TOKEN",)
+        here = {"PATH": str(self.bin), "TOKEN": self.canary, **self.env, **(env or {})}
+        return self.program("exec", *token, "--", *command, env=here, cwd=cwd or self.folder)
+
     def deploy(self, *arguments: str, env: Mapping[str, str] | None = None) -> dict[str, Any]:
         """What JSON says of the project, once it is what people are told too."""
         result = self.run(*(arguments or ("env:TOKEN",)), "--format", "json", env=env)

@@ -16,10 +16,9 @@ from astro_token.deploy.codes import CODES
 from astro_token.testing import make_token
 from tests.cli.deploy_project import DEPLOYMENT, WORKSPACE, Project, make, tree
 from tests.conftest import ROOT
-from tests.programs.bench import STALE, STANDIN, Bench
+from tests.programs.bench import STANDIN, Bench
 from tests.servers.astro_api import DEPLOYMENT as API_DEPLOYMENT
 from tests.servers.astro_api import OTHER_WORKSPACE
-from tests.servers.astro_api import WORKSPACE as API_WORKSPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -286,7 +285,8 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("code", CODES)
+# A command has to name another workspace for that one.
+@pytest.mark.parametrize("code", [code for code in CODES if code != "other-workspace"])
 def test_each_finding_has_its_code_and_is_told_in_words_without_a_change_to_the_project(
     code: str, project: Project
 ) -> None:
@@ -475,6 +475,20 @@ def test_an_untrusted_checkout_runs_nothing(project: Project, tmp_path: Path) ->
     assert ran.exists(), "the trap would have caught nothing"
 
 
+def test_a_git_that_passes_over_our_settings_is_not_let_near_the_repository(project: Project) -> None:
+    """As those before 2.31 do, which would run its monitor."""
+    ran = project.home / "ran"
+    project.git("config", "core.fsmonitor", str(project.script("monitor", f"echo > {ran}")))
+    assert [] == codes(project.deploy())
+    real = shutil.which("git")
+    project.script("git", f'unset GIT_CONFIG_COUNT; exec {real} "$@"')
+    (verdict,) = project.deploy()["verdicts"]
+    assert ("git-unknown", False) == (verdict["code"], ran.exists())
+    assert verdict["message"].endswith(": git is too old, or fails")
+    project.git("status")
+    assert ran.exists(), "the trap would have caught nothing"
+
+
 def test_the_user_s_own_filter_is_run_so_that_its_files_do_not_look_changed(project: Project) -> None:
     upper = project.script("upper", "exec /usr/bin/tr a-z A-Z")
     (project.home / ".gitconfig").write_text(f'[filter "upper"]\n\tclean = {upper}\n')
@@ -577,7 +591,7 @@ def test_nothing_of_a_file_is_repeated_but_identifiers(project: Project) -> None
     assert "::error::" not in result.stdout + result.stderr
 
 
-# -- the pain points of the Astro CLI, each with its thread ---------------------------------------------
+# -- beside the Astro CLI itself; what has a thread in its tracker is in test_pain_points.py --------------
 
 
 @pytest.fixture
@@ -612,38 +626,6 @@ def pain(project: Project, bench: Bench) -> Callable[..., tuple[int, str, list[s
     return pain
 
 
-def test_1721_and_2257_uncommitted_changes_that_end_a_deploy_with_0_are_told_before(
-    pain: Any, astro_api: AstroApi
-) -> None:
-    code, shown, errors = pain(
-        astro_api.issue(),
-        API_DEPLOYMENT,
-        "--dags",
-        change=lambda folder: (folder / "dags" / "etl.py").write_text("# changed\n"),
-    )
-    assert (0, {}, ["uncommitted"]) == (code, astro_api.deploys, errors)
-    assert "use `astro deploy [deployment-id] -f` to force deploy" in shown
-
-
-def test_1376_a_workspace_of_another_job_in_a_shared_home_that_ends_a_deploy_with_0_is_told_before(
-    pain: Any, bench: Bench, astro_api: AstroApi
-) -> None:
-    bench.seed(STALE)
-    code, shown, errors = pain(
-        astro_api.issue(ws=None), API_DEPLOYMENT, "--dags", toml=f'workspace = "{API_WORKSPACE}"\n'
-    )
-    assert (0, {}, ["stale-workspace"]) == (code, astro_api.deploys, errors)
-    assert "Invalid workspace id clstaleworkspace was provided through the --workspace-id flag" in shown
-
-
-def test_1469_1635_2181_and_2182_a_token_without_a_workspace_is_told_before_the_context_is_blamed(
-    pain: Any, astro_api: AstroApi
-) -> None:
-    code, shown, errors = pain(astro_api.issue(ws=None), API_DEPLOYMENT, "--dags")
-    assert (1, ["no-workspace"]) == (code, errors)
-    assert "current workspace context not set" in shown
-
-
 def test_no_dags_that_end_a_deploy_with_0_are_told_before(
     pain: Any, bench: Bench, astro_api: AstroApi
 ) -> None:
@@ -671,40 +653,6 @@ def test_a_deployment_of_the_project_s_configuration_that_is_not_the_expected_on
     code, _, errors = pain(astro_api.issue(), "--dags", toml='deployment = "cldep0production"\n')
     assert (0, ["project-deployment"]) == (code, errors)
     assert [API_DEPLOYMENT] == [deploy["deploymentId"] for deploy in astro_api.deploys.values()]
-
-
-def test_pr_2077_and_pr_1564_a_token_that_an_earlier_run_left_in_clear_is_found(
-    project: Project, bench: Bench, astro_api: AstroApi
-) -> None:
-    token = astro_api.issue()
-    bench.run("workspace", "list", token=token)
-    env = {"ASTRO_HOME": str(bench.home), "ASTRO_DOMAIN": "localhost"}
-    assert ["local-domain", "token-left"] == sorted(codes(project.deploy(env=env)))
-
-
-def test_pr_2077_a_login_that_the_token_would_overwrite_is_found(project: Project) -> None:
-    project.stored("token: Bearer x\nuser_email: a@example.com")
-    assert ["login-overwritten"] == codes(project.deploy())
-
-
-def test_1689_and_deploy_action_25_a_cli_that_floats_is_found_where_the_project_pins_it(
-    project: Project,
-) -> None:
-    locked_version(project)
-    assert ["other-astro"] == codes(project.deploy("prod"))
-    project.script("astro", "echo Astro CLI Version: 1.46.2")
-    assert [] == codes(project.deploy("prod"))
-
-
-def test_1635_a_cli_that_passes_over_workspace_id_is_found_where_a_token_needs_it(project: Project) -> None:
-    project.script("astro", "echo Astro CLI Version: 1.43.1")
-    assert [] == codes(project.deploy())
-    organization_token(project, f'workspace = "{WORKSPACE}"\n')
-    (verdict,) = project.deploy("prod")["verdicts"]
-    assert (
-        "the astro on PATH is 1.43.1, and before 1.44.0 "
-        "a token without a workspace makes --workspace-id count for nothing" == verdict["message"]
-    )
 
 
 def test_a_workspace_of_another_job_does_no_harm_to_a_token_that_names_its_own(project: Project) -> None:

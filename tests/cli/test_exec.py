@@ -20,7 +20,7 @@ from tests.cli.conftest import child, wait_until
 from tests.conftest import PROGRAM, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from tests.cli.conftest import Background, Planted
     from tests.conftest import Program
@@ -435,90 +435,3 @@ def test_a_plain_file_goes_the_same_way(program: Program, canary: str, tmp_path:
     secret.chmod(0o600)
     result = program("exec", f"file:{secret}", "--", *child("tell"), allowed=["stdout"])
     assert (0, "", canary) == (result.code, result.stderr, told(result)["environ"]["ASTRO_API_TOKEN"])
-
-
-# -- with the Astro CLI -----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def astro(program: Program) -> Any:
-    """The API that the stand-in asks, and the stand-in on PATH."""
-    from tests.servers.astro_api import AstroApi
-
-    with AstroApi() as api:
-        programs = Path(__file__).parent.parent / "programs"
-        program.environ |= {"STANDIN_API_URL": api.url, "PATH": f"{programs}:{os.environ['PATH']}"}
-        yield api
-
-
-def snapshot(folder: Path) -> Mapping[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_the_cli_writes_nothing_into_the_users_home(
-    program: Program, planted: Planted, astro: Any, homes: Path
-) -> None:
-    token = astro.issue()
-    program.canaries.append(token)
-    planted.store("prod", token)
-    result = program("exec", "planted:prod", "--", "astro", "deployment", "list")
-    assert (0, "", ["etl"]) == (
-        result.code,
-        result.stderr,
-        [n for n in ("etl", "reports") if n in result.stdout],
-    )
-    assert ({}, []) == (snapshot(program.home), list(homes.iterdir()))
-    # The control: without isolation it does write there, in clear, and a scan would find it.
-    config = program.home / ".astro" / "config.yaml"
-    result = program(
-        "exec", "--no-isolate", "planted:prod", "--", "astro", "deployment", "list", allowed=[config]
-    )
-    assert (0, True) == (result.code, f"Bearer {token}" in config.read_text())
-    with pytest.raises(AssertionError, match=r"config\.yaml"):
-        program("exec", "--no-isolate", "planted:prod", "--", "true")
-
-
-STALE = """\
-context: astronomer.io
-contexts:
-    astronomer_io:
-        domain: astronomer.io
-        organization: clorganization0000000001
-        workspace: clworkspace000000000002
-"""
-
-
-def test_a_workspace_of_an_earlier_job_is_not_used(program: Program, planted: Planted, astro: Any) -> None:
-    """An organization's token names no workspace; the CLI then takes what its home still has."""
-    planted.store("prod", astro.issue(ws=None))
-    config = program.home / ".astro" / "config.yaml"
-    config.parent.mkdir()
-    config.write_text(STALE)
-    command = ("planted:prod", "--", "astro", "deployment", "list")
-    result = program("exec", *command)
-    assert (1, True) == (result.code, "current workspace context not set" in result.stderr)
-    assert STALE == config.read_text()
-    # The control: without isolation the stale one is.
-    result = program("exec", "--no-isolate", *command, allowed=[config])
-    assert (0, True) == (result.code, "reports" in result.stdout)
-
-
-def test_an_organizations_token_works_in_the_workspace_that_the_project_expects(
-    program: Program, planted: Planted, astro: Any, write: Callable[[str, str], Path]
-) -> None:
-    planted.store("prod", astro.issue(ws=None))
-    write(
-        "astro-token.toml",
-        'default = "prod"\n[tokens.prod]\nref = "planted:prod"\nworkspace = "clworkspace000000000001"\n',
-    )
-    result = program("exec", "--", "astro", "deployment", "list")
-    warning = (
-        "astro-token: warning: planted:prod: the token names no workspace, "
-        "so it cannot be told whether it is for clworkspace000000000001\n"
-        "astro-token: hint: use a token of the workspace scope\n"
-    )
-    assert (0, warning, ["etl"]) == (
-        result.code,
-        result.stderr,
-        [name for name in ("etl", "reports") if name in result.stdout],
-    )

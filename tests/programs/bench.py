@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from tests.servers.astro_api import AstroApi
 
 STANDIN = Path(__file__).parent / "astro"
+
+# What each fact is asserted of: the stand-in, and a real program where ASTRO_BIN names one.
+PROGRAMS = {"stand-in": STANDIN}
+if named := os.environ.get("ASTRO_BIN"):
+    PROGRAMS["real"] = Path(shutil.which(named) or named).resolve()
 
 # A context as a login or we leave it, of an organization and workspace that no token of ours is for.
 STALE = """\
@@ -114,3 +120,17 @@ class Bench:
 
     def git(self, *arguments: str) -> None:
         subprocess.run(["git", *arguments], cwd=self.project, env=self.environment(), check=True)
+
+    def commit(self) -> None:
+        self.git("add", "--all")
+        self.git(
+            "-c",
+            "user.name=A",
+            "-c",
+            "user.email=a@localhost",
+            "commit",
+            "--quiet",
+            "--allow-empty",
+            "-m",
+            "More",
+        )

@@ -20,13 +20,12 @@ import stat
 import sys
 import tarfile
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from astro_token.testing import make_token
-from tests.programs.bench import STALE, STANDIN, Bench
+from tests.programs.bench import PROGRAMS, STALE, Bench
 from tests.servers.astro_api import (
     DEPLOYMENT,
     ORGANIZATION,
@@ -40,10 +39,7 @@ from tests.servers.http1 import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-PROGRAMS = {"stand-in": STANDIN}
-if named := os.environ.get("ASTRO_BIN"):
-    PROGRAMS["real"] = Path(shutil.which(named) or named).resolve()
+    from pathlib import Path
 
 ANNOUNCED = "Using an Astro API Token\n"
 ORGANIZATIONS = "GET /v1/organizations?limit=100&offset=0"
@@ -522,6 +518,28 @@ def test_the_deployment_of_the_project_s_configuration_is_used(bench: Bench) -> 
     assert 1 == len(bench.api.uploads)
 
 
+def test_a_name_finds_the_deployment_but_the_project_s_configuration_goes_before_it(bench: Bench) -> None:
+    token, project = bench.api.issue(ws=None), bench.make_project()
+    deploy = ("deploy", "--dags", "-n", "reports", "--workspace-id")
+    unknown = bench.run(*deploy, WORKSPACE, token=token, cwd=project)
+    assert (1, True) == (
+        unknown.code,
+        unknown.stdout.endswith("No Deployment with the name reports was found\n"),
+    )
+    assert unknown.stderr.startswith("Error: the Deployment specified was not found in this workspace.")
+    bench.seed(STALE.replace("clstaleworkspace", OTHER_WORKSPACE))
+    assert 0 == bench.run("deploy", "--dags", "-n", "reports", token=token, cwd=project).code
+    (project / ".astro" / "config.yaml").write_text(f"project:\n  deployment: {DEPLOYMENT}\n")
+    bench.commit()
+    bench.seed(STALE.replace("clstaleworkspace", WORKSPACE))
+    result = bench.run("deploy", "--dags", "-n", "reports", token=token, cwd=project)
+    assert (0, True) == (
+        result.code,
+        f"supplied. The Deployment ID {DEPLOYMENT} will be used for the Deploy\n" in result.stdout,
+    )
+    assert [OTHER_DEPLOYMENT, DEPLOYMENT] == [one["deploymentId"] for one in bench.api.deploys.values()]
+
+
 def test_a_deployment_for_ci_cd_only_takes_a_token(bench: Bench) -> None:
     bench.api.deployments[0]["isCicdEnforced"] = True
     assert (
@@ -575,6 +593,17 @@ def test_no_dags_and_nobody_to_ask_ends_a_deploy_with_0(bench: Bench) -> None:
     result = bench.run("deploy", DEPLOYMENT, "--dags", token=bench.api.issue(), cwd=project)
     assert (0, True) == (result.code, result.stdout.endswith("Canceling deploy...\n"))
     assert {} == bench.api.uploads
+
+
+def test_forced_no_dags_remove_what_is_deployed_without_a_question(bench: Bench) -> None:
+    project = bench.make_project()
+    (project / "dags" / "etl.py").rename(project / "dags" / "notes.txt")
+    result = bench.run("deploy", DEPLOYMENT, "--dags", "-f", token=bench.api.issue(), cwd=project)
+    assert (0, False) == (result.code, "No DAGs found" in result.stdout)
+    ((_, bundle),) = bench.api.uploads.values()
+    with tarfile.open(fileobj=io.BytesIO(bundle)) as tar:
+        assert ["dags/notes.txt"] == tar.getnames()
+    assert ["DEPLOYED"] == [one["status"] for one in bench.api.deploys.values()]
 
 
 def test_a_deployment_of_another_workspace_is_refused(bench: Bench) -> None:

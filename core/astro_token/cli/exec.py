@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from astro_token.checkout import refuse_clear_text
 from astro_token.ci import in_ci
 from astro_token.cli import end_if_told
-from astro_token.cli.output import warn
+from astro_token.cli.output import report, warn
 from astro_token.cli.parser import EXAMPLE
 from astro_token.errors import UnsupportedOperationError, UsageError
 from astro_token.exporter import export
@@ -20,8 +20,12 @@ from astro_token.settings import resolve
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
+    from astro_token.deploy.command import Deploy
     from astro_token.process import Inherited
+    from astro_token.settings import TokenSettings
+    from astro_token.token import AstroToken
 
 
 def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
@@ -39,7 +43,8 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
         )
     from astro_token import child
 
-    refuse_clear_text(Path.cwd())
+    deploy = _deploy(command)
+    refuse_clear_text(Path.cwd(), registry=deploy is None)
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
     # Before a secret is read: a command that is not there needs none.
     program = child.find_command(command[0], os.environ)
@@ -48,6 +53,8 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
     warn(verdicts, settings.ref)
     environment = export(token, workspace=settings.expected.workspace, keep=arguments.keep_env)
     close_backends()
+    if deploy is not None and (code := _kept_from(deploy, token, settings)):
+        return code
     end_if_told()
     if arguments.no_isolate:
         child.replace_process(program, command, environment.applied(os.environ), inherited)
@@ -70,3 +77,29 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
             started=home.used_by,
             outputs=outputs,
         )
+
+
+def _deploy(command: Sequence[str]) -> Deploy | None:
+    """None where the command is not `astro deploy`; for others nothing is imported."""
+    if os.path.basename(command[0]) != "astro" or "deploy" not in command:  # noqa: PTH119
+        return None
+    from astro_token.deploy.command import deploy_of
+
+    return deploy_of(command[1:])
+
+
+def _kept_from(deploy: Deploy, token: AstroToken, settings: TokenSettings) -> int:
+    """Says what would spoil the deploy; the status where policy keeps it from being started, else 0."""
+    from astro_token.deploy import before_deploy
+    from astro_token.deploy.codes import CODES
+    from astro_token.deploy.target import target
+
+    wanted = target(settings.name or str(settings.ref), token, settings.expected)
+    guarded = before_deploy(deploy, Path(), wanted, settings.policy)
+    if guarded is None:
+        return 0
+    for one in guarded.verdicts:
+        if one.level == "error":
+            report(f"deploy: {one.message}", one.hint, CODES[one.code].kind.exit_code)
+    warn(guarded.verdicts, "deploy")
+    return guarded.exit_code

@@ -41,6 +41,7 @@ The token reaches the command by its environment and by nothing else. The comman
 so that the Astro CLI writes the token into a folder that is removed afterwards and takes nothing from an
 earlier job. Credentials of secrets backends and of the CI system are kept from it: docs/exec.md lists them.
 In a CI system the token is *** in what the command prints, whatever encoding it is in.
+Before `astro deploy` it is told what would make the deploy do nothing, or the wrong thing: docs/check-deploy.md.
 The exit status is the command's own, 128 + n where signal n ended it.
 
   astro-token exec -- astro deploy --dags
@@ -269,18 +270,18 @@ def _check(command: argparse.ArgumentParser) -> None:
         help="look at the project too: what would spoil its deploy",
     )
     command.add_argument("--path", metavar="FOLDER", help="the project's, for --deploy (default: this one)")
-    command.add_argument("--format", choices=["table", "json"], default="table", help="(default: table)")
-
-
-def _doctor(command: argparse.ArgumentParser) -> None:
-    _reads(command)
-    command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
     command.add_argument(
         "--format",
         choices=["table", "json", "markdown"],
         default="table",
         help="(default: table); markdown is for the job's summary of a CI system too",
     )
+
+
+def _doctor(command: argparse.ArgumentParser) -> None:
+    _reads(command)
+    command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
+    command.add_argument("--format", choices=["table", "json"], default="table", help="(default: table)")
 
 
 def _put(command: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from astro_token.deploy import environment, folder, programs, repository, settings, stored, target
+from astro_token.deploy import folder, repository, settings, target
 from astro_token.deploy.codes import CODES, verdicts
 from astro_token.errors import worst
 from astro_token.exporter import DEFAULT_DOMAIN, TOKEN_VARIABLE
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from astro_token.astro_cli.lock import Lock
+    from astro_token.deploy.command import Deploy
     from astro_token.deploy.target import Target
     from astro_token.policy import Policy, Verdict
 
-__all__ = ["Guarded", "guard"]
+__all__ = ["Guarded", "before_deploy", "guard"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +75,16 @@ def guard(
         targets: what the tokens at hand are for.
         lock: the release of the Astro CLI that is wanted, if one is.
     """
+    from astro_token.deploy import environment, programs, stored
+
     environ = os.environ if environ is None else environ
     place = path.absolute()
     found = [*folder.facts(place, path, environ)]
     if folder.is_project(place, environ):
-        domain = environ.get("ASTRO_DOMAIN") or DEFAULT_DOMAIN
-        found += [*settings.facts(place, path, domain, targets), *repository.facts(place, environ)]
+        found += [
+            *settings.facts(place, path, _domain(environ), targets),
+            *repository.facts(place, environ),
+        ]
     found += [
         *target.facts(targets),
         *stored.facts(place, environ, targets),
@@ -88,3 +93,40 @@ def guard(
     ]
     exported = bool(environ.get(TOKEN_VARIABLE))
     return Guarded(path, verdicts(found, policy.deploy, exported=exported))
+
+
+def before_deploy(
+    deploy: Deploy,
+    path: Path,
+    wanted: Target,
+    policy: Policy,
+    *,
+    environ: Mapping[str, str] | None = None,
+) -> Guarded | None:
+    """
+    The cheap part of `guard`, right before `exec` starts `astro deploy` in a folder.
+
+    `exec` gives the CLI a home of its own, so the user's is not looked at, and no program but git is asked.
+    All are warnings, which stop nothing, but for what policy calls an error.
+
+    Returns:
+        None where the folder is no project, which the Astro CLI says itself.
+    """
+    environ = os.environ if environ is None else environ
+    place = path.absolute()
+    if not folder.is_project(place, environ):
+        return None
+    unasked = {code for code, level in policy.deploy.items() if level == "off"} | deploy.moot
+    found = [
+        *folder.facts(place, path, environ, dags=deploy.dags or "dags"),
+        *settings.facts(place, path, _domain(environ), [wanted], named=deploy.deployment),
+        *target.facts([wanted], named=deploy.workspace),
+    ]
+    if not unasked >= {"uncommitted", "git-unknown"}:
+        found += repository.facts(place, environ)
+    left = [fact for fact in found if fact.code not in unasked]
+    return Guarded(path, verdicts(left, policy.deploy, advice=True))
+
+
+def _domain(environ: Mapping[str, str]) -> str:
+    return environ.get("ASTRO_DOMAIN") or DEFAULT_DOMAIN

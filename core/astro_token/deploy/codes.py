@@ -8,7 +8,7 @@ from astro_token.errors import ConfigError, PolicyError
 from astro_token.policy import LEVELS, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Literal
 
     from astro_token.policy import Level
@@ -52,6 +52,7 @@ CODES: Mapping[str, Code] = {
     "git-unknown": Code("warning"),
     # the token
     "no-workspace": Code("error"),
+    "other-workspace": Code("error"),
     # the home of the Astro CLI
     "home-plain-http": Code("warning", ConfigError, "error"),
     "stale-workspace": Code("warning", PolicyError, "error"),
@@ -83,12 +84,22 @@ class Fact(NamedTuple):
     hint: str
 
 
-def verdicts(facts: list[Fact], levels: Mapping[str, Level], *, exported: bool) -> tuple[Verdict, ...]:
-    """What is to be said of the facts, errors first; what policy turns off is left out."""
+def verdicts(
+    facts: Iterable[Fact], levels: Mapping[str, Level], *, exported: bool = False, advice: bool = False
+) -> tuple[Verdict, ...]:
+    """
+    What is to be said of the facts, errors first; what policy turns off is left out.
+
+    Args:
+        levels: as policy has them.
+        exported: the token is in this environment.
+        advice: only what policy calls an error is one.
+    """
     found = []
     for fact in facts:
         code = CODES[fact.code]
-        level = levels.get(fact.code, (exported and code.exported) or code.level)
+        usual = "warning" if advice else (exported and code.exported) or code.level
+        level = levels.get(fact.code, usual)
         if level != "off":
             found.append(Verdict(fact.code, level, fact.message, fact.hint))
     return tuple(sorted(found, key=lambda verdict: verdict.level != "error"))

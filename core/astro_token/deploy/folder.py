@@ -31,10 +31,11 @@ def is_project(folder: Path, environ: Mapping[str, str]) -> bool:
     return (folder / _CONFIG).is_file() and str(folder) != environ.get("HOME")
 
 
-def facts(folder: Path, shown: Path, environ: Mapping[str, str]) -> Iterator[Fact]:
+def facts(folder: Path, shown: Path, environ: Mapping[str, str], *, dags: str = "dags") -> Iterator[Fact]:
     """
     Args:
         shown: the folder as the user named it, for messages.
+        dags: the folder of the DAGs, seen from there.
     """
     if not is_project(folder, environ):
         home = (folder / _CONFIG).is_file()
@@ -48,21 +49,22 @@ def facts(folder: Path, shown: Path, environ: Mapping[str, str]) -> Iterator[Fac
             else "name the project's folder by --path, or make this one a project by astro dev init",
         )
         return
-    dags = folder / "dags"
-    yield from _dags(dags, shown / "dags")
+    yield from _dags(folder / dags, shown / dags)
     if not (folder / "Dockerfile").is_file():
         yield Fact(
             "no-dockerfile",
             f"{shown} has no Dockerfile: only astro deploy --dags can work",
-            "add the one that astro dev init makes, or deploy DAGs only",
+            "add the one that astro dev init makes, or deploy DAGs only, by --dags",
         )
     yield from _requirements(folder / "requirements.txt", shown / "requirements.txt")
 
 
 def _dags(dags: Path, shown: Path) -> Iterator[Fact]:
     complaint = None
+    hint = "put the DAGs there; where a step before this one makes or fetches them, see whether it ran"
     if dags.is_symlink():
         complaint = f"{shown} is a link, which the Astro CLI does not follow: it finds no DAGs"
+        hint = "put the folder itself in the place of the link"
     elif not dags.is_dir():
         complaint = f"there is no folder {shown}: the Astro CLI finds no DAGs"
     elif not _python(dags):
@@ -71,7 +73,7 @@ def _dags(dags: Path, shown: Path) -> Iterator[Fact]:
         yield Fact(
             "no-dags",
             f"{complaint}, and either ends with 0 and deploys nothing, or removes all that are deployed",
-            "put the DAGs there; where a step before this one makes or fetches them, see whether it ran",
+            hint,
         )
         return
     lines = [line.strip() for line in (text_of(dags / ".airflowignore") or "").splitlines()]

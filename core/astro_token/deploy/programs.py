@@ -27,6 +27,7 @@ _LEAST = (1, 27, 1)
 # Since then --workspace-id counts for an organization's token (astronomer/astro-cli#1635).
 _LEAST_FOR_ORGANIZATIONS = (1, 44, 0)
 _VERSION = re.compile(rb"Astro CLI Version: *v?([0-9A-Za-z][0-9A-Za-z.+-]{0,63})\s")
+_RENEW = "run astro-token install-cli, and put its folder first on PATH"
 _INSTALL = "install it by astro-token install-cli, and put its folder on PATH"
 
 
@@ -72,7 +73,7 @@ def _astro(
         yield Fact(
             "other-astro",
             f"the astro on PATH is {version}, and the project's file wants {lock.version}",
-            "run astro-token install-cli",
+            _RENEW,
         )
     parts = re.match(r"([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})", version)
     number = tuple(map(int, parts.groups())) if parts else None  # a build of one's own has none
@@ -92,7 +93,7 @@ def _old(version: str, least: tuple[int, ...], why: str) -> Fact:
     return Fact(
         "old-astro",
         f"the astro on PATH is {version}, and before {'.'.join(map(str, least))} {why}",
-        "run astro-token install-cli",
+        _RENEW,
     )
 
 

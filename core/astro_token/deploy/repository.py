@@ -3,7 +3,8 @@ What git says of the project, asked so that a checkout runs nothing of its own.
 
 A repository's configuration can name programs: a monitor of its files, filters, hooks, transports.
 They are switched off by settings in git's environment, which go before the repository's,
-and its filters are looked up first because they have names of its choosing.
+and its filters are looked up first because they have names of its choosing;
+a git that does not know such settings (before 2.31) is asked nothing more.
 What the user's own configuration says holds: `safe.directory`, and filters such as Git LFS.
 Submodules are not entered: each has a configuration of its own. No lock is taken and no index written.
 """
@@ -18,7 +19,7 @@ from astro_token.deploy.codes import Fact
 from astro_token.deploy.run import ask, outside, program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 __all__ = ["facts", "root"]
 
@@ -48,13 +49,13 @@ _SWITCHED_OFF = [
 _FILTER_OFF = [("clean", ""), ("process", ""), ("required", "false")]
 _LOOKED_AT = 100
 _USERS = {b"system", b"global", b"command"}
-_FILTERS = [
+_QUESTION = [
     "config",
     "--show-scope",
     "--name-only",
     "--null",
     "--get-regexp",
-    r"^filter\..*\.(clean|process)$",
+    r"^(core\.hookspath|filter\..*\.(clean|process))$",
 ]
 _STATUS = [
     "--no-pager",
@@ -67,6 +68,8 @@ _STATUS = [
     "--no-renames",
     "--ignore-submodules=dirty",
 ]
+_LATE = "git did not answer in time"
+_WAIT = "run `git status` there, which is quicker the second time, or deploy with --force"
 _HINT = "run `git status` there and correct what it complains of, before the Astro CLI asks git the same"
 
 
@@ -76,49 +79,59 @@ def root(folder: Path) -> Path | None:
     return next((above for above in (folder, *folder.parents) if os.path.exists(above / ".git")), None)  # noqa: PTH110
 
 
-def facts(folder: Path, environ: Mapping[str, str]) -> Iterator[Fact]:
+def facts(folder: Path, environ: Mapping[str, str]) -> list[Fact]:
     """
     Whether the Astro CLI would find changes, and so end with 0 and deploy nothing unless forced.
 
     It looks at the whole repository, not at the project's folder only.
     """
     top = root(folder)
-    if top is None:
-        return
+    found = _found(folder, top, environ) if top else None
+    return [found] if found else []
+
+
+def _found(folder: Path, top: Path, environ: Mapping[str, str]) -> Fact | None:
     git = program("git", environ)
-    if git is None or not outside(git, top):
-        yield _unknown("git is not on PATH" if git is None else "the git on PATH lies in the repository")
-        return
+    if git is None:
+        return _unknown(
+            "git is not on PATH", "install git: without it the Astro CLI deploys whatever lies there"
+        )
+    if not outside(git, top):
+        return _unknown("the git on PATH lies in the repository", "install git outside of it")
     clean = _environment(environ, top)
-    filters = ask([str(git), *_FILTERS], clean, folder)
-    if filters is None or filters.code not in {0, 1}:
-        yield _unknown("git did not answer in time" if filters is None else "git is too old, or fails")
-        return
-    own = _own_filters(filters.output)
+    asked = ask([str(git), *_QUESTION], clean, folder)
+    if asked is None:
+        return _unknown(_LATE, _WAIT)
+    parts = asked.output.split(b"\0")
+    settings = list(zip(parts[::2], parts[1::2], strict=False))
+    # One that does not know our settings would run the repository's programs.
+    if asked.code not in {0, 1} or (b"command", b"core.hookspath") not in settings:
+        return _unknown("git is too old, or fails", "run `git --version` there: it has to be 2.31 or later")
+    own = _own_filters(settings)
     clean = _with(clean, [(f"filter.{name}.{key}", value) for name in own for key, value in _FILTER_OFF])
     status = ask([str(git), *_STATUS], clean, folder)
     if status is None:
-        yield _unknown("git did not answer in time")
-        return
+        return _unknown(_LATE, _WAIT)
     lines = status.output.split(b"\0")
     changed = [line for line in lines if line[:2] in {b"1 ", b"2 ", b"u "}]
     if status.code not in {0, None}:
-        yield _unknown("git refuses the repository: it is damaged, or another user's")
-    elif b"# branch.oid (initial)" in lines:
-        yield Fact(
+        return _unknown("git refuses the repository: it is damaged, or another user's")
+    if b"# branch.oid (initial)" in lines:
+        return Fact(
             "uncommitted",
             "the repository has no commit yet: the Astro CLI ends with 0 and deploys nothing",
             "commit first, or deploy with --force",
         )
-    elif changed and own and not _certain(changed, own, git, clean, top):
-        yield _unknown("there seem to be some, but the repository's own filters are not run here")
-    elif changed or status.code is None:
+    if changed and own and not _certain(changed, own, git, clean, top):
+        return _unknown("there seem to be some, but the repository's own filters are not run here")
+    if changed or status.code is None:
         count = "1 tracked file has" if len(changed) == 1 else f"{len(changed)} tracked files have"
-        yield Fact(
+        return Fact(
             "uncommitted",
             f"{count} uncommitted changes: the Astro CLI ends with 0 and deploys nothing",
             "commit or restore them (git status names them), or deploy with --force",
         )
+    return None
 
 
 def _certain(changed: list[bytes], own: list[str], git: Path, clean: Mapping[str, str], top: Path) -> bool:
@@ -131,15 +144,14 @@ def _certain(changed: list[bytes], own: list[str], git: Path, clean: Mapping[str
     return any(os.fsdecode(name) not in own for name in filters)
 
 
-def _unknown(why: str) -> Fact:
-    return Fact("git-unknown", f"it cannot be told whether there are uncommitted changes: {why}", _HINT)
+def _unknown(why: str, hint: str = _HINT) -> Fact:
+    return Fact("git-unknown", f"it cannot be told whether there are uncommitted changes: {why}", hint)
 
 
-def _own_filters(output: bytes) -> list[str]:
+def _own_filters(settings: list[tuple[bytes, bytes]]) -> list[str]:
     """The filters that the repository's configuration names, also where the user's names them too."""
-    parts = output.split(b"\0")
-    pairs = zip(parts[::2], parts[1::2], strict=False)
-    found = [name.partition(b".")[2].rpartition(b".")[0] for scope, name in pairs if scope not in _USERS]
+    named = [name for scope, name in settings if scope not in _USERS and name.startswith(b"filter.")]
+    found = [name.partition(b".")[2].rpartition(b".")[0] for name in named]
     return [os.fsdecode(name) for name in dict.fromkeys(found)]
 
 

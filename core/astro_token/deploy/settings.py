@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.checkout import CLEAR_TEXT
+from astro_token.checkout import CLEAR_TEXT, REGISTRY
 from astro_token.deploy.codes import Fact
 from astro_token.deploy.config import settings_of, text_of
 from astro_token.token import IDENTIFIER
@@ -22,11 +22,14 @@ _REGISTRY = "images.astronomer.cloud"
 _LOUD = {"debug", "trace"}
 
 
-def facts(folder: Path, shown: Path, domain: str, targets: Sequence[Target]) -> Iterator[Fact]:
+def facts(
+    folder: Path, shown: Path, domain: str, targets: Sequence[Target], *, named: str | None = None
+) -> Iterator[Fact]:
     """
     Args:
         domain: the one that the Astro CLI will talk to.
         targets: what the tokens are for.
+        named: the deployment on the command line, where one is known.
     """
     file = shown / _CONFIG
     text = text_of(folder / _CONFIG)
@@ -49,13 +52,14 @@ def facts(folder: Path, shown: Path, domain: str, targets: Sequence[Target]) -> 
             f"{file} says where the Astro CLI sends the token, because the domain is {domain}",
             "take local.core and local.platform out of it, and see who put them there",
         )
-    if values.get("remote.base_image_registry", _REGISTRY) != _REGISTRY:
+    registry = values.get("remote.base_image_registry")
+    if registry != _REGISTRY and (registry or (not whole and REGISTRY.search(text))):
         yield Fact(
             "other-registry",
             f"{file} names a registry of its own, which astro remote deploy sends the token to",
             "take remote.base_image_registry out of it unless that registry is Astronomer's or yours",
         )
-    yield from _deployment(file, values.get("project.deployment"), targets)
+    yield from _deployment(file, values.get("project.deployment"), named, targets)
     if "project.workspace" in values:
         yield Fact(
             "unread-workspace",
@@ -70,19 +74,24 @@ def facts(folder: Path, shown: Path, domain: str, targets: Sequence[Target]) -> 
         )
 
 
-def _deployment(file: Path, configured: str | None, targets: Sequence[Target]) -> Iterator[Fact]:
-    """Where a deploy without a deployment's identifier goes."""
-    if configured is None:
-        return
+def _deployment(
+    file: Path, configured: str | None, named: str | None, targets: Sequence[Target]
+) -> Iterator[Fact]:
+    """Where a deploy goes: to what the command line names, else to what the file names."""
+    goes = named or configured
     for target in targets:
-        if target.deployment is not None and target.deployment != configured:
-            named = configured if IDENTIFIER.fullmatch(configured) else "another"
-            yield Fact(
-                "project-deployment",
-                f"astro deploy goes to deployment {named}, which {file} names, "
-                f"and {target.name} is for {target.deployment}",
-                f"name {target.deployment} on the command line and take project.deployment out of the file",
-            )
+        if goes is None or target.deployment in {None, goes}:
+            continue
+        shown = goes if IDENTIFIER.fullmatch(goes) else "another"
+        correct = f"name {target.deployment} on the command line"
+        yield Fact(
+            "project-deployment",
+            f"astro deploy goes to deployment {shown}, which {'the command' if named else file} names, "
+            f"and {target.name} is for {target.deployment}",
+            f"{correct}, or use the token of the deployment that is named"
+            if named
+            else f"{correct} and take project.deployment out of the file",
+        )
 
 
 def _unread(file: Path) -> Fact:

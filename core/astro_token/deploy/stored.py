@@ -49,7 +49,7 @@ def facts(folder: Path, environ: Mapping[str, str], targets: Sequence[Target]) -
         yield Fact(
             "stored-domain",
             f"the current context in {file} is {named}, which the Astro CLI takes, not {DEFAULT_DOMAIN}",
-            f"{_EXEC}, or set ASTRO_DOMAIN",
+            f"{_EXEC}, or set ASTRO_DOMAIN to the one that is meant",
         )
     if CLEAR_TEXT.search(text):
         yield Fact(

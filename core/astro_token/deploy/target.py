@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from astro_token.deploy.codes import Fact
+from astro_token.token import IDENTIFIER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,12 +42,25 @@ def target(name: str, token: AstroToken | None, expected: Expectations) -> Targe
     )
 
 
-def facts(targets: Sequence[Target]) -> Iterator[Fact]:
+def facts(targets: Sequence[Target], *, named: str | None = None) -> Iterator[Fact]:
+    """
+    Args:
+        named: the workspace that the command names.
+    """
     for one in targets:
+        if named is not None and one.workspace not in {None, named}:
+            shown = named if IDENTIFIER.fullmatch(named) else "another"
+            yield Fact(
+                "other-workspace",
+                f"the command names workspace {shown}, and {one.name} is for {one.workspace}: "
+                "the Astro CLI would deploy nothing and succeed",
+                "leave --workspace-id out, which exec needs no more, or use the token of that workspace",
+            )
         if one.known and one.workspace is None:
             yield Fact(
                 "no-workspace",
                 f"{one.name} names no workspace, and none is expected: without --workspace-id "
                 "the Astro CLI fails, or takes the one of an earlier run",
-                "say workspace in the token's table of astro-token.toml, and exec hands it on",
+                "write workspace into the token's table of astro-token.toml, which exec hands on, "
+                "or give --workspace-id",
             )

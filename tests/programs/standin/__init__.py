@@ -6,7 +6,7 @@ A stand-in for the Astro CLI 1.45.0: what that program does with its token, and 
     context list                                deployment list [--all] [--workspace-id ID]
     config get|set -g KEY [VALUE]               deployment inspect [ID] --key KEY [--clean-output]
     dev start [--workspace-id ID] [--deployment-id ID] [--standalone]
-    deploy [ID] [--dags] [--force] [--workspace-id ID]
+    deploy [ID] [--dags] [--force] [--workspace-id ID] [--deployment-name NAME]
 
 It reads and writes `config.yaml`, talks to the API and fails as the real one does:
 standard output, the first lines of standard error, the exit status and the requests are the same.

@@ -67,7 +67,11 @@ COMMANDS = {
         most=1,
     ),
     ("deploy",): Command(
-        deploy, "deploy DEPLOYMENT-ID", {"dags": "d", "force": "f", **_WS}, project=True, most=1
+        deploy,
+        "deploy DEPLOYMENT-ID",
+        {"dags": "d", "force": "f", "deployment-name=": "n", **_WS},
+        project=True,
+        most=1,
     ),
     ("dev", "start"): Command(
         commands.dev_start,

@@ -109,11 +109,16 @@ def deployment_list(call: Call) -> None:
     table(head, [(row, False) for row in sorted(rows, reverse=True)])
 
 
-def select_deployment(call: Call, ws: str, ident: str) -> dict[str, Any]:
+def select_deployment(call: Call, ws: str, ident: str, name: str = "") -> dict[str, Any]:
     try:
         items = call.api.deployments(ws)
     except CommandError as failure:
         raise CommandError(f"{NOT_IN_WORKSPACE}: {failure}") from None
+    if name and not ident:
+        ident = next((item["id"] for item in items if item["name"] == name), "")
+        if not ident:
+            print(f"No Deployment with the name {name} was found")
+            raise CommandError(NOT_IN_WORKSPACE)
     if not ident:
         if not items:
             raise UnsupportedError("making a deployment")

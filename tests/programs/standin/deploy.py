@@ -17,6 +17,10 @@ from .errors import CommandError
 if TYPE_CHECKING:
     from .commands import Call
 
+BOTH = (
+    "Both a Deployment ID and Deployment name have been supplied. "
+    "The Deployment ID {} will be used for the Deploy"
+)
 DIRTY = "Project directory has uncommitted changes, use `astro deploy [deployment-id] -f` to force deploy."
 DAGS_DONE = (
     "\nSuccessfully uploaded DAGs with version {} to Astro. "
@@ -82,12 +86,14 @@ def deploy(call: Call) -> None:
 
 
 def find_target(call: Call, ws: str) -> str:
-    if call.args:
-        return call.args[0]
-    if configured := look_up(call.cfg.project, "project.deployment"):
+    """A name counts only where neither the command line nor the project's configuration has an identifier."""
+    name, ident = call.flags.get("deployment-name", ""), next(iter(call.args), "")
+    if not ident and (configured := look_up(call.cfg.project, "project.deployment")):
         print("Deployment ID found in the config file. This Deployment ID will be used for the deploy")
-        return str(configured)
-    return str(select_deployment(call, ws, "")["id"])
+        ident = str(configured)
+    if ident and name:
+        print(BOTH.format(ident))
+    return ident or str(select_deployment(call, ws, "", name)["id"])
 
 
 def git(*args: str) -> bool:
