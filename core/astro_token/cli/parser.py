@@ -41,7 +41,7 @@ The token reaches the command by its environment and by nothing else. The comman
 so that the Astro CLI writes the token into a folder that is removed afterwards and takes nothing from an
 earlier job. Credentials of secrets backends and of the CI system are kept from it: docs/exec.md lists them.
 In a CI system the token is *** in what the command prints, whatever encoding it is in.
-Before `astro deploy` it is told what would make the deploy do nothing, or the wrong thing: docs/check-deploy.md.
+What would make an `astro deploy` do nothing, or the wrong thing, is told first: docs/check-deploy.md.
 The exit status is the command's own, 128 + n where signal n ended it.
 
   astro-token exec -- astro deploy --dags
