@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Collection, Mapping, Sequence
 
     from astro_token.errors import AstroTokenError
@@ -26,7 +27,6 @@ __all__ = [
     "Backend",
     "SupportsAddress",
     "SupportsClose",
-    "SupportsConnect",
     "SupportsCreateKey",
     "SupportsCredentialSource",
     "SupportsCredentialVariables",
@@ -36,6 +36,7 @@ __all__ = [
     "SupportsLogIn",
     "SupportsReadCurrent",
     "SupportsReadMany",
+    "SupportsTrust",
     "SupportsWrite",
     "SupportsWriteCiphertext",
 ]
@@ -152,14 +153,10 @@ class SupportsAddress(Protocol):
 
 
 @runtime_checkable
-class SupportsConnect(Protocol):
-    """
-    Opens a connection to where it asks for a reference, and ends it without asking anything.
+class SupportsTrust(Protocol):
+    """Tells whom it trusts at its address, so that a connection can be tried before anything is asked."""
 
-    Trusts whom it trusts when it asks, so that network and TLS are told from what comes after.
-    """
-
-    def connect(self, ref: SecretRef, *, timeout: float) -> None: ...
+    def trust(self, ref: SecretRef) -> ssl.SSLContext: ...
 
 
 @runtime_checkable

@@ -35,14 +35,18 @@ from typing import TYPE_CHECKING, Any
 from astro_token.errors import AstroTokenError, BackendUnavailableError, DecryptError, SecretNotFoundError
 from astro_token.protocols import (
     Backend,
+    SupportsAddress,
     SupportsClose,
+    SupportsCredentialSource,
     SupportsDecrypt,
     SupportsDescribe,
     SupportsEncrypt,
+    SupportsLogIn,
     SupportsReadMany,
     SupportsWrite,
 )
 from astro_token.ref import SecretRef
+from astro_token.schemes import credential_variables
 from astro_token.secret import SecretMetadata, SecretValue
 
 if TYPE_CHECKING:
@@ -257,6 +261,15 @@ class BackendContract:
         write(third, None)
         assert third.encode() == self.revealed(harness, self.read(harness, harness.writable))
 
+    def test_what_it_tells_of_its_credential_holds_none(self, harness: Harness) -> None:
+        token = make_token()
+        harness.store(token.encode())
+        records: list[str] = []
+        with _recording(records):
+            _tells_no_secret(harness.backend, SecretRef.parse(harness.present), token, self.timeout)
+            assert token.encode() == self.revealed(harness, self.read(harness, harness.present))
+        assert appearances(token, "\n".join(records)) == []
+
     def test_closing_twice_is_harmless(self, harness: Harness) -> None:
         if isinstance(harness.backend, SupportsClose):
             harness.backend.close()
@@ -371,6 +384,15 @@ class KeyContract:
             self.decrypt(harness, self.encrypt(harness, token))
         assert appearances(token, "\n".join(records)) == []
 
+    def test_what_it_tells_of_its_credential_holds_none(self, harness: KeyHarness) -> None:
+        token = make_token()
+        records: list[str] = []
+        with _recording(records):
+            ciphertext = self.encrypt(harness, token)
+            _tells_no_secret(harness.backend, SecretRef.parse(harness.key), token, self.timeout)
+            assert token.encode() == self.decrypt(harness, ciphertext).reveal()
+        assert appearances(token, "\n".join(records)) == []
+
     def test_threads_may_share_it(self, harness: KeyHarness) -> None:
         token = make_token()
         ciphertext = self.encrypt(harness, token)
@@ -384,6 +406,37 @@ class KeyContract:
         for thread in threads:
             thread.join(self.timeout)
         assert [token.encode()] * 4 == plain
+
+
+# -- what a backend tells of itself -------------------------------------------------------------------
+
+
+def _tells_no_secret(backend: object, ref: SecretRef, secret: str, timeout: float) -> None:
+    """Asks twice, with logins in between: each text is one line, the same again, and holds no secret."""
+    told = [_told(backend, ref, timeout) for _ in range(2)]
+    assert told[0] == told[1]
+    for text in told[0]:
+        assert text
+        assert text.isprintable()
+        assert appearances(secret, text) == []
+        held = (name for name in credential_variables() if _HELD.search(name))
+        assert not [name for name in held if len(os.environ.get(name, "")) >= 8 and os.environ[name] in text]
+
+
+def _told(backend: object, ref: SecretRef, timeout: float) -> list[str]:
+    told = []
+    if isinstance(backend, SupportsAddress):
+        told.append(backend.address(ref))
+        assert re.match(r"https?://[^/@?#]+(?:/|$)", told[-1])
+    if isinstance(backend, SupportsCredentialSource):
+        told.append(backend.credential_source(ref, timeout=timeout))
+    if isinstance(backend, SupportsLogIn):
+        backend.log_in(ref, timeout=timeout)
+    return told
+
+
+# Variables that hold a credential itself; the others hold the way to one, which may be told.
+_HELD = re.compile(r"(?:KEY|SECRET|TOKEN|PASSWORD|KEY_ID|ROLE_ID|USERNAME|SECRET_ID|HEADER)$")
 
 
 # -- looking for a secret where it must not be --------------------------------------------------------

@@ -53,6 +53,30 @@ def failure(
     return error
 
 
+def told(backend: Any, ref: str) -> tuple[str, str]:
+    """The address and the source of the credential, as `doctor` asks for them, and then logs in."""
+    parsed = SecretRef.parse(ref)
+    address = backend.address(parsed)
+    source = backend.credential_source(parsed, timeout=10.0)
+    backend.log_in(parsed, timeout=10.0)
+    assert f"{address}{source}".isprintable()
+    return address, source
+
+
+def source_failure(backend: Any, ref: str) -> AstroTokenError:
+    """The error where no source is found, which is that of reading."""
+    parsed = SecretRef.parse(ref)
+    errors: list[AstroTokenError] = []
+    for call in (backend.credential_source, backend.log_in, backend.read):
+        try:
+            call(parsed, timeout=10.0)
+        except AstroTokenError as error:
+            errors.append(error)
+    assert [(None, None)] * 3 == [(error.__cause__, error.__context__) for error in errors]
+    assert len({(type(error), error.message, error.hint) for error in errors}) == 1
+    return errors[0]
+
+
 def quick_failure(backend: Any, ref: str) -> AstroTokenError:
     """The same, in less than two seconds."""
     start = time.monotonic()

@@ -236,8 +236,8 @@ def test_no_credential(program: Program, openbao: OpenBao) -> None:
 def test_no_address(program: Program) -> None:
     program.environ |= {"VAULT_TOKEN": "x"}
     code, links = examined(program, "vault:secret/x")
-    assert (78, ("network", 78), "ok") == (code, first_failure(links), links["credential"]["state"])
-    assert "VAULT_ADDR" in links["network"]["found"]
+    assert (78, ("credential", 78), 78) == (code, first_failure(links), links["network"]["exit_code"])
+    assert "VAULT_ADDR is not set" == links["network"]["found"]
 
 
 def test_a_service_that_refuses_connections(program: Program) -> None:

@@ -12,7 +12,8 @@ It refuses what the service refuses:
     a principal that was not granted the permission                                  PERMISSION_DENIED
     a malformed name, a routing header that names another resource,
     a checksum that does not fit the data, an empty or too large payload             INVALID_ARGUMENT
-    a stale etag; access to a version that is disabled or destroyed                  FAILED_PRECONDITION
+    a stale etag; access to a version that is disabled or destroyed;
+    access and a new version where the key that encrypts the secret is disabled      FAILED_PRECONDITION
 
 As in the service, "latest" is the version created last, whatever its state,
 and resources are called by their project's number, however they were asked for.
@@ -54,6 +55,7 @@ _PARENT = r"projects/(?P<project>[a-z0-9][a-z0-9.:-]*)(?P<place>/locations/[a-z0
 _SECRET = rf"{_PARENT}/secrets/(?P<secret>[A-Za-z0-9_-]{{1,255}})"
 _VERSION = rf"(?P<parent>{_SECRET})/versions/(?P<version>[A-Za-z0-9_-]+)"
 _LARGEST = 65536
+_ENABLED = "ENABLED"
 _FIRST_NUMBER = 100_000_000_001
 
 # Of each method: its messages, the field that the routing header has to carry, and the permission it takes.
@@ -127,6 +129,7 @@ class _Secret:
     def __init__(self, resource: sm.Secret) -> None:
         self.resource = resource
         self.versions: list[_Version] = []
+        self.key_state = _ENABLED
         self._generation = 0
         self.touch()
 
@@ -193,6 +196,11 @@ class GcpServer:
         with self._lock:
             found = self._secrets[self._canonical(name)].versions[int(version) - 1]
             found.resource.state = getattr(State, state)
+
+    def set_key_state(self, name: str, state: str) -> None:
+        """Of the key that encrypts the secret: `ENABLED`, `DISABLED`, `DESTROYED`."""
+        with self._lock:
+            self._secrets[self._canonical(name)].key_state = state
 
     def expire(self, name: str, when: datetime) -> None:
         with self._lock:
@@ -366,6 +374,7 @@ class GcpServer:
             context.abort(Code.INVALID_ARGUMENT, "The checksum does not match the data.")
         if not 0 < len(data) <= _LARGEST:
             context.abort(Code.INVALID_ARGUMENT, f"The payload must have from 1 to {_LARGEST} bytes.")
+        self._see_that_the_key_is_enabled(secret, context)
         damage = self.damage.pop(0) if self.damage else ""
         added = sm.SecretVersion(self._add(secret, data, checked=checked))
         if damage == "unchecked":
@@ -402,6 +411,9 @@ class GcpServer:
                 Code.FAILED_PRECONDITION,
                 f"Secret Version [{version.resource.name}] is in {state.name} state.",
             )
+        self._see_that_the_key_is_enabled(
+            self._find(request.name.partition("/versions/")[0], context), context
+        )
         payload = sm.SecretPayload(data=version.data, data_crc32c=google_crc32c.value(version.data))
         damage = self.damage.pop(0) if self.damage else ""
         if damage == "checksum":
@@ -434,6 +446,15 @@ class GcpServer:
         self, request: sm.DestroySecretVersionRequest, context: grpc.ServicerContext
     ) -> sm.SecretVersion:
         return self._change_state(request, State.DESTROYED, context)
+
+    def _see_that_the_key_is_enabled(self, secret: _Secret, context: grpc.ServicerContext) -> None:
+        if secret.key_state != _ENABLED:
+            # As Cloud KMS says it, whose refusal the service passes on.
+            key = f"{secret.resource.name.partition('/secrets/')[0]}/locations/l/keyRings/r/cryptoKeys/k"
+            context.abort(
+                Code.FAILED_PRECONDITION,
+                f"{key}/cryptoKeyVersions/1 is not enabled, current state is: {secret.key_state}.",
+            )
 
     # -- what it keeps -----------------------------------------------------------------------
 

@@ -154,6 +154,19 @@ def test_a_stale_etag_is_refused(client: Any, name: str) -> None:
     assert access(client, name, "current").payload.data == b"first"
 
 
+def test_a_secret_whose_key_is_disabled_is_neither_read_nor_written(
+    client: Any, name: str, gcp_server: GcpServer
+) -> None:
+    gcp_server.set_key_state(name, "DISABLED")
+    with pytest.raises(exceptions.FailedPrecondition, match="not enabled"):
+        access(client, name)
+    with pytest.raises(exceptions.FailedPrecondition, match="not enabled"):
+        client.add_secret_version(parent=name, payload={"data": b"x"}, **ONCE)
+    assert client.get_secret(name=name, **ONCE).name.endswith(name.rpartition("/")[2])
+    gcp_server.set_key_state(name, "ENABLED")
+    assert access(client, name).payload.data == b"second"
+
+
 @pytest.mark.parametrize("state", ["DISABLED", "DESTROYED"])
 def test_there_is_no_falling_back_from_the_latest_version(client: Any, name: str, state: str) -> None:
     change = client.disable_secret_version if state == "DISABLED" else client.destroy_secret_version

@@ -20,11 +20,14 @@ from astro_token import (
     SecretMetadata,
     SecretRef,
     SecretValue,
+    SupportsAddress,
     SupportsClose,
+    SupportsCredentialSource,
     SupportsCredentialVariables,
     SupportsDecrypt,
     SupportsDescribe,
     SupportsEncrypt,
+    SupportsLogIn,
     SupportsReadMany,
     SupportsWrite,
     Verdict,
@@ -107,6 +110,15 @@ class Everything:
     def credential_variables(self) -> Collection[str]:
         return ["MY_KEY"]
 
+    def address(self, ref: SecretRef) -> str:
+        return f"https://{ref}.example"
+
+    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
+        return f"MY_KEY{ref}{timeout}"
+
+    def log_in(self, ref: SecretRef, *, timeout: float) -> None:
+        self.credential_source(ref, timeout=timeout)
+
     def close(self) -> None:
         return None
 
@@ -123,5 +135,8 @@ writing: SupportsWrite = Everything()
 decrypting: SupportsDecrypt = Everything()
 encrypting: SupportsEncrypt = Everything()
 declaring: SupportsCredentialVariables = Everything()
+addressed: SupportsAddress = Everything()
+sourced: SupportsCredentialSource = Everything()
+logging_in: SupportsLogIn = Everything()
 closing: SupportsClose = Everything()
 wrong: Backend = NotABackend()  # type: ignore[assignment]

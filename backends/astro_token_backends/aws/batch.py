@@ -12,7 +12,8 @@ from astro_token.errors import (
     InvalidRefError,
     SecretNotFoundError,
 )
-from astro_token_backends.aws.refusals import translated
+from astro_token_backends.aws.refusals import is_of_credential, translated
+from astro_token_backends.aws.session import region_of
 from astro_token_backends.boundary import across
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def in_batches(
     single: Callable[[SecretRef], SecretValue],
 ) -> dict[SecretRef, SecretValue | AstroTokenError]:
     """
+    Where the credential is refused, no more is asked in that region.
+
     Args:
         size: how many one batch takes.
         place: only those of the same place go into one batch; None where it can be in none.
@@ -50,9 +53,10 @@ def in_batches(
     chunks = [refs[at : at + size] for refs in places.values() for at in range(0, len(refs), size)]
     alone += [ref for chunk in chunks if len(chunk) == 1 for ref in chunk]
     found: dict[SecretRef, SecretValue | AstroTokenError] = {}
+    caught = _Calls().caught
     chunks = [chunk for chunk in chunks if len(chunk) > 1]
     for chunk, outcome in zip(
-        chunks, _side_by_side(lambda chunk: _caught(lambda: batch(chunk)), chunks), strict=True
+        chunks, _side_by_side(lambda chunk: caught(chunk[0], lambda: batch(chunk)), chunks), strict=True
     ):
         if not isinstance(outcome, AstroTokenError):
             found.update(outcome)
@@ -61,15 +65,25 @@ def in_batches(
             alone += chunk
         else:
             found.update(dict.fromkeys(chunk, outcome))
-    found.update(zip(alone, _side_by_side(lambda ref: _caught(lambda: single(ref)), alone), strict=True))
+    found.update(zip(alone, _side_by_side(lambda ref: caught(ref, lambda: single(ref)), alone), strict=True))
     return {ref: found[ref] for ref in refs}
 
 
-def _caught(call: Callable[[], _T]) -> _T | AstroTokenError:
-    try:
-        return across(call, translated)
-    except AstroTokenError as error:
-        return error.with_traceback(None)
+class _Calls:
+    def __init__(self) -> None:
+        self._refusals: dict[str | None, AstroTokenError] = {}
+
+    def caught(self, ref: SecretRef, call: Callable[[], _T]) -> _T | AstroTokenError:
+        """What a call returns or raises; a refusal of the credential is not sought twice."""
+        region = region_of(ref)  # one that an account has not opted into knows no credential of it
+        if region in self._refusals:
+            return self._refusals[region]
+        try:
+            return across(call, translated)
+        except AstroTokenError as error:
+            if is_of_credential(error):
+                self._refusals[region] = error
+            return error.with_traceback(None)
 
 
 _A = TypeVar("_A")

@@ -13,6 +13,8 @@ from astro_token_backends.aws.session import Session, region_of, shared
 from astro_token_backends.boundary import across
 
 if TYPE_CHECKING:
+    import ssl
+
     from astro_token.errors import AstroTokenError
     from astro_token.ref import SecretRef
 
@@ -66,6 +68,20 @@ class KMS:
         return across(
             lambda: _ciphertext(self._ask(ref, "encrypt", until, Plaintext=value.reveal())), translated
         )
+
+    def address(self, ref: SecretRef) -> str:
+        return across(lambda: self._session.address("kms", region_of(ref)), translated)
+
+    def trust(self, ref: SecretRef) -> ssl.SSLContext:
+        return across(lambda: self._session.trust(region_of(ref)), translated)
+
+    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
+        until = time.monotonic() + timeout
+        return across(lambda: self._session.credential_source(region_of(ref), until), translated)
+
+    def log_in(self, ref: SecretRef, *, timeout: float) -> None:
+        until = time.monotonic() + timeout
+        across(lambda: self._session.log_in(region_of(ref), until), translated)
 
     def close(self) -> None:
         self._session.close()

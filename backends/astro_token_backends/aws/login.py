@@ -11,13 +11,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AccessDeniedError, ConfigError
-from astro_token.log import logger
 from astro_token_backends import network
+from astro_token_backends.aws.source import source_of
+from astro_token_backends.sources import job_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Login", "no_credential"]
+    from astro_token_backends.sources import JobIdentity
+
+__all__ = ["NO_CREDENTIAL", "Login", "no_credential"]
+
+NO_CREDENTIAL = "there is no AWS credential"
 
 AUDIENCE = "sts.amazonaws.com"
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
@@ -31,59 +36,77 @@ class Login:
     Stands in the place of the chain in a session of botocore, and begins with it.
 
     Args:
+        sdk: the session.
         chain: the SDK's.
         sts: makes a client of STS, signing with credentials, or not at all.
         seconds: how many are left.
+
+    Attributes:
+        source: of what was found, for people.
     """
 
-    def __init__(self, chain: Any, sts: Callable[[Any | None], Any], seconds: Callable[[], float]) -> None:
+    def __init__(
+        self, sdk: Any, chain: Any, sts: Callable[[Any | None], Any], seconds: Callable[[], float]
+    ) -> None:
+        self.source = ""
+        self._sdk = sdk
         self._chain = chain
         self._sts = sts
         self._seconds = seconds
 
     def load_credentials(self) -> Any | None:
-        """What botocore asks for. None where there is nothing to log in with."""
-        found = self._chain.load_credentials() or self._of_job()
+        """
+        What botocore asks for. None where there is nothing to log in with.
+
+        A role is not assumed before its credentials are wanted.
+        """
+        found = self._chain.load_credentials()
+        if found is not None:
+            self.source = source_of(found, self._sdk)
+        else:
+            found = self._of_job()
         role = os.environ.get("ASTRO_TOKEN_AWS_ASSUME_ROLE_ARN")
         if found is None or not role:
             return found
         _see_that_it_is_a_role(role, "ASTRO_TOKEN_AWS_ASSUME_ROLE_ARN")
+        self.source += f", then the role {role}"
 
         def assume() -> dict[str, str]:
-            logger.debug("assuming the role %s", role)
             answer = self._sts(found).assume_role(
                 RoleArn=role, RoleSessionName=_session_name(), **_external_id()
             )
             return _credentials(answer)
 
-        return _renewed(assume, "assume-role")
+        return _when_wanted(assume, "assume-role")
 
     def _of_job(self) -> Any | None:
         """The role in `AWS_ROLE_ARN`, for a job with an identity of its CI system."""
         role = os.environ.get("AWS_ROLE_ARN")
         if not role:
             return None
-        from astro_token.identity import ci_identity
 
-        audience = os.environ.get("ASTRO_TOKEN_AWS_AUDIENCE") or AUDIENCE
-        identity = ci_identity(audience, timeout=self._seconds() - _TO_LOG_IN)
-        if identity is None:
+        def identity() -> JobIdentity | None:
+            audience = os.environ.get("ASTRO_TOKEN_AWS_AUDIENCE") or AUDIENCE
+            return job_identity(audience, environ=os.environ, timeout=self._seconds() - _TO_LOG_IN)
+
+        first = identity()
+        if first is None:
             return None
         _see_that_it_is_a_role(role, "AWS_ROLE_ARN")
-        kept = [identity]
+        self.source = f"{first.source}, as the role {role} (AWS_ROLE_ARN)"
+        kept = [first]
 
         def assume() -> dict[str, str]:
             # The first login takes what was got to see whether there is any; a later one needs its own.
-            token = kept.pop() if kept else ci_identity(audience, timeout=self._seconds() - _TO_LOG_IN)
-            if token is None:
+            now = kept.pop() if kept else identity()
+            if now is None:
                 raise AccessDeniedError("the CI system gives no identity any more", hint="log in again")
-            logger.debug("assuming the role %s with the CI system's identity", role)
             answer = self._sts(None).assume_role_with_web_identity(
-                RoleArn=role, RoleSessionName=_session_name(), WebIdentityToken=token.reveal().decode()
+                RoleArn=role, RoleSessionName=_session_name(), WebIdentityToken=now.token.reveal().decode()
             )
             return _credentials(answer)
 
-        return _renewed(assume, "assume-role-with-web-identity")
+        return _when_wanted(assume, "assume-role-with-web-identity")
 
 
 def no_credential() -> AccessDeniedError:
@@ -96,7 +119,7 @@ def no_credential() -> AccessDeniedError:
     if os.environ.get("AWS_ROLE_ARN"):
         job += f", but there is no such identity; {identity_hint() or 'set ASTRO_TOKEN_ID_TOKEN'}"
     return AccessDeniedError(
-        "there is no AWS credential",
+        NO_CREDENTIAL,
         hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or in CI AWS_ROLE_ARN; "
         "looked for: "
         f"the environment ({_state('AWS_ACCESS_KEY_ID')}), "
@@ -140,10 +163,10 @@ def _external_id() -> dict[str, str]:
     return {"ExternalId": given} if given else {}
 
 
-def _renewed(assume: Callable[[], dict[str, str]], method: str) -> Any:
-    from botocore.credentials import RefreshableCredentials
+def _when_wanted(assume: Callable[[], dict[str, str]], method: str) -> Any:
+    from botocore.credentials import DeferredRefreshableCredentials
 
-    return RefreshableCredentials.create_from_metadata(assume(), assume, method)
+    return DeferredRefreshableCredentials(assume, method)
 
 
 def _credentials(answer: Mapping[str, Any]) -> dict[str, str]:

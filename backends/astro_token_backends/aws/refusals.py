@@ -16,12 +16,12 @@ from astro_token.errors import (
     SecretNotFoundError,
 )
 from astro_token_backends import network
-from astro_token_backends.aws.login import no_credential
+from astro_token_backends.aws.login import NO_CREDENTIAL, no_credential
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["code_of", "refused", "translated"]
+__all__ = ["code_of", "is_of_credential", "refused", "translated"]
 
 # By the code in the body, as the same one comes with 400, 403 and 5xx.
 # The code is the status where the body has none.
@@ -36,6 +36,8 @@ _INVALID = re.compile(
     r"InvalidParameter\w*|Validation\w*|InvalidArnException|InvalidAliasName\w*|UnsupportedParameter\w*"
 )
 
+_NOT_ACCEPTED = "AWS does not accept the credential, or it cannot be obtained"
+_NO_LOGIN = "AWS refuses the login"
 _SECRET_KEY = ", and kms:Decrypt if the secret has its own key"
 # What an operation needs, by the SDK's own name for it.
 _PERMISSIONS = {
@@ -167,6 +169,11 @@ def translated(error: Exception) -> AstroTokenError:
     return BackendError(f"the SDK of AWS failed with {type(error).__name__}")
 
 
+def is_of_credential(error: AstroTokenError) -> bool:
+    """True where there is no credential that AWS accepts, so that asking for anything else is in vain."""
+    return error.message in {_NOT_ACCEPTED, _NO_LOGIN, NO_CREDENTIAL}
+
+
 def code_of(error: Any) -> str:
     """The code of a ClientError."""
     return str(error.response.get("Error", {}).get("Code"))
@@ -192,7 +199,7 @@ def refused(
     if _PASSING.fullmatch(code):
         return network.busy(retry_after)
     if operation in _LOGINS and status < 500:  # noqa: PLR2004
-        return AccessDeniedError("AWS refuses the login", hint=_LOGINS[operation])
+        return AccessDeniedError(_NO_LOGIN, hint=_LOGINS[operation])
     if _DENIED.fullmatch(code):
         needed = _PERMISSIONS.get(operation, f"the operation {operation}")
         return AccessDeniedError("AWS denies it", hint=f"allow {needed}; check the account and the region")
@@ -228,6 +235,6 @@ def _retry_after(headers: Any) -> float | None:
 
 def _bad_credential() -> AccessDeniedError:
     return AccessDeniedError(
-        "AWS does not accept the credential, or it cannot be obtained",
+        _NOT_ACCEPTED,
         hint="renew it (for SSO by aws sso login), and check this machine's clock",
     )

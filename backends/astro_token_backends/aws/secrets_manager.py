@@ -18,6 +18,7 @@ from astro_token_backends.aws.session import Session, region_of, shared
 from astro_token_backends.boundary import across
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping, Sequence
 
     from astro_token.ref import SecretRef
@@ -89,6 +90,20 @@ class SecretsManager:
         """
         until = time.monotonic() + timeout
         return across(lambda: self._write(ref, value, expected_version, until), translated)
+
+    def address(self, ref: SecretRef) -> str:
+        return across(lambda: self._session.address("secretsmanager", region_of(ref)), translated)
+
+    def trust(self, ref: SecretRef) -> ssl.SSLContext:
+        return across(lambda: self._session.trust(region_of(ref)), translated)
+
+    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
+        until = time.monotonic() + timeout
+        return across(lambda: self._session.credential_source(region_of(ref), until), translated)
+
+    def log_in(self, ref: SecretRef, *, timeout: float) -> None:
+        until = time.monotonic() + timeout
+        across(lambda: self._session.log_in(region_of(ref), until), translated)
 
     def close(self) -> None:
         self._session.close()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import BackendUnavailableError, ConfigError
-from astro_token.log import silence_sdks
+from astro_token.log import logger, silence_sdks
 from astro_token.network import tls_context
 from astro_token_backends import network
 from astro_token_backends.aws.login import Login, no_credential
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from astro_token.ref import SecretRef
-    from astro_token_backends.aws.transport import OneRequest
+    from astro_token_backends.aws.transport import MachineSession, OneRequest
 
 __all__ = ["Session", "shared"]
 
@@ -35,14 +35,24 @@ _ENDPOINTS = {
 _LOGIN_ENDPOINTS = ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_SSO", "AWS_ENDPOINT_URL_SSO_OIDC")
 # Ours, and those that the chain of credentials may ask. The SDK would look through 440 folders for more.
 _MODELS = ("kms", "secretsmanager", "ssm", "sts", "sso", "sso-oidc", "signin")
-_METADATA_SECONDS = 1
+_ADDRESS_SECONDS = 1.0
+_GIVEN = "the client that was given"
 
 
 @dataclass(slots=True)
 class _Open:
+    """
+    Attributes:
+        machines: by which a machine or a container is asked for its role.
+        used: the credentials of the login that was made.
+    """
+
     sdk: Any
+    login: Login
     transport: OneRequest
+    machines: list[MachineSession]
     region: str | None
+    used: Any = None
     clients: dict[tuple[str, str, str | None], Any] = field(default_factory=dict)
 
 
@@ -102,7 +112,65 @@ class Session:
 
     # -- clients --------------------------------------------------------------------------------------
 
-    def credentials(self, region: str, until: float) -> Any:
+    def address(self, service: str, region: str | None) -> str:
+        """
+        Where a service is asked, without asking.
+
+        Args:
+            region: of the reference; None for the environment's.
+
+        Raises:
+            AstroTokenError: the environment.
+            Exception: the SDK's, for what is wrong with its configuration.
+        """
+        if self._given is not None:
+            return str(self._given.meta.endpoint_url)
+        from botocore import UNSIGNED
+
+        with self._alone(time.monotonic() + _ADDRESS_SECONDS):
+            opened = self._opened(region)
+            client = opened.sdk.create_client(
+                service,
+                region_name=_region(region, opened.region),
+                endpoint_url=_endpoint(opened.sdk, service),
+                config=_config(signature_version=UNSIGNED),  # which needs no credentials
+            )
+            return str(client.meta.endpoint_url)
+
+    def trust(self, region: str | None) -> ssl.SSLContext:
+        """
+        Raises:
+            AstroTokenError: the environment, a file of authorities above all.
+        """
+        with self._alone(time.monotonic() + _ADDRESS_SECONDS):
+            return _trust(self._opened(region).sdk)
+
+    def credential_source(self, region: str | None, until: float) -> str:
+        """
+        What a login would take, in words; no role is assumed for it.
+
+        Raises:
+            AstroTokenError: there is nothing, or the environment or the network.
+            Exception: the SDK's.
+        """
+        if self._given is not None:
+            return _GIVEN
+        with self._alone(until):
+            opened = self._opened(region)
+            with opened.transport.within(until):
+                _found(opened)
+            return opened.login.source
+
+    def log_in(self, region: str | None, until: float) -> None:
+        """
+        Raises:
+            AstroTokenError: as `credentials`.
+            Exception: the SDK's.
+        """
+        if self._given is None:
+            self.credentials(region, until)
+
+    def credentials(self, region: str | None, until: float) -> Any:
         """
         The frozen credentials of the login, for whoever signs with them.
 
@@ -113,7 +181,7 @@ class Session:
         with self._alone(until):
             opened = self._opened(region)
             with opened.transport.within(until):
-                return _found(opened.sdk).get_frozen_credentials()
+                return _logged_in(opened)
 
     def _client(self, service: str, region: str | None, until: float) -> tuple[Any, OneRequest]:
         with self._alone(until):
@@ -123,7 +191,7 @@ class Session:
             key = (service, where, endpoint)
             if key not in opened.clients:
                 with opened.transport.within(until):
-                    _found(opened.sdk)
+                    _logged_in(opened)
                     opened.clients[key] = opened.sdk.create_client(
                         service, region_name=where, endpoint_url=endpoint, config=_config()
                     )
@@ -155,19 +223,44 @@ class Session:
             transport = OneRequest(lambda: _trust(sdk))
             sdk.register("before-send", transport)
             chain = sdk.get_component("credential_provider")
-            _ask_machines_once_and_directly(chain)
-            login = Login(chain, lambda credentials: _sts(sdk, where, credentials), transport.seconds)
+            machines = _ask_machines_once_and_directly(chain)
+            login = Login(sdk, chain, lambda credentials: _sts(sdk, where, credentials), transport.seconds)
             sdk.register_component("credential_provider", login)
-            self._open = _Open(sdk, transport, of_profile)
+            self._open = _Open(sdk, login, transport, machines, of_profile)
             silence_sdks()
         return self._open
 
 
-def _found(sdk: Any) -> Any:
-    found = sdk.get_credentials()
+def _logged_in(opened: _Open) -> Any:
+    """The credentials as they are now, frozen; where they are those of a role, it is assumed here."""
+    found = _found(opened)
+    if opened.used is not found:
+        logger.debug("logging in to AWS with %s", opened.login.source)
+    now = found.get_frozen_credentials()
+    opened.used = found
+    return now
+
+
+def _found(opened: _Open) -> Any:
+    try:
+        found = opened.sdk.get_credentials()
+    except Exception:
+        if not _is_busy(opened):
+            raise
+        found = None
     if found is None:
-        raise no_credential()
+        raise _no_answer() if _is_busy(opened) else no_credential()
     return found
+
+
+def _is_busy(opened: _Open) -> bool:
+    return any(machine.busy for machine in opened.machines)
+
+
+def _no_answer() -> BackendUnavailableError:
+    return BackendUnavailableError(
+        "what gives this machine or container its role is busy, or failed", hint="try again later"
+    )
 
 
 def _sdk() -> Any:
@@ -286,21 +379,20 @@ def _trust(sdk: Any) -> ssl.SSLContext:
     return context
 
 
-def _ask_machines_once_and_directly(chain: Any) -> None:
-    """
-    What a machine or a container says of its role is in clear: no proxy may see it.
+def _ask_machines_once_and_directly(chain: Any) -> list[MachineSession]:
+    """Where there is no such machine, the SDK fails if only the second version of the service is wanted."""
+    from astro_token_backends.aws.transport import MachineSession
 
-    Where there is no such machine, the SDK fails if only the second version of the service is wanted.
-    """
-    from botocore.httpsession import URLLib3Session
-
+    machines = []
     for place, provider in enumerate(chain.providers):
         fetcher: Any = getattr(provider, "_role_fetcher", None) or getattr(provider, "_fetcher", None)
         if hasattr(fetcher, "_session"):
-            fetcher._session = URLLib3Session(timeout=_METADATA_SECONDS, proxies={})  # noqa: SLF001 (no other way)
-            fetcher.RETRY_ATTEMPTS = 1
+            fetcher._session = MachineSession()  # noqa: SLF001 (no other way)
+            fetcher.RETRY_ATTEMPTS, fetcher.SLEEP_TIME = 1, 0
+            machines.append(fetcher._session)  # noqa: SLF001 (as above)
         if getattr(provider, "METHOD", None) == "iam-role":
             chain.providers[place] = _Machine(provider)
+    return machines
 
 
 class _Machine:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import urllib3
 import urllib3.connection
 from botocore.awsrequest import AWSResponse
+from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
 from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError, ConfigError
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["BODY_LIMIT", "OneRequest", "retry_after"]
+__all__ = ["BODY_LIMIT", "MachineSession", "OneRequest", "retry_after"]
 
 BODY_LIMIT = 256 * 1024
 _CONNECT_SECONDS = 3.0
+_METADATA_SECONDS = 1
 _BUSY = frozenset({408, 425, 429})
 _DENIED = frozenset({401, 403})  # whoever says so
 _EXPLAINED = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<(?:\w+:)?(?:ErrorResponse|Error)\b")
@@ -130,6 +132,25 @@ class OneRequest:
         if name not in self._pools:
             self._pools[name] = _pool(proxy, self._tls if secure else None)
         return self._pools[name]
+
+
+class MachineSession(URLLib3Session):  # type: ignore[misc]
+    """
+    For the questions to a machine or a container about its role, which are in clear: no proxy may see them.
+
+    Attributes:
+        busy: the last answer was that there is none now.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(timeout=_METADATA_SECONDS, proxies={})
+        self.busy = False
+
+    def send(self, request: Any) -> Any:
+        self.busy = False
+        response = super().send(request)
+        self.busy = response.status_code in _BUSY or response.status_code >= 500  # noqa: PLR2004
+        return response
 
 
 class _Read:

@@ -49,6 +49,7 @@ class ClientCredentials:
         client: the application.
         proof: gets its secret or its assertion, and says which of the two it is.
         is_assertion: which.
+        source: of the proof, for people.
         audience: whom the assertion is for, for people.
     """
 
@@ -57,6 +58,7 @@ class ClientCredentials:
     client: str
     proof: Callable[[], SecretValue] = field(repr=False)
     is_assertion: bool
+    source: str
     audience: str = ""
 
     def token(self, wire: Wire, scope: str, tenant: str | None, claims: str | None) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from astro_token.errors import DecryptError
@@ -13,13 +13,18 @@ from astro_token_backends.azure.address import Address
 from astro_token_backends.azure.jwe import ALGORITHM, Envelope, decoded, encoded, new_key, sealed
 from astro_token_backends.azure.login import Login, shared
 from astro_token_backends.azure.refusals import Asked, asking, translated
+from astro_token_backends.azure.surroundings import trust
 from astro_token_backends.boundary import across
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
     from astro_token.ref import SecretRef
 
 __all__ = ["Keys"]
 
+_T = TypeVar("_T")
 _NEEDS = (
     "Microsoft.KeyVault/vaults/keys/{}/action (role Key Vault Crypto User, of a managed HSM "
     "Managed HSM Crypto User), or the access policy {} on keys"
@@ -62,6 +67,19 @@ class Keys:
 
     def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> bytes:
         return across(lambda: self._encrypt(ref, value, timeout), translated)
+
+    def address(self, ref: SecretRef) -> str:
+        return across(lambda: f"https://{Address.of(ref, 'keys').host}", translated)
+
+    def trust(self, ref: SecretRef) -> ssl.SSLContext:  # noqa: ARG002 (the same for all)
+        return across(trust, translated)
+
+    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
+        return across(lambda: self._about(ref, timeout, Login.credential_source), translated)
+
+    def log_in(self, ref: SecretRef, *, timeout: float) -> None:
+        """Where only the vault's answer tells what to log in to, the read does it."""
+        across(lambda: self._about(ref, timeout, Login.log_in), translated)
 
     def close(self) -> None:
         self._clients = {}
@@ -112,6 +130,11 @@ class Keys:
         if not made or not used or used[1].lower() != address.name.lower() or version not in {None, used[2]}:
             raise network.damaged()
         return used[2], made
+
+    def _about(self, ref: SecretRef, timeout: float, ask: Callable[[Login, str], _T]) -> _T:
+        address = Address.of(ref, "keys")
+        self._login.wire.begin(timeout)
+        return ask(self._login, address.host)
 
     def _client(self, host: str) -> Any:
         from azure.keyvault.keys import KeyClient

@@ -12,12 +12,12 @@ from astro_token.errors import AstroTokenError, BackendUnavailableError, Integri
 from astro_token.log import logger, silence_sdks
 from astro_token_backends.azure.address import is_of_a_cloud, may_log_in_to, resource_of
 from astro_token_backends.azure.client_credentials import ClientCredentials
+from astro_token_backends.azure.sdk_login import SdkLogin
 from astro_token_backends.azure.ways import find_way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from astro_token_backends.azure.sdk_login import SdkLogin
     from astro_token_backends.azure.wire import Wire
 
 __all__ = ["Login", "shared"]
@@ -84,6 +84,33 @@ class Login:
             return None
         return f'Bearer authorization="{way.authority}/{way.tenant}", resource="{resource}"'
 
+    def credential_source(self, host: str) -> str:
+        """
+        What a login to that vault takes, in words.
+
+        What only shows by asking is asked where it is known for which resource.
+
+        Raises:
+            AstroTokenError: there is nothing, or the environment is not usable.
+        """
+        way = self._way_found()
+        if isinstance(way, SdkLogin) and way.sought:
+            self.log_in(host)
+        return way.source
+
+    def log_in(self, host: str) -> None:
+        """
+        Logs in, unless only the vault can tell for which resource.
+
+        Raises:
+            AstroTokenError: there is no token.
+        """
+        resource = resource_of(host)
+        if resource is None:
+            return
+        way = self._way_found()
+        self.token(f"{resource}/.default", way.tenant if isinstance(way, ClientCredentials) else None, None)
+
     def token(self, scope: str, tenant: str | None, claims: str | None) -> Any:
         """
         An access token, got once.
@@ -94,7 +121,9 @@ class Login:
         with self._alone():
             token = self._tokens.get((scope, tenant))
             if token is None or claims or token.expires_on - time.time() < _RENEWED:
-                token = self._found().token(self.wire, scope, tenant, claims)
+                way = self._found()
+                logger.debug("logging in to Azure with %s", way.source)
+                token = way.token(self.wire, scope, tenant, claims)
                 self._tokens[scope, tenant] = token
             return token
 
@@ -105,7 +134,6 @@ class Login:
     def _found(self) -> ClientCredentials | SdkLogin:
         way = self._way
         if way is None:
-            logger.debug("logging in to Azure")
             found = find_way(self.wire, os.environ, self._given)
             if isinstance(found, AstroTokenError):
                 raise found

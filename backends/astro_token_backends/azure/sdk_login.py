@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError
 from astro_token_backends.azure.client_credentials import login_refusal
 from astro_token_backends.azure.refusals import bad_credential
+from astro_token_backends.sources import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,11 +21,12 @@ __all__ = ["SdkLogin", "certificate", "looked_for", "managed_identity"]
 
 _OUR_OWN = ("environment", "workload_identity")
 _OF_DESKTOPS = ("shared_token_cache", "visual_studio_code", "broker")
+_PROGRAMS = {"cli": "az", "powershell": "Azure PowerShell", "developer_cli": "azd"}
 # A login leaves its folder in the home. Starting the programs to be told so takes seconds.
 _FOLDERS = {
     "cli": ("AZURE_CONFIG_DIR", "~/.azure"),
-    "developer_cli": ("AZD_CONFIG_DIR", "~/.azd"),
     "powershell": ("", "~/.Azure"),
+    "developer_cli": ("AZD_CONFIG_DIR", "~/.azd"),
 }
 
 
@@ -33,11 +35,13 @@ class SdkLogin:
     """
     Attributes:
         credential: of the SDK.
+        source: what it takes, for people.
         otherwise: makes the error where it has no token, unless the network or the login service says why.
         sought: nobody has to be where an identity was only looked for.
     """
 
     credential: Any = field(repr=False)
+    source: str
     otherwise: Callable[[], AstroTokenError]
     sought: bool = False
 
@@ -57,21 +61,22 @@ class SdkLogin:
         raise failure if failure and not isinstance(failure, AccessDeniedError) else self.otherwise()
 
 
-def certificate(wire: Wire) -> SdkLogin:
+def certificate(wire: Wire, path: str) -> SdkLogin:
     from azure import identity
 
     # The authority comes from the environment, which we trust: nobody needs to be asked about it.
     credential = identity.EnvironmentCredential(
         transport=wire, retry_total=0, disable_instance_discovery=True
     )
-    return SdkLogin(credential, bad_credential)
+    source = f"the certificate in {shown(path)} (AZURE_CLIENT_CERTIFICATE_PATH)"
+    return SdkLogin(credential, source, bad_credential)
 
 
-def managed_identity(wire: Wire, client: str | None) -> SdkLogin:
+def managed_identity(wire: Wire, client: str | None, variable: str) -> SdkLogin:
     from azure import identity
 
     credential = identity.ManagedIdentityCredential(client_id=client, transport=wire, retry_total=0)
-    return SdkLogin(credential, _no_identity)
+    return SdkLogin(credential, _managed(variable, client), _no_identity)
 
 
 def looked_for(wire: Wire, environ: Mapping[str, str], otherwise: Callable[[], AstroTokenError]) -> SdkLogin:
@@ -84,7 +89,16 @@ def looked_for(wire: Wire, environ: Mapping[str, str], otherwise: Callable[[], A
         process_timeout=max(1, int(wire.seconds)),
         **{f"exclude_{name}_credential": True for name in left_out},
     )
-    return SdkLogin(credential, otherwise, sought=True)
+    asked = [
+        _managed("this virtual machine", environ.get("AZURE_CLIENT_ID")),
+        *(_PROGRAMS[name] for name in _FOLDERS if name not in left_out),
+    ]
+    chosen = " that AZURE_TOKEN_CREDENTIALS allows" if environ.get("AZURE_TOKEN_CREDENTIALS") else ""
+    return SdkLogin(credential, f"the first of these{chosen}: {', '.join(asked)}", otherwise, sought=True)
+
+
+def _managed(whose: str, client: str | None) -> str:
+    return f"the managed identity of {whose}{' that AZURE_CLIENT_ID names' if client else ''}"
 
 
 def _no_identity() -> AccessDeniedError:

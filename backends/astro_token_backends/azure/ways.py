@@ -20,6 +20,7 @@ from astro_token.secret import SecretValue
 from astro_token_backends import network
 from astro_token_backends.azure.address import AUTHORITY, authority_host
 from astro_token_backends.azure.client_credentials import ClientCredentials
+from astro_token_backends.sources import JobIdentity, job_identity, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,21 +64,22 @@ def _chosen(wire: Wire, environ: Mapping[str, str], given: Any) -> Way:
     if given is not None:
         from astro_token_backends.azure.refusals import bad_credential
 
-        return sdk_login.SdkLogin(given, bad_credential)
+        return sdk_login.SdkLogin(given, "the credential that was given", bad_credential)
     authority = _authority(environ)
     application = _application(environ)
     if secret := environ.get("AZURE_CLIENT_SECRET"):
         tenant, client = application or _incomplete("AZURE_CLIENT_SECRET")
         kept = SecretValue(secret.encode())
-        return ClientCredentials(authority, tenant, client, lambda: kept, is_assertion=False)
-    if environ.get("AZURE_CLIENT_CERTIFICATE_PATH"):
+        return ClientCredentials(authority, tenant, client, lambda: kept, False, "AZURE_CLIENT_SECRET")
+    if path := environ.get("AZURE_CLIENT_CERTIFICATE_PATH"):
         _ = application or _incomplete("AZURE_CLIENT_CERTIFICATE_PATH")
-        return sdk_login.certificate(wire)
+        return sdk_login.certificate(wire, path)
     if path := environ.get("AZURE_FEDERATED_TOKEN_FILE"):
         tenant, client = application or _incomplete("AZURE_FEDERATED_TOKEN_FILE")
-        return ClientCredentials(authority, tenant, client, lambda: _in_file(path), True, _EXCHANGE)
-    if environ.get("IDENTITY_ENDPOINT") or environ.get("MSI_ENDPOINT"):
-        return sdk_login.managed_identity(wire, environ.get("AZURE_CLIENT_ID"))
+        source = f"the federated token in {shown(path)} (AZURE_FEDERATED_TOKEN_FILE)"
+        return ClientCredentials(authority, tenant, client, lambda: _in_file(path), True, source, _EXCHANGE)
+    if variable := next(filter(environ.get, ("IDENTITY_ENDPOINT", "MSI_ENDPOINT")), None):
+        return sdk_login.managed_identity(wire, environ.get("AZURE_CLIENT_ID"), variable)
     application = application or _application(environ, "AZURESUBSCRIPTION")
     if application and not environ.get("AZURE_TOKEN_CREDENTIALS"):
         found = _of_the_job(wire, environ, authority, *application)
@@ -116,19 +118,23 @@ def _of_the_job(
     wire: Wire, environ: Mapping[str, str], authority: str, tenant: str, client: str
 ) -> ClientCredentials | None:
     """The login with the CI system's identity; None where there is no such identity."""
-    from astro_token.identity import ci_identity
-
     audience = environ.get(AUDIENCE) or _EXCHANGE
-    first = ci_identity(audience, environ=environ, timeout=wire.seconds)
+
+    def identity() -> JobIdentity | None:
+        return job_identity(audience, environ=environ, timeout=wire.seconds)
+
+    first = identity()
     if first is None:
         return None
     taken = [first]
 
     def proof() -> SecretValue:
-        token = taken.pop() if taken else ci_identity(audience, environ=environ, timeout=wire.seconds)
-        return token or SecretValue(b"")
+        now = taken.pop() if taken else identity()
+        return now.token if now else SecretValue(b"")
 
-    return ClientCredentials(authority, tenant, client, proof, True, audience)
+    variable = "AZURE_CLIENT_ID" if _application(environ) else "AZURESUBSCRIPTION_CLIENT_ID"
+    source = f"{first.source}, as the application in {variable}"
+    return ClientCredentials(authority, tenant, client, proof, True, source, audience)
 
 
 def _in_file(path: str) -> SecretValue:

@@ -70,6 +70,13 @@ class AgeFile:
     ) -> str:
         return _write(ref, lambda current: _left_as_it_is(ref, value, current), expected_version, timeout)
 
+    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:  # noqa: ARG002 (as above)
+        try:
+            header = load(ref).header
+        except AstroTokenError:  # which reading raises too, and which is not about a credential
+            return "not known, as the file cannot be read"
+        return keys.credential_source() if header else "a plain file needs none"
+
     def create_key(self) -> str | None:
         return keys.create_key()
 

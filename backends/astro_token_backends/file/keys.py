@@ -35,11 +35,21 @@ from astro_token.files import (
 from astro_token.log import logger
 from astro_token.secret import SecretValue
 from astro_token_backends.file.header import read_header
+from astro_token_backends.sources import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["RECIPIENTS_FILE", "Identity", "create_key", "identities", "load_pyrage", "no_key", "recipients"]
+__all__ = [
+    "RECIPIENTS_FILE",
+    "Identity",
+    "create_key",
+    "credential_source",
+    "identities",
+    "load_pyrage",
+    "no_key",
+    "recipients",
+]
 
 KEY = "ASTRO_TOKEN_AGE_KEY"
 KEY_FILE = "ASTRO_TOKEN_AGE_KEY_FILE"
@@ -93,14 +103,37 @@ def identities() -> tuple[Identity, ...]:
         DecryptError: the key wants a passphrase.
         ConfigError: it is no key.
     """
-    found = _found()
+    found = _known()
     if found is None:
         return ()
+    source, own = found
+    logger.debug("using the age key of %s", shown(source))
+    return own
+
+
+def credential_source() -> str:
+    """
+    Where the key is from, in words.
+
+    Raises:
+        AccessDeniedError: there is none.
+        AstroTokenError: as `identities`.
+    """
+    found = _known()
+    if found is None:
+        raise no_key()
+    return f"the age key of {shown(found[0])}"
+
+
+def _known() -> tuple[str, tuple[Identity, ...]] | None:
+    found = _found()
+    if found is None:
+        return None
     source, text = found
     parsed = text if isinstance(text, AstroTokenError) else _parsed(source, text)
     if isinstance(parsed, AstroTokenError):
         raise parsed
-    return parsed
+    return source, parsed
 
 
 def _found() -> tuple[str, SecretValue | AstroTokenError] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from astro_token.deadline import Deadline
 from astro_token.errors import AstroTokenError, BackendUnavailableError, IntegrityError
-from astro_token.log import silence_sdks
+from astro_token.log import logger, silence_sdks
 from astro_token_backends import network
 from astro_token_backends.boundary import across
 from astro_token_backends.gcp.refusals import refused
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator, Mapping
 
+    from astro_token_backends.gcp.credentials import Found
     from astro_token_backends.gcp.refusals import Need
 
 __all__ = ["Connection", "quietly", "shared"]
@@ -42,7 +43,7 @@ class Connection:
     def __init__(self, environ: Mapping[str, str] | None = None, *, credential: Any = None) -> None:
         self._environ: Callable[[], Mapping[str, str]] = lambda: os.environ if environ is None else environ
         self._given = credential
-        self._credential: Any = credential
+        self._found: Found | None = None
         self._login = threading.Lock()
         self._lock = threading.Lock()
         self._channels: dict[str, Any] = {}
@@ -88,7 +89,7 @@ class Connection:
                     return failure
                 return self._unreachable(host, max(0.1, until - time.monotonic())) or failure
             if isinstance(error, sdk.Unauthorized):
-                self._credential = self._given  # the next attempt logs in again
+                self._found = None  # the next attempt logs in again
             return meaning(error) or refused(error, need)
 
         def asked() -> Any:
@@ -103,16 +104,51 @@ class Connection:
 
         return across(asked, translated)
 
+    def trust(self) -> ssl.SSLContext:
+        """
+        Raises:
+            ConfigError: a file of authorities cannot be used.
+        """
+        import ssl
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_verify_locations(cadata=self._authorities().decode())
+        context.set_alpn_protocols(["h2"])
+        return context
+
+    def credential_source(self, seconds: float) -> str:
+        """
+        What a login would take, in words.
+
+        Raises:
+            AstroTokenError: there is nothing, or what came in between.
+        """
+        until = time.monotonic() + seconds
+        with self._alone(seconds):
+            if self._found is None:
+                self._found = Deadline(until - time.monotonic()).once(self._find)
+                if self._found.credential.valid:
+                    _note(self._found)
+            return self._found.source
+
+    def log_in(self, seconds: float) -> None:
+        """
+        Raises:
+            AstroTokenError: the environment or the login.
+        """
+        self._authorization(seconds)
+
     def forget(self) -> None:
         """Lets go of all without closing it: in a forked child it is the parent's."""
-        self._credential = self._given
+        self._found = None
         self._channels, self._clients = {}, {}
         self._login, self._lock = threading.Lock(), threading.Lock()
 
     def close(self) -> None:
         with self._lock:
             channels, self._channels, self._clients = self._channels, {}, {}
-            self._credential = self._given
+            self._found = None
         for channel in channels.values():
             channel.close()
 
@@ -122,26 +158,41 @@ class Connection:
 
         Not left to the channel, to which a refused login is a service that is down.
         """
-        from astro_token_backends.gcp.credentials import log_in, renew
+        with self._alone(seconds):
+            found, self._found = self._found, None
+            if found is None or not found.credential.valid:
+                # In a thread: a service that drips outlasts every timeout of a socket.
+                found = Deadline(seconds).once(lambda left: self._with_token(found, left))
+            self._found = found
+        headers: dict[str, str] = {}
+        found.credential.apply(headers)
+        return [(name.lower(), value) for name, value in headers.items()]
 
-        lock, environ = self._login, self.environ
+    @contextlib.contextmanager
+    def _alone(self, seconds: float) -> Iterator[None]:
+        lock = self._login
         if not lock.acquire(timeout=max(0.0, seconds)):
             raise BackendUnavailableError("an earlier login has not ended", hint="try again later")
         try:
-            credential, self._credential = self._credential, self._given
-            if credential is None or not credential.valid:
-                # In a thread: a service that drips outlasts every timeout of a socket.
-                credential = Deadline(seconds).once(
-                    lambda left: (
-                        log_in(environ, left) if credential is None else renew(credential, environ, left)
-                    )
-                )
-            self._credential = credential
+            yield
         finally:
             lock.release()
-        headers: dict[str, str] = {}
-        credential.apply(headers)
-        return [(name.lower(), value) for name, value in headers.items()]
+
+    def _find(self, seconds: float) -> Found:
+        from astro_token_backends.gcp.credentials import Found, find
+
+        if self._given is not None:
+            return Found("the credential that was given", self._given)
+        return find(self.environ, seconds)
+
+    def _with_token(self, found: Found | None, seconds: float) -> Found:
+        from astro_token_backends.gcp.credentials import renew
+
+        until = time.monotonic() + seconds
+        found = found or self._find(seconds)
+        _note(found)
+        renew(found.credential, self.environ, until - time.monotonic())
+        return found
 
     def _client(self, host: str, make: Callable[[Any], Any]) -> Any:
         key = (host, f"{make.__module__}.{make.__qualname__}")
@@ -189,15 +240,9 @@ class Connection:
             return error
 
     def _probe(self, host: str, seconds: float) -> AstroTokenError | None:
-        import ssl
-
         from astro_token_backends.gcp.login_request import connect, login_failure
 
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_verify_locations(cadata=self._authorities().decode())
-        context.set_alpn_protocols(["h2"])
-        connection = connect(host, self.environ, context, seconds)
+        connection = connect(host, self.environ, self.trust(), seconds)
         connection.set_debuglevel(0)
         try:
             connection.connect()
@@ -207,6 +252,10 @@ class Connection:
         finally:
             connection.close()
         return None if speaks == "h2" else network.damaged()  # some web server, which is not the service
+
+
+def _note(found: Found) -> None:
+    logger.debug("logging in to Google Cloud with %s", found.source)
 
 
 @contextlib.contextmanager

@@ -6,42 +6,64 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from astro_token.errors import AccessDeniedError, AstroTokenError
-from astro_token.identity import ci_identity, identity_hint
-from astro_token.log import logger
+from astro_token.identity import identity_hint
 from astro_token_backends import network
 from astro_token_backends.boundary import across
 from astro_token_backends.gcp import settings
 from astro_token_backends.gcp.login_request import LoginRequest, NoMetadataServerError
+from astro_token_backends.sources import JobIdentity, job_identity, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["log_in", "renew"]
+__all__ = ["Found", "find", "renew"]
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 _DEFAULT_UNIVERSE = "googleapis.com"
 _JWT = "urn:ietf:params:oauth:token-type:jwt"
 _OF_AWS = "urn:ietf:params:aws:token-type:aws4_request"
+_QUOTA_PROJECT = "GOOGLE_CLOUD_QUOTA_PROJECT"
 _FILE_LIMIT = 1 << 20
+
+
+# By the type that its file gives.
+_KINDS = {
+    "service_account": "a service account's key",
+    "authorized_user": "a user's login",
+    "external_account": "an external account",
+    "external_account_authorized_user": "an external user's login",
+    "impersonated_service_account": "an impersonated service account",
+}
 
 
 class _NoIdentityError(Exception):
     """The CI system gives the job none."""
 
 
-def log_in(environ: Mapping[str, str], seconds: float) -> Any:
+class Found(NamedTuple):
     """
-    A credential of google-auth that is valid now.
+    Attributes:
+        source: what it is and where it is from, for people.
+        credential: of google-auth; a metadata server's has its token already, which shows that it is there.
+    """
+
+    source: str
+    credential: Any
+
+
+def find(environ: Mapping[str, str], seconds: float) -> Found:
+    """
+    The credential to log in with.
 
     google.auth.default() is not asked: it looks for a project that nobody needs,
     pings a metadata server for seconds, and cannot be told what else there is.
 
     Raises:
-        AccessDeniedError: there is none, or it is refused.
+        AccessDeniedError: there is none, or the machine's is refused.
         AstroTokenError: what else came in between.
     """
     request = LoginRequest(environ, time.monotonic() + seconds)
@@ -50,32 +72,33 @@ def log_in(environ: Mapping[str, str], seconds: float) -> Any:
 
 def renew(credentials: Any, environ: Mapping[str, str], seconds: float) -> Any:
     """
-    The same credential, with a new token.
+    The same credential, with a token that is valid now.
 
     Raises:
-        AstroTokenError: as `log_in`.
+        AccessDeniedError: it is refused.
+        AstroTokenError: what else came in between.
     """
     request = LoginRequest(environ, time.monotonic() + seconds)
     return across(
-        lambda: _refreshed(credentials, request), lambda error: _translated(error, request, environ)
+        lambda: credentials if credentials.valid else _refreshed(credentials, request),
+        lambda error: _translated(error, request, environ),
     )
 
 
-def _found(environ: Mapping[str, str], request: LoginRequest) -> Any:
+def _found(environ: Mapping[str, str], request: LoginRequest) -> Found:
     file = environ.get(_FILE)
     if file:
-        return _as_account(_loaded(Path(file), _FILE), environ, request)
+        return _as_account(_loaded(Path(file), _FILE), environ)
     if (left := _gcloud_file(environ)).is_file():
-        return _as_account(_loaded(left, "gcloud auth application-default login"), environ, request)
+        return _as_account(_loaded(left, "gcloud auth application-default login"), environ)
     if environ.get("NO_GCE_CHECK") != "true":
         try:
-            return _of_machine(environ, request)
+            return _as_account(_of_machine(environ, request), environ)
         except NoMetadataServerError:
             request.searching = False
     provider = settings.provider(environ)
     if provider:
-        logger.debug("logging in to Google Cloud with the CI system's identity")
-        return _as_account(_of_job(provider, environ), environ, request)
+        return _as_account(_of_job(provider, environ, request), environ)
     raise _no_credential(environ)
 
 
@@ -84,21 +107,28 @@ def _refreshed(credentials: Any, request: LoginRequest) -> Any:
     return credentials
 
 
-def _as_account(credentials: Any, environ: Mapping[str, str], request: LoginRequest) -> Any:
-    """The credential with a token, of the service account that it is to act as, where one is named."""
+def _as_account(found: Found, environ: Mapping[str, str]) -> Found:
+    """The credential of the service account that it is to act as, where one is named."""
+    source, credentials = found
     account = settings.service_account(environ)
     if account:
         from google.auth import impersonated_credentials
 
         acting: Any = impersonated_credentials.Credentials
         credentials = acting(credentials, account, [_SCOPE])
+        source = f"{source}, acting as {account} ({settings.SERVICE_ACCOUNT})"
     from google.auth.credentials import CredentialsWithQuotaProject
 
-    project = environ.get("GOOGLE_CLOUD_QUOTA_PROJECT")
+    project = environ.get(_QUOTA_PROJECT)
     quoted: Any = credentials
-    if project and isinstance(credentials, CredentialsWithQuotaProject):
+    # A copy would have no token.
+    if (
+        project
+        and isinstance(credentials, CredentialsWithQuotaProject)
+        and quoted.quota_project_id != project
+    ):
         credentials = quoted.with_quota_project(project)
-    return _refreshed(credentials, request)
+    return Found(source, credentials)
 
 
 # -- a file -------------------------------------------------------------------------------------------
@@ -112,7 +142,7 @@ def _gcloud_file(environ: Mapping[str, str]) -> Path:
     return home / "gcloud" / "application_default_credentials.json"
 
 
-def _loaded(file: Path, where: str) -> Any:
+def _loaded(file: Path, where: str) -> Found:
     """
     Raises:
         AccessDeniedError: the file is no credential; `where` says who named or left it.
@@ -120,7 +150,8 @@ def _loaded(file: Path, where: str) -> Any:
     try:
         with file.open("rb") as opened:
             content = json.loads(opened.read(_FILE_LIMIT))
-        return _of_type(content.get("type"), content)
+        kind = content.get("type")
+        return Found(f"{_KINDS[kind]} in {shown(file)} ({where})", _of_type(kind, content))
     except Exception:  # noqa: BLE001, S110 (google-auth's own are of many kinds, and their texts hold the file's)
         pass
     raise AccessDeniedError(
@@ -176,35 +207,52 @@ def _external(content: dict[str, Any]) -> Any:
 # -- the machine, and the job -------------------------------------------------------------------------
 
 
-def _of_machine(environ: Mapping[str, str], request: LoginRequest) -> Any:
+def _of_machine(environ: Mapping[str, str], request: LoginRequest) -> Found:
     from google.auth import compute_engine
 
+    class Machine(compute_engine.Credentials):
+        def with_scopes(self, *_: object, **__: object) -> Machine:
+            """The same: its token is good to act as an account with, too."""
+            return self
+
     request.searching = True
-    made: Any = compute_engine.Credentials
+    made: Any = Machine
     # With its universe said, which would be asked for otherwise.
-    machine = made(default_scopes=[_SCOPE], universe_domain=_DEFAULT_UNIVERSE)
-    return _as_account(machine, environ, request)
+    machine = made(
+        default_scopes=[_SCOPE],
+        universe_domain=_DEFAULT_UNIVERSE,
+        quota_project_id=environ.get(_QUOTA_PROJECT) or None,
+    )
+    return Found("the metadata server's service account", _refreshed(machine, request))
 
 
-def _of_job(provider: str, environ: Mapping[str, str]) -> Any:
+def _of_job(provider: str, environ: Mapping[str, str], request: LoginRequest) -> Found:
     from google.auth import identity_pool
 
     wanted = environ.get("ASTRO_TOKEN_GCP_AUDIENCE") or f"https://iam.googleapis.com/{provider}"
 
+    def identity(seconds: float) -> JobIdentity:
+        found = job_identity(wanted, environ=environ, timeout=seconds)
+        if found is None:
+            raise _NoIdentityError
+        return found
+
+    first = identity(request.seconds)
+    kept = [first]
+
     class Supplier(identity_pool.SubjectTokenSupplier):
         def get_subject_token(self, context: object, request: LoginRequest) -> str:  # noqa: ARG002
-            token = ci_identity(wanted, environ=environ, timeout=request.seconds)
-            if token is None:
-                raise _NoIdentityError
-            return token.reveal().decode()
+            now = kept.pop() if kept else identity(request.seconds)
+            return now.token.reveal().decode()
 
     made: Any = identity_pool.Credentials
-    return made(
+    credential = made(
         audience=f"//iam.googleapis.com/{provider}",
         subject_token_type=_JWT,
         subject_token_supplier=Supplier(),
         default_scopes=[_SCOPE],
     )
+    return Found(f"{first.source}, with {provider} ({settings.PROVIDER})", credential)
 
 
 # -- what went wrong ----------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from astro_token_backends.gcp.refusals import Need
 from astro_token_backends.gcp.settings import endpoint
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from astro_token.ref import SecretRef
@@ -72,6 +73,21 @@ class KMS:
     def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> bytes:
         return across(lambda: self._encrypt(ref, value, timeout), _unknown)
 
+    def address(self, ref: SecretRef) -> str:  # noqa: ARG002 (one service for all keys)
+        return across(lambda: f"https://{self._host()}", _unknown)
+
+    def trust(self, ref: SecretRef) -> ssl.SSLContext:  # noqa: ARG002 (the same for all)
+        return across(self._connection.trust, _unknown)
+
+    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:  # noqa: ARG002 (one login serves all references)
+        if self._injected is not None:
+            return "the client that was given"
+        return across(lambda: self._connection.credential_source(timeout), _unknown)
+
+    def log_in(self, ref: SecretRef, *, timeout: float) -> None:  # noqa: ARG002 (as above)
+        if self._injected is None:
+            across(lambda: self._connection.log_in(timeout), _unknown)
+
     def close(self) -> None:
         self._connection.close()
 
@@ -103,6 +119,9 @@ class KMS:
         )
         return _ciphertext(answer, ref)
 
+    def _host(self) -> str:
+        return endpoint(self._connection.environ, "ASTRO_TOKEN_GCP_KMS_ENDPOINT", _API)
+
     def _ask(
         self,
         ref: SecretRef,
@@ -111,9 +130,8 @@ class KMS:
         meaning: Callable[[Any], AstroTokenError | None],
         seconds: float,
     ) -> Any:
-        host = endpoint(self._connection.environ, "ASTRO_TOKEN_GCP_KMS_ENDPOINT", _API)
         return self._connection.ask(
-            host,
+            self._host(),
             _client,
             call,
             need=need,

@@ -25,6 +25,7 @@ from astro_token_backends.gcp.refusals import Need
 from astro_token_backends.gcp.settings import endpoint
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from astro_token.ref import SecretRef
@@ -119,6 +120,21 @@ class SecretManager:
         end = time.monotonic() + timeout
         return across(lambda: self._write(_place(ref), value, expected_version, end), _unknown)
 
+    def address(self, ref: SecretRef) -> str:
+        return across(lambda: f"https://{self._host(_place(ref))}", _unknown)
+
+    def trust(self, ref: SecretRef) -> ssl.SSLContext:  # noqa: ARG002 (the same for all)
+        return across(self._connection.trust, _unknown)
+
+    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:  # noqa: ARG002 (one login serves all references)
+        if self._injected is not None:
+            return "the client that was given"
+        return across(lambda: self._connection.credential_source(timeout), _unknown)
+
+    def log_in(self, ref: SecretRef, *, timeout: float) -> None:  # noqa: ARG002 (as above)
+        if self._injected is None:
+            across(lambda: self._connection.log_in(timeout), _unknown)
+
     def close(self) -> None:
         self._connection.close()
 
@@ -168,6 +184,7 @@ class SecretManager:
             lambda client, **options: _add(client, place, value, options),
             place.need("secretmanager.versions.add", "secretVersionAdder"),
             max(0.001, end - time.monotonic()),
+            adding=True,
         )
         number = _number(answer.name, place)
         if number is None or not answer.client_specified_payload_checksum:
@@ -193,14 +210,24 @@ class SecretManager:
         except SecretNotFoundError:
             return "0"
 
-    def _ask(self, place: _Place, call: Callable[..., Any], need: Need, seconds: float) -> Any:
-        host = endpoint(self._connection.environ, "ASTRO_TOKEN_GCP_ENDPOINT", place.host)
+    def _host(self, place: _Place) -> str:
+        return endpoint(self._connection.environ, "ASTRO_TOKEN_GCP_ENDPOINT", place.host)
+
+    def _ask(
+        self,
+        place: _Place,
+        call: Callable[..., Any],
+        need: Need,
+        seconds: float,
+        *,
+        adding: bool = False,
+    ) -> Any:
         return self._connection.ask(
-            host,
+            self._host(place),
             _client,
             call,
             need=need,
-            meaning=lambda error: _meaning(error, place),
+            meaning=lambda error: _meaning(error, place, adding=adding),
             seconds=seconds,
             injected=self._injected,
         )
@@ -264,7 +291,7 @@ def _time(resource: Any, name: str) -> datetime | None:
 # -- refusals -----------------------------------------------------------------------------------------
 
 
-def _meaning(error: Exception, place: _Place) -> AstroTokenError | None:
+def _meaning(error: Exception, place: _Place, *, adding: bool) -> AstroTokenError | None:
     from google.api_core import exceptions as sdk
 
     match error:
@@ -274,6 +301,13 @@ def _meaning(error: Exception, place: _Place) -> AstroTokenError | None:
                 "there is no such secret or version; one that expires is deleted when it does",
                 hint=f"see the project, the name and the version; gcloud secrets create {place.secret} "
                 f"{placement}{place.flags} makes one",
+            )
+        # In the same words as of a version, which a new one has no state to be refused for.
+        case sdk.FailedPrecondition() if adding or "cryptoKeys/" in error.message or "KMS" in error.message:
+            return SecretNotFoundError(
+                "the key of Cloud KMS that encrypts the secret cannot be used",
+                hint="see that it is enabled: gcloud kms keys versions list; gcloud secrets describe "
+                f"{place.secret} {place.flags} names it",
             )
         case sdk.FailedPrecondition() if "DISABLED" in error.message:
             return SecretNotFoundError(

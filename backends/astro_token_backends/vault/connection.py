@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError
 from astro_token.log import logger, silence_sdks
-from astro_token_backends.vault.login import Login, log_in
+from astro_token_backends.vault.login import Found, Login, find
 from astro_token_backends.vault.refusals import StatusError
 from astro_token_backends.vault.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator, Mapping
 
     from astro_token.secret import SecretValue
@@ -26,10 +27,17 @@ _CLOSE_SECONDS = 0.8
 
 
 class _Open:
+    """
+    Attributes:
+        login: the one in use.
+        believed: one whose denials are no sign that it is over: a login anew was denied the same.
+    """
+
     def __init__(self, settings: Settings, session: Any) -> None:
         self.settings = settings
         self.session = session
         self.login: Login | None = None
+        self.believed: Login | None = None
 
 
 class Connection:
@@ -54,6 +62,33 @@ class Connection:
         # A wrapping token works once; what was in it serves for later logins too.
         self._unwrapped: dict[str, SecretValue] = {}
 
+    def address(self) -> str:
+        """
+        Raises:
+            ConfigError: there is none, or it is refused.
+        """
+        return read_settings(self._environ()).address
+
+    def trust(self) -> ssl.SSLContext:
+        """
+        Raises:
+            ConfigError: a file of authorities, or of the client's certificate, cannot be used.
+        """
+        from astro_token_backends.vault.transport import trust
+
+        return trust(read_settings(self._environ()))
+
+    def credential_source(self, seconds: float) -> str:
+        """
+        What a login would take, in words.
+
+        Raises:
+            AstroTokenError: there is nothing, or the environment is not usable.
+        """
+        until = time.monotonic() + seconds
+        with self._alone(seconds):
+            return self._found(self._opened(), until).source
+
     def client(self, namespace: str | None, seconds: float) -> Any:
         """
         An `hvac.Client` that is logged in, for requests that together take no longer than that.
@@ -68,8 +103,9 @@ class Connection:
             if login is None or login.is_over():
                 login = self._log_in(opened, until)
         client = _client(opened, login.token.reveal().decode(), namespace, until)
-        if login.made:
+        if login.made and opened.believed is not login:
             client.adapter.another_token = lambda: self._another_token(opened, login, until)
+            client.adapter.denied_again = lambda: _believe(opened)
         return client
 
     def forget(self) -> None:
@@ -106,11 +142,15 @@ class Connection:
         finally:
             lock.release()
 
-    def _log_in(self, opened: _Open, until: float) -> Login:
-        logger.debug("logging in to Vault at %s", opened.settings.address)
-        opened.login = log_in(
+    def _found(self, opened: _Open, until: float) -> Found:
+        return find(
             self._environ(), lambda token: _client(opened, token, None, until), self._unwrapped, until
         )
+
+    def _log_in(self, opened: _Open, until: float) -> Login:
+        found = self._found(opened, until)
+        logger.debug("logging in to Vault at %s with %s", opened.settings.address, found.source)
+        opened.login = found.log_in()
         return opened.login
 
     def _another_token(self, opened: _Open, refused: Login, until: float) -> str | None:
@@ -151,8 +191,16 @@ def _client(opened: _Open, token: str, namespace: str | None, until: float) -> A
     )
 
 
+def _believe(opened: _Open) -> None:
+    opened.believed = opened.login
+
+
 def _lives(client: Any) -> bool:
-    """False where Vault does not know the token any more, which it denies like anything else."""
+    """
+    False where Vault does not know the token any more, which it denies like anything else.
+
+    Also where no policy of the token's lets it look itself up, as `default` would.
+    """
     try:
         client.auth.token.lookup_self()
     except StatusError as refused:

@@ -14,6 +14,7 @@ from astro_token_backends.vault.connection import Connection, shared, translated
 from astro_token_backends.vault.refusals import LOOK_AT_ADDRESS, MOUNT_QUESTION, StatusError, needing
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from astro_token.ref import SecretRef
@@ -56,6 +57,19 @@ class Transit:
 
     def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> bytes:
         return across(lambda: self._encrypt(ref, value, timeout), translated)
+
+    def address(self, ref: SecretRef) -> str:  # noqa: ARG002 (one Vault serves all references)
+        return across(self._connection.address, translated)
+
+    def trust(self, ref: SecretRef) -> ssl.SSLContext:  # noqa: ARG002 (as above)
+        return across(self._connection.trust, translated)
+
+    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:  # noqa: ARG002 (as above)
+        return across(lambda: self._connection.credential_source(timeout), translated)
+
+    def log_in(self, ref: SecretRef, *, timeout: float) -> None:  # noqa: ARG002 (as above)
+        """With a token that was given there is nothing to do; whether it is good shows by reading."""
+        across(lambda: self._connection.client(None, timeout), translated)
 
     def close(self) -> None:
         self._connection.close()

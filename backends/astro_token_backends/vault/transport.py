@@ -65,6 +65,7 @@ class OneRequest(hvac.adapters.Adapter):  # type: ignore[misc]
 
     Attributes:
         another_token: asked once after a 403 for a token to try again with; None says that there is none.
+        denied_again: told that this one was denied the same.
 
     Raises:
         StatusError: a status of 400 or more.
@@ -72,6 +73,7 @@ class OneRequest(hvac.adapters.Adapter):  # type: ignore[misc]
     """
 
     another_token: Callable[[], str | None] | None = None
+    denied_again: Callable[[], None] | None = None
 
     def __init__(self, *args: Any, timeout: float, **kwargs: Any) -> None:
         super().__init__(*args, timeout=timeout, **kwargs)
@@ -95,7 +97,12 @@ class OneRequest(hvac.adapters.Adapter):  # type: ignore[misc]
             if token is None:
                 raise
         self.token = token
-        return self._sent(method, url, headers, **kwargs)
+        try:
+            return self._sent(method, url, headers, **kwargs)
+        except StatusError as refused:
+            if refused.status == HTTPStatus.FORBIDDEN and self.denied_again is not None:
+                self.denied_again()
+            raise
 
     def _sent(
         self, method: str, url: str, headers: Mapping[str, str] | None, **kwargs: Any
@@ -140,7 +147,7 @@ def open_session(settings: Settings) -> requests.Session:
     session.headers.update({"User-Agent": f"astro-token/{__version__}", "Accept-Encoding": "identity"})
     if settings.proxy:
         session.proxies = {"https": settings.proxy}
-    tls = _trust(settings) if settings.address.startswith("https:") else None
+    tls = trust(settings) if settings.address.startswith("https:") else None
     for scheme in ("http://", "https://"):
         session.mount(scheme, _Mount(tls))
     return session
@@ -207,7 +214,7 @@ class _Mount(requests.adapters.HTTPAdapter):
         """Leaves the connection alone: requests would add its own roots to ours."""
 
 
-def _trust(settings: Settings) -> ssl.SSLContext:
+def trust(settings: Settings) -> ssl.SSLContext:
     context = tls_context({CA_VARIABLE: settings.more_cas or ""})
     with _named("VAULT_CACERT" if settings.ca_file else "VAULT_CAPATH"):
         if settings.ca_file:

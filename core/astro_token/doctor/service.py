@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from astro_token.errors import AstroTokenError, bare
-from astro_token.protocols import SupportsAddress, SupportsConnect, SupportsCredentialSource, SupportsLogIn
+from astro_token.network import proxy_for, public_tls_context, reach
+from astro_token.protocols import SupportsAddress, SupportsCredentialSource, SupportsLogIn, SupportsTrust
 from astro_token.registry import open_backend, plugins
 from astro_token.schemes import BUILTIN, DISTRIBUTIONS
 
@@ -88,19 +90,13 @@ def _network(chain: Chain, name: str, ref: SecretRef, backend: object, deadline:
 
     def look() -> tuple[bool, str]:
         address = backend.address(ref)
-        if not isinstance(backend, SupportsConnect):
-            return True, f"{address}, which was not tried"
-        deadline.once(lambda seconds: backend.connect(ref, timeout=seconds))
-        proxied = (
-            "" if address.startswith("http:") or not _proxy() else ", perhaps by the proxy of HTTPS_PROXY"
-        )
-        return True, f"{address} can be reached{proxied}"
+        parts = urlsplit(address)
+        trust = backend.trust(ref) if isinstance(backend, SupportsTrust) else public_tls_context(os.environ)
+        proxied = parts.scheme == "https" and proxy_for(parts, os.environ)
+        deadline.once(lambda seconds: reach(parts, trust, os.environ, seconds))
+        return True, f"{address} can be reached{', by the proxy of HTTPS_PROXY' if proxied else ''}"
 
     return bool(chain.look(name, look))
-
-
-def _proxy() -> bool:
-    return bool(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"))
 
 
 def _login(chain: Chain, name: str, ref: SecretRef, backend: object, deadline: Deadline) -> bool:

@@ -274,6 +274,45 @@ class TestChain:
             assert metadata.count == 3
 
 
+class TestMachine:
+    """Where what gives the role cannot do so now, that is said, and not that there is none."""
+
+    @pytest.mark.parametrize("status", [429, 500, 503])
+    @pytest.mark.parametrize("where", ["container", "instance"])
+    def test_one_that_is_busy_is_tried_again(
+        self, wire: Wire, name: str, where: str, status: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        user = keys(wire_server(wire), allow(READ))
+        given = {
+            "Code": "Success",
+            "AccessKeyId": user[KEYS[0]],
+            "SecretAccessKey": user[KEYS[1]],
+            "Token": "",
+            "Expiration": in_an_hour(),
+        }
+        good = [Answer.json(given)] if where == "container" else [Answer(200, b"t"), Answer(200, b"deploy")]
+        answers = iter([Answer(status), *good, Answer.json(given)])
+        monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+        with FaultServer(lambda _: next(answers)) as machine:
+            variable = {
+                "container": "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                "instance": "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+            }[where]
+            monkeypatch.setenv(variable, f"{machine.url}/")
+            backend = SecretsManager(session=Session())
+            start = time.monotonic()
+            error = error_of(lambda: backend.read(ref(f"aws:{name}"), timeout=SECONDS))
+            assert (error.exit_code, wire.count) == (75, 0)
+            assert "role is busy" in error.message
+            assert time.monotonic() - start < 0.9
+            assert backend.read(ref(f"aws:{name}"), timeout=SECONDS) == secret("value")
+
+    def test_one_that_refuses_is_no_credential(self, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+        with FaultServer(403) as machine:
+            monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{machine.url}/")
+            assert error_of(lambda: read("a")).exit_code == 77
+
+
 class TestFurtherRole:
     def test_it_is_assumed_with_whatever_was_found(
         self, wire: Wire, name: str, monkeypatch: pytest.MonkeyPatch

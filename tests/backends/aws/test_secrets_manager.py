@@ -373,6 +373,8 @@ class TestReadingMany:
             (Answer.json({"SecretValues": [{"Name": "a"}, {"Name": "b"}]}), 76, 1),
             (Answer.json({"__type": "ThrottlingException"}, 400), 75, 1),
             (Answer.json({"__type": "AccessDeniedException"}, 400), 77, 3),
+            (Answer.json({"__type": "ExpiredTokenException"}, 400), 77, 1),
+            (Answer.json({"__type": "UnrecognizedClientException"}, 400), 77, 1),
         ],
     )
     def test_a_batch_that_fails_is_an_error_for_each(
@@ -390,6 +392,33 @@ class TestReadingMany:
             assert server.count == requests
         outcomes = [found[place] for place in refs]
         assert [one.exit_code for one in outcomes if isinstance(one, AstroTokenError)] == [code, code]
+
+    def test_a_credential_that_is_refused_is_refused_once_for_each_region(
+        self, environment: MiniStack, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        versions = [f"aws:pinned{number}?version_id={'0' * 32}" for number in range(30)]
+        refs = [ref(f"aws:{number}") for number in range(50)] + [ref(text) for text in versions]
+        elsewhere = [ref(f"aws:{number}?region=us-east-1") for number in range(2)]
+        with FaultServer(lambda _: Answer.json({"__type": "ExpiredTokenException"}, 400)) as server:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+            found = SecretsManager(session=Session()).read_many([*refs, *elsewhere], timeout=SECONDS)
+            # The batches that were under way, and none of those that would have been read alone.
+            assert 2 <= server.count <= 4
+        hints = {one.hint for one in found.values() if isinstance(one, AstroTokenError)}
+        assert len(found) == 82
+        assert ["renew it" in str(hint) for hint in hints] == [True]
+
+    def test_where_there_is_no_credential_it_is_looked_for_once(
+        self, environment: MiniStack, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
+            monkeypatch.delenv(variable)
+        with FaultServer(404) as machine:
+            monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"{machine.url}/")
+            refs = [ref(f"aws:{number}") for number in range(10)]
+            found = SecretsManager(session=Session()).read_many(refs, timeout=SECONDS)
+            assert machine.count == 1
+        assert {one.exit_code for one in found.values() if isinstance(one, AstroTokenError)} == {77}
 
     def test_a_batch_of_the_largest_secrets_is_taken(self, backend: SecretsManager, secrets: Secrets) -> None:
         names = [secrets.put("\u20ac" * 21_000)[0] for _ in range(20)]

@@ -397,7 +397,9 @@ class TestTheJobsIdentity:
         connection = Connection()
         backend = SecretManager(connection=connection)
         read(backend, present)
-        connection._credential.expiry = connection._credential.expiry.replace(year=2020)
+        found = connection._found
+        assert found is not None
+        found.credential.expiry = found.credential.expiry.replace(year=2020)
         read(backend, present)
         assert (2, 2) == (len(login.requests), len(ci.requests))
         backend.close()

@@ -104,6 +104,23 @@ class TestRefusals:
         assert (66, f"the version is {state.lower()}") == (error.exit_code, error.message)
         assert mend in str(error.hint)
 
+    @pytest.mark.parametrize("state", ["DISABLED", "DESTROYED"])
+    def test_a_key_that_is_out_of_use_is_told_from_a_version_that_is(
+        self, backend: SecretManager, server: GcpServer, name: str, state: str, canary: str
+    ) -> None:
+        full = f"projects/p1/secrets/{name}"
+        server.put(full, canary.encode())
+        server.set_key_state(full, state)
+        errors = [
+            failure(backend, f"gcp:{full}", canary),
+            *(failure_of(partial(write, backend, f"gcp:{full}", "new", old)) for old in (None, "0")),
+        ]
+        assert len({(error.exit_code, error.message, error.hint) for error in errors}) == 1
+        assert (66, True) == (errors[0].exit_code, "the key of Cloud KMS" in errors[0].message)
+        assert f"gcloud secrets describe {name} --project=p1" in str(errors[0].hint)
+        server.set_key_state(full, "ENABLED")
+        assert read(backend, f"gcp:{full}").reveal() == canary.encode()
+
     @pytest.mark.parametrize(
         ("place", "flags"),
         [

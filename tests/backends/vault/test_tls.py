@@ -52,7 +52,7 @@ def serving(pair: Pair, **options: bool) -> FaultServer:
 # -- whom we trust ------------------------------------------------------------------------------------
 
 
-def test_an_own_authority_is_trusted_when_it_is_named(certificates: Certificates, tmp_path: Path) -> None:
+def test_an_own_authority_istrusted_when_it_is_named(certificates: Certificates, tmp_path: Path) -> None:
     ca = str(certificates.ca_file)
     folder = tmp_path / "authorities"
     folder.mkdir()
@@ -68,7 +68,7 @@ def test_an_own_authority_is_trusted_when_it_is_named(certificates: Certificates
         assert {"token": "x"} == fields(read(named, VAULT_CACERT=ca))
 
 
-def test_no_other_variable_makes_it_trusted(
+def test_no_other_variable_makes_ittrusted(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
@@ -87,10 +87,10 @@ def test_a_named_authority_replaces_the_usual_ones_and_the_bundle_is_added(
     certificates: Certificates, tmp_path: Path
 ) -> None:
     from astro_token_backends.vault.settings import read_settings
-    from astro_token_backends.vault.transport import _trust
+    from astro_token_backends.vault.transport import trust
 
     def roots(**environ: str) -> int:
-        context = _trust(read_settings({"VAULT_ADDR": "https://vault.example", **environ}))
+        context = trust(read_settings({"VAULT_ADDR": "https://vault.example", **environ}))
         return context.cert_store_stats()["x509_ca"]
 
     ca = str(certificates.ca_file)
@@ -113,7 +113,7 @@ def test_the_usual_authorities_do_not_step_in_for_the_one_that_is_named(
         assert type(refused(server, VAULT_CACERT=str(named))) is IntegrityError
 
 
-def test_another_authority_is_not_trusted(certificates: Certificates) -> None:
+def test_another_authority_is_nottrusted(certificates: Certificates) -> None:
     with serving(certificates.unknown_ca) as server:
         assert type(refused(server, VAULT_CACERT=str(certificates.ca_file))) is IntegrityError
 

@@ -6,6 +6,6 @@ A method's module, and with it the SDK of a cloud, is imported when that method 
 """
 
 from astro_token_backends.vault.login.answer import Login
-from astro_token_backends.vault.login.choice import log_in
+from astro_token_backends.vault.login.choice import Found, find
 
-__all__ = ["Login", "log_in"]
+__all__ = ["Found", "Login", "find"]

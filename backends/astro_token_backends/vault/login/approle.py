@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from astro_token.errors import AccessDeniedError
 from astro_token.secret import SecretValue
 from astro_token_backends.vault.login.answer import header, text
+from astro_token_backends.vault.login.asked import Credential
 from astro_token_backends.vault.refusals import StatusError
 
 if TYPE_CHECKING:
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["approle"]
 
 
-def approle(asked: Asked) -> Any:
+def approle(asked: Asked) -> Credential:
+    asked.required("VAULT_ROLE_ID")
+    second = next(filter(asked.text, ("VAULT_WRAPPED_SECRET_ID", "VAULT_SECRET_ID")), "no secret id")
+    return Credential(f"VAULT_ROLE_ID, {second}", lambda: _logged_in(asked))
+
+
+def _logged_in(asked: Asked) -> Any:
     role_id = asked.required("VAULT_ROLE_ID")
     wrapped = asked.text("VAULT_WRAPPED_SECRET_ID")
     secret_id = _unwrapped(wrapped, asked) if wrapped else asked.text("VAULT_SECRET_ID")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from astro_token.errors import AccessDeniedError, MissingDependencyError
+from astro_token_backends.sources import shown
 from astro_token_backends.vault.settings import text_from
 
 if TYPE_CHECKING:
@@ -15,12 +16,25 @@ if TYPE_CHECKING:
 
     from astro_token.secret import SecretValue
 
-__all__ = ["Asked", "Client", "Environ", "from_file", "missing_package"]
+__all__ = ["Asked", "Client", "Credential", "Environ", "from_file", "missing_package"]
 
 _TO_LOG_IN = 0.2  # seconds that are left for Vault where the credential took all others
 
 Environ = Mapping[str, str]
 Client = Callable[[str], Any]  # for a token, which may be empty
+
+
+class Credential(NamedTuple):
+    """
+    What a method found.
+
+    Attributes:
+        source: what it is and where it is from, for people.
+        log_in: asks Vault with it, and returns what Vault answers.
+    """
+
+    source: str
+    log_in: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +72,10 @@ class Asked:
                 hint=f"set {name}",
             )
         return value
+
+    def with_role(self, source: str) -> str:
+        role = self.text("ASTRO_TOKEN_VAULT_ROLE")
+        return f"{source}, {f'role {shown(role)}' if role else 'no role'}"
 
     def post(self, **body: str | None) -> Any:
         """What Vault answers to a login; for methods whose class in hvac would make the body by itself."""

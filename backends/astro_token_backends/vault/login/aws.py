@@ -12,12 +12,12 @@ import json
 import re
 import time
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from astro_token.deadline import Deadline
 from astro_token.errors import AstroTokenError, ConfigError
 from astro_token_backends.boundary import across
-from astro_token_backends.vault.login.asked import missing_package
+from astro_token_backends.vault.login.asked import Credential, missing_package
 
 if TYPE_CHECKING:
     from astro_token_backends.vault.login.asked import Asked
@@ -29,7 +29,7 @@ _REGION = re.compile(r"[a-z]{2}(?:-gov)?-[a-z]+-\d{1,2}")
 _GLOBAL = "us-east-1"  # for which sts.amazonaws.com wants its requests signed
 
 
-def aws(asked: Asked) -> Any:
+def aws(asked: Asked) -> Credential:
     role = asked.required("ASTRO_TOKEN_VAULT_ROLE")
     region, url = _token_service(asked)
     headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
@@ -40,15 +40,18 @@ def aws(asked: Asked) -> Any:
                 hint="give the method's iam_server_id_header_value, as in vault.example.com",
             )
         headers["X-Vault-AWS-IAM-Server-ID"] = server
-    signed = Deadline(asked.seconds).once(
+    source, signed = Deadline(asked.seconds).once(
         lambda seconds: across(lambda: _signed(region, url, headers, seconds), _translated)
     )
-    return asked.post(
-        role=role,
-        iam_http_request_method="POST",
-        iam_request_url=_code(url),
-        iam_request_body=_code(_BODY),
-        iam_request_headers=_code(json.dumps(signed)),
+    return Credential(
+        asked.with_role(source),
+        lambda: asked.post(
+            role=role,
+            iam_http_request_method="POST",
+            iam_request_url=_code(url),
+            iam_request_body=_code(_BODY),
+            iam_request_headers=_code(json.dumps(signed)),
+        ),
     )
 
 
@@ -64,8 +67,8 @@ def _token_service(asked: Asked) -> tuple[str, str]:
     return region, f"https://sts.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}/"
 
 
-def _signed(region: str, url: str, headers: dict[str, str], seconds: float) -> dict[str, str]:
-    """The headers of the request, with the signature among them."""
+def _signed(region: str, url: str, headers: dict[str, str], seconds: float) -> tuple[str, dict[str, str]]:
+    """What it is signed with, in words, and the headers of the request, with the signature among them."""
     try:
         import botocore  # noqa: F401
     except ModuleNotFoundError:
@@ -76,13 +79,15 @@ def _signed(region: str, url: str, headers: dict[str, str], seconds: float) -> d
     from astro_token_backends.aws.session import Session
 
     session = Session()
+    until = time.monotonic() + seconds
     try:
-        credential = session.credentials(region, time.monotonic() + seconds)
+        source = session.credential_source(region, until)
+        credential = session.credentials(region, until)
     finally:
         session.close()
     request = AWSRequest("POST", url, headers=headers, data=_BODY)
     SigV4Auth(credential, "sts", region).add_auth(request)
-    return dict(request.headers.items())
+    return source, dict(request.headers.items())
 
 
 def _translated(error: Exception) -> AstroTokenError:

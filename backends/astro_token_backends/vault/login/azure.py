@@ -11,6 +11,7 @@ from astro_token.deadline import Deadline
 from astro_token.errors import AccessDeniedError, ConfigError
 from astro_token.identity.request import Question, ask, damaged
 from astro_token.secret import SecretValue
+from astro_token_backends.vault.login.asked import Credential
 
 if TYPE_CHECKING:
     from astro_token_backends.vault.login.asked import Asked
@@ -25,13 +26,18 @@ _ELSEWHERE = "AZURE_POD_IDENTITY_AUTHORITY_HOST"  # the SDK's own variable for a
 _PROBE_SECONDS = 1.0
 
 
-def azure(asked: Asked) -> Any:
+def azure(asked: Asked) -> Credential:
     role = asked.required("ASTRO_TOKEN_VAULT_ROLE")
-    token, place = Deadline(asked.seconds).once(lambda seconds: _identity(asked, seconds))
-    return asked.client("").auth.azure.login(role, token.reveal().decode(), mount_point=asked.mount, **place)
+    source, token, place = Deadline(asked.seconds).once(lambda seconds: _identity(asked, seconds))
+    return Credential(
+        asked.with_role(source),
+        lambda: asked.client("").auth.azure.login(
+            role, token.reveal().decode(), mount_point=asked.mount, **place
+        ),
+    )
 
 
-def _identity(asked: Asked, seconds: float) -> tuple[SecretValue, dict[str, str]]:
+def _identity(asked: Asked, seconds: float) -> tuple[str, SecretValue, dict[str, str]]:
     query = {"resource": asked.text("ASTRO_TOKEN_VAULT_AUDIENCE") or _RESOURCE}
     if client := asked.text("AZURE_CLIENT_ID"):
         query["client_id"] = client
@@ -39,12 +45,14 @@ def _identity(asked: Asked, seconds: float) -> tuple[SecretValue, dict[str, str]
     if endpoint and secret:  # App Service, Functions, Container Apps
         query = {"api-version": "2019-08-01", **query}
         own = {"X-IDENTITY-HEADER": secret}
-        return _token(_asked("IDENTITY_ENDPOINT", endpoint, query, own), asked, seconds), {}
+        token = _token(_asked("IDENTITY_ENDPOINT", endpoint, query, own), asked, seconds)
+        return "the managed identity of IDENTITY_ENDPOINT", token, {}
     host = (asked.text(_ELSEWHERE) or _MACHINE).rstrip("/")
     _see_that_it_is_there(host)
     query = {"api-version": "2018-02-01", **query}
     token = _token(_of_machine(host, "identity/oauth2/token", query), asked, seconds)
-    return token, _place(_of_machine(host, "instance", {"api-version": "2021-02-01"}), asked, seconds)
+    place = _place(_of_machine(host, "instance", {"api-version": "2021-02-01"}), asked, seconds)
+    return "the managed identity of this virtual machine", token, place
 
 
 def _token(question: Question, asked: Asked, seconds: float) -> SecretValue:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from astro_token.errors import AccessDeniedError, ConfigError
 from astro_token.secret import SecretValue
@@ -13,9 +13,11 @@ from astro_token_backends.vault.refusals import StatusError
 from astro_token_backends.vault.settings import path_from, text_from
 
 if TYPE_CHECKING:
-    from astro_token_backends.vault.login.asked import Client, Environ
+    from collections.abc import Callable
 
-__all__ = ["log_in"]
+    from astro_token_backends.vault.login.asked import Asked, Client, Credential, Environ
+
+__all__ = ["Found", "find"]
 
 # By its name the module in this package that has a function of that name.
 _METHODS = {
@@ -38,8 +40,21 @@ _BY_VARIABLES = {
 _SECRET_IDS = ("VAULT_SECRET_ID", "VAULT_WRAPPED_SECRET_ID")
 
 
-def log_in(environ: Environ, client: Client, unwrapped: dict[str, SecretValue], until: float) -> Login:
+class Found(NamedTuple):
     """
+    Attributes:
+        source: the method and what it takes, for people.
+        log_in: asks Vault, once.
+    """
+
+    source: str
+    log_in: Callable[[], Login]
+
+
+def find(environ: Environ, client: Client, unwrapped: dict[str, SecretValue], until: float) -> Found:
+    """
+    The login of the environment, its credential at hand; Vault has not been asked yet.
+
     Args:
         environ: where the credential is.
         client: makes an `hvac.Client` with a token.
@@ -47,20 +62,29 @@ def log_in(environ: Environ, client: Client, unwrapped: dict[str, SecretValue], 
         until: the end of the time for it, on the monotonic clock.
 
     Raises:
-        AstroTokenError: there is no usable credential, it was refused, or Vault did not answer.
+        AstroTokenError: there is no usable credential; by `log_in`: it was refused, or Vault did not answer.
     """
     method = _method(environ)
     if method == "token":
-        return Login(SecretValue(_given_token(environ).encode()))
+        token, place = _given_token(environ)
+        return Found(f"token: {place}", lambda: Login(token))
     from astro_token_backends.vault.login.asked import Asked
 
     mount = path_from(environ, "ASTRO_TOKEN_VAULT_MOUNT") or method
+    asked = Asked(method, mount, environ, client, unwrapped, until)
+    credential = _function(method)(asked)
+    at = "" if mount == method else f" at auth/{mount}"
+    return Found(f"{method}{at}: {credential.source}", lambda: _logged_in(asked, credential))
+
+
+def _logged_in(asked: Asked, credential: Credential) -> Login:
+    method, mount = asked.method, asked.mount
     started = time.monotonic()
     try:
-        answer = _function(method)(Asked(method, mount, environ, client, unwrapped, until))
+        answer = credential.log_in()
     except StatusError as refused:
         hint = f"see that auth/{mount} is the mount, and that role and credential are right and not used up"
-        if method == "approle" and not any(text_from(environ, name) for name in _SECRET_IDS):
+        if method == "approle" and not any(asked.text(name) for name in _SECRET_IDS):
             hint = "VAULT_SECRET_ID is not set, or is empty, as secrets are in the jobs of a fork"
         if refused.explained:
             raise AccessDeniedError(f"Vault refuses the login by {method}", hint=hint) from None
@@ -90,16 +114,19 @@ def _method(environ: Environ) -> str:
     )
 
 
-def _given_token(environ: Environ) -> str:
-    token = text_from(environ, "VAULT_TOKEN")
+def _given_token(environ: Environ) -> tuple[SecretValue, str]:
+    token, place = text_from(environ, "VAULT_TOKEN"), "VAULT_TOKEN"
     if token is None:
         from pathlib import Path
 
+        from astro_token_backends.sources import shown
         from astro_token_backends.vault.login.asked import from_file
 
+        file = Path(environ.get("HOME") or "/nonexistent") / ".vault-token"
+        place = shown(file)
         token = from_file(
-            Path(environ.get("HOME") or "/nonexistent") / ".vault-token",
+            file,
             "VAULT_TOKEN is not set, and there is no token of `vault login`",
             hint="set VAULT_TOKEN, or log in with `vault login`",
         )
-    return header(token, "the Vault token")
+    return SecretValue(header(token, "the Vault token").encode()), place

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from astro_token.errors import AccessDeniedError, AstroTokenError, BackendDownError, ConfigError
 from astro_token.secret import SecretValue
 from astro_token_backends.boundary import across
-from astro_token_backends.vault.login.asked import missing_package
+from astro_token_backends.sources import shown
+from astro_token_backends.vault.login.asked import Credential, missing_package
 
 if TYPE_CHECKING:
     from astro_token_backends.vault.login.asked import Asked
@@ -21,12 +22,20 @@ _FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 _LIFETIME = 300  # seconds; a role takes 900 unless it says less
 
 
-def gcp(asked: Asked) -> Any:
+def gcp(asked: Asked) -> Credential:
     role = asked.required("ASTRO_TOKEN_VAULT_ROLE")
     audience = f"vault/{role}"
     file = asked.text(_FILE)
-    token = across(lambda: _signed(file, audience), _unusable) if file else _of_machine(asked, audience)
-    return asked.client("").auth.gcp.login(role, token.reveal().decode(), mount_point=asked.mount)
+    if file:
+        source = f"a service account's key in {shown(file)} ({_FILE})"
+        token = across(lambda: _signed(file, audience), _unusable)
+    else:
+        source = "the service account of Google's metadata server"
+        token = _of_machine(asked, audience)
+    return Credential(
+        asked.with_role(source),
+        lambda: asked.client("").auth.gcp.login(role, token.reveal().decode(), mount_point=asked.mount),
+    )
 
 
 def _of_machine(asked: Asked, audience: str) -> SecretValue:

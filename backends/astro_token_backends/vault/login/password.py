@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
+from astro_token_backends.vault.login.asked import Credential
 
 if TYPE_CHECKING:
     from astro_token_backends.vault.login.asked import Asked
@@ -13,14 +14,21 @@ if TYPE_CHECKING:
 __all__ = ["ldap", "userpass"]
 
 
-def userpass(asked: Asked) -> Any:
-    user, password = _given(asked)
-    return asked.client("").auth.userpass.login(user, password, mount_point=asked.mount)
+_SOURCE = "VAULT_USERNAME, VAULT_PASSWORD"
 
 
-def ldap(asked: Asked) -> Any:
-    user, password = _given(asked)
-    return asked.client("").auth.ldap.login(user, password, mount_point=asked.mount)
+def userpass(asked: Asked) -> Credential:
+    _given(asked)
+    return Credential(
+        _SOURCE, lambda: asked.client("").auth.userpass.login(*_given(asked), mount_point=asked.mount)
+    )
+
+
+def ldap(asked: Asked) -> Credential:
+    _given(asked)
+    return Credential(
+        _SOURCE, lambda: asked.client("").auth.ldap.login(*_given(asked), mount_point=asked.mount)
+    )
 
 
 def _given(asked: Asked) -> tuple[str, str]:
