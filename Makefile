@@ -12,7 +12,7 @@ ENVIRONMENTS := $(VENV)/done .venv-core/done .venv-ministack/done $(EXTRAS:%=.ve
 
 export PYTHONSAFEPATH := 1
 
-.PHONY: help demo test test-long lint format bench dist lock clean
+.PHONY: help demo test test-long lint format bench dist lock picture clean
 
 help:
 	@echo 'make demo       a token travels from an encrypted file into a child process'
@@ -21,6 +21,7 @@ help:
 	@echo 'make lint       ruff and mypy'
 	@echo 'make format     let ruff format'
 	@echo 'make bench      CPU time against the bare SDKs, as ratios'
+	@echo 'make picture    the picture of check in the README'
 	@echo 'make dist       the wheel, and a zipapp that needs no installed packages'
 	@echo 'make lock       lock the requirements anew'
 	@echo 'make clean      remove the environments'
@@ -45,6 +46,9 @@ format: $(VENV)/done
 
 bench: $(VENV)/done
 	PYTHONPATH="$(CURDIR)" $(BIN)/python -m benchmarks $(ARGS)
+
+picture: $(VENV)/done
+	$(BIN)/python .ci/picture.py
 
 # Every build gives the same bytes. What the zipapp is made of comes from the lock, into a folder that goes away.
 dist: .venv-core/done

@@ -19,14 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.testing import make_token
+from benchmarks import mask
 from benchmarks.latency import longer_wire
-from benchmarks.services import PROGRAM, PYTHON, SERVICES, Service
+from benchmarks.services import HERE, PROGRAM, PYTHON, SERVICES, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MANY = 64
 LATENCY = 0.05
+PRINTED_BLOCKS = 10  # for `mask`
 TRUE = "/bin/true"
 
 
@@ -79,6 +81,14 @@ def compare_cpu(service: Service, environ: dict[str, str], runs: int) -> None:
         runs=runs,
         goal=service.goal,
     )
+    if service.name == "file":
+        compare(
+            "check file / our read of it alone",
+            ([PROGRAM, "check", ref], [PYTHON, str(HERE / "read_alone.py"), ref]),
+            environ,
+            runs=runs,
+            goal="5 ms more",
+        )
     if service.name == "vault":
         compare(
             "exec vault / exec --no-isolate vault",
@@ -105,7 +115,7 @@ def compare_wall(service: Service, environ: dict[str, str], runs: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--runs", type=int, default=31)
-    parser.add_argument("--only", default="", help="the name of a service")
+    parser.add_argument("--only", default="", help="the name of a service, or mask")
     arguments = parser.parse_args()
     runs = arguments.runs
     # Every start would compile from source, on our side more than on the other.
@@ -131,6 +141,8 @@ def main() -> None:
                     compare_cpu(service, environ, runs)
                     if service.port:
                         compare_wall(service, environ, runs)
+        if arguments.only in {"", "mask"}:
+            mask.compare_all(max(1, runs // 3), PRINTED_BLOCKS)
 
 
 main()

@@ -1,7 +1,7 @@
 """
 `exec --mask` against `exec --no-mask`: what it costs to filter an output, and to have nothing to filter.
 
-Run as `python -m benchmarks.mask`.
+A part of `make bench`; alone it is `python -m benchmarks.mask`.
 As in the other benchmarks each line is a ratio of medians, taken in turns.
 """
 
@@ -50,21 +50,19 @@ def compare(name: str, one: list[str], other: list[str], runs: int, *, wall: boo
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.mask")
-    parser.add_argument("--runs", type=int, default=11)
-    parser.add_argument("--blocks", type=int, default=25, help=f"of {BLOCK >> 20} MiB to print")
-    arguments = parser.parse_args()
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    runs = arguments.runs
+def compare_all(runs: int, blocks: int) -> None:
+    """
+    Args:
+        blocks: so many times the material is printed.
+    """
     with tempfile.TemporaryDirectory() as name:
         token, material = Path(name, "token"), Path(name, "material")
         token.touch(0o600)
         token.write_text(make_token())
         material.write_bytes(base64.encodebytes(os.urandom(BLOCK))[:BLOCK])
         filtered, plain = ([PROGRAM, "exec", f"--{no}mask", f"file:{token}", "--"] for no in ("", "no-"))
-        cat = ["cat", *([str(material)] * arguments.blocks)]
-        size = BLOCK * arguments.blocks
+        cat = ["cat", *([str(material)] * blocks)]
+        size = BLOCK * blocks
         # Lines of base64 are what is likest to a token.
         compare("time of exec --mask -- cat / cat", filtered + cat, cat, runs, wall=True, size=size)
         compare("CPU of exec --mask -- cat / cat", filtered + cat, cat, runs, wall=False, size=size)
@@ -76,6 +74,15 @@ def main() -> None:
                 3 * runs,
                 wall=wall,
             )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.mask")
+    parser.add_argument("--runs", type=int, default=11)
+    parser.add_argument("--blocks", type=int, default=25, help=f"of {BLOCK >> 20} MiB to print")
+    arguments = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    compare_all(arguments.runs, arguments.blocks)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,9 @@ what fails hides no other, and the order is that of the question.
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from astro_token.deadline import DEFAULT_SECONDS, Deadline
 from astro_token.errors import (
@@ -31,6 +30,7 @@ from astro_token.settings import TokenSettings, resolve_several
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from astro_token.astro_api import AstroApi
     from astro_token.online import Online
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "find_all", "read_tokens"]
 
 WORKERS = 16
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +118,14 @@ def find_all(
     deadline = Deadline(
         next((one.timeout for one in wanted if isinstance(one, TokenSettings)), DEFAULT_SECONDS)
     )
-    pool = ThreadPoolExecutor(WORKERS)
+    pool = _Here() if len(wanted) == 1 else _pool()
     try:
         # First all that is read, then what waits for it: no worker waits for what has no worker yet.
         secrets = _read_all([one for one in wanted if isinstance(one, TokenSettings)], deadline, pool)
         futures = [
             pool.submit(_find, one, secrets, deadline, done, api)
             if isinstance(one, TokenSettings)
-            else _finished(Finding(None, error=one), done)
+            else _finished(one, done)
             for one in wanted
         ]
         return [future.result() for future in futures]
@@ -132,6 +133,32 @@ def find_all(
         pool.shutdown(wait=False, cancel_futures=True)  # a signal must not wait for what is under way
         if api is not None:
             api.close()
+
+
+class _Done(Generic[_T]):
+    """As a future whose result is there."""
+
+    def __init__(self, value: _T) -> None:
+        self.value = value
+
+    def result(self) -> _T:
+        return self.value
+
+
+class _Here:
+    """Does at once what is submitted: for one token, threads would take longer than all of its check."""
+
+    def submit(self, function: Callable[..., _T], *arguments: Any) -> _Done[_T]:
+        return _Done(function(*arguments))
+
+    def shutdown(self, **_options: bool) -> None:
+        pass
+
+
+def _pool() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(WORKERS)
 
 
 def _api(wanted: Sequence[TokenSettings | AstroTokenError], *, online: bool) -> AstroApi | None:
@@ -146,11 +173,9 @@ def _api(wanted: Sequence[TokenSettings | AstroTokenError], *, online: bool) -> 
 # A worker returns its errors: raised, they would carry its frames to whoever waits for them.
 
 
-def _finished(finding: Finding, done: Callable[[], None]) -> Future[Finding]:
-    future: Future[Finding] = Future()
-    future.set_result(finding)
+def _finished(error: AstroTokenError, done: Callable[[], None]) -> _Done[Finding]:
     done()
-    return future
+    return _Done(Finding(None, error=error))
 
 
 def _find(
@@ -197,7 +222,7 @@ def _consult(
 
 
 def _read_all(
-    wanted: Sequence[TokenSettings], deadline: Deadline, pool: ThreadPoolExecutor
+    wanted: Sequence[TokenSettings], deadline: Deadline, pool: ThreadPoolExecutor | _Here
 ) -> dict[SecretRef, Callable[[], SecretValue | AstroTokenError]]:
     """For each secret a function that waits for it."""
     refs: dict[str, list[SecretRef]] = {}
@@ -211,7 +236,7 @@ def _read_all(
 
 
 def _read_scheme(
-    scheme: str, refs: list[SecretRef], deadline: Deadline, pool: ThreadPoolExecutor
+    scheme: str, refs: list[SecretRef], deadline: Deadline, pool: ThreadPoolExecutor | _Here
 ) -> Iterator[tuple[SecretRef, Callable[[], SecretValue | AstroTokenError]]]:
     try:
         backend = open_backend(scheme)
@@ -264,7 +289,9 @@ def _read_batch(
 
 
 def _of_batch(
-    batch: Future[dict[SecretRef, SecretValue | AstroTokenError]], ref: SecretRef
+    batch: Future[dict[SecretRef, SecretValue | AstroTokenError]]
+    | _Done[dict[SecretRef, SecretValue | AstroTokenError]],
+    ref: SecretRef,
 ) -> SecretValue | AstroTokenError:
     return batch.result()[ref]
 

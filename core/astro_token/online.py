@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CODES", "Asked", "Online", "consult"]
 
-# What is found by asking, and how bad each is. docs/online.md tells of each what to do.
+# What is found by asking, and how bad each is. docs/check.md tells of each what to do.
 CODES: Mapping[str, Literal["error", "warning"]] = {
     "revoked": "error",
     "forbidden": "error",
@@ -325,7 +325,10 @@ class _Inquiry:
         settled = {
             f"{kind}-unproven" for kind, name in seen.items() if name and name == getattr(expected, kind)
         }
-        known = self.offline if token is self.token else judge(token, self.settings.policy, expected)
+        known = self.offline
+        if self.record:
+            times = [time for time in (self.record.created, self.record.rotated) if time is not None]
+            known = judge(token, self.settings.policy, expected, since=max(times, default=None))
         verdicts = [verdict for verdict in known if verdict.code not in settled] + self.found
         return tuple(sorted(verdicts, key=lambda verdict: verdict.level != "error"))
 

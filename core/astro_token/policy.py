@@ -17,12 +17,43 @@ if TYPE_CHECKING:
     from astro_token.ref import SecretRef
     from astro_token.token import AstroToken
 
-__all__ = ["LEVELS", "Expectations", "Level", "Policy", "Verdict", "duration", "enforce", "judge"]
+__all__ = [
+    "CODES",
+    "LEVELS",
+    "Expectations",
+    "Level",
+    "Policy",
+    "Verdict",
+    "duration",
+    "enforce",
+    "judge",
+    "length",
+]
 
 Level = Literal["off", "warning", "error"]
 LEVELS: tuple[Level, ...] = ("off", "warning", "error")
 
+# What is found by looking at the token alone, and how bad each is. docs/check.md tells of each what to do.
+CODES: Mapping[str, Literal["error", "warning"]] = {
+    "expired": "error",
+    "not-yet-valid": "error",
+    "expires-too-soon": "error",
+    "expires-soon": "warning",
+    "no-expiry": "warning",  # an error where policy requires one
+    "too-old": "error",
+    "age-unproven": "warning",
+    "scope-too-wide": "error",
+    "wrong-organization": "error",
+    "wrong-workspace": "error",
+    "wrong-deployment": "error",
+    "organization-unproven": "warning",
+    "workspace-unproven": "warning",
+    "deployment-unproven": "warning",
+    "signature-cut": "warning",
+}
+
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_NEW = "create a new token in Astro and store it in the place of this one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +64,7 @@ class Policy:
         require_expiry: whether a token that never expires fails.
         min_validity: a token that expires sooner fails.
         warn_validity: a token that expires sooner is warned of.
+        max_age: a token that was created, or last rotated, longer ago fails; None for any age.
         online: whether Astro is asked about each token before it is handed over.
         deploy: how bad the findings before a deploy are, by their codes; those that are not in it
             have the level that they are documented with.
@@ -42,17 +74,20 @@ class Policy:
     require_expiry: bool = False
     min_validity: timedelta = timedelta()
     warn_validity: timedelta = timedelta()
+    max_age: timedelta | None = None
     online: bool = False
     deploy: Mapping[str, Level] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
     def tightened(self, other: Policy) -> Policy:
         """The policy that allows what both allow."""
         scopes = [scope for scope in (self.max_scope, other.max_scope) if scope]
+        ages = [age for age in (self.max_age, other.max_age) if age is not None]
         return Policy(
             max_scope=max(scopes, key=SCOPES.index, default=None),
             require_expiry=self.require_expiry or other.require_expiry,
             min_validity=max(self.min_validity, other.min_validity),
             warn_validity=max(self.warn_validity, other.warn_validity),
+            max_age=min(ages, default=None),
             online=self.online or other.online,
             deploy=_stricter(self.deploy, other.deploy),
         )
@@ -109,16 +144,30 @@ def duration(text: object, name: str) -> timedelta:
 
 
 def judge(
-    token: AstroToken, policy: Policy, expected: Expectations, *, now: datetime | None = None
+    token: AstroToken,
+    policy: Policy,
+    expected: Expectations,
+    *,
+    now: datetime | None = None,
+    since: datetime | None = None,
 ) -> tuple[Verdict, ...]:
-    """All findings about a token, errors first. What an offline look cannot prove is a warning."""
+    """
+    All findings about a token, errors first. What an offline look cannot prove is a warning.
+
+    Args:
+        since: when Astro created or last rotated it, where Astro was asked; else its own word counts.
+    """
     now = now or datetime.now(UTC)
-    found = [*_validity(token, policy, now), *_scope(token, policy), *_expected(token, expected)]
+    found = [
+        *_validity(token, policy, now),
+        *_age(since or token.issued, policy, now),
+        *_scope(token, policy),
+        *_expected(token, expected),
+    ]
     if "signature-cut" in token.doubts:
         found.append(
-            Verdict(
+            _verdict(
                 "signature-cut",
-                "warning",
                 "the token's signature is shorter than its algorithm makes it: it looks cut off",
                 "store the whole token as Astro showed it when it was created",
             )
@@ -143,47 +192,69 @@ def enforce(verdicts: tuple[Verdict, ...], ref: SecretRef | None = None) -> None
             raise kind(f"{ref}: {verdict.message}" if ref else verdict.message, hint=verdict.hint)
 
 
+def _verdict(code: str, message: str, hint: str) -> Verdict:
+    return Verdict(code, CODES[code], message, hint)
+
+
 def _validity(token: AstroToken, policy: Policy, now: datetime) -> list[Verdict]:
-    new = "create a new token in Astro and store it in the place of this one"
     if token.not_before and token.not_before > now + timedelta(seconds=120):  # clocks differ
         return [
-            Verdict(
+            _verdict(
                 "not-yet-valid",
-                "error",
                 f"the token is not valid before {moment(token.not_before)}",
                 "wait until then, or compare this machine's clock with the time",
             )
         ]
     if token.expires is None:
-        level: Literal["error", "warning"] = "error" if policy.require_expiry else "warning"
+        level = "error" if policy.require_expiry else CODES["no-expiry"]
         return [
             Verdict("no-expiry", level, "the token never expires", "create one with an expiry, and rotate it")
         ]
     left = token.expires - now
     when = f"expires at {moment(token.expires)}"
     if left <= timedelta():
-        return [Verdict("expired", "error", f"the token expired at {moment(token.expires)}", new)]
+        return [_verdict("expired", f"the token expired at {moment(token.expires)}", _NEW)]
     if left < policy.min_validity:
         return [
-            Verdict(
+            _verdict(
                 "expires-too-soon",
-                "error",
-                f"the token {when}, and policy asks for {policy.min_validity} from now",
-                new,
+                f"the token {when}, and policy asks for {length(policy.min_validity)} from now",
+                _NEW,
             )
         ]
     if left < policy.warn_validity:
-        return [Verdict("expires-soon", "warning", f"the token {when}", new)]
+        return [_verdict("expires-soon", f"the token {when}", _NEW)]
     return []
+
+
+def _age(since: datetime | None, policy: Policy, now: datetime) -> list[Verdict]:
+    if policy.max_age is None:
+        return []
+    if since is None:
+        return [
+            _verdict(
+                "age-unproven",
+                "the token does not say when it was issued, so its age cannot be told",
+                "create a new one in Astro, or give it a role with which it may be looked up by --online",
+            )
+        ]
+    if now - since <= policy.max_age:
+        return []
+    return [
+        _verdict(
+            "too-old",
+            f"the token is of {moment(since)}, and policy allows an age of {length(policy.max_age)}",
+            "rotate it in Astro, and store the new one in the place of this one",
+        )
+    ]
 
 
 def _scope(token: AstroToken, policy: Policy) -> list[Verdict]:
     if policy.max_scope is None or SCOPES.index(token.scope) >= SCOPES.index(policy.max_scope):
         return []
     return [
-        Verdict(
+        _verdict(
             "scope-too-wide",
-            "error",
             f"the token's scope is {token.scope}, and policy allows {policy.max_scope} at most",
             f"create a token of the {policy.max_scope} scope and store it in the place of this one",
         )
@@ -200,9 +271,8 @@ def _expected(token: AstroToken, expected: Expectations) -> list[Verdict]:
             continue
         if actual is None:
             found.append(
-                Verdict(
+                _verdict(
                     f"{kind}-unproven",
-                    "warning",
                     f"the token names no {kind}, so it cannot be told whether it is for {wanted}",
                     f"use a token of the {kind} scope"
                     + (", or expect its deployment in the project's file" if token.deployment else ""),
@@ -210,9 +280,8 @@ def _expected(token: AstroToken, expected: Expectations) -> list[Verdict]:
             )
         else:
             found.append(
-                Verdict(
+                _verdict(
                     f"wrong-{kind}",
-                    "error",
                     f"the token is for {kind} {actual}, and the project expects {wanted}",
                     "store the right token under this reference, or correct the project's file",
                 )
@@ -223,3 +292,13 @@ def _expected(token: AstroToken, expected: Expectations) -> list[Verdict]:
 def moment(time: datetime) -> str:
     """A time for people, in UTC."""
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def length(time: timedelta) -> str:
+    """How long that is, for people: in whole units, the largest of which there are two, or exactly one."""
+    seconds = int(time.total_seconds())
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        count, rest = divmod(seconds, size)
+        if count > 1 or (count == 1 and not rest):
+            return f"{count} {unit}{'s' * (count > 1)}"
+    return f"{seconds} second{'s' * (seconds != 1)}"

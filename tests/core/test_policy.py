@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from astro_token.errors import ConfigError, InvalidTokenError, PolicyError
-from astro_token.policy import Expectations, Policy, Verdict, duration, enforce, judge
+from astro_token.policy import CODES, Expectations, Policy, Verdict, duration, enforce, judge, length
 from astro_token.ref import SecretRef
 from astro_token.secret import SecretValue
 from astro_token.token import SCOPES, AstroToken, Scope
@@ -23,6 +23,7 @@ def token(
     *,
     left: timedelta | None = 30 * DAY,
     starts: timedelta | None = None,
+    age: timedelta | None = None,
     doubts: tuple[str, ...] = (),
 ) -> AstroToken:
     return AstroToken(
@@ -33,6 +34,7 @@ def token(
         deployment="d1" if scope == "deployment" else None,
         expires=None if left is None else NOW + left,
         not_before=None if starts is None else NOW + starts,
+        issued=None if age is None else NOW - age,
         doubts=doubts,
     )
 
@@ -95,6 +97,70 @@ def test_a_token_of_tomorrow_is_an_error_beyond_what_clocks_differ_by(
 
 
 @pytest.mark.parametrize(
+    ("age", "policy", "verdicts"),
+    [
+        (1000 * DAY, Policy(), []),
+        (None, Policy(), []),
+        (90 * DAY, Policy(max_age=90 * DAY), []),
+        (90 * DAY + timedelta(seconds=1), Policy(max_age=90 * DAY), [("too-old", "error")]),
+        (-HOUR, Policy(max_age=DAY), []),
+        (None, Policy(max_age=90 * DAY), [("age-unproven", "warning")]),
+        (timedelta(seconds=1), Policy(max_age=timedelta()), [("too-old", "error")]),
+    ],
+)
+def test_age_is_judged_by_when_the_token_was_issued(
+    age: timedelta | None, policy: Policy, verdicts: list[tuple[str, str]]
+) -> None:
+    assert verdicts == found(token(age=age), policy)
+
+
+def test_when_astro_created_or_rotated_it_counts_more_than_its_own_word() -> None:
+    policy = Policy(max_age=90 * DAY)
+    for age, since, expected in (
+        (100 * DAY, 10 * DAY, []),
+        (10 * DAY, 100 * DAY, ["too-old"]),
+        (None, 10 * DAY, []),
+    ):
+        verdicts = judge(token(age=age), policy, ANY, now=NOW, since=NOW - since)
+        assert expected == [verdict.code for verdict in verdicts]
+
+
+def test_a_token_that_is_too_old_is_told_with_its_day_and_what_policy_allows() -> None:
+    (verdict,) = judge(token(age=100 * DAY), Policy(max_age=90 * DAY), ANY, now=NOW)
+    assert "the token is of 2026-08-15 12:00 UTC, and policy allows an age of 90 days" == verdict.message
+    with pytest.raises(PolicyError):
+        enforce((verdict,))
+
+
+def test_an_expired_token_is_invalid_though_it_is_too_old_as_well() -> None:
+    verdicts = judge(token(left=-DAY, age=100 * DAY), Policy(max_age=DAY), ANY, now=NOW)
+    assert ["expired", "too-old"] == [verdict.code for verdict in verdicts]
+    with pytest.raises(InvalidTokenError):
+        enforce(verdicts)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 seconds"),
+        (1, "1 second"),
+        (59, "59 seconds"),
+        (60, "1 minute"),
+        (61, "61 seconds"),
+        (5400, "90 minutes"),
+        (3600, "1 hour"),
+        (86400, "1 day"),
+        (86401, "24 hours"),
+        (2 * 86400 - 1, "47 hours"),
+        (2 * 86400 + 5, "2 days"),
+        (90 * 86400, "90 days"),
+    ],
+)
+def test_a_length_of_time_is_told_in_its_largest_unit(seconds: int, text: str) -> None:
+    assert text == length(timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize(
     ("scope", "expected", "verdicts"),
     [
         ("workspace", Expectations("o1", "w1"), []),
@@ -136,6 +202,20 @@ def test_every_verdict_is_one_line_with_a_hint() -> None:
             assert not verdict.message.endswith(".")
 
 
+def test_every_code_can_be_found_and_has_its_level() -> None:
+    strict = Policy("deployment", min_validity=HOUR, warn_validity=DAY, max_age=DAY)
+    lefts, others = (None, -DAY, HOUR / 2, HOUR * 2), Expectations("o9", "w9", "d9")
+    tokens = [
+        *(token(scope, left=left) for scope in SCOPES for left in lefts),
+        token(age=2 * DAY, doubts=("signature-cut",)),
+        token(starts=DAY),
+        AstroToken(SecretValue(b"x"), "organization"),
+    ]
+    assert set(CODES.items()) == {pair for judged in tokens for pair in found(judged, strict, others)}
+    required = found(token(left=None), Policy(require_expiry=True))
+    assert [("no-expiry", "error")] == required, "the one whose level is policy's"
+
+
 def test_an_expired_token_is_invalid_and_any_other_error_is_policy() -> None:
     with pytest.raises(InvalidTokenError):
         enforce(judge(token(left=-DAY), Policy(), ANY, now=NOW))
@@ -161,13 +241,19 @@ def test_today_is_what_counts_where_no_time_is_given() -> None:
 
 
 POLICIES = [
-    Policy(scope, expiry, low, high)
+    Policy(scope, expiry, low, high, age)
     for scope in (None, *SCOPES)
     for expiry in (False, True)
     for low in (timedelta(), HOUR)
     for high in (timedelta(), DAY)
+    for age in (None, DAY, 3 * DAY)
 ]
-TOKENS = [token(scope, left=left) for scope in SCOPES for left in (None, -DAY, HOUR / 2, HOUR * 2, 2 * DAY)]
+TOKENS = [
+    token(scope, left=left, age=age)
+    for scope in SCOPES
+    for left in (None, -DAY, HOUR / 2, HOUR * 2, 2 * DAY)
+    for age in (HOUR, 2 * DAY)
+]
 
 
 def test_a_tightened_policy_refuses_all_that_either_refuses_and_no_more() -> None:

@@ -32,6 +32,7 @@ max_scope = "workspace"
 require_expiry = true
 min_validity = "1h"
 warn_validity = "14d"
+max_age = "90d"
 
 [tokens.prod]
 ref = "vault:secret/astro/prod#token"
@@ -71,6 +72,7 @@ def test_everything_that_it_may_say_is_read(write: Write) -> None:
             require_expiry=True,
             min_validity=timedelta(hours=1),
             warn_validity=timedelta(days=14),
+            max_age=timedelta(days=90),
         ),
         {"prod": prod, "dev": ProjectToken(SecretRef("env", "DEV_TOKEN"))},
     )
@@ -396,6 +398,7 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest_known_one(
         ("[policy]\nrequire_expiry = 1", "policy.require_expiry is neither true nor false"),
         ("[policy]\nonline = 'true'", "policy.online is neither true nor false"),
         ("[policy]\nmin_validity = 3600", "policy.min_validity is no duration"),
+        ("[policy]\nmax_age = 90", "policy.max_age is no duration"),
         ("[policy]\nwarn_validity = '2 weeks'", "policy.warn_validity is no duration"),
     ],
 )

@@ -347,6 +347,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
         ({"MAX_SCOPE": "", "REQUIRE_EXPIRY": ""}, Policy("workspace", min_validity=HOUR)),
         ({"ONLINE": "true"}, Policy("workspace", min_validity=HOUR, online=True)),
         ({"ONLINE": "0"}, Policy("workspace", min_validity=HOUR)),
+        ({"MAX_AGE": "1d"}, Policy("workspace", min_validity=HOUR, max_age=DAY)),
     ],
 )
 @pytest.mark.parametrize("token", ["prod", "env:X", None])
@@ -359,6 +360,7 @@ def test_the_environments_policy_only_tightens_the_files(
 def test_a_files_policy_cannot_loosen_the_environments(write: Write) -> None:
     loose = (
         '[policy]\nmax_scope = "organization"\nrequire_expiry = false\nmin_validity = "0s"\nonline = false\n'
+        'max_age = "52w"\n'
     )
     folder = write("astro-token.toml", loose).parent
     floor = {
@@ -366,8 +368,9 @@ def test_a_files_policy_cannot_loosen_the_environments(write: Write) -> None:
         FLOOR + "REQUIRE_EXPIRY": "true",
         FLOOR + "MIN_VALIDITY": "1d",
         FLOOR + "ONLINE": "true",
+        FLOOR + "MAX_AGE": "1d",
     }
-    demanded = Policy("deployment", require_expiry=True, min_validity=DAY, online=True)
+    demanded = Policy("deployment", require_expiry=True, min_validity=DAY, online=True, max_age=DAY)
     assert demanded == found(folder, "env:X", floor).policy
 
 
@@ -390,6 +393,7 @@ def test_an_arguments_policy_only_tightens_too(folder: Path) -> None:
         ("ONLINE", "yes", "ASTRO_TOKEN_POLICY_ONLINE is neither true nor false"),
         ("MIN_VALIDITY", "3600", "ASTRO_TOKEN_POLICY_MIN_VALIDITY is no duration"),
         ("WARN_VALIDITY", "2 weeks", "ASTRO_TOKEN_POLICY_WARN_VALIDITY is no duration"),
+        ("MAX_AGE", "90", "ASTRO_TOKEN_POLICY_MAX_AGE is no duration"),
         ("MAX_SCOP", "workspace", "there is no policy ASTRO_TOKEN_POLICY_MAX_SCOP"),
         ("max_scope", "workspace", "there is no policy ASTRO_TOKEN_POLICY_max_scope"),
     ],

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from astro_token.cli.output import report, warn
+from astro_token.cli.remarks import of_verdicts
 from astro_token.deploy import Guarded, guard
-from astro_token.deploy.codes import CODES
 from astro_token.deploy.target import target
 from astro_token.policy import Policy
 from astro_token.project import find_project
@@ -15,6 +14,7 @@ from astro_token.project import find_project
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from astro_token.cli.remarks import Remark
     from astro_token.many import Finding
 
 __all__ = ["Shown", "guarded"]
@@ -49,12 +49,8 @@ class Shown(NamedTuple):
             [("" if n else str(self.guarded.path), line) for n, line in enumerate(lines)],
         )
 
-    def tell(self) -> None:
-        """All that is wrong, on standard error: here one finding hides no other."""
-        for one in self.guarded.verdicts:
-            if one.level == "error":
-                report(f"deploy: {one.message}", one.hint, CODES[one.code].kind.exit_code)
-        warn(self.guarded.verdicts, "deploy")
+    def remarks(self) -> list[Remark]:
+        return of_verdicts(self.guarded.verdicts, "deploy")
 
 
 def guarded(path: str | None, findings: Sequence[Finding]) -> Shown:

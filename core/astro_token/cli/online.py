@@ -1,13 +1,12 @@
-"""What Astro said of a token, for programs: docs/online.md has the fields."""
+"""What Astro said of a token, for programs: docs/check.md has the fields."""
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from datetime import datetime
+from astro_token.cli.times import iso
 
+if TYPE_CHECKING:
     from astro_token.astro_api.records import TokenRecord
     from astro_token.online import Online
 
@@ -50,12 +49,8 @@ def _token(record: TokenRecord) -> dict[str, Any]:
         "scope": record.scope,
         "kind": record.kind,
         "roles": [{"role": one.role, "kind": one.kind, "entity": one.entity} for one in record.roles],
-        "created": _iso(record.created),
-        "rotated": _iso(record.rotated),
-        "last_used": _iso(record.last_used),
-        "expires": _iso(record.expires),
+        "created": iso(record.created),
+        "rotated": iso(record.rotated),
+        "last_used": iso(record.last_used),
+        "expires": iso(record.expires),
     }
-
-
-def _iso(time: datetime | None) -> str | None:
-    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if time else None

@@ -11,21 +11,21 @@ if TYPE_CHECKING:
 
     from astro_token.policy import Verdict
 
-__all__ = ["Lines", "harmless", "note", "print_json", "report", "warn"]
+__all__ = ["Lines", "harmless", "line", "note", "print_json", "report", "warn"]
 
 
 class Lines(logging.Handler):
     """What is logged, in the form of all messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _line(record.levelname.lower(), record.getMessage())
+        line(record.levelname.lower(), record.getMessage())
 
 
 def report(message: str, hint_text: str | None, code: int) -> int:
     """Shows an error and returns the exit status, so that both stand in one line of the caller."""
-    _line("error", message)
+    line("error", message)
     if hint_text:
-        _line("hint", hint_text)
+        line("hint", hint_text)
     return code
 
 
@@ -33,13 +33,13 @@ def warn(verdicts: Iterable[Verdict], name: object) -> None:
     """Shows what is doubtful about a token that is good enough."""
     for verdict in verdicts:
         if verdict.level == "warning":
-            _line("warning", f"{name}: {verdict.message}")
-            _line("hint", verdict.hint)
+            line("warning", f"{name}: {verdict.message}")
+            line("hint", verdict.hint)
 
 
 def note(text: str) -> None:
     """Says what was done, on standard error like everything that was not asked for."""
-    _line("", text)
+    line("", text)
 
 
 def harmless(text: str) -> str:
@@ -58,7 +58,8 @@ def print_json(document: object) -> None:
     print(json.dumps(document, indent=2).replace("##", "#\\u0023"))
 
 
-def _line(kind: str, text: str) -> None:
+def line(kind: str, text: str) -> None:
+    """Shows a message on standard error; without a kind it is a plain word."""
     # One line, whatever was in a path or a name: a second one could look like another message.
     shown = harmless(text)
     prefix = f"astro-token: {kind}: " if kind else "astro-token: "

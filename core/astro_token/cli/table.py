@@ -1,8 +1,14 @@
-"""Tables for people: rows where they fit, else a block for each. Plain where there is no terminal."""
+"""
+Tables for people: rows where they fit, else a block for each.
+
+Without a terminal they are plain, and a row stays a line; rich is loaded for a terminal only,
+because it takes longer than all else that is done for a table.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,36 +19,88 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    Block = Sequence[tuple[str, str]]
+    Line = list[tuple[str, str]]  # texts, each with its style
+
+__all__ = ["draw", "laid_out", "show"]
+
 _GAP = 2
+_HEAD = "bold"
+# By a verdict's first word, which says the same: nothing is told by colour alone.
+_STYLES = {"ok": "green", "warning": "yellow", "error": "red", "failed": "red"}
 
 
-def show(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows under a head. Nothing is cut or folded: cells are there to be copied."""
-    from rich.console import Console
+def show(head: Sequence[str], rows: Sequence[Sequence[str]], blocks: Sequence[Block] = ()) -> None:
+    """
+    Prints rows under a head, or blocks where they do not fit or there are no rows.
 
-    cells = [[harmless(cell) for cell in row] for row in rows]
-    needed = sum(max(map(len, column)) + _GAP for column in zip(head, *cells, strict=True))
-    # Without a terminal a line stays a row, however long.
+    Nothing is cut or folded: cells are there to be copied.
+
+    Args:
+        blocks: of titles and cells, one for each of what the rows are of; without any, each row is one.
+    """
     limited = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(file=sys.stdout, width=None if limited else needed, highlight=False)
-    if needed - _GAP <= console.width:
-        print(_text(console, head, cells))
+    lines = laid_out(head, rows, blocks, shutil.get_terminal_size().columns if limited else None)
+    if sys.stdout.isatty() or os.environ.get("FORCE_COLOR"):
+        from rich.console import Console
+
+        draw(Console(file=sys.stdout, highlight=False), lines)
     else:
-        print("\n\n".join(_text(console, None, zip(head, row, strict=True)) for row in cells))
+        print("\n".join("".join(text for text, _ in line).rstrip() for line in lines))
 
 
-def _text(console: Console, head: Sequence[str] | None, lines: Iterable[Sequence[str]]) -> str:
-    from rich.table import Table
+def laid_out(
+    head: Sequence[str], rows: Sequence[Sequence[str]], blocks: Sequence[Block], width: int | None
+) -> list[Line]:
+    lines = _columns(head, [[harmless(cell) for cell in row] for row in rows])
+    if rows and (width is None or max(map(_width_of, lines)) <= width):
+        return lines
+    found: list[Line] = []
+    for block in blocks or [list(zip(head, row, strict=True)) for row in rows]:
+        cells = [[title, harmless(cell)] for title, cell in block]
+        labelled = _columns(("", ""), cells)[1:]
+        title = ""
+        for line, cell in zip(labelled, cells, strict=True):
+            title = cell[0] or title
+            line[-1] = (line[-1][0], _style(title, cell[1]))
+        found += [*([[]] if found else []), *labelled]
+    return found
+
+
+def draw(console: Console, lines: Iterable[Line]) -> None:
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_header=head is not None)
-    table.header_style = "bold"
-    for title in head or ("", ""):
-        table.add_column(title, no_wrap=True)
-    widest = 0
     for line in lines:
-        table.add_row(*(Text(cell) for cell in line))  # Text: no cell is markup
-        widest = max(widest, sum(len(cell) + _GAP for cell in line))
-    with console.capture() as capture:
-        console.print(table, width=max(console.width, widest * 2), no_wrap=True, crop=False)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+        text = Text()  # no cell is markup
+        for part, style in line:
+            text.append(part, style=style or None)
+        text.rstrip()
+        console.print(text, soft_wrap=True)
+
+
+def _columns(head: Sequence[str], cells: Sequence[Sequence[str]]) -> list[Line]:
+    widths = [max(map(_width, column)) + _GAP for column in zip(head, *cells, strict=True)]
+    lines = [[(text + " " * (width - _width(text)), _HEAD) for text, width in zip(head, widths, strict=True)]]
+    for row in cells:
+        columns = zip(head, row, widths, strict=True)
+        lines.append(
+            [(text + " " * (width - _width(text)), _style(title, text)) for title, text, width in columns]
+        )
+    return lines
+
+
+def _style(title: str, text: str) -> str:
+    return _STYLES.get(text.partition(":")[0], "") if title == "VERDICT" else ""
+
+
+def _width_of(line: Line) -> int:
+    return _width("".join(text for text, _ in line).rstrip())
+
+
+def _width(text: str) -> int:
+    """On a terminal, where characters of East Asia take two columns."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(one) else 2 if east_asian_width(one) in "WF" else 1 for one in text)

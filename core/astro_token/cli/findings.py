@@ -1,0 +1,117 @@
+"""What came of one token: as a document for programs, and as texts for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from astro_token.cli.times import from_now, iso, when
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from astro_token.many import Finding
+
+    Row = tuple[str, ...]
+    Block = list[tuple[str, str]]
+
+__all__ = ["described", "fields", "name", "tabled"]
+
+NONE = "-"
+
+
+def described(finding: Finding, now: datetime) -> dict[str, Any]:
+    """For programs: schemas/check.json has the form, docs/check.md the meaning."""
+    token, settings, error = finding.token, finding.settings, finding.error
+    expires = token.expires if token else None
+    return {
+        "name": settings.name if settings else None,
+        "ref": str(settings.ref) if settings else None,
+        "backend": settings.ref.scheme if settings else None,
+        "version": token.secret.version if token else None,
+        "status": finding.status,
+        "scope": token.scope if token else None,
+        "organization": token.organization if token else None,
+        "workspace": token.workspace if token else None,
+        "deployment": token.deployment if token else None,
+        "token_id": token.token_id if token else None,
+        "issued": iso(token.issued) if token else None,
+        "expires": iso(expires),
+        "expires_in": int((expires - now).total_seconds()) if expires else None,
+        "verdicts": [
+            {"code": verdict.code, "level": verdict.level, "message": verdict.message, "hint": verdict.hint}
+            for verdict in finding.verdicts
+        ],
+        "error": {
+            "type": type(error).__name__,
+            "exit_code": error.exit_code,
+            "message": error.message,
+            "hint": error.hint,
+        }
+        if error
+        else None,
+        "online": _online(finding),
+    }
+
+
+def _online(finding: Finding) -> dict[str, Any] | None:
+    if finding.online is None:
+        return None
+    from astro_token.cli.online import described as described_online
+
+    return described_online(finding.online)
+
+
+def name(finding: Finding, number: int) -> str:
+    """What people call it. What could not be understood is not shown: it may be a token."""
+    settings = finding.settings
+    return (settings.name or str(settings.ref)) if settings else f"(number {number})"
+
+
+def fields(finding: Finding, number: int, now: datetime) -> dict[str, str]:
+    """All there is to show of a token but its verdicts, by title."""
+    token, settings = finding.token, finding.settings
+    shown = {"TOKEN": name(finding, number)}
+    if settings and settings.name:
+        shown["REFERENCE"] = str(settings.ref)
+    shown["BACKEND"] = settings.ref.scheme if settings else NONE
+    known = {
+        "VERSION": token.secret.version if token else None,
+        "SCOPE": token.scope if token else None,
+        "ORGANIZATION": token.organization if token else None,
+        "WORKSPACE": token.workspace if token else None,
+        "DEPLOYMENT": token.deployment if token else None,
+        "TOKEN ID": token.token_id if token else None,
+        "ISSUED": when(token.issued, now) if token and token.issued else None,
+        "EXPIRES": (when(token.expires, now) if token.expires else "never") if token else None,
+    }
+    return shown | {title: text or NONE for title, text in known.items()}
+
+
+def tabled(findings: Sequence[Finding], now: datetime) -> tuple[Sequence[str], list[Row], list[Block]]:
+    """A head, lines for each of several, and for each a block with all; of one there is the block alone."""
+    rows: list[Row] = []
+    blocks: list[Block] = []
+    for number, finding in enumerate(findings, 1):
+        first, *more = _verdicts(finding)
+        rows += [(*_row(finding, number, now), first), *(("", "", "", other) for other in more)]
+        shown = fields(finding, number, now)
+        blocks.append([*shown.items(), ("VERDICT", first), *(("", other) for other in more)])
+    return ("TOKEN", "SCOPE", "EXPIRES", "VERDICT"), rows if len(findings) > 1 else [], blocks
+
+
+def _row(finding: Finding, number: int, now: datetime) -> tuple[str, str, str]:
+    """What a line has room for: name, scope, expiry."""
+    token = finding.token
+    expires = NONE
+    if token:
+        expires = f"{token.expires:%Y-%m-%d}, {from_now(token.expires, now)}" if token.expires else "never"
+    return name(finding, number), token.scope if token else NONE, expires
+
+
+def _verdicts(finding: Finding) -> list[str]:
+    """A line for each verdict; what failed otherwise is no verdict, and `failed` alone."""
+    lines = [f"{verdict.level}: {verdict.code}" for verdict in finding.verdicts]
+    other = finding.error and all(verdict.level != "error" for verdict in finding.verdicts)
+    unasked = finding.online and finding.online.error
+    return [*(["failed"] if other or unasked else []), *lines] or ["ok"]

@@ -1,0 +1,83 @@
+"""
+`check --format markdown`: tables for a job's summary, or a comment.
+
+What is not our own word is in a code span, where no renderer sees a link, a mention, an image or HTML,
+and without the three characters that could end the span or the cell.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from astro_token.cli.findings import NONE, fields, name
+from astro_token.cli.output import harmless
+from astro_token.cli.remarks import of_token, of_verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from astro_token.cli.remarks import Remark
+    from astro_token.deploy import Guarded
+    from astro_token.many import Finding
+
+__all__ = ["code", "render"]
+
+_OURS = ("SCOPE", "ISSUED", "EXPIRES")  # words and times of our own
+
+_ENDING = str.maketrans({"`": "'", "|": "¦", "\\": "?"})
+_COLUMNS = {
+    "Token": "TOKEN",
+    "Reference": "REFERENCE",
+    "Backend": "BACKEND",
+    "Version": "VERSION",
+    "Scope": "SCOPE",
+    "Organization": "ORGANIZATION",
+    "Workspace": "WORKSPACE",
+    "Deployment": "DEPLOYMENT",
+    "Token id": "TOKEN ID",
+    "Issued": "ISSUED",
+    "Expires": "EXPIRES",
+}
+
+
+def render(findings: Sequence[Finding], deploy: Guarded | None, now: datetime) -> str:
+    """The whole document, which ends with a line end."""
+    rows, faults = [], []
+    told = [fields(finding, number, now) for number, finding in enumerate(findings, 1)]
+    titles = [title for title in _COLUMNS if any(_COLUMNS[title] in shown for shown in told)]
+    for number, (finding, shown) in enumerate(zip(findings, told, strict=True), 1):
+        codes = ", ".join(verdict.code for verdict in finding.verdicts)
+        verdict = f"{finding.status}: {codes}" if codes else finding.status
+        rows.append([*(_cell(_COLUMNS[title], shown) for title in titles), verdict])
+        faults += [_fault(code(name(finding, number)), remark) for remark in of_token(finding)]
+    lines = ["### astro-token check", "", *_table((*titles, "Verdict"), rows)]
+    if deploy is not None:
+        lines += ["", f"Deploy of {code(str(deploy.path))}: {deploy.status}"]
+        faults += [_fault("deploy", remark) for remark in of_verdicts(deploy.verdicts, "")]
+    if faults:
+        lines += ["", *_table(("About", "Level", "Code", "What is wrong", "What to do"), faults)]
+    return "\n".join(lines) + "\n"
+
+
+def code(text: str) -> str:
+    """A code span with the text as one line, or a dash where there is none to show."""
+    text = harmless(text).translate(_ENDING).strip()
+    return NONE if text in {"", NONE} else f"`{text}`"
+
+
+def _cell(field: str, shown: Mapping[str, str]) -> str:
+    text = shown.get(field, NONE)
+    return text if field in _OURS else code(text)
+
+
+def _fault(about: str, remark: Remark) -> list[str]:
+    return [about, remark.level, remark.code or NONE, code(remark.message), code(remark.hint or "")]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [_line(head), _line(["---"] * len(head)), *map(_line, rows)]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

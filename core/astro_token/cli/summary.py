@@ -1,0 +1,116 @@
+"""
+The summary that a CI system shows with a job, where it has one for Markdown.
+
+GitHub's runner reads the end of a file, Azure's agent takes a file by a command, Buildkite's by a program.
+That it could not be written is a warning: the check has its own outcome.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astro_token.ci import ci_system
+from astro_token.errors import AstroTokenError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["LIMIT", "add"]
+
+LIMIT = 1024 * 1024  # bytes: GitHub drops a longer one, Buildkite refuses it
+_PROGRAM_SECONDS = 30.0
+_STYLES = {"ok": "success", "warning": "warning", "failed": "error"}
+
+
+def add(text: str, status: str, environ: Mapping[str, str]) -> None:
+    """
+    Adds Markdown to the job's summary, and says so; does nothing where there is none.
+
+    Args:
+        status: the worst: ok, warning, failed.
+    """
+    from astro_token.cli.output import line, note
+
+    system = ci_system(environ)
+    write = _WRITERS.get(system.key) if system else None
+    if write is None:
+        return
+    data = text.encode(errors="replace")
+    try:
+        place = write(data, status, environ)
+    except AstroTokenError as error:
+        line("warning", f"the job's summary was not written: {error.message}")
+        line("hint", error.hint or "see the result on standard output")
+    except OSError as error:
+        line("warning", f"the job's summary was not written: {os.strerror(error.errno or 5).lower()}")
+        line("hint", "see that its place can be written, and has space left")
+    else:
+        if place:
+            note(f"added {len(data)} bytes of Markdown to {place}")
+
+
+def _github(data: bytes, _status: str, environ: Mapping[str, str]) -> str | None:
+    if not environ.get("GITHUB_STEP_SUMMARY"):
+        return None
+    from astro_token.files import append
+    from astro_token.formats.github import runners_file
+
+    path = runners_file("GITHUB_STEP_SUMMARY", environ).path
+    # The empty lines end what an earlier command of the step wrote: a table needs one in front.
+    data = b"\n\n" + data
+    _limit(data, path.lstat().st_size if path.exists() else 0)
+    append(path, data)
+    return f"the job's summary, {path}"
+
+
+def _azure(data: bytes, _status: str, environ: Mapping[str, str]) -> str | None:
+    if sys.stderr.isatty():
+        return None
+    from astro_token.cli.annotations import azure_data, say
+    from astro_token.files import create
+
+    folder = Path(environ.get("AGENT_TEMPDIRECTORY") or "")
+    if not folder.is_absolute() or not folder.is_dir():
+        raise OutputError(
+            "AGENT_TEMPDIRECTORY names no folder", hint="the agent sets it: do not set it yourself"
+        )
+    _limit(data)
+    path = folder / f"astro-token-check-{secrets.token_hex(8)}.md"
+    create(path, data)
+    path.chmod(0o644)  # in a container the agent may be another user
+    say(f"##vso[task.uploadsummary]{azure_data(str(path))}")
+    return f"the job's summary, {path}"
+
+
+def _buildkite(data: bytes, status: str, environ: Mapping[str, str]) -> str:
+    from astro_token.errors import result
+    from astro_token.formats import Program
+    from astro_token.formats.program import feed
+
+    _limit(data)
+    # One for each job: the agent replaces what has the same context.
+    job = environ.get("BUILDKITE_JOB_ID", "")
+    context = f"astro-token-check-{job}" if re.fullmatch(r"[A-Za-z0-9-]{1,64}", job) else "astro-token-check"
+    argv = ("buildkite-agent", "annotate", f"--context={context}", f"--style={_STYLES[status]}")
+    result(feed(Program(argv), data, environ, _PROGRAM_SECONDS))
+    return "the build's annotations"
+
+
+def _limit(data: bytes, before: int = 0) -> None:
+    if before + len(data) > LIMIT:
+        raise OutputError(
+            f"it would be longer than {LIMIT // 1024} KiB, which the CI system does not take",
+            hint="check fewer tokens in one step",
+        )
+
+
+_WRITERS: dict[str, Callable[[bytes, str, Mapping[str, str]], str | None]] = {
+    "github": _github,
+    "azure-pipelines": _azure,
+    "buildkite": _buildkite,
+}
