@@ -22,6 +22,7 @@ class System:
         format: what `export --format auto` hands over with.
         log: whose way of hiding a value its log has, or None.
         place: a variable that leads to a file or socket of the system, which shows that it is there.
+        terminal: its jobs have one, as a rule; elsewhere a terminal is a person's.
     """
 
     name: str
@@ -30,6 +31,7 @@ class System:
     format: str = "posix"
     log: str | None = None
     place: str | None = None
+    terminal: bool = False
 
     def shown_by(self, environ: Mapping[str, str]) -> bool:
         return all(
@@ -50,7 +52,7 @@ SYSTEMS = (
     _github("act", "ACT"),
     _github("GitHub Actions"),
     System("GitLab CI", "gitlab", {"GITLAB_CI": "true"}, "gitlab"),
-    System("CircleCI", "circleci", {"CIRCLECI": "true"}, "circleci"),
+    System("CircleCI", "circleci", {"CIRCLECI": "true"}, "circleci", terminal=True),
     System("Azure Pipelines", "azure-pipelines", {"TF_BUILD": "true"}, "azure-pipelines", "azure-pipelines"),
     System(
         "Buildkite",
@@ -59,6 +61,7 @@ SYSTEMS = (
         "buildkite",
         "buildkite",
         "BUILDKITE_AGENT_JOB_API_SOCKET",
+        terminal=True,
     ),
     # Its own hand-over is safe only after a setting that we cannot see: it is there to be asked for.
     System("TeamCity", "teamcity", {"TEAMCITY_VERSION": ""}),
@@ -69,7 +72,7 @@ SYSTEMS = (
     System("Bitbucket Pipelines", "bitbucket", {"BITBUCKET_BUILD_NUMBER": ""}, "bitbucket"),
     System("AWS CodeBuild", "codebuild", {"CODEBUILD_BUILD_ARN": ""}, "codebuild"),
     System("Google Cloud Build", "cloudbuild", {"BUILDER_OUTPUT": ""}),
-    System("Travis CI", "travis", {"TRAVIS": "true"}),
+    System("Travis CI", "travis", {"TRAVIS": "true"}, terminal=True),
     System("Jenkins", "jenkins", {"JENKINS_URL": "", "BUILD_ID": ""}),
 )
 

@@ -209,16 +209,25 @@ def append(path: Path, data: bytes) -> None:
         OSError: no space, no permission.
     """
     refuse_special(path)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | _CLOEXEC | _NOFOLLOW | _BINARY)
-    except FileNotFoundError:
-        descriptor = -1
-    if descriptor < 0:
+    descriptor = failed = -1
+    try:  # it may have become something else meanwhile: a FIFO would let us wait
+        descriptor = os.open(
+            path, os.O_WRONLY | os.O_APPEND | _CLOEXEC | _NOFOLLOW | _NONBLOCK | _NOCTTY | _BINARY
+        )
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENXIO, errno.ELOOP}:
+            raise
+        failed = error.errno
+    if failed == errno.ENOENT:
         raise OutputError(
             f"{path} does not exist", hint="the CI system makes it: do not set its variable yourself"
         )
+    if descriptor < 0:
+        raise OutputError(f"{path} is no regular file", hint="name a regular file")
     with os.fdopen(descriptor, "ab", buffering=0) as file:
         status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OutputError(f"{path} is no regular file", hint="name a regular file")
         if status.st_nlink != 1:
             raise OutputError(f"{path} has a second name", hint="write to a file of its own")
         if hasattr(os, "geteuid") and os.geteuid() not in {status.st_uid, 0}:

@@ -19,7 +19,8 @@ import pytest
 from astro_token.errors import OutputError
 from astro_token.formats import File, Rendering, masks
 from astro_token.formats.delivery import refuse_place
-from astro_token.testing import make_token
+from astro_token.testing import appearances, make_token
+from tests.cli.terminal import Terminal
 from tests.conftest import PROGRAM, SHARED_MEMORY, Result
 from tests.formats.agents import AzureAgent, TeamCityAgent
 
@@ -368,8 +369,16 @@ def test_a_system_that_is_not_there_for_sure_is_told_no_mask(
 ) -> None:
     """Where the variable lies, something else may read the log, and would show the commands."""
     github.unlink()
-    result = program("export", "--format", "posix", prod, allowed=["stdout"])
+    (github.parent / "file").touch()
     word = "astro-token: the log of GitHub Actions does not hide the token: see that nothing prints it\n"
+    # Not there, not set, below a file, in the checkout, too long to be a name.
+    for place in (github, "", github.parent / "file" / "x", program.work / "x", "/" + "x" * 5000):
+        result = program(
+            "export", "--format", "posix", prod, env={"GITHUB_ENV": str(place)}, allowed=["stdout"]
+        )
+        assert Result(0, f"export ASTRO_API_TOKEN='{canary}'\n", word) == result
+    del program.environ["GITHUB_ENV"]
+    result = program("export", "--format", "posix", prod, allowed=["stdout"])
     assert Result(0, f"export ASTRO_API_TOKEN='{canary}'\n", word) == result
 
 
@@ -505,6 +514,17 @@ def test_circlecis_file_is_refused_where_it_cannot_be_trusted(
     assert not (folder / "nothing").exists()
 
 
+def test_a_full_disk_leaves_no_file_of_circleci_behind(program: Program, canary: str) -> None:
+    file = program.folder / "bash_env"
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 0; exec '{PROGRAM}' export env:KEPT"],
+        env=program.environment({"CIRCLECI": "true", "BASH_ENV": str(file), "KEPT": canary}),
+        capture_output=True,
+        check=False,
+    )
+    assert (74, b"", []) == (done.returncode, done.stdout, list(program.folder.glob("*bash_env*")))
+
+
 def test_gitlabs_file_gets_a_whole_line(program: Program, prod: str, canary: str) -> None:
     file = program.folder / "gitlab_runner_env"
     file.write_text("OPEN=1")
@@ -517,12 +537,14 @@ def test_gitlabs_file_gets_a_whole_line(program: Program, prod: str, canary: str
 def test_azures_agent_gets_masks_first_and_a_secret_variable(
     program: Program, prod: str, canary: str
 ) -> None:
-    result = program("export", prod, env={"TF_BUILD": "True"}, allowed=["stdout", "stderr"])
+    """Both on standard output: the agent reads the two by a thread each, which keep no order."""
+    result = program("export", prod, env={"TF_BUILD": "True"}, allowed=["stdout"])
+    masks_, command, variable = result.stdout.partition("##vso[task.setvariable")
+    assert ("", "##vso[task.setvariable") == (result.stderr, command)
     agent = AzureAgent()
-    agent.output(result.stderr)
-    assert [] == agent.log
+    agent.output(masks_)
     assert "x *** y" == agent.masked(f"x {canary} y")
-    agent.output(result.stdout)
+    agent.output(command + variable)
     assert ({"ASTRO_API_TOKEN": canary}, {"ASTRO_API_TOKEN"}, []) == (
         agent.variables,
         agent.secret,
@@ -648,6 +670,133 @@ def test_a_job_without_its_agent_gets_nothing(program: Program, prod: str, plant
 def test_a_shell_without_the_agent_gets_it_with_a_word(program: Program, prod: str, canary: str) -> None:
     result = program("export", "--format", "posix", prod, env={"BUILDKITE": "true"}, allowed=["stdout"])
     assert Result(0, f"export ASTRO_API_TOKEN='{canary}'\n", UNHIDDEN.format("Buildkite")) == result
+
+
+def test_an_agent_that_does_not_say_that_it_has_set_the_variable_is_an_error(
+    program: Program, prod: str, buildkite: Callable[[int], Path]
+) -> None:
+    """It ends with 0 where the job's socket answers with an error."""
+    agent = buildkite(0).with_name("buildkite-agent")
+    agent.write_text("#!/bin/sh\ncat >/dev/null\necho '{}'\n")
+    hint = "see that it is the CI system's own and of this job, or use exec"
+    assert failure(73, "buildkite-agent env set did not take the value", hint) == program("export", prod)
+
+
+def test_an_agent_of_no_job_is_told_no_mask(
+    program: Program, prod: str, canary: str, buildkite: Callable[[int], Path]
+) -> None:
+    log = buildkite(0)
+    env = {"BUILDKITE_AGENT_JOB_API_SOCKET": ""}
+    result = program("export", "--format", "posix", prod, env=env, allowed=["stdout"])
+    assert Result(0, f"export ASTRO_API_TOKEN='{canary}'\n", UNHIDDEN.format("Buildkite")) == result
+    assert not log.exists()
+
+
+# -- at a terminal ----------------------------------------------------------------------------------
+
+IS_A_TERMINAL = "astro-token: error: standard output is a terminal, which would show the token\n"
+
+
+def at_terminal(program: Program, *arguments: str, redirect: str = "") -> tuple[int, str]:
+    """What a person sees of `export`, or what a job's log has where jobs have a terminal."""
+    words = " ".join(f"'{word}'" for word in (str(PROGRAM), "export", *arguments))
+    command = ("sh", "-c", f"{words} {redirect}")
+    with Terminal(command, env=program.environment(), cwd=program.work) as terminal:
+        return terminal.finish(), terminal.shown
+
+
+def test_in_buildkite_jobs_have_a_terminal(
+    program: Program, prod: str, canary: str, buildkite: Callable[[int], Path]
+) -> None:
+    log = buildkite(0)
+    then = "astro-token: ASTRO_API_TOKEN is set for the hooks and the command after this one\n"
+    assert (0, then) == at_terminal(program, prod)
+    assert ["redactor", "env"] == [json.loads(line)[0][0] for line in log.read_text().splitlines()]
+    # A shell in a hook takes the token, and the agent hides it, as without one.
+    out = program.folder / "out"
+    assert (0, "") == at_terminal(program, "--format", "posix", prod, redirect=f">'{out}'")
+    assert (f"export ASTRO_API_TOKEN='{canary}'\n", 3) == (out.read_text(), len(log.read_text().splitlines()))
+
+
+def test_in_circleci_jobs_have_a_terminal(program: Program, prod: str, canary: str) -> None:
+    file = program.folder / "bash_env"
+    program.environ |= {"CIRCLECI": "true", "CI": "true", "BASH_ENV": str(file)}
+    code, shown = at_terminal(program, prod)
+    assert (0, UNHIDDEN.format("CircleCI")) == (code, shown[: len(UNHIDDEN.format("CircleCI"))])
+    assert f"\nexport ASTRO_API_TOKEN='{canary}'\n" == file.read_text()
+
+
+@pytest.mark.parametrize("form", ["github", "azure-pipelines", "teamcity"])
+def test_where_jobs_have_none_a_terminal_is_a_persons_who_is_shown_no_command(
+    program: Program, prod: str, canary: str, planted: Planted, github: Path, form: str
+) -> None:
+    if form != "github":
+        program.environ = {name: value for name, value in program.environ.items() if "GITHUB" not in name}
+    program.environ |= {**OF_SYSTEMS[form], "ASTRO_API_TOKEN": ""}
+    code, shown = at_terminal(program, "--format", form, prod)
+    assert (73, True) == (code, f"the {form} format is for a job of" in shown)
+    # And in a shell's form there is no mask for anybody to read.
+    out = program.folder / "out"
+    assert (0, "") == at_terminal(program, "--format", "posix", prod, redirect=f">'{out}'")
+    assert f"export ASTRO_API_TOKEN='{canary}'\n" == out.read_text()
+    assert ("EARLIER=1\n", ["read prod", "close"]) == (github.read_text(), planted.log)
+
+
+@pytest.mark.parametrize(
+    ("form", "environ"),
+    [
+        ("posix", {}),
+        ("value", {}),
+        ("json", {"CI": "true"}),
+        ("auto", {"GITLAB_CI": "true"}),
+        ("auto", {"TRAVIS": "true"}),
+        ("azure-pipelines", {"TF_BUILD": "True"}),
+        ("teamcity", {"TEAMCITY_VERSION": "2026.1", "ASTRO_API_TOKEN": ""}),
+    ],
+)
+def test_no_form_is_printed_on_a_terminal(
+    program: Program, prod: str, canary: str, planted: Planted, form: str, environ: dict[str, str]
+) -> None:
+    program.environ |= environ
+    error = program.folder / "error"
+    code, shown = at_terminal(program, "--format", form, prod, redirect=f"2>'{error}'")
+    assert (73, "", []) == (code, shown, planted.log)
+    assert IS_A_TERMINAL == error.read_text().splitlines(keepends=True)[0]
+
+
+@pytest.mark.parametrize("environ", [{"GITLAB_CI": "true"}, {"CI": "true"}, {"DRONE": "true"}])
+def test_what_nobody_takes_is_not_printed_where_messages_go(
+    program: Program, prod: str, canary: str, planted: Planted, environ: dict[str, str]
+) -> None:
+    """A line without `$(…)` around it: both streams of a job are its log, which hides nothing."""
+    expected = (
+        "astro-token: error: standard output is the log, which would show the token\n"
+        'astro-token: hint: use exec, or assign it: out="$(astro-token export)" && eval "$out"\n'
+    )
+    log = program.folder / "job.log"
+    env = program.environment(environ)
+    for how in ("pipe", "file"):
+        with log.open("wb") as file:
+            done = subprocess.run(
+                [PROGRAM, "export", prod],
+                env=env,
+                stdout=subprocess.PIPE if how == "pipe" else file,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        assert (73, expected) == (done.returncode, (done.stdout or log.read_bytes()).decode())
+    assert [] == planted.log
+    # A place where nobody reads is no log, and taking the output is all that was asked for.
+    done = subprocess.run(
+        [PROGRAM, "export", prod], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+    )
+    assert 0 == done.returncode
+    line = f'out="$({PROGRAM} export {prod})" && eval "$out" && echo "${{#ASTRO_API_TOKEN}}"'
+    done = subprocess.run(
+        ["sh", "-c", line], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    assert (0, [str(len(canary)).encode()]) == (done.returncode, done.stdout.splitlines()[-1:])
+    assert [] == appearances(canary, done.stdout.decode())
 
 
 def test_nested_systems_are_told(program: Program, prod: str, canary: str, github: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
@@ -241,6 +242,68 @@ def test_nothing_is_appended_to_what_is_missing_or_has_another_name(path: Path, 
     with pytest.raises(OutputError):
         files.append(path, b"new")
     assert b"old" == path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_what_becomes_something_else_after_the_look_is_refused_at_once(
+    path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """To open a FIFO would wait for a reader; the link's target would get it."""
+    (folder / "target").write_bytes(b"old")
+    look = files.refuse_special
+
+    def looked_then_changed(path: Path) -> None:
+        look(path)
+        os.mkfifo(path) if kind == "fifo" else path.symlink_to("target")
+
+    monkeypatch.setattr(files, "refuse_special", looked_then_changed)
+    raised: list[BaseException] = []
+
+    def append() -> None:
+        try:
+            files.append(path, b"new")
+        except OutputError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=append, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert (False, [f"{path} is no regular file"]) == (thread.is_alive(), [str(error) for error in raised])
+    assert (b"old", None) == ((folder / "target").read_bytes(), raised[0].__context__)
+
+
+def test_a_fifo_that_has_a_reader_is_no_regular_file_either(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(path)
+    monkeypatch.setattr(files, "refuse_special", lambda _: None)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(OutputError, match="is no regular file"):
+        files.append(path, b"new")
+    assert b"" == os.read(reader, 100)
+    os.close(reader)
+
+
+def test_nothing_is_appended_to_another_users_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    with pytest.raises(OutputError, match="belongs to another user"):
+        files.append(path, b"new")
+    assert b"old" == path.read_bytes()
+
+
+def test_nothing_is_appended_while_another_process_holds_the_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_APPEND_SECONDS", 0.1)
+    path.write_bytes(b"old")
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(BackendUnavailableError):
+            files.append(path, b"new")
+        assert b"old" == path.read_bytes()
+    files.append(path, b"new")
+    assert b"oldnew" == path.read_bytes()
 
 
 # -- locks, and what a kill leaves ------------------------------------------------------------------

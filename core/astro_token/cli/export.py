@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,8 +37,10 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
         return 0
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
     # Before a secret is read: one that cannot be handed over need not be.
-    handover.trial()
+    trial = handover.trial()
     _refuse_output(handover.format, arguments.output, force=arguments.force)
+    if trial.to == "output" and output is None:
+        _refuse_log(handover)
     token, verdicts = checked(settings)
     enforce(verdicts, settings.ref)
     warn(verdicts, settings.ref)
@@ -61,11 +64,6 @@ def _variables(environment: CliEnvironment, log: str | None) -> Variables:
 
 def _refuse_output(name: str, output: str | None, *, force: bool) -> None:
     if output is None:
-        if name not in OF_SYSTEM and sys.stdout.isatty():
-            raise OutputError(
-                "standard output is a terminal, which would show the token",
-                hint='use exec, or assign it: out="$(astro-token export)" && eval "$out"',
-            )
         return
     if name in OF_SYSTEM:
         raise UsageError(f"the {name} format has its own place", hint="leave --output out")
@@ -77,3 +75,25 @@ def _refuse_output(name: str, output: str | None, *, force: bool) -> None:
     refuse_special(path)
     if path.exists() and not force:
         raise OutputError(f"{path} exists", hint="remove it, or give --force to replace it")
+
+
+def _refuse_log(handover: Handover) -> None:
+    """
+    Raises:
+        OutputError: nobody takes what we print.
+    """
+    where = None
+    if sys.stdout.isatty():
+        where = "a terminal"
+    elif handover.format not in OF_SYSTEM and handover.words() and _is_log():
+        where = "the log"
+    if where:
+        raise OutputError(
+            f"standard output is {where}, which would show the token",
+            hint='use exec, or assign it: out="$(astro-token export)" && eval "$out"',
+        )
+
+
+def _is_log() -> bool:
+    """True if what we print goes where our messages go. Where it does not, it may be one all the same."""
+    return os.name == "posix" and os.path.sameopenfile(1, 2) and not stat.S_ISCHR(os.fstat(1).st_mode)

@@ -26,7 +26,7 @@ class Handover:
     Attributes:
         asked: a format's name, or auto.
         environ: what is decided by.
-        terminal: standard error is one: what is written there is read by a person, and by no CI system.
+        terminal: standard error is one.
         systems: the CI systems that the environment shows; the first is the one that it is for.
     """
 
@@ -47,6 +47,11 @@ class Handover:
         return next(iter(self.systems), None)
 
     @property
+    def watched(self) -> bool:
+        """A person reads what is written to standard error, and no CI system."""
+        return self.terminal and not (self.system and self.system.terminal)
+
+    @property
     def format(self) -> str:
         if self.asked != "auto":
             return self.asked
@@ -55,7 +60,7 @@ class Handover:
     @property
     def log(self) -> str | None:
         """Whose way of hiding a value the log has, as far as can be seen; or None."""
-        if self.system is None or self.system.log is None or self.terminal:
+        if self.system is None or self.system.log is None or self.watched:
             return None
         # A format of the system's own is refused where its place is not there.
         there = self.format in formats.OF_SYSTEM or _is_there(self.system, self.environ)
@@ -69,7 +74,7 @@ class Handover:
             OutputError: there is no place for any, or none that can be trusted.
         """
         home = formats.OF_SYSTEM.get(self.format)
-        if home and (self.system is None or self.system.key != home or self.terminal):
+        if home and (self.system is None or self.system.key != home or self.watched):
             # It would show the token where nothing takes it out.
             name = next(system.name for system in reversed(SYSTEMS) if system.key == home)
             raise OutputError(
@@ -93,25 +98,25 @@ class Handover:
         words = []
         if others := ", ".join(system.name for system in self.systems[1:]):
             words.append(f"this looks like {others} too; taken for {self.system.name}")
-        if not self.terminal and self.log is None and self.format != "teamcity":
+        if not self.watched and self.log is None and self.format != "teamcity":
             words.append(f"the log of {self.system.name} does not hide the token: see that nothing prints it")
         return words
 
 
 def _is_there(system: System, environ: Mapping[str, str]) -> bool:
     """
-    False where what the system sets leads nowhere.
+    False where what the system sets is not set, or leads nowhere.
 
     Then another one may read the log, and would show the commands with the value in them.
     """
     try:
-        if system.key == "github" and environ.get("GITHUB_ENV"):
+        if system.key == "github":
             from astro_token.formats.github import runners_file
 
             refuse_place(formats.Rendering("", runners_file("GITHUB_ENV", environ)), environ)
         if system.key == "buildkite":
             refuse_place(formats.masks("buildkite", (PLACEHOLDER,)), environ)
             return bool(environ.get("BUILDKITE_AGENT_JOB_API_SOCKET"))
-    except OutputError:
+    except (OutputError, OSError):
         return False
     return True

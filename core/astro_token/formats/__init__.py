@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from astro_token.formats.job_file import Place
+
 __all__ = ["FORMATS", "OF_SYSTEM", "File", "Program", "Rendering", "Variables", "masks", "render"]
 
 # Each is `module:function` in this folder, and is imported when it is asked for.
@@ -102,10 +104,12 @@ class File:
 
     Attributes:
         made: it is made if it is not there; else that is an error.
+        place: where it has to be, links followed; None if that does not matter.
     """
 
     path: Path
     made: bool = False
+    place: Place | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +159,13 @@ def render(name: str, variables: Variables) -> Rendering:
             "a variable's name is malformed", hint="use letters, digits and _, and no digit in front"
         )
     rendering = _load(FORMATS[name])(variables)
-    if variables.log is not None:
-        rendering = replace(rendering, masks=masks(variables.log, tuple(variables.set.values())))
-    return rendering
+    if variables.log is None:
+        return rendering
+    hidden = masks(variables.log, tuple(variables.set.values()))
+    if hidden.to == "log" and rendering.to == "output" and name in OF_SYSTEM:
+        # Both are commands of one system: on one stream they keep their order.
+        hidden = replace(hidden, to="output")
+    return replace(rendering, masks=hidden)
 
 
 def masks(log: str, values: tuple[str, ...]) -> Rendering:

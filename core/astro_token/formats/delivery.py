@@ -26,11 +26,14 @@ def refuse_place(rendering: Rendering, environ: Mapping[str, str]) -> None:
     Refuses early what could not take the text: before a secret is read, and before a mask is shown.
 
     Raises:
-        OutputError: the file is missing, a link, someone else's or no file; the program is not on PATH.
+        OutputError: the file is missing, a link, someone else's, no file, or elsewhere by a link;
+            the program is not on PATH.
     """
     to = rendering.to
     if isinstance(to, File):
         refuse_special(to.path)
+        if to.place is not None:
+            to.place.refuse_by_links(to.path)
         try:
             status = to.path.stat()
         except OSError:
@@ -70,8 +73,9 @@ def deliver(
     data, to = rendering.text.encode(), rendering.to
     if isinstance(to, File):
         if to.made and not os.path.lexists(to.path):
-            create(to.path, b"")
-        append(to.path, data)
+            create(to.path, data)
+        else:
+            append(to.path, data)
     elif isinstance(to, Program):
         from astro_token.formats.program import feed
 

@@ -15,12 +15,14 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.errors import OutputError
-from astro_token.formats import File, Rendering, Variables, carry, refuse
+from astro_token.formats import Rendering, Variables, carry, refuse
 from astro_token.formats.hiding import hidden
+from astro_token.formats.job_file import Place, job_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from astro_token.formats import File
 
 # Where a container of an action has the runner's files, whatever RUNNER_TEMP says.
 _IN_CONTAINERS = Path("/github/file_commands")
@@ -54,25 +56,12 @@ def runners_file(variable: str, environ: Mapping[str, str]) -> File:
     Raises:
         OutputError: the variable names none, or one where the runner has none.
     """
-    path = Path(environ.get(variable) or "")
-    if path == Path():
-        raise OutputError(
-            f"{variable} is not set, so there is no place for the value",
-            hint="use this format in a step of GitHub Actions, or use exec",
-        )
-    temporary = environ.get("RUNNER_TEMP")
+    temporary, workspace = environ.get("RUNNER_TEMP"), environ.get("GITHUB_WORKSPACE")
     # act and its like keep their files elsewhere, and say so.
     others = any(environ.get(mark, "").lower() == "true" for mark in _LIKE_GITHUB)
-    homes = [] if others or not temporary else [Path(temporary), _IN_CONTAINERS]
-    workspace = environ.get("GITHUB_WORKSPACE")
-    inside = [path.is_relative_to(home) for home in homes]
-    checkout = workspace and path.is_relative_to(workspace) and not any(inside)
-    if not path.is_absolute() or ".." in path.parts or (homes and not any(inside)) or checkout:
-        raise OutputError(
-            f"{variable} leads to {path}, where the runner keeps no such file",
-            hint="the runner sets it: do not set it yourself, or use exec",
-        )
-    return File(path)
+    folders = () if others or not temporary else (Path(temporary), _IN_CONTAINERS)
+    place = Place(variable, "the runner", folders, Path(workspace) if workspace else None)
+    return job_file(place, environ, unset="use this format in a step of GitHub Actions, or use exec")
 
 
 def _appended(variables: Variables, variable: str, then: str) -> Rendering:

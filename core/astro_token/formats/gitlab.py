@@ -10,22 +10,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from astro_token.errors import OutputError
-from astro_token.formats import File, Rendering, Variables, carry_line
+from astro_token.formats import Rendering, Variables, carry_line
+from astro_token.formats.job_file import Place, job_file
 
 
 def render(variables: Variables) -> Rendering:
-    path, checkout = Path(variables.environ.get("GITLAB_ENV") or ""), variables.environ.get("CI_PROJECT_DIR")
-    if path == Path():
-        raise OutputError(
-            "GITLAB_ENV is not set, so there is no place for the value",
-            hint="it takes GitLab Runner 16.4 or later; or use exec",
-        )
-    if not path.is_absolute() or ".." in path.parts or (checkout and path.is_relative_to(checkout)):
-        raise OutputError(
-            f"GITLAB_ENV leads to {path}, where the runner keeps no such file",
-            hint="the runner sets it: do not set it yourself, or use exec",
-        )
+    checkout = variables.environ.get("CI_PROJECT_DIR")
+    place = Place("GITLAB_ENV", "the runner", checkout=Path(checkout) if checkout else None)
+    to = job_file(place, variables.environ, unset="it takes GitLab Runner 16.4 or later; or use exec")
     lines = [f"{name}={carry_line('GITLAB_ENV', text)}\n" for name, text in variables.set.items()]
     then = f"{' '.join(variables.set)} is set in after_script; before_script and script have --format gitlab"
-    return Rendering("\n" + "".join(lines), File(path), then=then)
+    return Rendering("\n" + "".join(lines), to, then=then)

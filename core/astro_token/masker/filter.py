@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from astro_token.masker.forms import SHORTEST
+from astro_token.masker.plain import ALIKE, BREAKS, ESCAPE, SEQUENCE, passed_over, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,10 +15,6 @@ __all__ = ["MASK", "Filter"]
 
 MASK = b"***"
 
-# Line ends are passed over, because encoders break their lines; so there is no second set of forms for each
-# width. And both alphabets of base64 are read as one.
-_BREAKS = b"\r\n"
-_ALIKE = bytes.maketrans(b"-_", b"+/")
 # Where no form is, nothing but the search for this much of a few of them costs time.
 _NEEDLE = 128
 _HEAD = 4
@@ -28,12 +24,12 @@ class Filter:
     """
     Holds back what may be the beginning of a form, and nothing else.
 
-    What is held back is shorter than the longest form, line ends not counted.
+    What is held back is shorter than the longest form, line ends and colours not counted.
     A form goes out as one `***`, and so do forms that overlap.
     """
 
     def __init__(self, forms: Iterable[bytes]) -> None:
-        alike = {form.translate(_ALIKE, _BREAKS) for form in forms}
+        alike = {form.translate(ALIKE, BREAKS) for form in forms}
         self._forms = sorted(form for form in alike if len(form) >= SHORTEST)
         self._longest = max(map(len, self._forms), default=1)
         # As many line ends as are passed over: two after each character. Else empty lines were held for ever.
@@ -57,9 +53,11 @@ class Filter:
 
     def feed(self, data: bytes) -> bytes:
         """Takes more output; returns what can go out now."""
-        text = data.translate(_ALIKE, _BREAKS)
-        if self._tail:
-            data, text = self._tail + data, self._text + text
+        if self._tail and (ESCAPE in data or ESCAPE in self._tail):
+            data = self._tail + data
+            text = plain(data)
+        else:
+            data, text = self._tail + data, self._text + plain(data)
         if self._tail and len(data) <= self._reach and self._goes_on(text):
             self._tail, self._text, shown = data, text, b""
         else:
@@ -102,6 +100,8 @@ class Filter:
                 shown.append(data[at:start])
             if start >= hidden or at > hidden:  # else it overlaps with one that has its mask
                 shown.append(MASK)
+            if ESCAPE in data:  # a colour that ends in there would last
+                shown += SEQUENCE.findall(data, max(start, at), max(at, end))
             at = hidden = max(at, end)
         if at < upto:
             shown.append(data[at:upto])
@@ -127,14 +127,16 @@ class Filter:
                 merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
             else:
                 merged.append((start, end))
-        # The text has no line ends: how many stand before each place?
-        breaks = [found.start() - count for count, found in enumerate(re.finditer(rb"[\r\n]", data))]
-        return [(at + bisect_right(breaks, at), to + bisect_right(breaks, to - 1)) for at, to in merged]
+        places, lengths = passed_over(data)
+        return [
+            (at + lengths[bisect_right(places, at)], to + lengths[bisect_right(places, to - 1)])
+            for at, to in merged
+        ]
 
     def _begun(self, data: bytes, text: bytes) -> int:
         """The length of the longest end of the text that begins a form."""
         if len(data) > self._reach:
-            text = data[-self._reach :].translate(_ALIKE, _BREAKS)
+            text = plain(data[-self._reach :])
         text = text[-(self._longest - 1) :] if self._longest > 1 else b""
         best = 0
         for head, forms in self._heads.items():
@@ -148,9 +150,13 @@ class Filter:
             return best
         return next((size for size in range(_HEAD - 1, 0, -1) if text[-size:] in self._shorter[size]), 0)
 
-    @staticmethod
-    def _length(data: bytes, begun: int) -> int:
+    def _length(self, data: bytes, begun: int) -> int:
         """How much of the end of the data so many bytes of the text are."""
+        if ESCAPE in data:
+            end = data[-self._reach :]
+            places, lengths = passed_over(end)
+            at = len(end) - lengths[-1] - begun
+            return len(end) - at - lengths[bisect_right(places, at)] if begun else 0
         length = begun
         while True:
             start = len(data) - length

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from select import POLLERR, POLLHUP, POLLIN, POLLOUT, poll
+from select import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, poll
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PAUSE", "Output"]
 
-PAUSE = 50  # milliseconds
+PAUSE = 40  # milliseconds; with what the system adds, less than the 50 that are promised
 _AT_ONCE = 64 * 1024
 # What an ended child may have left in a pipe or a pseudo-terminal.
 _LEFT = 1024 * 1024
@@ -75,6 +75,9 @@ class Output:
             ready = dict(events.poll(wait if left is None else 0))
             if ready.get(self.target, 0) & (POLLERR | POLLHUP):
                 return True
+            if ready.get(self.target, 0) & POLLNVAL:  # not to be asked, as devices on some systems
+                events.unregister(self.target)
+                continue
             if stop in ready:
                 events.unregister(stop)
                 left = _LEFT

@@ -57,6 +57,7 @@ class Outputs:
             os.close(output.childs)
         if any(output.terminal for output in self._outputs):
             signal.signal(signal.SIGWINCH, lambda *_: self._follow())
+            self._follow()  # it may have got another size before
         # Signals are the main thread's, whose wait they have to interrupt.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
