@@ -1,8 +1,9 @@
 """
-Packs an installed folder into a zipapp for Python 3.11 and later: `python tools/pyz.py FOLDER FILE`.
+Packs an installed folder into a zipapp for Python 3.11 and later: `python .ci/pyz.py FOLDER FILE`.
 
 The same folder gives the same bytes, which the `zipapp` module does not promise:
 names are in order, and all have one time (SOURCE_DATE_EPOCH) and mode.
+A folder that lacks what Python 3.11 needs, because the Python that installed it does not, is refused.
 """
 
 from __future__ import annotations
@@ -11,12 +12,17 @@ import os
 import sys
 import time
 import zipfile
+from importlib.metadata import distributions
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 # A compiled extension cannot be imported from a zip, so what encrypted files need stays out.
 # The others are large, and rich has them only for source code and Markdown, which we do not print.
 LEFT_OUT = ("pyrage", "pygments", "markdown_it", "mdurl", "bin")
 COMPILED = {".so", ".pyd", ".dylib"}
+OLDEST = {"python_version": "3.11", "python_full_version": "3.11.0", "extra": ""}
 EARLIEST = 315532800  # 1980, before which a zip has no time
 # Has to be understood by a Python that is too old.
 MAIN = """\
@@ -33,6 +39,8 @@ run()
 
 
 def pack(folder: Path, target: Path, epoch: int) -> None:
+    if lacking := missing(folder):
+        sys.exit(f"{', '.join(lacking)}: not there, and needed by Python 3.11: install with that one")
     moment = time.gmtime(max(epoch, EARLIEST))[:6]
     files = {name: (folder / name).read_bytes() for name in contents(folder)}
     files["__main__.py"] = MAIN.encode()
@@ -45,6 +53,13 @@ def pack(folder: Path, target: Path, epoch: int) -> None:
                 entry.create_system, entry.external_attr = 3, 0o644 << 16
                 archive.writestr(entry, files[name], zipfile.ZIP_DEFLATED, 9)
     target.chmod(0o755)
+
+
+def missing(folder: Path) -> list[str]:
+    there = list(distributions(path=[str(folder)]))
+    wanted = [Requirement(text) for distribution in there for text in distribution.requires or ()]
+    needed = {canonicalize_name(one.name) for one in wanted if not one.marker or one.marker.evaluate(OLDEST)}
+    return sorted(needed - {canonicalize_name(distribution.name) for distribution in there})
 
 
 def contents(folder: Path) -> list[str]:

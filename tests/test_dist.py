@@ -90,6 +90,40 @@ def test_nothing_compiled_is_packed_unseen(tmp_path: Path) -> None:
     assert not (tmp_path / "x.pyz").exists()
 
 
+def test_a_folder_that_lacks_what_the_oldest_python_needs_is_refused(tmp_path: Path) -> None:
+    """Installed by a later Python, for which a requirement's marker is false."""
+    metadata = tmp_path / "app" / "a-1.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    head = "Metadata-Version: 2.1\nName: a\nVersion: 1\n"
+    for requirement, said in (
+        (
+            'b; python_full_version < "3.15"',
+            "b: not there, and needed by Python 3.11: install with that one\n",
+        ),
+        ('b; python_version < "3.11"', ""),
+        ('b; extra == "more"', ""),
+        ("A>=1", ""),
+    ):
+        metadata.write_text(f"{head}Requires-Dist: {requirement}\n")
+        command: list[str | Path] = [sys.executable, PACK, tmp_path / "app", tmp_path / "x.pyz"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (bool(said), said) == (bool(done.returncode), done.stderr)
+
+
+@pytest.mark.parametrize("as_program", [True, False])
+def test_the_zipapp_imports_nothing_of_the_folder_that_it_is_run_in(
+    zipapp: Path, program: Program, canary: str, as_program: bool
+) -> None:
+    for module in ("base64", "json", "platform", "rich", "httpx", "astro_token", "__main__", "sitecustomize"):
+        (program.work / f"{module}.py").write_text("import sys; sys.exit('the folder was run')")
+    command = [str(zipapp)] if as_program else [BARE[0], str(zipapp)]
+    done = subprocess.run(
+        [*command, "check", "env:X"],
+        env=program.environment({"X": canary}), cwd=program.work, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (0, "") == (done.returncode, done.stderr)
+
+
 def test_the_zipapp_is_small_and_holds_the_two_packages(zipapp: Path) -> None:
     assert zipapp.stat().st_size < 2_000_000
     names = set(zipfile.ZipFile(zipapp).namelist())

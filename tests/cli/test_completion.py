@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,7 @@ import pytest
 
 from astro_token.cli.completion import described
 from astro_token.cli.parser import build
+from astro_token.completion import Command, Option, script
 from tests.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -44,10 +47,10 @@ compadd() {
 """
 
 
-def completed(program: Program, shell: str, line: str) -> set[str]:
-    """What the shell offers for the last word of the line."""
+def completed(program: Program, shell: str, line: str, text: str | None = None) -> set[str]:
+    """What the shell offers for the last word of the line; by another script, if one is given."""
     file = program.folder / f"script.{shell}"
-    file.write_text(program("completion", shell).stdout)
+    file.write_text(program("completion", shell).stdout if text is None else text)
     if shell == "zsh":
         return completed_by_zsh(program, file, line)
     if shell == "bash":
@@ -79,7 +82,15 @@ def completed_by_zsh(program: Program, file: Path, line: str) -> set[str]:
     return set(offered.read_text().split())
 
 
-FORMATS = {"table", "json"}
+# Of the parser, which gets others.
+FORMATS = {
+    choice
+    for command in described(build())
+    if command.name == "check"
+    for option in command.options
+    if "--format" in option.names
+    for choice in option.choices
+}
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -154,3 +165,74 @@ def test_zsh_finds_the_script_in_a_folder_of_fpath(program: Program) -> None:
     loader = program.folder / "script.zsh"
     loader.write_text(f"fpath=({folder} $fpath); compinit -u -D\n")
     assert {"exec", "export"} == completed_by_zsh(program, loader, "astro-token ex")
+
+
+# -- what the scripts are made of -----------------------------------------------------------------------
+
+
+def test_the_parser_is_followed_whatever_it_has() -> None:
+    parser = argparse.ArgumentParser(prog="x", add_help=False)
+    parser.add_argument(
+        "--level", type=int, choices=[1, 2], default=1, help="100%% of it\n  (default: %(default)s)"
+    )
+    parser.add_argument("--secret", help=argparse.SUPPRESS)
+    commands = parser.add_subparsers()
+    commands.add_parser("bare", add_help=False).add_argument("FILE", nargs="+")
+    commands.add_parser("long", aliases=["l"], help="a long one", add_help=False)
+    commands.add_parser("hidden", help=argparse.SUPPRESS, add_help=False)
+    file = Option((), "", "FILE", "text", repeats=True)
+    assert described(parser) == [
+        Command("", "", (Option(("--level",), "100% of it (default: 1)", "level", "text", ("1", "2")),)),
+        Command("bare", "", (file,)),
+        Command("long", "a long one", ()),
+        Command("l", "", ()),
+    ]
+
+
+def test_every_word_that_a_shell_would_expand_is_plain() -> None:
+    for command in described(build()):
+        words = [name for option in command.options for name in (*option.names, *option.choices)]
+        assert [] == [word for word in (command.name, *words) if not re.fullmatch(r"[a-z0-9-]*", word)]
+
+
+EVIL = "a \"quote\" 'and' $(touch pwned) `touch pwned` [x]:y; %s \\ & | {} ~ # ! ${X:=y} <>*?"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_a_help_says_is_never_run(program: Program, shell: str) -> None:
+    options = (
+        Option(("--flag",), EVIL, EVIL, "flag"),
+        Option(("--file",), EVIL, EVIL, "file"),
+        Option(("--only",), EVIL, EVIL, "text", ("one", "two")),
+        Option((), EVIL, EVIL, "text", ("three",), repeats=True),
+    )
+    commands = [Command("", "", options[:1]), Command("go", EVIL, options), Command("stop", "", ())]
+    text = script(shell, "astro-token", commands)
+    for line, offered in (
+        ("", {"go", "stop"}),
+        ("go --f", {"--flag", "--file"}),
+        ("go --only ", {"one", "two"}),
+        ("go th", {"three"}),
+    ):
+        assert offered == completed(program, shell, f"astro-token {line}", text)
+    assert [] == list(program.work.iterdir())
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_is_typed_is_never_run(program: Program, shell: str) -> None:
+    for line in ("check $(touch pwned) --f", "check `touch pwned` --path=x", "exec -- $(touch pwned) x"):
+        if shell == "bash":  # in words as readline has them, which are not expanded before
+            file = program.folder / "script.bash"
+            file.write_text(program("completion", shell).stdout)
+            words = " ".join(
+                f"'{word}'" for word in ("astro-token", *re.findall(r"\$\(.*?\)|`.*?`x?|\S+", line))
+            )
+            code = (
+                f"source {file}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _astro_token"
+            )
+            subprocess.run(
+                ["bash", "--norc", "-c", code], cwd=program.work, env=program.environment(), timeout=20
+            )
+        else:
+            completed(program, shell, f"astro-token {line}")
+        assert not (program.work / "pwned").exists()

@@ -134,6 +134,32 @@ def test_the_latest_release_is_installed_as_a_program_of_the_user(
     assert ["astro", ARCHIVE] == place.files()
 
 
+@pytest.mark.parametrize("option", [["--to", "~/tools/bin"], ["--to=~/tools/bin"]])
+def test_a_tilde_that_no_shell_has_replaced_is_the_home(
+    program: Program, place: Place, option: list[str]
+) -> None:
+    target = program.home / "tools" / "bin"
+    assert installed(target / "astro") == program(
+        "install-cli", *option, env={"PATH": f"{target}:/usr/bin:/bin"}
+    )
+    assert [] == list(program.work.iterdir())
+    code = program("install-cli", "--to", "~nobody-of-this-name/bin")
+    assert failure(64, "--to names a home that there is not", "give the folder without ~") == code
+    assert place.bin.exists() is False
+
+
+def test_a_path_that_is_no_text_is_printed_as_it_is(program: Program, place: Place) -> None:
+    folder = os.fsencode(program.work) + b"/\xff"
+    done = subprocess.run(
+        [PROGRAM, "install-cli", "--to", folder],
+        env=program.environment(),
+        cwd=program.work,
+        capture_output=True,
+    )
+    assert (0, folder + b"/astro\n") == (done.returncode, done.stdout)
+    assert not place.bin.exists()
+
+
 @pytest.mark.parametrize("umask", ["000", "077"])
 def test_its_mode_is_the_same_under_any_umask(
     place: Place, start: Callable[..., Background], umask: str
@@ -142,6 +168,8 @@ def test_its_mode_is_the_same_under_any_umask(
     assert installed(place.astro) == start("install-cli", wrapper=wrapper).finish()
     assert 0o755 == stat.S_IMODE(place.astro.lstat().st_mode)
     assert 0o022 & ~stat.S_IMODE(place.cache.lstat().st_mode) == 0o022
+    # Whoever can write to a folder on the way can put another one in the place of the next.
+    assert [0, 0] == [0o022 & stat.S_IMODE(path.stat().st_mode) for path in (place.bin, place.bin.parent)]
 
 
 @pytest.mark.parametrize("version", ["1.44.0", "v1.44.0"])
@@ -258,6 +286,37 @@ def test_what_is_there_and_is_not_right_is_installed_from_the_cache(
     assert installed(place.astro) == program("install-cli")
     assert (["latest", CHECKSUMS], 0o755) == (releases.asked(), stat.S_IMODE(place.astro.lstat().st_mode))
     assert cli_program(VERSION, HERE.replace("-", "_")) == place.astro.read_bytes()
+
+
+def test_a_program_that_somebody_else_owns_is_not_believed(
+    program: Program, place: Place, releases: Releases
+) -> None:
+    """Who could write something else into it after we have looked; only root can give a file away."""
+    program("install-cli")
+    releases.requests.clear()
+    if os.geteuid() == 0:
+        os.chown(place.astro, 12345, -1)
+        assert installed(place.astro) == program("install-cli")
+    assert nothing_to_do(place.astro) == program("install-cli")
+    assert os.geteuid() == place.astro.stat().st_uid
+
+
+def test_the_archives_that_were_used_last_are_kept(
+    program: Program, place: Place, releases: Releases
+) -> None:
+    versions = [f"1.4{minor}.0" for minor in range(6)]
+    for version in versions:
+        releases.publish(version)
+    other = place.cache / "astro_notes.txt"
+    for version in [*versions[:4], versions[1], versions[4], versions[1], versions[5]]:
+        assert program("install-cli", "--version", version).code == 0
+        other.touch()
+    kept = {path.name.split("_")[1] for path in place.cache.glob("astro_*.tar.gz")}
+    assert {versions[1], versions[4], versions[5]} == kept
+    assert other.exists()
+    releases.requests.clear()
+    program("install-cli", "--version", versions[1])
+    assert [f"astro_{versions[1]}_checksums.txt"] == releases.asked()
 
 
 @pytest.mark.parametrize("kind", ["tampered", "cut", "empty", "fifo", "link", "writable"])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from astro_token.testing import appearances, make_token
+from tests.conftest import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def hook(*arguments: str, canary: str = "") -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "astro_token.pre_commit", *arguments], capture_output=True, text=True
+        [sys.executable, "-I", "-m", "astro_token.pre_commit", *arguments], capture_output=True, text=True
     )
     if canary:
         assert appearances(canary, done.stdout + done.stderr) == []
@@ -42,16 +45,45 @@ def wrapped(data: bytes) -> bytes:
     return base64.encodebytes(data)
 
 
+def cut(data: bytes, between: bytes, width: int = 76) -> bytes:
+    return between.join(data[at : at + width] for at in range(0, len(data), width))
+
+
+def utf16(data: bytes) -> bytes:
+    return data.decode().encode("utf-16-le")
+
+
 FORMS: dict[str, Callable[[bytes], bytes]] = {
     "plain": lambda token: b"export ASTRO_API_TOKEN=" + token + b"\n",
     "in quotes": lambda token: b'token: "' + token + b'"',
     "base64": lambda token: b"data:\n  token: " + base64.b64encode(token) + b"\n",
     "base64 of more": lambda token: b"x: " + base64.b64encode(b"Bearer " + token + b"\n"),
     "base64 of still more": lambda token: b"x: " + base64.b64encode(b"a Bearer " + token),
+    "base64 after letters": lambda token: b"x:\nabc" + base64.b64encode(token),
+    "before much more": lambda token: token + b"a" * 20_000,
     "base64url": lambda token: base64.urlsafe_b64encode(b"~~~" + token).rstrip(b"="),
-    "base64 in lines": lambda token: b"x\n" + wrapped(token),
+    "base64 in lines": lambda token: b"x:\n" + wrapped(token),
     "in bytes that are no text": lambda token: b"\x00\xff" + token + b"\xff",
+    "in lines": lambda token: b"token: >-\n  " + cut(token, b"\n  "),
+    "in lines of Windows": lambda token: b"x\n" + cut(token, b"\r\n"),
+    "at its dots": lambda token: b"x\n" + token.replace(b".", b".\n"),
+    "in strings of Python": lambda token: b'x = (\n    "' + cut(token, b'"\n    "') + b'"\n)',
+    "in strings of JavaScript": lambda token: b"x = '" + cut(token, b"' +\n    '") + b"'",
+    "in lines of a shell": lambda token: b"x=" + cut(token, b"\\\n"),
+    "in a comment": lambda token: b"x\n# " + cut(token, b"\n# "),
+    "in lines within JSON": lambda token: b'{"x": "' + cut(token, b"\\n") + b'"}',
+    "before more of its letters": lambda token: token + b"_old-eyJ.x",
+    "after more of its letters": lambda token: b"prod_keyJar-" + token,
+    "after what looks like a part of one": lambda token: b"eyJabcdefghijkl.eyJzzzzzzzzzzz." + token,
+    "after much more": lambda token: b"a" * 100_000 + token,
+    "across the blocks that are read": lambda token: b"a\xff" * (2 * 1024 * 1024 - 100) + token,
+    "base64 in short lines": lambda token: b"x:\n" + cut(base64.b64encode(token), b"\n", 50),
+    "base64 in strings": lambda token: b'x = "' + cut(base64.b64encode(token), b'" \\\n  "') + b'"',
+    "base64 of UTF-16": lambda token: base64.b64encode(utf16(token)),
+    "base64 of base64": lambda token: base64.b64encode(b"token: " + base64.b64encode(token)),
 }
+# Each with its byte-order mark, and without it.
+ENCODINGS = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be", "utf-8-sig"]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -62,6 +94,108 @@ def test_a_token_is_found_and_not_repeated(folder: Path, canary: str, form: str)
     assert err.endswith(f": an Astro API token\n{HINT}")
     place = err.partition("a.yaml:")[2].partition(":")[0]
     assert 3 <= int(place) <= 4
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_token_is_found_in_every_encoding_that_an_editor_writes(
+    folder: Path, canary: str, encoding: str
+) -> None:
+    (folder / "a.env").write_bytes(f"# one\r\nASTRO_API_TOKEN={canary}\r\n".encode(encoding))
+    error = f"astro-token: error: a.env:2: an Astro API token\n{HINT}"
+    assert (73, "", error) == hook("scan", "a.env", canary=canary)
+
+
+def test_a_token_is_in_the_line_where_it_begins(folder: Path, canary: str) -> None:
+    for line in (1, 2, 70_000, 4_300_000):
+        (folder / "a").write_text("\n" * (line - 1) + cut(canary.encode(), b"\n").decode())
+        assert f"error: a:{line}: an Astro API token" in hook("scan", "a")[2]
+
+
+def test_a_file_whose_name_is_a_token_is_not_named(folder: Path, canary: str) -> None:
+    error = f"astro-token: error: the name of a file holds an Astro API token\n{HINT}"
+    for name in (canary, f"tokens/{canary}.txt"):  # some are too long for a name, and then there is no file
+        assert (73, "", error) == hook("scan", name, canary=canary)
+
+
+def test_a_name_of_two_lines_is_told_in_one(folder: Path, canary: str) -> None:
+    (folder / "a\nb::error::x").write_text(canary)
+    assert (
+        hook("scan", "a\nb::error::x")[2]
+        == f"astro-token: error: a?b::error::x:1: an Astro API token\n{HINT}"
+    )
+
+
+def test_what_is_committed_of_a_link_is_its_target(folder: Path, canary: str) -> None:
+    (folder / "link").symlink_to(canary)
+    assert hook("scan", "link", canary=canary)[2] == f"astro-token: error: link:1: an Astro API token\n{HINT}"
+
+
+def test_what_is_no_file_is_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    assert (74, "") == hook("scan", "pipe")[:2]
+
+
+@pytest.mark.parametrize("hooked", ["scan", "config"])
+def test_nothing_of_the_repository_is_run(folder: Path, hooked: str) -> None:
+    """A module of the standard library's name would be imported from the folder that Python starts in."""
+    entries = {
+        entry["id"]: entry["entry"] for entry in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    }
+    program, *options = entries[f"astro-token-{hooked}"].split()
+    for name in ("base64", "tomllib", "platform", "token", "secrets", "astro_token"):
+        (folder / f"{name}.py").write_text("import sys; sys.exit('the repository was run')")
+    (folder / "astro-token.toml").write_text("")
+    assert program == "python"
+    done = subprocess.run(
+        [sys.executable, *options, "astro-token.toml"], capture_output=True, text=True, env=os.environ
+    )
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+
+
+SLOW = """
+import resource, sys
+from astro_token.pre_commit import main
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert main(["scan", "big"]) == 0
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_utime, (used.ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"eyJaaaaaaaa" * 500_000,
+        b"eyJaaaaaaaaaaaa." * 300_000,
+        base64.encodebytes(bytes(range(256)) * 16_000),
+        b"eyJa" * 1_000_000 + b".eyJ" + base64.b64encode(b'   "permissions') + b".aaaaaaaa",
+        b" " * 5_000_000,
+        b'"' * 5_000_000,
+        b"a" * 5_000_000,
+        b"/" * 2_000_000 + b"\\n" * 1_000_000,
+        b"\0" * 50_000_000,
+        b"abcdefgh" * 32 * 20_000 + b"~",
+    ],
+    ids=range(10),
+)
+def test_no_file_takes_long_or_much_memory(folder: Path, content: bytes) -> None:
+    (folder / "big").write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", SLOW], capture_output=True, text=True, timeout=40, check=True
+    )
+    seconds, megabytes = done.stdout.split()
+    assert float(seconds) < 10
+    assert int(megabytes) < 150
+
+
+def test_the_permissions_may_stand_anywhere_in_a_token(folder: Path) -> None:
+    for before in range(3):
+        claims = f'{{"x":"{"x" * before}","permissions":["organizationId:clorg1"]}}'
+        parts = ['{"alg":"RS256"}', claims, "a signature"]
+        (folder / "a").write_text(
+            ".".join(base64.urlsafe_b64encode(part.encode()).decode().rstrip("=") for part in parts)
+        )
+        assert hook("scan", "a")[0] == 73
 
 
 def test_every_file_is_looked_at_and_named(folder: Path, canary: str) -> None:

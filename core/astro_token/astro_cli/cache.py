@@ -4,11 +4,13 @@ Archives that were fetched before, in the user's cache folder.
 What comes out of it is verified like what comes over the network,
 through the one open file that is then read.
 Only one process at a time fetches; others wait, and find it.
+A few archives stay, those that were used last: each is some 60 MB, and projects move between few releases.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["verified"]
 
 _BLOCK = 1024 * 1024
+_KEPT = 3
 
 
 @contextmanager
@@ -54,6 +57,7 @@ def verified(name: str, digest: str, fetch: Callable[[Path], str], *, patience: 
                 if fetch(temporary) != digest:
                     raise _wrong(name)
                 temporary.replace(path)
+            _forget_all_but_the_last(folder)
             file = _opened(path, digest)
         if file is None:
             raise _wrong(name)
@@ -96,6 +100,8 @@ def _opened(path: Path, digest: str) -> IO[bytes] | None:
             while block := file.read(_BLOCK):
                 read.update(block)
             if read.hexdigest() == digest:
+                with suppress(OSError):  # where it is root's
+                    os.utime(path)  # used, and so the last to be forgotten
                 file.seek(0)
                 return file
     except OSError:
@@ -103,6 +109,14 @@ def _opened(path: Path, digest: str) -> IO[bytes] | None:
     file.close()
     logger.debug("%s is not what is wanted, and is fetched again", path)
     return None
+
+
+def _forget_all_but_the_last(folder: Path) -> None:
+    """Of the archives; to be called under the lock, so that nobody is about to open one."""
+    found = [(path.lstat().st_mtime_ns, path) for path in folder.glob("astro_*.tar.gz")]
+    for _, path in sorted(found)[:-_KEPT]:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _wrong(name: str) -> IntegrityError:

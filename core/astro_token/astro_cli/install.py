@@ -16,7 +16,7 @@ from astro_token.astro_cli.release import archive_name, file_url, latest, publis
 from astro_token.astro_cli.temporary import beside
 from astro_token.deadline import Deadline
 from astro_token.errors import AccessDeniedError, ConfigError, IntegrityError, OutputError
-from astro_token.files import locked, open_regular, others_can_write, refuse_special, sweep
+from astro_token.files import locked, open_regular, others_can_write, owned, refuse_special, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -145,7 +145,10 @@ def _is_there(program: Path, archive: IO[bytes]) -> bool:
     """True if the program of the archive is installed already, and can be run."""
     try:
         with open_regular(program) as file:
-            if others_can_write(file) or not os.access(program, os.X_OK) or program.is_symlink():
+            # Whoever else can write it can change it later.
+            if not owned(file) or others_can_write(file):
+                return False
+            if not os.access(program, os.X_OK) or program.is_symlink():
                 return False
             there = hashlib.sha256()
             while block := file.read(_BLOCK):

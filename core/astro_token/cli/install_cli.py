@@ -47,7 +47,9 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     done = "installed" if installed.changed else "nothing to do:"
     note(f"{done} the Astro CLI {installed.version} ({machine}) as {installed.path}")
     _warn_of_path(installed.path)
-    print(installed.path)
+    # As bytes: a path can have some that are no text, and the shell that takes it needs them as they are.
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(installed.path) + b"\n")
     return 0
 
 
@@ -79,7 +81,7 @@ def _folder(given: str | None) -> Path:
     if given == "":  # as a variable that is not set is: no choice of the current folder
         raise UsageError("--to names no folder", hint="give the path of a folder, or leave --to out")
     if given is not None:
-        return Path(given).absolute()
+        return _expanded(Path(given)).absolute()
     try:
         home = Path.home()
     except RuntimeError:
@@ -87,6 +89,15 @@ def _folder(given: str | None) -> Path:
     if not home.is_absolute():
         raise ConfigError("there is no home folder to install to", hint="name a folder with --to")
     return home / ".local" / "bin"
+
+
+def _expanded(path: Path) -> Path:
+    """With the home in place of a ~ that no shell has replaced, as in `--to=~/bin`."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        unknown = UsageError("--to names a home that there is not", hint="give the folder without ~")
+    raise unknown
 
 
 def _warn_of_path(program: Path) -> None:

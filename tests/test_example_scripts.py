@@ -1,0 +1,329 @@
+"""The scripts of the examples, run as their CI systems run them, with programs that note their calls."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.test_examples import CI, EXAMPLES, name
+
+DEPLOYMENT = "cldep00000000000000000"
+# Stands for all programs: notes its words, or what exec was given, and makes the environment that venv would.
+STUB = """\
+#!/bin/bash
+called=${0##*/}
+(printf '%s\\0' "$called" "$@"; printf '\\n\\0') >>"$CALLS"
+case $called:$* in
+python*venv*) mkdir -p "${@: -1}/bin" && cp -P "$STUBS"/{pip,astro-token} "${@: -1}/bin" ;;
+aws*) echo a-token-of-aws ;;
+astro-token:exec*) env -0 >"$SEEN" ;;
+esac
+"""
+BASH = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c"]
+SH = ["sh", "-ec"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A script of a job, with what the CI system puts into its environment."""
+
+    shell: list[str]
+    environ: dict[str, str]
+    script: str
+
+
+def _text(environ: dict[str, Any]) -> dict[str, str]:
+    """Where the value is of a store of the CI system's, there is one."""
+    return {key: value if isinstance(value, str) else f"stored-{key}" for key, value in environ.items()}
+
+
+def steps(path: Path) -> list[Step]:
+    system = path.parent.name
+    if system == "jenkins":
+        return _of_jenkins(path.read_text())
+    found = yaml.safe_load(path.read_text())
+    if system == "github":
+        own = [step for step in found["jobs"]["deploy"]["steps"] if "run" in step]
+        return [Step(BASH, step.get("env", {}), step["run"]) for step in own]
+    if system == "circleci":
+        job = found["jobs"]["deploy"]
+        return [Step(BASH, job["environment"], step["run"]) for step in job["steps"] if "run" in step]
+    if system == "azure-pipelines":
+        texts = [(s, s.get("script") or s.get("inputs", {}).get("inlineScript")) for s in found["steps"]]
+        return [Step(BASH, step.get("env", {}), text) for step, text in texts if text]
+    # These have one shell for all lines.
+    if system == "gitlab":
+        shell, environ, lines = SH, found["deploy"]["variables"], found["deploy"]["script"]
+        environ = (
+            {**environ, "ASTRO_TOKEN_ID_TOKEN": "of-gitlab"} if found["deploy"]["id_tokens"] else environ
+        )
+    elif system == "bitbucket":
+        shell, environ = SH, {}
+        lines = found["pipelines"]["branches"]["main"][0]["step"]["script"]
+    elif system == "drone":
+        shell, environ, lines = SH, _text(found["steps"][0]["environment"]), found["steps"][0]["commands"]
+    elif system == "buildkite":
+        shell, environ = BASH, found["steps"][0]["env"]
+        # A single $ is replaced when the pipeline is uploaded, and not by the variables of a step.
+        lines = [
+            re.sub(r"\$\$|\$\{?\w+\}?", lambda dollar: "$" if dollar[0] == "$$" else "", line)
+            for line in found["steps"][0]["command"]
+        ]
+    else:
+        shell, environ = SH, found["env"]["variables"]
+        lines = [line for phase in ("install", "build") for line in found["phases"][phase]["commands"]]
+    return [Step(shell, environ, "\n".join(lines))]
+
+
+def _of_jenkins(text: str) -> list[Step]:
+    environ = dict(re.findall(r"^ {8}([A-Z_]+) = ['\"](.*)['\"]$", text, re.MULTILINE))
+    environ["HOME"] = environ["HOME"].replace("${WORKSPACE_TMP}", "tmp of the job")
+    # In single quotes: Groovy would put its own values into a script in double quotes.
+    scripts = re.findall(r"\bsh '(.*)'$", text, re.MULTILINE)
+    assert len(scripts) == len(re.findall(r"\bsh\b(?! \')", text)) + len(scripts)
+    return [Step(["sh", "-xec"], {**environ, "ASTRO_TOKEN_ID_TOKEN": "of-jenkins"}, each) for each in scripts]
+
+
+@dataclass(frozen=True)
+class Ran:
+    calls: list[list[str]]
+    seen: dict[str, str]
+
+
+def run(path: Path, folder: Path) -> Ran:
+    stubs, work = folder / "stubs", folder / "work"
+    stubs.mkdir()
+    work.mkdir()
+    stub = stubs / "stub"
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    for program in ("pip", "python", "python3", "aws", "astro-token"):
+        (stubs / program).symlink_to(stub)
+    calls, seen = folder / "calls", folder / "seen"
+    base = {
+        "PATH": f"{stubs}:/usr/bin:/bin", "HOME": str(folder), "CALLS": str(calls), "SEEN": str(seen),
+        "STUBS": str(stubs), "CI": "true",
+    }  # fmt: skip
+    for step in steps(path):
+        # A job's container has a /tmp of its own.
+        environ = {key: value.replace("/tmp/", f"{folder}/") for key, value in step.environ.items()}
+        done = subprocess.run(
+            [*step.shell, step.script.replace("/tmp/", f"{folder}/")],
+            env={**base, **environ}, cwd=work, capture_output=True, text=True, timeout=20,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    words = [call.split("\0")[:-1] for call in calls.read_text().split("\n\0")[:-1]]
+    pairs = (line.partition("=") for line in seen.read_text().split("\0") if line)
+    return Ran(words, {key: value for key, _, value in pairs})
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=name)
+def test_an_example_installs_and_deploys_with_the_token(path: Path, tmp_path: Path) -> None:
+    ran = run(path, tmp_path)
+    assert [] == [call for call in ran.calls if call[0].startswith("python") and "-I" not in call]
+    (packages,) = [call[1:] for call in ran.calls if call[0] == "pip"]
+    assert packages[0] == "install"
+    assert re.fullmatch(
+        rf"astro-token\[[a-z,]*\b{path.stem}\b[a-z,]*\]", packages[-1].replace("awscli", "")
+    ) or (packages[-1] == "awscli")
+    first, last = [call[1:] for call in ran.calls if call[0] == "astro-token"]
+    assert first[0] == "install-cli"
+    assert last[0] == "exec"
+    assert ["--", "astro", "deploy", "--dags", DEPLOYMENT] == last[2:]
+    assert last[1] in path.read_text()
+    assert last[1].startswith(f"{path.stem}:")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=name)
+def test_what_the_backend_needs_reaches_it(path: Path, tmp_path: Path) -> None:
+    """By the variables that a file names, which all have to be there when the token is read, and no other."""
+    text = re.sub(r"^\s*(?:#|//).*$", "", path.read_text(), flags=re.MULTILINE)
+    named = set(re.findall(r"\b(?:ASTRO_TOKEN|VAULT|AZURE|AWS|GOOGLE)_[A-Z_]+\b", text))
+    ran = run(path, tmp_path)
+    # CodeBuild has its role and its region by itself.
+    assert bool(named) is (path.parts[-2:] != ("codebuild", "aws.yml"))
+    assert {} == {variable: ran.seen.get(variable) for variable in named if not ran.seen.get(variable)}
+    if path.parts[-2:] in {("codebuild", "azure.yml"), ("codebuild", "gcp.yml")}:
+        assert ran.seen["ASTRO_TOKEN_ID_TOKEN"] == "a-token-of-aws"
+        (asked,) = [call for call in ran.calls if call[0] == "aws"]
+        assert asked[asked.index("--audience") + 1].startswith(
+            ("api://AzureADTokenExchange", "https://iam.g")
+        )
+
+
+def test_no_secret_of_drone_s_stays_in_the_environment(tmp_path: Path) -> None:
+    ran = run(CI / "drone" / "gcp.yml", tmp_path)
+    assert "GCP_KEY" not in ran.seen
+    key = Path(ran.seen["GOOGLE_APPLICATION_CREDENTIALS"])
+    assert ("stored-GCP_KEY", 0o600) == (key.read_text(), key.stat().st_mode & 0o777)
+
+
+# -- what a file has to say so that its CI system does it ----------------------------------------------
+
+
+def loaded(system: str) -> list[Any]:
+    return [yaml.safe_load(path.read_text()) for path in EXAMPLES if path.parent.name == system]
+
+
+def test_azure_pipelines_gets_its_identity_in_a_task_that_names_the_connection() -> None:
+    """A script has none: the service asks for a reference to the connection in the stage that uses it."""
+    template = yaml.safe_load((CI / "azure-pipelines" / "template.yml").read_text())
+    for found in [*loaded("azure-pipelines"), template]:
+        (step,) = [one for one in found["steps"] if "SYSTEM_ACCESSTOKEN" in one.get("env", {})]
+        assert step["task"] == "AzureCLI@2"
+        assert {"azureSubscription", "scriptType", "scriptLocation", "inlineScript"} == step["inputs"].keys()
+
+
+def test_only_the_main_branch_deploys_and_no_pull_request() -> None:
+    for found in loaded("azure-pipelines"):
+        assert (["main"], "none") == (found["trigger"], found["pr"])
+    for found in loaded("buildkite"):
+        (step,) = found["steps"]
+        assert 'build.branch == "main" && build.pull_request.id == null' == step["if"]
+        assert "branches" not in step  # which cannot stand beside it
+    for found in loaded("github"):
+        assert {"push": {"branches": ["main"]}} == found[True]  # YAML 1.1 takes `on` for a truth value
+    for found in loaded("gitlab"):
+        assert [{"if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH"}] == found["deploy"]["rules"]
+    for found in loaded("drone"):
+        assert {"branch": ["main"], "event": ["push"]} == found["trigger"]
+    for found in loaded("circleci"):
+        (job,) = found["workflows"]["deploy"]["jobs"]
+        assert {"branches": {"only": "main"}} == job["deploy"]["filters"]
+    for found in loaded("bitbucket"):
+        assert {"branches": {"main"}} == {kind: set(found["pipelines"][kind]) for kind in found["pipelines"]}
+    for path in EXAMPLES:
+        if path.parent.name == "jenkins":
+            assert "when { branch 'main' }" in path.read_text()
+
+
+# -- parts that take parameters ------------------------------------------------------------------------
+
+
+HOSTILE = "vault]'\"; touch pwned; $(touch pwned) `touch pwned` #"
+COMMAND = 'for d in a "b c"; do echo "$d: x" >> ran; done # \'x\''
+
+
+def script(text: str, folder: Path, shell: list[str], environ: dict[str, str]) -> list[list[str]]:
+    """The calls that it makes."""
+    stub = folder / "stub"
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    for program in ("pip", "astro-token"):
+        (folder / program).unlink(missing_ok=True)
+        (folder / program).symlink_to(stub)
+    base = {"PATH": f"{folder}:/usr/bin:/bin", "CALLS": str(folder / "calls"), "SEEN": str(folder / "seen")}
+    (folder / "calls").write_text("")
+    subprocess.run([*shell, text], env={**base, **environ}, cwd=folder, capture_output=True, timeout=20)
+    assert not (folder / "pwned").exists()
+    return [call.split("\0")[:-1] for call in (folder / "calls").read_text().split("\n\0")[:-1]]
+
+
+def component(**inputs: str) -> dict[str, Any]:
+    """The job that GitLab makes of it: what is given replaces the text, and then it is read as YAML."""
+    path = CI / "gitlab" / "component" / "templates" / "astro-token.yml"
+    header, _, body = path.read_text().partition("\n---\n")
+    known = yaml.safe_load(header)["spec"]["inputs"]
+    for key, spec in known.items():
+        value = inputs.get(key, spec.get("default"))
+        assert re.search(spec.get("regex", ""), value), key
+        body = body.replace(f"$[[ inputs.{key} ]]", value)
+    assert "$[[" not in body
+    assert "$[[" not in path.read_text().partition("  script:\n")[2].partition("  rules:\n")[0]
+    return yaml.safe_load(body)  # type: ignore[no-any-return]
+
+
+GIVEN = {"token": "vault:secret/astro/prod#token", "extras": "vault", "audience": "https://vault.example.com"}
+
+
+def test_the_component_of_gitlab_is_a_job(tmp_path: Path) -> None:
+    from tests.test_examples import BIN, run
+
+    file = tmp_path / ".gitlab-ci.yml"
+    file.write_text(yaml.safe_dump(component(**GIVEN, command=COMMAND, job="a job")))
+    options = ("--regex-variant", "nonunicode", "--builtin-schema", "vendor.gitlab-ci")
+    done = run(BIN / "check-jsonschema", *options, file)
+    assert done.returncode == 0, done.stdout
+    assert [{"if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH"}] == component(**GIVEN)["astro-deploy"]["rules"]
+
+
+def test_the_component_of_gitlab_runs_nothing_but_its_command(tmp_path: Path) -> None:
+    (job,) = component(**{**GIVEN, "token": HOSTILE}, command=COMMAND).values()
+    given = job["variables"]
+    # What GitLab would expand is not for it to expand.
+    assert all(
+        "$" not in text if isinstance(text, str) else text["expand"] is False for text in given.values()
+    )
+    environ = {key: text if isinstance(text, str) else text["value"] for key, text in given.items()}
+    calls = script("\n".join(job["script"]), tmp_path, SH, environ)
+    assert ["pip", "install", "astro-token[vault]"] == calls[0]
+    assert ["astro-token", "exec", HOSTILE, "--", "sh", "-euc", COMMAND] == calls[-1]
+    with pytest.raises(AssertionError, match="extras"):
+        component(**{**GIVEN, "extras": "vault]' && touch pwned #"})
+
+
+def test_the_orb_is_a_part_of_a_pipeline(tmp_path: Path) -> None:
+    from tests.test_examples import BIN, run
+
+    orb = yaml.safe_load((CI / "circleci" / "orb.yml").read_text())
+    body = {key: value for key, value in orb.items() if key != "version"}
+    job = {"astro/deploy": {"token": "prod", "extras": "vault", "context": ["astro"]}}
+    config = {"version": 2.1, "orbs": {"astro": body}, "workflows": {"deploy": {"jobs": [job]}}}
+    file = tmp_path / "config.yml"
+    file.write_text(yaml.safe_dump(config))
+    options = ("--regex-variant", "nonunicode", "--builtin-schema", "vendor.circle-ci")
+    done = run(BIN / "check-jsonschema", *options, file)
+    assert done.returncode == 0, done.stdout
+
+
+def _filled(value: str, given: dict[str, str]) -> str:
+    return re.sub(r"(?:<<|\$\{\{) ?parameters\.(\w+) ?(?:>>|\}\})", lambda found: given[found[1]], value)
+
+
+def test_parts_take_their_parameters_by_the_environment_under_names_of_their_own(tmp_path: Path) -> None:
+    orb = yaml.safe_load((CI / "circleci" / "orb.yml").read_text())
+    template = yaml.safe_load((CI / "azure-pipelines" / "template.yml").read_text())["steps"]
+    pieces = [command["steps"][0]["run"] for command in orb["commands"].values()]
+    parts = [(piece["command"], piece["environment"]) for piece in pieces]
+    parts += [(template[1]["script"], template[1]["env"])]
+    parts += [(template[2]["inputs"]["inlineScript"], template[2]["env"])]
+    given = {"token": HOSTILE, "command": COMMAND, "extras": HOSTILE, "serviceConnection": "x"}
+    for text, environ in parts:
+        assert "parameters" not in text
+        assert all(key.startswith(("ASTRO_TOKEN_", "SYSTEM_")) for key in environ)
+        filled = {key: _filled(value, given) for key, value in environ.items()}
+        calls = script(text, tmp_path, BASH, filled)
+        if calls[0][0] == "pip":
+            assert ["pip", "install", f"astro-token[{HOSTILE}]"] == calls[0]
+        else:
+            assert ["exec", HOSTILE, "--", "bash", "-euo", "pipefail", "-c", COMMAND] == calls[0][1:]
+
+
+def test_the_plugin_of_buildkite_runs_the_step_s_command(tmp_path: Path) -> None:
+    folder, stubs = tmp_path / "place", tmp_path / "place" / "stubs"
+    stubs.mkdir(parents=True)
+    (stubs / "stub").write_text(STUB.replace("{pip,astro-token}", "{python,astro-token}"))
+    (stubs / "stub").chmod(0o755)
+    for program in ("python3", "python", "astro-token"):
+        (stubs / program).symlink_to(stubs / "stub")
+    environ = {
+        "PATH": f"{stubs}:/usr/bin:/bin", "STUBS": str(stubs), "CALLS": str(folder / "calls"),
+        "SEEN": str(folder / "seen"), "TMPDIR": str(folder),
+        "BUILDKITE_COMMAND": COMMAND, "BUILDKITE_PLUGIN_ASTRO_TOKEN_TOKEN": HOSTILE,
+        "BUILDKITE_PLUGIN_ASTRO_TOKEN_EXTRAS": "vault",
+    }  # fmt: skip
+    hook = CI / "buildkite" / "plugin" / "hooks" / "command"
+    subprocess.run([hook], env=environ, cwd=folder, check=True, timeout=20)
+    calls = [call.split("\0")[:-1] for call in (folder / "calls").read_text().split("\n\0")[:-1]]
+    assert [] == [call for call in calls if call[0].startswith("python") and call[1] != "-I"]
+    assert "astro-token[vault]" == calls[1][-1]
+    assert ["astro-token", "exec", HOSTILE, "--", "bash", "-euo", "pipefail", "-c", COMMAND] == calls[-1]
+    assert sorted(path.name for path in folder.iterdir()) == ["calls", "seen", "stubs"]
+    assert os.access(hook, os.X_OK)
