@@ -771,7 +771,7 @@ def test_what_nobody_takes_is_not_printed_where_messages_go(
     """A line without `$(…)` around it: both streams of a job are its log, which hides nothing."""
     expected = (
         "astro-token: error: standard output is the log, which would show the token\n"
-        'astro-token: hint: use exec, or assign it: out="$(astro-token export)" && eval "$out"\n'
+        f'astro-token: hint: use exec, or evaluate it: out="$(astro-token export {prod})" && eval "$out"'
     )
     log = program.folder / "job.log"
     env = program.environment(environ)
@@ -784,7 +784,8 @@ def test_what_nobody_takes_is_not_printed_where_messages_go(
                 stderr=subprocess.STDOUT,
                 check=False,
             )
-        assert (73, expected) == (done.returncode, (done.stdout or log.read_bytes()).decode())
+        shown = (done.stdout or log.read_bytes()).decode()
+        assert (73, expected, 2) == (done.returncode, shown[: len(expected)], shown.count("\n"))
     assert [] == planted.log
     # A place where nobody reads is no log, and taking the output is all that was asked for.
     done = subprocess.run(
@@ -860,7 +861,7 @@ def test_it_explains_what_it_would_do_and_reads_nothing(
                 "format": "posix",
                 "goes to": "standard output",
                 "masks": "none",
-                "then": 'evaluate it: out="$(astro-token export …)" && eval "$out"',
+                "then": 'evaluate it: out="$(astro-token export)" && eval "$out"',
             },
         ),
         (
@@ -871,7 +872,14 @@ def test_it_explains_what_it_would_do_and_reads_nothing(
                 "the log hides nothing"
             },
         ),
-        ({}, ["--output", "/some/where", "--format", "value"], {"goes to": "/some/where", "format": "value"}),
+        ({}, ["--output", "/tmp/it", "--format", "value"], {"goes to": "/tmp/it", "format": "value"}),
+        ({}, ["--output", "/tmp/it"], {"goes to": "/tmp/it", "then": "read it: . /tmp/it"}),
+        ({}, ["--format", "fish", "--output", "/tmp/a b"], {"then": "read it: source '/tmp/a b'"}),
+        (
+            {},
+            ["--format", "fish", "env:X"],
+            {"then": 'evaluate it: set -l out "$(astro-token export --format fish env:X)"; and eval $out'},
+        ),
         ({"GITLAB_CI": "true"}, [], {"format": "gitlab", "masks": "none"}),
         (
             {"TF_BUILD": "True"},
@@ -891,6 +899,18 @@ def test_it_explains_any_place(
     result = program("export", "--explain", *options, env=environ)
     assert expected.items() <= explained(result).items()
     assert (0, "", []) == (result.code, result.stderr, planted.log)
+
+
+def test_it_explains_no_token_that_there_is_not_and_no_file_that_would_be_refused(
+    program: Program, write: Callable[[str, str], Path]
+) -> None:
+    write("astro-token.toml", '[tokens.prod]\nref = "env:X"\n')
+    result = program("export", "--explain", "prd")
+    assert (64, "", True) == (result.code, result.stdout, "did you mean prod?" in result.stderr)
+    there = write("there", "")
+    result = program("export", "--explain", "--output", str(there))
+    assert (73, f"{there} exists") == (result.code, result.stderr.splitlines()[0].partition("error: ")[2])
+    assert "posix" == explained(result)["format"]
 
 
 def test_it_explains_why_it_would_refuse(program: Program, planted: Planted, github: Path) -> None:

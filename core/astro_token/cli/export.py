@@ -22,25 +22,38 @@ if TYPE_CHECKING:
     import argparse
 
     from astro_token.exporter import CliEnvironment
+    from astro_token.formats import Rendering
     from astro_token.process import Inherited
+
+
+_LINES = frozenset({"posix", "fish", "nushell", "powershell", "cmd", "gitlab", "bitbucket", "codebuild"})
 
 
 def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     if arguments.output in {"", "-"}:  # empty as a variable that is not set is: no choice of standard output
         raise UsageError("--output names no file", hint="give the path of a file, or leave --output out")
     output = Path(arguments.output).absolute() if arguments.output else None
-    handover = Handover.here(arguments.format, os.environ, terminal=sys.stderr.isatty())
-    if arguments.explain:
+    settings = None
+    if arguments.token or not arguments.explain:  # what is to be explained need not be known
+        settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
+    handover = Handover.here(
+        arguments.format,
+        os.environ,
+        terminal=sys.stderr.isatty(),
+        token=arguments.token,
+        file=arguments.output,
+    )
+    if settings is None or arguments.explain:
         from astro_token.cli.explain import explain
 
         explain(handover, output)
+        _refuse_output(handover.format, arguments.output, force=arguments.force)
         return 0
-    settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
     # Before a secret is read: one that cannot be handed over need not be.
     trial = handover.trial()
     _refuse_output(handover.format, arguments.output, force=arguments.force)
     if trial.to == "output" and output is None:
-        _refuse_log(handover)
+        _refuse_log(handover, trial)
     token, verdicts = checked(settings)
     enforce(verdicts, settings.ref)
     warn(verdicts, settings.ref)
@@ -77,7 +90,7 @@ def _refuse_output(name: str, output: str | None, *, force: bool) -> None:
         raise OutputError(f"{path} exists", hint="remove it, or give --force to replace it")
 
 
-def _refuse_log(handover: Handover) -> None:
+def _refuse_log(handover: Handover, trial: Rendering) -> None:
     """
     Raises:
         OutputError: nobody takes what we print.
@@ -88,9 +101,9 @@ def _refuse_log(handover: Handover) -> None:
     elif handover.format not in OF_SYSTEM and handover.words() and _is_log():
         where = "the log"
     if where:
+        instead = trial.then if handover.format in _LINES else "write it to a file by --output"
         raise OutputError(
-            f"standard output is {where}, which would show the token",
-            hint='use exec, or assign it: out="$(astro-token export)" && eval "$out"',
+            f"standard output is {where}, which would show the token", hint=f"use exec, or {instead}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from shlex import join, quote
 from typing import TYPE_CHECKING
 
 from astro_token import formats
@@ -26,6 +27,8 @@ class Handover:
     Attributes:
         asked: a format's name, or auto.
         environ: what is decided by.
+        call: the command line that was given, for the words that go with a rendering.
+        file: of `--output`, or None.
         terminal: standard error is one.
         systems: the CI systems that the environment shows; the first is the one that it is for.
     """
@@ -34,13 +37,30 @@ class Handover:
     environ: Mapping[str, str]
     terminal: bool
     systems: tuple[System, ...]
+    call: str = "astro-token export"
+    file: str | None = None
 
     @classmethod
-    def here(cls, asked: str, environ: Mapping[str, str], *, terminal: bool) -> Handover:
+    def here(
+        cls,
+        asked: str,
+        environ: Mapping[str, str],
+        *,
+        terminal: bool,
+        token: str | None = None,
+        file: str | None = None,
+    ) -> Handover:
+        """
+        Args:
+            token: as it was given; it is shown, so it has to be known for a reference or a name.
+        """
         home = formats.OF_SYSTEM.get(asked)
         # Who names a system's own format says by it which of several it is.
         found = sorted(ci_systems(environ), key=lambda system: home not in {None, system.key})
-        return cls(asked, environ, terminal, tuple(found))
+        words = ["astro-token", "export"]
+        words += [] if asked == "auto" else ["--format", asked]
+        words += [token] if token else []
+        return cls(asked, environ, terminal, tuple(found), join(words), quote(file) if file else None)
 
     @property
     def system(self) -> System | None:
@@ -81,7 +101,13 @@ class Handover:
                 f"the {self.format} format is for a job of {name}, and this is none",
                 hint="use exec, or --format posix in a shell",
             )
-        variables = formats.Variables({TOKEN_VARIABLE: PLACEHOLDER}, environ=self.environ, log=self.log)
+        variables = formats.Variables(
+            {TOKEN_VARIABLE: PLACEHOLDER},
+            environ=self.environ,
+            log=self.log,
+            call=self.call,
+            file=self.file,
+        )
         rendering = formats.render(self.format, variables)
         for each in (rendering.masks, rendering):
             if each is not None:

@@ -86,12 +86,16 @@ class Variables:
         unset: names that are set now and have to go, where the consumer can unset.
         environ: what the CI system tells the job: where its files are.
         log: whose way of hiding a value the log has (`System.log`), or None.
+        call: the command line that renders this, for the words that go with it.
+        file: where the text is to be written, for the same; None for standard output.
     """
 
     set: Mapping[str, str]
     unset: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
     log: str | None = None
+    call: str = "astro-token export"
+    file: str | None = None
 
     def __repr__(self) -> str:
         return f"Variables({', '.join(self.set)})"
@@ -134,7 +138,7 @@ class Rendering:
         to: where it goes; "output" is standard output or the file of `--output`,
             "log" is standard error, which CI systems read as they read standard output.
         masks: what makes the CI system's log hide the value; it goes out first.
-        then: what there is to do or to know for who uses it, for people.
+        then: what there is to do or to know for who uses it, for people; of a shell's it is a line to type.
     """
 
     text: str

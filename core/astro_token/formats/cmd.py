@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from astro_token.formats import Rendering, Variables, carry_line
 
-# A failure of ours becomes a line that ends the batch file.
-THEN = (
-    'in a batch file: for /f "usebackq delims=" %%l in '
-    "(`astro-token export --format cmd ^|^| echo exit /b 1`) do %%l"
-)
 _SPECIAL = tuple("\"%!^&|<>()'`,;*? ")
 
 
@@ -16,4 +11,7 @@ def render(variables: Variables) -> Rendering:
     lines = [f'set "{name}="\r\n' for name in variables.unset]
     for name, text in variables.set.items():
         lines.append(f'set "{name}={carry_line("cmd.exe", text, _SPECIAL)}"\r\n')
-    return Rendering("".join(lines), then=THEN)
+    # A failure of ours becomes a line that ends the batch file.
+    source = f"`type {variables.file}`" if variables.file else f"`{variables.call} ^|^| echo exit /b 1`"
+    then = f'in a batch file: for /f "usebackq delims=" %%l in ({source}) do %%l'
+    return Rendering("".join(lines), then=then)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from astro_token.formats import Rendering, Variables, carry
 
-THEN = 'evaluate it: set -l out "$(astro-token export --format fish)"; and eval $out'
-
 
 def render(variables: Variables) -> Rendering:
     lines = [f"set -e {name}\n" for name in variables.unset]
     lines += [f"set -gx {name} {_quoted(carry('fish', text))}\n" for name, text in variables.set.items()]
-    return Rendering("".join(lines), then=THEN)
+    line = f'evaluate it: set -l out "$({variables.call})"; and eval $out'
+    return Rendering("".join(lines), then=f"read it: source {variables.file}" if variables.file else line)
 
 
 def _quoted(text: str) -> str:

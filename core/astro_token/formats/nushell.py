@@ -13,5 +13,5 @@ from astro_token.formats import json as as_json
 
 
 def render(variables: Variables) -> Rendering:
-    then = "load it: astro-token export --format nushell | from json | load-env"
-    return replace(as_json.render(variables), then=then)
+    source = f"open --raw {variables.file}" if variables.file else variables.call
+    return replace(as_json.render(variables), then=f"load it: {source} | from json | load-env")

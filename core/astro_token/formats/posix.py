@@ -12,11 +12,10 @@ from dataclasses import replace
 
 from astro_token.formats import Rendering, Variables, carry
 
-EVAL = 'out="$(astro-token export …)" && eval "$out"'
-
 
 def render(variables: Variables) -> Rendering:
-    return Rendering(assignments(variables), then=f"evaluate it: {EVAL}")
+    line = f'evaluate it: out="$({variables.call})" && eval "$out"'
+    return Rendering(assignments(variables), then=f"read it: . {variables.file}" if variables.file else line)
 
 
 def gitlab(variables: Variables) -> Rendering:
