@@ -61,7 +61,9 @@ def find_command(name: str, environ: Mapping[str, str]) -> str:
     raise CommandError(
         f"{_shown(name)}: command not found",
         exit_code=NOT_FOUND,
-        hint="install it, or correct PATH; the command stands after --",
+        hint="`astro-token install-cli` installs it; or correct PATH"
+        if name == "astro"
+        else "install it, or correct PATH; the command stands after --",
     )
 
 

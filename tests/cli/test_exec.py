@@ -367,6 +367,11 @@ def test_a_command_that_is_not_there_costs_no_read(
         "bad\nname\x1b[2J": failure(127, "bad?name?[2J: command not found", NOT_FOUND),
     }.items():
         assert expected == program("exec", *isolate, prod, "--", name)
+    expected = failure(
+        127, "astro: command not found", "`astro-token install-cli` installs it; or correct PATH"
+    )
+    nowhere = {"PATH": str(program.temporary)}
+    assert expected == program("exec", *isolate, prod, "--", "astro", "deploy", env=nowhere)
     assert [] == planted.log
 
 

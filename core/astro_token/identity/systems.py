@@ -149,7 +149,10 @@ def _bitbucket(environ: Environ) -> _Shown:
 def _azure_pipelines(environ: Environ) -> _Shown:
     system, address, bearer = "Azure Pipelines", "SYSTEM_OIDCREQUESTURI", "SYSTEM_ACCESSTOKEN"
     mend = "give the step `env: SYSTEM_ACCESSTOKEN: $(System.AccessToken)`"
-    hint = f"{mend}, and permit the pipeline to use the service connection, if one is named"
+    hint = (
+        f"{mend}; a service connection has to be named by a task of the same stage (azureSubscription), "
+        "and the pipeline permitted to use it"
+    )
     names = ("ASTRO_TOKEN_AZURE_SERVICE_CONNECTION", "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID")
     connection = next(filter(None, map(environ.get, names)), None)
 
