@@ -19,11 +19,17 @@ from astro_token.log import logger
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CLEAR_TEXT", "REGISTRY", "refuse_clear_text"]
+__all__ = ["REGISTRY", "in_clear_text", "refuse_clear_text"]
 
 _MAX_BYTES = 256 * 1024
-CLEAR_TEXT = re.compile(r"""\bprotocol["']?\s*:\s*["']?http["']?\s*(?:[,}\n#]|$)""", re.IGNORECASE)
+_CLEAR_TEXT = re.compile(r"""\bprotocol["']?\s*:\s*["']?http["']?\s*(?:[,}\n#]|$)""", re.IGNORECASE)
+_COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 REGISTRY = re.compile(r"""\bbase_image_registry["']?\s*:\s*["']?[^\s"',}#]""")
+
+
+def in_clear_text(settings: str) -> bool:
+    """Whether these settings make the Astro CLI send the token over plain http. A comment makes nothing."""
+    return _CLEAR_TEXT.search(_COMMENT.sub("", settings)) is not None
 
 
 def refuse_clear_text(folder: Path, *, registry: bool = True) -> None:
@@ -50,7 +56,7 @@ def refuse_clear_text(folder: Path, *, registry: bool = True) -> None:
             f"{path} is too long to be looked at before the Astro CLI gets a token",
             hint=f"shorten it to less than {_MAX_BYTES // 1024} KiB",
         )
-    if CLEAR_TEXT.search(text):
+    if in_clear_text(text):
         raise ConfigError(
             f"{path} makes the Astro CLI send the token over plain http",
             hint="take cloud.api.protocol out of it, and see who put it there",

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.checkout import CLEAR_TEXT
+from astro_token.checkout import in_clear_text
 from astro_token.errors import OutputError
+from astro_token.files import open_regular
 from astro_token.log import logger
 
 if TYPE_CHECKING:
@@ -239,11 +240,12 @@ def _user_settings(environ: Mapping[str, str]) -> str:
     if not home:
         return ""
     try:
-        with (Path(home) / ".astro" / "config.yaml").open(encoding="utf-8") as file:
-            text = file.read(_MAX_SETTINGS + 1)
+        with open_regular(Path(home) / ".astro" / "config.yaml") as file:  # a FIFO would let us wait
+            data = file.read(_MAX_SETTINGS + 1)
+        text = data.decode()
     except (OSError, ValueError):
         return ""
-    if len(text) > _MAX_SETTINGS:  # half a file may say something else than the whole
+    if len(data) > _MAX_SETTINGS:  # half a file may say something else than the whole
         return ""
     kept, keep = [], False
     for line in text.splitlines():
@@ -257,5 +259,5 @@ def _user_settings(environ: Mapping[str, str]) -> str:
             kept.append(line)
     settings = "".join(f"{line}\n" for line in kept)
     # A token under any other key would be one that the user put there by hand; plain http, what a job left.
-    doubtful = re.search(r"token|bearer|eyJ", settings, re.IGNORECASE) or CLEAR_TEXT.search(settings)
+    doubtful = re.search(r"token|bearer|eyJ", settings, re.IGNORECASE) or in_clear_text(settings)
     return "" if doubtful else settings

@@ -387,8 +387,9 @@ def test_a_request_id_is_shown_only_if_it_is_a_plain_one(
 
 def test_a_request_id_that_is_a_part_of_the_token_is_not_shown(bearer: SecretValue) -> None:
     part = bearer.reveal().decode().split(".")[1][:40]
-    with FaultServer(Answer.json({}, 503, {"X-Request-Id": part})) as server:
-        assert part not in str(failure(server.url, bearer).hint)
+    for said in (part, f"x{part}", f"{part}x", f"Bearer-{part}", part[:8]):
+        with FaultServer(Answer.json({}, 503, {"X-Request-Id": said})) as server:
+            assert "request" not in str(failure(server.url, bearer).hint)
 
 
 def test_a_cached_answer_says_nothing_of_the_clock(bearer: SecretValue) -> None:
@@ -445,6 +446,12 @@ def test_a_token_of_another_form_is_a_damaged_answer(changes: dict[str, Any], be
         Body({**TOKEN, **changes}, bearer).token("cltk1")
 
 
+def test_a_product_that_is_none_is_told_from_one_that_is_not_known(bearer: SecretValue) -> None:
+    for said, product in (("HOSTED", "hosted"), (None, None), ("", None), ("Hosted", "other"), (7, "other")):
+        content = {"organizations": [{"id": "org1", "product": said}], "totalCount": 1}
+        assert product == Body(content, bearer).organizations()[0][0].product
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -483,7 +490,9 @@ def test_a_deployment_of_another_form_is_a_damaged_answer(
 
 
 def test_a_part_of_the_token_is_no_identifier(bearer: SecretValue) -> None:
-    for part in (bearer.reveal().decode()[20:60], bearer.reveal().decode().split(".")[2][:8]):
+    token = bearer.reveal().decode()
+    signature = token.rpartition(".")[2]
+    for part in (token[20:60], signature[:8], f"x{signature[:8]}", f"clws.{signature[:60]}.x"):
         with pytest.raises(IntegrityError):
             Body({"id": "dep1", "workspaceId": part, "isCicdEnforced": True}, bearer).deployment("dep1")
 

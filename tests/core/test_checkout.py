@@ -27,6 +27,7 @@ def config(tmp_path: Path) -> Path:
         "cloud:\n  api:\n    protocol: http\n",
         "cloud:\n  api:\n    protocol: 'http'",
         'cloud: {api: {"protocol": "http"}}\n',
+        "cloud:\n  api:\n    # for a test\n    protocol:\n      # this\n      http\n",
         "cloud:\n  api:\n    protocol: HTTP # for a test\n",
         "#" * 300_000 + "\ncloud:\n  api:\n    protocol: http\n",
     ],
@@ -39,7 +40,15 @@ def test_plain_http_is_refused(config: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "cloud:\n  api:\n    protocol: https\n", "project:\n  name: protocol-http\n", "\0\xff"]
+    "text",
+    [
+        "",
+        "cloud:\n  api:\n    protocol: https\n",
+        "cloud:\n  api:\n    # protocol: http\n    protocol: https\n",
+        "#protocol: http",
+        "project:\n  name: protocol-http\n",
+        "\0\xff",
+    ],
 )
 def test_other_projects_are_not(config: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     config.write_text(text)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SHELL = "/bin/sh"
+GIVEN = {"PATH": "/usr/bin:/bin"}
 
 
 def test_an_answer_is_a_status_and_what_was_printed(tmp_path: Path) -> None:
@@ -39,6 +40,13 @@ def test_one_that_does_not_end_is_ended_with_all_that_it_started(
     assert time.monotonic() - start < 5
     time.sleep(1.2)
     assert not left.exists()
+
+
+@pytest.mark.parametrize("own", ["", "setsid "])
+def test_what_it_leaves_behind_is_not_waited_for(tmp_path: Path, own: str) -> None:
+    start = time.monotonic()
+    assert Answer(0, b"said\n") == ask([SHELL, "-c", f"{own}/bin/sleep 3 & echo said"], GIVEN, tmp_path)
+    assert time.monotonic() - start < 2
 
 
 def test_one_that_says_too_much_is_ended(tmp_path: Path) -> None:

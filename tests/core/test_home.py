@@ -207,6 +207,15 @@ def test_settings_that_are_no_text_are_not_carried(environ: dict[str, str], data
     assert bare == seeded(environ)
 
 
+def test_settings_that_nobody_writes_are_not_waited_for(environ: dict[str, str]) -> None:
+    bare = seeded(environ)
+    settings(environ, "")
+    config = Path(environ["HOME"]) / ".astro" / "config.yaml"
+    config.unlink()
+    os.mkfifo(config)
+    assert bare == seeded(environ)
+
+
 def test_the_users_own_home_is_not_changed(environ: dict[str, str]) -> None:
     settings(environ, USERS.format(token="x"))
     file = Path(environ["HOME"]) / ".astro" / "config.yaml"

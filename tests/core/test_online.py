@@ -159,6 +159,49 @@ def test_a_token_that_only_our_clock_calls_expired_is_told_from_one_that_is(
     assert 1 == len(astro_api.requests)
 
 
+@pytest.mark.parametrize(
+    ("expires_in", "policy", "found"),
+    [
+        (3600, Policy(), ["expired", "clock-skew"]),
+        (3600, Policy(min_validity=timedelta(hours=3)), ["expired", "clock-skew"]),
+        (7300, Policy(min_validity=timedelta(hours=1)), ["expires-too-soon", "clock-skew"]),
+        (7300, Policy(warn_validity=timedelta(days=1)), ["expires-soon", "clock-skew"]),
+        (
+            7300,
+            Policy(min_validity=timedelta(hours=1), warn_validity=timedelta(days=1)),
+            ["expires-too-soon", "clock-skew"],
+        ),
+        (7300, Policy(min_validity=timedelta(hours=3)), ["expires-too-soon", "clock-skew"]),
+        (7300, Policy(), ["clock-skew"]),
+        (7190, Policy(), ["clock-skew"]),
+    ],
+)
+def test_a_clock_that_is_behind_hides_no_expiry(
+    astro_api: Server, expires_in: float, policy: Policy, found: list[str]
+) -> None:
+    astro_api.ahead = 7200
+    token = astro_api.issue(expires_in=expires_in)
+    if expires_in == 3600:
+        astro_api.revoke(token)
+    assert found == codes(asked(astro_api, token, policy=policy))
+
+
+def test_a_revoked_token_is_revoked_whatever_the_clock(astro_api: Server) -> None:
+    astro_api.ahead = 7200
+    token = astro_api.issue(expires_in=86400)
+    astro_api.revoke(token)
+    assert ["revoked", "clock-skew"] == codes(asked(astro_api, token))
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_what_knows_no_organizations_is_not_astro_and_accepts_nothing(astro_api: Server, status: int) -> None:
+    content = {"message": "no such route", "requestId": "r1", "statusCode": status}
+    astro_api.faults = [Answer.json(content, status)]
+    online = asked(astro_api, astro_api.issue(ws=None), to_deployment())
+    assert (IntegrityError, None, 1) == (type(online.error), online.accepted, len(astro_api.requests))
+    assert f"request {astro_api.request_ids[0]}" in str(online.error and online.error.hint)
+
+
 def test_a_token_that_may_do_nothing_is_forbidden(astro_api: Server) -> None:
     astro_api.blocked = True
     online = asked(astro_api, astro_api.issue(), to_deployment())
@@ -260,6 +303,20 @@ def test_what_a_token_of_an_organization_sees_decides(
     # What was only unproven by the claims is settled where Astro shows it.
     assert found == [code for code in codes(online) if not code.endswith("-unproven")]
     assert (found == []) is (online.verdicts == ())
+
+
+@pytest.mark.parametrize(
+    ("ws", "found"),
+    [
+        (None, ["deployment-elsewhere", "workspace-unproven"]),
+        (WORKSPACE, ["wrong-workspace", "deployment-elsewhere"]),
+    ],
+)
+def test_the_workspace_of_the_project_is_compared_whatever_the_claims_say(
+    astro_api: Server, ws: str | None, found: list[str]
+) -> None:
+    expected = to_deployment(workspace=OTHER_WORKSPACE)
+    assert found == codes(asked(astro_api, astro_api.issue(ws=ws, grant=Grant()), expected))
 
 
 def test_a_workspace_that_the_token_is_for_and_may_not_look_at_is_unverified(astro_api: Server) -> None:
@@ -397,7 +454,7 @@ def test_whether_the_deployment_enforces_ci_cd_is_told(astro_api: Server, enforc
 )
 def test_clocks_that_differ_are_warned_of(astro_api: Server, ahead: float, words: str | None) -> None:
     astro_api.ahead = ahead
-    online = asked(astro_api, astro_api.issue())
+    online = asked(astro_api, astro_api.issue(expires_in=86400))
     assert ([f"this machine's clock is {words}"] if words else []) == [v.message for v in online.verdicts]
     assert abs((online.ahead or 0) - ahead) < 3
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from astro_token.astro_api.address import API_VARIABLE, api_address
 from astro_token.astro_api.rate import Rate
+from astro_token.astro_api.records import repeats
 from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
@@ -227,7 +228,7 @@ def _request_id(
     headers: Mapping[str, str], content: Mapping[str, Any] | None, bearer: SecretValue
 ) -> str | None:
     for said in (headers.get("X-Request-Id"), (content or {}).get("requestId")):
-        if isinstance(said, str) and _REQUEST_ID.fullmatch(said) and said.encode() not in bearer.reveal():
+        if isinstance(said, str) and _REQUEST_ID.fullmatch(said) and not repeats(said, bearer):
             return said
     return None
 

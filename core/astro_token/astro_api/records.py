@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
     from astro_token.secret import SecretValue
 
-__all__ = ["Body", "DeploymentRecord", "OrganizationRecord", "Role", "TokenRecord", "WorkspaceRecord"]
+__all__ = [
+    "Body",
+    "DeploymentRecord",
+    "OrganizationRecord",
+    "Role",
+    "TokenRecord",
+    "WorkspaceRecord",
+    "repeats",
+]
 
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
 _WORD = re.compile(r"[A-Z]+(?:_[A-Z]+){0,7}")
@@ -59,6 +67,11 @@ class TokenRecord:
 
 @dataclass(frozen=True, slots=True)
 class OrganizationRecord:
+    """
+    Attributes:
+        product: None where it has none; `other` for one that is not written as a word of Astro's.
+    """
+
     id: str
     product: str | None
 
@@ -113,7 +126,9 @@ class Body:
         for one in listed:
             if not isinstance(one, dict):
                 raise _damaged()
-            found.append(OrganizationRecord(self._identifier(one.get("id")), self._word(one.get("product"))))
+            product = one.get("product")
+            known = self._word(product) or ("other" if product else None)
+            found.append(OrganizationRecord(self._identifier(one.get("id")), known))
         return tuple(found), total <= len(found)
 
     def workspace(self, ident: str) -> WorkspaceRecord:
@@ -153,8 +168,7 @@ class Body:
     def _identifier(self, value: object) -> str:
         if not isinstance(value, str) or not IDENTIFIER.fullmatch(value):
             raise _damaged()
-        # Identifiers are shown, and a part of the token would pass for one.
-        if len(value) >= _TELLING and value.encode() in self._bearer.reveal():
+        if repeats(value, self._bearer):
             raise _damaged()
         return value
 
@@ -168,6 +182,12 @@ class Body:
             return datetime.fromisoformat(value)
         except ValueError:
             raise _damaged() from None
+
+
+def repeats(text: str, bearer: SecretValue) -> bool:
+    """Whether a part of the token stands in a text that would be shown, whatever is around it there."""
+    data, token = text.encode(), bearer.reveal()
+    return any(data[start : start + _TELLING] in token for start in range(len(data) - _TELLING + 1))
 
 
 def _damaged() -> IntegrityError:

@@ -89,7 +89,7 @@ def guard(
         *target.facts(targets),
         *stored.facts(place, environ, targets),
         *environment.facts(environ),
-        *programs.facts(repository.root(place) or place, environ, lock, targets),
+        *programs.facts(repository.checkout(place, environ), environ, lock, targets),
     ]
     exported = bool(environ.get(TOKEN_VARIABLE))
     return Guarded(path, verdicts(found, policy.deploy, exported=exported))

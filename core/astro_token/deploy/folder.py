@@ -1,9 +1,14 @@
-"""The project's folder: what `astro deploy` would find in it."""
+"""
+The project's folder: what `astro deploy` would find in it.
+
+`os.path` takes what may not be looked at, or has too long a name, for what is not there; `Path` fails.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +28,15 @@ _EVERYTHING = frozenset({
     "*", "**", "/*", "/**", "**/*", "*.py", "**/*.py", "*.*",
     ".", ".*", ".+", "^", "$", "^.*", ".*$", "^.*$", r".*\.py", r".*\.py$", r"\.py", r"\.py$", ".py", ".py$",
 })  # fmt: skip
-_PINNED = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]{0,99}[A-Za-z0-9])?)(?:\[[^\]]*\])?===?([^;,]+)")
+_PINNED = re.compile(
+    r"([A-Za-z0-9](?:[A-Za-z0-9._-]{0,99}[A-Za-z0-9])?)(?:\[[^\]]*\])?===?([A-Za-z0-9.+!_-]{1,64})"
+)
+_SAME = re.compile(r"(?:\.0+)*(?:\+.*)?$")  # the end of a version that keeps it from no other one
 
 
 def is_project(folder: Path, environ: Mapping[str, str]) -> bool:
     """As the Astro CLI sees it, to which the home folder is none."""
-    return (folder / _CONFIG).is_file() and str(folder) != environ.get("HOME")
+    return os.path.isfile(folder / _CONFIG) and str(folder) != environ.get("HOME")  # noqa: PTH113
 
 
 def facts(folder: Path, shown: Path, environ: Mapping[str, str], *, dags: str = "dags") -> Iterator[Fact]:
@@ -38,7 +46,7 @@ def facts(folder: Path, shown: Path, environ: Mapping[str, str], *, dags: str = 
         dags: the folder of the DAGs, seen from there.
     """
     if not is_project(folder, environ):
-        home = (folder / _CONFIG).is_file()
+        home = os.path.isfile(folder / _CONFIG)  # noqa: PTH113
         yield Fact(
             "no-project",
             f"{shown} is the home folder, which is no project to the Astro CLI"
@@ -50,7 +58,7 @@ def facts(folder: Path, shown: Path, environ: Mapping[str, str], *, dags: str = 
         )
         return
     yield from _dags(folder / dags, shown / dags)
-    if not (folder / "Dockerfile").is_file():
+    if not os.path.isfile(folder / "Dockerfile"):  # noqa: PTH113
         yield Fact(
             "no-dockerfile",
             f"{shown} has no Dockerfile: only astro deploy --dags can work",
@@ -62,10 +70,10 @@ def facts(folder: Path, shown: Path, environ: Mapping[str, str], *, dags: str = 
 def _dags(dags: Path, shown: Path) -> Iterator[Fact]:
     complaint = None
     hint = "put the DAGs there; where a step before this one makes or fetches them, see whether it ran"
-    if dags.is_symlink():
+    if os.path.islink(dags):  # noqa: PTH114
         complaint = f"{shown} is a link, which the Astro CLI does not follow: it finds no DAGs"
         hint = "put the folder itself in the place of the link"
-    elif not dags.is_dir():
+    elif not os.path.isdir(dags):  # noqa: PTH112
         complaint = f"there is no folder {shown}: the Astro CLI finds no DAGs"
     elif not _python(dags):
         complaint = f"{shown} has no Python file: the Astro CLI finds no DAGs"
@@ -87,27 +95,31 @@ def _dags(dags: Path, shown: Path) -> Iterator[Fact]:
 
 def _python(dags: Path) -> bool:
     """Whether there is a Python file, or too much to look at all of it."""
-    seen = 0
-    for _, _, names in os.walk(dags):  # follows no links
-        if any(name.endswith(".py") for name in names):
-            return True
-        seen += 1 + len(names)
-        if seen > _ENOUGH:
-            return True
+    seen, folders = 0, [str(dags)]
+    while folders:  # os.walk goes down by recursion, which has an end, and reads each folder to its end
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                seen += 1
+                if seen > _ENOUGH or (entry.name.endswith(".py") and not entry.is_dir()):
+                    return True
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
     return False
 
 
 def _requirements(path: Path, shown: Path) -> Iterator[Fact]:
-    """What no resolver needs to be asked about: one package at two versions."""
+    """What no resolver needs to be asked about: one package at two versions. All of them are one finding."""
     versions: dict[str, set[str]] = {}
     for line in (text_of(path) or "").splitlines():
         if match := _PINNED.fullmatch("".join(line.partition("#")[0].split())):
             name = re.sub(r"[-_.]+", "-", match[1]).lower()
-            versions.setdefault(name, set()).add(match[2])
-    for name, wanted in versions.items():
-        if len(wanted) > 1 and IDENTIFIER.fullmatch(name):
-            yield Fact(
-                "requirements-clash",
-                f"{shown} asks for {len(wanted)} versions of {name}: the image cannot be built",
-                "keep one of them",
-            )
+            versions.setdefault(name, set()).add(_SAME.sub("", match[2].lower(), count=1))
+    clashes = [(name, len(wanted)) for name, wanted in versions.items() if len(wanted) > 1]
+    if clashes and IDENTIFIER.fullmatch(clashes[0][0]):
+        (name, count), more = clashes[0], len(clashes) - 1
+        yield Fact(
+            "requirements-clash",
+            f"{shown} asks for {count} versions of {name}"
+            f"{f', and {more} more like that' if more else ''}: the image cannot be built",
+            "keep one of them",
+        )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from astro_token.deploy.codes import Fact
-from astro_token.deploy.run import ask, outside, program
+from astro_token.deploy.run import ask, outside, program, safe_path
 from astro_token.errors import OutputError
 from astro_token.exporter import Context
 from astro_token.home import private_home
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from astro_token.astro_cli.lock import Lock
     from astro_token.deploy.target import Target
 
-__all__ = ["facts", "version_of"]
+__all__ = ["Astro", "astro", "facts"]
 
 # Since then a token without an expiry is taken as one that never expires, and an expired one is named;
 # before, both were passed over and another failure was shown.
@@ -31,14 +30,24 @@ _RENEW = "run astro-token install-cli, and put its folder first on PATH"
 _INSTALL = "install it by astro-token install-cli, and put its folder on PATH"
 
 
+class Astro(NamedTuple):
+    """
+    Attributes:
+        path: of the one on PATH; None where there is none.
+        version: None where it was not asked, or does not tell.
+        facts: what is wrong with it.
+    """
+
+    path: Path | None
+    version: str | None
+    facts: tuple[Fact, ...]
+
+
 def facts(
-    top: Path, environ: Mapping[str, str], lock: Lock | None, targets: Sequence[Target]
+    top: Path | None, environ: Mapping[str, str], lock: Lock | None, targets: Sequence[Target]
 ) -> Iterator[Fact]:
-    """
-    Args:
-        top: what lies in this folder is a checkout's, and is not run.
-    """
-    yield from _astro(top, environ, lock, targets)
+    """As `astro`, and of what builds the image."""
+    yield from astro(top, environ, lock, targets).facts
     if not any(program(name, environ) for name in ("docker", "podman")):
         yield Fact(
             "no-docker",
@@ -47,28 +56,34 @@ def facts(
         )
 
 
-def _astro(
-    top: Path, environ: Mapping[str, str], lock: Lock | None, targets: Sequence[Target]
-) -> Iterator[Fact]:
-    astro = program("astro", environ)
-    if astro is None:
-        yield Fact("no-astro", "astro is not on PATH", _INSTALL)
-        return
-    if not outside(astro, top):
-        yield Fact(
+def astro(
+    top: Path | None, environ: Mapping[str, str], lock: Lock | None, targets: Sequence[Target]
+) -> Astro:
+    """
+    Args:
+        top: what lies in this folder is a checkout's, and is not run; None where there is none.
+    """
+    path = program("astro", environ)
+    if path is None:
+        return Astro(None, None, (Fact("no-astro", "astro is not on PATH", _INSTALL),))
+    if top is not None and not outside(path, top):
+        fact = Fact(
             "astro-in-project",
             "the astro on PATH lies in the repository: it was not run here, and may be deployed",
             "install it outside, by astro-token install-cli",
         )
-        return
+        return Astro(path, None, (fact,))
     try:
-        version = version_of(astro, environ)
+        version = _version_of(path, environ, top)
         complaint = "does not say its version as the Astro CLI does, and may be another program"
     except (OSError, OutputError):
         version, complaint = None, "was not asked for its version: there is no safe place for a home"
     if version is None:
-        yield Fact("unknown-astro", f"the astro on PATH {complaint}", _INSTALL)
-        return
+        return Astro(path, None, (Fact("unknown-astro", f"the astro on PATH {complaint}", _INSTALL),))
+    return Astro(path, version, tuple(_wrong(version, lock, targets)))
+
+
+def _wrong(version: str, lock: Lock | None, targets: Sequence[Target]) -> Iterator[Fact]:
     if lock is not None and version != lock.version:
         yield Fact(
             "other-astro",
@@ -97,9 +112,12 @@ def _old(version: str, least: tuple[int, ...], why: str) -> Fact:
     )
 
 
-def version_of(astro: Path, environ: Mapping[str, str]) -> str | None:
+def _version_of(astro: Path, environ: Mapping[str, str], top: Path | None) -> str | None:
     """
     What the program says of itself, in an environment without the token and with a home that is thrown away.
+
+    Args:
+        top: the checkout, of which it is to start nothing.
 
     Raises:
         OSError, OutputError: no place for the home.
@@ -110,7 +128,7 @@ def version_of(astro: Path, environ: Mapping[str, str]) -> str | None:
         answer = ask(
             [str(astro), "version"],
             {
-                "PATH": environ.get("PATH", os.defpath),
+                "PATH": safe_path(environ, top),
                 "HOME": str(home.path),
                 "ASTRO_HOME": str(home.path),
                 "ASTRO_TELEMETRY_DISABLED": "1",

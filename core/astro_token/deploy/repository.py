@@ -5,23 +5,25 @@ A repository's configuration can name programs: a monitor of its files, filters,
 They are switched off by settings in git's environment, which go before the repository's,
 and its filters are looked up first because they have names of its choosing;
 a git that does not know such settings (before 2.31) is asked nothing more.
-What the user's own configuration says holds: `safe.directory`, and filters such as Git LFS.
+What the user's own configuration says holds: `safe.directory`, and filters such as Git LFS;
+but what of it lies in the repository, as where the home does, is the repository's.
 Submodules are not entered: each has a configuration of its own. No lock is taken and no index written.
 """
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.deploy.codes import Fact
-from astro_token.deploy.run import ask, outside, program
+from astro_token.deploy.folder import is_project
+from astro_token.deploy.run import ask, outside, program, safe_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-__all__ = ["facts", "root"]
+__all__ = ["checkout", "facts", "root"]
 
 _KEPT = (
     "HOME",
@@ -52,6 +54,7 @@ _USERS = {b"system", b"global", b"command"}
 _QUESTION = [
     "config",
     "--show-scope",
+    "--show-origin",
     "--name-only",
     "--null",
     "--get-regexp",
@@ -79,6 +82,11 @@ def root(folder: Path) -> Path | None:
     return next((above for above in (folder, *folder.parents) if os.path.exists(above / ".git")), None)  # noqa: PTH110
 
 
+def checkout(folder: Path, environ: Mapping[str, str]) -> Path | None:
+    """The folder of which others have a say, and no program is run: the repository, or a project without."""
+    return root(folder) or (folder if is_project(folder, environ) else None)
+
+
 def facts(folder: Path, environ: Mapping[str, str]) -> list[Fact]:
     """
     Whether the Astro CLI would find changes, and so end with 0 and deploy nothing unless forced.
@@ -103,11 +111,12 @@ def _found(folder: Path, top: Path, environ: Mapping[str, str]) -> Fact | None:
     if asked is None:
         return _unknown(_LATE, _WAIT)
     parts = asked.output.split(b"\0")
-    settings = list(zip(parts[::2], parts[1::2], strict=False))
+    settings = list(zip(parts[::3], parts[1::3], parts[2::3], strict=False))
     # One that does not know our settings would run the repository's programs.
-    if asked.code not in {0, 1} or (b"command", b"core.hookspath") not in settings:
+    known = any((scope, name) == (b"command", b"core.hookspath") for scope, _, name in settings)
+    if asked.code not in {0, 1} or not known:
         return _unknown("git is too old, or fails", "run `git --version` there: it has to be 2.31 or later")
-    own = _own_filters(settings)
+    own = _own_filters(settings, folder, top)
     clean = _with(clean, [(f"filter.{name}.{key}", value) for name in own for key, value in _FILTER_OFF])
     status = ask([str(git), *_STATUS], clean, folder)
     if status is None:
@@ -148,19 +157,27 @@ def _unknown(why: str, hint: str = _HINT) -> Fact:
     return Fact("git-unknown", f"it cannot be told whether there are uncommitted changes: {why}", hint)
 
 
-def _own_filters(settings: list[tuple[bytes, bytes]]) -> list[str]:
+def _own_filters(settings: list[tuple[bytes, bytes, bytes]], folder: Path, top: Path) -> list[str]:
     """The filters that the repository's configuration names, also where the user's names them too."""
-    named = [name for scope, name in settings if scope not in _USERS and name.startswith(b"filter.")]
+    named = [
+        name
+        for scope, origin, name in settings
+        if name.startswith(b"filter.") and (scope not in _USERS or _lies_in(origin, folder, top))
+    ]
     found = [name.partition(b".")[2].rpartition(b".")[0] for name in named]
     return [os.fsdecode(name) for name in dict.fromkeys(found)]
 
 
+def _lies_in(origin: bytes, folder: Path, top: Path) -> bool:
+    """Whether a setting is of a file in the repository, whose name git tells as seen from the folder."""
+    kind, _, name = origin.partition(b":")
+    return kind == b"file" and not outside(folder / os.fsdecode(name), top)
+
+
 def _environment(environ: Mapping[str, str], top: Path) -> dict[str, str]:
     """No variable of git's that would point it elsewhere, and no program of the repository on PATH."""
-    folders = environ.get("PATH", os.defpath).split(os.pathsep)
-    safe = [folder for folder in folders if os.path.isabs(folder) and outside(Path(folder), top)]  # noqa: PTH117
     kept = {name: environ[name] for name in _KEPT if name in environ}
-    return _with({**kept, **_given(environ), **_SET, "PATH": os.pathsep.join(safe)}, _SWITCHED_OFF)
+    return _with({**kept, **_given(environ), **_SET, "PATH": safe_path(environ, top)}, _SWITCHED_OFF)
 
 
 def _given(environ: Mapping[str, str]) -> dict[str, str]:

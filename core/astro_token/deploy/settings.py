@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.checkout import CLEAR_TEXT, REGISTRY
+from astro_token.checkout import REGISTRY, in_clear_text
 from astro_token.deploy.codes import Fact
 from astro_token.deploy.config import settings_of, text_of
 from astro_token.token import IDENTIFIER
@@ -40,7 +40,7 @@ def facts(
     if not whole:
         yield _unread(file)
     # Searched as well as read: a form that is not read here may be one that the CLI reads.
-    if CLEAR_TEXT.search(text) or values.get("cloud.api.protocol", "https").lower() != "https":
+    if in_clear_text(text) or values.get("cloud.api.protocol", "https").lower() != "https":
         yield Fact(
             "plain-http",
             f"{file} makes the Astro CLI send the token over plain http",

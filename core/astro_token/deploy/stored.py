@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.checkout import CLEAR_TEXT
+from astro_token.checkout import in_clear_text
 from astro_token.deploy.codes import Fact
 from astro_token.deploy.config import settings_of, text_of
 from astro_token.deploy.run import outside
@@ -51,7 +51,7 @@ def facts(folder: Path, environ: Mapping[str, str], targets: Sequence[Target]) -
             f"the current context in {file} is {named}, which the Astro CLI takes, not {DEFAULT_DOMAIN}",
             f"{_EXEC}, or set ASTRO_DOMAIN to the one that is meant",
         )
-    if CLEAR_TEXT.search(text):
+    if in_clear_text(text):
         yield Fact(
             "home-plain-http",
             f"{file} makes the Astro CLI send the token over plain http",
@@ -79,7 +79,7 @@ def _place(folder: Path, environ: Mapping[str, str]) -> Iterator[Fact]:
             "set it to an absolute path outside the project",
         )
         path = folder / path
-    elif not path.is_dir() and path.exists():
+    elif not os.path.isdir(path) and os.path.exists(path):  # noqa: PTH110, PTH112 (see folder.py)
         yield Fact(
             "odd-home",
             "ASTRO_HOME is no folder: the Astro CLI goes on without its settings",

@@ -56,7 +56,7 @@ def examine(
     value = _value(chain, settings, Deadline(seconds, attempt=_ATTEMPT))
     outcome = astro.token(chain, settings, value)
     astro.program(chain, environ, settings, outcome[0] if outcome else None)
-    astro.api(chain, settings, outcome, environ, Deadline(seconds, attempt=_ATTEMPT))
+    astro.api(chain, settings, outcome, environ, min(seconds, _ATTEMPT))
     return settings, chain
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.errors import AstroTokenError, OutputError, bare
-from astro_token.network import public_tls_context, reach
+from astro_token.deadline import Deadline
+from astro_token.doctor.way import reached
+from astro_token.errors import AstroTokenError, bare
+from astro_token.network import public_tls_context
 from astro_token.policy import enforce, moment
 from astro_token.read import judged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from astro_token.deadline import Deadline
     from astro_token.doctor.link import Chain
     from astro_token.policy import Verdict
     from astro_token.secret import SecretValue
@@ -54,7 +56,7 @@ def _shown(found: AstroToken) -> str:
         if (name := getattr(found, kind))
     ]
     named = f"id {found.token_id}, " if found.token_id else ""
-    return f"{named}of {', '.join(names)}; {ends}{days}"
+    return f"{named}of {', '.join(names) or 'nothing that we know'}; {ends}{days}"
 
 
 def _say(chain: Chain, name: str, verdicts: Iterable[Verdict], good: str) -> None:
@@ -83,27 +85,26 @@ def program(
     A project's file that cannot be read is not said again.
     """
     from astro_token.deploy import programs, repository
-    from astro_token.deploy.run import program as on_path
     from astro_token.deploy.target import target
     from astro_token.project import find_project
 
-    place = Path.cwd()
-    top = repository.root(place) or place
-    try:
+    top = lock = None
+    with suppress(AstroTokenError, OSError):  # also a working folder that is no more
+        place = Path.cwd()
+        top = repository.checkout(place, environ)
         lock = find_project(place).astro_cli
-    except AstroTokenError:
-        lock = None
     targets = [target(str(settings.ref), found, settings.expected)] if settings else []
-    wrong = [fact for fact in programs.facts(top, environ, lock, targets) if fact.code != "no-docker"]
-    for fact in wrong:
+    ours = programs.astro(top, environ, lock, targets)
+    for fact in ours.facts:
         chain.add("astro", "warning", f"{fact.code}: {fact.message}", fact.hint)
-    astro = on_path("astro", environ)
-    if not wrong and astro:
-        try:
-            version = programs.version_of(astro, environ)
-        except (OSError, OutputError):
-            version = None
-        chain.add("astro", "ok", f"{version or 'of a version that it does not say'}, {astro}")
+    if not ours.facts:
+        chain.add("astro", "ok", f"{ours.version}, {ours.path}")
+
+
+class _Once(Deadline):
+    """One attempt at each question: a person waits, and wants to know what is so now."""
+
+    retry = Deadline.once
 
 
 def api(
@@ -111,9 +112,14 @@ def api(
     settings: TokenSettings | None,
     outcome: tuple[AstroToken, tuple[Verdict, ...]] | None,
     environ: Mapping[str, str],
-    deadline: Deadline,
+    seconds: float,
 ) -> None:
-    """Astro's API: whether it is reached, and where there is a token, what it says of that."""
+    """
+    Astro's API: whether it is reached, and where there is a token, what it says of that.
+
+    Args:
+        seconds: for each of both.
+    """
     from urllib.parse import urlsplit
 
     from astro_token.astro_api import AstroApi
@@ -122,10 +128,8 @@ def api(
     def look() -> tuple[bool, str]:
         url = api_address(environ)
         address = urlsplit(url)
-        deadline.once(
-            lambda seconds: reach(address, public_tls_context(environ), environ, seconds, to="Astro's API")
-        )
-        return True, f"{url} can be reached"
+        how = reached(address, public_tls_context(environ), environ, _Once(seconds), to="Astro's API")
+        return True, f"{url} {how}"
 
     if settings is None or outcome is None:
         if chain.look("api", look):
@@ -137,7 +141,7 @@ def api(
 
     found, offline = outcome
     with AstroApi(environ) as opened:
-        seen = consult(found, offline, settings, opened, deadline)
+        seen = consult(found, offline, settings, opened, _Once(seconds))
     if seen.error is not None:
         chain.fail("api", bare(seen.error))
     known = {verdict.code for verdict in offline}

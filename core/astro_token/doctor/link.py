@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from astro_token.errors import AstroTokenError, bare, worst
+from astro_token.errors import AstroTokenError, InputOutputError, bare, worst
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +86,15 @@ class Chain:
             found, words = call()
         except AstroTokenError as error:
             self.fail(name, bare(error))
+            return None
+        except OSError as error:  # of the working folder: what is named is looked at with more care
+            reason = os.strerror(error.errno or 5).lower()
+            self.fail(
+                name,
+                InputOutputError(
+                    f"the working folder cannot be looked at: {reason}", hint="change to one that is there"
+                ),
+            )
             return None
         self.add(name, "ok", words)
         return found

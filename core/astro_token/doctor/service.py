@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from astro_token.errors import AstroTokenError, bare
-from astro_token.network import proxy_for, public_tls_context, reach
+from astro_token.doctor.way import reached, shown
+from astro_token.errors import AstroTokenError, BackendError, bare
+from astro_token.network import public_tls_context
 from astro_token.protocols import SupportsAddress, SupportsCredentialSource, SupportsLogIn, SupportsTrust
 from astro_token.registry import open_backend, plugins
 from astro_token.schemes import BUILTIN, DISTRIBUTIONS
 
 if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
     from astro_token.deadline import Deadline
     from astro_token.doctor.link import Chain
     from astro_token.ref import SecretRef
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["open_service"]
 
 _SILENT = "the backend does not tell"
+_MAKERS = "report it to the backend's makers"
 
 
 def open_service(chain: Chain, ref: SecretRef, deadline: Deadline, prefix: str = "") -> Any | None:
@@ -78,7 +83,10 @@ def _credential(chain: Chain, name: str, ref: SecretRef, backend: object, deadli
         return True
 
     def look() -> tuple[bool, str]:
-        return True, deadline.once(lambda seconds: backend.credential_source(ref, timeout=seconds))
+        source = deadline.once(lambda seconds: backend.credential_source(ref, timeout=seconds))
+        if not isinstance(source, str):
+            raise BackendError("the backend tells no source of its credential", hint=_MAKERS)
+        return True, source
 
     return bool(chain.look(name, look))
 
@@ -89,14 +97,28 @@ def _network(chain: Chain, name: str, ref: SecretRef, backend: object, deadline:
         return True
 
     def look() -> tuple[bool, str]:
-        address = backend.address(ref)
-        parts = urlsplit(address)
-        trust = backend.trust(ref) if isinstance(backend, SupportsTrust) else public_tls_context(os.environ)
-        proxied = parts.scheme == "https" and proxy_for(parts, os.environ)
-        deadline.once(lambda seconds: reach(parts, trust, os.environ, seconds))
-        return True, f"{address} can be reached{', by the proxy of HTTPS_PROXY' if proxied else ''}"
+        # By the deadline although nothing is asked: a plugin may do and raise what it likes.
+        address = deadline.once(lambda _: _address(backend.address(ref)))
+        trust = (
+            deadline.once(lambda _: backend.trust(ref))
+            if isinstance(backend, SupportsTrust)
+            else public_tls_context(os.environ)
+        )
+        return True, f"{shown(address)} {reached(address, trust, os.environ, deadline)}"
 
     return bool(chain.look(name, look))
+
+
+def _address(said: object) -> SplitResult:
+    """
+    Raises:
+        BackendError: it is none.
+    """
+    with suppress(ValueError):
+        parts = urlsplit(said if isinstance(said, str) else "")
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return parts
+    raise BackendError("the backend tells no address", hint=_MAKERS)
 
 
 def _login(chain: Chain, name: str, ref: SecretRef, backend: object, deadline: Deadline) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from astro_token.schemes import BUILTIN
@@ -71,6 +72,9 @@ _OF_ALL = (
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 )
+_NAME = re.compile(
+    r"[A-Za-z0-9_]{1,64}"
+)  # another is none of anybody's, and may be a slip with a value in it
 # By the extra of a scheme: how the variables of its service begin.
 _OF_SERVICE = {
     "vault": ("VAULT_",),
@@ -87,7 +91,7 @@ def look(chain: Chain, environ: Mapping[str, str], schemes: Iterable[str]) -> No
     """
     extras = {BUILTIN[scheme].extra for scheme in schemes if scheme in BUILTIN}
     prefixes = (_PREFIX, *(prefix for extra in extras if extra for prefix in _OF_SERVICE[extra]))
-    names = sorted(name for name, value in environ.items() if value)
+    names = sorted(name for name, value in environ.items() if value and _NAME.fullmatch(name))
     found = [name for name in names if name in _OF_ALL or name.startswith(prefixes)]
     if found:
         chain.add("variables", "ok", ", ".join(found))
