@@ -332,6 +332,8 @@ class _Inquiry:
         settled = {
             f"{kind}-unproven" for kind, name in seen.items() if name and name == getattr(expected, kind)
         }
+        # Of what Astro does not show, it need not be said that the token does not prove it.
+        settled |= {f"{one.code.partition('-')[0]}-unproven" for one in self.found if one.level == "error"}
         known = self.offline
         if self.record:
             times = [time for time in (self.record.created, self.record.rotated) if time is not None]

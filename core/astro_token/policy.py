@@ -53,6 +53,7 @@ CODES: Mapping[str, Literal["error", "warning"]] = {
 }
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_CLOCKS_DIFFER = timedelta(seconds=120)
 _NEW = "create a new token in Astro and store it in the place of this one"
 
 
@@ -197,14 +198,19 @@ def _verdict(code: str, message: str, hint: str) -> Verdict:
 
 
 def _validity(token: AstroToken, policy: Policy, now: datetime) -> list[Verdict]:
-    if token.not_before and token.not_before > now + timedelta(seconds=120):  # clocks differ
-        return [
+    found = _expiry(token, policy, now)
+    if token.not_before and token.not_before > now + _CLOCKS_DIFFER:
+        found.append(
             _verdict(
                 "not-yet-valid",
                 f"the token is not valid before {moment(token.not_before)}",
                 "wait until then, or compare this machine's clock with the time",
             )
-        ]
+        )
+    return found
+
+
+def _expiry(token: AstroToken, policy: Policy, now: datetime) -> list[Verdict]:
     if token.expires is None:
         level = "error" if policy.require_expiry else CODES["no-expiry"]
         return [
@@ -236,6 +242,14 @@ def _age(since: datetime | None, policy: Policy, now: datetime) -> list[Verdict]
                 "age-unproven",
                 "the token does not say when it was issued, so its age cannot be told",
                 "create a new one in Astro, or give it a role with which it may be looked up by --online",
+            )
+        ]
+    if since > now + _CLOCKS_DIFFER:
+        return [
+            _verdict(
+                "age-unproven",
+                f"the token is of {moment(since)}, which is still to come, so its age cannot be told",
+                "compare this machine's clock with the time, or create a new token in Astro",
             )
         ]
     if now - since <= policy.max_age:
@@ -274,8 +288,7 @@ def _expected(token: AstroToken, expected: Expectations) -> list[Verdict]:
                 _verdict(
                     f"{kind}-unproven",
                     f"the token names no {kind}, so it cannot be told whether it is for {wanted}",
-                    f"use a token of the {kind} scope"
-                    + (", or expect its deployment in the project's file" if token.deployment else ""),
+                    _proven(kind, token),
                 )
             )
         else:
@@ -287,6 +300,13 @@ def _expected(token: AstroToken, expected: Expectations) -> list[Verdict]:
                 )
             )
     return found
+
+
+def _proven(kind: Scope, token: AstroToken) -> str:
+    if kind == "organization":  # which the widest of tokens is no better at than another
+        return "use a token that names its organization, or let Astro say by --online whose it is"
+    other = ", or expect its deployment in the project's file" if token.deployment else ""
+    return f"use a token of the {kind} scope{other}"
 
 
 def moment(time: datetime) -> str:

@@ -235,7 +235,7 @@ def _timeout(given: float | None, environ: Mapping[str, str]) -> float:
         return DEFAULT_SECONDS
     try:
         seconds = float(text or "") if given is None else float(given)
-    except ValueError:
+    except (ValueError, OverflowError):
         seconds = math.nan
     if 0 < seconds <= _MAX_TIMEOUT:
         return seconds

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from astro_token.cli.findings import tabled
+from astro_token.cli.table import laid_out, show
+from astro_token.errors import BackendUnavailableError, PolicyError
+from astro_token.many import Finding
+from astro_token.online import Online
+from astro_token.policy import Verdict
+from astro_token.secret import SecretValue
 from astro_token.testing import make_token
+from astro_token.token import AstroToken
 from tests.cli.terminal import Terminal
 from tests.conftest import PROGRAM, Result
 
@@ -319,13 +327,68 @@ planted:lost - - failed
     ]
 
 
+def test_where_there_is_nothing_to_show_of_a_token_the_table_is_left_out(
+    program: Program, tmp_path: Path
+) -> None:
+    expected = (
+        "astro-token: error: neither a reference nor a name: no project's file names a token\n"
+        "astro-token: hint: the form of a reference is scheme:name, such as vault:secret/astro/prod#token\n"
+    )
+    assert Result(64, "", expected) == program("check", "prod")
+    assert program("check", "--deploy", "--path", str(tmp_path), "prod").stdout.startswith("DEPLOY ")
+
+
+@pytest.mark.parametrize("name", ["::error title=x::y", " ::stop-commands::x"])
+def test_no_line_begins_as_a_command_of_a_runner(program: Program, planted: Planted, name: str) -> None:
+    planted.store("prod", fixed())
+    (program.work / name).mkdir()
+    result = program("check", "--deploy", "--path", name, "planted:prod")
+    assert name.lstrip()[2:] in result.stdout
+    assert [] == [line for line in result.stdout.splitlines() if line.lstrip().startswith("::")]
+
+
+@pytest.mark.parametrize(
+    ("environ", "coloured"),
+    [({}, False), ({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False)],
+)
+def test_a_log_has_colours_where_they_are_asked_for(
+    environ: dict[str, str],
+    coloured: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    show(("A", "VERDICT"), [["a", "ok"]])
+    assert coloured == ("\x1b[32mok" in capsys.readouterr().out)
+
+
+def test_that_astro_could_not_be_asked_is_told_beside_what_was_found_without_it() -> None:
+    now = datetime.now(UTC)
+    token = AstroToken.parse(SecretValue(make_token(expires_in=-5).encode()))
+    expired = Verdict("expired", "error", "it is over", "create one")
+    online = Online(token, (expired,), error=BackendUnavailableError("no answer"))
+    _, _, (block,) = tabled([Finding(None, token, (expired,), PolicyError("it is over"), online)], now)
+    assert [("VERDICT", "failed"), ("", "error: expired")] == block[-2:]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"), [("é", 1), ("e\u0301", 1), ("日本", 4), ("❤\ufe0f", 1), ("a⃝", 1)]
+)
+def test_columns_stand_below_each_other_whatever_the_characters(text: str, columns: int) -> None:
+    _, first, second = laid_out(("A", "B"), [[text, "x"], ["a" * 6, "x"]], (), None)
+    (left, _), (right, _) = first
+    assert (text + " " * (8 - columns), "x  ") == (left, right)
+    assert 8 == len(second[0][0])
+
+
 def test_a_terminal_has_a_bar_while_many_are_read_and_none_afterwards(
     program: Program, planted: Planted
 ) -> None:
     planted.store("prod", fixed())
     many = ["planted:prod"] * 4 + ["planted:silent"]
     for tokens, bars in ((many, True), (many[:2], False)):
-        command = [str(PROGRAM), "check", "--timeout", "2", *tokens]
+        command = [str(PROGRAM), "check", "--timeout", "1", *tokens]
         environ = {**program.environment(), "TERM": "xterm", "COLUMNS": "100"}
         with Terminal(command, env=environ, cwd=program.work, size=(24, 100)) as terminal:
             code = terminal.finish()

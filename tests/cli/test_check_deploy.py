@@ -126,7 +126,7 @@ def api(project: Project) -> None:
 FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
     "no-project": (
         committed(lambda p: shutil.rmtree(p.folder / ".astro")),
-        ". is no Astro project: it has no .astro/config.yaml",
+        "PROJECT is no Astro project: it has no .astro/config.yaml",
     ),
     "no-dags": (
         no_dags,
@@ -300,7 +300,7 @@ def test_each_finding_has_its_code_and_is_told_in_words_without_a_change_to_the_
     (verdict,) = (verdict for verdict in said["verdicts"] if verdict["code"] == code)
     assert (CODES[code].level, message) == (
         verdict["level"],
-        verdict["message"].replace(str(project.home), "HOME"),
+        verdict["message"].replace(str(project.home), "HOME").replace(str(project.folder), "PROJECT"),
     )
     assert f"astro-token: {verdict['level']}: deploy: {verdict['message']}\n" in result.stderr
     assert f"astro-token: hint: {verdict['hint']}\n" in result.stderr
@@ -364,6 +364,20 @@ def test_a_folder_that_is_not_there_is_no_project(project: Project) -> None:
     result = project.run("env:TOKEN", "--path", "nowhere")
     assert 78 == result.code
     assert "nowhere is no Astro project" in result.stderr
+
+
+def test_the_project_that_a_folder_is_in_is_named(project: Project) -> None:
+    result = project.run("env:TOKEN", "--path", "dags")
+    assert 78 == result.code
+    assert f"hint: go to {project.folder}, which is one, or name it by --path\n" in result.stderr
+
+
+@pytest.mark.parametrize("level", ["off", "warning"])
+def test_no_policy_allows_plain_http_as_exec_starts_nothing_there(project: Project, level: str) -> None:
+    FINDINGS["plain-http"][0](project)
+    project.policy(f'{TOML}[policy.deploy]\nplain-http = "{level}"\n')
+    assert 78 == project.run().code
+    assert 78 == project.exec("astro", "deploy").code
 
 
 def test_policy_says_what_is_an_error_and_the_environment_says_it_first(project: Project) -> None:

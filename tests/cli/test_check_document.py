@@ -190,10 +190,40 @@ def test_it_allows_what_astro_may_say_and_leave_out() -> None:
         CHECK.validate(of(Finding(SETTINGS, TOKEN, online=online)))
 
 
+@pytest.mark.parametrize("of_online", [False, True])
+def test_an_error_of_somebody_elses_backend_is_told_in_its_words(of_online: bool) -> None:
+    class OfTheirs(errors.AccessDeniedError):
+        pass
+
+    error = OfTheirs("two\nlines\r", hint="")
+    online = Online(TOKEN, (), error=error) if of_online else None
+    document = of(Finding(SETTINGS, replace(TOKEN, secret=SecretValue(b"x", "")), (), error, online))
+    CHECK.validate(document)
+    found = document["tokens"][0]
+    assert ("AccessDeniedError", "two?lines?", None) == tuple(
+        (found["online"] or found)["error"][member] for member in ("type", "message", "hint")
+    )
+    CHECK.validate(of(Finding(SETTINGS, error=OfTheirs(""))))
+
+
+def test_a_folder_with_a_line_end_in_its_name_is_no_second_line() -> None:
+    verdict = Verdict("no-dags", "error", "a\nb has none", "see a\nb")
+    found = Shown(Guarded(Path("a\nb"), (verdict,)))
+    CHECK.validate(of(Finding(SETTINGS, TOKEN), found))
+    assert "a?b has none" == found.json()["verdicts"][0]["message"]
+
+
 def said(program: Program, *arguments: str, **options: Any) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(program("check", "--format", "json", *arguments, **options).stdout)
     CHECK.validate(document)
     return document
+
+
+def test_no_reference_in_it_is_a_command_of_a_ci_system(program: Program, planted: Planted) -> None:
+    planted.store("prod", make_token())
+    ref = "planted:prod##vso[task.complete result=Failed]####[error]x"
+    result = program("check", "--format", "json", ref)
+    assert (False, ref) == ("##" in result.stdout, json.loads(result.stdout)["tokens"][0]["ref"])
 
 
 def test_what_the_program_says_offline(program: Program, planted: Planted, write: Write) -> None:
@@ -214,7 +244,9 @@ def test_what_the_program_says_offline(program: Program, planted: Planted, write
     assert {"expired", "too-old", "signature-cut", "age-unproven", "no-expiry"} <= {
         verdict["code"] for one in found for verdict in one["verdicts"]
     }
-    assert [None] == [one["ref"] for one in said(program, "usr:x", "planted:good")["tokens"][:1]]
+    for others in (["planted:good"], []):
+        found = said(program, "usr:x", *others)["tokens"]
+        assert (None, 78) == (found[0]["ref"], found[0]["error"]["exit_code"])
 
 
 def test_what_the_program_says_online(program: Program, planted: Planted, astro_api: AstroApi) -> None:
@@ -244,6 +276,7 @@ def test_what_the_program_says_of_a_project(program: Program, canary: str, tmp_p
     assert "ok" == said(program, "--deploy", "env:TOKEN", env=environ)["deploy"]["status"]
     (project.folder / "dags" / "etl.py").unlink()
     (project.bin / "docker").unlink()
+    assert "failed" == said(program, "--deploy", "usr:x", env=environ)["deploy"]["status"]
     found = said(program, "--deploy", "env:TOKEN", env=environ)["deploy"]
     assert ["error", "error", "warning"] == [verdict["level"] for verdict in found["verdicts"]]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from astro_token.cli.annotations import annotation
 from astro_token.cli.markdown import code
 from astro_token.cli.output import harmless
 from astro_token.cli.remarks import Remark
-from astro_token.cli.summary import LIMIT
+from astro_token.cli.summary import LIMIT, add
 from astro_token.testing import make_token
 from tests.cli.deploy_project import make, tree
 from tests.cli.terminal import Terminal
@@ -113,12 +114,13 @@ def test_what_deploy_finds_is_there_too(program: Program, canary: str, tmp_path:
     ]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_no_name_breaks_out_of_its_cell(program: Program, planted: Planted, name: str) -> None:
+def test_no_name_breaks_out_of_its_cell(program: Program, planted: Planted) -> None:
     planted.store("prod", make_token())
-    result = markdown(program, "planted:prod", f"planted:{name}".replace("/", "_"), "planted:lost")
+    names = [f"planted:{name}".replace("/", "_") for name in HOSTILE]
+    result = markdown(program, "planted:prod", *names, "planted:lost")
     tokens, faults = tables(result.stdout)
-    assert (4, {11}, {5}) == (len(tokens), {len(row) for row in tokens}, {len(row) for row in faults})
+    found = (len(tokens), {len(row) for row in tokens}, {len(row) for row in faults})
+    assert (3 + len(HOSTILE), {11}, {5}) == found
     for row in (*tokens[1:], *faults[1:]):
         for kind, text in row:
             assert kind == "code_inline" or (kind == "text" and WORDS.fullmatch(text)), (kind, text)
@@ -185,22 +187,25 @@ def test_without_the_ci_system_a_variable_of_its_name_means_nothing(
     assert "earlier" == summary.read_text()
 
 
-@pytest.mark.parametrize("kind", ["link", "fifo", "hard link", "elsewhere", "missing", "full"])
+KINDS = {
+    "link": "is a link",
+    "by a link above": "by a link to where the runner keeps no such file",
+    "fifo": "is no regular file",
+    "hard link": "has a second name",
+    "elsewhere": "where the runner keeps no such file",
+    "in the repository": "where the runner keeps no such file",
+    "missing": "does not exist",
+    "no name": "not written: file name too long\n",
+    "full": "it would be longer than 1024 KiB",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_summary_that_cannot_be_trusted_or_takes_no_more_is_left_alone_with_a_word(
     program: Program, planted: Planted, summary: Path, kind: str
 ) -> None:
     planted.store("prod", make_token())
-    path, words = (
-        summary.with_name("other"),
-        {
-            "link": "is a link",
-            "fifo": "is no regular file",
-            "hard link": "has a second name",
-            "elsewhere": "where the runner keeps no such file",
-            "missing": "does not exist",
-            "full": "it would be longer than 1024 KiB",
-        }[kind],
-    )
+    path = summary.with_name("other")
     if kind == "link":
         path.symlink_to(summary)
     elif kind == "fifo":
@@ -210,16 +215,27 @@ def test_a_summary_that_cannot_be_trusted_or_takes_no_more_is_left_alone_with_a_
     elif kind == "elsewhere":
         path = program.work / "summary"
         path.write_text("")
+    elif kind == "in the repository":
+        del program.environ["RUNNER_TEMP"]
+        (program.work / ".git").mkdir()
+        path = program.work / "README.md"
+        path.write_text("")
+    elif kind == "by a link above":
+        (program.work / "summary").write_text("")
+        path.symlink_to(program.work)
+        path /= "summary"
+    elif kind == "no name":
+        path = path.with_name("x" * 300)
     elif kind == "full":
         path.write_text("x" * (LIMIT - 100))
-    before = path.read_bytes() if path.is_file() else None
+    before = path.read_bytes() if os.path.isfile(path) else None  # noqa: PTH113 (of any length)
     result = markdown(program, "planted:prod", env={"GITHUB_STEP_SUMMARY": str(path)})
     assert (0, 1) == (result.code, len(tables(result.stdout)))
     assert re.match(
         "astro-token: warning: the job's summary was not written: .*\nastro-token: hint: .*\n$", result.stderr
     )
-    assert words in result.stderr
-    assert ("earlier", before) == (summary.read_text(), path.read_bytes() if path.is_file() else None)
+    assert (True, False) == (KINDS[kind] in result.stderr, "or use exec" in result.stderr)
+    assert ("earlier", before) == (summary.read_text(), path.read_bytes() if before is not None else None)
 
 
 def test_the_outcome_is_that_of_the_check_whatever_becomes_of_the_summary(
@@ -227,6 +243,29 @@ def test_the_outcome_is_that_of_the_check_whatever_becomes_of_the_summary(
 ) -> None:
     summary.unlink()
     assert 66 == markdown(program, "planted:lost").code
+
+
+def test_it_is_written_and_all_is_told_where_standard_output_takes_nothing(
+    program: Program, planted: Planted, summary: Path
+) -> None:
+    planted.store("old", make_token(expires_in=-5))
+    for form in ("markdown", "table"):
+        done = subprocess.run(
+            ["sh", "-c", f"{PROGRAM} check --format {form} planted:old >/dev/full"],
+            env=program.environment(),
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert (65, True) == (done.returncode, "planted:old: the token expired" in done.stderr)
+    assert 1 == len(tables(summary.read_text())[1:])
+
+
+def test_what_could_not_be_understood_is_in_it_too(program: Program, summary: Path) -> None:
+    result = markdown(program, "usr:s3cr3t")
+    tokens, faults = tables(summary.read_text())
+    assert (78, "(number 1)", "failed") == (result.code, tokens[1][0][1], tokens[1][-1][1])
+    assert (2, False) == (len(faults), "s3cr3t" in summary.read_text())
 
 
 def test_azures_agent_gets_a_file_of_its_own_by_a_command(program: Program, planted: Planted) -> None:
@@ -241,9 +280,16 @@ def test_azures_agent_gets_a_file_of_its_own_by_a_command(program: Program, plan
     path = str(file).replace("%", "%AZP25")
     assert f"##vso[task.uploadsummary]{path}\n" == result.stderr.splitlines(keepends=True)[0]
     assert result.stderr.endswith(f"to the job's summary, {file}\n")
-    for place in ("", "agent%temp", str(folder / "missing")):
-        result = markdown(program, "planted:prod", env={**environ, "AGENT_TEMPDIRECTORY": place})
-        assert (0, True) == (result.code, "AGENT_TEMPDIRECTORY names no folder" in result.stderr)
+    link, source = program.folder / "link", {"BUILD_SOURCESDIRECTORY": str(program.work)}
+    link.symlink_to(program.work)
+    for place, words in (
+        ("", "AGENT_TEMPDIRECTORY names no folder"),
+        ("agent%temp", "AGENT_TEMPDIRECTORY names no folder"),
+        (str(program.work), f"AGENT_TEMPDIRECTORY leads to {program.work}, where the agent keeps no"),
+        (str(link), "AGENT_TEMPDIRECTORY leads by a link to where the agent keeps no such file"),
+    ):
+        result = markdown(program, "planted:prod", env={**environ, **source, "AGENT_TEMPDIRECTORY": place})
+        assert (0, True) == (result.code, words in result.stderr)
         assert "##vso" not in result.stderr
     assert ([file], before) == (list(folder.iterdir()), tree(program.work))
 
@@ -257,10 +303,18 @@ sys.exit({code})
 
 
 @pytest.mark.parametrize(
-    ("job", "context"), [("0193-ab", "astro-token-check-0193-ab"), ("$(x)", "astro-token-check")]
+    ("job", "context", "styles"),
+    [
+        (
+            "0193-ab",
+            "astro-token-check-0193-ab",
+            {"prod": "success", "eternal": "warning", "old": "error"},
+        ),
+        ("$(x)", "astro-token-check", {"prod": "success"}),
+    ],
 )
 def test_buildkites_agent_gets_it_by_standard_input(
-    program: Program, planted: Planted, job: str, context: str
+    program: Program, planted: Planted, job: str, context: str, styles: dict[str, str]
 ) -> None:
     import json
 
@@ -276,7 +330,7 @@ def test_buildkites_agent_gets_it_by_standard_input(
         "BUILDKITE_JOB_ID": job,
         "PATH": f"{agent.parent}:{os.environ['PATH']}",
     }
-    for token, style in (("prod", "success"), ("eternal", "warning"), ("old", "error")):
+    for token, style in styles.items():
         result = markdown(program, f"planted:{token}")
         argv, text = json.loads(log.read_text().splitlines()[-1])
         assert ["annotate", f"--context={context}", f"--style={style}"] == argv
@@ -286,11 +340,52 @@ def test_buildkites_agent_gets_it_by_standard_input(
     result = markdown(program, "planted:prod")
     assert (0, True) == (
         result.code,
-        "the job's summary was not written: buildkite-agent annotate" in result.stderr,
+        "the job's summary was not written: buildkite-agent annotate failed\n" in result.stderr,
     )
     agent.unlink()
     result = markdown(program, "planted:prod")
-    assert (0, True) == (result.code, "buildkite-agent takes the value, and is not on PATH" in result.stderr)
+    assert (0, True) == (result.code, "not written: buildkite-agent is not on PATH\n" in result.stderr)
+
+
+def test_a_buildkite_agent_of_the_checkout_is_not_run(program: Program, planted: Planted) -> None:
+    planted.store("prod", make_token())
+    agent = program.work / "bin" / "buildkite-agent"
+    agent.parent.mkdir()
+    agent.write_text("#!/bin/sh\necho ran >> ../ran\n")
+    agent.chmod(0o755)
+    ran = program.folder / "ran"
+    environ = {"BUILDKITE": "true", "PATH": f"{agent.parent}:/usr/bin:/bin"}
+    elsewhere = {**environ, "BUILDKITE_BUILD_CHECKOUT_PATH": str(program.folder / "other")}
+    assert (0, True) == (markdown(program, "planted:prod", env=elsewhere).code, ran.exists())
+    ran.unlink()
+    named = markdown(
+        program, "planted:prod", env={**environ, "BUILDKITE_BUILD_CHECKOUT_PATH": str(program.work)}
+    )
+    (program.work / ".git").mkdir()
+    for result in (named, markdown(program, "planted:prod", env=environ)):
+        assert (0, False) == (result.code, ran.exists())
+        assert "the buildkite-agent on PATH lies in the checkout, and was not run" in result.stderr
+
+
+@pytest.mark.parametrize("mark", ["TF_BUILD", "BUILDKITE"])
+@pytest.mark.parametrize("over", [0, 1])
+def test_what_is_too_long_is_not_handed_to_an_agent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mark: str, over: int
+) -> None:
+    agent, folder = tmp_path / "bin" / "buildkite-agent", tmp_path / "temporary"
+    agent.parent.mkdir()
+    agent.write_text(f"#!/bin/sh\ncat > '{folder}/summary'\n")
+    agent.chmod(0o755)
+    folder.mkdir()
+    environ = {
+        mark: "true",
+        "AGENT_TEMPDIRECTORY": str(folder),
+        "PATH": f"{agent.parent}:/usr/bin:/bin",
+        "BUILDKITE_BUILD_CHECKOUT_PATH": str(tmp_path / "checkout"),
+    }
+    add("x" * (LIMIT + over), "ok", environ)
+    told = capsys.readouterr().err
+    assert (not over, bool(over)) == (bool(list(folder.iterdir())), "longer than 1024 KiB" in told)
 
 
 @pytest.mark.parametrize("mark", ["GITLAB_CI", "CIRCLECI", "DRONE", "TRAVIS"])
@@ -380,6 +475,17 @@ def test_a_person_at_a_terminal_sees_none(program: Program, planted: Planted) ->
     with Terminal([str(PROGRAM), "check", "planted:lost"], env=environ, cwd=program.work) as terminal:
         assert 66 == terminal.finish()
     assert (True, False) == ("no such secret" in terminal.shown, "::error" in terminal.shown)
+
+
+def test_a_person_at_a_terminal_makes_no_summary_of_azures(program: Program, planted: Planted) -> None:
+    planted.store("prod", make_token())
+    folder = program.folder / "agent"
+    folder.mkdir()
+    environ = {**program.environment(), "TERM": "xterm", **AZURE, "AGENT_TEMPDIRECTORY": str(folder)}
+    command = [str(PROGRAM), "check", "--format", "markdown", "planted:prod"]
+    with Terminal(command, env=environ, cwd=program.work) as terminal:
+        assert 0 == terminal.finish()
+    assert (False, []) == ("##vso" in terminal.shown, list(folder.iterdir()))
 
 
 def test_a_good_token_is_no_annotation(program: Program, planted: Planted) -> None:

@@ -186,6 +186,14 @@ def test_a_misspelt_variable_of_ours_is_noticed_and_one_of_the_users_is_not(
     assert "ASTRO_TOKEN_TIMEOUT" in result.stdout
 
 
+def test_a_misspelt_variable_of_the_service_is_noticed(program: Program) -> None:
+    program.environ |= {"VAULT_ADR": "http://127.0.0.1:1", "VAULT_TOKEN": "x", "VAULT_FORMAT": "json"}
+    shown = program("doctor", "vault:secret/x").stdout
+    warnings = [line for line in shown.splitlines() if line.startswith("warning")]
+    assert f"{'warning':13}{'variables':16}VAULT_ADR is none that we know" == warnings[0]
+    assert 1 == sum("variables" in line for line in warnings)
+
+
 def test_the_project_is_told_and_its_name_of_the_token(
     program: Program, write: Write, hold: Callable[[str], str], api: AstroApi
 ) -> None:
@@ -244,6 +252,7 @@ def test_a_service_that_refuses_connections(program: Program) -> None:
     program.environ |= {"VAULT_ADDR": f"http://127.0.0.1:{refused_port()}", "VAULT_TOKEN": "x"}
     code, links = examined(program, "vault:secret/x")
     assert (75, ("network", 75)) == (code, first_failure(links))
+    assert links["network"]["found"].startswith(f"{program.environ['VAULT_ADDR']}: ")
     assert "not reached" == links["login"]["state"]
 
 

@@ -133,10 +133,8 @@ def test_a_proxy_s_password_is_sent_to_no_proxy_that_wants_tls() -> None:
 def test_a_proxy_is_named_by_its_variable() -> None:
     with ConnectProxy(status=407) as proxy, pytest.raises(ConfigError) as raised:
         way(proxy.url)
-    assert ("the proxy wants a user and a password", ["api.example.com:443"]) == (
-        raised.value.message,
-        proxy.targets,
-    )
+    message = "https://api.example.com/v1: the proxy wants a user and a password"
+    assert (message, ["api.example.com:443"]) == (raised.value.message, proxy.targets)
 
 
 @pytest.mark.parametrize("rest", ["[::", "host:abc", "host:99999", "host:0", ":80"])

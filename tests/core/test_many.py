@@ -11,6 +11,7 @@ import pytest
 
 import astro_token
 from astro_token import registry
+from astro_token.deadline import Deadline
 from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
@@ -20,7 +21,7 @@ from astro_token.errors import (
     UnsupportedOperationError,
     UsageError,
 )
-from astro_token.many import WORKERS, find_all
+from astro_token.many import WORKERS, _read_batch, find_all
 from astro_token.ref import SecretRef
 from astro_token.secret import SecretValue
 from astro_token.settings import TokenSettings
@@ -185,6 +186,30 @@ def test_a_batch_that_was_not_answered_is_asked_again_as_a_whole(opened: dict[st
     opened["one"] = backend = Batch({"a": canary, "b": canary}, BackendUnavailableError("x", retry_after=0.0))
     assert [canary, canary] == found("one:a", "one:b")
     assert [["a", "b"]] * 2 == backend.batches
+
+
+def test_a_batch_that_is_left_behind_and_answers_later_changes_nothing(canary: str) -> None:
+    go_on, ended = threading.Event(), threading.Event()
+
+    class Late(Batch):
+        def read_many(self, refs: Sequence[SecretRef], *, timeout: float) -> Mapping[SecretRef, Answer]:
+            self.batches.append([ref.name for ref in refs])
+            match len(self.batches):
+                case 1:
+                    go_on.wait(5)
+                    threading.Timer(0.1, ended.set).start()
+                    return {ref: SecretNotFoundError("the first time") for ref in refs}
+                case 2:
+                    return {refs[0]: SecretValue(canary.encode()), refs[1]: BackendUnavailableError("busy")}
+            go_on.set()
+            ended.wait(5)
+            return {ref: SecretValue(canary.encode()) for ref in refs}
+
+    backend = Late({})
+    refs = [SecretRef("planted", name) for name in ("a", "b")]
+    found = _read_batch(backend, refs, Deadline(5, attempt=0.3))
+    assert [["a", "b"], ["a", "b"], ["b"]] == backend.batches
+    assert [SecretValue, SecretValue] == [type(found[ref]) for ref in refs]
 
 
 def test_what_a_whole_batch_fails_with_is_said_of_each(opened: dict[str, Any]) -> None:

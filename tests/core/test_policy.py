@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import pytest
 
@@ -96,6 +98,14 @@ def test_a_token_of_tomorrow_is_an_error_beyond_what_clocks_differ_by(
     assert verdicts == found(token(starts=starts))
 
 
+def test_what_else_is_wrong_with_a_token_of_tomorrow_is_told_too() -> None:
+    judged = token(starts=DAY, left=None)
+    assert {("not-yet-valid", "error"), ("no-expiry", "error")} == set(
+        found(judged, Policy(require_expiry=True))
+    )
+    assert ["expired", "not-yet-valid"] == [code for code, _ in found(token(starts=DAY, left=-DAY))]
+
+
 @pytest.mark.parametrize(
     ("age", "policy", "verdicts"),
     [
@@ -103,7 +113,9 @@ def test_a_token_of_tomorrow_is_an_error_beyond_what_clocks_differ_by(
         (None, Policy(), []),
         (90 * DAY, Policy(max_age=90 * DAY), []),
         (90 * DAY + timedelta(seconds=1), Policy(max_age=90 * DAY), [("too-old", "error")]),
-        (-HOUR, Policy(max_age=DAY), []),
+        (timedelta(seconds=-120), Policy(max_age=DAY), []),
+        (timedelta(seconds=-121), Policy(max_age=DAY), [("age-unproven", "warning")]),
+        (-DAY, Policy(), []),
         (None, Policy(max_age=90 * DAY), [("age-unproven", "warning")]),
         (timedelta(seconds=1), Policy(max_age=timedelta()), [("too-old", "error")]),
     ],
@@ -176,6 +188,13 @@ def test_what_the_project_expects_is_compared(
     scope: Scope, expected: Expectations, verdicts: list[tuple[str, str]]
 ) -> None:
     assert verdicts == found(token(scope), expected=expected)
+
+
+def test_no_wider_token_is_advised_where_one_names_no_organization() -> None:
+    judged = replace(token("deployment"), organization=None)
+    (verdict,) = judge(judged, Policy(), Expectations("o1"), now=NOW)
+    assert "organization-unproven" == verdict.code
+    assert "use a token that names its organization, or let Astro say by --online whose it is" == verdict.hint
 
 
 def test_a_signature_that_looks_cut_off_is_a_warning() -> None:
@@ -257,6 +276,7 @@ TOKENS = [
 
 
 def test_a_tightened_policy_refuses_all_that_either_refuses_and_no_more() -> None:
+    @cache  # what two policies come to is mostly a third one of them
     def refused(policy: Policy) -> list[bool]:
         return [any(level == "error" for _, level in found(judged, policy)) for judged in TOKENS]
 

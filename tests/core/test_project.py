@@ -387,6 +387,7 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest_known_one(
         ("[tokens.prod]\nref = 3", "tokens.prod.ref is no text"),
         ("[tokens.prod]\nref = ''", "tokens.prod.ref is no text"),
         ("[tokens.prod]\nref = ['env:X']", "tokens.prod.ref is no text"),
+        ("[tokens.prod]\nref = 'vault:secret/a?kv=1'", "tokens.prod.ref says kv=1"),
         (ONE + "decrypt = true", "tokens.prod.decrypt is no text"),
         (ONE + "workspace = 7", "tokens.prod.workspace is no text"),
         (ONE + "workspace = 'a b'", "tokens.prod.workspace is no identifier"),

@@ -306,7 +306,7 @@ def test_a_timeout_that_is_none_is_told(folder: Path, text: str) -> None:
     )
 
 
-@pytest.mark.parametrize("given", [0, -1, 3601, float("nan"), float("inf")])
+@pytest.mark.parametrize("given", [0, -1, 3601, float("nan"), float("inf"), pytest.param(10**400, id="huge")])
 def test_a_timeout_given_that_is_none_is_told(folder: Path, given: float) -> None:
     error = failure(folder, "prod", timeout=given)
     assert ("the timeout is no number of seconds that can be waited", 64) == (error.message, error.exit_code)

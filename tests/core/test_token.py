@@ -474,6 +474,7 @@ def test_a_cut_signature_is_doubted_and_a_whole_one_is_not() -> None:
     assert ("signature-cut",) == parse(whole[:-40]).doubts
     assert () == parse(token_of(GOOD, {"alg": "HS256"}, "s" * 43)).doubts
     assert ("signature-cut",) == parse(token_of(GOOD, {"alg": "ES256"}, "s" * 40)).doubts
+    assert ("signature-cut",) == parse(token_of(GOOD, {"alg": "HS256"}, "s" * 45)).doubts, "no base64 ends so"
 
 
 def damaged(canary: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,10 @@ _INVALID = re.compile(
     r"InvalidParameter\w*|Validation\w*|InvalidArnException|InvalidAliasName\w*|UnsupportedParameter\w*"
 )
 
+_NO_FILE = {
+    *(errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENOTDIR),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOEXEC),
+}
 _NOT_ACCEPTED = "AWS does not accept the credential, or it cannot be obtained"
 _NO_LOGIN = "AWS refuses the login"
 _SECRET_KEY = ", and kms:Decrypt if the secret has its own key"
@@ -166,6 +171,11 @@ def translated(error: Exception) -> AstroTokenError:
             return BackendError(f"the SDK of AWS failed with {type(error).__name__}")
         case ValueError() | AttributeError() | TypeError() | LookupError() | RecursionError():
             return network.damaged()  # the SDK stumbled over what it was answered
+        case OSError() if error.errno in _NO_FILE:
+            return ConfigError(
+                "a file or program that gives the AWS credential is not there, or cannot be read or run",
+                hint="check AWS_WEB_IDENTITY_TOKEN_FILE, and what the profile names",
+            )
     return BackendError(f"the SDK of AWS failed with {type(error).__name__}")
 
 

@@ -35,7 +35,7 @@ from astro_token.files import (
 from astro_token.log import logger
 from astro_token.secret import SecretValue
 from astro_token_backends.file.header import read_header
-from astro_token_backends.sources import shown
+from astro_token_backends.sources import shown_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +107,7 @@ def identities() -> tuple[Identity, ...]:
     if found is None:
         return ()
     source, own = found
-    logger.debug("using the age key of %s", shown(source))
+    logger.debug("using the age key of %s", source)
     return own
 
 
@@ -122,7 +122,7 @@ def credential_source() -> str:
     found = _known()
     if found is None:
         raise no_key()
-    return f"the age key of {shown(found[0])}"
+    return f"the age key of {found[0]}"
 
 
 def _known() -> tuple[str, tuple[Identity, ...]] | None:
@@ -144,7 +144,7 @@ def _found() -> tuple[str, SecretValue | AstroTokenError] | None:
     path = Path(named) if named else _default_path()
     if path is None:
         return None
-    source = f"{KEY_FILE} ({path})" if named else str(path)
+    source = f"{KEY_FILE} ({shown_file(path)})" if named else shown_file(path)
     text = _text(path, source, secret=True)
     if text is None and named:
         return source, AccessDeniedError(

@@ -14,7 +14,7 @@ from astro_token_backends import network
 from astro_token_backends.boundary import across
 from astro_token_backends.gcp import settings
 from astro_token_backends.gcp.login_request import LoginRequest, NoMetadataServerError
-from astro_token_backends.sources import JobIdentity, job_identity, shown
+from astro_token_backends.sources import JobIdentity, job_identity, shown_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,7 +151,7 @@ def _loaded(file: Path, where: str) -> Found:
         with file.open("rb") as opened:
             content = json.loads(opened.read(_FILE_LIMIT))
         kind = content.get("type")
-        return Found(f"{_KINDS[kind]} in {shown(file)} ({where})", _of_type(kind, content))
+        return Found(f"{_KINDS[kind]} in {shown_file(file)} ({where})", _of_type(kind, content))
     except Exception:  # noqa: BLE001, S110 (google-auth's own are of many kinds, and their texts hold the file's)
         pass
     raise AccessDeniedError(

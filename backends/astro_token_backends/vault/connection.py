@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "shared", "translated"]
 
 _CLOSE_SECONDS = 0.8
+_JUST_NOW = 1.0  # seconds
 
 
 class _Open:
     """
     Attributes:
         login: the one in use.
+        kept: what was found and not yet used, and the end of the time that it was found in.
         believed: one whose denials are no sign that it is over: a login anew was denied the same.
     """
 
@@ -37,6 +39,7 @@ class _Open:
         self.settings = settings
         self.session = session
         self.login: Login | None = None
+        self.kept: tuple[Found, float] | None = None
         self.believed: Login | None = None
 
 
@@ -87,7 +90,10 @@ class Connection:
         """
         until = time.monotonic() + seconds
         with self._alone(seconds):
-            return self._found(self._opened(), until).source
+            opened = self._opened()
+            found = self._found(opened, until)
+            opened.kept = found, until
+            return found.source
 
     def client(self, namespace: str | None, seconds: float) -> Any:
         """
@@ -148,7 +154,12 @@ class Connection:
         )
 
     def _log_in(self, opened: _Open, until: float) -> Login:
-        found = self._found(opened, until)
+        kept, opened.kept = opened.kept, None
+        # Its requests end when they would have then: that must not be later than now, nor much sooner.
+        if kept is not None and 0 <= until - kept[1] < _JUST_NOW:
+            found = kept[0]
+        else:
+            found = self._found(opened, until)
         logger.debug("logging in to Vault at %s with %s", opened.settings.address, found.source)
         opened.login = found.log_in()
         return opened.login

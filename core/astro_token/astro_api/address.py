@@ -42,7 +42,8 @@ def api_address(environ: Mapping[str, str]) -> str:
     if domain is None:
         raise ConfigError(
             f"{_DOMAIN_VARIABLE} is no domain of Astro's, so that it is not known where its API is",
-            hint=f"set {API_VARIABLE} to the address of its API, such as https://api.astronomer.io",
+            hint="unset it, or correct it to astronomer.io; for one of your own "
+            f"set {API_VARIABLE} to the address of its API",
         )
     pull_request, rest = domain.groups()
     return f"https://{f'{pull_request}.' if pull_request else ''}api.{rest}/v1"

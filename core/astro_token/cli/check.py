@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from astro_token.cli.output import print_json
 from astro_token.cli.progress import progress
-from astro_token.errors import AstroTokenError, UsageError, worst
-from astro_token.many import Finding, find_all
+from astro_token.errors import InputOutputError, UsageError, worst
+from astro_token.many import find_all
 from astro_token.settings import resolve_several
 
 if TYPE_CHECKING:
     import argparse
 
     from astro_token.cli.deploy import Shown
+    from astro_token.many import Finding
     from astro_token.process import Inherited
 
 
@@ -29,16 +31,26 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
         decrypt=arguments.decrypt,
         timeout=arguments.timeout,
     )
-    if len(wanted) == 1 and isinstance(wanted[0], AstroTokenError):
-        _tell([Finding(None, error=wanted[0])], None)
-        return wanted[0].exit_code  # there is nothing to show
     with progress(len(wanted), "checking" if arguments.online else "reading") as done:
         findings = find_all(wanted, done=done, online=arguments.online)
     project = _deploy(arguments.path, findings) if arguments.deploy else None
-    _SHOW[arguments.format](findings, project, datetime.now(UTC))
+    lost = _shown(arguments.format, findings, project)
     if project or any(finding.status != "ok" for finding in findings):
         _tell(findings, project)
-    return worst([*(finding.exit_code for finding in findings), project.exit_code if project else 0])
+    code = worst([*(finding.exit_code for finding in findings), project.exit_code if project else 0])
+    if lost is not None and worst([code, InputOutputError.exit_code]) != code:
+        raise lost
+    return code
+
+
+def _shown(form: str, findings: list[Finding], project: Shown | None) -> OSError | None:
+    """What kept it from being shown: all else is told nevertheless, and may be worse."""
+    try:
+        _SHOW[form](findings, project, datetime.now(UTC))
+        sys.stdout.flush()
+    except OSError as error:
+        return error
+    return None
 
 
 def _tell(findings: list[Finding], project: Shown | None) -> None:
@@ -68,16 +80,22 @@ def _markdown(findings: list[Finding], project: Shown | None, now: datetime) -> 
     from astro_token.cli.summary import add
 
     text = render(findings, project.guarded if project else None, now)
-    print(text, end="", flush=True)
     statuses = {*(finding.status for finding in findings), *([project.guarded.status] if project else [])}
-    add(text, next(one for one in ("failed", "warning", "ok") if one in statuses), os.environ)
+    try:
+        print(text, end="", flush=True)
+    finally:
+        add(text, next(one for one in ("failed", "warning", "ok") if one in statuses), os.environ)
 
 
 def _table(findings: list[Finding], project: Shown | None, now: datetime) -> None:
     from astro_token.cli.findings import tabled
     from astro_token.cli.table import show
 
-    show(*tabled(findings, now))
+    known = len(findings) > 1 or findings[0].settings is not None
+    if known:
+        show(*tabled(findings, now))
+    if known and project:
+        print()
     if project:
         project.table()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from astro_token.cli.findings import one_line
 from astro_token.cli.remarks import of_verdicts
 from astro_token.deploy import Guarded, guard
 from astro_token.deploy.target import target
@@ -33,7 +34,12 @@ class Shown(NamedTuple):
             "status": self.guarded.status,
             "exit_code": self.guarded.exit_code,
             "verdicts": [
-                {"code": one.code, "level": one.level, "message": one.message, "hint": one.hint}
+                {
+                    "code": one.code,
+                    "level": one.level,
+                    "message": one_line(one.message),
+                    "hint": one_line(one.hint),
+                }
                 for one in self.guarded.verdicts
             ],
         }
@@ -43,7 +49,6 @@ class Shown(NamedTuple):
         from astro_token.cli.table import show
 
         lines = [f"{one.level}: {one.code}" for one in self.guarded.verdicts] or ["ok"]
-        print()
         show(
             ("DEPLOY", "VERDICT"),
             [("" if n else str(self.guarded.path), line) for n, line in enumerate(lines)],

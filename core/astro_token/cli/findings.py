@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from astro_token import errors
 from astro_token.cli.times import from_now, iso, when
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     Row = tuple[str, ...]
     Block = list[tuple[str, str]]
 
-__all__ = ["described", "fields", "name", "tabled"]
+__all__ = ["described", "failure", "fields", "name", "one_line", "tabled"]
 
 NONE = "-"
 
@@ -28,7 +29,7 @@ def described(finding: Finding, now: datetime) -> dict[str, Any]:
         "name": settings.name if settings else None,
         "ref": str(settings.ref) if settings else None,
         "backend": settings.ref.scheme if settings else None,
-        "version": token.secret.version if token else None,
+        "version": (token.secret.version or None) if token else None,
         "status": finding.status,
         "scope": token.scope if token else None,
         "organization": token.organization if token else None,
@@ -42,16 +43,25 @@ def described(finding: Finding, now: datetime) -> dict[str, Any]:
             {"code": verdict.code, "level": verdict.level, "message": verdict.message, "hint": verdict.hint}
             for verdict in finding.verdicts
         ],
-        "error": {
-            "type": type(error).__name__,
-            "exit_code": error.exit_code,
-            "message": error.message,
-            "hint": error.hint,
-        }
-        if error
-        else None,
+        "error": failure(error) if error else None,
         "online": _online(finding),
     }
+
+
+def failure(error: errors.AstroTokenError) -> dict[str, Any]:
+    """An error in the document's words: a backend of somebody else's may have a class of its own."""
+    kind = next(one for one in type(error).__mro__ if one.__name__ in errors.__all__)
+    return {
+        "type": kind.__name__,
+        "exit_code": error.exit_code,
+        "message": one_line(error.message) or "it does not say why",
+        "hint": one_line(error.hint) if error.hint else None,
+    }
+
+
+def one_line(text: str) -> str:
+    """A path can have a line end in it."""
+    return text.replace("\r", "?").replace("\n", "?")
 
 
 def _online(finding: Finding) -> dict[str, Any] | None:

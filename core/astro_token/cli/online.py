@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from astro_token.cli.findings import failure
 from astro_token.cli.times import iso
 
 if TYPE_CHECKING:
@@ -33,14 +34,7 @@ def described(online: Online) -> dict[str, Any]:
             {"asked": asked.what, "status": asked.status, "request_id": asked.request_id}
             for asked in online.asked
         ],
-        "error": {
-            "type": type(error).__name__,
-            "exit_code": error.exit_code,
-            "message": error.message,
-            "hint": error.hint,
-        }
-        if error
-        else None,
+        "error": failure(error) if error else None,
     }
 
 

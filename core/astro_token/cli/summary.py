@@ -2,6 +2,7 @@
 The summary that a CI system shows with a job, where it has one for Markdown.
 
 GitHub's runner reads the end of a file, Azure's agent takes a file by a command, Buildkite's by a program.
+Neither file nor program may be in the checkout: the check leaves no trace in it, and runs nothing of it.
 That it could not be written is a warning: the check has its own outcome.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.ci import ci_system
-from astro_token.errors import AstroTokenError, OutputError
+from astro_token.errors import AstroTokenError, BackendUnavailableError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,7 +46,9 @@ def add(text: str, status: str, environ: Mapping[str, str]) -> None:
         place = write(data, status, environ)
     except AstroTokenError as error:
         line("warning", f"the job's summary was not written: {error.message}")
-        line("hint", error.hint or "see the result on standard output")
+        # It was written for a value, for which there is another way.
+        hint = (error.hint or "").removesuffix(", or use exec")
+        line("hint", hint or "see the result on standard output")
     except OSError as error:
         line("warning", f"the job's summary was not written: {os.strerror(error.errno or 5).lower()}")
         line("hint", "see that its place can be written, and has space left")
@@ -60,7 +63,11 @@ def _github(data: bytes, _status: str, environ: Mapping[str, str]) -> str | None
     from astro_token.files import append
     from astro_token.formats.github import runners_file
 
-    path = runners_file("GITHUB_STEP_SUMMARY", environ).path
+    checkout = _checkout("GITHUB_WORKSPACE", environ)
+    file = runners_file("GITHUB_STEP_SUMMARY", {**environ, "GITHUB_WORKSPACE": str(checkout or "")})
+    path = file.path
+    if file.place is not None:
+        file.place.refuse_by_links(path)
     # The empty lines end what an earlier command of the step wrote: a table needs one in front.
     data = b"\n\n" + data
     _limit(data, path.lstat().st_size if path.exists() else 0)
@@ -73,12 +80,16 @@ def _azure(data: bytes, _status: str, environ: Mapping[str, str]) -> str | None:
         return None
     from astro_token.cli.annotations import azure_data, say
     from astro_token.files import create
+    from astro_token.formats.job_file import Place
 
     folder = Path(environ.get("AGENT_TEMPDIRECTORY") or "")
     if not folder.is_absolute() or not folder.is_dir():
         raise OutputError(
             "AGENT_TEMPDIRECTORY names no folder", hint="the agent sets it: do not set it yourself"
         )
+    place = Place("AGENT_TEMPDIRECTORY", "the agent", checkout=_checkout("BUILD_SOURCESDIRECTORY", environ))
+    place.refuse(folder)
+    place.refuse_by_links(folder)
     _limit(data)
     path = folder / f"astro-token-check-{secrets.token_hex(8)}.md"
     create(path, data)
@@ -88,17 +99,39 @@ def _azure(data: bytes, _status: str, environ: Mapping[str, str]) -> str | None:
 
 
 def _buildkite(data: bytes, status: str, environ: Mapping[str, str]) -> str:
-    from astro_token.errors import result
     from astro_token.formats import Program
     from astro_token.formats.program import feed
+    from astro_token.program import on_path
 
+    agent, checkout = on_path("buildkite-agent", environ), _checkout("BUILDKITE_BUILD_CHECKOUT_PATH", environ)
+    if agent is None:
+        raise OutputError("buildkite-agent is not on PATH", hint="run us where the job's own agent is")
+    if checkout is not None and Path(os.path.realpath(agent)).is_relative_to(os.path.realpath(checkout)):
+        raise OutputError(
+            "the buildkite-agent on PATH lies in the checkout, and was not run",
+            hint="take its folder out of PATH",
+        )
     _limit(data)
     # One for each job: the agent replaces what has the same context.
     job = environ.get("BUILDKITE_JOB_ID", "")
     context = f"astro-token-check-{job}" if re.fullmatch(r"[A-Za-z0-9-]{1,64}", job) else "astro-token-check"
-    argv = ("buildkite-agent", "annotate", f"--context={context}", f"--style={_STYLES[status]}")
-    result(feed(Program(argv), data, environ, _PROGRAM_SECONDS))
+    argv = (agent, "annotate", f"--context={context}", f"--style={_STYLES[status]}")
+    failure = feed(Program(argv), data, environ, _PROGRAM_SECONDS)
+    if failure is not None:
+        late = isinstance(failure, BackendUnavailableError)
+        raise OutputError(
+            "buildkite-agent annotate " + ("did not end in time" if late else "failed"),
+            hint="see that it is the agent of this job; the result is on standard output too",
+        )
     return "the build's annotations"
+
+
+def _checkout(variable: str, environ: Mapping[str, str]) -> Path | None:
+    """The folder that the CI system names, else the repository that we run in."""
+    if named := environ.get(variable):
+        return Path(named)
+    here = Path.cwd()
+    return next((one for one in (here, *here.parents) if os.path.lexists(one / ".git")), None)
 
 
 def _limit(data: bytes, before: int = 0) -> None:

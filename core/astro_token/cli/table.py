@@ -52,7 +52,7 @@ def show(head: Sequence[str], rows: Sequence[Sequence[str]], blocks: Sequence[Bl
 def laid_out(
     head: Sequence[str], rows: Sequence[Sequence[str]], blocks: Sequence[Block], width: int | None
 ) -> list[Line]:
-    lines = _columns(head, [[harmless(cell) for cell in row] for row in rows])
+    lines = _columns(head, [_harmless(row) for row in rows])
     if rows and (width is None or max(map(_width_of, lines)) <= width):
         return lines
     found: list[Line] = []
@@ -65,6 +65,12 @@ def laid_out(
             line[-1] = (line[-1][0], _style(title, cell[1]))
         found += [*([[]] if found else []), *labelled]
     return found
+
+
+def _harmless(row: Sequence[str]) -> list[str]:
+    """GitHub's runner takes a line for a command that begins with two colons, blanks in front or not."""
+    first, *others = map(harmless, row)
+    return [f":?{first.lstrip()[2:]}" if first.lstrip().startswith("::") else first, *others]
 
 
 def draw(console: Console, lines: Iterable[Line]) -> None:
@@ -101,6 +107,8 @@ def _width(text: str) -> int:
     """On a terminal, where characters of East Asia take two columns."""
     if text.isascii():
         return len(text)
-    from unicodedata import combining, east_asian_width
+    from unicodedata import category, east_asian_width
 
-    return sum(0 if combining(one) else 2 if east_asian_width(one) in "WF" else 1 for one in text)
+    return sum(
+        0 if category(one) in {"Mn", "Me"} else 2 if east_asian_width(one) in "WF" else 1 for one in text
+    )

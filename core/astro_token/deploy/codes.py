@@ -99,7 +99,8 @@ def verdicts(
     for fact in facts:
         code = CODES[fact.code]
         usual = "warning" if advice else (exported and code.exported) or code.level
-        level = levels.get(fact.code, usual)
+        # `exec` starts nothing in such a project, whatever a policy says.
+        level = "error" if fact.code == "plain-http" else levels.get(fact.code, usual)
         if level != "off":
             found.append(Verdict(fact.code, level, fact.message, fact.hint))
     return tuple(sorted(found, key=lambda verdict: verdict.level != "error"))

@@ -51,10 +51,8 @@ def facts(folder: Path, shown: Path, environ: Mapping[str, str], *, dags: str = 
             "no-project",
             f"{shown} is the home folder, which is no project to the Astro CLI"
             if home
-            else f"{shown} is no Astro project: it has no {_CONFIG}",
-            "move the project to a folder of its own"
-            if home
-            else "name the project's folder by --path, or make this one a project by astro dev init",
+            else f"{folder} is no Astro project: it has no {_CONFIG}",
+            "move the project to a folder of its own" if home else _project_near(folder, environ),
         )
         return
     yield from _dags(folder / dags, shown / dags)
@@ -123,3 +121,10 @@ def _requirements(path: Path, shown: Path) -> Iterator[Fact]:
             f"{f', and {more} more like that' if more else ''}: the image cannot be built",
             "keep one of them",
         )
+
+
+def _project_near(folder: Path, environ: Mapping[str, str]) -> str:
+    above = next((each for each in folder.parents if is_project(each, environ)), None)
+    if above is not None:
+        return f"go to {above}, which is one, or name it by --path"
+    return "name the project's folder by --path, or make this one a project by astro dev init"

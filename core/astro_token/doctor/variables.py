@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from astro_token.schemes import BUILTIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from astro_token.doctor.link import Chain
 
@@ -84,6 +84,14 @@ _OF_SERVICE = {
 }
 
 
+_PLACES = {
+    "vault": ("VAULT_ADDR", "VAULT_NAMESPACE", "VAULT_CACERT", "VAULT_CAPATH", "VAULT_CLIENT_CERT"),
+    "aws": ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ROLE_ARN", "AWS_CA_BUNDLE", "AWS_ENDPOINT_URL"),
+    "gcp": ("GOOGLE_CLOUD_QUOTA_PROJECT",),
+    "azure": ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_AUTHORITY_HOST", "AZURE_TOKEN_CREDENTIALS"),
+}
+
+
 def look(chain: Chain, environ: Mapping[str, str], schemes: Iterable[str]) -> None:
     """
     Args:
@@ -97,9 +105,11 @@ def look(chain: Chain, environ: Mapping[str, str], schemes: Iterable[str]) -> No
         chain.add("variables", "ok", ", ".join(found))
     else:
         chain.add("variables", "none", "none is set that has a say here")
+    theirs = {name for extra in extras if extra for name in _read_by(extra)}
     for name in found:
-        meant = _meant(name) if name.startswith(_PREFIX) and name not in OWN else None
-        if meant:
+        ours = name.startswith(_PREFIX)
+        meant = _meant(name, OWN, 0.85) if ours else _meant(name, theirs, 0.9)
+        if meant and (ours or not environ.get(meant)):
             chain.add(
                 "variables",
                 "warning",
@@ -108,7 +118,16 @@ def look(chain: Chain, environ: Mapping[str, str], schemes: Iterable[str]) -> No
             )
 
 
-def _meant(name: str) -> str | None:
+def _read_by(extra: str) -> set[str]:
+    """The variables of a service that have a say, but for those that only its SDK knows."""
+    credentials = {name for one in BUILTIN.values() if one.extra == extra for name in one.credentials}
+    return credentials.union(_PLACES[extra])
+
+
+def _meant(name: str, known: Collection[str], alike: float) -> str | None:
+    """The variable of which this seems to be a slip; None where it is one of them, or like none."""
     from difflib import get_close_matches
 
-    return next(iter(get_close_matches(name, sorted(OWN), n=1, cutoff=0.85)), None)
+    return (
+        None if name in known else next(iter(get_close_matches(name, sorted(known), n=1, cutoff=alike)), None)
+    )

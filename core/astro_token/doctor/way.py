@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from astro_token.errors import ConfigError
+from astro_token.errors import AstroTokenError, ConfigError, named
 from astro_token.network import proxy_for, reach
 
 if TYPE_CHECKING:
@@ -30,15 +30,20 @@ def reached(
     How it is reached, in words that follow the address.
 
     Raises:
-        AstroTokenError: it is not.
+        AstroTokenError: it is not. The message names the address.
     """
     proxy = proxy_for(address, environ) if address.scheme == "https" else None
     if proxy and not _is_whole(proxy):
         raise ConfigError("HTTPS_PROXY is malformed", hint="as in http://proxy.example.com:3128")
     if proxy and proxy.startswith("https:"):  # its password would go there in clear
         return "is not tried by itself: the proxy of HTTPS_PROXY is reached over TLS"
-    deadline.once(lambda seconds: reach(address, trust, environ, seconds, to=to))
-    return f"can be reached{', by the proxy of HTTPS_PROXY' if proxy else ''}"
+    try:
+        deadline.once(lambda seconds: reach(address, trust, environ, seconds, to=to))
+    except AstroTokenError as error:
+        failure = named(error, shown(address))
+    else:
+        return f"can be reached{', by the proxy of HTTPS_PROXY' if proxy else ''}"
+    raise failure
 
 
 def shown(address: SplitResult) -> str:

@@ -168,6 +168,15 @@ class TestSources:
         assert source == f"the web identity in {tmp_path}/token (AWS_WEB_IDENTITY_TOKEN_FILE)"
         assert wire.count == 0
 
+    def test_a_file_that_is_not_there_is_a_mistake_of_the_settings(
+        self, wire: Wire, backend: SecretsManager, role: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        for place in ("missing", "x" * 300, ""):
+            monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / place))
+            error = error_of(lambda: backend.log_in(ref("aws:a"), timeout=SECONDS))
+            assert (error.exit_code, "AWS_WEB_IDENTITY_TOKEN_FILE" in str(error.hint)) == (78, True)
+        assert wire.count == 0
+
     def test_a_containers_role(
         self, wire: Wire, backend: SecretsManager, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -17,6 +17,8 @@ from tests.backends.clouds import logged, source_failure, told
 from tests.backends.vault import service
 from tests.backends.vault.service import SECONDS, failure, ref
 from tests.servers.ci_identity import CiIdentity
+from tests.servers.faults import FaultServer
+from tests.servers.http1 import Answer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,6 +145,20 @@ def test_the_identity_of_a_job_names_its_system(issuer: Issuer) -> None:
     token = issuer.mint({"sub": "job"})
     expected = "jwt: the identity token of ASTRO_TOKEN_ID_TOKEN, role ci"
     assert expected == source(ASTRO_TOKEN_ID_TOKEN=token, ASTRO_TOKEN_VAULT_ROLE="ci")
+
+
+def test_the_identity_that_was_asked_for_to_tell_the_source_serves_for_the_login(issuer: Issuer) -> None:
+    answer = {"auth": {"client_token": "t", "lease_duration": 60, "renewable": False}}
+    with CiIdentity(issuer) as server, FaultServer(lambda _: Answer.json(answer)) as vault:
+        environ = {**server.environment("github"), "ASTRO_TOKEN_VAULT_ROLE": "ci", "VAULT_ADDR": vault.url}
+        for seconds, asked in ((SECONDS, 1), (SECONDS - 1, 2), (SECONDS + 2, 2)):
+            server.requests.clear()
+            backend = KeyValue(Connection(environ))
+            backend.credential_source(ref(SECRET), timeout=SECONDS)
+            backend.log_in(ref(SECRET), timeout=seconds)
+            assert asked == len(server.requests), "what has another end is found anew"
+        backend.log_in(ref(SECRET), timeout=SECONDS)
+        assert (2, 3) == (len(server.requests), vault.count)
 
 
 @pytest.mark.parametrize(
