@@ -306,7 +306,7 @@ def _proven(kind: Scope, token: AstroToken) -> str:
     if kind == "organization":  # which the widest of tokens is no better at than another
         return "use a token that names its organization, or let Astro say by --online whose it is"
     other = ", or expect its deployment in the project's file" if token.deployment else ""
-    return f"use a token of the {kind} scope{other}"
+    return f"use a token of the {kind} scope{other}, or ask Astro by --online"
 
 
 def moment(time: datetime) -> str:

@@ -303,7 +303,9 @@ class _Reader:
         return value
 
     def text(self, value: object, where: str) -> str:
-        if not isinstance(value, str) or not value:
+        if value == "":
+            self.refuse(f"{where} is empty", "fill it in, or take it out")
+        if not isinstance(value, str):
             self.refuse(f"{where} is no text", 'write it in quotes, as in "…"')
         return value
 

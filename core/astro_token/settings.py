@@ -180,6 +180,10 @@ def _which(
 
 
 def _named_or_reference(text: str, base: TokenSettings, project: Project) -> TokenSettings:
+    if not text:
+        raise UsageError(
+            "the token that is named is empty", hint="see the variable that it is from, or leave it out"
+        )
     refuse_token(text)
     if ":" in text:
         return replace(base, ref=SecretRef.parse(text))

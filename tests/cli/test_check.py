@@ -224,7 +224,7 @@ def test_where_a_row_does_not_fit_each_token_has_a_block_and_every_cell_is_whole
     name = "a-name-that-leaves-no-room-for-the-rest"
     planted.store(name, fixed())
     tokens = (f"planted:{name}", "planted:nothing")
-    result = program("check", *tokens, env={"COLUMNS": "80", "NO_COLOR": "1"})
+    result = program("check", *tokens, env={"COLUMNS": "40", "NO_COLOR": "1"})
     expected = f"""{BLOCK.replace("planted:prod", f"planted:{name}")}
 TOKEN         planted:nothing
 BACKEND       planted
@@ -241,6 +241,18 @@ VERDICT       failed
     assert (66, expected) == (result.code, timeless(result.stdout))
     wide = program("check", *tokens, env={"COLUMNS": "120"})
     assert 3 == len(wide.stdout.splitlines())
+
+
+def test_a_long_name_has_a_line_of_its_own_and_leaves_the_others_theirs(
+    program: Program, planted: Planted
+) -> None:
+    name = "a-name-that-leaves-no-room-for-the-rest"
+    planted.store(name, fixed())
+    shown = program("check", f"planted:{name}", "planted:no", env={"COLUMNS": "60"}).stdout.splitlines()
+    assert ["TOKEN", f"planted:{name}", "workspace", "planted:no"] == [line.split()[0] for line in shown]
+    column = shown[0].index("SCOPE")
+    assert {column} == {len(line) - len(line[column:].lstrip()) for line in (shown[2], shown[3])}
+    assert max(map(len, shown)) <= 60
 
 
 def test_without_a_terminal_there_is_no_escape_code_and_a_row_stays_a_line(

@@ -83,7 +83,7 @@ def test_it_has_all_that_is_known_and_what_to_do(program: Program, planted: Plan
     assert [*titles, "Token id", "Issued", "Expires", "Verdict"] == [text for _, text in tokens[0]]
     good = ["prod", "planted:prod", "planted", "1", "workspace", "clorg1", "clws1", "-", "cltk1"]
     assert good == [text for _, text in tokens[1]][:9]
-    assert ("text", "failed: expired") == tokens[1][-1]
+    assert ("text", "error: expired") == tokens[1][-1]
     assert ["lost", "planted:lost", "planted", *["-"] * 8, "failed"] == [text for _, text in tokens[2]]
     assert ["About", "Level", "Code", "What is wrong", "What to do"] == [text for _, text in faults[0]]
     assert [["prod", "error", "expired"], ["lost", "error", "-"]] == [

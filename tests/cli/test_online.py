@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,6 +176,50 @@ def test_many_tokens_are_asked_about_with_a_bar(program: Program, api: AstroApi,
     assert (600, True) == (len(api.requests), "checking" in terminal.shown)
     assert "/200" in terminal.shown
     assert not [canary for canary in program.canaries if canary in terminal.shown]
+
+
+def test_people_are_told_what_astro_says(
+    program: Program, api: AstroApi, store: Callable[[str], str]
+) -> None:
+    ref = store(api.issue(token_id=IDENT, deployment=DEPLOYMENT, grant=Grant(reads_tokens=True)))
+    api.tokens[IDENT] = token_record(
+        IDENT,
+        "DEPLOYMENT",
+        role("DEPLOYMENT_ADMIN", DEPLOYMENT, "DEPLOYMENT"),
+        lastUsedAt="2026-02-03T04:05:06Z",
+    )
+    api.deployments[0]["isCicdEnforced"] = True
+    shown = program("check", "--online", ref).stdout
+    told = dict(re.split(r"  +", line, maxsplit=1) for line in shown.splitlines())
+    assert ("accepts it", f"DEPLOYMENT_ADMIN of {DEPLOYMENT}", "yes") == (
+        told["ASTRO"],
+        told["ROLES"],
+        told["CI/CD ONLY"],
+    )
+    assert told["LAST USED"].startswith("2026-02-03 04:05 UTC, ")
+    marked = program("check", "--online", "--format", "markdown", ref).stdout
+    assert f"| accepts it | `DEPLOYMENT_ADMIN of {DEPLOYMENT}` | 2026-02-03 04:05 UTC, " in marked
+    api.revoke(program.canaries[-1])
+    assert "does not accept it" in program("check", "--online", ref).stdout
+    assert "ASTRO" not in program("check", ref).stdout
+
+
+def test_the_workspace_that_astro_names_is_enough_for_a_deploy(
+    program: Program, api: AstroApi, store: Callable[[str], str], write: Write
+) -> None:
+    """As `exec --online` hands it on."""
+    ref = store(api.issue(ws=None))
+    write("astro-token.toml", f'[tokens.prod]\nref = "{ref}"\ndeployment = "{DEPLOYMENT}"\n')
+    found = [
+        {
+            one["code"]
+            for one in json.loads(program("check", *more, "--deploy", "--format", "json", "prod").stdout)[
+                "deploy"
+            ]["verdicts"]
+        }
+        for more in ((), ("--online",))
+    ]
+    assert [True, False] == ["no-workspace" in codes for codes in found]
 
 
 # -- a rule of the team -------------------------------------------------------------------------------

@@ -439,7 +439,7 @@ def test_astro_cli_1556_and_pr_1559_a_deployment_s_token_works_without_a_workspa
     assert ours.stderr.endswith(
         f": the token names no workspace, so it cannot be told whether it is for {WORKSPACE}\n"
         "astro-token: hint: use a token of the workspace scope, "
-        "or expect its deployment in the project's file\n"
+        "or expect its deployment in the project's file, or ask Astro by --online\n"
     )
 
 

@@ -71,7 +71,11 @@ FORM = "the form of a reference is scheme:name, such as vault:secret/astro/prod#
         ("check --p4ssw0rd", MANY, f"astro-token check {HELP}"),
         ("backends env:X", MANY, f"astro-token backends {HELP}"),
         ("check prod", NO_NAME, FORM),
-        ("check ''", NO_NAME, FORM),
+        (
+            "check ''",
+            "the token that is named is empty",
+            "see the variable that it is from, or leave it out",
+        ),
         ("exec prod -- true", NO_NAME, FORM),
     ],
 )

@@ -385,7 +385,7 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest_known_one(
         ("[tokens.'vault:x']\nref = 'env:X'", "a name under [tokens] is malformed"),
         ("[tokens.prod]\nworkspace = 'w'", "tokens.prod has no ref"),
         ("[tokens.prod]\nref = 3", "tokens.prod.ref is no text"),
-        ("[tokens.prod]\nref = ''", "tokens.prod.ref is no text"),
+        ("[tokens.prod]\nref = ''", "tokens.prod.ref is empty"),
         ("[tokens.prod]\nref = ['env:X']", "tokens.prod.ref is no text"),
         ("[tokens.prod]\nref = 'vault:secret/a?kv=1'", "tokens.prod.ref says kv=1"),
         (ONE + "decrypt = true", "tokens.prod.decrypt is no text"),

@@ -98,7 +98,7 @@ def _content(ref: SecretRef, file: IO[bytes]) -> Content | AstroTokenError:
         named = SecretValue(raw.reveal(), version(raw.reveal()))
         return Content(named, None, named.version, updated)
     if others_can_read(file):
-        logger.warning("%s: every user of this machine can read this plain file", ref)
+        logger.warning("%s: every user of this machine can read this plain file: chmod go-r it", ref)
     return Content(raw, None, None, updated)
 
 

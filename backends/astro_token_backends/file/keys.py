@@ -175,7 +175,7 @@ def _text(path: Path, source: str, *, secret: bool) -> SecretValue | AstroTokenE
             if others_can_write(file):
                 return AccessDeniedError(f"{source}: other users may write it", hint=f"chmod go-w {path}")
             if secret and others_can_read(file):
-                logger.warning("%s: every user of this machine can read this key", source)
+                logger.warning("%s: every user of this machine can read this key: chmod go-r it", source)
             text = SecretValue(file.read(_MAX_BYTES + 1))
     except (FileNotFoundError, NotADirectoryError):
         return None

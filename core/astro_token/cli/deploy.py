@@ -64,7 +64,12 @@ def guarded(path: str | None, findings: Sequence[Finding]) -> Shown:
         ConfigError: the project's file.
     """
     targets = [
-        target(one.settings.name or str(one.settings.ref), one.token, one.settings.expected)
+        target(
+            one.settings.name or str(one.settings.ref),
+            one.token,
+            one.settings.expected,
+            found=one.online.workspace_id if one.online else None,
+        )
         for one in findings
         if one.settings
     ]

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from astro_token.many import Finding
+    from astro_token.online import Online
 
     Row = tuple[str, ...]
     Block = list[tuple[str, str]]
 
-__all__ = ["described", "failure", "fields", "name", "one_line", "tabled"]
+__all__ = ["described", "failure", "fields", "name", "one_line", "tabled", "verdicts"]
 
 NONE = "-"
 
@@ -95,7 +96,22 @@ def fields(finding: Finding, number: int, now: datetime) -> dict[str, str]:
         "ISSUED": when(token.issued, now) if token and token.issued else None,
         "EXPIRES": (when(token.expires, now) if token.expires else "never") if token else None,
     }
-    return shown | {title: text or NONE for title, text in known.items()}
+    shown |= {title: text or NONE for title, text in known.items()}
+    return shown | (_of_astro(finding.online, now) if finding.online else {})
+
+
+def _of_astro(online: Online, now: datetime) -> dict[str, str]:
+    """What Astro said, where it was asked."""
+    said = {True: "accepts it", False: "does not accept it", None: "gave no answer"}
+    shown = {"ASTRO": said[online.accepted]}
+    record, deployment = online.record, online.deployment
+    if record:
+        roles = [f"{one.role or 'a role of your own'} of {one.entity or one.kind}" for one in record.roles]
+        shown["ROLES"] = ", ".join(roles) or NONE
+        shown["LAST USED"] = when(record.last_used, now) if record.last_used else NONE
+    if deployment:
+        shown["CI/CD ONLY"] = "yes" if deployment.ci_cd_enforced else "no"
+    return shown
 
 
 def tabled(findings: Sequence[Finding], now: datetime) -> tuple[Sequence[str], list[Row], list[Block]]:
@@ -103,7 +119,7 @@ def tabled(findings: Sequence[Finding], now: datetime) -> tuple[Sequence[str], l
     rows: list[Row] = []
     blocks: list[Block] = []
     for number, finding in enumerate(findings, 1):
-        first, *more = _verdicts(finding)
+        first, *more = verdicts(finding)
         rows += [(*_row(finding, number, now), first), *(("", "", "", other) for other in more)]
         shown = fields(finding, number, now)
         blocks.append([*shown.items(), ("VERDICT", first), *(("", other) for other in more)])
@@ -119,7 +135,7 @@ def _row(finding: Finding, number: int, now: datetime) -> tuple[str, str, str]:
     return name(finding, number), token.scope if token else NONE, expires
 
 
-def _verdicts(finding: Finding) -> list[str]:
+def verdicts(finding: Finding) -> list[str]:
     """A line for each verdict; what failed otherwise is no verdict, and `failed` alone."""
     lines = [f"{verdict.level}: {verdict.code}" for verdict in finding.verdicts]
     other = finding.error and all(verdict.level != "error" for verdict in finding.verdicts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.cli.findings import NONE, fields, name
+from astro_token.cli.findings import NONE, fields, name, verdicts
 from astro_token.cli.output import harmless
 from astro_token.cli.remarks import of_token, of_verdicts
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["code", "render"]
 
-_OURS = ("SCOPE", "ISSUED", "EXPIRES")  # words and times of our own
+_OURS = ("SCOPE", "ISSUED", "EXPIRES", "ASTRO", "LAST USED", "CI/CD ONLY")  # words and times of our own
 
 _ENDING = str.maketrans({"`": "'", "|": "¦", "\\": "?"})
 _COLUMNS = {
@@ -38,6 +38,10 @@ _COLUMNS = {
     "Token id": "TOKEN ID",
     "Issued": "ISSUED",
     "Expires": "EXPIRES",
+    "Astro": "ASTRO",
+    "Roles": "ROLES",
+    "Last used": "LAST USED",
+    "CI/CD only": "CI/CD ONLY",
 }
 
 
@@ -47,9 +51,7 @@ def render(findings: Sequence[Finding], deploy: Guarded | None, now: datetime) -
     told = [fields(finding, number, now) for number, finding in enumerate(findings, 1)]
     titles = [title for title in _COLUMNS if any(_COLUMNS[title] in shown for shown in told)]
     for number, (finding, shown) in enumerate(zip(findings, told, strict=True), 1):
-        codes = ", ".join(verdict.code for verdict in finding.verdicts)
-        verdict = f"{finding.status}: {codes}" if codes else finding.status
-        rows.append([*(_cell(_COLUMNS[title], shown) for title in titles), verdict])
+        rows.append([*(_cell(_COLUMNS[title], shown) for title in titles), ", ".join(verdicts(finding))])
         faults += [_fault(code(name(finding, number)), remark) for remark in of_token(finding)]
     lines = ["### astro-token check", "", *_table((*titles, "Verdict"), rows)]
     if deploy is not None:

@@ -52,7 +52,7 @@ def show(head: Sequence[str], rows: Sequence[Sequence[str]], blocks: Sequence[Bl
 def laid_out(
     head: Sequence[str], rows: Sequence[Sequence[str]], blocks: Sequence[Block], width: int | None
 ) -> list[Line]:
-    lines = _columns(head, [_harmless(row) for row in rows])
+    lines = _columns(head, _broken(head, [_harmless(row) for row in rows], width))
     if rows and (width is None or max(map(_width_of, lines)) <= width):
         return lines
     found: list[Line] = []
@@ -64,6 +64,19 @@ def laid_out(
             title = cell[0] or title
             line[-1] = (line[-1][0], _style(title, cell[1]))
         found += [*([[]] if found else []), *labelled]
+    return found
+
+
+def _broken(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[Sequence[str]]:
+    """Rows whose first cell leaves the others no room have it on a line of its own."""
+    if width is None:
+        return list(rows)
+    others = [max(map(_width, column)) + _GAP for column in zip(head, *rows, strict=True)][1:]
+    room = width - sum(others)
+    found: list[Sequence[str]] = []
+    for first, *rest in rows:
+        own = [first, *("" for _ in rest)]
+        found += [own, ["", *rest]] if _width(first) > room and any(rest) else [[first, *rest]]
     return found
 
 
@@ -85,7 +98,9 @@ def draw(console: Console, lines: Iterable[Line]) -> None:
 
 
 def _columns(head: Sequence[str], cells: Sequence[Sequence[str]]) -> list[Line]:
-    widths = [max(map(_width, column)) + _GAP for column in zip(head, *cells, strict=True)]
+    # A cell that is alone in its line takes all of it.
+    sharing = [row for row in cells if any(row[1:])]
+    widths = [max(map(_width, column)) + _GAP for column in zip(head, *sharing, strict=True)]
     lines = [[(text + " " * (width - _width(text)), _HEAD) for text, width in zip(head, widths, strict=True)]]
     for row in cells:
         columns = zip(head, row, widths, strict=True)

@@ -32,11 +32,17 @@ class Target(NamedTuple):
     known: bool
 
 
-def target(name: str, token: AstroToken | None, expected: Expectations) -> Target:
+def target(
+    name: str, token: AstroToken | None, expected: Expectations, *, found: str | None = None
+) -> Target:
+    """
+    Args:
+        found: the workspace that Astro names, which `exec --online` hands on.
+    """
     return Target(
         name,
         token.workspace if token else None,
-        expected.workspace or (token.workspace if token else None),
+        expected.workspace or (token.workspace if token else None) or found,
         expected.deployment or (token.deployment if token else None),
         token is not None,
     )
