@@ -15,6 +15,7 @@ from astro_token.completion import Command, Option, script
 from tests.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.conftest import Program
@@ -49,10 +50,22 @@ compadd() {
 
 def completed(program: Program, shell: str, line: str, text: str | None = None) -> set[str]:
     """What the shell offers for the last word of the line; by another script, if one is given."""
+    (found,) = all_completed(program, shell, [line], text)
+    return found
+
+
+def all_completed(
+    program: Program, shell: str, lines: Sequence[str], text: str | None = None
+) -> list[set[str]]:
+    """For each line, in one shell where that takes long to start."""
     file = program.folder / f"script.{shell}"
     file.write_text(program("completion", shell).stdout if text is None else text)
     if shell == "zsh":
-        return completed_by_zsh(program, file, line)
+        return completed_by_zsh(program, file, lines)
+    return [completed_by(program, shell, file, line) for line in lines]
+
+
+def completed_by(program: Program, shell: str, file: Path, line: str) -> set[str]:
     if shell == "bash":
         command = ["bash", "--norc", "-c", _BASH, "bash", str(file), line]
     else:
@@ -66,7 +79,7 @@ def completed(program: Program, shell: str, line: str, text: str | None = None) 
     return {text.rpartition("=")[2] for text in found}  # fish gives the whole word
 
 
-def completed_by_zsh(program: Program, file: Path, line: str) -> set[str]:
+def completed_by_zsh(program: Program, file: Path, lines: Sequence[str]) -> list[set[str]]:
     offered, start = program.folder / "offered", program.folder / "start.zsh"
     offered.write_text("")
     start.write_text(_ZSH)
@@ -75,11 +88,15 @@ def completed_by_zsh(program: Program, file: Path, line: str) -> set[str]:
         terminal.wait_for("> ")
         terminal.type(f"source {start}; print rea''dy\n")
         terminal.wait_for("ready\n")
-        terminal.wait_for("> \x1b[?2004h")  # earlier keys would be the terminal's, not the line editor's
-        terminal.type(f"{line}\t")
-        terminal.type("\x15print fin''ished\n")
-        terminal.wait_for("finished\n")
-    return set(offered.read_text().split())
+        found = []
+        for number, line in enumerate(lines):
+            terminal.wait_for("> \x1b[?2004h")  # earlier keys would be the terminal's, not the line editor's
+            terminal.type(f"{line}\t")
+            terminal.type(f"\x15print fin''ished {number}\n")
+            terminal.wait_for(f"finished {number}\n")
+            found.append(set(offered.read_text().split()))
+            offered.write_text("")
+    return found
 
 
 # Of the parser, which gets others.
@@ -93,32 +110,31 @@ FORMATS = {
 }
 
 
+OFFERS: dict[str, set[str]] = {
+    "ex": {"exec", "export"},
+    "exe": {"exec"},
+    "--log-level debug ch": {"check"},
+    "--log-level ": {"debug", "info", "warning", "error"},
+    "check --f": {"--format"},
+    "check --format ": FORMATS,
+    "check --format=j": {"json"},
+    "check prod --log-level w": {"warning"},
+    "check --decrypt ": set(),
+    "check --path ": {"airflow"},
+    "export --output t": {"token.txt"},
+    "exec --ma": {"--mask"},
+    "exec prod --keep-env check --no-i": {"--no-isolate"},
+    "completion ": {"bash", "zsh", "fish"},
+    "exec ": set(),
+    "exec -- deploy-from-he": {"deploy-from-here"},
+    "exec prod -- deploy-from-here tok": {"token.txt"},
+    "check -- deploy-from-he": set(),
+    "check -- --f": set(),
+}
+
+
 @pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize(
-    ("line", "offered"),
-    [
-        ("ex", {"exec", "export"}),
-        ("exe", {"exec"}),
-        ("--log-level debug ch", {"check"}),
-        ("--log-level ", {"debug", "info", "warning", "error"}),
-        ("check --f", {"--format"}),
-        ("check --format ", FORMATS),
-        ("check --format=j", {"json"}),
-        ("check prod --log-level w", {"warning"}),
-        ("check --decrypt ", set()),
-        ("check --path ", {"airflow", "airflow/"}),
-        ("export --output t", {"token.txt"}),
-        ("exec --ma", {"--mask"}),
-        ("exec prod --keep-env check --no-i", {"--no-isolate"}),
-        ("completion ", {"bash", "zsh", "fish"}),
-        ("exec ", set()),
-        ("exec -- deploy-from-he", {"deploy-from-here"}),
-        ("exec prod -- deploy-from-here tok", {"token.txt"}),
-        ("check -- deploy-from-he", set()),
-        ("check -- --f", set()),
-    ],
-)
-def test_what_a_shell_offers(program: Program, shell: str, line: str, offered: set[str]) -> None:
+def test_what_a_shell_offers(program: Program, shell: str) -> None:
     (program.work / "airflow").mkdir()
     (program.work / "token.txt").touch()
     tools = program.folder / "tools"
@@ -126,20 +142,21 @@ def test_what_a_shell_offers(program: Program, shell: str, line: str, offered: s
     (tools / "deploy-from-here").write_text("#!/bin/sh\n")
     (tools / "deploy-from-here").chmod(0o755)
     program.environ["PATH"] = f"{tools}:/usr/bin:/bin"
-    found = completed(program, shell, f"astro-token {line}")
-    if line.endswith("--path "):  # a slash is added by the shell, or by its list
-        assert len(found) == 1
-        assert found <= offered
-    else:
-        assert offered == found
+    found = all_completed(program, shell, [f"astro-token {line}" for line in OFFERS])
+    # A slash is added by the shell, or by its list.
+    shown = [{text.removesuffix("/") for text in offered} for offered in found]
+    assert OFFERS == dict(zip(OFFERS, shown, strict=True))
 
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_every_option_of_every_command_is_offered(program: Program, shell: str) -> None:
-    for command in described(build()):
-        names = {name for option in command.options for name in option.names if name.startswith("--")}
-        found = completed(program, shell, f"astro-token {command.name} --".replace("  ", " "))
-        assert names == found, command.name
+    commands = described(build())
+    names = {
+        command.name: {name for option in command.options for name in option.names if name.startswith("--")}
+        for command in commands
+    }
+    lines = [f"astro-token {command.name} --".replace("  ", " ") for command in commands]
+    assert names == dict(zip(names, all_completed(program, shell, lines), strict=True))
 
 
 @pytest.mark.parametrize("shell", SHELLS)

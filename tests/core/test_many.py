@@ -107,7 +107,7 @@ def test_they_are_read_side_by_side_by_a_bounded_number_and_come_in_the_order_as
     start = time.monotonic()
     assert list(tokens.values()) == found(*(f"one:{name}" for name in tokens))
     assert (WORKERS, len(tokens)) == (backend.most, len(backend.asked))
-    assert time.monotonic() - start < 1.0, "three rounds of a tenth of a second, not 48"
+    assert time.monotonic() - start < 2.4, "three rounds of a tenth of a second, not 48"
 
 
 def test_a_secret_is_read_once_however_many_of_its_fields_are_tokens(opened: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from astro_token import pre_commit
 from astro_token.testing import appearances, make_token
 from tests.conftest import ROOT
 
@@ -105,10 +106,14 @@ def test_a_token_is_found_in_every_encoding_that_an_editor_writes(
     assert (73, "", error) == hook("scan", "a.env", canary=canary)
 
 
-def test_a_token_is_in_the_line_where_it_begins(folder: Path, canary: str) -> None:
-    for line in (1, 2, 70_000, 4_300_000):
+def test_a_token_is_in_the_line_where_it_begins(
+    folder: Path, canary: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pre_commit, "_BLOCK", 1 << 15)  # what is read at once
+    for line in (1, 2, 1 << 15, 70_000):
         (folder / "a").write_text("\n" * (line - 1) + cut(canary.encode(), b"\n").decode())
-        assert f"error: a:{line}: an Astro API token" in hook("scan", "a")[2]
+        assert 73 == pre_commit.main(["scan", "a"])
+        assert f"error: a:{line}: an Astro API token" in capsys.readouterr().err
 
 
 def test_a_file_whose_name_is_a_token_is_not_named(folder: Path, canary: str) -> None:

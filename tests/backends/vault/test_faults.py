@@ -347,6 +347,7 @@ OTHERWISE: dict[tuple[str, str], int] = {
 }
 
 
+@pytest.mark.long  # 800 of them; `tests/matrix` has the same for each backend
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("name", QUICK)
 def test_a_fault_in_any_request_has_its_status_and_leaves_no_secret_in_a_frame(
