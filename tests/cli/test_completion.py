@@ -181,7 +181,7 @@ def test_zsh_finds_the_script_in_a_folder_of_fpath(program: Program) -> None:
     (folder / "_astro-token").write_text(script)
     loader = program.folder / "script.zsh"
     loader.write_text(f"fpath=({folder} $fpath); compinit -u -D\n")
-    assert {"exec", "export"} == completed_by_zsh(program, loader, "astro-token ex")
+    assert [{"exec", "export"}] == completed_by_zsh(program, loader, ["astro-token ex"])
 
 
 # -- what the scripts are made of -----------------------------------------------------------------------

@@ -4,6 +4,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from azure.keyvault.keys._shared import http_challenge_cache as of_keys
+from azure.keyvault.secrets._shared import http_challenge_cache as of_secrets
 
 from astro_token.registry import open_backend
 from astro_token_backends.azure.key_vault import KeyVault
@@ -13,6 +15,13 @@ from tests.backends.azure.service import CLIENT, environment
 if TYPE_CHECKING:
     from tests.servers.azure import AzureServer
     from tests.servers.certificates import Certificates
+
+
+@pytest.fixture(autouse=True)
+def no_challenge_of_another_server() -> None:
+    """The SDK keeps each vault's by its host and port, and a server may get the port of an earlier one."""
+    of_keys.clear()
+    of_secrets.clear()
 
 
 @pytest.fixture
