@@ -177,7 +177,7 @@ class Program:
         texts = {name: text for name, text in texts.items() if name not in allowed}
         homes = SHARED_MEMORY.glob("astro-token-home-*")  # those of other runs vanish while we look
         for folder in (self.home, self.work, self.temporary, *homes):
-            for path in (folder, *folder.rglob("*")):
+            for path in below(folder):
                 if path not in allowed:
                     with suppress(FileNotFoundError):
                         target = str(path.readlink()) if path.is_symlink() else ""
@@ -190,6 +190,13 @@ class Program:
             if name != "argv" or canary not in " ".join(result.arguments)
             for form in appearances(canary, text)
         ]
+
+
+def below(folder: Path) -> list[Path]:
+    """The folder and all that is in it; nothing if it vanishes meanwhile."""
+    with suppress(FileNotFoundError):
+        return [folder, *folder.rglob("*")]
+    return []
 
 
 @pytest.fixture
