@@ -12,8 +12,8 @@ from astro_token.errors import (
     InvalidRefError,
     SecretNotFoundError,
 )
+from astro_token_backends.aws.place import region_of
 from astro_token_backends.aws.refusals import is_of_credential, translated
-from astro_token_backends.aws.session import region_of
 from astro_token_backends.boundary import across
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from astro_token.errors import DecryptError, InvalidTokenError, result
 from astro_token.secret import SecretValue
 from astro_token_backends import network
+from astro_token_backends.aws.place import region_of
 from astro_token_backends.aws.refusals import translated
-from astro_token_backends.aws.session import Session, region_of, shared
+from astro_token_backends.aws.session import Session, shared
 from astro_token_backends.boundary import across
 
 if TYPE_CHECKING:

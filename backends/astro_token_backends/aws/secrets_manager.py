@@ -13,8 +13,9 @@ from astro_token.errors import AstroTokenError, BackendUnavailableError, SecretN
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends import network
 from astro_token_backends.aws.batch import in_batches
+from astro_token_backends.aws.place import region_of
 from astro_token_backends.aws.refusals import code_of, refused, translated
-from astro_token_backends.aws.session import Session, region_of, shared
+from astro_token_backends.aws.session import Session, shared
 from astro_token_backends.boundary import across
 
 if TYPE_CHECKING:

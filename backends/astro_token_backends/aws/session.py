@@ -9,28 +9,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import BackendUnavailableError, ConfigError
+from astro_token.errors import BackendUnavailableError
 from astro_token.log import logger, silence_sdks
-from astro_token.network import tls_context
 from astro_token_backends import network
+from astro_token_backends.aws import place
 from astro_token_backends.aws.login import Login, no_credential
+from astro_token_backends.aws.machine import ask_once_and_directly
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator, Mapping
 
-    from astro_token.ref import SecretRef
     from astro_token_backends.aws.transport import MachineSession, OneRequest
 
 __all__ = ["Session", "shared"]
 
-# As the SDK names them: AWS_ENDPOINT_URL_<service id>.
-_ENDPOINTS = {
-    "secretsmanager": "AWS_ENDPOINT_URL_SECRETS_MANAGER",
-    "ssm": "AWS_ENDPOINT_URL_SSM",
-    "kms": "AWS_ENDPOINT_URL_KMS",
-    "sts": "AWS_ENDPOINT_URL_STS",
-}
 # Where the SDK's chain of credentials may send an identity.
 _LOGIN_ENDPOINTS = ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_SSO", "AWS_ENDPOINT_URL_SSO_OIDC")
 # Ours, and those that the chain of credentials may ask. The SDK would look through 440 folders for more.
@@ -131,8 +124,8 @@ class Session:
             opened = self._opened(region)
             client = opened.sdk.create_client(
                 service,
-                region_name=_region(region, opened.region),
-                endpoint_url=_endpoint(opened.sdk, service),
+                region_name=place.region(region, opened.region),
+                endpoint_url=place.endpoint(opened.sdk, service),
                 config=_config(signature_version=UNSIGNED),  # which needs no credentials
             )
             return str(client.meta.endpoint_url)
@@ -143,7 +136,7 @@ class Session:
             AstroTokenError: the environment, a file of authorities above all.
         """
         with self._alone(time.monotonic() + _ADDRESS_SECONDS):
-            return _trust(self._opened(region).sdk)
+            return place.trust(self._opened(region).sdk)
 
     def credential_source(self, region: str | None, until: float) -> str:
         """
@@ -186,8 +179,8 @@ class Session:
     def _client(self, service: str, region: str | None, until: float) -> tuple[Any, OneRequest]:
         with self._alone(until):
             opened = self._opened(region)
-            where = _region(region, opened.region)
-            endpoint = _endpoint(opened.sdk, service)
+            where = place.region(region, opened.region)
+            endpoint = place.endpoint(opened.sdk, service)
             key = (service, where, endpoint)
             if key not in opened.clients:
                 with opened.transport.within(until):
@@ -218,12 +211,12 @@ class Session:
             sdk = _sdk()
             of_profile = sdk.get_config_variable("region")
             # Logs in where the first secret is: an endpoint of another region may be out of reach.
-            where = _region(region, of_profile)
+            where = place.region(region, of_profile)
             sdk.set_config_variable("region", where)
-            transport = OneRequest(lambda: _trust(sdk))
+            transport = OneRequest(lambda: place.trust(sdk))
             sdk.register("before-send", transport)
             chain = sdk.get_component("credential_provider")
-            machines = _ask_machines_once_and_directly(chain)
+            machines = ask_once_and_directly(chain)
             login = Login(sdk, chain, lambda credentials: _sts(sdk, where, credentials), transport.seconds)
             sdk.register_component("credential_provider", login)
             self._open = _Open(sdk, login, transport, machines, of_profile)
@@ -303,7 +296,7 @@ def _config(**further: Any) -> Any:
 def _sts(sdk: Any, region: str, credentials: Any | None) -> Any:
     from botocore import UNSIGNED
 
-    endpoint = _endpoint(sdk, "sts")
+    endpoint = place.endpoint(sdk, "sts")
     with _no_key_log():
         if credentials is None:
             return sdk.create_client(
@@ -322,93 +315,6 @@ def _sts(sdk: Any, region: str, credentials: Any | None) -> Any:
             aws_secret_access_key=now.secret_key,
             aws_session_token=now.token,
         )
-
-
-# -- where and whom to trust ----------------------------------------------------------------------------
-
-
-def region_of(ref: SecretRef) -> str | None:
-    """The region that a reference names, by its option or by its ARN."""
-    return ref.options.get("region") or (ref.name.split(":")[3] if ref.name.startswith("arn:") else None)
-
-
-def _region(named: str | None, of_profile: str | None) -> str:
-    region = named or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or of_profile
-    if not region:
-        raise ConfigError(
-            "no AWS region is set", hint="set AWS_REGION, add ?region=… to the reference, or give an ARN"
-        )
-    return region
-
-
-def _endpoint(sdk: Any, service: str) -> str | None:
-    for name in ("AWS_ENDPOINT_URL", _ENDPOINTS[service]):
-        if os.environ.get(name):
-            network.refuse_plain_http(os.environ[name], name)
-    if sdk.get_config_variable("ignore_configured_endpoint_urls"):
-        return None
-    for name in (_ENDPOINTS[service], "AWS_ENDPOINT_URL"):
-        if not os.environ.get(name):
-            continue
-        for other in ("use_fips_endpoint", "use_dualstack_endpoint"):
-            if sdk.get_config_variable(other):
-                raise ConfigError(
-                    f"AWS_{other.upper()} and {name} contradict each other",
-                    hint="unset one of them: an address of your own says itself what it is",
-                )
-        return os.environ[name]
-    return None
-
-
-def _trust(sdk: Any) -> ssl.SSLContext:
-    from botocore.httpsession import where
-
-    context = tls_context()
-    trusted = sdk.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or where()
-    readable = True
-    try:
-        folder = os.path.isdir(trusted)  # noqa: PTH112 (a text)
-        context.load_verify_locations(capath=trusted if folder else None, cafile=None if folder else trusted)
-    except OSError:  # an SSLError is one
-        readable = False
-    if not readable:
-        raise ConfigError(
-            "the authorities that AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE or the profile names cannot be read",
-            hint="name a PEM file, or unset it",
-        )
-    return context
-
-
-def _ask_machines_once_and_directly(chain: Any) -> list[MachineSession]:
-    """Where there is no such machine, the SDK fails if only the second version of the service is wanted."""
-    from astro_token_backends.aws.transport import MachineSession
-
-    machines = []
-    for place, provider in enumerate(chain.providers):
-        fetcher: Any = getattr(provider, "_role_fetcher", None) or getattr(provider, "_fetcher", None)
-        if hasattr(fetcher, "_session"):
-            fetcher._session = MachineSession()  # noqa: SLF001 (no other way)
-            fetcher.RETRY_ATTEMPTS, fetcher.SLEEP_TIME = 1, 0
-            machines.append(fetcher._session)  # noqa: SLF001 (as above)
-        if getattr(provider, "METHOD", None) == "iam-role":
-            chain.providers[place] = _Machine(provider)
-    return machines
-
-
-class _Machine:
-    """The provider of an instance's role, which there may be none of."""
-
-    def __init__(self, provider: Any) -> None:
-        self._provider = provider
-        self.METHOD, self.CANONICAL_NAME = provider.METHOD, provider.CANONICAL_NAME
-
-    def load(self) -> Any | None:
-        from botocore.exceptions import MetadataRetrievalError
-
-        try:
-            return self._provider.load()
-        except MetadataRetrievalError:
-            return None
 
 
 @contextmanager
