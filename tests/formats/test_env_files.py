@@ -10,7 +10,6 @@ import tempfile
 import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -116,9 +115,7 @@ DOTENV_READERS: dict[str, Read] = {
     **{name: partial(numbered, [name, "-c", IN_BASH]) for name in there("bash", "dash", "zsh")},
     **{name: partial(numbered, [name, "dotenv", "json", "FILE"]) for name in there("direnv")},
     **{name: partial(numbered, [name, "-e", IN_NODE]) for name in there("node", needed=False)},
-    **(
-        {"python-dotenv": partial(numbered, [sys.executable, "-c", IN_PYTHON])} if find_spec("dotenv") else {}
-    ),
+    "python-dotenv": partial(numbered, [sys.executable, "-c", IN_PYTHON]),
     "model of python-dotenv": partial(each, files.python_dotenv),
     "model of Compose": partial(each, files.compose),
     "model of a shell": partial(each, files.shell_like),
