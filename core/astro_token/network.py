@@ -63,7 +63,9 @@ def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
+        # An IPv4 address in an IPv6 one is loopback to some versions of Python, and not to others.
+        return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
     return False
 
 
