@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["kill", "on_path", "start", "within"]
+__all__ = ["kill", "on_path", "output_of", "start", "within"]
+
+_PAUSE = 100  # milliseconds
 
 
 def on_path(name: str, environ: Mapping[str, str]) -> str | None:
@@ -67,6 +69,45 @@ def within(process: subprocess.Popen[bytes], seconds: float) -> Iterator[threadi
                 raise
     finally:
         timer.cancel()
+
+
+def output_of(
+    process: subprocess.Popen[bytes], late: threading.Event, most: int, *, drained: bool = False
+) -> bytes:
+    """
+    What it prints until its end, and one byte more than `most` at the most.
+
+    What it started can outlive it, with its output open: that is ended too, as far as it can be found,
+    and is not waited for.
+
+    Args:
+        late: of `within`.
+        drained: what is beyond that is read as well, and dropped, so that the program comes to its end.
+    """
+    output = bytearray()
+    if process.stdout is None:
+        return b""
+    if os.name != "posix":  # where only sockets can be waited for
+        output += process.stdout.read(most + 1)
+        while drained and process.stdout.read(most + 1):
+            pass
+        return bytes(output)
+    import select
+
+    pipe = process.stdout.fileno()
+    waiting = select.poll()
+    waiting.register(pipe, select.POLLIN)
+    while not late.is_set() and (drained or len(output) <= most):
+        ended = process.poll() is not None
+        if waiting.poll(0 if ended else _PAUSE):
+            piece = os.read(pipe, 65536)
+            output += piece[: most + 1 - len(output)]
+            if not piece:
+                break
+        elif ended:
+            kill(process)  # what it left behind
+            break
+    return bytes(output)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

@@ -37,3 +37,11 @@ def test_one_that_prints_without_end_is_ended_too(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match="no identity token"):
         printed(["agent"], program(tmp_path, "exec yes"), 20, "see why")
     assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("own", ["", "setsid "])
+def test_what_one_leaves_behind_is_not_waited_for(tmp_path: Path, canary: str, own: str) -> None:
+    environ = program(tmp_path, f"{own}sleep 5 & echo {canary}")
+    start = time.monotonic()
+    assert canary == printed(["agent"], environ, 10, "see why").reveal().decode()
+    assert time.monotonic() - start < 3

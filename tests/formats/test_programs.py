@@ -94,7 +94,6 @@ def test_a_program_that_confirms_it_is_believed(tmp_path: Path) -> None:
     [
         "time.sleep(60)",
         "sys.stdin.read(); time.sleep(60)",
-        "sys.stdin.read(); os.fork() or time.sleep(60)",
         "sys.stdout.write('x' * 9999999); sys.stdout.flush(); time.sleep(60)",
     ],
 )
@@ -105,6 +104,15 @@ def test_a_program_that_does_not_end_is_ended(tmp_path: Path, body: str) -> None
     assert isinstance(error, BackendUnavailableError)
     assert "agent x did not end in time" == error.message
     assert 0.5 <= time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize("own", ["", "os.setsid();"])
+def test_what_a_program_leaves_behind_is_not_waited_for(tmp_path: Path, own: str) -> None:
+    """It has said by its own end that it took the value."""
+    environ = planted(tmp_path, "agent", f"sys.stdin.read()\nif not os.fork():\n    {own} time.sleep(5)")
+    start = time.monotonic()
+    assert feed(Program(("agent", "x")), b"y", environ, 10) is None
+    assert time.monotonic() - start < 3
 
 
 def test_much_output_does_no_harm(tmp_path: Path) -> None:

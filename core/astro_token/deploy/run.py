@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from astro_token.child import find_command
 from astro_token.errors import CommandError
-from astro_token.program import kill, start, within
+from astro_token.program import kill, output_of, start, within
 
 if TYPE_CHECKING:
-    import subprocess
-    import threading
     from collections.abc import Mapping, Sequence
 
 __all__ = ["Answer", "ask", "outside", "program", "safe_path"]
 
 SECONDS = 5.0
 _MAX_BYTES = 256 * 1024
-_PAUSE = 100  # milliseconds
 
 
 class Answer(NamedTuple):
@@ -68,38 +65,9 @@ def ask(argv: Sequence[str], environ: Mapping[str, str], folder: Path) -> Answer
     if process is None:
         return None
     with within(process, SECONDS) as late:
-        output = _printed(process, late)
+        output = output_of(process, late, _MAX_BYTES)
         if len(output) > _MAX_BYTES:
             kill(process)
     if late.is_set():
         return None
     return Answer(None if len(output) > _MAX_BYTES else process.returncode, output)
-
-
-def _printed(process: subprocess.Popen[bytes], late: threading.Event) -> bytes:
-    """
-    What it prints until its end, and one byte more than we take at the most.
-
-    What it started in a session of its own can outlive both it and its killing, with its output open.
-    """
-    output = bytearray()
-    if process.stdout is None:
-        return b""
-    if os.name != "posix":  # where only sockets can be waited for
-        return process.stdout.read(_MAX_BYTES + 1)
-    import select
-
-    pipe = process.stdout.fileno()
-    waiting = select.poll()
-    waiting.register(pipe, select.POLLIN)
-    while not late.is_set() and len(output) <= _MAX_BYTES:
-        ended = process.poll() is not None
-        if waiting.poll(0 if ended else _PAUSE):
-            piece = os.read(pipe, _MAX_BYTES + 1 - len(output))
-            output += piece
-            if not piece:
-                break
-        elif ended:
-            kill(process)  # what it left behind, as far as that can be found
-            break
-    return bytes(output)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from astro_token.errors import AstroTokenError, BackendUnavailableError, OutputError
-from astro_token.program import on_path, start, within
+from astro_token.program import on_path, output_of, start, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,15 +52,12 @@ def feed(program: Program, data: bytes, environ: Mapping[str, str], seconds: flo
     process = start([find(program.argv[0], environ), *program.argv[1:]], environ, fed=True)
     if process is None:
         return refused
-    printed = b""
     with within(process, seconds) as late:
-        if process.stdin and process.stdout:
+        if process.stdin:
             with suppress(BrokenPipeError):
                 process.stdin.write(data)
                 process.stdin.close()
-            printed = process.stdout.read(_LONGEST)
-            while process.stdout.read(_LONGEST):
-                pass
+        printed = output_of(process, late, _LONGEST, drained=True)
     if late.is_set():
         return BackendUnavailableError(f"{what} did not end in time", hint="try again later")
     if process.returncode != 0 or program.confirms.encode() not in printed:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError, IntegrityError
 from astro_token.identity.web_token import LONGEST, web_token
-from astro_token.program import kill, on_path, start, within
+from astro_token.program import kill, on_path, output_of, start, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ def printed(argv: list[str], environ: Mapping[str, str], seconds: float, hint: s
         raise refused
     with within(process, seconds) as late:
         # No more than a token can have; what is left unread ends with the program.
-        output = process.stdout.read(LONGEST + 1) if process.stdout else b""
+        output = output_of(process, late, LONGEST)
         if len(output) > LONGEST:
             kill(process)
     if late.is_set():
