@@ -92,8 +92,8 @@ def test_hvac_alone_would_have_carried_token_and_value_along(canary: str) -> Non
         client = hvac.Client(url=server.url, token=canary)
         with pytest.raises(hvac.exceptions.Forbidden):
             client.secrets.kv.v2.create_or_update_secret("a", {"token": "the-value-of-the-secret"})
-        assert other.saw(canary)
-        assert other.saw("the-value-of-the-secret")
+    assert other.saw(canary)
+    assert other.saw("the-value-of-the-secret")
 
 
 # -- the environment of others ------------------------------------------------------------------------
