@@ -24,6 +24,7 @@ from astro_token.errors import (
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Collection, Iterator, Mapping
+    from http.client import HTTPSConnection
     from urllib.parse import SplitResult
     from urllib.request import OpenerDirector
 
@@ -32,6 +33,7 @@ __all__ = [
     "checked_address",
     "connection_failure",
     "extra_authorities",
+    "https_connection",
     "is_loopback",
     "opener",
     "proxy_for",
@@ -230,17 +232,14 @@ def reach(
     Raises:
         AstroTokenError: as `connection_failure`, or what `opener` raises.
     """
-    from http.client import HTTPConnection, HTTPException, HTTPSConnection
-    from urllib.parse import urlsplit
+    from http.client import HTTPConnection, HTTPException
 
     host, failure = address.hostname or "", None
-    connection = HTTPConnection(host, address.port or 80, timeout=seconds)
-    if address.scheme == "https":
-        proxy = proxy_for(address, environ)
-        by = urlsplit(proxy or f"https://{host}:{address.port or 443}")
-        connection = HTTPSConnection(by.hostname or "", by.port or 80, timeout=seconds, context=context)
-        if proxy:
-            connection.set_tunnel(host, address.port or 443, _proxy_login(by))
+    connection = (
+        https_connection(host, address.port or 443, proxy_for(address, environ), context, seconds)
+        if address.scheme == "https"
+        else HTTPConnection(host, address.port or 80, timeout=seconds)
+    )
     try:
         connection.set_debuglevel(0)
         connection.connect()
@@ -252,14 +251,21 @@ def reach(
         raise failure
 
 
-def _proxy_login(proxy: SplitResult) -> dict[str, str]:
+def https_connection(
+    host: str, port: int, proxy: str | None, context: ssl.SSLContext, seconds: float
+) -> HTTPSConnection:
+    """A connection that is opened when it is used, by the proxy where there is one."""
     from base64 import b64encode
-    from urllib.parse import unquote
+    from http.client import HTTPSConnection
+    from urllib.parse import unquote, urlsplit
 
-    if not proxy.username:
-        return {}
-    user = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    return {"Proxy-Authorization": f"Basic {b64encode(user.encode()).decode()}"}
+    if proxy is None:
+        return HTTPSConnection(host, port, timeout=seconds, context=context)
+    by = urlsplit(proxy)
+    connection = HTTPSConnection(by.hostname or "", by.port or 80, timeout=seconds, context=context)
+    user = b64encode(f"{unquote(by.username or '')}:{unquote(by.password or '')}".encode()).decode()
+    connection.set_tunnel(host, port, {"Proxy-Authorization": f"Basic {user}"} if by.username else {})
+    return connection
 
 
 # -- why it failed ------------------------------------------------------------------------------------

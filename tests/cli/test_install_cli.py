@@ -781,6 +781,16 @@ FIRST = {
 }
 
 
+def refused_in_time(program: Program, url: str, code: int) -> Result:
+    """What is said where a server of releases fails: two lines, and within its second."""
+    begun = time.monotonic()
+    asked = ("install-cli", "--version", VERSION, "--timeout", "1")
+    result = program(*asked, env={"ASTRO_TOKEN_CLI_RELEASES_URL": url})
+    assert (code, "", 2) == (result.code, result.stdout, len(result.stderr.splitlines())), result.stderr
+    assert time.monotonic() - begun < 2.5
+    return result
+
+
 @pytest.mark.parametrize("name", FIRST)
 def test_a_fault_of_the_release_server_has_its_code(
     program: Program, place: Place, certificates: Certificates, name: str
@@ -794,18 +804,8 @@ def test_a_fault_of_the_release_server_has_its_code(
         redirect=fault.redirect,
         size=20_000_000,
     ) as server:
-        begun = time.monotonic()
-        result = program(
-            "install-cli",
-            "--version",
-            VERSION,
-            "--timeout",
-            "1",
-            env={"ASTRO_TOKEN_CLI_RELEASES_URL": server.url},
-        )
-    assert (fault.code, "", 2) == (result.code, result.stdout, len(result.stderr.splitlines())), result.stderr
+        result = refused_in_time(program, server.url, fault.code)
     assert fault.requests is None or fault.requests == server.count
-    assert time.monotonic() - begun < 2.5
     assert (["astro"], OLD) == (place.files(), place.astro.read_bytes())
     assert not any(text in result.stderr for text in ("example", "secret", "passwd"))
 
@@ -859,18 +859,8 @@ def test_a_fault_in_the_middle_has_its_code_and_leaves_nothing(
             tls=certificates.server.context(),
         ) as front,
     ):
-        begun = time.monotonic()
-        result = program(
-            "install-cli",
-            "--version",
-            VERSION,
-            "--timeout",
-            "1",
-            env={"ASTRO_TOKEN_CLI_RELEASES_URL": front.url},
-        )
-    assert (fault.code, "", 2) == (result.code, result.stdout, len(result.stderr.splitlines())), result.stderr
+        refused_in_time(program, front.url, fault.code)
     assert fault.requests is None or fault.requests == files.count
-    assert time.monotonic() - begun < 2.5
     assert files.sent < 64 * 1024 * 1024
     assert (["astro"], OLD) == (place.files(), place.astro.read_bytes())
 

@@ -10,12 +10,10 @@ from astro_token.secret import SecretValue
 from astro_token_backends import network
 from astro_token_backends.aws.place import region_of
 from astro_token_backends.aws.refusals import translated
-from astro_token_backends.aws.session import Session, shared
+from astro_token_backends.aws.service import AwsService
 from astro_token_backends.boundary import across
 
 if TYPE_CHECKING:
-    import ssl
-
     from astro_token.errors import AstroTokenError
     from astro_token.ref import SecretRef
 
@@ -26,7 +24,7 @@ _MOST_CIPHER = 6144
 _CONTEXT = "context."
 
 
-class KMS:
+class KMS(AwsService):
     """
     Decrypts and encrypts with a symmetric key of AWS KMS.
 
@@ -45,8 +43,7 @@ class KMS:
         session: in place of the one that all of the process share.
     """
 
-    def __init__(self, client: Any = None, *, session: Session | None = None) -> None:
-        self._session = session or (Session(client) if client is not None else shared())
+    _service = "kms"
 
     def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue:
         until = time.monotonic() + timeout
@@ -69,23 +66,6 @@ class KMS:
         return across(
             lambda: _ciphertext(self._ask(ref, "encrypt", until, Plaintext=value.reveal())), translated
         )
-
-    def address(self, ref: SecretRef) -> str:
-        return across(lambda: self._session.address("kms", region_of(ref)), translated)
-
-    def trust(self, ref: SecretRef) -> ssl.SSLContext:
-        return across(lambda: self._session.trust(region_of(ref)), translated)
-
-    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
-        until = time.monotonic() + timeout
-        return across(lambda: self._session.credential_source(region_of(ref), until), translated)
-
-    def log_in(self, ref: SecretRef, *, timeout: float) -> None:
-        until = time.monotonic() + timeout
-        across(lambda: self._session.log_in(region_of(ref), until), translated)
-
-    def close(self) -> None:
-        self._session.close()
 
     def _ask(self, ref: SecretRef, operation: str, until: float, **arguments: Any) -> Any:
         context = {

@@ -22,11 +22,10 @@ from astro_token_backends import network
 from astro_token_backends.aws.batch import in_batches
 from astro_token_backends.aws.place import region_of
 from astro_token_backends.aws.refusals import code_of, refused, translated
-from astro_token_backends.aws.session import Session, shared
+from astro_token_backends.aws.service import AwsService
 from astro_token_backends.boundary import across
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping, Sequence
 
     from astro_token.ref import SecretRef
@@ -46,7 +45,7 @@ class _Parameter:
     modified: datetime | None
 
 
-class ParameterStore:
+class ParameterStore(AwsService):
     """
     Parameters of Parameter Store: SecureString, decrypted; String; StringList, as the one text that it is.
 
@@ -69,8 +68,7 @@ class ParameterStore:
         session: in place of the one that all of the process share.
     """
 
-    def __init__(self, client: Any = None, *, session: Session | None = None) -> None:
-        self._session = session or (Session(client) if client is not None else shared())
+    _service = "ssm"
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
         until = time.monotonic() + timeout
@@ -98,23 +96,6 @@ class ParameterStore:
         """Adds a version of the same type, under the same key."""
         until = time.monotonic() + timeout
         return across(lambda: self._write(ref, value, expected_version, until), translated)
-
-    def address(self, ref: SecretRef) -> str:
-        return across(lambda: self._session.address("ssm", region_of(ref)), translated)
-
-    def trust(self, ref: SecretRef) -> ssl.SSLContext:
-        return across(lambda: self._session.trust(region_of(ref)), translated)
-
-    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
-        until = time.monotonic() + timeout
-        return across(lambda: self._session.credential_source(region_of(ref), until), translated)
-
-    def log_in(self, ref: SecretRef, *, timeout: float) -> None:
-        until = time.monotonic() + timeout
-        across(lambda: self._session.log_in(region_of(ref), until), translated)
-
-    def close(self) -> None:
-        self._session.close()
 
     def _ask(self, ref: SecretRef, operation: str, until: float, **arguments: Any) -> Any:
         return self._session.call("ssm", operation, arguments, region=region_of(ref), until=until)

@@ -15,11 +15,10 @@ from astro_token_backends import network
 from astro_token_backends.aws.batch import in_batches
 from astro_token_backends.aws.place import region_of
 from astro_token_backends.aws.refusals import code_of, refused, translated
-from astro_token_backends.aws.session import Session, shared
+from astro_token_backends.aws.service import AwsService
 from astro_token_backends.boundary import across
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping, Sequence
 
     from astro_token.ref import SecretRef
@@ -34,7 +33,7 @@ _VERSION = re.compile(r"[A-Za-z0-9-]{1,64}")
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")  # which an ARN has behind the name, and a partial ARN has not
 
 
-class SecretsManager:
+class SecretsManager(AwsService):
     """
     Secrets of AWS Secrets Manager: their text or bytes, of the stage AWSCURRENT unless told otherwise.
 
@@ -56,8 +55,7 @@ class SecretsManager:
         session: in place of the one that all of the process share.
     """
 
-    def __init__(self, client: Any = None, *, session: Session | None = None) -> None:
-        self._session = session or (Session(client) if client is not None else shared())
+    _service = "secretsmanager"
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
         until = time.monotonic() + timeout
@@ -91,23 +89,6 @@ class SecretsManager:
         """
         until = time.monotonic() + timeout
         return across(lambda: self._write(ref, value, expected_version, until), translated)
-
-    def address(self, ref: SecretRef) -> str:
-        return across(lambda: self._session.address("secretsmanager", region_of(ref)), translated)
-
-    def trust(self, ref: SecretRef) -> ssl.SSLContext:
-        return across(lambda: self._session.trust(region_of(ref)), translated)
-
-    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
-        until = time.monotonic() + timeout
-        return across(lambda: self._session.credential_source(region_of(ref), until), translated)
-
-    def log_in(self, ref: SecretRef, *, timeout: float) -> None:
-        until = time.monotonic() + timeout
-        across(lambda: self._session.log_in(region_of(ref), until), translated)
-
-    def close(self) -> None:
-        self._session.close()
 
     def _ask(self, ref: SecretRef, operation: str, until: float, **arguments: Any) -> Any:
         asked = {"SecretId": ref.name, **arguments}

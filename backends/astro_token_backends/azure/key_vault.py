@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import BackendUnavailableError, InvalidTokenError
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends import network
 from astro_token_backends.azure.address import Address
-from astro_token_backends.azure.login import Login, shared
 from astro_token_backends.azure.refusals import Asked, asking, translated
-from astro_token_backends.azure.surroundings import trust
+from astro_token_backends.azure.service import AzureService
 from astro_token_backends.boundary import across
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable
     from datetime import datetime
 
     from astro_token.ref import SecretRef
+    from astro_token_backends.azure.login import Login
 
 __all__ = ["KeyVault"]
 
-_T = TypeVar("_T")
 _LONGEST = 25 * 1024  # bytes, the service's limit
 _VERSION = re.compile(r"[0-9a-f]{32}")
 _NEEDS = "Microsoft.KeyVault/vaults/secrets/{}/action (role {}), or the access policy {} on secrets"
@@ -33,7 +30,7 @@ _LIST = _NEEDS.format("readMetadata", "Key Vault Reader", "List")
 _SET = _NEEDS.format("setSecret", "Key Vault Secrets Officer", "Set")
 
 
-class KeyVault:
+class KeyVault(AzureService):
     """
     Reads a version of a secret, the newest unless the reference says otherwise; describes and writes.
 
@@ -53,11 +50,12 @@ class KeyVault:
         credential: of the SDK, in place of those in the environment.
     """
 
+    _kind = "secrets"
+
     def __init__(self, login: Login | None = None, credential: Any = None) -> None:
         import azure.keyvault.secrets  # noqa: F401 (what is not installed has to show here)
 
-        self._login = login or (Login(credential) if credential else shared())
-        self._clients: dict[str, Any] = {}
+        super().__init__(login, credential)
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
         return across(lambda: self._read(ref, timeout), translated)
@@ -84,23 +82,6 @@ class KeyVault:
         Content type and tags are kept. The dates of validity are not: they are those of the old token.
         """
         return across(lambda: self._write(ref, value, expected_version, timeout), translated)
-
-    def address(self, ref: SecretRef) -> str:
-        return across(lambda: f"https://{Address.of(ref, 'secrets').host}", translated)
-
-    def trust(self, ref: SecretRef) -> ssl.SSLContext:  # noqa: ARG002 (the same for all)
-        return across(trust, translated)
-
-    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
-        return across(lambda: self._about(ref, timeout, Login.credential_source), translated)
-
-    def log_in(self, ref: SecretRef, *, timeout: float) -> None:
-        """Where only the vault's answer tells what to log in to, the read does it."""
-        across(lambda: self._about(ref, timeout, Login.log_in), translated)
-
-    def close(self) -> None:
-        self._clients = {}
-        self._login.close()
 
     def _read(self, ref: SecretRef, timeout: float, *, use: bool = True) -> SecretValue:
         address = Address.of(ref, "secrets")
@@ -140,11 +121,6 @@ class KeyVault:
                 address.name, value.reveal().decode(), content_type=old.content_type, tags=old.tags
             )
         return _version(new.properties)
-
-    def _about(self, ref: SecretRef, timeout: float, ask: Callable[[Login, str], _T]) -> _T:
-        address = Address.of(ref, "secrets")
-        self._login.wire.begin(timeout)
-        return ask(self._login, address.host)
 
     def _client(self, host: str) -> Any:
         from azure.keyvault.secrets import SecretClient

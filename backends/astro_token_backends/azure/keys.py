@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from astro_token.errors import DecryptError
@@ -11,20 +11,16 @@ from astro_token.secret import SecretValue
 from astro_token_backends import network
 from astro_token_backends.azure.address import Address
 from astro_token_backends.azure.jwe import ALGORITHM, Envelope, decoded, encoded, new_key, sealed
-from astro_token_backends.azure.login import Login, shared
 from astro_token_backends.azure.refusals import Asked, asking, translated
-from astro_token_backends.azure.surroundings import trust
+from astro_token_backends.azure.service import AzureService
 from astro_token_backends.boundary import across
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable
-
     from astro_token.ref import SecretRef
+    from astro_token_backends.azure.login import Login
 
 __all__ = ["Keys"]
 
-_T = TypeVar("_T")
 _NEEDS = (
     "Microsoft.KeyVault/vaults/keys/{}/action (role Key Vault Crypto User, of a managed HSM "
     "Managed HSM Crypto User), or the access policy {} on keys"
@@ -32,7 +28,7 @@ _NEEDS = (
 _WRAP, _UNWRAP = _NEEDS.format("wrap", "Wrap Key"), _NEEDS.format("unwrap", "Unwrap Key")
 
 
-class Keys:
+class Keys(AzureService):
     """
     Decrypts and encrypts with an RSA key of Azure Key Vault or of a managed HSM.
 
@@ -55,35 +51,19 @@ class Keys:
         credential: of the SDK, in place of those in the environment.
     """
 
+    _kind = "keys"
+
     def __init__(self, login: Login | None = None, credential: Any = None) -> None:
         import azure.keyvault.keys  # noqa: F401 (what is not installed has to show here)
         import cryptography  # noqa: F401
 
-        self._login = login or (Login(credential) if credential else shared())
-        self._clients: dict[str, Any] = {}
+        super().__init__(login, credential)
 
     def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue:
         return across(lambda: self._decrypt(ref, ciphertext, timeout), translated)
 
     def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> bytes:
         return across(lambda: self._encrypt(ref, value, timeout), translated)
-
-    def address(self, ref: SecretRef) -> str:
-        return across(lambda: f"https://{Address.of(ref, 'keys').host}", translated)
-
-    def trust(self, ref: SecretRef) -> ssl.SSLContext:  # noqa: ARG002 (the same for all)
-        return across(trust, translated)
-
-    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
-        return across(lambda: self._about(ref, timeout, Login.credential_source), translated)
-
-    def log_in(self, ref: SecretRef, *, timeout: float) -> None:
-        """Where only the vault's answer tells what to log in to, the read does it."""
-        across(lambda: self._about(ref, timeout, Login.log_in), translated)
-
-    def close(self) -> None:
-        self._clients = {}
-        self._login.close()
 
     def _decrypt(self, ref: SecretRef, ciphertext: bytes, timeout: float) -> SecretValue:
         address = Address.of(ref, "keys")
@@ -130,11 +110,6 @@ class Keys:
         if not made or not used or used[1].lower() != address.name.lower() or version not in {None, used[2]}:
             raise network.damaged()
         return used[2], made
-
-    def _about(self, ref: SecretRef, timeout: float, ask: Callable[[Login, str], _T]) -> _T:
-        address = Address.of(ref, "keys")
-        self._login.wire.begin(timeout)
-        return ask(self._login, address.host)
 
     def _client(self, host: str) -> Any:
         from azure.keyvault.keys import KeyClient

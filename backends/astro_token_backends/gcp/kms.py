@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import (
     AstroTokenError,
-    BackendError,
     ConfigError,
     DecryptError,
     InvalidTokenError,
@@ -18,12 +17,12 @@ from astro_token.errors import (
 from astro_token.secret import SecretValue
 from astro_token_backends import network
 from astro_token_backends.boundary import across
-from astro_token_backends.gcp.connection import Connection, quietly, shared
+from astro_token_backends.gcp.connection import Connection, quietly
 from astro_token_backends.gcp.refusals import Need
+from astro_token_backends.gcp.service import GcpService, unknown
 from astro_token_backends.gcp.settings import endpoint
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from astro_token.ref import SecretRef
@@ -39,7 +38,7 @@ _NAME = re.compile(
 )
 
 
-class KMS:
+class KMS(GcpService):
     """
     Decrypts and encrypts with a symmetric key of Google Cloud KMS.
 
@@ -64,32 +63,16 @@ class KMS:
     def __init__(self, client: Any = None, *, connection: Connection | None = None) -> None:
         with quietly():
             import google.cloud.kms_v1  # noqa: F401 (what is not installed has to show here)
-        self._injected = client
-        self._connection = connection or shared()
+        super().__init__(client, connection=connection)
 
     def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue:
-        return across(lambda: self._decrypt(ref, ciphertext, timeout), _unknown)
+        return across(lambda: self._decrypt(ref, ciphertext, timeout), unknown)
 
     def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> bytes:
-        return across(lambda: self._encrypt(ref, value, timeout), _unknown)
+        return across(lambda: self._encrypt(ref, value, timeout), unknown)
 
     def address(self, ref: SecretRef) -> str:  # noqa: ARG002 (one service for all keys)
-        return across(lambda: f"https://{self._host()}", _unknown)
-
-    def trust(self, ref: SecretRef) -> ssl.SSLContext:  # noqa: ARG002 (the same for all)
-        return across(self._connection.trust, _unknown)
-
-    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:  # noqa: ARG002 (one login serves all references)
-        if self._injected is not None:
-            return "the client that was given"
-        return across(lambda: self._connection.credential_source(timeout), _unknown)
-
-    def log_in(self, ref: SecretRef, *, timeout: float) -> None:  # noqa: ARG002 (as above)
-        if self._injected is None:
-            across(lambda: self._connection.log_in(timeout), _unknown)
-
-    def close(self) -> None:
-        self._connection.close()
+        return across(lambda: f"https://{self._host()}", unknown)
 
     def _decrypt(self, ref: SecretRef, ciphertext: bytes, seconds: float) -> SecretValue:
         if not ciphertext:
@@ -258,7 +241,3 @@ def _not_encrypted(error: Any) -> AstroTokenError | None:
     return ConfigError(
         "Google Cloud cannot encrypt with this key", hint="name a key whose purpose is symmetric encryption"
     )
-
-
-def _unknown(error: Exception) -> AstroTokenError:
-    return BackendError(f"the backend of Google Cloud failed with {type(error).__name__}")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from astro_token.deadline import Deadline
 from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError, ConfigError
-from astro_token.network import tls_context
+from astro_token.network import https_connection, tls_context
 from astro_token_backends import network
 from astro_token_backends.gcp.settings import endpoint, host_and_port, proxy_to
 
@@ -210,19 +210,8 @@ def connect(
     place: str, environ: Mapping[str, str], context: ssl.SSLContext, seconds: float
 ) -> HTTPConnection:
     """A connection that is opened when it is used, by the proxy where there is one."""
-    from base64 import b64encode
-    from http.client import HTTPSConnection
-    from urllib.parse import unquote
-
     host, port = host_and_port(place)
-    proxy = proxy_to(place, environ)
-    if proxy is None:
-        return HTTPSConnection(host, port, timeout=seconds, context=context)
-    by = urlsplit(proxy)
-    connection = HTTPSConnection(by.hostname or "", by.port or 80, timeout=seconds, context=context)
-    user = b64encode(f"{unquote(by.username or '')}:{unquote(by.password or '')}".encode()).decode()
-    connection.set_tunnel(host, port, {"Proxy-Authorization": f"Basic {user}"} if by.username else {})
-    return connection
+    return https_connection(host, port, proxy_to(place, environ), context, seconds)
 
 
 def login_failure(error: Exception) -> AstroTokenError:

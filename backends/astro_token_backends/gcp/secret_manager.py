@@ -20,12 +20,12 @@ from astro_token.log import logger
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends import network
 from astro_token_backends.boundary import across
-from astro_token_backends.gcp.connection import Connection, quietly, shared
+from astro_token_backends.gcp.connection import Connection, quietly
 from astro_token_backends.gcp.refusals import Need
+from astro_token_backends.gcp.service import GcpService, unknown
 from astro_token_backends.gcp.settings import endpoint
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from astro_token.ref import SecretRef
@@ -71,7 +71,7 @@ class _Place:
         return Need(permission, f"roles/secretmanager.{role}", "secret", self.project, _API)
 
 
-class SecretManager:
+class SecretManager(GcpService):
     """
     Secrets of Google Cloud Secret Manager, global and regional.
 
@@ -104,39 +104,23 @@ class SecretManager:
     def __init__(self, client: Any = None, *, connection: Connection | None = None) -> None:
         with quietly():
             import google.cloud.secretmanager_v1  # noqa: F401 (what is not installed has to show here)
-        self._injected = client
-        self._connection = connection or shared()
+        super().__init__(client, connection=connection)
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
-        return across(lambda: self._read(_place(ref), timeout), _unknown)
+        return across(lambda: self._read(_place(ref), timeout), unknown)
 
     def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:
-        return across(lambda: self._describe(_place(ref), time.monotonic() + timeout), _unknown)
+        return across(lambda: self._describe(_place(ref), time.monotonic() + timeout), unknown)
 
     def write(
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
     ) -> str:
         """Adds a version. A warning names one that somebody else added between our look and it."""
         end = time.monotonic() + timeout
-        return across(lambda: self._write(_place(ref), value, expected_version, end), _unknown)
+        return across(lambda: self._write(_place(ref), value, expected_version, end), unknown)
 
     def address(self, ref: SecretRef) -> str:
-        return across(lambda: f"https://{self._host(_place(ref))}", _unknown)
-
-    def trust(self, ref: SecretRef) -> ssl.SSLContext:  # noqa: ARG002 (the same for all)
-        return across(self._connection.trust, _unknown)
-
-    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:  # noqa: ARG002 (one login serves all references)
-        if self._injected is not None:
-            return "the client that was given"
-        return across(lambda: self._connection.credential_source(timeout), _unknown)
-
-    def log_in(self, ref: SecretRef, *, timeout: float) -> None:  # noqa: ARG002 (as above)
-        if self._injected is None:
-            across(lambda: self._connection.log_in(timeout), _unknown)
-
-    def close(self) -> None:
-        self._connection.close()
+        return across(lambda: f"https://{self._host(_place(ref))}", unknown)
 
     def _read(self, place: _Place, seconds: float) -> SecretValue:
         answer = self._ask(
@@ -337,9 +321,3 @@ def _meaning(error: Exception, place: _Place, *, adding: bool) -> AstroTokenErro
 
 def _of_gcloud(place: _Place) -> str:
     return "NUMBER" if place.version == "latest" else place.version
-
-
-def _unknown(error: Exception) -> AstroTokenError:
-    from astro_token.errors import BackendError
-
-    return BackendError(f"the backend of Google Cloud failed with {type(error).__name__}")

@@ -18,11 +18,11 @@ from astro_token.errors import (
 )
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends.boundary import across
-from astro_token_backends.vault.connection import Connection, shared, translated
+from astro_token_backends.vault.connection import translated
 from astro_token_backends.vault.refusals import LOOK_AT_ADDRESS, MOUNT_QUESTION, StatusError, needing
+from astro_token_backends.vault.service import VaultService
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator
 
     from astro_token.ref import SecretRef
@@ -59,7 +59,7 @@ class _Place(NamedTuple):
         return f"`vault kv list {self.mount}{above and '/'}{above}` shows what there is"
 
 
-class KeyValue:
+class KeyValue(VaultService):
     """
     Secrets of HashiCorp Vault's and OpenBao's key/value engine.
 
@@ -90,12 +90,6 @@ class KeyValue:
         connection: in place of the one that all of the process share.
     """
 
-    def __init__(self, connection: Connection | None = None) -> None:
-        import hvac  # noqa: F401 (what is not installed has to show here)
-        import requests  # noqa: F401
-
-        self._connection = connection or shared()
-
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
         return across(lambda: self._read(*self._find(ref, timeout), ref.options.get("version")), translated)
 
@@ -111,22 +105,6 @@ class KeyValue:
         return across(
             lambda: self._write(*self._find(ref, timeout), _fields(value), expected_version), translated
         )
-
-    def address(self, ref: SecretRef) -> str:  # noqa: ARG002 (one Vault serves all references)
-        return across(self._connection.address, translated)
-
-    def trust(self, ref: SecretRef) -> ssl.SSLContext:  # noqa: ARG002 (as above)
-        return across(self._connection.trust, translated)
-
-    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:  # noqa: ARG002 (as above)
-        return across(lambda: self._connection.credential_source(timeout), translated)
-
-    def log_in(self, ref: SecretRef, *, timeout: float) -> None:  # noqa: ARG002 (as above)
-        """With a token that was given there is nothing to do; whether it is good shows by reading."""
-        across(lambda: self._connection.client(None, timeout), translated)
-
-    def close(self) -> None:
-        self._connection.close()
 
     # -- where it is --------------------------------------------------------------------------------
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from astro_token.errors import DecryptError, IntegrityError, SecretNotFoundError
 from astro_token.secret import SecretValue
 from astro_token_backends.boundary import across
-from astro_token_backends.vault.connection import Connection, shared, translated
+from astro_token_backends.vault.connection import translated
 from astro_token_backends.vault.refusals import LOOK_AT_ADDRESS, MOUNT_QUESTION, StatusError, needing
+from astro_token_backends.vault.service import VaultService
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from astro_token.ref import SecretRef
@@ -26,7 +26,7 @@ _CIPHERTEXT = re.compile(r"vault:v[0-9]+:[A-Za-z0-9+/=]+")
 _DEFAULT_MOUNT = "transit"
 
 
-class Transit:
+class Transit(VaultService):
     """
     Decrypts and encrypts with a key of HashiCorp Vault's and OpenBao's transit engine.
 
@@ -46,33 +46,11 @@ class Transit:
         connection: in place of the one that all of the process share.
     """
 
-    def __init__(self, connection: Connection | None = None) -> None:
-        import hvac  # noqa: F401 (what is not installed has to show here)
-        import requests  # noqa: F401
-
-        self._connection = connection or shared()
-
     def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue:
         return across(lambda: self._decrypt(ref, ciphertext, timeout), translated)
 
     def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> bytes:
         return across(lambda: self._encrypt(ref, value, timeout), translated)
-
-    def address(self, ref: SecretRef) -> str:  # noqa: ARG002 (one Vault serves all references)
-        return across(self._connection.address, translated)
-
-    def trust(self, ref: SecretRef) -> ssl.SSLContext:  # noqa: ARG002 (as above)
-        return across(self._connection.trust, translated)
-
-    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:  # noqa: ARG002 (as above)
-        return across(lambda: self._connection.credential_source(timeout), translated)
-
-    def log_in(self, ref: SecretRef, *, timeout: float) -> None:  # noqa: ARG002 (as above)
-        """With a token that was given there is nothing to do; whether it is good shows by reading."""
-        across(lambda: self._connection.client(None, timeout), translated)
-
-    def close(self) -> None:
-        self._connection.close()
 
     def _decrypt(self, ref: SecretRef, ciphertext: bytes, timeout: float) -> SecretValue:
         text = ciphertext.decode("ascii", errors="replace").strip()
