@@ -17,14 +17,14 @@ from rich.console import Console
 from astro_token.cli.findings import tabled
 from astro_token.cli.table import draw, laid_out
 from astro_token.errors import PolicyError
-from astro_token.many import Finding
-from astro_token.online import CODES as ONLINE
-from astro_token.policy import CODES as OFFLINE
-from astro_token.policy import Verdict
-from astro_token.ref import SecretRef
+from astro_token.policy.rules import CODES as OFFLINE
+from astro_token.policy.rules import Verdict
 from astro_token.secret import SecretValue
-from astro_token.settings import TokenSettings
+from astro_token.secrets.ref import SecretRef
+from astro_token.settings.resolve import TokenSettings
 from astro_token.token import AstroToken, Scope
+from astro_token.tokens.online import CODES as ONLINE
+from astro_token.tokens.read_many import Finding
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "check.svg"
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)

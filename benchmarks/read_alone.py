@@ -6,12 +6,12 @@ import sys
 
 gc.disable()  # as the program does
 
+from astro_token.child.hardening import close_to_onlookers  # noqa: E402
 from astro_token.cli.parser import parse  # noqa: E402
-from astro_token.deadline import Deadline  # noqa: E402
-from astro_token.process import close_to_onlookers  # noqa: E402
-from astro_token.read import read_whole  # noqa: E402
-from astro_token.registry import close_backends, open_backend  # noqa: E402
-from astro_token.settings import resolve  # noqa: E402
+from astro_token.secrets.read import read_whole  # noqa: E402
+from astro_token.secrets.registry import close_backends, open_backend  # noqa: E402
+from astro_token.settings.resolve import resolve  # noqa: E402
+from astro_token.transport.deadline import Deadline  # noqa: E402
 
 close_to_onlookers()
 arguments = parse(["check", *sys.argv[1:]])

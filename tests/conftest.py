@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 
 from astro_token.log import logger
-from astro_token.registry import close_backends
+from astro_token.secrets.registry import close_backends
 from astro_token.testing import appearances, make_token
 from tests.watch import Watch
 

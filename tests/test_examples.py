@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from astro_token.cli.parser import parse
-from astro_token.ref import SecretRef
-from astro_token.schemes import credential_variables
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.schemes import credential_variables
 from tests.conftest import PROGRAM, ROOT
 
 if TYPE_CHECKING:

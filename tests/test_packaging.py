@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.schemes import BUILTIN
+from astro_token.secrets.schemes import BUILTIN
 from astro_token.version import __version__
 from tests.conftest import ROOT, Program
 

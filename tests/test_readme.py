@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astro_token import errors
-from astro_token.exporter import DEAD_VARIABLES
-from astro_token.schemes import BUILTIN, credential_variables
+from astro_token.environment.export import DEAD_VARIABLES
+from astro_token.secrets.schemes import BUILTIN, credential_variables
 from tests.conftest import PROGRAM, ROOT, Program
 from tests.servers.astro_api import Grant, organization, workspace
 from tests.servers.openbao import OpenBao

@@ -9,7 +9,7 @@ from astro_token.errors import SecretNotFoundError
 from astro_token.secret import SecretValue
 
 if TYPE_CHECKING:
-    from astro_token.ref import SecretRef
+    from astro_token.secrets.ref import SecretRef
 
 __all__ = ["Environment"]
 

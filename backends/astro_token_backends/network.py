@@ -6,12 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from astro_token.errors import BackendUnavailableError, ConfigError, IntegrityError
-from astro_token.network import (
-    checked_address,
-    connection_failure,
-    extra_authorities,
-    is_loopback,
-)
+from astro_token.transport.network import checked_address, connection_failure, extra_authorities, is_loopback
 
 __all__ = [
     "busy",

@@ -19,6 +19,8 @@ from astro_token.version import __version__
 
 TYPE_CHECKING = False  # typing's own would be imported for it
 if TYPE_CHECKING:
+    from astro_token.environment.context import Context
+    from astro_token.environment.export import CliEnvironment, export, isolated
     from astro_token.errors import (
         AccessDeniedError,
         AstroTokenError,
@@ -40,10 +42,9 @@ if TYPE_CHECKING:
         UnsupportedOperationError,
         UsageError,
     )
-    from astro_token.exporter import CliEnvironment, Context, export, isolated
-    from astro_token.many import read_tokens
-    from astro_token.policy import Expectations, Policy, Verdict, enforce, judge
-    from astro_token.protocols import (
+    from astro_token.policy.rules import Expectations, Policy, Verdict, enforce, judge
+    from astro_token.secret import SecretMetadata, SecretValue
+    from astro_token.secrets.protocols import (
         Backend,
         SupportsAddress,
         SupportsClose,
@@ -60,12 +61,13 @@ if TYPE_CHECKING:
         SupportsWrite,
         SupportsWriteCiphertext,
     )
-    from astro_token.read import read_secret, read_token
-    from astro_token.ref import SecretRef
-    from astro_token.registry import close_backends, open_backend
-    from astro_token.secret import SecretMetadata, SecretValue
-    from astro_token.settings import TokenSettings, resolve
+    from astro_token.secrets.read import read_secret
+    from astro_token.secrets.ref import SecretRef
+    from astro_token.secrets.registry import close_backends, open_backend
+    from astro_token.settings.resolve import TokenSettings, resolve
     from astro_token.token import AstroToken
+    from astro_token.tokens.read import read_token
+    from astro_token.tokens.read_many import read_tokens
 
 __all__ = [
     "AccessDeniedError",
@@ -126,15 +128,17 @@ __all__ = [
 ]
 
 _MODULES = {
-    "exporter": ("CliEnvironment", "Context", "export", "isolated"),
-    "many": ("read_tokens",),
-    "policy": ("Expectations", "Policy", "Verdict", "enforce", "judge"),
-    "read": ("read_secret", "read_token"),
-    "ref": ("SecretRef",),
-    "registry": ("close_backends", "open_backend"),
+    "environment.context": ("Context",),
+    "environment.export": ("CliEnvironment", "export", "isolated"),
+    "policy.rules": ("Expectations", "Policy", "Verdict", "enforce", "judge"),
     "secret": ("SecretMetadata", "SecretValue"),
-    "settings": ("TokenSettings", "resolve"),
+    "secrets.read": ("read_secret",),
+    "secrets.ref": ("SecretRef",),
+    "secrets.registry": ("close_backends", "open_backend"),
+    "settings.resolve": ("TokenSettings", "resolve"),
     "token": ("AstroToken",),
+    "tokens.read": ("read_token",),
+    "tokens.read_many": ("read_tokens",),
 }
 
 
@@ -143,7 +147,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = next((module for module, names in _MODULES.items() if name in names), None)
     if module is None:
-        module = "errors" if name.endswith("Error") else "protocols"
+        module = "errors" if name.endswith("Error") else "secrets.protocols"
     value = getattr(import_module(f"astro_token.{module}"), name)
     globals()[name] = value
     return value

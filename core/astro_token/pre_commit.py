@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from astro_token.cli.output import report
 from astro_token.errors import AstroTokenError, InvalidTokenError, OutputError, UsageError, worst
-from astro_token.files import open_regular
 from astro_token.secret import SecretValue
+from astro_token.system.files import open_regular
 from astro_token.token import MAX_TOKEN_BYTES, AstroToken
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
 
 
 def _config(path: Path) -> None:
-    from astro_token.project import find_project
+    from astro_token.settings.project_file import find_project
 
     find_project(path.absolute().parent)
 

@@ -33,7 +33,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AstroTokenError, BackendUnavailableError, DecryptError, SecretNotFoundError
-from astro_token.protocols import (
+from astro_token.secret import SecretMetadata, SecretValue
+from astro_token.secrets.protocols import (
     Backend,
     SupportsAddress,
     SupportsClose,
@@ -45,9 +46,8 @@ from astro_token.protocols import (
     SupportsReadMany,
     SupportsWrite,
 )
-from astro_token.ref import SecretRef
-from astro_token.schemes import credential_variables
-from astro_token.secret import SecretMetadata, SecretValue
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.schemes import credential_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,7 +136,7 @@ class BackendContract:
         return harness.backend.read(SecretRef.parse(ref), timeout=self.timeout)
 
     def revealed(self, harness: Harness, value: SecretValue) -> bytes:
-        from astro_token.fields import choose
+        from astro_token.secrets.fields import choose
 
         return choose(value, None).reveal() if harness.wrapped else value.reveal()
 
@@ -346,7 +346,7 @@ class KeyContract:
         assert self.encrypt(harness, token) != self.encrypt(harness, token)
 
     def test_it_survives_being_stored_as_text(self, harness: KeyHarness) -> None:
-        from astro_token.ciphertext import packed, unpacked
+        from astro_token.secrets.ciphertext import packed, unpacked
 
         token = make_token()
         stored = packed(self.encrypt(harness, token))

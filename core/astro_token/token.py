@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from astro_token.ciphertext import is_ciphertext
 from astro_token.errors import InvalidTokenError
 from astro_token.secret import SecretValue
+from astro_token.secrets.ciphertext import is_ciphertext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astro_token.ref import SecretRef
+    from astro_token.secrets.ref import SecretRef
 
 __all__ = ["IDENTIFIER", "MAX_TOKEN_BYTES", "SCOPES", "AstroToken", "Scope", "normalise"]
 

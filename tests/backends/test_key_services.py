@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.registry import open_backend
+from astro_token.secrets.registry import open_backend
 from astro_token.testing import KeyContract, KeyHarness
 from tests.servers.aws_kms import AwsKms
 

@@ -69,7 +69,7 @@ def test_a_file_of_authorities_that_is_not_there_is_a_mistake_in_the_configurati
     ref: str,
     variable: str,
 ) -> None:
-    from astro_token.registry import open_backend
+    from astro_token.secrets.registry import open_backend
 
     given = {
         variable: str(tmp_path / "nothing.pem"),

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from astro_token.errors import AstroTokenError
-from astro_token.protocols import SupportsLogIn
-from astro_token.ref import SecretRef
-from astro_token.registry import close_backends, open_backend
+from astro_token.secrets.protocols import SupportsLogIn
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.registry import close_backends, open_backend
 from astro_token_backends.sources import shown, shown_file
 from tests.backends.clouds import logged
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import astro_token
-from astro_token.schemes import BUILTIN
+from astro_token.secrets.schemes import BUILTIN
 from tests.conftest import Result
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ import pytest
 from astro_token.cli.findings import tabled
 from astro_token.cli.table import laid_out, show
 from astro_token.errors import BackendUnavailableError, PolicyError
-from astro_token.many import Finding
-from astro_token.online import Online
-from astro_token.policy import Verdict
+from astro_token.policy.rules import Verdict
 from astro_token.secret import SecretValue
 from astro_token.testing import make_token
 from astro_token.token import AstroToken
+from astro_token.tokens.online import Online
+from astro_token.tokens.read_many import Finding
 from tests.cli.terminal import Terminal
 from tests.conftest import PROGRAM, Result
 

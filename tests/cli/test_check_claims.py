@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from astro_token.errors import InvalidTokenError
-from astro_token.policy import CODES, Expectations, Policy, duration, judge
+from astro_token.policy.rules import CODES, Expectations, Policy, duration, judge
 from astro_token.secret import SecretValue
 from astro_token.testing import make_token
 from astro_token.token import AstroToken

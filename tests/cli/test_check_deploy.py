@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.deploy.codes import CODES
+from astro_token.policy.deploy_codes import CODES
 from astro_token.testing import make_token
 from tests.cli.deploy_project import DEPLOYMENT, WORKSPACE, Project, make, tree
 from tests.conftest import ROOT

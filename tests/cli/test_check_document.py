@@ -26,18 +26,18 @@ from astro_token.astro_api.records import (
 from astro_token.cli.deploy import Shown
 from astro_token.cli.findings import described
 from astro_token.deploy import Guarded
-from astro_token.deploy.codes import CODES as DEPLOY
 from astro_token.errors import SEVERITY, AstroTokenError, PolicyError
-from astro_token.many import Finding
-from astro_token.online import CODES as ONLINE
-from astro_token.online import Asked, Online
-from astro_token.policy import CODES as OFFLINE
-from astro_token.policy import Verdict
-from astro_token.ref import SecretRef
+from astro_token.policy.deploy_codes import CODES as DEPLOY
+from astro_token.policy.rules import CODES as OFFLINE
+from astro_token.policy.rules import Verdict
 from astro_token.secret import SecretValue
-from astro_token.settings import TokenSettings
+from astro_token.secrets.ref import SecretRef
+from astro_token.settings.resolve import TokenSettings
 from astro_token.testing import make_token
 from astro_token.token import AstroToken
+from astro_token.tokens.online import CODES as ONLINE
+from astro_token.tokens.online import Asked, Online
+from astro_token.tokens.read_many import Finding
 from tests.cli.deploy_project import make
 from tests.conftest import ROOT
 from tests.servers.astro_api import DEPLOYMENT, Grant, role, token_record

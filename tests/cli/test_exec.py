@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.exporter import DEAD_VARIABLES
-from astro_token.schemes import CI_IDENTITY_VARIABLES, credential_variables
+from astro_token.environment.export import DEAD_VARIABLES
+from astro_token.secrets.schemes import CI_IDENTITY_VARIABLES, credential_variables
 from astro_token.testing import make_token
 from tests.cli.conftest import child, wait_until
 from tests.conftest import PROGRAM, Result

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.deploy.codes import CODES
+from astro_token.policy.deploy_codes import CODES
 from astro_token.testing import make_token
 from tests.cli.conftest import wait_until
 from tests.cli.deploy_project import DEPLOYMENT, WORKSPACE, Project, make
@@ -298,7 +298,7 @@ def test_a_signal_while_git_is_asked_ends_us_and_starts_nothing(
 def test_it_is_imported_for_the_deploy_only_and_git_asked_only_where_it_matters(project: Project) -> None:
     def imported(*command: str) -> bool:
         shown = project.exec(*command, env={"PYTHONPROFILEIMPORTTIME": "1"}).stderr
-        assert "astro_token.checkout" in shown
+        assert "astro_token.environment.checkout" in shown
         return "astro_token.deploy" in shown
 
     project.script("make", "echo made")

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astro_token.errors import OutputError
-from astro_token.formats import File, Rendering, masks
+from astro_token.formats import masks
 from astro_token.formats.delivery import refuse_place
+from astro_token.formats.rendering import File, Rendering
 from astro_token.testing import appearances, make_token
 from tests.cli.terminal import Terminal
 from tests.conftest import PROGRAM, SHARED_MEMORY, Result

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from astro_token.errors import OutputError
-from astro_token.formats import Rendering, Variables, masks, render
+from astro_token.formats import masks, render
+from astro_token.formats.rendering import Rendering, Variables
 from tests.formats.agents import AzureAgent, TeamCityAgent
 from tests.formats.consumers import NAME, variables
 from tests.formats.sweep import faults

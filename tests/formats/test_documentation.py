@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from astro_token.ci import SYSTEMS
-from astro_token.formats import FORMATS, Variables, render
+from astro_token.ci.system import SYSTEMS
+from astro_token.formats import FORMATS, render
+from astro_token.formats.rendering import Variables
 from tests.formats.consumers import ENVIRON, NAME, PATH, there
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text()

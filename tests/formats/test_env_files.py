@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from astro_token.errors import OutputError
-from astro_token.formats import File, Rendering, Variables, render
+from astro_token.formats import render
+from astro_token.formats.rendering import File, Rendering, Variables
 from tests.formats import files
 from tests.formats.consumers import NAME, PATH, misread, ours, there, variables
 from tests.formats.sweep import faults, renderings

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from astro_token.errors import OutputError
-from astro_token.formats import File, Rendering, Variables, masks, render
+from astro_token.formats import masks, render
+from astro_token.formats.rendering import File, Rendering, Variables
 from tests.formats.consumers import NAME, misread, ours, runner_reader, variables
 from tests.formats.runner import RefusedFileError, Runner
 from tests.formats.texts import PIECES

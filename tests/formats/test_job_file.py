@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astro_token.errors import OutputError
-from astro_token.formats import Variables, render
+from astro_token.formats import render
 from astro_token.formats.delivery import refuse_place
+from astro_token.formats.rendering import Variables
 from tests.formats.consumers import NAME
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astro_token.errors import AstroTokenError, BackendUnavailableError, OutputError
-from astro_token.formats import Program, Variables, masks, render
+from astro_token.formats import masks, render
 from astro_token.formats.program import feed, find
+from astro_token.formats.rendering import Program, Variables
 from astro_token.testing import appearances
 from tests.formats.consumers import NAME, variables
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from astro_token.errors import OutputError, UsageError
-from astro_token.formats import FORMATS, Rendering, Variables, render
+from astro_token.formats import FORMATS, render
+from astro_token.formats.rendering import Rendering, Variables
 from astro_token.testing import appearances
 from tests.formats.consumers import ENVIRON, NAME, misread, ours, read_bytes
 from tests.formats.texts import PIECES, UNFIT

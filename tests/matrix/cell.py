@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astro_token.deadline import Deadline
 from astro_token.errors import AstroTokenError
-from astro_token.registry import close_backends, open_backend
+from astro_token.secrets.registry import close_backends, open_backend
 from astro_token.testing import appearances, reachable_text
+from astro_token.transport.deadline import Deadline
 from tests.matrix.faults import BY_NAME, Given
 from tests.matrix.front import Relay, opened
 from tests.matrix.surroundings import debugging, environment, peak, printed, recorded, resolver, strayed

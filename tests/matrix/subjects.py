@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from astro_token.ref import SecretRef
 from astro_token.secret import SecretValue
+from astro_token.secrets.ref import SecretRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

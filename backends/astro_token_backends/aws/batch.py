@@ -19,8 +19,8 @@ from astro_token_backends.boundary import across
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
-    from astro_token.ref import SecretRef
     from astro_token.secret import SecretValue
+    from astro_token.secrets.ref import SecretRef
 
 __all__ = ["in_batches"]
 

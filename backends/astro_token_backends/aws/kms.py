@@ -15,7 +15,7 @@ from astro_token_backends.boundary import across
 
 if TYPE_CHECKING:
     from astro_token.errors import AstroTokenError
-    from astro_token.ref import SecretRef
+    from astro_token.secrets.ref import SecretRef
 
 __all__ = ["KMS"]
 

@@ -28,7 +28,7 @@ from astro_token_backends.boundary import across
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from astro_token.ref import SecretRef
+    from astro_token.secrets.ref import SecretRef
 
 __all__ = ["ParameterStore"]
 

@@ -6,13 +6,13 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import ConfigError
-from astro_token.network import tls_context
+from astro_token.transport.network import tls_context
 from astro_token_backends import network
 
 if TYPE_CHECKING:
     import ssl
 
-    from astro_token.ref import SecretRef
+    from astro_token.secrets.ref import SecretRef
 
 __all__ = ["endpoint", "region", "region_of", "trust"]
 

@@ -13,7 +13,7 @@ from astro_token_backends.boundary import across
 if TYPE_CHECKING:
     import ssl
 
-    from astro_token.ref import SecretRef
+    from astro_token.secrets.ref import SecretRef
 
 __all__ = ["AwsService"]
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from astro_token.errors import ConfigError
 
 if TYPE_CHECKING:
-    from astro_token.ref import SecretRef
+    from astro_token.secrets.ref import SecretRef
 
 __all__ = ["AUTHORITY", "HOSTS", "Address", "authority_host", "is_of_a_cloud", "may_log_in_to", "resource_of"]
 

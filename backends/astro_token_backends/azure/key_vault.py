@@ -17,7 +17,7 @@ from astro_token_backends.boundary import across
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from astro_token.ref import SecretRef
+    from astro_token.secrets.ref import SecretRef
     from astro_token_backends.azure.login import Login
 
 __all__ = ["KeyVault"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from astro_token.errors import ConfigError
-from astro_token.network import tls_context
+from astro_token.transport.network import tls_context
 from astro_token_backends import network
 
 if TYPE_CHECKING:

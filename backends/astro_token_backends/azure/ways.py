@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError, bare
-from astro_token.files import open_regular
 from astro_token.secret import SecretValue
+from astro_token.system.files import open_regular
 from astro_token_backends import network
 from astro_token_backends.azure.address import AUTHORITY, authority_host
 from astro_token_backends.azure.client_credentials import ClientCredentials

@@ -13,8 +13,8 @@ from astro_token.errors import (
     OutputError,
     SecretNotFoundError,
 )
-from astro_token.files import locked, replace, sweep
 from astro_token.secret import SecretMetadata, SecretValue
+from astro_token.system.files import locked, replace, sweep
 from astro_token_backends.file import keys
 from astro_token_backends.file.content import load, unwritable, version
 from astro_token_backends.file.header import age_bytes, read_header
@@ -22,7 +22,7 @@ from astro_token_backends.file.header import age_bytes, read_header
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from astro_token.ref import SecretRef
+    from astro_token.secrets.ref import SecretRef
     from astro_token_backends.file.content import Content
     from astro_token_backends.file.keys import Identity
 

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from astro_token.ciphertext import is_ciphertext
 from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
@@ -19,13 +18,14 @@ from astro_token.errors import (
     OutputError,
     SecretNotFoundError,
 )
-from astro_token.files import anybody_can_write, open_regular, others_can_read
 from astro_token.log import logger
 from astro_token.secret import SecretValue
+from astro_token.secrets.ciphertext import is_ciphertext
+from astro_token.system.files import anybody_can_write, open_regular, others_can_read
 from astro_token_backends.file.header import read_header
 
 if TYPE_CHECKING:
-    from astro_token.ref import SecretRef
+    from astro_token.secrets.ref import SecretRef
     from astro_token_backends.file.header import AgeHeader
 
 __all__ = ["MAX_BYTES", "Content", "load", "unwritable", "version"]

@@ -23,7 +23,9 @@ from astro_token.errors import (
     MissingDependencyError,
     OutputError,
 )
-from astro_token.files import (
+from astro_token.log import logger
+from astro_token.secret import SecretValue
+from astro_token.system.files import (
     create,
     locked,
     open_regular,
@@ -32,8 +34,6 @@ from astro_token.files import (
     owned,
     sweep,
 )
-from astro_token.log import logger
-from astro_token.secret import SecretValue
 from astro_token_backends.file.header import read_header
 from astro_token_backends.sources import shown_file
 

@@ -8,9 +8,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from astro_token.deadline import Deadline
 from astro_token.errors import AstroTokenError, BackendUnavailableError, IntegrityError
 from astro_token.log import logger, silence_sdks
+from astro_token.transport.deadline import Deadline
 from astro_token_backends import network
 from astro_token_backends.boundary import across
 from astro_token_backends.gcp.refusals import refused

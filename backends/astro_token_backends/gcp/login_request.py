@@ -9,9 +9,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from astro_token.deadline import Deadline
 from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError, ConfigError
-from astro_token.network import https_connection, tls_context
+from astro_token.transport.deadline import Deadline
+from astro_token.transport.network import https_connection, tls_context
 from astro_token_backends import network
 from astro_token_backends.gcp.settings import endpoint, host_and_port, proxy_to
 

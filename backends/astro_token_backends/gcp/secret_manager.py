@@ -28,7 +28,7 @@ from astro_token_backends.gcp.settings import endpoint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from astro_token.ref import SecretRef
+    from astro_token.secrets.ref import SecretRef
 
 __all__ = ["SecretManager"]
 

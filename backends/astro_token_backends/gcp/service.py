@@ -11,7 +11,7 @@ from astro_token_backends.gcp.connection import Connection, shared
 if TYPE_CHECKING:
     import ssl
 
-    from astro_token.ref import SecretRef
+    from astro_token.secrets.ref import SecretRef
 
 __all__ = ["GcpService", "unknown"]
 

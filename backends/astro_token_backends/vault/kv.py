@@ -25,7 +25,7 @@ from astro_token_backends.vault.service import VaultService
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from astro_token.ref import SecretRef
+    from astro_token.secrets.ref import SecretRef
 
 __all__ = ["KeyValue"]
 

@@ -10,7 +10,7 @@ from astro_token_backends.vault.connection import Connection, shared, translated
 if TYPE_CHECKING:
     import ssl
 
-    from astro_token.ref import SecretRef
+    from astro_token.secrets.ref import SecretRef
 
 __all__ = ["VaultService"]
 

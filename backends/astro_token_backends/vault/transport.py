@@ -32,7 +32,13 @@ from astro_token.errors import (
     ConfigError,
     IntegrityError,
 )
-from astro_token.network import CA_VARIABLE, causes, connection_failure, seconds_to_wait, tls_context
+from astro_token.transport.network import (
+    CA_VARIABLE,
+    causes,
+    connection_failure,
+    seconds_to_wait,
+    tls_context,
+)
 from astro_token.version import __version__
 from astro_token_backends.vault.refusals import (
     EXPLAINED,

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
-from astro_token.network import checked_address
+from astro_token.transport.network import checked_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,7 +22,7 @@ from astro_token.errors import (
     result,
 )
 from astro_token.log import silence_sdks
-from astro_token.network import connection_failure, proxy_for, seconds_to_wait, tls_context
+from astro_token.transport.network import connection_failure, proxy_for, seconds_to_wait, tls_context
 from astro_token.version import __version__
 
 if TYPE_CHECKING:

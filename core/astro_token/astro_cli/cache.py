@@ -18,8 +18,8 @@ from typing import IO, TYPE_CHECKING
 
 from astro_token.astro_cli.temporary import beside
 from astro_token.errors import IntegrityError
-from astro_token.files import locked, open_regular, others_can_write, owned
 from astro_token.log import logger
+from astro_token.system.files import locked, open_regular, others_can_write, owned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from astro_token.astro_cli.request import BETWEEN, answers, damaged, ended_early, final, out_of_time, refusal
 from astro_token.errors import AstroTokenError, InputOutputError, IntegrityError
-from astro_token.network import connection_failure
+from astro_token.transport.network import connection_failure
 
 if TYPE_CHECKING:
     import re

@@ -14,15 +14,15 @@ from astro_token.astro_cli.cache import verified
 from astro_token.astro_cli.download import save
 from astro_token.astro_cli.release import archive_name, file_url, latest, published
 from astro_token.astro_cli.temporary import beside
-from astro_token.deadline import Deadline
 from astro_token.errors import AccessDeniedError, ConfigError, IntegrityError, OutputError
-from astro_token.files import locked, open_regular, others_can_write, owned, refuse_special, sweep
+from astro_token.system.files import locked, open_regular, others_can_write, owned, refuse_special, sweep
+from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from astro_token.astro_cli.lock import Lock
+    from astro_token.settings.astro_cli_pin import Lock
 
 __all__ = ["Installed", "install"]
 

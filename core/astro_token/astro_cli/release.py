@@ -15,7 +15,6 @@ import re
 from typing import TYPE_CHECKING
 
 from astro_token.astro_cli.download import read, redirect
-from astro_token.astro_cli.lock import PLATFORMS, VERSION, Lock
 from astro_token.astro_cli.request import RELEASES
 from astro_token.errors import (
     ConfigError,
@@ -24,11 +23,12 @@ from astro_token.errors import (
     UnsupportedOperationError,
     UsageError,
 )
+from astro_token.settings.astro_cli_pin import PLATFORMS, VERSION, Lock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astro_token.deadline import Deadline
+    from astro_token.transport.deadline import Deadline
 
 __all__ = ["archive_name", "file_url", "latest", "parse_version", "platform_of", "published"]
 

@@ -24,7 +24,7 @@ from astro_token.errors import (
     SecretNotFoundError,
 )
 from astro_token.log import logger
-from astro_token.network import (
+from astro_token.transport.network import (
     checked_address,
     connection_failure,
     opener,

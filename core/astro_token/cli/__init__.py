@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
         return 0
     tidying = 1.0
     try:
-        from astro_token.process import close_to_onlookers
+        from astro_token.child.hardening import close_to_onlookers
 
         inherited = close_to_onlookers()
         import signal
@@ -89,8 +89,8 @@ def main(argv: list[str]) -> int:
             tidying = _LATE
         return code
     finally:
-        if "astro_token.registry" in sys.modules:
-            from astro_token.registry import close_backends
+        if "astro_token.secrets.registry" in sys.modules:
+            from astro_token.secrets.registry import close_backends
 
             close_backends(within=tidying)
 

@@ -7,19 +7,31 @@ from standard output, where the result is; Gitea, Forgejo and act show such a co
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from astro_token.ci import ci_system
-from astro_token.cli.output import harmless
+from astro_token.ci.system import ci_system
+from astro_token.cli.output import harmless, line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from astro_token.cli.remarks import Remark
 
-__all__ = ["annotation", "azure_data", "say"]
+__all__ = ["annotation", "azure_data", "say", "tell"]
+
+
+def tell(remarks: Iterable[Remark]) -> None:
+    """For people, and for the CI system's own list where it has one."""
+    for remark in remarks:
+        line(remark.level, remark.line)
+        if remark.hint:
+            line("hint", remark.hint)
+        command = None if sys.stderr.isatty() else annotation(remark, os.environ)
+        if command is not None:
+            say(command)
 
 
 def annotation(remark: Remark, environ: Mapping[str, str]) -> str | None:

@@ -6,15 +6,15 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from astro_token import protocols
 from astro_token.cli.output import print_json
-from astro_token.registry import plugins
-from astro_token.schemes import BUILTIN, SDKS, Scheme
+from astro_token.secrets import protocols
+from astro_token.secrets.registry import plugins
+from astro_token.secrets.schemes import BUILTIN, SDKS, Scheme
 
 if TYPE_CHECKING:
     import argparse
 
-    from astro_token.process import Inherited
+    from astro_token.child.hardening import Inherited
 
 _ABILITIES = {
     "read": protocols.Backend,

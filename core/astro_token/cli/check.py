@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from astro_token.cli.output import print_json
 from astro_token.cli.progress import progress
 from astro_token.errors import InputOutputError, UsageError, worst
-from astro_token.many import find_all
-from astro_token.settings import resolve_several
+from astro_token.settings.resolve import resolve_several
+from astro_token.tokens.read_many import find_all
 
 if TYPE_CHECKING:
     import argparse
 
+    from astro_token.child.hardening import Inherited
     from astro_token.cli.deploy import Shown
-    from astro_token.many import Finding
-    from astro_token.process import Inherited
+    from astro_token.tokens.read_many import Finding
 
 
 def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
@@ -54,7 +54,8 @@ def _shown(form: str, findings: list[Finding], project: Shown | None) -> OSError
 
 
 def _tell(findings: list[Finding], project: Shown | None) -> None:
-    from astro_token.cli.remarks import of_token, tell
+    from astro_token.cli.annotations import tell
+    from astro_token.cli.remarks import of_token
 
     for finding in findings:
         tell(of_token(finding))

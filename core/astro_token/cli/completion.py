@@ -9,8 +9,8 @@ from astro_token.cli.parser import build
 from astro_token.completion import Command, Option, script
 
 if TYPE_CHECKING:
+    from astro_token.child.hardening import Inherited
     from astro_token.completion import Kind
-    from astro_token.process import Inherited
 
 _PATHS: dict[str, Kind] = {"FILE": "file", "FOLDER": "folder", "DIR": "folder"}
 

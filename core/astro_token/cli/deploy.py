@@ -9,14 +9,14 @@ from astro_token.cli.findings import one_line
 from astro_token.cli.remarks import of_verdicts
 from astro_token.deploy import Guarded, guard
 from astro_token.deploy.target import target
-from astro_token.policy import Policy
-from astro_token.project import find_project
+from astro_token.policy.rules import Policy
+from astro_token.settings.project_file import find_project
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from astro_token.cli.remarks import Remark
-    from astro_token.many import Finding
+    from astro_token.tokens.read_many import Finding
 
 __all__ = ["Shown", "guarded"]
 

@@ -15,9 +15,9 @@ from astro_token.version import __version__
 if TYPE_CHECKING:
     import argparse
 
+    from astro_token.child.hardening import Inherited
     from astro_token.doctor import Chain, Link
-    from astro_token.process import Inherited
-    from astro_token.settings import TokenSettings
+    from astro_token.settings.resolve import TokenSettings
 
 
 def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:

@@ -6,25 +6,25 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.checkout import refuse_clear_text
-from astro_token.ci import in_ci
+from astro_token.ci.system import in_ci
 from astro_token.cli import end_if_told
 from astro_token.cli.output import report, warn
 from astro_token.cli.parser import EXAMPLE
+from astro_token.environment.checkout import refuse_clear_text
+from astro_token.environment.export import export
 from astro_token.errors import UnsupportedOperationError, UsageError
-from astro_token.exporter import export
-from astro_token.policy import enforce
-from astro_token.read import checked
-from astro_token.registry import close_backends
-from astro_token.settings import resolve
+from astro_token.policy.rules import enforce
+from astro_token.secrets.registry import close_backends
+from astro_token.settings.resolve import resolve
+from astro_token.tokens.read import checked
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from astro_token.child.hardening import Inherited
     from astro_token.deploy.command import Deploy
-    from astro_token.process import Inherited
-    from astro_token.settings import TokenSettings
+    from astro_token.settings.resolve import TokenSettings
     from astro_token.token import AstroToken
 
 
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
         raise UnsupportedOperationError(
             "exec needs a POSIX system", hint="use `astro-token export --format json` on this one"
         )
-    from astro_token import child
+    from astro_token.child import run as child
 
     deploy = _deploy(command)
     refuse_clear_text(Path.cwd(), registry=deploy is None)
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
     end_if_told()
     if arguments.no_isolate:
         child.replace_process(program, command, environment.applied(os.environ), inherited)
-    from astro_token.home import private_home
+    from astro_token.environment.private_home import private_home
 
     outputs = None
     # What is read at run time is unknown to every CI system's own masking, whatever it has.
@@ -91,8 +91,8 @@ def _deploy(command: Sequence[str]) -> Deploy | None:
 def _kept_from(deploy: Deploy, token: AstroToken, settings: TokenSettings) -> int:
     """Says what would spoil the deploy; the status where policy keeps it from being started, else 0."""
     from astro_token.deploy import before_deploy
-    from astro_token.deploy.codes import CODES
     from astro_token.deploy.target import target
+    from astro_token.policy.deploy_codes import CODES
 
     wanted = target(settings.name or str(settings.ref), token, settings.expected)
     guarded = before_deploy(deploy, Path(), wanted, settings.policy)

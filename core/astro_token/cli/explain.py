@@ -10,7 +10,7 @@ from astro_token.formats.delivery import place
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from astro_token.ci import System
+    from astro_token.ci.system import System
     from astro_token.cli.handover import Handover
 
 

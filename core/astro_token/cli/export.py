@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING
 
 from astro_token.cli.handover import Handover
 from astro_token.cli.output import note, warn
+from astro_token.environment.export import export
 from astro_token.errors import OutputError, UsageError
-from astro_token.exporter import export
-from astro_token.formats import OF_SYSTEM, File, Program, Variables, render
+from astro_token.formats import OF_SYSTEM, render
 from astro_token.formats.delivery import deliver
-from astro_token.policy import enforce
-from astro_token.read import checked
-from astro_token.settings import resolve
+from astro_token.formats.rendering import File, Program, Variables
+from astro_token.policy.rules import enforce
+from astro_token.settings.resolve import resolve
+from astro_token.tokens.read import checked
 
 if TYPE_CHECKING:
     import argparse
 
-    from astro_token.exporter import CliEnvironment
-    from astro_token.formats import Rendering
-    from astro_token.process import Inherited
+    from astro_token.child.hardening import Inherited
+    from astro_token.environment.export import CliEnvironment
+    from astro_token.formats.rendering import Rendering
 
 
 _LINES = frozenset({"posix", "fish", "nushell", "powershell", "cmd", "gitlab", "bitbucket", "codebuild"})
@@ -80,7 +81,7 @@ def _refuse_output(name: str, output: str | None, *, force: bool) -> None:
         return
     if name in OF_SYSTEM:
         raise UsageError(f"the {name} format has its own place", hint="leave --output out")
-    from astro_token.files import refuse_special
+    from astro_token.system.files import refuse_special
 
     path = Path(output)
     if not path.absolute().parent.is_dir():

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from astro_token.many import Finding
-    from astro_token.online import Online
+    from astro_token.astro_api.records import TokenRecord
+    from astro_token.tokens.online import Online
+    from astro_token.tokens.read_many import Finding
 
     Row = tuple[str, ...]
     Block = list[tuple[str, str]]
@@ -68,9 +69,7 @@ def one_line(text: str) -> str:
 def _online(finding: Finding) -> dict[str, Any] | None:
     if finding.online is None:
         return None
-    from astro_token.cli.online import described as described_online
-
-    return described_online(finding.online)
+    return _described_online(finding.online)
 
 
 def name(finding: Finding, number: int) -> str:
@@ -141,3 +140,39 @@ def verdicts(finding: Finding) -> list[str]:
     other = finding.error and all(verdict.level != "error" for verdict in finding.verdicts)
     unasked = finding.online and finding.online.error
     return [*(["failed"] if other or unasked else []), *lines] or ["ok"]
+
+
+def _described_online(online: Online) -> dict[str, Any]:
+    organization, deployment, error = online.organization, online.deployment, online.error
+    return {
+        "accepted": online.accepted,
+        "token": _record(online.record) if online.record else None,
+        "organization": {"id": organization.id, "product": organization.product} if organization else None,
+        "workspace": online.workspace_id,
+        "deployment": {
+            "id": deployment.id,
+            "workspace": deployment.workspace,
+            "ci_cd_enforced": deployment.ci_cd_enforced,
+            "status": deployment.status,
+        }
+        if deployment
+        else None,
+        "clock_ahead": None if online.ahead is None else round(online.ahead),
+        "requests": [
+            {"asked": asked.what, "status": asked.status, "request_id": asked.request_id}
+            for asked in online.asked
+        ],
+        "error": failure(error) if error else None,
+    }
+
+
+def _record(record: TokenRecord) -> dict[str, Any]:
+    return {
+        "scope": record.scope,
+        "kind": record.kind,
+        "roles": [{"role": one.role, "kind": one.kind, "entity": one.entity} for one in record.roles],
+        "created": iso(record.created),
+        "rotated": iso(record.rotated),
+        "last_used": iso(record.last_used),
+        "expires": iso(record.expires),
+    }

@@ -7,16 +7,16 @@ from shlex import join, quote
 from typing import TYPE_CHECKING
 
 from astro_token import formats
-from astro_token.ci import SYSTEMS, ci_systems, in_ci
+from astro_token.ci.system import SYSTEMS, ci_systems, in_ci
+from astro_token.environment.export import TOKEN_VARIABLE
 from astro_token.errors import OutputError
-from astro_token.exporter import TOKEN_VARIABLE
 from astro_token.formats.delivery import refuse_place
+from astro_token.formats.rendering import Rendering, Variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astro_token.ci import System
-    from astro_token.formats import Rendering
+    from astro_token.ci.system import System
 
 PLACEHOLDER = "placeholder"  # where a value is needed and is not read
 
@@ -101,7 +101,7 @@ class Handover:
                 f"the {self.format} format is for a job of {name}, and this is none",
                 hint="use exec, or --format posix in a shell",
             )
-        variables = formats.Variables(
+        variables = Variables(
             {TOKEN_VARIABLE: PLACEHOLDER},
             environ=self.environ,
             log=self.log,
@@ -139,7 +139,7 @@ def _is_there(system: System, environ: Mapping[str, str]) -> bool:
         if system.key == "github":
             from astro_token.formats.github import runners_file
 
-            refuse_place(formats.Rendering("", runners_file("GITHUB_ENV", environ)), environ)
+            refuse_place(Rendering("", runners_file("GITHUB_ENV", environ)), environ)
         if system.key == "buildkite":
             refuse_place(formats.masks("buildkite", (PLACEHOLDER,)), environ)
             return bool(environ.get("BUILDKITE_AGENT_JOB_API_SOCKET"))

@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.astro_cli.install import install
-from astro_token.astro_cli.lock import table
 from astro_token.astro_cli.release import latest, parse_version, platform_of, published
 from astro_token.cli.output import note
 from astro_token.cli.progress import transfer
-from astro_token.deadline import Deadline
 from astro_token.errors import ConfigError, IntegrityError, UsageError
 from astro_token.log import logger
-from astro_token.project import find_project
+from astro_token.settings.astro_cli_pin import table
+from astro_token.settings.project_file import find_project
+from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
     import argparse
 
-    from astro_token.process import Inherited
-    from astro_token.project import Project
+    from astro_token.child.hardening import Inherited
+    from astro_token.settings.project_file import Project
 
 _SECONDS = 600.0  # an archive is some 60 MB, and not every line is fast
 _MOST_SECONDS = 3600.0

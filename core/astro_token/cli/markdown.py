@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from astro_token.cli.remarks import Remark
     from astro_token.deploy import Guarded
-    from astro_token.many import Finding
+    from astro_token.tokens.read_many import Finding
 
 __all__ = ["code", "render"]
 

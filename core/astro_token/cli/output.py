@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from astro_token.policy import Verdict
+    from astro_token.policy.rules import Verdict
 
 __all__ = ["Lines", "harmless", "line", "note", "print_json", "report", "warn"]
 

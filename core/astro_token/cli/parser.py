@@ -13,7 +13,7 @@ from astro_token.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from astro_token.process import Inherited
+    from astro_token.child.hardening import Inherited
 
 __all__ = ["EXAMPLE", "build", "parse"]
 
@@ -331,7 +331,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     Raises:
         UsageError: without what was typed.
     """
-    from astro_token.ref import refuse_token
+    from astro_token.secrets.ref import refuse_token
 
     own, dashes, child = _split(argv)
     for text in (*own, *child[:1]):  # the child's arguments are its own

@@ -6,24 +6,24 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from astro_token.ci import in_ci
+from astro_token.ci.system import in_ci
 from astro_token.cli.output import note, warn
-from astro_token.deadline import Deadline
 from astro_token.errors import InvalidTokenError
-from astro_token.policy import enforce, judge
-from astro_token.protocols import SupportsCreateKey
-from astro_token.read import naming
-from astro_token.registry import open_backend
+from astro_token.policy.rules import enforce, judge
 from astro_token.secret import SecretValue
-from astro_token.settings import resolve
+from astro_token.secrets.protocols import SupportsCreateKey
+from astro_token.secrets.read import naming
+from astro_token.secrets.registry import open_backend
+from astro_token.settings.resolve import resolve
 from astro_token.token import MAX_TOKEN_BYTES, AstroToken
-from astro_token.write import Current, read_current, write_token
+from astro_token.tokens.write import Current, read_current, write_token
+from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
     import argparse
 
-    from astro_token.process import Inherited
-    from astro_token.settings import TokenSettings
+    from astro_token.child.hardening import Inherited
+    from astro_token.settings.resolve import TokenSettings
 
 
 def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:

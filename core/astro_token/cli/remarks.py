@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
-
-from astro_token.cli.annotations import annotation, say
-from astro_token.cli.output import line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from astro_token.many import Finding
-    from astro_token.policy import Verdict
+    from astro_token.policy.rules import Verdict
+    from astro_token.tokens.read_many import Finding
 
-__all__ = ["Remark", "of_token", "of_verdicts", "tell"]
+__all__ = ["Remark", "of_token", "of_verdicts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +61,3 @@ def _about(finding: Finding) -> str:
         return ""
     name, ref = finding.settings.name, str(finding.settings.ref)
     return f"{name} ({ref})" if name else ref
-
-
-def tell(remarks: Iterable[Remark]) -> None:
-    """For people, and for the CI system's own list where it has one."""
-    for remark in remarks:
-        line(remark.level, remark.line)
-        if remark.hint:
-            line("hint", remark.hint)
-        command = None if sys.stderr.isatty() else annotation(remark, os.environ)
-        if command is not None:
-            say(command)

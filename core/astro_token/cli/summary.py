@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.ci import ci_system
+from astro_token.ci.system import ci_system
 from astro_token.errors import AstroTokenError, BackendUnavailableError, OutputError
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def add(text: str, status: str, environ: Mapping[str, str]) -> None:
 def _github(data: bytes, _status: str, environ: Mapping[str, str]) -> str | None:
     if not environ.get("GITHUB_STEP_SUMMARY"):
         return None
-    from astro_token.files import append
     from astro_token.formats.github import runners_file
+    from astro_token.system.files import append
 
     checkout = _checkout("GITHUB_WORKSPACE", environ)
     file = runners_file("GITHUB_STEP_SUMMARY", {**environ, "GITHUB_WORKSPACE": str(checkout or "")})
@@ -79,8 +79,8 @@ def _azure(data: bytes, _status: str, environ: Mapping[str, str]) -> str | None:
     if sys.stderr.isatty():
         return None
     from astro_token.cli.annotations import azure_data, say
-    from astro_token.files import create
-    from astro_token.formats.job_file import Place
+    from astro_token.formats.rendering import Place
+    from astro_token.system.files import create
 
     folder = Path(environ.get("AGENT_TEMPDIRECTORY") or "")
     if not folder.is_absolute() or not folder.is_dir():
@@ -99,9 +99,9 @@ def _azure(data: bytes, _status: str, environ: Mapping[str, str]) -> str | None:
 
 
 def _buildkite(data: bytes, status: str, environ: Mapping[str, str]) -> str:
-    from astro_token.formats import Program
     from astro_token.formats.program import feed
-    from astro_token.program import on_path
+    from astro_token.formats.rendering import Program
+    from astro_token.system.programs import on_path
 
     agent, checkout = on_path("buildkite-agent", environ), _checkout("BUILDKITE_BUILD_CHECKOUT_PATH", environ)
     if agent is None:

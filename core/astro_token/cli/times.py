@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
-from astro_token.policy import length, moment
+from astro_token.policy.rules import length, moment
 
 if TYPE_CHECKING:
     from datetime import datetime

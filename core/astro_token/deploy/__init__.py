@@ -20,18 +20,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from astro_token.deploy import folder, repository, settings, target
-from astro_token.deploy.codes import CODES, verdicts
+from astro_token.environment.context import DEFAULT_DOMAIN
+from astro_token.environment.export import TOKEN_VARIABLE
 from astro_token.errors import worst
-from astro_token.exporter import DEFAULT_DOMAIN, TOKEN_VARIABLE
+from astro_token.policy.deploy_codes import CODES, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from astro_token.astro_cli.lock import Lock
     from astro_token.deploy.command import Deploy
     from astro_token.deploy.target import Target
-    from astro_token.policy import Policy, Verdict
+    from astro_token.policy.rules import Policy, Verdict
+    from astro_token.settings.astro_cli_pin import Lock
 
 __all__ = ["Guarded", "before_deploy", "guard"]
 

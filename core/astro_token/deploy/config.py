@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from astro_token.files import open_regular
+from astro_token.system.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from astro_token.deploy.codes import Fact
-from astro_token.exporter import DEAD_VARIABLES
+from astro_token.environment.export import DEAD_VARIABLES
+from astro_token.policy.deploy_codes import Fact
 from astro_token.token import IDENTIFIER
 
 if TYPE_CHECKING:

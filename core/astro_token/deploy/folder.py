@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.deploy.codes import Fact
 from astro_token.deploy.config import text_of
+from astro_token.policy.deploy_codes import Fact
 from astro_token.token import IDENTIFIER
 
 if TYPE_CHECKING:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from astro_token.deploy.codes import Fact
 from astro_token.deploy.run import ask, outside, program, safe_path
+from astro_token.environment.context import Context
+from astro_token.environment.private_home import private_home
 from astro_token.errors import OutputError
-from astro_token.exporter import Context
-from astro_token.home import private_home
+from astro_token.policy.deploy_codes import Fact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from astro_token.astro_cli.lock import Lock
     from astro_token.deploy.target import Target
+    from astro_token.settings.astro_cli_pin import Lock
 
 __all__ = ["Astro", "astro", "facts"]
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from astro_token.deploy.codes import Fact
 from astro_token.deploy.folder import is_project
 from astro_token.deploy.run import ask, outside, program, safe_path
+from astro_token.policy.deploy_codes import Fact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from astro_token.child import find_command
+from astro_token.child.run import find_command
 from astro_token.errors import CommandError
-from astro_token.program import kill, output_of, start, within
+from astro_token.system.programs import kill, output_of, start, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

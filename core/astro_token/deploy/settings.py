@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.checkout import REGISTRY, in_clear_text
-from astro_token.deploy.codes import Fact
 from astro_token.deploy.config import settings_of, text_of
+from astro_token.environment.checkout import REGISTRY, in_clear_text
+from astro_token.policy.deploy_codes import Fact
 from astro_token.token import IDENTIFIER
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.checkout import in_clear_text
-from astro_token.deploy.codes import Fact
 from astro_token.deploy.config import settings_of, text_of
 from astro_token.deploy.run import outside
-from astro_token.exporter import DEFAULT_DOMAIN
+from astro_token.environment.checkout import in_clear_text
+from astro_token.environment.context import DEFAULT_DOMAIN
+from astro_token.policy.deploy_codes import Fact
 from astro_token.token import IDENTIFIER
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from astro_token.deploy.codes import Fact
+from astro_token.policy.deploy_codes import Fact
 from astro_token.token import IDENTIFIER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from astro_token.policy import Expectations
+    from astro_token.policy.rules import Expectations
     from astro_token.token import AstroToken
 
 __all__ = ["Target", "facts", "target"]

@@ -17,15 +17,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from astro_token.deadline import DEFAULT_SECONDS, Deadline
 from astro_token.doctor import astro, place, secret, service, variables
 from astro_token.doctor.link import LINKS, STATES, Chain, Link
+from astro_token.transport.deadline import DEFAULT_SECONDS, Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from astro_token.secret import SecretValue
-    from astro_token.settings import TokenSettings
+    from astro_token.settings.resolve import TokenSettings
 
 __all__ = ["LINKS", "STATES", "Chain", "Link", "examine"]
 

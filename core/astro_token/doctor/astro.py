@@ -7,20 +7,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.deadline import Deadline
 from astro_token.doctor.way import reached
 from astro_token.errors import AstroTokenError, bare
-from astro_token.network import public_tls_context
-from astro_token.policy import enforce, moment
-from astro_token.read import judged
+from astro_token.policy.rules import enforce, moment
+from astro_token.tokens.read import judged
+from astro_token.transport.deadline import Deadline
+from astro_token.transport.network import public_tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from astro_token.doctor.link import Chain
-    from astro_token.policy import Verdict
+    from astro_token.policy.rules import Verdict
     from astro_token.secret import SecretValue
-    from astro_token.settings import TokenSettings
+    from astro_token.settings.resolve import TokenSettings
     from astro_token.token import AstroToken
 
 __all__ = ["api", "program", "token"]
@@ -86,7 +86,7 @@ def program(
     """
     from astro_token.deploy import programs, repository
     from astro_token.deploy.target import target
-    from astro_token.project import find_project
+    from astro_token.settings.project_file import find_project
 
     top = lock = None
     with suppress(AstroTokenError, OSError):  # also a working folder that is no more
@@ -137,7 +137,7 @@ def api(
         return
     if not chain.look("api", look):
         return
-    from astro_token.online import consult
+    from astro_token.tokens.online import consult
 
     found, offline = outcome
     with AstroApi(environ) as opened:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.ci import ci_systems, in_ci
+from astro_token.ci.system import ci_systems, in_ci
 from astro_token.identity.systems import NoIdentity, given, present
-from astro_token.project import find_project
-from astro_token.settings import FALLBACK, TokenSettings, resolve
+from astro_token.settings.project_file import find_project
+from astro_token.settings.resolve import FALLBACK, TokenSettings, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from astro_token.ciphertext import unpacked
 from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
@@ -13,16 +12,17 @@ from astro_token.errors import (
     SecretNotFoundError,
     bare,
 )
-from astro_token.fields import choose
-from astro_token.protocols import Backend, SupportsDecrypt
-from astro_token.read import secret_value
-from astro_token.registry import require
+from astro_token.secrets.ciphertext import unpacked
+from astro_token.secrets.fields import choose
+from astro_token.secrets.protocols import Backend, SupportsDecrypt
+from astro_token.secrets.read import secret_value
+from astro_token.secrets.registry import require
 
 if TYPE_CHECKING:
-    from astro_token.deadline import Deadline
     from astro_token.doctor.link import Chain
-    from astro_token.ref import SecretRef
     from astro_token.secret import SecretValue
+    from astro_token.secrets.ref import SecretRef
+    from astro_token.transport.deadline import Deadline
 
 __all__ = ["decrypted", "field_of", "read"]
 

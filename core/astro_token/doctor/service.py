@@ -10,17 +10,22 @@ from urllib.parse import urlsplit
 
 from astro_token.doctor.way import reached, shown
 from astro_token.errors import AstroTokenError, BackendError, bare
-from astro_token.network import public_tls_context
-from astro_token.protocols import SupportsAddress, SupportsCredentialSource, SupportsLogIn, SupportsTrust
-from astro_token.registry import open_backend, plugins
-from astro_token.schemes import BUILTIN, DISTRIBUTIONS
+from astro_token.secrets.protocols import (
+    SupportsAddress,
+    SupportsCredentialSource,
+    SupportsLogIn,
+    SupportsTrust,
+)
+from astro_token.secrets.registry import open_backend, plugins
+from astro_token.secrets.schemes import BUILTIN, DISTRIBUTIONS
+from astro_token.transport.network import public_tls_context
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
-    from astro_token.deadline import Deadline
     from astro_token.doctor.link import Chain
-    from astro_token.ref import SecretRef
+    from astro_token.secrets.ref import SecretRef
+    from astro_token.transport.deadline import Deadline
 
 __all__ = ["open_service"]
 

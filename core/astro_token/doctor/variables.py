@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from astro_token.schemes import BUILTIN
+from astro_token.secrets.schemes import BUILTIN
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

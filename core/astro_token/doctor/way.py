@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from astro_token.errors import AstroTokenError, ConfigError, named
-from astro_token.network import proxy_for, reach
+from astro_token.transport.network import proxy_for, reach
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
     from urllib.parse import SplitResult
 
-    from astro_token.deadline import Deadline
+    from astro_token.transport.deadline import Deadline
 
 __all__ = ["reached", "shown"]
 

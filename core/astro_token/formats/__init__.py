@@ -9,19 +9,18 @@ That only an Astro token gets this far is the business of `token.py`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from astro_token.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from astro_token.formats.job_file import Place
+    from astro_token.formats.rendering import Rendering, Variables
 
-__all__ = ["FORMATS", "OF_SYSTEM", "File", "Program", "Rendering", "Variables", "masks", "render"]
+__all__ = ["FORMATS", "OF_SYSTEM", "masks", "render"]
 
 # Each is `module:function` in this folder, and is imported when it is asked for.
 FORMATS = {
@@ -74,80 +73,6 @@ _MASKS = {
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _LINE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
-
-
-@dataclass(frozen=True, slots=True)
-class Variables:
-    """
-    What a format renders.
-
-    Attributes:
-        set: names and texts; the texts are secret.
-        unset: names that are set now and have to go, where the consumer can unset.
-        environ: what the CI system tells the job: where its files are.
-        log: whose way of hiding a value the log has (`System.log`), or None.
-        call: the command line that renders this, for the words that go with it.
-        file: where the text is to be written, for the same; None for standard output.
-    """
-
-    set: Mapping[str, str]
-    unset: tuple[str, ...] = ()
-    environ: Mapping[str, str] = field(default_factory=dict)
-    log: str | None = None
-    call: str = "astro-token export"
-    file: str | None = None
-
-    def __repr__(self) -> str:
-        return f"Variables({', '.join(self.set)})"
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """
-    A file to append to.
-
-    Attributes:
-        made: it is made if it is not there; else that is an error.
-        place: where it has to be, links followed; None if that does not matter.
-    """
-
-    path: Path
-    made: bool = False
-    place: Place | None = field(default=None, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """
-    A program that reads the text from its standard input.
-
-    Attributes:
-        argv: it and its arguments, none of them secret.
-        confirms: what its output contains if it worked; "" where its exit status alone tells.
-    """
-
-    argv: tuple[str, ...]
-    confirms: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """
-    Attributes:
-        text: what the consumer reads.
-        to: where it goes; "output" is standard output or the file of `--output`,
-            "log" is standard error, which CI systems read as they read standard output.
-        masks: what makes the CI system's log hide the value; it goes out first.
-        then: what there is to do or to know for who uses it, for people; of a shell's it is a line to type.
-    """
-
-    text: str
-    to: File | Program | Literal["output", "log"] = "output"
-    masks: Rendering | None = None
-    then: str = ""
-
-    def __repr__(self) -> str:
-        return f"Rendering(…, to={self.to!r})"
 
 
 def render(name: str, variables: Variables) -> Rendering:

@@ -7,8 +7,9 @@ It takes no secret of several lines; whether it decodes a `%` is a setting; and 
 
 from __future__ import annotations
 
-from astro_token.formats import Rendering, Variables, carry_line
+from astro_token.formats import carry_line
 from astro_token.formats.hiding import hidden
+from astro_token.formats.rendering import Rendering, Variables
 
 
 def render(variables: Variables) -> Rendering:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 
-from astro_token.formats import Program, Rendering, Variables, carry, refuse
+from astro_token.formats import carry, refuse
 from astro_token.formats.hiding import hidden
+from astro_token.formats.rendering import Program, Rendering, Variables
 
 # The agent reads the JSON as one line, and no line of 64 KiB.
 _LONGEST = 60_000

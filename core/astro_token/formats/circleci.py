@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from astro_token.formats import Rendering, Variables
-from astro_token.formats.job_file import Place, job_file
+from astro_token.formats.job_file import job_file
 from astro_token.formats.posix import assignments
+from astro_token.formats.rendering import Place, Rendering, Variables
 
 
 def render(variables: Variables) -> Rendering:

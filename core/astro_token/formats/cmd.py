@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from astro_token.formats import Rendering, Variables, carry_line
+from astro_token.formats import carry_line
+from astro_token.formats.rendering import Rendering, Variables
 
 _SPECIAL = tuple("\"%!^&|<>()'`,;*? ")
 

@@ -7,14 +7,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from astro_token.errors import OutputError, result
-from astro_token.files import append, create, refuse_special, replace
-from astro_token.formats import File, Program
+from astro_token.formats.rendering import File, Program
+from astro_token.system.files import append, create, refuse_special, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from astro_token.formats import Rendering
+    from astro_token.formats.rendering import Rendering
 
 __all__ = ["deliver", "place", "refuse_place"]
 

@@ -7,7 +7,8 @@ Compose reads its files as .env files, for which there is `dotenv`; a token is t
 from __future__ import annotations
 
 from astro_token.errors import OutputError
-from astro_token.formats import Rendering, Variables, carry_line
+from astro_token.formats import carry_line
+from astro_token.formats.rendering import Rendering, Variables
 
 # A longer line stops the reader.
 _LONGEST = 60_000

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 
-from astro_token.formats import Rendering, Variables, carry_line
+from astro_token.formats import carry_line
+from astro_token.formats.rendering import Rendering, Variables
 
 _BARE = re.compile(r"[A-Za-z0-9._+/-]+")
 

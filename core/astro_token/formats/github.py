@@ -15,14 +15,15 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.formats import Rendering, Variables, carry, refuse
+from astro_token.formats import carry, refuse
 from astro_token.formats.hiding import hidden
-from astro_token.formats.job_file import Place, job_file
+from astro_token.formats.job_file import job_file
+from astro_token.formats.rendering import Place, Rendering, Variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astro_token.formats import File
+    from astro_token.formats.rendering import File
 
 # Where a container of an action has the runner's files, whatever RUNNER_TEMP says.
 _IN_CONTAINERS = Path("/github/file_commands")

@@ -7,9 +7,12 @@ It cannot evaluate a text, by design; a record in JSON needs no more than its ow
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from astro_token.formats import Rendering, Variables
 from astro_token.formats import json as as_json
+
+if TYPE_CHECKING:
+    from astro_token.formats.rendering import Rendering, Variables
 
 
 def render(variables: Variables) -> Rendering:

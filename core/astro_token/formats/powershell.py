@@ -6,7 +6,8 @@ An empty text would unset the variable.
 
 from __future__ import annotations
 
-from astro_token.formats import Rendering, Variables, carry_line
+from astro_token.formats import carry_line
+from astro_token.formats.rendering import Rendering, Variables
 
 
 def render(variables: Variables) -> Rendering:

@@ -6,12 +6,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from astro_token.errors import AstroTokenError, BackendUnavailableError, OutputError
-from astro_token.program import on_path, output_of, start, within
+from astro_token.system.programs import on_path, output_of, start, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astro_token.formats import Program
+    from astro_token.formats.rendering import Program
 
 __all__ = ["feed", "find"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 from astro_token.errors import OutputError
 
 if TYPE_CHECKING:
-    from astro_token.formats import Variables
+    from astro_token.formats.rendering import Variables
 
 _EXEC = "astro-token exec -- astro deploy"
 

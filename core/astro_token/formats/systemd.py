@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from astro_token.formats import Rendering, Variables, carry, refuse
+from astro_token.formats import carry, refuse
+from astro_token.formats.rendering import Rendering, Variables
 
 _ESCAPED = re.compile(r'([\\"$`])')
 # The code points that are no characters: systemd takes a text with one of them for no UTF-8, and drops it.

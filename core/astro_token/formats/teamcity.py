@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 
 from astro_token.errors import OutputError
-from astro_token.formats import Rendering, Variables, carry_line
+from astro_token.formats import carry_line
+from astro_token.formats.rendering import Rendering, Variables
 
 _ESCAPED = re.compile(r"([|'\[\]])")
 

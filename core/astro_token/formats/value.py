@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from astro_token.formats import Rendering, Variables, carry
+from astro_token.formats import carry
+from astro_token.formats.rendering import Rendering, Variables
 
 
 def render(variables: Variables) -> Rendering:

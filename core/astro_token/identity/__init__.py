@@ -13,11 +13,11 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from astro_token.deadline import Deadline
 from astro_token.errors import AstroTokenError, ConfigError, bare, result
 from astro_token.identity.systems import Identity, NoIdentity, given, machine, present
 from astro_token.identity.web_token import checked
 from astro_token.log import logger
+from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError, IntegrityError
 from astro_token.identity.web_token import LONGEST, web_token
-from astro_token.program import kill, on_path, output_of, start, within
+from astro_token.system.programs import kill, on_path, output_of, start, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from astro_token.errors import (
     BackendUnavailableError,
     IntegrityError,
 )
-from astro_token.network import checked_address, connection_failure, opener, seconds_to_wait
+from astro_token.transport.network import checked_address, connection_failure, opener, seconds_to_wait
 from astro_token.version import __version__
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
-from astro_token.files import open_regular
 from astro_token.identity.program import printed
 from astro_token.identity.request import Question, ask, damaged
 from astro_token.identity.web_token import LONGEST, fits, web_token
+from astro_token.system.files import open_regular
 
 if TYPE_CHECKING:
     from astro_token.secret import SecretValue

@@ -9,8 +9,8 @@ import botocore.session
 
 from astro_token.errors import AstroTokenError
 from astro_token.log import silence_sdks
-from astro_token.ref import SecretRef
 from astro_token.secret import SecretValue
+from astro_token.secrets.ref import SecretRef
 from astro_token.testing import appearances, reachable_text
 
 if TYPE_CHECKING:

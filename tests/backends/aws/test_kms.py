@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.ciphertext import packed, unpacked
 from astro_token.errors import AccessDeniedError, DecryptError, InvalidTokenError, SecretNotFoundError
-from astro_token.protocols import Backend, SupportsClose, SupportsDecrypt, SupportsEncrypt
-from astro_token.registry import open_backend
+from astro_token.secrets.ciphertext import packed, unpacked
+from astro_token.secrets.protocols import Backend, SupportsClose, SupportsDecrypt, SupportsEncrypt
+from astro_token.secrets.registry import open_backend
 from astro_token_backends.aws.kms import KMS
 from astro_token_backends.aws.session import Session
 from tests.backends.aws.service import SECONDS, allow, client, error_of, keys, ref, secret

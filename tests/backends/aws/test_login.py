@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from astro_token.errors import AccessDeniedError, AstroTokenError
-from astro_token.registry import open_backend
-from astro_token.schemes import BUILTIN
+from astro_token.secrets.registry import open_backend
+from astro_token.secrets.schemes import BUILTIN
 from astro_token.testing import appearances, reachable_text
 from astro_token_backends.aws.secrets_manager import SecretsManager
 from astro_token_backends.aws.session import Session
@@ -207,7 +207,8 @@ class TestChain:
             put(monkeypatch, AWS_CONFIG_FILE=str(tmp_path / "config"), AWS_ENDPOINT_URL_SSO=portal.url)
             # In a process of its own: the SDK looks for the home once.
             done = in_a_process(
-                "from astro_token.ref import SecretRef; from astro_token.registry import open_backend; "
+                "from astro_token.secrets.ref import SecretRef; "
+                "from astro_token.secrets.registry import open_backend; "
                 f"value = open_backend('aws').read(SecretRef.parse('aws:{name}'), timeout=10); "
                 "print(value.reveal())"
             )

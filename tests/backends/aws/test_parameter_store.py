@@ -14,8 +14,8 @@ from astro_token.errors import (
     InvalidTokenError,
     SecretNotFoundError,
 )
-from astro_token.protocols import SupportsDescribe, SupportsReadMany, SupportsWrite
-from astro_token.registry import open_backend
+from astro_token.secrets.protocols import SupportsDescribe, SupportsReadMany, SupportsWrite
+from astro_token.secrets.registry import open_backend
 from astro_token.testing import BackendContract, Harness
 from astro_token_backends.aws.parameter_store import ParameterStore
 from astro_token_backends.aws.session import Session

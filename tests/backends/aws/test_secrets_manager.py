@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from astro_token.errors import AstroTokenError, BackendUnavailableError, SecretNotFoundError
-from astro_token.protocols import SupportsDescribe, SupportsReadMany, SupportsWrite
-from astro_token.registry import open_backend
+from astro_token.secrets.protocols import SupportsDescribe, SupportsReadMany, SupportsWrite
+from astro_token.secrets.registry import open_backend
 from astro_token.testing import BackendContract, Harness, make_token
 from astro_token_backends.aws.secrets_manager import SecretsManager
 from astro_token_backends.aws.session import Session

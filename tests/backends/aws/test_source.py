@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.registry import open_backend
+from astro_token.secrets.registry import open_backend
 from astro_token.testing import appearances
 from astro_token_backends.aws.kms import KMS
 from astro_token_backends.aws.parameter_store import ParameterStore

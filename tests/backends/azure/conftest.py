@@ -7,7 +7,7 @@ import pytest
 from azure.keyvault.keys._shared import http_challenge_cache as of_keys
 from azure.keyvault.secrets._shared import http_challenge_cache as of_secrets
 
-from astro_token.registry import open_backend
+from astro_token.secrets.registry import open_backend
 from astro_token_backends.azure.key_vault import KeyVault
 from astro_token_backends.azure.keys import Keys
 from tests.backends.azure.service import CLIENT, environment

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.registry import open_backend
+from astro_token.secrets.registry import open_backend
 from astro_token.testing import BackendContract, Harness, appearances
 from tests.backends.azure.service import CLIENT, environment, ref, secret, vault
 from tests.backends.clouds import failure, logged, modules_after, quick_failure, read

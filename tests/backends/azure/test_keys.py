@@ -10,9 +10,9 @@ import pytest
 from jwcrypto import jwe, jwk
 
 from astro_token.errors import AstroTokenError, DecryptError
-from astro_token.ref import SecretRef
-from astro_token.registry import open_backend
 from astro_token.secret import SecretValue
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.registry import open_backend
 from astro_token.testing import appearances, reachable_text
 from tests.backends.azure.service import environment, key_ref, vault
 from tests.servers.azure import AzureServer, Fault

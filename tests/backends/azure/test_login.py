@@ -14,9 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
-from astro_token.ref import SecretRef
-from astro_token.registry import open_backend
 from astro_token.secret import SecretValue
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.registry import open_backend
 from tests.backends.azure.service import CLIENT, environment, ref
 from tests.backends.clouds import failure, quick_failure, read
 from tests.servers.azure import AzureServer, Fault

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from astro_token.errors import AstroTokenError, BackendUnavailableError
-from astro_token.ref import SecretRef
-from astro_token.registry import open_backend
 from astro_token.secret import SecretMetadata, SecretValue
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.registry import open_backend
 from astro_token.testing import appearances, reachable_text
 from tests.backends.azure.service import ref, vault
 from tests.backends.clouds import failure, read

@@ -18,8 +18,8 @@ from collections import Counter
 from pathlib import Path
 
 from astro_token.errors import SecretNotFoundError
-from astro_token.ref import SecretRef
 from astro_token.secret import SecretValue
+from astro_token.secrets.ref import SecretRef
 from astro_token.testing import appearances, make_token
 from astro_token_backends.file import AgeFile
 

@@ -16,8 +16,8 @@ import pyrage
 import pytest
 
 from astro_token.errors import AstroTokenError
-from astro_token.ref import SecretRef
 from astro_token.secret import SecretValue
+from astro_token.secrets.ref import SecretRef
 from astro_token.testing import appearances, reachable_text
 from astro_token_backends.file import AgeFile
 

@@ -14,7 +14,7 @@ import pyrage
 import pytest
 
 from astro_token.errors import AccessDeniedError, ConfigError, DecryptError, OutputError
-from astro_token.protocols import SupportsCreateKey, SupportsDescribe, SupportsWrite
+from astro_token.secrets.protocols import SupportsCreateKey, SupportsDescribe, SupportsWrite
 from astro_token.testing import appearances, make_token
 from tests.backends.file.place import Place, failure, mode, required, ssh_key, umask, unprivileged
 

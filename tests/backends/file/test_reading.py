@@ -19,7 +19,7 @@ from astro_token.errors import (
     MissingDependencyError,
     SecretNotFoundError,
 )
-from astro_token.ref import SecretRef
+from astro_token.secrets.ref import SecretRef
 from astro_token.testing import appearances, make_token
 from tests.backends.file.place import Place, failure, unprivileged
 

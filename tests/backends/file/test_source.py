@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.protocols import SupportsAddress, SupportsLogIn
+from astro_token.secrets.protocols import SupportsAddress, SupportsLogIn
 from astro_token.testing import appearances
 from tests.backends.clouds import logged
 from tests.backends.file.place import failure

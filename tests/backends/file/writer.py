@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from astro_token.errors import AstroTokenError
-from astro_token.ref import SecretRef
 from astro_token.secret import SecretValue
+from astro_token.secrets.ref import SecretRef
 from astro_token_backends.file import AgeFile
 
 parser = argparse.ArgumentParser()

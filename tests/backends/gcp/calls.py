@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AstroTokenError
-from astro_token.ref import SecretRef
 from astro_token.secret import SecretValue
+from astro_token.secrets.ref import SecretRef
 from astro_token.testing import appearances, reachable_text
 
 if TYPE_CHECKING:

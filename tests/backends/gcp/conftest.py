@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.registry import open_backend
+from astro_token.secrets.registry import open_backend
 from astro_token_backends.gcp.kms import KMS
 from astro_token_backends.gcp.secret_manager import SecretManager
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astro_token.errors import BackendUnavailableError
-from astro_token.ref import SecretRef
-from astro_token.registry import open_backend
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.registry import open_backend
 from astro_token.testing import appearances
 from tests.backends.clouds import in_a_process, logged, read
 from tests.backends.gcp.calls import failure, failure_of, seconds, write
@@ -539,7 +539,7 @@ class TestNothingLeaks:
         script = READ.format(module=module, name=made, secret=name)
         if registry:
             script = script.replace(
-                f"{made}()", "__import__('astro_token.registry').registry.open_backend('gcp')"
+                f"{made}()", "__import__('astro_token.secrets.registry').secrets.registry.open_backend('gcp')"
             )
         variables = {**LOUD, "SSLKEYLOGFILE": str(tmp_path / "keys.log")}
         bundle = os.environ["ASTRO_TOKEN_CA_BUNDLE"] if trusted else None

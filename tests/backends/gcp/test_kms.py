@@ -10,9 +10,9 @@ from urllib.parse import quote
 import pytest
 
 from astro_token.errors import DecryptError, InvalidTokenError
-from astro_token.ref import SecretRef
-from astro_token.registry import open_backend
 from astro_token.secret import SecretValue
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.registry import open_backend
 from astro_token.testing import appearances
 from astro_token_backends.gcp.kms import authenticated_data
 from tests.backends.clouds import logged, read

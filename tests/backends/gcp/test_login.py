@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.registry import open_backend
+from astro_token.secrets.registry import open_backend
 from astro_token_backends.gcp.connection import Connection
 from astro_token_backends.gcp.secret_manager import SecretManager
 from tests.backends.clouds import in_a_process, modules_after, read
@@ -36,8 +36,8 @@ IN_A_PROCESS = """
 import time
 start = time.monotonic()
 from astro_token.errors import AstroTokenError
-from astro_token.ref import SecretRef
-from astro_token.registry import open_backend
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.registry import open_backend
 try:
     print(open_backend("gcp").read(SecretRef.parse("gcp:p1/{name}"), timeout=10).reveal().decode())
 except AstroTokenError as error:
@@ -406,7 +406,7 @@ class TestTheJobsIdentity:
 
 
 def failure_code(kms: Any, key: str) -> int:
-    from astro_token.ref import SecretRef
+    from astro_token.secrets.ref import SecretRef
     from tests.backends.gcp.calls import failure_of
 
     return failure_of(lambda: kms.decrypt(SecretRef.parse(f"gcp-kms:{key}"), b"x", timeout=10)).exit_code
@@ -623,8 +623,8 @@ def test_an_injected_credential_is_used_and_kept(login: GcpLogin, server: GcpSer
 
 def test_a_key_that_signs_for_itself_loads_no_login_that_asks(key_file: Path, server: GcpServer) -> None:
     loaded = modules_after(
-        "from astro_token.ref import SecretRef\n"
-        "from astro_token.registry import open_backend\n"
+        "from astro_token.secrets.ref import SecretRef\n"
+        "from astro_token.secrets.registry import open_backend\n"
         "try: open_backend('gcp').read(SecretRef.parse('gcp:p1/nothing'), timeout=5)\n"
         "except Exception: pass"
     )

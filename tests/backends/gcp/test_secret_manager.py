@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astro_token.errors import BackendUnavailableError, InvalidTokenError, SecretNotFoundError
-from astro_token.ref import SecretRef
 from astro_token.secret import SecretMetadata, SecretValue
+from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract, Harness, appearances
 from astro_token_backends.gcp.secret_manager import _place
 from tests.backends.clouds import logged, modules_after, read

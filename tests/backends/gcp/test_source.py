@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.ref import SecretRef
-from astro_token.registry import open_backend
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.registry import open_backend
 from astro_token.testing import appearances
 from astro_token_backends.gcp.connection import Connection
 from astro_token_backends.gcp.kms import KMS

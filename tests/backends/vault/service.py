@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AstroTokenError
-from astro_token.ref import SecretRef
+from astro_token.secrets.ref import SecretRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.deadline import Deadline
 from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError
 from astro_token.secret import SecretValue
 from astro_token.testing import appearances, make_token, reachable_text
+from astro_token.transport.deadline import Deadline
 from astro_token_backends.vault.connection import Connection
 from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.transit import Transit
@@ -395,7 +395,7 @@ def test_a_fault_in_any_request_has_its_status_and_leaves_no_secret_in_a_frame(
 def test_retry_after_is_seconds_or_a_date_and_nonsense_is_nothing(
     headers: dict[str, str], expected: float | None
 ) -> None:
-    from astro_token.network import seconds_to_wait
+    from astro_token.transport.network import seconds_to_wait
 
     assert expected == seconds_to_wait(headers)
 

@@ -14,8 +14,8 @@ from astro_token.errors import (
     InvalidTokenError,
     SecretNotFoundError,
 )
-from astro_token.fields import choose
 from astro_token.secret import SecretMetadata, SecretValue
+from astro_token.secrets.fields import choose
 from astro_token.testing import appearances, reachable_text
 from tests.backends.vault import service
 from tests.backends.vault.service import SECONDS, failure, fields, ref, unique

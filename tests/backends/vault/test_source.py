@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from astro_token.errors import ConfigError
-from astro_token.schemes import BUILTIN
+from astro_token.secrets.schemes import BUILTIN
 from astro_token.testing import appearances
 from astro_token_backends.vault.connection import Connection
 from astro_token_backends.vault.kv import KeyValue

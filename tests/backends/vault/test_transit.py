@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astro_token.errors import AccessDeniedError, DecryptError, IntegrityError, SecretNotFoundError
-from astro_token.protocols import Backend, SupportsClose, SupportsDecrypt, SupportsEncrypt
 from astro_token.secret import SecretValue
+from astro_token.secrets.protocols import Backend, SupportsClose, SupportsDecrypt, SupportsEncrypt
 from astro_token.testing import appearances, reachable_text
 from astro_token_backends.vault.connection import Connection
 from astro_token_backends.vault.kv import KeyValue

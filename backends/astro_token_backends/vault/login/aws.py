@@ -14,8 +14,8 @@ import time
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
-from astro_token.deadline import Deadline
 from astro_token.errors import AstroTokenError, ConfigError
+from astro_token.transport.deadline import Deadline
 from astro_token_backends.boundary import across
 from astro_token_backends.vault.login.asked import Credential, missing_package
 

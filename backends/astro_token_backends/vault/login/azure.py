@@ -7,10 +7,10 @@ import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from astro_token.deadline import Deadline
 from astro_token.errors import AccessDeniedError, ConfigError
 from astro_token.identity.request import Question, ask, damaged
 from astro_token.secret import SecretValue
+from astro_token.transport.deadline import Deadline
 from astro_token_backends.vault.login.asked import Credential
 
 if TYPE_CHECKING:

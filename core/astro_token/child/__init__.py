@@ -1,0 +1,1 @@
+"""Run the command: spawn, signals, hardening."""

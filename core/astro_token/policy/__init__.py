@@ -1,0 +1,1 @@
+"""Rules of a team for its tokens, and verdicts on them."""

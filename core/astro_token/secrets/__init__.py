@@ -1,0 +1,1 @@
+"""Bytes from a secrets backend: references, schemes, protocols, fields, ciphertext."""

@@ -1,0 +1,1 @@
+"""Astro tokens: read, verify, write, ask Astro."""

@@ -1,0 +1,47 @@
+"""Which roles are more than a deploy needs, by Astronomer's own table of permissions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from astro_token.token import SCOPES
+
+if TYPE_CHECKING:
+    from astro_token.astro_api.records import Role
+    from astro_token.policy.rules import Expectations, Policy
+
+__all__ = ["too_wide"]
+
+# These may look on; a deploy needs another role beside them.
+_HARMLESS = frozenset({"ORGANIZATION_MEMBER", "WORKSPACE_MEMBER", "WORKSPACE_ACCESSOR"})
+
+
+def too_wide(roles: tuple[Role, ...], policy: Policy, expected: Expectations) -> tuple[str, str] | None:
+    """
+    What to say, and what to do, of roles that are wider than needed; None where none is.
+
+    Needed is, for the kind that policy allows, else for the narrowest that the project expects,
+    a role that may deploy and not administer, and for nothing but what the project expects.
+    """
+    wide = [role for role in roles if role.role not in _HARMLESS and _too_wide(role, policy, expected)]
+    if not wide:
+        return None
+    first, more = wide[0], len(wide) - 1
+    name = f"the role {first.role}" if first.role else "a role"
+    of = f" of the {first.kind} {first.entity}" if first.entity else ""
+    return (
+        f"the token has {name}{of}{f' and {more} more' if more else ''}, which is wider than a deploy needs",
+        "a deploy needs DEPLOYMENT_ADMIN of one deployment, or WORKSPACE_AUTHOR of its workspace",
+    )
+
+
+def _too_wide(role: Role, policy: Policy, expected: Expectations) -> bool:
+    if role.kind not in SCOPES:
+        return False  # of single DAGs: narrower than anything
+    if role.kind == "organization" or (role.role or "").endswith("_OWNER"):
+        return True
+    wanted = getattr(expected, role.kind)
+    if wanted is not None and role.entity != wanted:
+        return True
+    narrowest = policy.max_scope or next((kind for kind in reversed(SCOPES) if getattr(expected, kind)), None)
+    return narrowest is not None and SCOPES.index(role.kind) < SCOPES.index(narrowest)

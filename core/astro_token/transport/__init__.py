@@ -1,0 +1,1 @@
+"""Requests: route, deadline, bounded response, failure."""

@@ -1,0 +1,224 @@
+"""The chain before a backend that does what it likes, a proxy in the way, and a folder that is no more."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from astro_token.doctor import examine, service
+from astro_token.doctor.link import Chain
+from astro_token.doctor.variables import look
+from astro_token.doctor.way import reached
+from astro_token.errors import AstroTokenError, ConfigError
+from astro_token.secrets.ref import SecretRef
+from astro_token.testing import make_token
+from astro_token.transport.deadline import Deadline
+from astro_token.transport.network import public_tls_context
+from tests.servers.faults import ConnectProxy, FaultServer, refused_port
+from tests.servers.http1 import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.servers.astro_api import AstroApi
+
+REF = SecretRef("env", "X")
+SECONDS = 0.3
+WORD = "hunter2"
+
+
+class Telling:
+    """A backend that answers as a test wants it."""
+
+    def __init__(self, address: Callable[[], object], source: object = "a variable") -> None:
+        self._address, self._source = address, source
+
+    def address(self, _ref: SecretRef) -> object:
+        return self._address()
+
+    def credential_source(self, _ref: SecretRef, *, timeout: float) -> object:
+        return self._source
+
+
+class Distrusting(Telling):
+    def trust(self, _ref: SecretRef) -> object:
+        return self._address()
+
+
+def raising(error: BaseException) -> Callable[[], object]:
+    def call() -> object:
+        raise error
+
+    return call
+
+
+def looked_at(backend: object, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, str, int]]:
+    monkeypatch.setattr(service, "open_backend", lambda _: backend)
+    chain = Chain()
+    service.open_service(chain, REF, Deadline(5, attempt=SECONDS))
+    return {link.name: (link.state, link.found, link.exit_code) for link in chain.links}
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (raising(SystemExit(3)), "the backend failed with SystemExit"),
+        (raising(RuntimeError(WORD)), "the backend failed with RuntimeError"),
+        (lambda: 3, "the backend tells no address"),
+        (lambda: None, "the backend tells no address"),
+        (lambda: f"https://[{WORD}", "the backend tells no address"),
+        (lambda: f"https://host:{WORD}", "the backend tells no address"),
+        (lambda: f"ftp://{WORD}", "the backend tells no address"),
+        (lambda: "", "the backend tells no address"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Telling, Distrusting])
+def test_a_backend_that_tells_no_address_breaks_its_link_and_no_other(
+    kind: type[Telling], address: Callable[[], object], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = looked_at(kind(address), monkeypatch)
+    assert ("failed", said, 70) == found["network"]
+    assert ("not reached", "the service is not reached", 0) == found["login"]
+
+
+def test_a_backend_that_does_not_tell_its_address_in_time_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = time.monotonic()
+    found = looked_at(Telling(lambda: time.sleep(5)), monkeypatch)
+    assert ("failed", 75) == (found["network"][0], found["network"][2])
+    assert time.monotonic() - start < 2
+
+
+def test_a_backend_that_cannot_say_whom_it_trusts_breaks_its_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Callable[[], object]] = [lambda: "https://127.0.0.1:1", raising(RuntimeError(WORD))]
+    found = looked_at(Distrusting(lambda: answers.pop(0)()), monkeypatch)
+    assert ("failed", "the backend failed with RuntimeError", 70) == found["network"]
+
+
+def test_a_credential_s_source_that_is_no_text_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = looked_at(Telling(lambda: "http://127.0.0.1:1", source=WORD.encode()), monkeypatch)
+    assert ("failed", "the backend tells no source of its credential", 70) == found["credential"]
+
+
+def test_of_an_address_no_user_and_no_query_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host = f"127.0.0.1:{server.getsockname()[1]}"
+        found = looked_at(Telling(lambda: f"http://{WORD}:{WORD}@{host}/v1?key={WORD}#{WORD}"), monkeypatch)
+    assert ("ok", f"http://{host}/v1 can be reached", 0) == found["network"]
+
+
+# -- the proxy ----------------------------------------------------------------------------------------
+
+
+def way(proxy: str) -> str:
+    address, environ = urlsplit("https://api.example.com/v1"), {"HTTPS_PROXY": proxy}
+    return reached(address, public_tls_context(environ), environ, Deadline(5))
+
+
+def test_a_proxy_s_password_is_sent_to_no_proxy_that_wants_tls() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.1)
+        said = way(f"https://user:{WORD}@127.0.0.1:{server.getsockname()[1]}")
+        assert "is not tried by itself: the proxy of HTTPS_PROXY is reached over TLS" == said
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_a_proxy_is_named_by_its_variable() -> None:
+    with ConnectProxy(status=407) as proxy, pytest.raises(ConfigError) as raised:
+        way(proxy.url)
+    message = "https://api.example.com/v1: the proxy wants a user and a password"
+    assert (message, ["api.example.com:443"]) == (raised.value.message, proxy.targets)
+
+
+@pytest.mark.parametrize("rest", ["[::", "host:abc", "host:99999", "host:0", ":80"])
+def test_a_malformed_proxy_is_a_setting_and_not_repeated(rest: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        way(f"http://user:{WORD}@{rest}")
+    assert WORD not in f"{raised.value.message} {raised.value.hint}"
+
+
+# -- the whole chain ------------------------------------------------------------------------------------
+
+
+def links(environ: dict[str, str], timeout: float | None = None) -> dict[str, tuple[str, str, int]]:
+    _, chain = examine("env:X", environ={"PATH": "", **environ}, timeout=timeout)
+    return {link.name: (link.state, link.found, link.exit_code) for link in chain.links}
+
+
+def test_a_working_folder_that_is_no_more_breaks_the_settings_and_is_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    found = links({"ASTRO_TOKEN_API_URL": f"http://127.0.0.1:{refused_port()}"})
+    said = "the working folder cannot be looked at: no such file or directory"
+    assert ("failed", said, 74) == found["settings"]
+    assert ("warning", "failed") == (found["astro"][0], found["api"][0])
+
+
+def test_each_question_to_astro_is_asked_once_whatever_it_asks_us_to_wait(
+    astro_api: AstroApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("X", make_token())
+    busy = Answer(503, b"{}", {"Retry-After": "1"}, content_type="application/json")
+    astro_api.faults = [busy] * 6
+    found = links({"ASTRO_TOKEN_API_URL": astro_api.url})
+    assert (("failed", 75), 1) == ((found["api"][0], found["api"][2]), len(astro_api.requests))
+
+
+def test_astro_gets_no_more_time_than_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", make_token())
+    start = time.monotonic()
+    with FaultServer("hang") as server:
+        found = links({"ASTRO_TOKEN_API_URL": server.url}, timeout=SECONDS)
+    assert 75 == found["api"][2]
+    assert time.monotonic() - start < 3
+
+
+def test_what_policy_has_said_is_not_said_by_the_api_again(
+    astro_api: AstroApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("X", astro_api.issue(expires_in=None))
+    found = links({"ASTRO_TOKEN_API_URL": astro_api.url})
+    assert ("warning", "ok") == (found["policy"][0], found["api"][0])
+
+
+def test_astro_is_run_once(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    program = tmp_path / "astro"
+    program.write_text(f"#!/bin/sh\necho x >> {ran}; echo Astro CLI Version: 1.45.0\n")
+    program.chmod(0o755)
+    found = links({"PATH": f"{tmp_path}:/usr/bin:/bin", "ASTRO_DOMAIN": "localhost"})
+    assert (("ok", f"1.45.0, {program}", 0), "x\n") == (found["astro"], ran.read_text())
+
+
+def test_a_token_whose_permissions_name_nothing_that_we_know_is_shown_as_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("X", make_token(permissions=["dagId:x"]))
+    found = links({"ASTRO_TOKEN_API_URL": f"http://127.0.0.1:{refused_port()}"})
+    assert "of nothing that we know; " in found["token"][1]
+
+
+def test_a_name_that_no_variable_has_is_not_shown() -> None:
+    token = make_token().replace(".", "_").replace("-", "_")
+    names = ("ASTRO_TOKEN_REFF", f"ASTRO_TOKEN_{token}", "ASTRO_TOKEN_A\n::error::", "ASTRO_TOKEN_\udcff", "")
+    chain = Chain()
+    look(chain, dict.fromkeys(names, "x"), ["vault"])
+    assert ["ASTRO_TOKEN_REFF", "ASTRO_TOKEN_REFF is none that we know"] == [one.found for one in chain.links]
+
+
+def test_all_errors_of_a_look_are_links() -> None:
+    chain = Chain()
+    for error in (AstroTokenError("one"), FileNotFoundError(2, "two"), PermissionError()):
+        assert None is chain.look("settings", raising(error))  # type: ignore[arg-type]
+    assert [70, 74, 74] == [link.exit_code for link in chain.links]

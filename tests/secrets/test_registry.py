@@ -1,0 +1,372 @@
+"""From a scheme to its backend, loaded when it is first asked for."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from astro_token.errors import (
+    AstroTokenError,
+    BackendError,
+    ConfigError,
+    MissingDependencyError,
+    UnknownBackendError,
+    UnsupportedOperationError,
+)
+from astro_token.secret import SecretValue
+from astro_token.secrets import registry
+from astro_token.secrets.protocols import Backend
+from astro_token.secrets.registry import close_backends, declared_credentials, open_backend, plugins, require
+from astro_token.secrets.schemes import BUILTIN, RESERVED, SDKS, credential_variables
+from astro_token.testing import appearances, reachable_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+DISTRIBUTION = """Metadata-Version: 2.1
+Name: {name}
+Version: 1.0
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes a distribution that offers backends, and can be found like an installed one."""
+    monkeypatch.syspath_prepend(tmp_path / "site")
+
+    def make(name: str, entry_points: str, module: str | None = None, text: str = "") -> None:
+        folder = tmp_path / "site" / f"{name.replace('-', '_')}-1.0.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(DISTRIBUTION.format(name=name))
+        (folder / "entry_points.txt").write_text(
+            f"[astro_token.backends]\n{entry_points}\n" if entry_points else ""
+        )
+        if module:
+            (tmp_path / "site" / f"{module}.py").write_text(text)
+
+    return make
+
+
+def failure(call: Callable[[], object]) -> AstroTokenError:
+    try:
+        call()
+    except AstroTokenError as error:
+        return error
+    raise AssertionError("it did not fail")
+
+
+class Simple:
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def read(self, ref: object, *, timeout: float) -> SecretValue:
+        return SecretValue(b"")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def simple(monkeypatch: pytest.MonkeyPatch) -> list[Simple]:
+    """The backends that were made, each of the class above, whatever the scheme."""
+    made: list[Simple] = []
+
+    def factory() -> Simple:
+        made.append(Simple())
+        return made[-1]
+
+    monkeypatch.setattr(
+        registry, "import_module", lambda _: SimpleNamespace(Environment=factory, AgeFile=factory)
+    )
+    return made
+
+
+def test_a_backend_is_made_once_a_process(simple: list[Simple]) -> None:
+    assert open_backend("env") is open_backend("env")
+    assert open_backend("file") is not open_backend("env")
+    assert 2 == len(simple)
+
+
+def test_threads_get_the_same_one(simple: list[Simple]) -> None:
+    import threading
+
+    got: list[object] = []
+    threads = [threading.Thread(target=lambda: got.append(open_backend("env"))) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (1, 1) == (len({id(backend) for backend in got}), len(simple))
+
+
+def test_closing_gives_back_each_once_and_the_next_is_new(simple: list[Simple]) -> None:
+    first = open_backend("env")
+    close_backends()
+    close_backends()
+    assert 1 == first.closed
+    assert open_backend("env") is not first
+
+
+def test_a_backend_that_serves_two_schemes_is_closed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = Simple()
+    module = SimpleNamespace(Environment=lambda: both, AgeFile=lambda: both)
+    monkeypatch.setattr(registry, "import_module", lambda _: module)
+    assert open_backend("env") is open_backend("file")
+    close_backends()
+    assert 1 == both.closed
+
+
+def test_a_backend_that_fails_to_close_keeps_no_other_from_it(
+    simple: list[Simple], canary: str, caplog: Any
+) -> None:
+    bad, good = open_backend("env"), open_backend("file")
+
+    def fail() -> None:
+        raise ValueError(canary)
+
+    bad.close = fail
+    with caplog.at_level(logging.DEBUG):
+        close_backends()
+    assert 1 == good.closed
+    assert "closing a backend failed with ValueError" in caplog.text
+    assert [] == appearances(canary, caplog.text)
+
+
+def test_backends_are_closed_at_the_end_of_a_process() -> None:
+    program = (
+        "from astro_token.secrets import registry\n"
+        "class B:\n"
+        "    def read(self, ref, *, timeout): ...\n"
+        "    def close(self): print('closed')\n"
+        "registry._make = lambda scheme: B()\n"
+        "registry.open_backend('env')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ("closed\n", "") == (done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("scheme", sorted(RESERVED - BUILTIN.keys()))
+def test_a_scheme_whose_backend_is_not_built_says_so(scheme: str) -> None:
+    error = failure(lambda: open_backend(scheme))
+    assert (UnknownBackendError, f"the backend for the scheme {scheme} is not built yet") == (
+        type(error),
+        error.message,
+    )
+
+
+def test_an_unknown_scheme_is_answered_with_the_nearest_known_one() -> None:
+    error = failure(lambda: open_backend("vualt"))
+    assert UnknownBackendError is type(error)
+    assert (error.hint or "").startswith("did you mean vault? known are aws, aws-kms, aws-ssm, azure, ")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "package", "extra"),
+    [
+        ("vault", "hvac", "vault"),
+        ("aws", "boto3", "aws"),
+        ("gcp", "google-cloud-secret-manager", "gcp"),
+        ("azure", "azure-keyvault-secrets", "azure"),
+    ],
+)
+def test_a_missing_sdk_is_told_with_the_line_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, package: str, extra: str
+) -> None:
+    def missing(_: str) -> object:
+        raise ModuleNotFoundError("No module", name=SDKS[extra])
+
+    monkeypatch.setattr(registry, "import_module", missing)
+    error = failure(lambda: open_backend(scheme))
+    assert (MissingDependencyError, f"pip install 'astro-token[{extra}]'") == (type(error), error.hint)
+    assert f"{scheme} needs the Python package {package}, which is not installed" == error.message
+    assert error.__context__ is None
+
+
+def test_nothing_of_what_a_factory_raised_is_left_on_the_error(
+    monkeypatch: pytest.MonkeyPatch, canary: str
+) -> None:
+    secret = SecretValue(canary.encode())
+
+    def wrapped(_: str) -> object:
+        body = secret.reveal().decode()
+        try:
+            raise ValueError(body)
+        except ValueError as error:
+            raise ConfigError("bad") from error
+
+    def raw(_: str) -> object:
+        raise ValueError(secret.reveal().decode())
+
+    for broken, kind in ((wrapped, ConfigError), (raw, BackendError)):
+        monkeypatch.setattr(registry, "import_module", broken)
+        error = failure(lambda: open_backend("env"))
+        assert kind is type(error)
+        assert [] == appearances(canary, reachable_text(error))
+        assert (None, None) == (error.__cause__, error.__context__)
+
+
+def test_the_sdks_loggers_are_silent_once_a_backend_is_open(simple: list[Simple]) -> None:
+    noisy = logging.getLogger("botocore.parsers")
+    noisy.setLevel(logging.DEBUG)
+    open_backend("env")
+    assert not noisy.isEnabledFor(logging.CRITICAL)
+    assert logging.getLogger("astro_token").isEnabledFor(logging.WARNING)
+
+
+def test_a_capability_that_is_missing_is_told() -> None:
+    error = failure(lambda: require(object(), Backend, "memory", "it cannot be read"))
+    assert (UnsupportedOperationError, "memory: it cannot be read") == (type(error), error.message)
+    made = Simple()
+    assert made is require(made, Backend, "memory", "it cannot be read")
+
+
+# -- plugins ---------------------------------------------------------------------------------------------
+
+GOOD = """
+class B:
+    def read(self, ref, *, timeout):
+        return b"read"
+    def credential_variables(self):
+        return ["MY_KEY"]
+"""
+
+
+def test_a_plugin_that_is_not_named_is_not_used_and_not_imported(plugin: Callable[..., None]) -> None:
+    plugin("my-plugin", "my = my_plugin:B", "my_plugin", GOOD)
+    assert UnknownBackendError is type(failure(lambda: open_backend("my")))
+    assert "my_plugin" not in sys.modules
+
+
+@pytest.mark.parametrize("named", ["my-plugin", "My_Plugin", " my.plugin , ", "my-plugin,my_plugin"])
+def test_a_plugin_that_is_named_is_used_however_its_name_is_written(
+    plugin: Callable[..., None], monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    plugin("my-plugin", "my = my_plugin_used:B", "my_plugin_used", GOOD)
+    monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", named)
+    assert b"read" == open_backend("my").read(None, timeout=1)
+    assert {"MY_KEY"} == declared_credentials()
+
+
+def test_listing_the_plugins_imports_none(
+    plugin: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin("my-plugin", "my = my_plugin_listed:B", "my_plugin_listed", "raise AssertionError")
+    monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", "my-plugin")
+    assert ["my"] == list(plugins())
+
+
+@pytest.mark.parametrize("scheme", sorted(RESERVED))
+def test_a_plugin_cannot_claim_a_reserved_scheme(
+    plugin: Callable[..., None], monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    plugin("my-plugin", f"{scheme} = nothing:B")
+    monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", "my-plugin")
+    error = failure(plugins)
+    assert (ConfigError, f"a plugin claims the reserved scheme {scheme}") == (type(error), error.message)
+
+
+def test_two_plugins_cannot_claim_one_scheme(
+    plugin: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin("one-plugin", "my = nothing:A")
+    plugin("two-plugin", "my = nothing:B")
+    monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", "one-plugin,two-plugin")
+    assert "two plugins claim the scheme my" == failure(plugins).message
+
+
+@pytest.mark.parametrize("named", ["nothing-installed", "pytest", "../evil", "a b", "-"])
+def test_a_distribution_that_offers_no_backend_is_told(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", named)
+    assert ConfigError is type(failure(plugins))
+
+
+def test_a_plugin_that_is_no_backend_is_told(
+    plugin: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin("my-plugin", "my = my_plugin_wrong:B", "my_plugin_wrong", "class B: ...")
+    monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", "my-plugin")
+    error = failure(lambda: open_backend("my"))
+    assert (BackendError, "the plugin of my has no method `read`") == (type(error), error.message)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("import nothing_like_this", MissingDependencyError),
+        ("1 / 0", BackendError),
+        ("def B(): 1 / 0", BackendError),
+    ],
+)
+def test_a_plugin_that_cannot_be_loaded_is_told(
+    plugin: Callable[..., None], monkeypatch: pytest.MonkeyPatch, text: str, kind: type[AstroTokenError]
+) -> None:
+    module = f"my_plugin_broken_{abs(hash(text))}"
+    plugin("my-plugin", f"my = {module}:B", module, text)
+    monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", "my-plugin")
+    error = failure(lambda: open_backend("my"))
+    assert (kind, None) == (type(error), error.__context__)
+
+
+# -- the table -------------------------------------------------------------------------------------------
+
+
+def test_every_extra_of_the_table_has_an_sdk() -> None:
+    assert {row.extra for row in BUILTIN.values() if row.extra} == set(SDKS)
+
+
+def test_the_credentials_of_every_backend_and_of_ci_identities_are_known() -> None:
+    expected = {
+        "VAULT_TOKEN",
+        "AWS_SECRET_ACCESS_KEY",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "AZURE_CLIENT_SECRET",
+    }
+    expected |= {
+        "ASTRO_TOKEN_AGE_KEY",
+        "ASTRO_TOKEN_ID_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+        "SYSTEM_ACCESSTOKEN",
+    }
+    assert expected <= credential_variables()
+
+
+def test_addresses_and_regions_are_no_credentials() -> None:
+    kept = {
+        "VAULT_ADDR",
+        "VAULT_NAMESPACE",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AZURE_AUTHORITY_HOST",
+        "PATH",
+        "HOME",
+    }
+    assert set() == kept & credential_variables()
+
+
+def test_a_forked_child_opens_backends_though_a_thread_of_its_parent_was_opening_one() -> None:
+    code = """
+import os, threading, time
+from astro_token import registry
+slow = threading.Event()
+def make(scheme):
+    slow.set(); time.sleep(2)
+registry._make, real = make, registry._make
+threading.Thread(target=registry.open_backend, args=("file",), daemon=True).start()
+slow.wait()
+child = os.fork()
+if not child:
+    registry._make = real
+    registry.open_backend("env")
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-Wignore", "-c", code], capture_output=True, text=True, timeout=20
+    )
+    assert "7\n" == done.stdout, done.stderr
