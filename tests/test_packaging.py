@@ -198,9 +198,9 @@ def test_an_extra_brings_its_own_sdk_and_no_other(extra: str) -> None:
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_an_extra_is_enough_for_its_schemes_and_all_others_name_theirs(extra: str) -> None:
     code = """
-from astro_token.registry import open_backend
+from astro_token.secrets.registry import open_backend
 from astro_token.errors import MissingDependencyError
-from astro_token.schemes import BUILTIN
+from astro_token.secrets.schemes import BUILTIN
 for name, scheme in BUILTIN.items():
     try:
         open_backend(name)

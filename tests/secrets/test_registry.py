@@ -352,7 +352,7 @@ def test_addresses_and_regions_are_no_credentials() -> None:
 def test_a_forked_child_opens_backends_though_a_thread_of_its_parent_was_opening_one() -> None:
     code = """
 import os, threading, time
-from astro_token import registry
+from astro_token.secrets import registry
 slow = threading.Event()
 def make(scheme):
     slow.set(); time.sleep(2)

@@ -36,7 +36,7 @@ READ = """
 import http.client, logging
 logging.basicConfig(level=0)
 http.client.HTTPConnection.debuglevel = 1
-from astro_token.ref import SecretRef
+from astro_token.secrets.ref import SecretRef
 from {module} import {name}
 try:
     print({name}().read(SecretRef.parse("gcp:p1/{secret}"), timeout=10).reveal().decode())

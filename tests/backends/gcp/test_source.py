@@ -46,8 +46,8 @@ KEY = "gcp-kms:projects/p1/locations/l/keyRings/r/cryptoKeys/k"
 IN_A_PROCESS = """
 import logging
 logging.basicConfig(level=0, format="%(message)s")
-from astro_token.ref import SecretRef
-from astro_token.registry import open_backend
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.registry import open_backend
 backend, ref = open_backend("gcp"), SecretRef.parse("gcp:p1/{name}")
 print(backend.credential_source(ref, timeout=10))
 backend.log_in(ref, timeout=10)

@@ -635,8 +635,8 @@ def test_a_package_that_is_not_installed_is_named_with_the_way_to_install_it(
 import sys
 sys.modules[{package!r}] = None
 from astro_token.errors import MissingDependencyError
-from astro_token.ref import SecretRef
-from astro_token.registry import open_backend
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.registry import open_backend
 try:
     open_backend("vault").read(SecretRef.parse("{SECRET}"), timeout=5)
 except MissingDependencyError as error:
@@ -665,8 +665,8 @@ def test_a_login_loads_the_sdk_of_no_other_cloud(
 ) -> None:
     program = f"""
 import sys
-from astro_token.ref import SecretRef
-from astro_token.registry import open_backend
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.registry import open_backend
 open_backend("vault").read(SecretRef.parse("{SECRET}"), timeout=5)
 print(sorted({{"boto3", "botocore", "google.auth", "azure"}} & set(sys.modules)))
 print(sorted(name.rpartition(".")[2] for name in sys.modules if "vault.login." in name))

@@ -420,7 +420,7 @@ def test_without_descriptors_it_is_a_matter_of_trying_again() -> None:
     program = f"""
 import resource
 from astro_token.errors import AstroTokenError
-from astro_token.ref import SecretRef
+from astro_token.secrets.ref import SecretRef
 from astro_token_backends.vault.kv import KeyValue
 import astro_token_backends.vault.transport, encodings.idna
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))

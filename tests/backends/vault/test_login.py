@@ -668,8 +668,8 @@ def test_the_environment_is_read_when_it_is_first_used_and_again_after_closing(
 
 def test_a_process_that_ends_gives_its_token_back(bao: OpenBao, wire: Wire) -> None:
     program = f"""
-from astro_token.ref import SecretRef
-from astro_token.registry import open_backend
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.registry import open_backend
 open_backend("vault").read(SecretRef.parse("vault:{SECRET}"), timeout=10)
 """
     role = service.approle(bao)

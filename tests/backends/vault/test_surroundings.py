@@ -349,7 +349,7 @@ def test_importing_loads_no_sdk_and_making_one_does() -> None:
 def test_what_is_not_installed_is_named_with_the_way_to_install_it(package: str, scheme: str) -> None:
     program = f"""
 from astro_token.errors import MissingDependencyError
-from astro_token.registry import open_backend
+from astro_token.secrets.registry import open_backend
 try:
     open_backend({scheme!r})
 except MissingDependencyError as error:
