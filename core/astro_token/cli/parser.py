@@ -127,12 +127,13 @@ Prints a script that completes commands, options, their values and token names i
 
 For a TOKEN or a KEY the script runs `astro-token completion tokens` or `keys`, which prints the names in
 astro-token.toml and the schemes, reads no secret and connects to nothing.
+tcsh does not tell commands apart: it offers the options of all.
 
-  astro-token completion bash        (as ~/.local/share/bash-completion/completions/astro-token)
-  astro-token completion zsh         (as _astro-token in a folder of fpath)
-  astro-token completion fish        (as ~/.config/fish/completions/astro-token.fish)
-  astro-token completion tcsh        (in a file that ~/.tcshrc sources)
-  astro-token completion powershell  (in a file that $PROFILE sources)
+  astro-token completion bash         (as ~/.local/share/bash-completion/completions/astro-token)
+  astro-token completion zsh          (as _astro-token in a folder of fpath)
+  astro-token completion fish         (as ~/.config/fish/completions/astro-token.fish)
+  astro-token completion tcsh         (in a file that ~/.tcshrc sources)
+  astro-token completion powershell   (in a file that $PROFILE sources)
 """
 
 
