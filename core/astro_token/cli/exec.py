@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
         raise UnsupportedOperationError(
             "exec needs a POSIX system", hint="use `astro-token export --format json` on this one"
         )
-    from astro_token.child.run import run as child
+    from astro_token.child import run as child
 
     deploy = _deploy(command)
     refuse_clear_text(Path.cwd(), registry=deploy is None)
