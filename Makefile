@@ -8,7 +8,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 LOCKED := install --require-hashes --only-binary :all:
 OURSELVES := install --no-deps --no-build-isolation
 EXTRAS := vault aws gcp azure
-ENVIRONMENTS := $(VENV)/done .venv-core/done .venv-ministack/done $(EXTRAS:%=.venv-%/done)
+ENVIRONMENTS := $(VENV)/done .venv-core/done .venv-ministack/done .venv-oldest/done $(EXTRAS:%=.venv-%/done)
 
 export PYTHONSAFEPATH := 1
 
@@ -67,7 +67,8 @@ dist: .venv-core/done
 
 lock: $(VENV)/done
 	cd requirements && for lock in \
-	    "core ../pyproject.toml build.in" "dev ../pyproject.toml --all-extras dev.in" "ministack ministack.in" \
+	    "core ../pyproject.toml build.in" "oldest ../pyproject.toml --all-extras build.in --resolution lowest-direct" \
+	    "dev ../pyproject.toml --all-extras dev.in" "ministack ministack.in" \
 	    $(foreach extra,$(EXTRAS),"$(extra) ../pyproject.toml --extra $(extra) build.in -c dev.txt"); do \
 	  set -- $$lock; name=$$1; shift; \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
@@ -94,6 +95,13 @@ $(EXTRAS:%=.venv-%/done): .venv-%/done: requirements/%.txt pyproject.toml $(VENV
 	$(PYTHON) -m venv --without-pip .venv-$*
 	$(BIN)/python $(PIP) --python .venv-$* $(LOCKED) -r requirements/$*.txt
 	$(BIN)/python $(PIP) --python .venv-$* $(OURSELVES) -e .
+	@touch $@
+
+# The oldest versions that the extras allow.
+.venv-oldest/done: requirements/oldest.txt pyproject.toml $(VENV)/done
+	$(PYTHON) -m venv --without-pip .venv-oldest
+	$(BIN)/python $(PIP) --python .venv-oldest $(LOCKED) --no-deps -r requirements/oldest.txt
+	$(BIN)/python $(PIP) --python .venv-oldest $(OURSELVES) -e .
 	@touch $@
 
 .venv-ministack/done: requirements/ministack.txt
