@@ -345,35 +345,31 @@ def test_a_connection_is_used_again(client: Client) -> None:
         assert 2 == server.connections
 
 
-def ending(*answers: bytes) -> tuple[Callable[[socket.socket], None], list[bytes], threading.Event]:
-    """Serves one answer per connection; ends the second connection's... each after reading one more request."""
-    requests: list[bytes] = []
-    served = threading.Event()
+def ending(requests: list[bytes], *answers: bytes) -> Callable[[socket.socket], None]:
+    """Answers the first request of a connection, and ends it after the second one, or after these bytes."""
 
     def serve(connection: socket.socket) -> None:
         requests.append(connection.recv(65536))
         connection.sendall(OK + b"Content-Length: 2\r\n\r\n{}")
-        more = connection.recv(65536)
-        if more:
+        if more := connection.recv(65536):
             requests.append(more)
             for answer in answers:
                 connection.sendall(answer)
-        served.set()
 
-    return serve, requests, served
+    return serve
 
 
 def test_a_connection_that_ends_before_the_first_byte_is_replaced_once_for_reads(client: Client) -> None:
-    serve, requests, _ = ending()
-    with Listener(serve) as listener:
+    requests: list[bytes] = []
+    with Listener(ending(requests)) as listener:
         url = f"http://127.0.0.1:{listener.port}"
         assert [200, 200] == [send(client, url).status for _ in range(2)]
         assert (3, 2) == (len(requests), listener.connections)
 
 
 def test_after_the_first_byte_nothing_is_sent_again(client: Client) -> None:
-    serve, requests, _ = ending(b"HTTP/1.1 2")
-    with Listener(serve) as listener:
+    requests: list[bytes] = []
+    with Listener(ending(requests, b"HTTP/1.1 2")) as listener:
         url = f"http://127.0.0.1:{listener.port}"
         send(client, url)
         failure(client, url)
@@ -389,13 +385,27 @@ def test_what_creates_something_is_sent_on_a_new_connection_and_once(client: Cli
         assert (4, 4) == (server.count, server.connections)
 
 
-def test_a_connection_that_has_ended_or_says_something_is_not_used(client: Client) -> None:
-    answer = OK + b"Content-Length: 2\r\n\r\n{}"
-    for extra in (b"", b"HTTP/1.1 200 OK\r\n"):
-        with saying(answer + extra, end=not extra) as url:
-            send(client, url)
+@pytest.mark.parametrize("extra", [b"", b"HTTP/1.1 200 OK\r\n"])
+def test_a_connection_that_has_ended_or_says_something_is_not_used(client: Client, extra: bytes) -> None:
+    said = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(OK + b"Content-Length: 2\r\n\r\n{}")
+        time.sleep(0.2)
+        if extra:
+            connection.sendall(extra)
+        else:
+            connection.shutdown(socket.SHUT_WR)
+        said.set()
+        connection.recv(65536)
+
+    with Listener(serve) as listener:
+        for _ in range(2):
+            assert 200 == send(client, f"http://127.0.0.1:{listener.port}", method="GET").status
+            assert said.wait(10)
             time.sleep(0.2)
-            assert 200 == send(client, url).status
+        assert 2 == listener.connections
 
 
 @pytest.mark.parametrize("head", [b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 200 OK\r\nConnection: close\r\n"])
@@ -405,14 +415,21 @@ def test_a_connection_that_is_to_be_closed_is_closed(client: Client, head: bytes
     assert not client._idle
 
 
-def test_a_forked_child_opens_its_own_connection(client: Client) -> None:
-    with FaultServer(200) as server:
-        send(client, server.url)
-        client._process -= 1  # as in a child
-        send(client, server.url)
-        assert 2 == server.connections
-        assert [1] == [len(idle) for idle in client._idle.values()]
-        assert os.getpid() == client._process
+def test_a_forked_child_opens_its_own_connection(client: Client, certificates: Certificates) -> None:
+    environ = {"VAULT_CACERT": str(certificates.ca_file)}
+    with FaultServer(200, tls=certificates.server.context()) as server:
+        send(client, server.url, environ=environ)
+        program = os.fork()
+        if program == 0:
+            try:
+                send(client, server.url, environ=environ)
+                client.close()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert (program, 0) == os.waitpid(program, 0)
+        send(client, server.url, environ=environ)  # the parent's connection still works
+        assert (3, 2) == (server.count, server.connections)
 
 
 def test_threads_do_not_share_a_connection(client: Client) -> None:
