@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,6 @@ from astro_token.errors import (
 from astro_token.testing import appearances, reachable_text
 from astro_token.transport.client import Client, Response
 from astro_token.transport.route import Route
-from astro_token.transport.trust import ClientCertificate
 from tests.servers.faults import BlackHole, ConnectProxy, Egress, FaultServer, refused_port
 from tests.servers.listener import Listener
 
@@ -251,7 +251,7 @@ def test_json_is_an_object_that_says_so(client: Client, body: bytes, kind: str) 
 def test_a_stream_is_read_in_pieces_and_its_connection_used_again(client: Client, head: bytes) -> None:
     with saying(OK + head, OK + b"Content-Length: 2\r\n\r\n{}") as url:
         route = Route.to(url, {})
-        with client.stream(route, "GET", "/", until=time.monotonic() + 5) as stream:
+        with client.send(route, "GET", "/", until=time.monotonic() + 5, limit=None) as stream:
             assert stream.is_bounded
             blocks = list(iter(lambda: stream.read(7000), b""))
         assert {b"a"} == {block[:1] for block in blocks}
@@ -265,11 +265,10 @@ def test_a_stream_is_read_in_pieces_and_its_connection_used_again(client: Client
 def test_a_stream_that_ends_early_can_be_tried_again(client: Client, head: bytes) -> None:
     with (
         saying(OK + head) as url,
-        client.stream(Route.to(url, {}), "GET", "/", until=time.monotonic() + 5) as stream,
+        client.send(Route.to(url, {}), "GET", "/", until=time.monotonic() + 5, limit=None) as stream,
     ):
         with pytest.raises(BackendUnavailableError, match="ended the response early"):
-            while stream.read(100):
-                pass
+            list(iter(lambda: stream.read(100), b""))
 
 
 # -- time ---------------------------------------------------------------------------------------------
@@ -419,7 +418,9 @@ def test_a_forked_child_opens_its_own_connection(client: Client, certificates: C
     environ = {"VAULT_CACERT": str(certificates.ca_file)}
     with FaultServer(200, tls=certificates.server.context()) as server:
         send(client, server.url, environ=environ)
-        program = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the servers' threads
+            program = os.fork()
         if program == 0:
             try:
                 send(client, server.url, environ=environ)
@@ -510,7 +511,7 @@ def test_a_client_certificate_is_shown_if_one_is_required(client: Client, certif
     with FaultServer(200, tls=certificates.server.context(client_ca=certificates.ca_file)) as server:
 
         def asked(pair: Pair | None) -> int:
-            own = ClientCertificate(str(pair.certificate), str(pair.key), "THE_CERT") if pair else None
+            own = (str(pair.certificate), str(pair.key), "THE_CERT") if pair else None
             route = Route.to(server.url, environ, ca_variables=("OWN",), client_certificate=own)
             return client.send(route, "GET", "/", until=time.monotonic() + 5).status
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from astro_token.transport.deadline import ATTEMPTS, Deadline, Workers
 from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
@@ -27,6 +26,7 @@ from astro_token.errors import (
 )
 from astro_token.secret import SecretValue
 from astro_token.testing import appearances, reachable_text
+from astro_token.transport.deadline import ATTEMPTS, Deadline, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -486,7 +486,7 @@ def test_an_attempt_within_a_worker_runs_in_its_thread() -> None:
         return threading.get_ident() == deadline.retry(lambda _: threading.get_ident())
 
     pending = [workers.submit(job) for _ in range(50)]
-    assert [True] * 50 == [workers.outcome(one) for one in pending]
+    assert [True] * 50 == [one.outcome() for one in pending]
 
 
 def test_workers_run_side_by_side_and_no_more_than_so_many() -> None:
@@ -497,7 +497,7 @@ def test_workers_run_side_by_side_and_no_more_than_so_many() -> None:
         return barrier.wait()
 
     pending = [workers.submit(job) for _ in range(9)]
-    assert [0, 0, 0, 1, 1, 1, 2, 2, 2] == sorted(workers.outcome(one) for one in pending)  # type: ignore[type-var]
+    assert list("000111222") == sorted(map(str, (one.outcome() for one in pending)))
     assert len(seen) >= 3
 
 
@@ -506,7 +506,7 @@ def test_a_worker_that_never_returns_is_left_behind(never: threading.Event) -> N
     workers = Workers(deadline, 1)
     first, second = workers.submit(never.wait), workers.submit(lambda: True)
     started = time.monotonic()
-    outcomes = [workers.outcome(one) for one in (first, second)]
+    outcomes = [one.outcome() for one in (first, second)]
     assert time.monotonic() - started < 0.4 + SLACK
     assert [BackendUnavailableError] * 2 == [type(outcome) for outcome in outcomes]
 
@@ -516,8 +516,8 @@ def test_what_was_cancelled_is_not_begun(never: threading.Event) -> None:
     first, second = workers.submit(never.wait), workers.submit(begun.set)
     workers.cancel()
     never.set()
-    workers.outcome(first)
-    assert isinstance(workers.outcome(second), BackendUnavailableError)
+    first.outcome()
+    assert isinstance(second.outcome(), BackendUnavailableError)
     assert not begun.is_set()
 
 
@@ -525,7 +525,7 @@ def test_a_worker_returns_its_errors_bare(canary: str) -> None:
     workers = Workers(Deadline(5))
     for raises in FAILURES:
         call = planted(raises, SecretValue(canary.encode()))
-        error = workers.outcome(workers.submit(lambda: call(0.0)))  # noqa: B023
+        error = workers.submit(lambda: call(0.0)).outcome()  # noqa: B023
         assert isinstance(error, AstroTokenError)
         assert [] == appearances(canary, reachable_text(error))
 
@@ -541,7 +541,7 @@ def test_without_threads_a_call_runs_all_the_same(monkeypatch: pytest.MonkeyPatc
     workers = Workers(deadline)
     assert "done" == deadline.once(Service("done"))
     pending = [workers.submit(lambda: "done") for _ in range(3)]
-    assert ["done"] * 3 == [workers.outcome(one) for one in pending]
+    assert ["done"] * 3 == [one.outcome() for one in pending]
 
 
 # -- many calls of one host ------------------------------------------------------------------------------
@@ -561,7 +561,7 @@ def test_a_call_that_waits_gives_up_with_the_first() -> None:
     waiting = workers.submit(lambda: deadline.retry(service, shared="vault"))
     time.sleep(0.1)
     failure(lambda: deadline.retry(Service(busy(60)), shared="vault"))
-    assert isinstance(workers.outcome(waiting), BackendUnavailableError)
+    assert isinstance(waiting.outcome(), BackendUnavailableError)
     assert len(service.given) <= 2
 
 

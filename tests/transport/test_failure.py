@@ -15,13 +15,12 @@ from astro_token.errors import (
     AccessDeniedError,
     BackendDownError,
     BackendUnavailableError,
-    ConfigError,
     InputOutputError,
     IntegrityError,
     SecretNotFoundError,
 )
 from astro_token.testing import appearances, reachable_text
-from astro_token.transport.failure import ProxyRefusedError, connection_failure, seconds_to_wait
+from astro_token.transport.failure import connection_failure, seconds_to_wait
 from astro_token.transport.route import Route
 
 ROUTE = Route.to("https://vault.example", {}, service="Vault", variable="VAULT_ADDR")
@@ -62,9 +61,6 @@ def reason(name: str) -> ssl.SSLError:
         (reason("UNSUPPORTED_PROTOCOL"), IntegrityError, "TLS 1.2"),
         (reason("BAD_SIGNATURE"), IntegrityError, "no secure connection to Vault"),
         (reason("TLSV13_ALERT_CERTIFICATE_REQUIRED"), AccessDeniedError, "client certificate"),
-        (ProxyRefusedError(403), ConfigError, "does not connect to Vault"),
-        (ProxyRefusedError(407), ConfigError, "requires a user"),
-        (ProxyRefusedError(503), BackendUnavailableError, "cannot reach Vault"),
         (SecretNotFoundError("ours"), SecretNotFoundError, "ours"),
     ],
 )

@@ -7,48 +7,183 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from astro_token.errors import AstroTokenError, BackendUnavailableError, bare, result
-from astro_token.transport.failure import (
-    connection_failure,
-    damaged,
-    seconds_to_wait,
-    status_failure,
-)
+from astro_token.transport.failure import connection_failure, damaged, seconds_to_wait, status_failure
 from astro_token.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from astro_token.transport.connection import Connection, Message
+    from astro_token.transport.connection import Connection
     from astro_token.transport.route import Route
 
-__all__ = ["BODY_LIMIT", "Client", "Response", "Stream"]
+__all__ = ["BODY_LIMIT", "Client", "Response"]
 
 BODY_LIMIT = 256 * 1024
 _METADATA_SECONDS = 1.0
 _READS = frozenset({"GET", "HEAD", "LIST"})
+_END_OF_TLS = frozenset({"SSLEOFError", "SSLZeroReturnError"})
+
+
+class Client:
+    """
+    Sends requests. It follows no redirect, and knows nothing of cookies, `~/.netrc` and compression.
+
+    Threads can share it. A forked child opens its own connections.
+    """
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._idle: dict[tuple[object, ...], list[Connection]] = {}
+
+    def send(
+        self,
+        route: Route,
+        method: str,
+        target: str,
+        *,
+        until: float,
+        headers: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+        repeatable: bool | None = None,
+        limit: int | None = BODY_LIMIT,
+    ) -> Response:
+        """
+        Send one request and read its response.
+
+        Args:
+            target: path and query.
+            until: the deadline, by the monotonic clock.
+            repeatable: the request changes nothing if it is sent twice: it may use an open connection,
+                and is sent again if that turns out to have ended. None means GET, HEAD and LIST.
+            limit: the size of the largest body; None leaves the body to the caller, who closes the response.
+
+        Raises:
+            BackendDownError: the host name is unknown.
+            BackendUnavailableError: the service cannot be reached, or does not answer in time.
+            ConfigError: a CA file or a header cannot be used, or the proxy refuses.
+            IntegrityError: no trusted TLS, or the response is not HTTP.
+            AccessDeniedError: the service requires a client certificate.
+        """
+        if route.is_metadata:
+            until = min(until, time.monotonic() + _METADATA_SECONDS)
+        request = (method, target, _with_ours(route, headers or {}), body, until)
+        is_read = method in _READS if repeatable is None else repeatable
+        response = result(self._opened(route, request, is_read=is_read))
+        if limit is not None:
+            with response:
+                response.load(limit)
+        return response
+
+    def probe(self, route: Route, until: float, alpn: Sequence[str] = ()) -> str | None:
+        """
+        Open a connection and close it without a request. Return the protocol that was agreed on by ALPN.
+
+        Raises:
+            AstroTokenError: as `send`.
+        """
+        from astro_token.transport.connection import Connection
+
+        try:
+            connection = Connection(route, until, alpn)
+            protocol = connection.wire.alpn_protocol()
+            connection.end()
+            return protocol
+        except Exception as error:  # noqa: BLE001 (classified)
+            failure = bare(connection_failure(error, route))
+        raise failure
+
+    def close(self) -> None:
+        """Close idle connections. In a forked child this does not end those of the parent."""
+        idle, self._idle = self._idle, {}
+        for connection in [connection for connections in idle.values() for connection in connections]:
+            connection.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # It returns its errors: raised, they would carry this frame, where the request is.
+
+    def _opened(self, route: Route, request: Any, *, is_read: bool) -> Response | AstroTokenError:
+        from astro_token.transport.connection import Connection
+
+        connection = self._take(route) if is_read else None
+        while True:
+            is_reused = connection is not None
+            try:
+                if connection is None:
+                    connection = Connection(route, until=request[-1])
+                head = connection.exchange(*request)
+                if _is_ambiguous(head.headers):
+                    raise damaged(route)
+                return Response(self, connection, head)
+            except BaseException as error:
+                if connection is not None:
+                    connection.end()
+                if not isinstance(error, Exception):
+                    raise
+                if not is_reused or connection is None or not _ended_before(error, connection):
+                    return bare(connection_failure(error, route))
+                connection = None
+
+    def _take(self, route: Route) -> Connection | None:
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self.close()
+        # pop and append are atomic: no lock is needed, which a fork could leave locked.
+        idle = self._idle.get(route.key, [])
+        while idle:
+            try:
+                connection = idle.pop()
+            except IndexError:  # another thread took it
+                break
+            if connection.wire.is_quiet():
+                return connection
+            connection.end()
+        return None
+
+    def give_back(self, connection: Connection) -> None:
+        self._idle.setdefault(connection.route.key, []).append(connection)
 
 
 class Response:
     """
     Attributes:
         headers: of http.client: a mapping that ignores case, and `items()` repeats a name as the server did.
-        body: None if it is too large, packed, or shorter than announced.
+        length: of the body, if it is announced.
+        body: what was loaded; None if it is too large, packed, or shorter than announced.
     """
 
-    __slots__ = ("body", "headers", "reason", "route", "status")
+    __slots__ = (
+        "_client",
+        "_connection",
+        "_response",
+        "body",
+        "headers",
+        "length",
+        "reason",
+        "route",
+        "status",
+    )
 
-    def __init__(self, route: Route, status: int, reason: str, headers: Any, body: bytes | None) -> None:
-        self.route = route
-        self.status = status
-        self.reason = reason
-        self.headers = headers
-        self.body = body
+    def __init__(self, client: Client, connection: Connection, response: Any) -> None:
+        self._client = client
+        self._connection: Connection | None = connection
+        self._response = response
+        self.route = connection.route
+        self.status: int = response.status
+        self.reason: str = response.reason
+        self.headers = response.headers
+        self.length: int | None = response.length
+        self.body: bytes | None = None
 
     def failure(self, also_busy: Collection[int] = ()) -> AstroTokenError | None:
         """The failure that it stands for whichever service sent it; None if the service has to judge it."""
-        complete = self.body is not None
+        is_complete = self.body is not None
         return status_failure(
-            self.route, self.status, self.headers, is_complete=complete, also_busy=also_busy
+            self.route, self.status, self.headers, is_complete=is_complete, also_busy=also_busy
         )
 
     def damaged(self) -> AstroTokenError:
@@ -74,178 +209,12 @@ class Response:
             return None
         return content if isinstance(content, dict) else None
 
-    def __repr__(self) -> str:
-        return f"Response({self.status}, …)"
-
-
-class Client:
-    """
-    Sends requests. It follows no redirect, and knows nothing of cookies, `~/.netrc` and compression.
-
-    Used by several threads. A forked child opens its own connections.
-    """
-
-    def __init__(self) -> None:
-        self._process = os.getpid()
-        self._idle: dict[tuple[object, ...], list[Connection]] = {}
-
-    def send(
-        self,
-        route: Route,
-        method: str,
-        target: str,
-        *,
-        until: float,
-        headers: Mapping[str, Any] | None = None,
-        body: bytes | None = None,
-        repeatable: bool | None = None,
-        limit: int = BODY_LIMIT,
-    ) -> Response:
-        """
-        Send one request and read its response.
-
-        Args:
-            target: path and query.
-            until: the deadline, by the monotonic clock.
-            repeatable: the request changes nothing if it is sent twice: it may use an open connection,
-                and is sent again if that turns out to have ended. None means GET, HEAD and LIST.
-            limit: the largest body.
-
-        Raises:
-            BackendDownError: the host name is unknown.
-            BackendUnavailableError: the service cannot be reached, or does not answer in time.
-            ConfigError: a CA file, a header, or the proxy refuses.
-            IntegrityError: no trusted TLS, or the response is not HTTP.
-            AccessDeniedError: the service requires a client certificate.
-        """
-        with self.stream(
-            route, method, target, until=until, headers=headers, body=body, repeatable=repeatable
-        ) as stream:
-            content = stream.read_all(limit)
-            return Response(route, stream.status, stream.reason, stream.headers, content)
-
-    def stream(
-        self,
-        route: Route,
-        method: str,
-        target: str,
-        *,
-        until: float,
-        headers: Mapping[str, Any] | None = None,
-        body: bytes | None = None,
-        repeatable: bool | None = None,
-    ) -> Stream:
-        """As `send`, for a body that the caller reads. Close it, or use it in a `with` statement."""
-        if route.is_metadata:
-            until = min(until, time.monotonic() + _METADATA_SECONDS)
-        from astro_token.transport.connection import Message
-
-        message = Message(method, target, _with_ours(route, headers or {}), body)
-        repeatable = method in _READS if repeatable is None else repeatable
-        return result(self._opened(route, message, until, repeatable=repeatable))
-
-    def probe(self, route: Route, until: float, alpn: Sequence[str] = ()) -> str | None:
-        """
-        Open a connection and close it without a request. Return the protocol that was agreed on by ALPN.
-
-        Raises:
-            AstroTokenError: as `send`.
-        """
-        from astro_token.transport.connection import Connection
-
-        outcome: AstroTokenError
-        try:
-            connection = Connection(route, until, alpn)
-        except Exception as error:  # noqa: BLE001 (classified below)
-            outcome = bare(connection_failure(error, route))
-        else:
-            protocol = connection.wire.alpn_protocol()
-            connection.end()
-            return protocol
-        raise outcome
-
-    def close(self) -> None:
-        """Close idle connections. In a forked child this does not end those of the parent."""
-        idle, self._idle = self._idle, {}
-        for connections in idle.values():
-            for connection in connections:
-                connection.end()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    # It returns its errors: raised, they would carry this frame, where the request is.
-
-    def _opened(
-        self, route: Route, message: Message, until: float, *, repeatable: bool
-    ) -> Stream | AstroTokenError:
-        from astro_token.transport.connection import Connection
-
-        connection = self._take(route) if repeatable else None
-        while True:
-            is_reused = connection is not None
-            try:
-                if connection is None:
-                    connection = Connection(route, until)
-                return Stream(self, route, connection, connection.exchange(message, until))
-            except BaseException as error:
-                if connection is not None:
-                    connection.end()
-                if not isinstance(error, Exception):
-                    raise
-                if not (is_reused and connection and _has_ended(error) and not connection.wire.has_received):
-                    return bare(connection_failure(error, route))
-                connection = None
-
-    def _take(self, route: Route) -> Connection | None:
-        if self._process != os.getpid():
-            self._process = os.getpid()
-            self.close()
-        # pop and append are atomic, so that no lock is needed, which a fork could leave locked.
-        idle = self._idle.get(route.key, [])
-        while idle:
-            try:
-                connection = idle.pop()
-            except IndexError:  # another thread took it
-                break
-            if connection.wire.is_quiet():
-                return connection
-            connection.end()
-        return None
-
-    def give_back(self, route: Route, connection: Connection) -> None:
-        self._idle.setdefault(route.key, []).append(connection)
-
-
-class Stream:
-    """
-    A response whose body is read piece by piece, within the deadline of its request.
-
-    Attributes:
-        length: of the body, or None if it is not announced.
-        is_bounded: the end of the body can be told from the end of the connection.
-    """
-
-    __slots__ = ("_client", "_connection", "_response", "headers", "length", "reason", "route", "status")
-
-    def __init__(self, client: Client, route: Route, connection: Connection, response: Any) -> None:
-        self._client = client
-        self._connection: Connection | None = connection
-        self._response = response
-        self.route = route
-        self.status: int = response.status
-        self.reason: str = response.reason
-        self.headers = response.headers
-        self.length: int | None = response.length
-        if _is_ambiguous(response.headers):
-            raise damaged(route)
+    # -- the body ---------------------------------------------------------------------------------------
 
     @property
     def is_bounded(self) -> bool:
-        return self._response.chunked or self.length is not None
+        """The end of the body can be told from the end of the connection."""
+        return self.length is not None or bool(self._response.chunked)
 
     @property
     def is_packed(self) -> bool:
@@ -262,47 +231,38 @@ class Stream:
         """
         if self.is_packed:
             raise damaged(self.route)
-        try:
-            block: bytes = self._response.read1(most)
-        except Exception as error:  # noqa: BLE001 (classified below)
-            # A body that is cut is not a damaged one: long transfers do break, and nothing of it is used.
-            early = type(error).__name__ == "IncompleteRead"
-            failure = _ended_early(self.route) if early else bare(connection_failure(error, self.route))
-        else:
-            if block or not self._response.length:
-                return block
-            failure = _ended_early(self.route)
-        self.close()
-        raise failure
+        block = result(self._block(self._response.read1, most))
+        if block is None or (not block and self._response.length):
+            # Not damaged: long transfers do break, and nothing of a half is used.
+            raise BackendUnavailableError(
+                f"{self.route.service} ended the response early", hint="try again later"
+            )
+        return block
 
-    def read_all(self, limit: int) -> bytes | None:
-        """
-        The body; None if it is too large, packed, or shorter than announced.
+    def load(self, limit: int) -> None:
+        data = result(self._block(self._response.read, limit + 1))
+        if data is not None and len(data) <= limit and not self._response.length and not self.is_packed:
+            self.body = data
 
-        Raises:
-            AstroTokenError: the connection failed.
-        """
+    def _block(self, read: Any, most: int) -> bytes | AstroTokenError | None:
+        """Bytes of the body; None if it ended within a chunk."""
         try:
-            data: bytes = self._response.read(limit + 1)
-        except Exception as error:  # noqa: BLE001 (classified below)
+            block: bytes = read(most)
+        except Exception as error:  # noqa: BLE001 (classified)
             if type(error).__name__ == "IncompleteRead":
                 return None
-            failure = bare(connection_failure(error, self.route))
-        else:
-            whole = len(data) <= limit and not self._response.length and not self.is_packed
-            return data if whole else None
-        raise failure
+            return bare(connection_failure(error, self.route))
+        return block
 
     def close(self) -> None:
         """Keep the connection if the body was read to its end."""
         connection, self._connection = self._connection, None
+        response = self._response
         if connection is None:
             return
-        response = self._response
-        is_over = response.isclosed() or response.length == 0
-        if is_over and not response.will_close:
+        if (response.isclosed() or response.length == 0) and not response.will_close:
             response.close()
-            self._client.give_back(self.route, connection)
+            self._client.give_back(connection)
         else:
             connection.end()
 
@@ -312,18 +272,19 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"Response({self.status}, …)"
+
 
 def _with_ours(route: Route, headers: Mapping[str, Any]) -> dict[str, Any]:
-    # A packed body could unpack to a gigabyte.
-    ours = {"host": "Host", "accept-encoding": "Accept-Encoding", "user-agent": "User-Agent"}
-    kept = {name: value for name, value in headers.items() if name.lower() not in {"accept-encoding", "host"}}
-    values = {
-        "Host": route.address.host_header,
-        "Accept-Encoding": "identity",
-        "User-Agent": f"astro-token/{__version__}",
+    theirs = {
+        name: value for name, value in headers.items() if name.lower() not in {"accept-encoding", "host"}
     }
-    given = {name.lower() for name in kept}
-    return {**{name: values[name] for key, name in ours.items() if key not in given}, **kept}
+    # A packed body could unpack to a gigabyte.
+    ours = {"Host": route.address.host_header, "Accept-Encoding": "identity"}
+    if not any(name.lower() == "user-agent" for name in theirs):
+        ours["User-Agent"] = f"astro-token/{__version__}"
+    return {**ours, **theirs}
 
 
 def _is_ambiguous(headers: Any) -> bool:
@@ -335,10 +296,7 @@ def _is_ambiguous(headers: Any) -> bool:
     return len(lengths) > 1 or any(not (text.isascii() and text.strip().isdigit()) for text in lengths)
 
 
-def _has_ended(error: Exception) -> bool:
-    """True if the server ended the connection, rather than did not answer."""
-    return isinstance(error, ConnectionError) or type(error).__name__ in {"SSLEOFError", "SSLZeroReturnError"}
-
-
-def _ended_early(route: Route) -> BackendUnavailableError:
-    return BackendUnavailableError(f"{route.service} ended the response early", hint="try again later")
+def _ended_before(error: Exception, connection: Connection) -> bool:
+    """True if the server ended the connection before the first byte of the response."""
+    has_ended = isinstance(error, ConnectionError) or type(error).__name__ in _END_OF_TLS
+    return has_ended and not connection.wire.has_received

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from astro_token.transport.address import is_loopback
-from astro_token.transport.failure import MalformedRequestError, ProxyRefusedError
+from astro_token.transport.failure import malformed, proxy_failure
 
 if TYPE_CHECKING:
     import ssl
@@ -21,22 +21,10 @@ if TYPE_CHECKING:
 
     from astro_token.transport.route import Route
 
-__all__ = ["Connection", "Message"]
+__all__ = ["Connection"]
 
 _STAGGER = 0.25  # RFC 8305
 _INTERIM_RESPONSES = 100
-
-
-class Message:
-    """One request."""
-
-    __slots__ = ("body", "headers", "method", "target")
-
-    def __init__(self, method: str, target: str, headers: Mapping[str, Any], body: bytes | None) -> None:
-        self.method = method
-        self.target = target
-        self.headers = headers
-        self.body = body
 
 
 class Connection(http.client.HTTPConnection):
@@ -45,7 +33,7 @@ class Connection(http.client.HTTPConnection):
 
     Raises:
         OSError: it cannot be opened until then.
-        ConfigError: a CA file cannot be used.
+        AstroTokenError: a CA file cannot be used, or the proxy refuses.
     """
 
     debuglevel = 0  # a program may have set it on http.client's class, which then prints every header
@@ -53,13 +41,14 @@ class Connection(http.client.HTTPConnection):
     def __init__(self, route: Route, until: float, alpn: Sequence[str] = ()) -> None:
         address, proxy = route.address, route.proxy
         super().__init__(address.host, address.port)
+        self.route = route
         self.response_class = _Response
         tls = route.trust.context(alpn) if route.trust else None  # before anything is sent
         host, port = (proxy.host, proxy.port) if proxy else (address.host, address.port)
         self.wire = _Wire(_dial(_resolve(host, port, until), until), until)
         try:
             if proxy:
-                self.wire.tunnel(address.authority, proxy.authorization)
+                self.wire.tunnel(route, proxy.authorization)
             if tls:
                 self.wire.encrypt(tls, address.host.partition("%")[0])
         except BaseException:
@@ -67,23 +56,25 @@ class Connection(http.client.HTTPConnection):
             raise
         self.sock = self.wire
 
-    def exchange(self, message: Message, until: float) -> http.client.HTTPResponse:
+    def exchange(
+        self, method: str, target: str, headers: Mapping[str, Any], body: bytes | None, until: float
+    ) -> http.client.HTTPResponse:
         """
         Send a request and read the head of its response.
 
         Raises:
-            MalformedRequestError: nothing was sent.
+            ConfigError: a header is malformed. Nothing was sent.
             OSError, http.client.HTTPException: there is no response, or none until then.
         """
         self.wire.until = until
         self.wire.has_received = False
         try:
-            self.request(message.method, message.target, message.body, dict(message.headers))
+            self.request(method, target, body, headers)
         except ValueError:  # http.client repeats a malformed header in it
-            malformed = MalformedRequestError()
+            failure = malformed(self.route)
         else:
             return self.getresponse()
-        raise malformed
+        raise failure
 
     def connect(self) -> None:
         """Refuse to connect again, which http.client does when the server has ended the connection."""
@@ -145,7 +136,8 @@ class _Wire:
         # Without the option Python takes a connection that breaks off for the end of the response.
         self._sock = tls.wrap_socket(self._sock, server_hostname=host, suppress_ragged_eofs=False)
 
-    def tunnel(self, authority: str, authorization: str | None) -> None:
+    def tunnel(self, route: Route, authorization: str | None) -> None:
+        authority = route.address.authority
         lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
         if authorization:
             lines.append(f"Proxy-Authorization: {authorization}")
@@ -154,7 +146,7 @@ class _Wire:
         response.debuglevel = 0
         response.begin()
         if response.status != 200:  # noqa: PLR2004
-            raise ProxyRefusedError(response.status)
+            raise proxy_failure(response.status, route)
 
     def alpn_protocol(self) -> str | None:
         agreed = getattr(self._sock, "selected_alpn_protocol", None)
@@ -215,12 +207,8 @@ def _resolve(host: str, port: int, until: float) -> list[Any]:
     done.acquire()
 
     def look_up() -> None:
-        try:
-            outcome.append(_lookup(host, port))
-        except OSError as error:
-            outcome.append(error)
-        finally:
-            done.release()
+        outcome.append(_lookup(host, port))
+        done.release()
 
     try:
         _thread.start_new_thread(look_up, ())
@@ -228,27 +216,27 @@ def _resolve(host: str, port: int, until: float) -> list[Any]:
         look_up()
     if not done.acquire(timeout=_left(until)):
         raise TimeoutError
-    if not outcome:
-        raise OSError
-    if isinstance(outcome[0], OSError):
-        raise outcome[0].with_traceback(None)
     return _interleaved(outcome[0])
 
 
-def _lookup(host: str, port: int) -> list[Any]:
+def _lookup(host: str, port: int) -> list[Any] | OSError:
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError:  # a label that is too long
-        pass
-    raise socket.gaierror(socket.EAI_NONAME, "not a host name")
+        return socket.gaierror(socket.EAI_NONAME, "not a host name")
+    except OSError as error:
+        return error.with_traceback(None)
 
 
-def _interleaved(addresses: list[Any]) -> list[Any]:
+def _interleaved(addresses: list[Any] | OSError) -> list[Any]:
     """Alternate between IPv6 and IPv4, so that one family that is broken delays no more than one attempt."""
+    if isinstance(addresses, OSError):
+        raise addresses
+    from itertools import zip_longest
+
     first = [address for address in addresses if address[0] == addresses[0][0]]
     second = [address for address in addresses if address[0] != addresses[0][0]]
-    pairs = [address for pair in zip(first, second, strict=False) for address in pair]
-    return pairs + first[len(second) :] + second[len(first) :]
+    return [address for pair in zip_longest(first, second) for address in pair if address]
 
 
 def _dial(addresses: list[Any], until: float) -> socket.socket:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import _thread
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError, bare, named, result
 
@@ -147,12 +147,12 @@ def _attempt(call: Callable[[float], _T], deadline: Deadline, *, local: bool) ->
         return _late(deadline.seconds)
     if local or _thread.get_ident() in _bounded:
         return _caught(call, seconds)
-    pending = Pending(lambda: _caught(call, seconds))
+    pending: Pending[_T] = Pending(lambda: _caught(call, seconds), deadline)
     try:
         _thread.start_new_thread(_run_bounded, (pending.run,))
     except RuntimeError:  # no thread can be started: better without a bound than not at all
         pending.run()
-    return pending.wait(seconds + _GRACE, seconds)
+    return pending.outcome(seconds)
 
 
 def _run_bounded(call: Callable[[], None]) -> None:
@@ -185,10 +185,11 @@ def _late(seconds: float) -> BackendUnavailableError:
 class Pending(Generic[_T]):
     """The outcome of a call that runs in another thread."""
 
-    __slots__ = ("_call", "_done", "_outcome")
+    __slots__ = ("_call", "_deadline", "_done", "_outcome")
 
-    def __init__(self, call: Callable[[], _T | AstroTokenError]) -> None:
+    def __init__(self, call: Callable[[], _T | AstroTokenError], deadline: Deadline) -> None:
         self._call = call
+        self._deadline = deadline
         self._outcome: list[_T | AstroTokenError] = []
         self._done = _thread.allocate_lock()
         self._done.acquire()
@@ -203,12 +204,13 @@ class Pending(Generic[_T]):
         finally:
             self._done.release()
 
-    def wait(self, seconds: float, promised: float) -> _T | AstroTokenError:
-        """The outcome; `BackendUnavailableError` if there is none after these seconds."""
-        if self._done.acquire(timeout=max(0.0, seconds)):
+    def outcome(self, seconds: float | None = None) -> _T | AstroTokenError:
+        """The outcome; `BackendUnavailableError` if there is none after these seconds, or at the deadline."""
+        left = self._deadline.remaining if seconds is None else seconds
+        if self._done.acquire(timeout=left + _GRACE):
             self._done.release()  # for whoever else waits
             return self._outcome[0]
-        return _late(promised)
+        return _late(self._deadline.seconds if seconds is None else seconds)
 
 
 class Workers:
@@ -223,12 +225,12 @@ class Workers:
         self._count = count
         self._running = 0
         self._lock = _thread.allocate_lock()
-        self._jobs: deque[Pending[object]] = deque()
+        self._jobs: deque[Pending[Any]] = deque()
 
-    def submit(self, call: Callable[[], _T | AstroTokenError]) -> Pending[_T]:
-        pending = Pending(call)
+    def submit(self, call: Callable[[], _T]) -> Pending[_T]:
+        pending: Pending[_T] = Pending(call, self._deadline)
         with self._lock:
-            self._jobs.append(pending)  # type: ignore[arg-type]
+            self._jobs.append(pending)
             if self._running == self._count:
                 return pending
             self._running += 1
@@ -241,10 +243,6 @@ class Workers:
             if is_alone:
                 self._work(1)
         return pending
-
-    def outcome(self, pending: Pending[_T]) -> _T | AstroTokenError:
-        """The outcome of a call; `BackendUnavailableError` if there is none at the deadline."""
-        return pending.wait(self._deadline.remaining + _GRACE, self._deadline.seconds)
 
     def cancel(self) -> None:
         """Drop the calls that have not started. Calls that run are not waited for."""

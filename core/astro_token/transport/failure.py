@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUSY",
-    "MalformedRequestError",
-    "ProxyRefusedError",
     "busy",
     "causes",
     "connection_failure",
     "damaged",
+    "malformed",
+    "proxy_failure",
     "redirected",
     "seconds_to_wait",
     "status_failure",
@@ -53,20 +53,9 @@ _NOT_TLS = frozenset(
 _OLD_TLS = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"})
 
 
-class ProxyRefusedError(OSError):
-    """A proxy answered CONNECT with another status than 200."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__()
-        self.status = status
-
-
-class MalformedRequestError(Exception):
-    """A header or the target contains a character that HTTP does not allow."""
-
-
 def connection_failure(error: BaseException, route: Route) -> AstroTokenError:
     """The error that stands for an exception of the network, which may lie below exceptions of an SDK."""
+    import errno
     import socket
     import ssl
     from http.client import HTTPException
@@ -81,20 +70,13 @@ def connection_failure(error: BaseException, route: Route) -> AstroTokenError:
             return cause
         if isinstance(cause, ssl.SSLError):
             return _tls_failure(cause, route)
-        if isinstance(cause, ProxyRefusedError):
-            return _proxy_failure(cause.status, route)
-        if isinstance(cause, MalformedRequestError):
-            return ConfigError(
-                f"a setting for {service} contains a character that HTTP does not allow",
-                hint="check the address and the credential for line ends and other control characters",
-            )
         if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
             is_proxy = route.proxy is not None
             return BackendDownError(
                 f"the host name of {'the proxy' if is_proxy else service} is unknown",
                 hint=f"check {route.proxy.variable if route.proxy else route.variable}, and the DNS here",
             )
-        if isinstance(cause, OSError) and cause.errno in _exhausted():
+        if isinstance(cause, OSError) and cause.errno in {errno.EMFILE, errno.ENFILE}:
             return InputOutputError(
                 "this process cannot open any more files or connections", hint="raise the limit: ulimit -n"
             )
@@ -119,13 +101,14 @@ def causes(error: BaseException) -> Iterator[BaseException]:
             queue += [item.__cause__, item.__context__, *kept, *item.args]
 
 
-def _exhausted() -> tuple[int, ...]:
-    import errno
+def malformed(route: Route) -> ConfigError:
+    return ConfigError(
+        f"a setting for {route.service} contains a character that HTTP does not allow",
+        hint="check the address and the credential for line ends and other control characters",
+    )
 
-    return (errno.EMFILE, errno.ENFILE)
 
-
-def _proxy_failure(status: int, route: Route) -> AstroTokenError:
+def proxy_failure(status: int, route: Route) -> AstroTokenError:
     variable = route.proxy.variable if route.proxy else "HTTPS_PROXY"
     hint = f"check {variable} and NO_PROXY"
     if status == 407:  # noqa: PLR2004
@@ -143,7 +126,7 @@ def _tls_failure(error: ssl.SSLError, route: Route) -> AstroTokenError:
         client = route.trust.client if route.trust else None
         return AccessDeniedError(
             f"{service} requires a client certificate, or does not accept this one",
-            hint=f"check {client.variables}" if client else "check which client certificate is configured",
+            hint=f"check {client[2]}" if client else "check which client certificate is configured",
         )
     if code:
         ca_hint = route.trust.ca_hint if route.trust else ""
@@ -187,7 +170,7 @@ def status_failure(
     if 300 <= status < 400:  # noqa: PLR2004
         return redirected(route)
     if status == 407:  # noqa: PLR2004
-        return _proxy_failure(status, route)
+        return proxy_failure(status, route)
     return None if is_complete or status in _DENIED else damaged(route)
 
 

@@ -16,10 +16,12 @@ from astro_token.transport.address import (
     is_metadata,
     split_host_port,
 )
-from astro_token.transport.trust import ClientCertificate, Trust, setting
+from astro_token.transport.trust import Trust, setting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+
+    from astro_token.transport.trust import ClientCertificate
 
 __all__ = ["Proxy", "Route"]
 

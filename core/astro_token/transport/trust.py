@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["CA_VARIABLE", "ClientCertificate", "Trust", "setting"]
+    # The files of a certificate and its key, and the names of their variables, for messages.
+    ClientCertificate = tuple[str, str | None, str]
+
+__all__ = ["CA_VARIABLE", "Trust", "setting"]
 
 CA_VARIABLE = "ASTRO_TOKEN_CA_BUNDLE"
 _SHARED = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -40,22 +43,6 @@ _contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
 def setting(environ: Mapping[str, str], name: str) -> str:
     """A variable without blanks and line ends around its value; empty counts as unset."""
     return environ.get(name, "").strip()
-
-
-class ClientCertificate:
-    """
-    A certificate that is shown to a server.
-
-    Args:
-        variables: name the files, for messages.
-    """
-
-    __slots__ = ("certificate", "key", "variables")
-
-    def __init__(self, certificate: str, key: str | None, variables: str) -> None:
-        self.certificate = certificate
-        self.key = key
-        self.variables = variables
 
 
 class Trust:
@@ -91,7 +78,7 @@ class Trust:
         """Equal for the same certificates. A file that changes is read again."""
         files = [path for _, path in self._named + self._added]
         if self.client:
-            files += [self.client.certificate, self.client.key or ""]
+            files += [self.client[0], self.client[1] or ""]
         return (self._named, self._added, *((path, _changed(path)) for path in files))
 
     def context(self, alpn: Sequence[str] = ()) -> ssl.SSLContext:
@@ -136,21 +123,19 @@ class Trust:
                 raise _unusable(variable, "contains a damaged certificate")
         if not self._named:
             _load_system(context, required=not self._added)
-        if self.client and not _loaded(context, self.client):
-            raise ConfigError(
-                f"{self.client.variables} names a file that cannot be read, or is not a PEM file of its kind",
-                hint="check both files; the key must not be encrypted",
-            )
-        return context
-
-
-def _loaded(context: ssl.SSLContext, client: ClientCertificate) -> bool:
-    try:
-        # The empty password keeps OpenSSL from prompting for one on the terminal.
-        context.load_cert_chain(client.certificate, client.key, password="")
-    except (OSError, ValueError):  # ssl.SSLError is an OSError
-        return False
-    return True
+        if self.client is None:
+            return context
+        certificate, private_key, variables = self.client
+        try:
+            # The empty password keeps OpenSSL from prompting for one on the terminal.
+            context.load_cert_chain(certificate, private_key, password="")
+            return context
+        except (OSError, ValueError):  # ssl.SSLError is an OSError
+            pass
+        raise ConfigError(
+            f"{variables} names a file that cannot be read, or is not a PEM file of its kind",
+            hint="check both files; the key must not be encrypted",
+        )
 
 
 def _changed(path: str) -> int:
