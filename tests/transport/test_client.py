@@ -100,6 +100,12 @@ def test_a_header_that_cannot_be_sent_is_a_matter_of_configuration(client: Clien
     assert [] == appearances("s3cr3t", reachable_text(error))
 
 
+def test_a_target_that_cannot_be_sent_is_refused_too(client: Client) -> None:
+    with FaultServer(200) as server, pytest.raises(ConfigError):
+        client.send(Route.to(server.url, {}), "GET", "/a\r\nX: y", until=time.monotonic() + 5)
+    assert 0 == server.count
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_a_failure_of_its_own(client: Client, status: int) -> None:
     with Egress() as other, FaultServer(status, redirect=other.url) as server:

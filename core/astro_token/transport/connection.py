@@ -63,14 +63,14 @@ class Connection(http.client.HTTPConnection):
         Send a request and read the head of its response.
 
         Raises:
-            ConfigError: a header is malformed. Nothing was sent.
+            ConfigError: a header or the target is malformed. Nothing was sent.
             OSError, http.client.HTTPException: there is no response, or none until then.
         """
         self.wire.until = until
         self.wire.has_received = False
         try:
             self.request(method, target, body, headers)
-        except ValueError:  # http.client repeats a malformed header in it
+        except (ValueError, http.client.InvalidURL):  # which repeat the header or the target
             failure = malformed(self.route)
         else:
             return self.getresponse()
