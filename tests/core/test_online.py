@@ -133,7 +133,8 @@ def test_a_revoked_token_is_found_with_one_request(astro_api: Server) -> None:
 @pytest.mark.parametrize("answered", [1, 2])
 def test_a_token_that_is_revoked_between_two_questions_is_revoked(astro_api: Server, answered: int) -> None:
     token = astro_api.issue()
-    astro_api.faults = [None] * answered + [Answer(401, b"Jwt verification fails", content_type="text/plain")]
+    refusal = Answer(401, b"Jwt verification fails", content_type="text/plain")
+    astro_api.faults += [*[None] * answered, refusal]
     online = asked(astro_api, token)
     assert (["revoked"], False) == (codes(online), online.accepted)
     assert answered + 1 == len(astro_api.requests)

@@ -198,7 +198,7 @@ def test_a_short_body_is_cut_on_the_way_or_ended_by_the_server(
             socket.create_connection(("127.0.0.1", server.port), 5) as wire,
             client.wrap_socket(wire, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as secure,
         ):
-            secure.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            secure.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             try:
                 while secure.recv(65536):
                     pass
