@@ -140,7 +140,7 @@ class Program:
         stdin: str | bytes | None = None,
         cwd: Path | None = None,
         allowed: Sequence[str | Path] = (),
-        timeout: float = 30,
+        timeout: float = 60,
     ) -> Result:
         data = stdin.encode() if isinstance(stdin, str) else stdin
         with subprocess.Popen(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astro_token.testing import make_token
-from tests.cli.conftest import wait_until
 from tests.conftest import PROGRAM, Result
+from tests.timing import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -205,7 +205,8 @@ class AstroApi(HttpServer):
         requests: what came in, in order, refused or not.
         request_ids: of what was answered, in order.
         faults: taken one by each request, in place of the true answer; None leaves that.
-        rates: how many requests of one token are answered in a second, by method.
+        rates: how many requests of one token are answered in a window, by method.
+        window: its length in seconds; tests that take long change it.
         ahead: seconds that its clock is before the true one.
         blocked: whether every caller is at an address that the organization does not allow.
         deploys: by id.
@@ -219,6 +220,7 @@ class AstroApi(HttpServer):
         self.tokens: dict[str, dict[str, Any]] = {}
         self.request_ids: list[str] = []
         self.rates = dict(_RATES)
+        self.window = 1.0
         self.ahead = 0.0
         self.blocked = False
         self.deploys: dict[str, dict[str, Any]] = {}
@@ -303,7 +305,7 @@ class AstroApi(HttpServer):
     def _count(self, token: str, request: Request) -> None:
         most = self.rates.get(request.method, 1000)
         times = self._times.setdefault((token, request.method), deque())
-        while times and times[0] <= request.time - 1:
+        while times and times[0] <= request.time - self.window:
             times.popleft()
         if len(times) >= most:
             raise _RefusedError(429, "Too many requests")

@@ -124,6 +124,8 @@ class FaultServer(HttpServer):
             raise ValueError(f"no such mode: {mode}")
         if isinstance(mode, str) and mode in {"pass", "lose-answer"} and upstream is None:
             raise ValueError("there is nothing to pass a request to")
+        if mode == "gzip-bomb":
+            _bomb(size)  # made now, as it takes longer than a client has
         super().__init__(self._answer, tls=None if self._in_handshake else tls)
         if self._in_handshake:
             self.url = f"https://127.0.0.1:{self.port}"

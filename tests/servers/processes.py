@@ -19,7 +19,7 @@ Command = Callable[[int], Sequence[str]]
 Environment = Callable[[int], Mapping[str, str]]
 Ready = Callable[[int], bool]
 
-STARTUP = 30.0  # seconds: a loaded machine with two cores needs some of them
+STARTUP = 90.0  # seconds: it guards against hangs, and a loaded machine with two cores needs some of them
 _PORTS_TO_TRY = 4
 
 
@@ -125,7 +125,7 @@ def _pauses(deadline: float) -> Iterator[None]:
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(10)
+        process.wait(60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

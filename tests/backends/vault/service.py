@@ -102,6 +102,16 @@ def token(openbao: OpenBao, text: str, **settings: Any) -> str:
     return made
 
 
+def expired(openbao: OpenBao, token: str) -> bool:
+    from tests.servers.openbao import OpenBaoError
+
+    try:
+        openbao.api("POST", "auth/token/lookup", {"token": token})
+    except OpenBaoError:
+        return True
+    return False
+
+
 def approle(openbao: OpenBao, **settings: Any) -> dict[str, str]:
     """The variables of a role that may read all of `secret/`."""
     policies = policy(openbao, 'path "secret/*" { capabilities = ["create", "read", "update"] }')
