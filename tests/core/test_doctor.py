@@ -58,10 +58,12 @@ def raising(error: BaseException) -> Callable[[], object]:
     return call
 
 
-def looked_at(backend: object, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, str, int]]:
+def looked_at(
+    backend: object, monkeypatch: pytest.MonkeyPatch, attempt: float = 10.0
+) -> dict[str, tuple[str, str, int]]:
     monkeypatch.setattr(service, "open_backend", lambda _: backend)
     chain = Chain()
-    service.open_service(chain, REF, Deadline(5, attempt=SECONDS))
+    service.open_service(chain, REF, Deadline(30, attempt=attempt))
     return {link.name: (link.state, link.found, link.exit_code) for link in chain.links}
 
 
@@ -91,7 +93,7 @@ def test_a_backend_that_does_not_tell_its_address_in_time_is_left_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with within(SECONDS):
-        found = looked_at(Telling(lambda: time.sleep(60)), monkeypatch)
+        found = looked_at(Telling(lambda: time.sleep(60)), monkeypatch, SECONDS)
     assert ("failed", 75) == (found["network"][0], found["network"][2])
 
 

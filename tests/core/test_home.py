@@ -314,7 +314,7 @@ def test_folders_that_a_child_made_unwritable_are_removed_too(anybodys: Path, mo
     assert 0o555 == stat.S_IMODE(outside.stat().st_mode), "what a link points at was changed"
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o775, 0o757, 0o1777, 0o755, 0o700])
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o757, 0o1777, 0o755, 0o700], ids=oct)
 def test_a_folder_in_which_others_can_exchange_a_home_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
 ) -> None:
@@ -330,7 +330,7 @@ def test_a_folder_in_which_others_can_exchange_a_home_is_refused(
         assert (folder if is_safe else last) == home.path.parent
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o775, 0o757])
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o757], ids=oct)
 def test_no_home_is_made_where_others_can_exchange_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
 ) -> None:

@@ -88,20 +88,6 @@ def run(
     raise ServerStartError(f"the server did not start within {startup:.0f} s:\n{tail}")
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = STARTUP) -> None:
-    """
-    Asks until it is so.
-
-    Raises:
-        TimeoutError: it did not come to be.
-    """
-    deadline = time.monotonic() + seconds
-    for _ in _pauses(deadline):
-        if condition():
-            return
-    raise TimeoutError(f"it was not so after {seconds:.0f} s")
-
-
 def _started(process: subprocess.Popen[bytes], ready: Callable[[], bool], deadline: float) -> bool:
     for _ in _pauses(deadline):
         if process.poll() is not None:

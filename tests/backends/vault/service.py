@@ -72,7 +72,7 @@ def mount(openbao: OpenBao, kv: str, path: str | None = None, namespace: str | N
 def _wait_for_kv2(openbao: OpenBao, path: str, namespace: str | None) -> None:
     # KV 2 prepares itself after the mount is there, and answers 400 until it has done so.
     from tests.servers.openbao import OpenBaoError
-    from tests.servers.processes import wait_until
+    from tests.timing import wait_until
 
     def ready() -> bool:
         try:

@@ -187,10 +187,10 @@ FAULTS: dict[str, Fault] = {
     "35 413 of a gateway": Fault(76, Answer.json({"message": CANARY}, 413), attempts=1),
     "37 expired credential": Fault(77, refusal(403, "permission denied"), attempts=1),
     "38 its clock is ten minutes fast": Fault(
-        75, refusal(429, Retry_After=date(601), Date=date(600)), quick=True, attempts=1
+        75, refusal(429, Retry_After=date(660), Date=date(600)), quick=True, attempts=1
     ),
     "38 its clock is ten minutes slow": Fault(
-        75, refusal(429, Retry_After=date(-590), Date=date(-600)), quick=True, attempts=1
+        75, refusal(429, Retry_After=date(-540), Date=date(-600)), quick=True, attempts=1
     ),
     "39 self-signed": Fault(76, 200, kind="self_signed", attempts=0),
     "39 another authority": Fault(76, 200, kind="unknown_ca", attempts=0),
