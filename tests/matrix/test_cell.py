@@ -96,7 +96,7 @@ def asks_twice(url: str, canary: str) -> None:
 
 
 def is_late(url: str, canary: str) -> None:
-    time.sleep(1.2)
+    time.sleep(0.3)
     fails(DENIED)(url, canary)
 
 
@@ -161,7 +161,8 @@ def test_what_is_wrong_is_found(
 ) -> None:
     monkeypatch.setattr(cells, "SECONDS", 0.2)
     if act is is_late:
-        monkeypatch.setattr(cells, "SLACK", 0.2)
+        monkeypatch.setattr(cells, "SECONDS", 0.05)
+        monkeypatch.setattr(cells, "SLACK", 0.05)
     subject = Planted("planted", "env", "read", "env:X", "http://127.0.0.1:1", canary, {}, act=act)
     good = Good(1, b'{"token": "%s"}' % make_token().encode())
     cell = meet(subject, BY_NAME[fault], good, Trust.of(certificates))
