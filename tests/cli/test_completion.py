@@ -78,7 +78,7 @@ def completed_by(program: Program, shell: str, file: Path, line: str) -> set[str
     else:
         command = ["fish", "--no-config", "-c", 'source $argv[1]; complete -C "$argv[2]"', str(file), line]
     done = subprocess.run(
-        command, env=program.environment(), cwd=program.work, capture_output=True, text=True, timeout=20
+        command, env=program.environment(), cwd=program.work, capture_output=True, text=True, timeout=60
     )
     assert (0, "") == (done.returncode, done.stderr)
     found = {text.partition("\t")[0] for text in done.stdout.splitlines()}
@@ -367,7 +367,7 @@ def test_what_is_typed_is_never_run(completing: Program, shell: str) -> None:
                 f"source {file}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _astro_token"
             )
             subprocess.run(
-                ["bash", "--norc", "-c", code], cwd=completing.work, env=completing.environment(), timeout=20
+                ["bash", "--norc", "-c", code], cwd=completing.work, env=completing.environment(), timeout=60
             )
         else:
             completed(completing, shell, f"astro-token {line}")

@@ -16,8 +16,9 @@ import pytest
 from astro_token.environment.export import DEAD_VARIABLES
 from astro_token.secrets.schemes import CI_IDENTITY_VARIABLES, credential_variables
 from astro_token.testing import make_token
-from tests.cli.conftest import child, wait_until
+from tests.cli.conftest import child
 from tests.conftest import PROGRAM, Result
+from tests.timing import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,10 +11,10 @@ import pytest
 
 from astro_token.policy.deploy_codes import CODES
 from astro_token.testing import make_token
-from tests.cli.conftest import wait_until
 from tests.cli.deploy_project import DEPLOYMENT, WORKSPACE, Project, make
 from tests.cli.test_check_deploy import FINDINGS, TOML, expected, no_dags, organization_token
 from tests.conftest import Result
+from tests.timing import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -289,7 +289,7 @@ def test_a_signal_while_git_is_asked_ends_us_and_starts_nothing(
     )
     wait_until(asked.exists)
     running.send(signal.SIGTERM)
-    assert Result(143, "", "") == running.finish(timeout=3)
+    assert Result(143, "", "") == running.finish()
 
 
 # -- its cost -------------------------------------------------------------------------------------------

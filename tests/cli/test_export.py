@@ -305,7 +305,7 @@ def test_the_mask_is_out_before_the_value_in_any_form(
         assert masked(canary).encode() == said
         with os.fdopen(reading, "rb") as pipe:
             assert canary in pipe.read().decode()
-        assert (0, b"") == (process.wait(10), process.stderr.read())
+        assert (0, b"") == (process.wait(60), process.stderr.read())
     assert "EARLIER=1\n" == github.read_text()
 
 

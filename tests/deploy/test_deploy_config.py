@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from astro_token.deploy.config import settings_of, text_of
 from tests.programs.standin.block_yaml import write_yaml
+from tests.timing import SLACK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +73,7 @@ def test_only_plain_lines_are_read(text: str, values: dict[str, str], whole: boo
 def test_a_hostile_file_costs_no_more_than_its_length(text: str) -> None:
     start = time.process_time()
     settings_of(text)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < SLACK  # hours, did it grow with the square
 
 
 def test_a_file_that_is_long_or_none_is_not_read(tmp_path: Path) -> None:

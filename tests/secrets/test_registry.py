@@ -367,6 +367,6 @@ if not child:
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     done = subprocess.run(
-        [sys.executable, "-Wignore", "-c", code], capture_output=True, text=True, timeout=20
+        [sys.executable, "-Wignore", "-c", code], capture_output=True, text=True, timeout=60
     )
     assert "7\n" == done.stdout, done.stderr

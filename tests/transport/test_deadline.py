@@ -27,11 +27,10 @@ from astro_token.errors import (
 from astro_token.secret import SecretValue
 from astro_token.testing import appearances, reachable_text
 from astro_token.transport.deadline import ATTEMPTS, Deadline, Workers
+from tests.timing import SLACK, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-SLACK = 2.0
 
 
 class Service:
@@ -169,17 +168,15 @@ def test_retry_after_that_is_no_number_is_passed_over(slept: list[float]) -> Non
 
 
 def test_retry_after_is_really_waited() -> None:
-    started = time.monotonic()
-    Deadline(5).retry(Service(busy(0.3), "done"))
-    assert 0.3 <= time.monotonic() - started < 0.3 + SLACK
+    with within(0.3, at_least=0.3):
+        Deadline(60).retry(Service(busy(0.3), "done"))
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.7])
 def test_retries_never_pass_the_deadline(seconds: float) -> None:
-    started = time.monotonic()
-    error = failure(lambda: Deadline(seconds).retry(Service(busy(seconds / 4))))
+    with within(seconds):
+        error = failure(lambda: Deadline(seconds).retry(Service(busy(seconds / 4))))
     assert BackendUnavailableError is type(error)
-    assert time.monotonic() - started < seconds + SLACK
 
 
 @pytest.fixture
@@ -192,10 +189,9 @@ def never() -> Iterator[threading.Event]:
 
 @pytest.mark.parametrize("kind", ["once", "retry"])
 def test_a_call_that_never_returns_is_left_behind_at_the_deadline(never: threading.Event, kind: str) -> None:
-    deadline = Deadline(0.4)
-    started = time.monotonic()
-    error = failure(lambda: getattr(deadline, kind)(lambda _: never.wait()))
-    assert 0.4 <= time.monotonic() - started < 0.4 + SLACK
+    with within(0.4, at_least=0.4):
+        deadline = Deadline(0.4)
+        error = failure(lambda: getattr(deadline, kind)(lambda _: never.wait()))
     assert (BackendUnavailableError, 75) == (type(error), error.exit_code)
     assert "no answer within" in error.message
 
@@ -206,20 +202,20 @@ def test_a_process_ends_although_a_call_does_not_return() -> None:
         "try: Deadline(0.2).once(lambda _: threading.Event().wait())\n"
         "except Exception as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=10, text=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, text=True)
     assert (0, "no answer within 0.2 s\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_an_attempt_is_given_ten_seconds_at_most_and_never_more_than_is_left() -> None:
     long, short = Service("done"), Service("done")
     Deadline(60).retry(long)
-    Deadline(3).retry(short)
+    Deadline(9).retry(short)
     assert [10.0] == long.given
-    assert 2.9 < short.given[0] <= 3.0
+    assert 9 - SLACK < short.given[0] <= 9
 
 
 def test_several_calls_share_one_deadline() -> None:
-    deadline, service = Deadline(1.0), Service("done")
+    deadline, service = Deadline(9), Service("done")
     deadline.retry(service)
     time.sleep(0.3)
     deadline.once(service)
@@ -235,10 +231,10 @@ def test_nothing_is_called_after_the_deadline() -> None:
 
 def test_an_answer_just_before_the_deadline_counts() -> None:
     def slow(_: float) -> str:
-        time.sleep(0.15)
+        time.sleep(0.5)
         return "done"
 
-    assert "done" == Deadline(0.3).once(slow)
+    assert "done" == Deadline(0.5 + SLACK).once(slow)
 
 
 def test_a_call_runs_in_a_thread_of_its_own_that_does_not_hold_the_process() -> None:
@@ -425,7 +421,7 @@ def test_an_attempt_may_be_given_more_or_less_than_others() -> None:
         service = Service("done")
         deadline = Deadline(30) if attempt is None else Deadline(30, attempt=attempt)
         assert ("done", "done") == (deadline.once(service), deadline.retry(service))
-        assert [pytest.approx(given, abs=2)] * 2 == service.given
+        assert [True] * 2 == [given - 2 <= seconds <= given for seconds in service.given]
 
 
 # -- what is loaded --------------------------------------------------------------------------------------
@@ -434,6 +430,7 @@ LOADED = """
 import sys
 from astro_token.transport.deadline import Deadline
 from astro_token.errors import BackendUnavailableError
+
 outcomes = [{failures}, "done"]
 def call(_):
     outcome = outcomes.pop(0)
@@ -450,7 +447,7 @@ print(Deadline(5).retry(call), "tenacity" in sys.modules)
 )
 def test_what_tries_again_is_loaded_after_a_first_failure_only(failures: str, printed: str) -> None:
     program = LOADED.format(failures=failures)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=20, text=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, text=True)
     assert (printed, "") == (done.stdout, done.stderr)
 
 

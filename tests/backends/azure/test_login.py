@@ -566,7 +566,7 @@ def test_threads_log_in_once(server: AzureServer, stored: str, backend: Any) -> 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert logins(server) == ["POST"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 
 import pytest
@@ -82,10 +83,16 @@ def test_wrong_key_and_damage_and_a_cut_are_told_apart_and_leak_nothing(
     ] == [message.removeprefix(f"{place.ref}: ") for message in said]
 
 
-def test_a_file_encrypted_with_a_passphrase_says_so(place: Place) -> None:
-    import pyrage
+# Made by `pyrage.passphrase.encrypt`, which takes seconds, as it has to.
+WITH_A_PASSPHRASE = base64.b64decode(
+    "YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IHNjcnlwdCAwbGoxQzNmSDcvcndHNDJPaWlieGtRIDE1CnhoRzRKMG9reXFKQUR5"
+    "dWhBREdsZVU4NVpmRlJHOWxnN28yTFdYazVlOVkKLS0tIG1EYkJ0Q3ZaL0hITDFJYWxDU3kzekxnQmtqQlQxa3JLbGpxQUVR"
+    "cXB3ZWMKVYdfkczPzKgavDTZqcnqIuo/xwyQQ6c78a8c7LOhdOKEf40zLbfB"
+)
 
-    place.path.write_bytes(pyrage.passphrase.encrypt(TOKEN.encode(), "correct horse"))
+
+def test_a_file_encrypted_with_a_passphrase_says_so(place: Place) -> None:
+    place.path.write_bytes(WITH_A_PASSPHRASE)
     error = failure(place.read, TOKEN)
     assert (DecryptError, 65) == (type(error), error.exit_code)
     assert "passphrase" in error.message

@@ -19,7 +19,7 @@ KEY_FILE = "ASTRO_TOKEN_AGE_KEY_FILE"
 
 def age(*arguments: object, data: bytes | None = None) -> bytes:
     done = subprocess.run(
-        [required("age"), *map(str, arguments)], input=data, capture_output=True, check=False, timeout=20
+        [required("age"), *map(str, arguments)], input=data, capture_output=True, check=False, timeout=60
     )
     assert (0, b"") == (done.returncode, done.stderr)
     return done.stdout
