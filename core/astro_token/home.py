@@ -36,8 +36,10 @@ _PREFIX = "astro-token-home-"
 _LOCK = ".astro-token-lock"
 _CHILD = ".astro-token-child"
 _MAX_SETTINGS = 64 * 1024
-# A home is made first and locked next; one without a lock is left alone for this long.
-_YOUNG_SECONDS = 60
+# A home gets its lock before its name, so one without a lock is abandoned: the Astro CLI's telemetry
+# makes one when it outlives us. Under this name it is being made, and left alone for a minute.
+_UNFINISHED = "astro-token-unfinished-"
+_UNFINISHED_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,13 @@ def private_home(context: Context, environ: Mapping[str, str]) -> Iterator[Priva
     folder = _place(environ)
     _sweep(folder)
     # Its name is known before it is there, so that a signal at any moment leaves nothing behind.
-    home = PrivateHome(folder / f"{_PREFIX}{_user()}-{os.urandom(16).hex()}")
+    name = f"{_user()}-{os.urandom(16).hex()}"
+    unfinished, home = folder / f"{_UNFINISHED}{name}", PrivateHome(folder / f"{_PREFIX}{name}")
     lock = None
     try:
-        home.path.mkdir(0o700)
-        lock = _new_lock(home.path / _LOCK)
+        unfinished.mkdir(0o700)
+        lock = _lock(unfinished / _LOCK, os.O_CREAT | os.O_EXCL)
+        unfinished.rename(home.path)
         settings = home.path / ".astro"
         settings.mkdir(0o700)
         text = _seed(context, _user_settings(environ))
@@ -74,6 +78,7 @@ def private_home(context: Context, environ: Mapping[str, str]) -> Iterator[Priva
             file.write(text)
         yield home
     finally:
+        remove(unfinished)
         remove(home.path)
         if lock is not None:
             os.close(lock)
@@ -138,7 +143,7 @@ def _user() -> int:
 
 def _sweep(folder: Path) -> None:
     with suppress(OSError):
-        for path in folder.glob(f"{_PREFIX}{_user()}-*"):
+        for path in (*folder.glob(f"{_PREFIX}{_user()}-*"), *folder.glob(f"{_UNFINISHED}{_user()}-*")):
             if _abandoned(path):
                 logger.debug("removing an abandoned home, %s", path)
                 remove(path)
@@ -150,6 +155,10 @@ def _abandoned(path: Path) -> bool:
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != _user():
             return False
+        if path.name.startswith(_UNFINISHED):
+            import time
+
+            return time.time() - status.st_mtime > _UNFINISHED_SECONDS
         with suppress(FileNotFoundError):
             lock = _lock(path / _LOCK)
             try:
@@ -158,21 +167,13 @@ def _abandoned(path: Path) -> bool:
                 os.close(lock)
     except OSError:  # gone meanwhile, or held by the run that made it
         return False
-    import time
-
-    return time.time() - status.st_mtime > _YOUNG_SECONDS
-
-
-def _new_lock(path: Path) -> int:
-    """A lock that ends with this process, however it ends. It has its name only once it is held."""
-    unnamed = path.with_name(f"{path.name}-new")
-    lock = _lock(unnamed, os.O_CREAT | os.O_EXCL)
-    unnamed.rename(path)
-    return lock
+    return True
 
 
 def _lock(path: Path, flags: int = 0) -> int:
     """
+    Lock a file until this process ends, however it ends.
+
     Raises:
         BlockingIOError: another process holds it.
     """

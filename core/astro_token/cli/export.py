@@ -72,6 +72,7 @@ def _variables(environment: CliEnvironment, log: str | None) -> Variables:
         unset=tuple(sorted(name for name in environment.unset if name in os.environ)),
         environ=os.environ,
         log=log,
+        public=environment.public,
     )
 
 

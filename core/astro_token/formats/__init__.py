@@ -83,6 +83,7 @@ class Variables:
 
     Attributes:
         set: names and texts; the texts are secret.
+        public: names and texts that are not secret: no log needs to hide them.
         unset: names that are set now and have to go, where the consumer can unset.
         environ: what the CI system tells the job: where its files are.
         log: whose way of hiding a value the log has (`System.log`), or None.
@@ -96,6 +97,12 @@ class Variables:
     log: str | None = None
     call: str = "astro-token export"
     file: str | None = None
+    public: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def assigned(self) -> dict[str, str]:
+        """All variables to set, secret or not."""
+        return {**self.set, **self.public}
 
     def __repr__(self) -> str:
         return f"Variables({', '.join(self.set)})"
@@ -158,7 +165,7 @@ def render(name: str, variables: Variables) -> Rendering:
     """
     if name not in FORMATS:
         raise UsageError("there is no such format", hint=f"known are auto, {', '.join(FORMATS)}")
-    if not all(_NAME.fullmatch(variable) for variable in (*variables.set, *variables.unset)):
+    if not all(_NAME.fullmatch(variable) for variable in (*variables.assigned, *variables.unset)):
         raise OutputError(
             "a variable's name is malformed", hint="use letters, digits and _, and no digit in front"
         )
