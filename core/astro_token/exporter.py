@@ -127,14 +127,14 @@ def isolated(
         keep: variables to keep as they are, as in `export`.
 
     Raises:
-        ConfigError: the working folder's Astro project would make the CLI send the token in clear.
+        ConfigError: the Astro CLI's configuration in the working folder is not understood, or not safe.
         OSError: there is no place for the home.
     """
-    from astro_token.checkout import refuse_clear_text
+    from astro_token.environment.cli_config import refuse_unsafe
     from astro_token.home import private_home
 
-    refuse_clear_text(Path.cwd())
     environ = os.environ if environ is None else environ
+    refuse_unsafe(Path.cwd(), environ)
     environment = export(token, workspace=workspace, keep=keep, environ=environ)
     with private_home(environment.context, environ) as home:
         yield environment.applied(environ, home=str(home.path))

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.checkout import refuse_clear_text
 from astro_token.ci import in_ci
 from astro_token.cli import end_if_told
 from astro_token.cli.output import report, warn
 from astro_token.cli.parser import EXAMPLE
+from astro_token.environment.cli_config import refuse_unsafe
 from astro_token.errors import UnsupportedOperationError, UsageError
 from astro_token.exporter import export
 from astro_token.policy import enforce
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
     from astro_token import child
 
     deploy = _deploy(command)
-    refuse_clear_text(Path.cwd(), registry=deploy is None)
+    refuse_unsafe(Path.cwd(), os.environ, registry=deploy is None, home=arguments.no_isolate)
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
     # Before a secret is read: a command that is not there needs none.
     program = child.find_command(command[0], os.environ)

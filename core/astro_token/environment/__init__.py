@@ -1,0 +1,1 @@
+"""The Astro CLI's environment: its configuration files."""
