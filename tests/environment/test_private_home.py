@@ -482,13 +482,25 @@ def test_a_note_that_names_no_process_keeps_no_home(place: Path, environ: dict[s
     assert not home.exists()
 
 
-def test_a_home_without_a_lock_is_left_alone_while_it_is_young(place: Path, environ: dict[str, str]) -> None:
-    home = abandoned(place)
+def test_a_home_that_a_detached_process_made_again_is_removed_by_the_next_run(
+    place: Path, environ: dict[str, str]
+) -> None:
+    with private_home(CONTEXT, environ) as home:
+        pass
+    (home.path / ".astro").mkdir(parents=True)
+    (home.path / ".astro" / "config.yaml").touch()
     next_run(environ)
-    assert home.is_dir()
-    os.utime(home, (0, time.time() - 90))
+    assert [] == list(place.iterdir())
+
+
+def test_a_home_that_is_being_made_is_left_alone_for_a_minute(place: Path, environ: dict[str, str]) -> None:
+    unfinished = place / f"astro-token-unfinished-{os.geteuid()}-x"
+    unfinished.mkdir(mode=0o700)
     next_run(environ)
-    assert not home.exists()
+    assert unfinished.is_dir()
+    os.utime(unfinished, (0, time.time() - 90))
+    next_run(environ)
+    assert not unfinished.exists()
 
 
 def test_what_is_not_a_home_of_ours_is_left_alone(

@@ -15,6 +15,7 @@ from astro_token_backends import network
 from astro_token_backends.aws import place
 from astro_token_backends.aws.login import Login, no_credential
 from astro_token_backends.aws.machine import ask_once_and_directly
+from astro_token_backends.aws.prompts import never_prompt
 
 if TYPE_CHECKING:
     import ssl
@@ -216,6 +217,7 @@ class Session:
             transport = OneRequest(lambda: place.trust(sdk))
             sdk.register("before-send", transport)
             chain = sdk.get_component("credential_provider")
+            never_prompt(chain)
             machines = ask_once_and_directly(chain)
             login = Login(sdk, chain, lambda credentials: _sts(sdk, where, credentials), transport.seconds)
             sdk.register_component("credential_provider", login)

@@ -198,7 +198,18 @@ def _external(content: dict[str, Any]) -> Any:
     if content.get("credential_source", {}).get("executable") is not None:
         from google.auth import pluggable
 
-        return pluggable.Credentials
+        class Executable(pluggable.Credentials):
+            """The program that the file names, without our standard input, which belongs to the command."""
+
+            def __init__(self, *given: Any, **named: Any) -> None:
+                super().__init__(*given, **named)  # type: ignore[no-untyped-call]
+                if os.name == "posix":
+                    command = self._credential_source_executable_command
+                    self._credential_source_executable_command = (
+                        f"""/bin/sh -c 'exec "$0" "$@" </dev/null' {command}"""
+                    )
+
+        return Executable
     from google.auth import identity_pool
 
     return identity_pool.Credentials

@@ -31,6 +31,7 @@ OWN = frozenset(
         "AZURE_SERVICE_CONNECTION",
         "BACKEND",
         "CA_BUNDLE",
+        "CLI_KEYS",
         "CLI_RELEASES_URL",
         "DECRYPT",
         "FIELD",

@@ -46,7 +46,7 @@ CODES: Mapping[str, Code] = {
     "project-deployment": Code("error"),
     "unread-workspace": Code("warning"),
     "debug-output": Code("warning"),
-    "config-unread": Code("warning"),
+    "config-unread": Code("error", ConfigError),
     # its repository
     "uncommitted": Code("error"),
     "git-unknown": Code("warning"),
@@ -76,6 +76,9 @@ CODES: Mapping[str, Code] = {
 }
 
 
+_REFUSED = frozenset({"plain-http", "other-api", "config-unread"})
+
+
 class Fact(NamedTuple):
     """One thing that is so, before policy is asked how bad it is."""
 
@@ -100,7 +103,7 @@ def verdicts(
         code = CODES[fact.code]
         usual = "warning" if advice else (exported and code.exported) or code.level
         # `exec` starts nothing in such a project, whatever a policy says.
-        level = "error" if fact.code == "plain-http" else levels.get(fact.code, usual)
+        level = "error" if fact.code in _REFUSED else levels.get(fact.code, usual)
         if level != "off":
             found.append(Verdict(fact.code, level, fact.message, fact.hint))
     return tuple(sorted(found, key=lambda verdict: verdict.level != "error"))

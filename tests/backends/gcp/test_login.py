@@ -188,7 +188,9 @@ class TestWhatTheMachineHas:
         program = tmp_path / "program"
         answer = {"version": 1, "success": True, "token_type": JWT, "id_token": token, "expiration_time": 4e9}
         answer["expiration_time"] = 4_000_000_000
-        program.write_text(f"#!{sys.executable}\nprint({json.dumps(answer)!r})\n")
+        # Its standard input is not ours, which belongs to the command.
+        script = f"import sys\nassert not sys.stdin.read()\nprint({json.dumps(answer)!r})\n"
+        program.write_text(f"#!{sys.executable}\n{script}")
         program.chmod(0o700)
         monkeypatch.setenv("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "1")
         with FaultServer(lambda _: Answer.json({"value": token})) as agent:
