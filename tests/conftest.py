@@ -29,7 +29,7 @@ hypothesis.settings.load_profile("ours")
 
 pytest_plugins = ["tests.servers.fixtures"]
 
-# A shell without job control starts background programs with SIGINT ignored, and children inherit that:
+# A shell without job control starts a background command with SIGINT ignored, and children inherit that:
 # tests that end a program with Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
