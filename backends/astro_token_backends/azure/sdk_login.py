@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SdkLogin", "certificate", "looked_for", "managed_identity"]
 
 _OUR_OWN = ("environment", "workload_identity")
-_OF_DESKTOPS = ("shared_token_cache", "visual_studio_code", "broker")
+_OF_DESKTOPS = ("shared_token_cache", "visual_studio_code", "broker", "interactive_browser")
 _PROGRAMS = {"cli": "az", "powershell": "Azure PowerShell", "developer_cli": "azd"}
 # A login leaves its folder in the home. Starting the programs to be told so takes seconds.
 _FOLDERS = {

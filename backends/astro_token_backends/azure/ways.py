@@ -54,7 +54,8 @@ def find_way(wire: Wire, environ: Mapping[str, str], given: Any) -> Way | AstroT
     except (ValueError, OSError):
         return ConfigError(
             "the Azure login's variables are not usable",
-            hint=f"check AZURE_TENANT_ID, AZURE_CLIENT_ID, {AUTHORITY} and the files that AZURE_… names",
+            hint=f"check AZURE_TENANT_ID, AZURE_CLIENT_ID, {AUTHORITY}, AZURE_TOKEN_CREDENTIALS "
+            "and the files that AZURE_… names",
         )
 
 
