@@ -245,7 +245,7 @@ def test_a_variable_that_is_empty_is_missing(program: Program) -> None:
     expected = failure(
         66,
         "env:TOKEN: the variable is not set, or is empty",
-        "set it, or name another one; in a CI system see that the secret is given to this job",
+        "set it, or name another one; in a CI system make the secret available to this job",
     )
     assert [expected, expected] == [program("export", "env:TOKEN", env=e) for e in ({}, {"TOKEN": ""})]
 

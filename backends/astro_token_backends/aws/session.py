@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import BackendUnavailableError
-from astro_token.log import logger, silence_sdks
+from astro_token.log import logger, silence
 from astro_token_backends import network
-from astro_token_backends.aws import place
+from astro_token_backends.aws import LOGGERS, place
 from astro_token_backends.aws.login import Login, no_credential
 from astro_token_backends.aws.machine import ask_once_and_directly
 
@@ -220,7 +220,7 @@ class Session:
             login = Login(sdk, chain, lambda credentials: _sts(sdk, where, credentials), transport.seconds)
             sdk.register_component("credential_provider", login)
             self._open = _Open(sdk, login, transport, machines, of_profile)
-            silence_sdks()
+            silence(LOGGERS)
         return self._open
 
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AstroTokenError, BackendUnavailableError, IntegrityError
-from astro_token.log import logger, silence_sdks
+from astro_token.log import logger, silence
+from astro_token_backends.azure import LOGGERS
 from astro_token_backends.azure.address import is_of_a_cloud, may_log_in_to, resource_of
 from astro_token_backends.azure.client_credentials import ClientCredentials
 from astro_token_backends.azure.sdk_login import SdkLogin
@@ -138,7 +139,7 @@ class Login:
             if isinstance(found, AstroTokenError):
                 raise found
             way = self._way = found
-            silence_sdks()  # azure.identity's loggers, which its import has made
+            silence(LOGGERS)  # azure.identity's loggers, which its import has made
         return way
 
     @contextmanager

@@ -9,10 +9,11 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from astro_token.errors import AstroTokenError, BackendUnavailableError, IntegrityError
-from astro_token.log import logger, silence_sdks
+from astro_token.log import logger, silence
 from astro_token.transport.deadline import Deadline
 from astro_token_backends import network
 from astro_token_backends.boundary import across
+from astro_token_backends.gcp import LOGGERS
 from astro_token_backends.gcp.refusals import refused
 from astro_token_backends.gcp.settings import proxy_to
 
@@ -206,7 +207,7 @@ class Connection:
     def _channel(self, host: str) -> Any:
         import grpc
 
-        silence_sdks()
+        silence(LOGGERS)
         proxy = proxy_to(host, self.environ)
         return grpc.secure_channel(
             host,

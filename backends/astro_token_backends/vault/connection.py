@@ -10,7 +10,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError
-from astro_token.log import logger, silence_sdks
+from astro_token.log import logger, silence
+from astro_token_backends.vault import LOGGERS
 from astro_token_backends.vault.login import Found, Login, find
 from astro_token_backends.vault.refusals import StatusError
 from astro_token_backends.vault.settings import Settings, read_settings
@@ -180,7 +181,7 @@ class Connection:
 
             settings = read_settings(self._environ())
             self._open = _Open(settings, open_session(settings))
-            silence_sdks()
+            silence(LOGGERS)
         return self._open
 
 

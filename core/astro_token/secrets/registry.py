@@ -20,7 +20,7 @@ from astro_token.errors import (
     bare,
 )
 from astro_token.secrets.protocols import Backend, SupportsClose, SupportsCredentialVariables
-from astro_token.secrets.schemes import BUILTIN, DISTRIBUTIONS, RESERVED, SDKS
+from astro_token.secrets.schemes import BUILTIN, RESERVED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -172,9 +172,10 @@ def _make(scheme: str) -> object:
         raise BackendError(
             f"the plugin of {scheme} has no method `read`", hint="report it to the plugin's makers"
         )
-    from astro_token.log import silence_sdks
+    from astro_token.log import silence
 
-    silence_sdks()  # after the import, which creates their loggers
+    # After the import, which creates them. A plugin may use any SDK.
+    silence(builtin.loggers if builtin else [name for row in BUILTIN.values() for name in row.loggers])
     return backend
 
 
@@ -186,9 +187,10 @@ def _load(scheme: str, factory: Callable[[], object]) -> object:
         error = bare(known)
     except ModuleNotFoundError as missing:
         package = (missing.name or "a package").partition(".")[0]
-        extra = BUILTIN[scheme].extra if scheme in BUILTIN else None
-        if extra and SDKS[extra].startswith(f"{package}."):  # google and azure are many packages' beginnings
-            package = DISTRIBUTIONS[extra][0]
+        builtin = BUILTIN.get(scheme)
+        extra = builtin.extra if builtin else None
+        if builtin and (builtin.sdk or "").startswith(f"{package}."):  # google and azure begin many packages
+            package = builtin.distributions[0]
         error = MissingDependencyError(
             f"{scheme} needs the Python package {package}, which is not installed",
             hint=f"pip install 'astro-token[{extra}]'" if extra else "install it, or reinstall the backend",

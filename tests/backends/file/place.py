@@ -19,7 +19,7 @@ from astro_token.errors import AstroTokenError
 from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import appearances, reachable_text
-from astro_token_backends.file import AgeFile
+from astro_token_backends.file.age_file import AgeFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
