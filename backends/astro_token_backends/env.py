@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from astro_token.errors import SecretNotFoundError
 from astro_token.secret import SecretValue
 from astro_token.secrets.schemes import Scheme
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from astro_token.secrets.ref import SecretRef
 

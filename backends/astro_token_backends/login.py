@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from astro_token.errors import BackendUnavailableError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Protocol, TypeVar

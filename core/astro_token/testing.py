@@ -136,9 +136,9 @@ class BackendContract:
         return harness.backend.read(SecretRef.parse(ref), timeout=self.timeout)
 
     def revealed(self, harness: Harness, value: SecretValue) -> bytes:
-        from astro_token.secrets.fields import choose
+        from astro_token.secrets.fields import select_field
 
-        return choose(value, None).reveal() if harness.wrapped else value.reveal()
+        return select_field(value, None).reveal() if harness.wrapped else value.reveal()
 
     def test_it_is_a_backend(self, harness: Harness) -> None:
         assert isinstance(harness.backend, Backend)
@@ -346,17 +346,17 @@ class KeyContract:
         assert self.encrypt(harness, token) != self.encrypt(harness, token)
 
     def test_it_survives_being_stored_as_text(self, harness: KeyHarness) -> None:
-        from astro_token.secrets.ciphertext import packed, unpacked
+        from astro_token.secrets.ciphertext import decode_ciphertext, encode_ciphertext
 
         token = make_token()
-        stored = packed(self.encrypt(harness, token))
+        stored = encode_ciphertext(self.encrypt(harness, token))
         assert stored.reveal().isascii()
         wrapped = SecretValue(b"\n".join(re.findall(rb".{1,64}", stored.reveal())) + b"\n")
         for one in (
             stored,
             wrapped if b"." not in stored.reveal() and b":" not in stored.reveal() else stored,
         ):
-            assert token.encode() == self.decrypt(harness, unpacked(one)).reveal()
+            assert token.encode() == self.decrypt(harness, decode_ciphertext(one)).reveal()
 
     def test_the_ciphertext_of_another_key_is_refused(self, harness: KeyHarness) -> None:
         token = make_token()

@@ -21,7 +21,6 @@ from astro_token.errors import (
 )
 from astro_token.secret import SecretValue
 from astro_token.secrets import registry
-from astro_token.secrets.protocols import Backend
 from astro_token.secrets.registry import close_backends, declared_credentials, open_backend, plugins, require
 from astro_token.secrets.schemes import BUILTIN, RESERVED, credential_variables
 from astro_token.testing import appearances, reachable_text
@@ -251,10 +250,10 @@ def test_a_plugin_silences_the_loggers_of_every_sdk(
 
 
 def test_a_capability_that_is_missing_is_told() -> None:
-    error = failure(lambda: require(object(), Backend, "memory", "it cannot be read"))
+    error = failure(lambda: require(object(), "read", "memory", "it cannot be read"))
     assert (UnsupportedOperationError, "memory: it cannot be read") == (type(error), error.message)
     made = Simple()
-    assert made is require(made, Backend, "memory", "it cannot be read")
+    assert made is require(made, "read", "memory", "it cannot be read")
 
 
 # -- plugins ---------------------------------------------------------------------------------------------
@@ -323,7 +322,7 @@ def test_a_plugin_that_is_no_backend_is_told(
     plugin("my-plugin", "my = my_plugin_wrong:B", "my_plugin_wrong", "class B: ...")
     monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", "my-plugin")
     error = failure(lambda: open_backend("my"))
-    assert (BackendError, "the plugin of my has no method `read`") == (type(error), error.message)
+    assert (BackendError, "the plugin for my has no method `read`") == (type(error), error.message)
 
 
 @pytest.mark.parametrize(

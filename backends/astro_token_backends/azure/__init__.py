@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from astro_token.secrets.schemes import Scheme
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

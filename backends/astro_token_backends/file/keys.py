@@ -34,8 +34,8 @@ from astro_token.system.files import (
     owned,
     sweep,
 )
+from astro_token_backends.credential_source import printable_path
 from astro_token_backends.file.header import read_header
-from astro_token_backends.sources import shown_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,7 +144,7 @@ def _found() -> tuple[str, SecretValue | AstroTokenError] | None:
     path = Path(named) if named else _default_path()
     if path is None:
         return None
-    source = f"{KEY_FILE} ({shown_file(path)})" if named else shown_file(path)
+    source = f"{KEY_FILE} ({printable_path(path)})" if named else printable_path(path)
     text = _text(path, source, secret=True)
     if text is None and named:
         return source, AccessDeniedError(

@@ -12,7 +12,7 @@ from astro_token.errors import AstroTokenError, IntegrityError
 from astro_token.log import logger, silence
 from astro_token.transport.deadline import Deadline
 from astro_token_backends import network
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
 from astro_token_backends.gcp import LOGGERS
 from astro_token_backends.gcp.refusals import refused
 from astro_token_backends.gcp.settings import proxy_to
@@ -104,7 +104,7 @@ class Connection:
                 raise network.damaged()
             return answer
 
-        return across(asked, translated)
+        return call_sdk(asked, translated)
 
     def trust(self) -> ssl.SSLContext:
         """

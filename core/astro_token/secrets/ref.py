@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from astro_token.errors import InvalidRefError
 from astro_token.record import Record, replace
 from astro_token.secrets.schemes import BUILTIN, Scheme
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -101,7 +101,7 @@ class SecretRef(Record):
         return hash((self.scheme, self.name, self.field))
 
     def _check(self, scheme: Scheme) -> None:
-        if not scheme.local_path:
+        if not scheme.local:
             if any(part in {".", ".."} for part in self.name.split("/")):
                 raise self._invalid("its path contains a . or .. segment")
             if "//" in self.name.removeprefix("https://"):

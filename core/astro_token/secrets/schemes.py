@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from astro_token.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -38,7 +38,7 @@ class Scheme(Record):
         pinning_options: options that select one version.
         pins: regular expression; a name that contains it selects one version.
         key: True if references name keys of a key service. They take no field.
-        local_path: True if names are paths of this machine, which may contain `..` and empty segments.
+        local: True if names are paths of this machine, which may contain `..` and empty segments.
         extra: extra that installs the SDK, or None.
         sdk: module of the SDK; the extra is installed if it can be found.
         distributions: distributions whose versions `doctor` shows; the one that the extra is for comes first.
@@ -58,7 +58,7 @@ class Scheme(Record):
     pinning_options: tuple[str, ...] = ()
     pins: str | None = None
     key: bool = False
-    local_path: bool = False
+    local: bool = False
     extra: str | None = None
     sdk: str | None = None
     distributions: tuple[str, ...] = ()
