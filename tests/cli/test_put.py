@@ -247,8 +247,8 @@ def at_a_terminal(program: Program, *arguments: str, typed: str, env: dict[str, 
 
 def made(configuration: Path) -> str:
     return (
-        f"astro-token: made an age key in {configuration}: back it up, "
-        "for without it the secrets written with it are lost\n"
+        f"astro-token: created an age key in {configuration}: back it up, "
+        "because secrets written with it are lost without it\n"
     )
 
 

@@ -1,9 +1,8 @@
-"""A file, encrypted with age or plain: `file:PATH`."""
+"""Backend for files, encrypted with age or plain: `file:PATH`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from astro_token.errors import (
     AstroTokenError,
@@ -14,100 +13,89 @@ from astro_token.errors import (
     SecretNotFoundError,
 )
 from astro_token.secret import SecretMetadata, SecretValue
-from astro_token.system.files import locked, replace, sweep
-from astro_token_backends.file import keys
-from astro_token_backends.file.content import load, unwritable, version
-from astro_token_backends.file.header import age_bytes, read_header
+from astro_token_backends.file.content import load, version
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from astro_token.secrets.ref import SecretRef
     from astro_token_backends.file.content import Content
-    from astro_token_backends.file.keys import Identity
 
 __all__ = ["AgeFile"]
 
 
 class AgeFile:
     """
-    Reads a file, and writes an encrypted one.
+    Backend that reads a file, and writes an encrypted one.
 
     Credentials: `ASTRO_TOKEN_AGE_KEY`, else the file that `ASTRO_TOKEN_AGE_KEY_FILE` names,
     else `age-key.txt` in the user's configuration; each an age identity or an SSH private key.
-    A plain file needs none, and is read only; one with a key service's ciphertext is written too.
+    A plain file needs none and is read only; one with a key service's ciphertext is written too.
     Reference: `file:PATH`, binary or armoured.
 
-    The version is made of the encrypted bytes; a plain file has none.
+    The version is made from the encrypted bytes; a plain file has none.
     Writing compares it under a lock that holds between processes of this machine.
-    Recipients are those of `ASTRO_TOKEN_AGE_RECIPIENTS_FILE`, else ourselves, and none may be dropped.
-    X25519 keys leave no name in a file, so they are counted: one put in another's place is not noticed.
+    Recipients are those of `ASTRO_TOKEN_AGE_RECIPIENTS_FILE`, else the configured key; none may be dropped.
+    A file does not name X25519 keys, so they are counted: replacing one by another is not noticed.
     """
 
-    def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:  # noqa: ARG002 (one read, of a small file)
+    def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:  # noqa: ARG002 (one read of a small file)
         content = load(ref)
         if content.header is None:
             return content.raw
         value: SecretValue | AstroTokenError | None = _refused(ref, content)
         if value is None:
-            own = keys.identities()
-            value = _opened(ref, content.raw.reveal(), own) if own else keys.no_key()
+            from astro_token_backends.file.client import decrypt
+            from astro_token_backends.file.login import identities, no_key
+
+            own = identities()
+            value = decrypt(ref, content.raw.reveal(), own) if own else no_key()
         if isinstance(value, AstroTokenError):
             raise value
         return value
 
     def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:  # noqa: ARG002 (as above)
+        from datetime import UTC, datetime
+
         content = load(ref)
-        return SecretMetadata(version=content.version, updated=content.updated)
+        return SecretMetadata(version=content.version, updated=datetime.fromtimestamp(content.modified, UTC))
 
     def write(
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
     ) -> str:
-        return _write(ref, lambda current: _encrypted_anew(ref, value, current), expected_version, timeout)
+        return _write(ref, lambda current: _encrypted(ref, value, current), expected_version, timeout)
 
     def write_ciphertext(
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
     ) -> str:
-        return _write(ref, lambda current: _left_as_it_is(ref, value, current), expected_version, timeout)
+        return _write(ref, lambda current: _ciphertext(ref, value, current), expected_version, timeout)
 
     def credential_source(self, ref: SecretRef, *, timeout: float) -> str:  # noqa: ARG002 (as above)
         try:
             header = load(ref).header
-        except AstroTokenError:  # which reading raises too, and which is not about a credential
-            return "not known, as the file cannot be read"
-        return keys.credential_source() if header else "a plain file needs none"
+        except AstroTokenError:  # reading raises it too, and it is not about a credential
+            return "unknown, because the file cannot be read"
+        if not header:
+            return "a plain file needs none"
+        from astro_token_backends.file.login import credential_source
+
+        return credential_source()
 
     def create_key(self) -> str | None:
-        return keys.create_key()
+        from astro_token_backends.file.create_key import create_key
+
+        return create_key()
 
 
 def _refused(ref: SecretRef, content: Content) -> DecryptError | None:
-    """What no key could help against."""
-    if content.header is None or (content.header.whole and not content.header.passphrase):
+    """Return the error for a file that no key can decrypt."""
+    if content.header is None or (content.header.complete and not content.header.passphrase):
         return None
-    if not content.header.whole:
-        return DecryptError(f"{ref}: the file is cut short", hint="restore it from where it was copied")
+    if not content.header.complete:
+        return DecryptError(f"{ref}: the file is truncated", hint="restore it from a copy")
     return DecryptError(
         f"{ref}: the file is encrypted with a passphrase", hint="encrypt it to a key, with `age --recipient`"
-    )
-
-
-def _opened(ref: SecretRef, data: bytes, own: Sequence[Identity]) -> SecretValue | DecryptError:
-    pyrage = keys.load_pyrage()
-    try:
-        return SecretValue(
-            pyrage.decrypt(age_bytes(data), [identity.private for identity in own]), version(data)
-        )
-    except pyrage.DecryptError as error:
-        stranger = "No matching keys" in str(error)
-    if stranger:
-        return DecryptError(
-            f"{ref}: the file is not encrypted to the key that is configured",
-            hint=f"use the right key, or have somebody who can read it add yours to {keys.RECIPIENTS_FILE} "
-            "and write it again",
-        )
-    return DecryptError(
-        f"{ref}: the file is damaged", hint="restore it from where it was copied, or write it again"
     )
 
 
@@ -118,18 +106,20 @@ def _write(
     timeout: float,
 ) -> str:
     """
-    Puts a new file in the place of what is there.
+    Replace the file.
 
     Raises:
-        BackendUnavailableError: that is not the version that was expected.
-        AstroTokenError: as `replacement`, which is given what is there; nothing was written.
+        BackendUnavailableError: its version is not the expected one.
+        AstroTokenError: raised by `replacement`, which receives the current content; nothing was written.
     """
+    from astro_token.system.files import locked, replace, sweep
+
     path = Path(ref.name)
     try:
         with locked(path.parent, seconds=timeout):
             try:
                 current = load(ref)
-            except SecretNotFoundError:  # a file of no bytes is none
+            except SecretNotFoundError:  # or an empty file
                 current = None
             data = replacement(current)
             if expected_version not in {None, current.version if current else "0"}:
@@ -139,68 +129,71 @@ def _write(
             sweep(path)
             replace(path, data)
     except OSError as error:
+        from astro_token_backends.file.errors import unwritable
+
         failure = unwritable(ref, error)
     else:
         return version(data)
     raise failure
 
 
-def _left_as_it_is(ref: SecretRef, value: SecretValue, current: Content | None) -> bytes:
+def _ciphertext(ref: SecretRef, value: SecretValue, current: Content | None) -> bytes:
     """
-    What a key service encrypted, for a file that holds such ciphertext already, or is new.
+    Return a key service's ciphertext, if the file is new or holds such ciphertext already.
 
     Raises:
-        OutputError: what is there is no such ciphertext.
+        OutputError: it holds something else.
     """
     if current and (current.header or current.version is None):
         raise OutputError(
-            f"{ref}: what is there was not encrypted with a key service",
+            f"{ref}: the existing file is not ciphertext of a key service",
             hint="remove it first, or name another file",
         )
     return value.reveal()
 
 
-def _encrypted_anew(ref: SecretRef, value: SecretValue, current: Content | None) -> bytes:
+def _encrypted(ref: SecretRef, value: SecretValue, current: Content | None) -> bytes:
     """
-    The value encrypted with age, if it may take the place of what is there.
+    Encrypt the value with age, if it may replace the current content.
 
     Raises:
-        OutputError: that is plain, or damaged, or readable for somebody who could not read the new file.
-        DecryptError: we have a key, and cannot read what is there.
-        ConfigError: we could not read the new file ourselves.
+        OutputError: that is plain, or damaged, or one of its recipients could not read the new file.
+        DecryptError: a key is configured, and cannot read the current content.
+        ConfigError: the configured key could not read the new file.
     """
+    from astro_token_backends.file.client import decrypt, encrypt
+    from astro_token_backends.file.header import read_header
+    from astro_token_backends.file.login import identities
+    from astro_token_backends.file.recipients import recipients
+    from astro_token_backends.file.settings import RECIPIENTS_FILE
+
     header = current.header if current else None
     if current and not header:
         raise OutputError(
-            f"{ref}: it is not encrypted with age, and no other file is written over",
+            f"{ref}: the existing file is not encrypted with age, and only such a file is replaced",
             hint="remove it first, or name another file; for a key service's ciphertext name the key, too",
         )
-    if header and not (header.whole and header.stanzas):
+    if header and not (header.complete and header.stanzas):
         raise OutputError(
-            f"{ref}: what is there is damaged, and no longer tells for whom it is",
+            f"{ref}: the existing file is damaged, and its recipients are unknown",
             hint="restore it, or remove it first",
         )
-    own = keys.identities()
-    # Who cannot read what is there could shut out who can: keys of one kind are only counted.
-    opened = _opened(ref, current.raw.reveal(), own) if current and own else None
+    own = identities()
+    # Who cannot read the file could shut out those who can: keys of one kind are only counted.
+    opened = decrypt(ref, current.raw.reveal(), own) if current and own else None
     if isinstance(opened, AstroTokenError):
         raise opened
-    data = _encrypted(value, keys.recipients(own), armoured=header is None or header.armoured)
+    data = encrypt(value, recipients(own), armoured=header is None or header.armoured)
     new = read_header(data)
-    if header and new and header.stanzas - new.stanzas:
+    if header and new and (missing := header.stanzas - new.stanzas):
         raise OutputError(
-            f"{ref}: {(header.stanzas - new.stanzas).total()} of those who can read the file could no longer",
-            hint=f"list the public keys of all of them in a file, and name it in {keys.RECIPIENTS_FILE}",
+            f"{ref}: {missing.total()} of its recipients could no longer read the file",
+            hint=f"list the public keys of all recipients in a file, and name it in {RECIPIENTS_FILE}",
         )
-    if own and _opened(ref, data, own) != value:
-        public = " or ".join(identity.public or "our own public key" for identity in own)
+    if own and decrypt(ref, data, own) != value:
+        public = " or ".join(identity.public or "its public key" for identity in own)
         raise ConfigError(
-            f"{ref}: we could not read the new file ourselves",
-            hint=f"add {public} to the file that {keys.RECIPIENTS_FILE} names",
+            f"{ref}: the configured key could not read the new file",
+            hint=f"add {public} to the file that {RECIPIENTS_FILE} names",
         )
-    return data
-
-
-def _encrypted(value: SecretValue, recipients: list[object], *, armoured: bool) -> bytes:
-    data: bytes = keys.load_pyrage().encrypt(value.reveal(), recipients, armored=armoured)
     return data

@@ -13,8 +13,8 @@ from tests.backends.file.place import Place, failure
 TOKEN = make_token()
 SAID = {
     "the file is damaged",
-    "the file is cut short",
-    "the file is not encrypted to the key that is configured",
+    "the file is truncated",
+    "the file is not encrypted for the configured key",
     "the file is empty",
 }
 
@@ -53,9 +53,9 @@ def test_cut_at_any_length_it_is_damaged(place: Place, armoured: bool) -> None:
     whole = place.encrypt(TOKEN, armoured=armoured).rstrip(b"\n" if armoured else b"")
     seen = [outcome(place, whole[:length]) for length in range(0, len(whole), 4)]
     assert set(seen) <= SAID
-    assert "the file is cut short" in seen
+    assert "the file is truncated" in seen
     if armoured:  # where the end is marked, every cut is seen to be one
-        assert {"the file is empty", "the file is cut short"} == set(seen)
+        assert {"the file is empty", "the file is truncated"} == set(seen)
 
 
 @pytest.mark.parametrize("armoured", [True, False])
@@ -77,8 +77,8 @@ def test_wrong_key_and_damage_and_a_cut_are_told_apart_and_leak_nothing(
     said.append(failure(place.read, TOKEN, other).message)
     assert [
         "the file is damaged",
-        "the file is cut short",
-        "the file is not encrypted to the key that is configured",
+        "the file is truncated",
+        "the file is not encrypted for the configured key",
     ] == [message.removeprefix(f"{place.ref}: ") for message in said]
 
 

@@ -65,11 +65,11 @@ def test_the_variable_goes_before_the_file_and_both_before_the_users_configurati
     monkeypatch.setenv(KEY, right)
     assert TOKEN.encode() == encrypted.read()
     monkeypatch.delenv(KEY)
-    assert "not encrypted to the key" in failure(encrypted.read, wrong).message
+    assert "not encrypted for the configured key" in failure(encrypted.read, wrong).message
     key_file(home, right)
     assert TOKEN.encode() == encrypted.read()
     monkeypatch.delenv(KEY_FILE)
-    assert "not encrypted to the key" in failure(encrypted.read).message
+    assert "not encrypted for the configured key" in failure(encrypted.read).message
     (configured / "age-key.txt").write_text(right)
     assert TOKEN.encode() == encrypted.read()
 
@@ -157,7 +157,7 @@ def test_a_malformed_line_of_several_is_named_by_its_number(
     encrypted: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(KEY, f"# mine\n{encrypted.identity}\nAGE-SECRET-KEY-1WRONG\n")
-    assert f"{KEY}: line 3 is no age key" == failure(encrypted.read, str(encrypted.identity)).message
+    assert f"{KEY}: line 3 is not an age key" == failure(encrypted.read, str(encrypted.identity)).message
 
 
 def test_a_key_file_that_others_can_read_is_warned_of_and_one_they_can_write_is_refused(
@@ -195,7 +195,7 @@ def test_a_key_file_that_cannot_be_read_is_told_apart(
     with unprivileged():
         error = failure(lambda: encrypted.read(Path(encrypted.path.name)))
     assert (AccessDeniedError, 77) == (type(error), error.exit_code)
-    assert f"{KEY_FILE} (key): it may not be read" == error.message
+    assert f"{KEY_FILE} (key): permission to read it is denied" == error.message
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "rsa"])

@@ -140,7 +140,7 @@ def test_what_is_no_regular_file_is_no_secret_and_does_not_hang(place: Place) ->
         for name in ("fifo", "folder", "socket", "/dev/null"):
             error = failure(lambda name=name: place.read(Path(name)))  # type: ignore[misc]
             assert (SecretNotFoundError, 66) == (type(error), error.exit_code), name
-            assert f"file:{name}: it is no regular file" == error.message
+            assert f"file:{name}: it is not a regular file" == error.message
 
 
 def test_what_is_not_there_is_not_found(place: Place) -> None:
@@ -173,7 +173,7 @@ def test_a_file_that_we_may_not_read_is_denied(place: Place) -> None:
     with unprivileged():
         error = failure(lambda: place.read(Path(path.name)))
     assert (AccessDeniedError, 77) == (type(error), error.exit_code)
-    assert "may not be read" in error.message
+    assert "permission to read the file is denied" in error.message
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="has a file whose reading fails")

@@ -59,7 +59,7 @@ def test_both_recipients_of_a_file_can_read_what_replaces_it(
 def test_who_writes_for_himself_alone_cannot_shut_out_another(place: Place, mate: Any) -> None:
     place.path.write_bytes(place.encrypt(OLD, to=[place.identity.to_public(), mate.to_public()]))
     error = refused(place)
-    assert "1 of those who can read the file could no longer" in error.message
+    assert "1 of its recipients could no longer read the file" in error.message
     assert RECIPIENTS in (error.hint or "")
 
 

@@ -25,10 +25,10 @@ def source(place: Place) -> str:
 def test_the_key_in_a_variable(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     place.path.write_bytes(place.encrypt("x"))
     caplog.set_level(logging.DEBUG)
-    assert "the age key of ASTRO_TOKEN_AGE_KEY" == source(place)
+    assert "the age key from ASTRO_TOKEN_AGE_KEY" == source(place)
     assert "" == logged(caplog)
     place.read()
-    assert logged(caplog).startswith("using the age key of ASTRO_TOKEN_AGE_KEY")
+    assert logged(caplog).startswith("using the age key from ASTRO_TOKEN_AGE_KEY")
     assert [] == appearances(str(place.identity), logged(caplog) + source(place))
 
 
@@ -38,7 +38,7 @@ def test_the_key_in_a_file(place: Place, tmp_path: Path, monkeypatch: pytest.Mon
     file.write_text(str(place.identity))
     monkeypatch.delenv("ASTRO_TOKEN_AGE_KEY")
     monkeypatch.setenv("ASTRO_TOKEN_AGE_KEY_FILE", str(file))
-    assert f"the age key of ASTRO_TOKEN_AGE_KEY_FILE ({file})" == source(place)
+    assert f"the age key from ASTRO_TOKEN_AGE_KEY_FILE ({file})" == source(place)
 
 
 def test_the_key_of_the_users_configuration(
@@ -47,7 +47,7 @@ def test_the_key_of_the_users_configuration(
     place.path.write_bytes(place.encrypt("x"))
     monkeypatch.delenv("ASTRO_TOKEN_AGE_KEY")
     place.backend.create_key()
-    assert f"the age key of {home}/.config/astro-token/age-key.txt" == source(place)
+    assert f"the age key from {home}/.config/astro-token/age-key.txt" == source(place)
 
 
 @pytest.mark.parametrize("content", [b"plain", b"vault:v1:abcd"])
@@ -58,7 +58,7 @@ def test_a_plain_file_needs_none(place: Place, content: bytes, monkeypatch: pyte
 
 
 def test_a_file_that_is_not_there_lacks_no_credential(place: Place) -> None:
-    assert "not known, as the file cannot be read" == source(place)
+    assert "unknown, because the file cannot be read" == source(place)
     assert 66 == failure(place.read).exit_code
 
 

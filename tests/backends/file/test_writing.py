@@ -119,7 +119,7 @@ def test_a_folder_that_we_may_not_write_is_denied(place: Place) -> None:
         error = failure(lambda: place.write(NEW, path=Path(place.path.name)), NEW)
     place.folder.chmod(0o755)
     assert (AccessDeniedError, 77) == (type(error), error.exit_code)
-    assert "may not be written" in error.message
+    assert "permission to write the file is denied" in error.message
     assert OLD.encode() == place.read()
 
 
