@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from astro_token.errors import DecryptError, MissingDependencyError
+from astro_token.record import Record
 from astro_token.secret import SecretValue
 from astro_token_backends.file.content import version
 from astro_token_backends.file.header import age_bytes
@@ -14,9 +15,22 @@ if TYPE_CHECKING:
     from typing import Any
 
     from astro_token.secrets.ref import SecretRef
-    from astro_token_backends.file.login import Identity
 
-__all__ = ["decrypt", "encrypt", "load_pyrage"]
+__all__ = ["Identity", "decrypt", "encrypt", "load_pyrage"]
+
+
+class Identity(Record):
+    """
+    Key that decrypts files.
+
+    Attributes:
+        private: pyrage's object; its `str()` is the key.
+        public: the matching recipient as text; None if the key does not contain it.
+    """
+
+    _hidden = ("private",)
+    private: Any
+    public: str | None
 
 
 def load_pyrage() -> Any:

@@ -13,32 +13,13 @@ from pathlib import Path
 
 from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError, DecryptError
 from astro_token.log import logger
-from astro_token.record import Record
 from astro_token.secret import SecretValue
 from astro_token_backends.credential_source import printable_path
-from astro_token_backends.file.client import load_pyrage
+from astro_token_backends.file.client import Identity, load_pyrage
 from astro_token_backends.file.header import read_header
 from astro_token_backends.file.settings import KEY, KEY_FILE, default_key_path, key_lines, read_keys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-__all__ = ["Identity", "credential_source", "identities", "no_key"]
-
-
-class Identity(Record):
-    """
-    Key that decrypts files.
-
-    Attributes:
-        private: pyrage's object; its `str()` is the key.
-        public: the matching recipient as text; None if the key does not contain it.
-    """
-
-    _hidden = ("private",)
-    private: Any
-    public: str | None
+__all__ = ["credential_source", "identities", "no_key"]
 
 
 def no_key(hint: str = "") -> AccessDeniedError:

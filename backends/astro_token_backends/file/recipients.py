@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from astro_token_backends.file.login import Identity
+    from astro_token_backends.file.client import Identity
 
 __all__ = ["recipients"]
 

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import socket
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from astro_token.errors import (
 )
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import appearances, make_token
-from tests.backends.file.place import Place, failure, unprivileged
+from tests.backends.file.place import Place, environment, failure, unprivileged
 
 TOKEN = make_token()
 
@@ -198,3 +199,22 @@ def test_a_plain_text_that_resembles_an_age_file_a_little_is_plain(place: Place)
 def test_a_file_of_a_later_format_is_not_taken_for_a_plain_one(place: Place) -> None:
     place.path.write_bytes(place.encrypt(TOKEN, armoured=False).replace(b"/v1\n", b"/v2\n", 1))
     assert DecryptError is type(failure(place.read, TOKEN))
+
+
+def test_a_plain_file_loads_only_what_reads_it(place: Place, canary: str) -> None:
+    place.path.write_text(canary)
+    place.path.chmod(0o600)
+    code = f"""
+import sys
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.registry import close_backends, open_backend
+ref = SecretRef.parse({str(place.ref)!r})
+assert {canary!r} == open_backend("file").read(ref, timeout=1).reveal().decode()
+close_backends()
+unneeded = ("pyrage", "hashlib", "platformdirs", "base64", "json")
+print({{*unneeded, "astro_token.secrets.protocols", "astro_token_backends.file.login"}} & sys.modules.keys())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, cwd=place.folder
+    )
+    assert "set()\n" == done.stdout, done.stderr
