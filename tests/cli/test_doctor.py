@@ -182,7 +182,7 @@ def test_a_misspelt_variable_of_ours_is_noticed_and_one_of_the_users_is_not(
     result = program("doctor", ref)
     assert 0 == result.code
     warnings = [line for line in result.stdout.splitlines() if line.startswith("warning")]
-    assert [f"{'warning':13}{'variables':16}ASTRO_TOKEN_TIMEOTU is none that we know"] == warnings
+    assert [f"{'warning':13}{'variables':16}ASTRO_TOKEN_TIMEOTU is unknown"] == warnings
     assert "ASTRO_TOKEN_TIMEOUT" in result.stdout
 
 
@@ -190,7 +190,7 @@ def test_a_misspelt_variable_of_the_service_is_noticed(program: Program) -> None
     program.environ |= {"VAULT_ADR": "http://127.0.0.1:1", "VAULT_TOKEN": "x", "VAULT_FORMAT": "json"}
     shown = program("doctor", "vault:secret/x").stdout
     warnings = [line for line in shown.splitlines() if line.startswith("warning")]
-    assert f"{'warning':13}{'variables':16}VAULT_ADR is none that we know" == warnings[0]
+    assert f"{'warning':13}{'variables':16}VAULT_ADR is unknown" == warnings[0]
     assert 1 == sum("variables" in line for line in warnings)
 
 

@@ -1,4 +1,4 @@
-"""`backends`: what can be read, and what it needs."""
+"""`backends`: list the schemes, their operations and their requirements."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ABILITIES = {
 
 def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     rows = [_builtin(name, scheme) for name, scheme in BUILTIN.items()]
-    # Plugins are listed from their distributions' metadata: nothing of them is imported.
+    # Plugins are listed from the metadata of their distributions, without importing them.
     rows += [_plugin(name, entry.value) for name, entry in plugins().items()]
     if arguments.format == "json":
         print_json({"backends": rows})

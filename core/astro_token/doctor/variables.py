@@ -78,7 +78,7 @@ def look(chain: Chain, environ: Mapping[str, str], schemes: Iterable[str]) -> No
     if present:
         chain.add("variables", "ok", ", ".join(present))
     else:
-        chain.add("variables", "none", "none is set that has a say here")
+        chain.add("variables", "none", "no variable that matters here is set")
     own = own_variables()
     of_service = {name for row in rows for name in (*row.credentials, *row.settings)} - own
     for name in present:
@@ -88,8 +88,8 @@ def look(chain: Chain, environ: Mapping[str, str], schemes: Iterable[str]) -> No
             chain.add(
                 "variables",
                 "warning",
-                f"{name} is none that we know",
-                f"if {meant} is meant, correct its name",
+                f"{name} is unknown",
+                f"rename it, if {meant} is meant",
             )
 
 

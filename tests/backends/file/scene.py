@@ -30,7 +30,7 @@ IN_CI = bool(os.environ.get("CI"))
 
 
 @dataclass(frozen=True)
-class Place:
+class Scene:
     """A folder, a key that is configured, and a reference to a file that is not there yet."""
 
     folder: Path
