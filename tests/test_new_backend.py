@@ -175,6 +175,5 @@ def test_doctor_shows_its_variables_and_its_version(copy: Copy, canary: str) -> 
     texts = [link["found"] for link in links]
     assert {"SAFE_ADDRES", "SAFE_COMBINATION", "SAFE_TOKEN"} <= set(texts[0].split(", "))
     hints = [link["hint"] for link in links if link.get("hint")]
-    assert ["SAFE_ADDRESS", "ASTRO_TOKEN_SAFE_COMBINATION"] == sorted(
-        (hint.split()[1] for hint in hints), key=len
-    )
+    meant = ("ASTRO_TOKEN_SAFE_COMBINATION", "SAFE_ADDRESS")
+    assert [f"rename it, if {name} is meant" for name in meant] == hints
