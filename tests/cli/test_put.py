@@ -100,7 +100,7 @@ def test_where_nothing_can_be_stored_no_token_is_asked_for(program: Program, pla
         "env:ASTRO_API_TOKEN": failure(
             78,
             "env:ASTRO_API_TOKEN: env: it cannot be written",
-            "`astro-token backends` lists what each backend can do",
+            "`astro-token backends` lists the operations of each backend",
         ),
         "vault:secret/astro/prod?version=3": failure(
             64,
@@ -191,7 +191,7 @@ def test_of_several_fields_one_has_to_be_named(program: Program, openbao: OpenBa
     result = program("put", f"vault:{secret}", stdin=make_token())
     lines = result.stderr.splitlines()
     assert (66, "", 2) == (result.code, result.stdout, len(lines))
-    assert "the secret has several fields, or none, and the reference names none" in lines[0]
+    assert "the secret has several fields or none, and the reference does not name a field" in lines[0]
     assert fields == stored(openbao, secret)["data"]
 
 
@@ -247,8 +247,8 @@ def at_a_terminal(program: Program, *arguments: str, typed: str, env: dict[str, 
 
 def made(configuration: Path) -> str:
     return (
-        f"astro-token: made an age key in {configuration}: back it up, "
-        "for without it the secrets written with it are lost\n"
+        f"astro-token: created an age key in {configuration}: back it up, "
+        "because secrets written with it are lost without it\n"
     )
 
 

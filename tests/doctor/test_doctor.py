@@ -214,7 +214,7 @@ def test_a_name_that_no_variable_has_is_not_shown() -> None:
     names = ("ASTRO_TOKEN_REFF", f"ASTRO_TOKEN_{token}", "ASTRO_TOKEN_A\n::error::", "ASTRO_TOKEN_\udcff", "")
     chain = Chain()
     look(chain, dict.fromkeys(names, "x"), ["vault"])
-    assert ["ASTRO_TOKEN_REFF", "ASTRO_TOKEN_REFF is none that we know"] == [one.found for one in chain.links]
+    assert ["ASTRO_TOKEN_REFF", "ASTRO_TOKEN_REFF is unknown"] == [one.found for one in chain.links]
 
 
 def test_all_errors_of_a_look_are_links() -> None:

@@ -191,7 +191,10 @@ def test_reading_is_tried_again() -> None:
 @pytest.mark.parametrize("answer", [None, b"x", "x", {"token": "x"}, 7])
 def test_an_answer_that_is_no_secret_value_is_the_backends_fault(answer: object) -> None:
     error = failure(lambda: read(Memory(lambda: answer)))
-    assert (BackendError, "memory:prod: the backend returned no SecretValue") == (type(error), error.message)
+    assert (BackendError, "memory:prod: the backend did not return a SecretValue") == (
+        type(error),
+        error.message,
+    )
 
 
 def test_a_backend_that_is_none_is_told() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import named
 from astro_token.policy.rules import Verdict, enforce, judge
-from astro_token.secrets.read import naming, read_secret
+from astro_token.secrets.read import prefixed_with, read_secret
 from astro_token.settings.resolve import TokenSettings, resolve
 from astro_token.token import AstroToken
 from astro_token.transport.deadline import Deadline
@@ -108,5 +108,5 @@ def judged(settings: TokenSettings, value: SecretValue) -> tuple[AstroToken, tup
     Raises:
         InvalidTokenError: it is none.
     """
-    token = replace(naming(settings.ref, lambda: AstroToken.parse(value)), ref=settings.ref)
+    token = replace(prefixed_with(settings.ref, lambda: AstroToken.parse(value)), ref=settings.ref)
     return token, judge(token, settings.policy, settings.expected)
