@@ -19,7 +19,6 @@ HEAVY = sorted(
         *(module.partition(".")[0] for module in SDKS.values()),
         *(
             "rich",
-            "httpx",
             "requests",
             "urllib3",
             "tenacity",

@@ -581,7 +581,7 @@ def test_policy_makes_the_library_ask_too(
     with pytest.raises(InvalidTokenError, match=r"^env:T: Astro does not accept the token"):
         astro_token.read_token("env:T")
     astro_api.faults = [Answer(301)]
-    with pytest.raises(IntegrityError, match=r"^env:T: Astro's API sent us elsewhere") as raised:
+    with pytest.raises(IntegrityError, match=r"^env:T: Astro's API answered with a redirect") as raised:
         astro_token.read_token("env:T")
     reached = reachable_text(raised.value.with_traceback(None))
     assert [] == appearances(token, reached)

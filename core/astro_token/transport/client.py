@@ -221,16 +221,22 @@ class Response:
         encoding: str = self.headers.get("Content-Encoding", "identity")
         return encoding.strip().lower() not in {"", "identity"}
 
-    def read(self, most: int) -> bytes:
+    def read(self, most: int, until: float | None = None, *, allow_packed: bool = False) -> bytes:
         """
         Up to so many bytes as they come; nothing at the end of the body.
+
+        Args:
+            until: a new deadline; None for the request's.
+            allow_packed: the caller does not unpack.
 
         Raises:
             IntegrityError: the body is packed, or badly framed.
             BackendUnavailableError: it ended early, or did not arrive in time.
         """
-        if self.is_packed:
+        if self.is_packed and not allow_packed:
             raise damaged(self.route)
+        if until is not None and self._connection is not None:
+            self._connection.wire.until = until
         block = result(self._block(self._response.read1, most))
         if block is None or (not block and self._response.length):
             # Not damaged: long transfers do break, and nothing of a half is used.
