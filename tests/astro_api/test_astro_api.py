@@ -144,7 +144,8 @@ def test_the_token_is_the_bearer_and_nothing_else_is_sent(bearer: SecretValue) -
     request = server.requests[0]
     assert ("GET", f"/v1/{PATH}", b"") == (request.method, request.target, request.body)
     assert bearer.reveal().decode() == request.bearer
-    assert re.fullmatch(r"[a-z0-9]+-\w+", request.headers.pop("x-client-os-identifier"))
+    headers = dict(request.headers)
+    assert re.fullmatch(r"[a-z0-9]+-\w+", headers.pop("x-client-os-identifier"))
     assert {
         "host": server.url.removeprefix("http://"),
         "authorization": f"Bearer {bearer.reveal().decode()}",
@@ -154,7 +155,7 @@ def test_the_token_is_the_bearer_and_nothing_else_is_sent(bearer: SecretValue) -
         "x-api-version": "1.0",
         "x-astro-client-identifier": "script",
         "x-astro-client-version": __version__,
-    } == dict(request.headers)
+    } == headers
 
 
 def test_a_cookie_of_one_tokens_answer_is_not_sent_with_anothers_request(bearer: SecretValue) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from astro_token.astro_api import AstroApi
 from astro_token.astro_api.records import Role
 from astro_token.errors import BackendUnavailableError, IntegrityError, InvalidTokenError, PolicyError
 from astro_token.policy.rules import Expectations, Policy, enforce, judge
+from astro_token.record import replace
 from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import TokenSettings
@@ -475,7 +476,7 @@ def test_a_busy_service_is_asked_again_and_no_longer_than_the_deadline(astro_api
     astro_api.faults = [busy, None, busy]
     assert [] == codes(asked(astro_api, astro_api.issue(), seconds=20))
     assert 5 == len(astro_api.requests)
-    astro_api.faults = [replace(busy, headers={"Retry-After": "60"})]
+    astro_api.faults = [dataclasses.replace(busy, headers={"Retry-After": "60"})]
     began = time.monotonic()
     online = asked(astro_api, astro_api.issue(), seconds=3)
     assert (BackendUnavailableError, None, 6) == (
