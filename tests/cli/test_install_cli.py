@@ -583,11 +583,8 @@ def test_a_checksum_file_without_an_end_is_refused(
 ) -> None:
     place.old()
     releases.files[VERSION][CHECKSUMS] += b"\n" * 70_000
-    refused(
-        program,
-        place,
-        message="the response is damaged, or does not come from the server that the release server redirects to",
-    )
+    server = "the server that the release server redirects to"
+    refused(program, place, message=f"the response is damaged, or does not come from {server}")
 
 
 def test_digests_in_capitals_and_marks_of_binary_files_are_understood(

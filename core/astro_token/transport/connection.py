@@ -25,6 +25,7 @@ __all__ = ["Connection"]
 
 _STAGGER = 0.25  # RFC 8305
 _INTERIM_RESPONSES = 100
+_END_OF_TLS = frozenset({"SSLEOFError", "SSLZeroReturnError"})  # without loading ssl for plain http
 
 
 class Connection(http.client.HTTPConnection):
@@ -80,6 +81,11 @@ class Connection(http.client.HTTPConnection):
         """Refuse to connect again, which http.client does when the server has ended the connection."""
         raise ConnectionResetError
 
+    def ended_early(self, error: Exception) -> bool:
+        """True if the server ended the connection before the first byte of the response."""
+        has_ended = isinstance(error, ConnectionError) or type(error).__name__ in _END_OF_TLS
+        return has_ended and not self.wire.has_received
+
     def end(self) -> None:
         self.close()
         self.wire.end()
@@ -114,7 +120,7 @@ class _Wire:
         except (BrokenPipeError, ConnectionResetError):
             pass
         except OSError as error:
-            if type(error).__name__ != "SSLEOFError":  # without loading ssl for plain http
+            if type(error).__name__ not in _END_OF_TLS:
                 raise
         # With TLS 1.3 a server refuses a client's certificate when the client believes to be connected.
         # If it has ended the connection already, its reason is still to be read, and raised by reading.
@@ -138,10 +144,8 @@ class _Wire:
 
     def tunnel(self, route: Route, authorization: str | None) -> None:
         authority = route.address.authority
-        lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
-        if authorization:
-            lines.append(f"Proxy-Authorization: {authorization}")
-        self.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
+        login = f"Proxy-Authorization: {authorization}\r\n" if authorization else ""
+        self.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{login}\r\n".encode("ascii"))
         response = _Response(self, method="CONNECT")  # type: ignore[arg-type]
         response.debuglevel = 0
         response.begin()
@@ -172,13 +176,10 @@ class _Wire:
 
 class _Incoming(io.RawIOBase):
     def __init__(self, wire: _Wire) -> None:
-        self._wire = wire
+        self.readinto = wire.receive  # type: ignore[method-assign]
 
     def readable(self) -> bool:
         return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._wire.receive(buffer)
 
 
 def _left(until: float) -> float:
@@ -234,9 +235,10 @@ def _interleaved(addresses: list[Any] | OSError) -> list[Any]:
         raise addresses
     from itertools import zip_longest
 
-    first = [address for address in addresses if address[0] == addresses[0][0]]
-    second = [address for address in addresses if address[0] != addresses[0][0]]
-    return [address for pair in zip_longest(first, second) for address in pair if address]
+    families: tuple[list[Any], list[Any]] = ([], [])
+    for address in addresses:
+        families[address[0] != addresses[0][0]].append(address)
+    return [address for pair in zip_longest(*families) for address in pair if address]
 
 
 def _dial(addresses: list[Any], until: float) -> socket.socket:

@@ -53,19 +53,17 @@ class Trust:
         client: the certificate to show to the server, or None.
     """
 
-    __slots__ = ("_added", "_named", "ca_hint", "client")
-
     def __init__(
         self,
         environ: Mapping[str, str],
         ca_variables: Sequence[str] = (),
         client: ClientCertificate | None = None,
     ) -> None:
-        own = [(name, path) for name in ca_variables if (path := setting(environ, name))][:1]
-        shared = [(name, path) for name in _SHARED if (path := setting(environ, name))]
-        self._named = tuple(own or shared)
-        added = setting(environ, CA_VARIABLE)
-        self._added = ((CA_VARIABLE, added),) if added else ()
+        def named(variables: Sequence[str]) -> tuple[tuple[str, str], ...]:
+            return tuple((name, path) for name in variables if (path := setting(environ, name)))
+
+        self._named = named(ca_variables)[:1] or named(_SHARED)
+        self._added = named([CA_VARIABLE])
         self.ca_hint = " or ".join([*ca_variables[:1], CA_VARIABLE])
         self.client = client
 
@@ -94,12 +92,7 @@ class Trust:
         return _contexts[key]
 
     def pem(self) -> bytes:
-        """
-        All certificates, for a library that takes them as bytes.
-
-        Raises:
-            ConfigError: as `context`.
-        """
+        """All certificates, for a library that takes them as bytes. It raises as `context` does."""
         return b"".join(pem for _, pem in self._pems()) + (b"" if self._named else _system_pem())
 
     def _pems(self) -> Iterator[tuple[str, bytes]]:
