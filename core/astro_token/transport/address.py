@@ -50,12 +50,7 @@ class Address(Record):
 
 
 def parse_address(url: str) -> Address:
-    """
-    Parse an http or https URL.
-
-    Raises:
-        ValueError: it is another URL, has a user, a fragment, or a character that no URL contains.
-    """
+    """Parse an http or https URL without a user and a fragment. Another one is a `ValueError`."""
     scheme, _, rest = url.partition("://")
     scheme = scheme.lower()
     if scheme not in _PORTS or not (url.isascii() and url.isprintable()) or " " in url or "#" in url:
@@ -67,12 +62,7 @@ def parse_address(url: str) -> Address:
 
 
 def split_host_port(text: str, default: int) -> tuple[str, int]:
-    """
-    Split `host:port`, `host`, `[IPv6]:port` or `[IPv6]`.
-
-    Raises:
-        ValueError: it is anything else.
-    """
+    """Split `host:port`, `host`, `[IPv6]:port` or `[IPv6]`. Another text is a `ValueError`."""
     text = text.lower()
     if text.startswith("["):
         import ipaddress

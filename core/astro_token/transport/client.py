@@ -6,8 +6,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError, bare, result
-from astro_token.transport.failure import connection_failure, damaged, seconds_to_wait, status_failure
+from astro_token.errors import AstroTokenError, BackendUnavailableError, IntegrityError, bare, result
+from astro_token.transport.failure import busy, connection_failure, damaged, proxy_failure, seconds_to_wait
 from astro_token.version import __version__
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ __all__ = ["BODY_LIMIT", "Client", "Response"]
 BODY_LIMIT = 256 * 1024
 _METADATA_SECONDS = 1.0
 _READS = frozenset({"GET", "HEAD", "LIST"})
+_BUSY = frozenset({408, 425, 429})
+_DENIED = frozenset({401, 403})  # whoever says so, a proxy or the service
 
 
 class Client:
@@ -70,12 +72,7 @@ class Client:
         return response
 
     def probe(self, route: Route, until: float, alpn: Sequence[str] = ()) -> str | None:
-        """
-        Open a connection and close it without a request. Return the protocol that was agreed on by ALPN.
-
-        Raises:
-            AstroTokenError: as `send`.
-        """
+        """Open and close a connection, without a request. Return the protocol that was agreed on by ALPN."""
         from astro_token.transport.connection import Connection
 
         try:
@@ -164,10 +161,17 @@ class Response:
 
     def failure(self, also_busy: Collection[int] = ()) -> AstroTokenError | None:
         """The failure that it stands for whichever service sent it; None if the service has to judge it."""
-        is_complete = self.body is not None
-        return status_failure(
-            self.route, self.status, self.headers, is_complete=is_complete, also_busy=also_busy
-        )
+        route, status = self.route, self.status
+        if status in _BUSY or status >= 500 or status in also_busy:  # noqa: PLR2004
+            return busy(route, status, self.retry_after)
+        if 300 <= status < 400:  # noqa: PLR2004
+            return IntegrityError(
+                f"{route.service} answered with a redirect, which is not followed",
+                hint=f"check {route.variable} and the proxy",
+            )
+        if status == 407:  # noqa: PLR2004
+            return proxy_failure(status, route)
+        return None if self.body is not None or status in _DENIED else self.damaged()
 
     def damaged(self) -> AstroTokenError:
         return damaged(self.route)
@@ -208,10 +212,6 @@ class Response:
         Args:
             until: a new deadline; None for the request's.
             allow_packed: the caller does not unpack.
-
-        Raises:
-            IntegrityError: the body is packed, or badly framed.
-            BackendUnavailableError: it ended early, or did not arrive in time.
         """
         if self.is_packed and not allow_packed:
             raise damaged(self.route)
@@ -227,8 +227,8 @@ class Response:
 
     def load(self, limit: int) -> None:
         data = result(self._block(self._response.read, limit + 1))
-        if data is not None and len(data) <= limit and not self._response.length and not self.is_packed:
-            self.body = data
+        is_complete = data is not None and len(data) <= limit and not self._response.length
+        self.body = data if is_complete and not self.is_packed else None
 
     def _block(self, read: Callable[[int], bytes], most: int) -> bytes | AstroTokenError | None:
         """Bytes of the body; None if it ended within a chunk."""

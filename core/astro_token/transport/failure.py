@@ -1,8 +1,4 @@
-"""
-The meaning of a failed request: which error, and so which exit code, with a message that names the setting.
-
-Nothing of an exception's text or of a response gets into an error.
-"""
+"""The errors that stand for failed requests. They hold nothing of an exception's text or of a response."""
 
 from __future__ import annotations
 
@@ -20,25 +16,12 @@ from astro_token.errors import (
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from astro_token.transport.route import Route
 
-__all__ = [
-    "BUSY",
-    "busy",
-    "causes",
-    "connection_failure",
-    "damaged",
-    "malformed",
-    "proxy_failure",
-    "redirected",
-    "seconds_to_wait",
-    "status_failure",
-]
+__all__ = ["busy", "causes", "connection_failure", "damaged", "malformed", "proxy_failure", "seconds_to_wait"]
 
-BUSY = frozenset({408, 425, 429})
-_DENIED = frozenset({401, 403})  # whoever says so, a proxy or the service
 _LONGEST_WAIT = 86400.0
 _CERTIFICATE = {  # by OpenSSL's verify code
     9: ("is not valid yet", "compare the clocks of both machines"),
@@ -141,44 +124,10 @@ def _tls_failure(error: ssl.SSLError, route: Route) -> AstroTokenError:
     return IntegrityError(message, hint=hint)
 
 
-# -- responses ----------------------------------------------------------------------------------------
-
-
-def status_failure(
-    route: Route,
-    status: int,
-    headers: Mapping[str, str],
-    *,
-    is_complete: bool = True,
-    also_busy: Collection[int] = (),
-) -> AstroTokenError | None:
-    """
-    The failure that a response stands for whichever service sent it; None if the service has to judge it.
-
-    Args:
-        is_complete: the body was read to its end.
-        also_busy: further statuses after which the request is tried again.
-    """
-    if status in BUSY or status >= 500 or status in also_busy:  # noqa: PLR2004
-        return busy(route, status, seconds_to_wait(headers))
-    if 300 <= status < 400:  # noqa: PLR2004
-        return redirected(route)
-    if status == 407:  # noqa: PLR2004
-        return proxy_failure(status, route)
-    return None if is_complete or status in _DENIED else damaged(route)
-
-
 def busy(route: Route, status: int, retry_after: float | None = None) -> BackendUnavailableError:
     asks = "asks for fewer requests" if status == 429 else "is busy, or failed"  # noqa: PLR2004
     return BackendUnavailableError(
         f"{route.service} {asks} (status {status})", hint="try again later", retry_after=retry_after
-    )
-
-
-def redirected(route: Route) -> IntegrityError:
-    return IntegrityError(
-        f"{route.service} answered with a redirect, which is not followed",
-        hint=f"check {route.variable} and the proxy",
     )
 
 

@@ -72,8 +72,7 @@ class Route(Record):
     One destination with everything that decides how a request reaches it. Create it with `Route.to`.
 
     Attributes:
-        service: its name in messages.
-        variable: the setting that holds its address, for hints.
+        service, variable: for messages: its name, and the setting that holds its address.
         proxy: None for a direct connection.
         trust: the certificates that it is verified with; None for plain http.
         is_metadata: plain http to a metadata service, which answers within a second or does not exist.
@@ -134,10 +133,12 @@ def _proxy(address: Address, environ: Mapping[str, str]) -> Proxy | None:
     if not separator:
         scheme, rest = "http", value
     user, _, authority = rest.removesuffix("/").rpartition("@")
-    escapes = user.split("%")[1:]
+    escapes = [piece[:2] for piece in user.split("%")[1:]]
     try:
         host, port = split_host_port(authority, 80)
-        is_user = _USER_CHARACTERS.issuperset(user) and all(map(_is_escape, escapes))
+        is_user = _USER_CHARACTERS.issuperset(user) and all(
+            len(e) > 1 and _HEX.issuperset(e) for e in escapes
+        )
         if scheme.lower() == "http" and is_user:
             return Proxy(host, port, variable, user)
     except ValueError:
@@ -147,10 +148,6 @@ def _proxy(address: Address, environ: Mapping[str, str]) -> Proxy | None:
         hint="use http://[USER:PASSWORD@]HOST:PORT, with special characters percent-encoded (# is %23); "
         "https and SOCKS proxies are not supported",
     )
-
-
-def _is_escape(text: str) -> bool:
-    return len(text) > 1 and _HEX.issuperset(text[:2])
 
 
 def _either(environ: Mapping[str, str], name: str) -> tuple[str, str]:
@@ -165,37 +162,30 @@ def _either(environ: Mapping[str, str], name: str) -> tuple[str, str]:
 
 
 def _is_exempt(address: Address, no_proxy: str) -> bool:
+    ip = _ip(address.host)
+    return any(_matches(entry.strip(), address, ip) for entry in no_proxy.lower().split(","))
+
+
+def _matches(entry: str, address: Address, ip: object | None) -> bool:
     """
-    True if `NO_PROXY` lists the address: `*`, a host with its subdomains, `.suffix`, `*.suffix`,
+    True if an entry of `NO_PROXY` covers the address: `*`, a host with its subdomains, `.suffix`, `*.suffix`,
     an IP address, each with an optional port; or a network.
     """
-    host, port = address.host, str(address.port)
-    ip = _ip(host)
-    for entry in map(str.strip, no_proxy.lower().split(",")):
-        if entry == "*":
-            return True
-        name, entry_port = _entry(entry)
-        if ip is not None and "/" in entry:
-            if _contains(entry, ip):
-                return True
-        elif not name or entry_port not in {"", port}:
-            continue
-        elif ip is not None and (listed := _ip(name)) is not None:
-            # Go compares an address with a zone as text; but a link-local address is never behind a proxy.
-            if listed == ip:
-                return True
-        elif host.endswith(f".{name.removeprefix('*').removeprefix('.')}") or host == name:
-            return True
-    return False
-
-
-def _entry(entry: str) -> tuple[str, str]:
-    """The host and the port of an entry. More than one colon without brackets is an IPv6 address."""
+    name, port = entry, ""
     if entry.startswith("["):
-        host, _, rest = entry[1:].partition("]")
-        return host, rest.removeprefix(":")
-    host, _, port = entry.partition(":")
-    return (entry, "") if ":" in port else (host, port)
+        name, _, port = entry[1:].partition("]")
+    elif entry.count(":") == 1:  # with more of them it is an IPv6 address
+        name, colon, port = entry.partition(":")
+        port = f"{colon}{port}"
+    if ip is not None and "/" in entry:
+        return _contains(entry, ip)
+    if not name or port not in {"", ":", f":{address.port}"}:
+        return False
+    if ip is not None and (listed := _ip(name)) is not None:
+        # Go compares an address with a zone as text; but a link-local address is never behind a proxy.
+        return listed == ip
+    suffix = name.removeprefix("*").removeprefix(".")
+    return entry == "*" or address.host == name or address.host.endswith(f".{suffix}")
 
 
 def _ip(host: str) -> object | None:
