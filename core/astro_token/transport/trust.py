@@ -161,7 +161,7 @@ def _files(variable: str, path: str) -> list[str]:
 
 def _blocks(paths: list[str]) -> bytes:
     """The certificates in files, each of them once."""
-    blocks = {}
+    blocks: dict[bytes, None] = {}
     for path in paths:
         for piece in _content(path).split(_BEGIN)[1:]:
             block, end, _ = piece.partition(_END)
