@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.requirements import Requirement
 
 from astro_token.secrets.schemes import BUILTIN
 from astro_token.version import __version__
@@ -169,6 +172,16 @@ def test_without_any_extra_an_encrypted_file_works(bare: Path, program: Program,
             [bare, *arguments], env=environ, input=text, capture_output=True, text=True, cwd=program.work
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_the_core_needs_few_distributions() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [Requirement(text).name for text in project["dependencies"]]
+    for name in names:
+        requirements = map(Requirement, importlib.metadata.requires(name) or ())
+        needed = [one.name for one in requirements if not one.marker or one.marker.evaluate({"extra": ""})]
+        names += [other for other in needed if other not in names]
+    assert len(names) <= 7, names
 
 
 EXTRAS = ("vault", "aws", "gcp", "azure")

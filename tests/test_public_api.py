@@ -19,7 +19,6 @@ HEAVY = sorted(
         *(scheme.sdk.partition(".")[0] for scheme in BUILTIN.values() if scheme.sdk),
         *(
             "rich",
-            "httpx",
             "requests",
             "urllib3",
             "tenacity",

@@ -108,7 +108,7 @@ def test_a_version_is_read_with_its_v_and_without(version: str) -> None:
 )
 def test_what_is_no_version_is_not_repeated(text: str) -> None:
     error = failure(lambda: parse_version(text))
-    assert (UsageError, "that is no version of the Astro CLI") == (type(error), error.message)
+    assert (UsageError, "this is not a version of the Astro CLI") == (type(error), error.message)
 
 
 def test_no_version_can_lead_out_of_an_address_or_a_folder() -> None:

@@ -42,7 +42,7 @@ CHECKSUMS = f"astro_{VERSION}_checksums.txt"
 ARCHIVE = f"astro_{VERSION}_{HERE.replace('-', '_')}.tar.gz"
 OLD = b"#!/bin/sh\necho old\n"
 NOISE = random.Random(1)  # noqa: S311 (what does not pack, the same on every run)
-SEE_VERSION = "see the version, and ASTRO_TOKEN_CLI_RELEASES_URL if it is set"
+CHECK_VERSION = "check the version, and ASTRO_TOKEN_CLI_RELEASES_URL if it is set"
 
 
 @pytest.fixture
@@ -215,9 +215,7 @@ def test_nothing_that_could_be_a_credential_is_sent(
     assert installed(place.astro) == program("install-cli", env=dict.fromkeys(names, canary), allowed=[netrc])
     sent = [*releases.requests, *releases.file_requests]
     assert (5, []) == (len(sent), [request for request in sent if request.carries(canary)])
-    assert {"host", "connection", "user-agent", "accept", "accept-encoding"} == {
-        name for request in sent for name in request.headers
-    }
+    assert {"host", "user-agent", "accept-encoding"} == {name for request in sent for name in request.headers}
 
 
 def test_the_old_program_is_exchanged_and_not_written_over(program: Program, place: Place) -> None:
@@ -477,10 +475,10 @@ def test_the_project_s_file_names_no_place_to_fetch_from(
 
 # -- calls that make no sense ---------------------------------------------------------------------------
 
-NO_VERSION = "that is no version of the Astro CLI"
+NO_VERSION = "this is not a version of the Astro CLI"
 NO_VERSIONS = ("", "latest", "1.45", "../x", "1.45.0\n")
 NO_TIME = "the timeout is no number of seconds that can be waited"
-AS_IN = "as in --version 1.45.0"
+AS_IN = "use, for example, --version 1.45.0"
 HELP = "astro-token install-cli --help shows what can be given, with examples"
 
 
@@ -507,23 +505,25 @@ def test_a_call_that_makes_no_sense(
     ["http://releases.example", "ftp://127.0.0.1/", "https://me:secret@127.0.0.1/x", "releases", "https://"],
 )
 def test_an_address_that_is_refused(program: Program, place: Place, url: str) -> None:
-    message = "the address in ASTRO_TOKEN_CLI_RELEASES_URL is refused"
-    hint = "it has to be https, without a user; plain http is for loopback addresses only"
+    problem = "not https" if url == "http://releases.example" else "not valid"
+    message = f"the address in ASTRO_TOKEN_CLI_RELEASES_URL is {problem}"
+    hint = "use https://HOST[:PORT] without a user; plain http is accepted for loopback addresses only"
     environ = {"ASTRO_TOKEN_CLI_RELEASES_URL": url}
     assert failure(78, message, hint) == program("install-cli", env=environ)
     environ = {"ASTRO_TOKEN_CLI_RELEASES_URL": "https://127.0.0.1/x?token=secret"}
-    hint = "it has to be the one of a folder, without a query"
+    message = "the address in ASTRO_TOKEN_CLI_RELEASES_URL has a query"
+    hint = "use the address of a folder"
     assert failure(78, message, hint) == program("install-cli", env=environ)
 
 
 def test_a_release_that_there_is_not(program: Program, place: Place, releases: Releases) -> None:
     place.old()
-    message = "there is no release 9.9.9 of the Astro CLI, or it has no checksum file"
+    message = "release 9.9.9 of the Astro CLI does not exist, or has no checksum file"
     for more in ([], ["--lock"]):
-        assert failure(66, message, SEE_VERSION) == program("install-cli", "--version", "9.9.9", *more)
+        assert failure(66, message, CHECK_VERSION) == program("install-cli", "--version", "9.9.9", *more)
     releases.latest = None
-    message = "the release server has no such release, or no such file of it"
-    assert failure(66, message, SEE_VERSION) == program("install-cli")
+    message = "the release server does not have this release, or this file of it"
+    assert failure(66, message, CHECK_VERSION) == program("install-cli")
     assert (["astro"], OLD) == (place.files(), place.astro.read_bytes())
 
 
@@ -583,7 +583,8 @@ def test_a_checksum_file_without_an_end_is_refused(
 ) -> None:
     place.old()
     releases.files[VERSION][CHECKSUMS] += b"\n" * 70_000
-    refused(program, place, message="the answer of the release server is damaged, or not its own")
+    server = "the server that the release server redirects to"
+    refused(program, place, message=f"the response is damaged, or does not come from {server}")
 
 
 def test_digests_in_capitals_and_marks_of_binary_files_are_understood(
@@ -909,7 +910,7 @@ def test_the_proxy_is_used_for_both_hosts_unless_no_proxy_says_otherwise(
         assert before == len(proxy.targets)
     with ConnectProxy(status=407) as proxy:
         result = program("install-cli", env=environ | {"HTTPS_PROXY": proxy.url})
-        assert (78, True) == (result.code, "the proxy wants a user and a password" in result.stderr)
+        assert (78, True) == (result.code, "the proxy requires a user and a password" in result.stderr)
 
 
 # -- interrupted ----------------------------------------------------------------------------------------

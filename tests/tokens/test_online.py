@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from astro_token.astro_api import AstroApi
 from astro_token.astro_api.records import Role
 from astro_token.errors import BackendUnavailableError, IntegrityError, InvalidTokenError, PolicyError
 from astro_token.policy.rules import Expectations, Policy, enforce, judge
+from astro_token.record import replace
 from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import TokenSettings
@@ -476,7 +477,7 @@ def test_a_busy_service_is_asked_again_and_no_longer_than_the_deadline(astro_api
     astro_api.faults = [busy, None, busy]
     assert [] == codes(asked(astro_api, astro_api.issue(), seconds=20))
     assert 5 == len(astro_api.requests)
-    astro_api.faults = [replace(busy, headers={"Retry-After": "60"})]
+    astro_api.faults = [dataclasses.replace(busy, headers={"Retry-After": "60"})]
     with within(0):
         online = asked(astro_api, astro_api.issue(), seconds=20)
     assert (BackendUnavailableError, None, 6) == (
@@ -581,7 +582,7 @@ def test_policy_makes_the_library_ask_too(
     with pytest.raises(InvalidTokenError, match=r"^env:T: Astro does not accept the token"):
         astro_token.read_token("env:T")
     astro_api.faults = [Answer(301)]
-    with pytest.raises(IntegrityError, match=r"^env:T: Astro's API sent us elsewhere") as raised:
+    with pytest.raises(IntegrityError, match=r"^env:T: Astro's API answered with a redirect") as raised:
         astro_token.read_token("env:T")
     reached = reachable_text(raised.value.with_traceback(None))
     assert [] == appearances(token, reached)

@@ -1,15 +1,15 @@
 """
-The Astro API v1, as far as it is asked here: by whom, where, how often, and what is believed of its answers.
+Client of the Astro API v1.
 
     address ──> client ──> records
-    from the    one GET    what is needed of a body, each part of it
-    environment each call  a word that Astro documents, a time, or an identifier
+    from the    one GET    the fields that are needed: documented words, times and identifiers
+    environment per call
 
-Nothing else of an answer gets any further: no name, no message.
+Nothing else of a response is passed on: no name, no message.
 """
 
 from __future__ import annotations
 
-from astro_token.astro_api.client import Answer, AstroApi
+from astro_token.astro_api.client import ApiResponse, AstroApi
 
-__all__ = ["Answer", "AstroApi"]
+__all__ = ["ApiResponse", "AstroApi"]

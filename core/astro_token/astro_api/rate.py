@@ -1,4 +1,4 @@
-"""How often one token may ask: Astro counts the requests of each token, however many programs share it."""
+"""The rate of one token's requests: Astro counts them per token, however many programs share it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Rate"]
 
-_PER_SECOND = 10  # documented once as 10 and later as 25
+_PER_SECOND = 10  # documented as 10 in one page, as 25 in a later one
 
 
 class Rate:
     """
-    The turns of all tokens, each counted by itself; used by several threads.
+    The turns of all tokens, each counted separately. Threads can share it.
 
     Args:
         per_second: requests of one token.
@@ -29,17 +29,17 @@ class Rate:
 
     def __init__(self, per_second: int = _PER_SECOND) -> None:
         self._per_second = per_second
-        self._key = os.urandom(16)  # of digests, so that none can be compared with another process's
+        self._key = os.urandom(16)  # of the digests, so that they differ between processes
         self._lock = threading.Lock()
         self._turns: dict[bytes, deque[float]] = {}
         self._not_before: dict[bytes, float] = {}
 
     def wait(self, bearer: SecretValue, seconds: float) -> None:
         """
-        Returns when it is the token's turn.
+        Wait for the token's turn.
 
         Raises:
-            BackendUnavailableError: that is later than in these seconds.
+            BackendUnavailableError: the turn comes later than in these seconds.
         """
         token, now = self._digest(bearer), time.monotonic()
         with self._lock:
@@ -51,14 +51,14 @@ class Rate:
                 turns.append(turn)
         if turn - now > seconds:
             raise BackendUnavailableError(
-                "the API of Astro asked to wait longer than there is time",
+                "Astro's API requests a longer wait than the time that is left",
                 hint="try again later",
                 retry_after=turn - now,
             )
         time.sleep(turn - now)
 
     def postpone(self, bearer: SecretValue, seconds: float) -> None:
-        """Lets nothing more be asked with the token for these seconds."""
+        """Send no request with the token for these seconds."""
         token, turn = self._digest(bearer), time.monotonic() + seconds
         with self._lock:
             self._not_before[token] = max(turn, self._not_before.get(token, turn))

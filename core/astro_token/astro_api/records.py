@@ -1,18 +1,18 @@
 """
-What is needed of the bodies of v1.
+The fields of v1's responses that are needed.
 
-A word is taken where it looks like one of those that Astro documents, an identifier where it looks like one:
-anything else there is None, or makes the whole answer a damaged one where nothing can be said without it.
+A word or an identifier is accepted only if it has the form that Astro documents.
+Another value becomes None, or makes the whole response damaged if nothing can be concluded without it.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import IntegrityError
+from astro_token.record import Record
 from astro_token.token import IDENTIFIER, SCOPES, Scope
 
 if TYPE_CHECKING:
@@ -34,17 +34,16 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,9})?(Z|[+-][
 _WORD = re.compile(r"[A-Z]+(?:_[A-Z]+){0,7}")
 _ROLE = re.compile(r"(?:ORGANIZATION|WORKSPACE|DEPLOYMENT|DAG)_[A-Z]+(?:_[A-Z]+){0,3}")
 _LONGEST_WORD = 48
-_TELLING = 8  # what is shorter stands in a token by chance
+_SHORTEST_PIECE = 8  # a shorter text can be part of a token by chance
 _MOST_ROLES = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Role:
+class Role(Record):
     """
     Attributes:
-        role: Astro's own role, such as `WORKSPACE_AUTHOR`; None for one that the team named itself.
-        kind: of what it is for, such as `workspace` or `dag`; None for one that is not known here.
-        entity: its identifier; None where that is a free text, as for a DAG.
+        role: Astro's own role, such as `WORKSPACE_AUTHOR`; None for a custom role.
+        kind: of the entity, such as `workspace` or `dag`; None if its form is not that of Astro's words.
+        entity: its identifier; None for an entity with a free name, such as a DAG.
     """
 
     role: str | None
@@ -52,9 +51,8 @@ class Role:
     entity: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRecord:
-    """A token as Astro keeps it. Times are aware; None is "not told", of `expires` "never"."""
+class TokenRecord(Record):
+    """A token as Astro keeps it. Times are aware; None means not told, for `expires` never."""
 
     scope: Scope | None
     kind: str | None
@@ -65,24 +63,21 @@ class TokenRecord:
     expires: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OrganizationRecord:
+class OrganizationRecord(Record):
     """
     Attributes:
-        product: None where it has none; `other` for one that is not written as a word of Astro's.
+        product: None without one; `other` if its form is not that of Astro's words.
     """
 
     id: str
     product: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkspaceRecord:
+class WorkspaceRecord(Record):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeploymentRecord:
+class DeploymentRecord(Record):
     id: str
     workspace: str
     ci_cd_enforced: bool
@@ -91,24 +86,24 @@ class DeploymentRecord:
 
 class Body:
     """
-    The body of an answer to a request of this token.
+    The body of a response to a request with this token.
 
-    Each of its methods raises an `IntegrityError` where the body is not what was asked for.
+    Each method raises an `IntegrityError` if the body does not have the documented form.
     """
 
     def __init__(self, content: Mapping[str, Any], bearer: SecretValue) -> None:
         self._content, self._bearer = content, bearer
 
     def token(self, token_id: str) -> TokenRecord:
-        content = self._about(token_id)
+        content = self._object_with(token_id)
         scope = self._word(content.get("scope"))
         roles = content.get("roles")
         if roles is None:
             roles = []
         if not isinstance(roles, list) or len(roles) > _MOST_ROLES:
-            raise _damaged()
+            raise _malformed()
         return TokenRecord(
-            scope=next((known for known in SCOPES if known == scope), None),
+            scope=next((name for name in SCOPES if name == scope), None),
             kind=self._word(content.get("kind")),
             roles=tuple(self._role(role) for role in roles),
             created=self._time(content, "createdAt"),
@@ -118,58 +113,56 @@ class Body:
         )
 
     def organizations(self) -> tuple[tuple[OrganizationRecord, ...], bool]:
-        """Those of the page, and whether it is the only one."""
+        """The organizations of the page; True if there is no other page."""
         listed, total = self._content.get("organizations"), self._content.get("totalCount")
         if not isinstance(listed, list) or isinstance(total, bool) or not isinstance(total, int):
-            raise _damaged()
-        found = []
-        for one in listed:
-            if not isinstance(one, dict):
-                raise _damaged()
-            product = one.get("product")
-            known = self._word(product) or ("other" if product else None)
-            found.append(OrganizationRecord(self._identifier(one.get("id")), known))
-        return tuple(found), total <= len(found)
+            raise _malformed()
+        organizations = []
+        for item in listed:
+            if not isinstance(item, dict):
+                raise _malformed()
+            product = item.get("product")
+            word = self._word(product) or ("other" if product else None)
+            organizations.append(OrganizationRecord(self._identifier(item.get("id")), word))
+        return tuple(organizations), total <= len(organizations)
 
-    def workspace(self, ident: str) -> WorkspaceRecord:
-        self._about(ident)
-        return WorkspaceRecord(ident)
+    def workspace(self, identifier: str) -> WorkspaceRecord:
+        self._object_with(identifier)
+        return WorkspaceRecord(identifier)
 
-    def deployment(self, ident: str) -> DeploymentRecord:
-        content = self._about(ident)
+    def deployment(self, identifier: str) -> DeploymentRecord:
+        content = self._object_with(identifier)
         enforced = content.get("isCicdEnforced")
         if not isinstance(enforced, bool):
-            raise _damaged()
+            raise _malformed()
         workspace = self._identifier(content.get("workspaceId"))
-        return DeploymentRecord(ident, workspace, enforced, self._word(content.get("status")))
+        return DeploymentRecord(identifier, workspace, enforced, self._word(content.get("status")))
 
-    def _about(self, ident: str) -> Mapping[str, Any]:
-        if self._content.get("id") != ident:
-            raise _damaged()
+    def _object_with(self, identifier: str) -> Mapping[str, Any]:
+        if self._content.get("id") != identifier:
+            raise _malformed()
         return self._content
 
     def _role(self, role: object) -> Role:
         if not isinstance(role, dict):
-            raise _damaged()
+            raise _malformed()
         name, entity = role.get("role"), role.get("entityId")
-        known = isinstance(name, str) and len(name) <= _LONGEST_WORD and _ROLE.fullmatch(name)
+        is_astros = isinstance(name, str) and len(name) <= _LONGEST_WORD and _ROLE.fullmatch(name)
         kind = self._word(role.get("entityType"))
         return Role(
-            role=name if known else None,
+            role=name if is_astros else None,
             kind=kind,
             entity=self._identifier(entity) if kind in SCOPES else None,
         )
 
     def _word(self, value: object) -> str | None:
-        """A word of one of Astro's own lists, as it is written here."""
+        """A word from one of Astro's lists, in our spelling."""
         fits = isinstance(value, str) and len(value) <= _LONGEST_WORD and _WORD.fullmatch(value)
         return str(value).lower().replace("_", "-") if fits else None
 
     def _identifier(self, value: object) -> str:
-        if not isinstance(value, str) or not IDENTIFIER.fullmatch(value):
-            raise _damaged()
-        if repeats(value, self._bearer):
-            raise _damaged()
+        if not isinstance(value, str) or not IDENTIFIER.fullmatch(value) or repeats(value, self._bearer):
+            raise _malformed()
         return value
 
     def _time(self, content: Mapping[str, Any], name: str) -> datetime | None:
@@ -177,21 +170,22 @@ class Body:
         if value is None:
             return None
         if not isinstance(value, str) or not _TIME.fullmatch(value):
-            raise _damaged()
+            raise _malformed()
         try:
             return datetime.fromisoformat(value)
         except ValueError:
-            raise _damaged() from None
+            raise _malformed() from None
 
 
 def repeats(text: str, bearer: SecretValue) -> bool:
-    """Whether a part of the token stands in a text that would be shown, whatever is around it there."""
+    """True if a text that would be shown contains a piece of the token."""
     data, token = text.encode(), bearer.reveal()
-    return any(data[start : start + _TELLING] in token for start in range(len(data) - _TELLING + 1))
+    starts = range(len(data) - _SHORTEST_PIECE + 1)
+    return any(data[start : start + _SHORTEST_PIECE] in token for start in starts)
 
 
-def _damaged() -> IntegrityError:
+def _malformed() -> IntegrityError:
     return IntegrityError(
-        "the answer of Astro's API does not say what was asked",
-        hint="see ASTRO_TOKEN_API_URL; if it is right, report it with the version of astro-token",
+        "a response of Astro's API does not have the documented form",
+        hint="check ASTRO_TOKEN_API_URL; if it is right, report this with the version of astro-token",
     )

@@ -1,15 +1,21 @@
-"""Getting a text or an archive of the release server, of which each has its greatest length."""
+"""Downloads from the release server, each up to a limit."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import time
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
-from astro_token.astro_cli.request import BETWEEN, answers, damaged, ended_early, final, out_of_time, refusal
-from astro_token.errors import AstroTokenError, InputOutputError, IntegrityError
-from astro_token.transport.network import connection_failure
+from astro_token.astro_cli.request import (
+    CHECK_ROUTE,
+    final_response,
+    response_failure,
+    responses,
+    until_silent,
+)
+from astro_token.errors import InputOutputError, IntegrityError
+from astro_token.transport.client import Client
 
 if TYPE_CHECKING:
     import re
@@ -25,24 +31,23 @@ _BLOCK = 256 * 1024
 
 def read(url: str, environ: Mapping[str, str], seconds: float) -> bytes:
     """
-    A short text.
+    Download a short text.
 
     Raises:
-        SecretNotFoundError: there is nothing.
-        ConfigError: the address or the proxy cannot be used.
-        AccessDeniedError: it is not for everybody.
+        SecretNotFoundError: the server does not have it.
+        ConfigError: the address, the proxy or a CA file cannot be used.
+        AccessDeniedError: the server denies anonymous access.
         BackendDownError: the host name is unknown.
-        BackendUnavailableError: it cannot be reached, is busy, or ended early.
-        IntegrityError: no trusted TLS, a redirect to a place that is none, a damaged answer.
+        BackendUnavailableError: the server cannot be reached, is busy, or ended the response early.
+        IntegrityError: no trusted TLS, a redirect that is not accepted, or a damaged response.
     """
     end = time.monotonic() + seconds
-    answer = final(url, environ, seconds)
     text = b""
-    with answer:
-        while block := _block(answer, _TEXT_LIMIT, end):
+    with Client() as client, final_response(client, url, environ, end) as response:
+        while block := response.read(_TEXT_LIMIT, until_silent(end)):
             text += block
             if len(text) > _TEXT_LIMIT:
-                raise damaged()
+                raise response.damaged()
     return text
 
 
@@ -51,76 +56,56 @@ def save(
     path: Path,
     environ: Mapping[str, str],
     seconds: float,
-    told: Callable[[int, int | None], None],
+    progress: Callable[[int, int | None], None],
 ) -> str:
     """
-    Writes a file and returns its SHA-256.
+    Download a file and return its SHA-256.
 
     Args:
-        told: is called with the bytes that are there, and with all that are to come, if that is known.
+        progress: receives the bytes that have arrived, and the size if it is known.
 
     Raises:
-        InputOutputError: it cannot be written.
+        InputOutputError: the file cannot be written.
         as `read`.
     """
     end = time.monotonic() + seconds
-    answer = final(url, environ, seconds)
-    digest, done = hashlib.sha256(), 0
-    with answer, _opened(path) as file:
-        size = answer.length
-        while block := _block(answer, _BLOCK, end):
-            done += len(block)
-            if max(done, size or 0) > _ARCHIVE_LIMIT:
+    digest, count = hashlib.sha256(), 0
+    with Client() as client, final_response(client, url, environ, end) as response, _opened(path) as file:
+        size = response.length
+        # Some servers call an archive's own compression an encoding.
+        while block := response.read(_BLOCK, until_silent(end), allow_packed=True):
+            count += len(block)
+            if max(count, size or 0) > _ARCHIVE_LIMIT:
                 raise IntegrityError(
-                    f"the archive is larger than {_ARCHIVE_LIMIT >> 20} MiB, which none is", hint=BETWEEN
+                    f"the archive is larger than {_ARCHIVE_LIMIT >> 20} MiB, and no release is",
+                    hint=CHECK_ROUTE,
                 )
             digest.update(block)
             _write(file, path, block)
-            told(done, size)
+            progress(count, size)
     return digest.hexdigest()
 
 
 def redirect(
-    url: str, to: re.Pattern[str], environ: Mapping[str, str], seconds: float
+    url: str, pattern: re.Pattern[str], environ: Mapping[str, str], seconds: float
 ) -> re.Match[str] | None:
     """
-    The first redirect that leads to such an address, which is not asked itself; None where none does.
+    Search the targets of redirects for a pattern. The first that matches is not requested.
 
     Raises:
         as `read`.
     """
-    for answer, following in answers(url, environ, seconds):
-        with answer:
-            found = to.search(following or "")
-            if found:
-                return found
-            if following is None and (failure := refusal(answer)):
-                raise failure
+    with Client() as client:
+        for response, target in responses(client, url, environ, time.monotonic() + seconds):
+            with response:
+                if match := pattern.search(target or ""):
+                    return match
+                if target is None and (failure := response_failure(response)):
+                    raise failure
     return None
 
 
-# -- a body and its file ------------------------------------------------------------------------------
-
-
-def _block(answer: Any, most: int, end: float) -> bytes:
-    """What there is of a body; nothing at its end, which has to be where it was said to be."""
-    from http.client import HTTPException, IncompleteRead
-
-    if time.monotonic() > end:
-        raise out_of_time()
-    failure: AstroTokenError
-    try:
-        block: bytes = answer.read1(most)
-        if block or not answer.length:
-            return block
-        failure = ended_early()
-    except OSError as error:
-        failure = connection_failure(error, "the release server")
-    except IncompleteRead:
-        failure = ended_early()
-    except HTTPException:
-        failure = damaged()
-    raise failure
+# -- the file -----------------------------------------------------------------------------------------
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -145,8 +130,8 @@ def _write(file: IO[bytes], path: Path, block: bytes) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> InputOutputError:
-    # Here, because any other error of the thread that downloads counts as a bug of a backend.
+    # Translated here, because any other error in the downloading thread counts as a bug of a backend.
     reason = os.strerror(error.errno or 5).lower()
     return InputOutputError(
-        f"{path.parent}: {reason}", hint="see that there is space left, and leave to write"
+        f"{path.parent}: {reason}", hint="check the free space and the permissions of the folder"
     )

@@ -1,12 +1,12 @@
 """
-A release of the Astro CLI: where it is published, how its files are called, what its checksum file says.
+A release of the Astro CLI: its address, the names of its files, and its checksum file.
 
     BASE/latest                                             a redirect to BASE/tag/vVERSION
-    BASE/download/vVERSION/astro_VERSION_checksums.txt      SHA-256 and name, a line for each file
+    BASE/download/vVERSION/astro_VERSION_checksums.txt      SHA-256 and name, one line per file
     BASE/download/vVERSION/astro_VERSION_SYSTEM_MACHINE.tar.gz
 
-The latest one is asked for by that redirect and not by GitHub's API,
-which answers 60 times an hour to all that share an address, as the runners of a CI system do.
+The latest release is read from that redirect and not from GitHub's API,
+which allows 60 requests an hour to all machines that share an address, such as the runners of a CI system.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 from typing import TYPE_CHECKING
 
 from astro_token.astro_cli.download import read, redirect
-from astro_token.astro_cli.request import RELEASES
+from astro_token.astro_cli.request import CHECK_ROUTE, RELEASES
 from astro_token.errors import (
     ConfigError,
     IntegrityError,
@@ -46,28 +46,30 @@ _MACHINES = {
 
 def parse_version(text: str) -> str:
     """
+    Parse a version with or without the tag's `v`.
+
     Raises:
-        UsageError: it is no version, with the tag's `v` or without it.
+        UsageError: it is not a version.
     """
     version = text.removeprefix("v")
     if VERSION.fullmatch(version):
         return version
-    raise UsageError("that is no version of the Astro CLI", hint="as in --version 1.45.0")
+    raise UsageError("this is not a version of the Astro CLI", hint="use, for example, --version 1.45.0")
 
 
 def platform_of(system: str, machine: str) -> str:
     """
-    The name of a platform in a release, by those that Python gives to system and machine.
+    The name of a platform in a release, from Python's names of the system and the machine.
 
     Raises:
-        UnsupportedOperationError: there are no releases for it, or none that we can unpack.
+        UnsupportedOperationError: it has no release, or none that we can unpack.
     """
     platform = f"{system}-{_MACHINES.get(machine.lower(), '')}"
     if platform in PLATFORMS:
         return platform
     raise UnsupportedOperationError(
-        "this system or machine has no release that can be installed here",
-        hint=f"there are {', '.join(PLATFORMS)}; for others see Astronomer's own documentation",
+        "the Astro CLI has no release for this system and machine that can be installed here",
+        hint=f"use {', '.join(PLATFORMS)}; for others see Astronomer's documentation",
     )
 
 
@@ -84,24 +86,24 @@ def latest(environ: Mapping[str, str], deadline: Deadline) -> str:
     The version of the latest release.
 
     Raises:
-        IntegrityError: it is not told.
+        IntegrityError: the server does not name it.
         as `download.read`.
     """
-    found = deadline.retry(lambda seconds: redirect(f"{_base(environ)}/latest", _TAG, environ, seconds))
-    if found is None:
+    match = deadline.retry(lambda seconds: redirect(f"{_base(environ)}/latest", _TAG, environ, seconds))
+    if match is None:
         raise IntegrityError(
-            "the release server does not say which release is the latest",
-            hint=f"name one, as in --version 1.45.0; see {RELEASES} if it is set",
+            "the release server does not name the latest release",
+            hint=f"name a release, for example --version 1.45.0; check {RELEASES} if it is set",
         )
-    return found[1]
+    return match[1]
 
 
 def published(version: str, environ: Mapping[str, str], deadline: Deadline) -> Lock:
     """
-    What the checksum file of a release says.
+    Read the checksum file of a release.
 
     Raises:
-        SecretNotFoundError: there is no such release.
+        SecretNotFoundError: the release does not exist.
         IntegrityError: it is malformed.
         as `download.read`.
     """
@@ -110,7 +112,7 @@ def published(version: str, environ: Mapping[str, str], deadline: Deadline) -> L
         text = deadline.retry(lambda seconds: read(url, environ, seconds))
     except SecretNotFoundError as error:
         missing = SecretNotFoundError(
-            f"there is no release {version} of the Astro CLI, or it has no checksum file", hint=error.hint
+            f"release {version} of the Astro CLI does not exist, or has no checksum file", hint=error.hint
         )
     else:
         return _parsed(version, text)
@@ -121,23 +123,18 @@ def _parsed(version: str, text: bytes) -> Lock:
     digests: dict[str, str] = {}
     lines = [line for line in text.decode("ascii", "replace").splitlines() if line]
     for line in lines:
-        found = _LINE.fullmatch(line)
-        # A name that stands there twice would mean that two different files are right.
-        if not found or digests.setdefault(found[2], found[1].lower()) != found[1].lower():
+        match = _LINE.fullmatch(line)
+        # A name with two digests would accept two different files.
+        if not match or digests.setdefault(match[2], match[1].lower()) != match[1].lower():
             break
     else:
-        known = {platform: digests.get(archive_name(version, platform)) for platform in PLATFORMS}
-        return Lock(version, {platform: digest for platform, digest in known.items() if digest})
-    raise IntegrityError(
-        f"the checksum file of release {version} is malformed",
-        hint=f"see {RELEASES} if it is set, and what is between here and the release server",
-    )
+        ours = {platform: digests.get(archive_name(version, platform)) for platform in PLATFORMS}
+        return Lock(version, {platform: digest for platform, digest in ours.items() if digest})
+    raise IntegrityError(f"the checksum file of release {version} is malformed", hint=CHECK_ROUTE)
 
 
 def _base(environ: Mapping[str, str]) -> str:
     base = (environ.get(RELEASES) or _PUBLIC).rstrip("/")
     if "?" in base:
-        raise ConfigError(
-            f"the address in {RELEASES} is refused", hint="it has to be the one of a folder, without a query"
-        )
+        raise ConfigError(f"the address in {RELEASES} has a query", hint="use the address of a folder")
     return base

@@ -1,162 +1,121 @@
 """
-A request to the release server, and where it leads.
+Requests to the release server, and their redirects.
 
-Redirects are followed here, and nowhere else in this program:
-GitHub keeps the files of a release on another host, whose name changes,
-and tells the latest release by a redirect.
-Nothing is lost by it: no credential, cookie or ~/.netrc entry is sent to anybody,
-and what comes is believed by its digest, not by where it came from.
-They are followed three times at most, and never from https to http.
+Redirects are followed here and nowhere else in this program:
+GitHub keeps the files of a release on another host, and names the latest release by a redirect.
+This is safe: no credential, cookie or ~/.netrc entry is sent, and a file is accepted by its digest.
+At most three redirects are followed, and none from https to http.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from astro_token.errors import (
     AccessDeniedError,
-    AstroTokenError,
     BackendUnavailableError,
     ConfigError,
     IntegrityError,
     SecretNotFoundError,
 )
 from astro_token.log import logger
-from astro_token.transport.network import (
-    checked_address,
-    connection_failure,
-    opener,
-    public_tls_context,
-    seconds_to_wait,
-)
-from astro_token.version import __version__
+from astro_token.transport.address import checked_address
+from astro_token.transport.route import Route
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator, Mapping
-    from urllib.parse import SplitResult
-    from urllib.request import OpenerDirector
 
-__all__ = ["BETWEEN", "RELEASES", "answers", "damaged", "ended_early", "final", "out_of_time", "refusal"]
+    from astro_token.errors import AstroTokenError
+    from astro_token.transport.client import Client, Response
+
+__all__ = ["CHECK_ROUTE", "RELEASES", "final_response", "response_failure", "responses", "until_silent"]
 
 RELEASES = "ASTRO_TOKEN_CLI_RELEASES_URL"
-BETWEEN = f"see {RELEASES}, the proxy, and what else is between here and there"
+CHECK_ROUTE = f"check {RELEASES} and the proxy"
 _REDIRECTS = 3
 _SILENCE = 10.0  # seconds without a byte
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
-_REFUSED = frozenset({401, 403, 407})
-_PASSING = frozenset({408, 425, 429})
+_DENIED = frozenset({401, 403})
 
 
-def final(url: str, environ: Mapping[str, str], seconds: float) -> Any:
-    """The good answer at the end of all redirects."""
-    for answer, following in answers(url, environ, seconds):
-        failure = None if following else refusal(answer)
-        if following is None and failure is None:
-            return answer
-        answer.close()
+def final_response(client: Client, url: str, environ: Mapping[str, str], end: float) -> Response:
+    """The successful response at the end of all redirects. The caller closes it."""
+    for response, target in responses(client, url, environ, end):
+        failure = None if target else response_failure(response)
+        if target is None and failure is None:
+            return response
+        response.close()
         if failure is not None:
             raise failure
-    raise IntegrityError(f"we were sent elsewhere more than {_REDIRECTS} times", hint=BETWEEN)
+    raise IntegrityError(
+        f"the release server answered with more than {_REDIRECTS} redirects", hint=CHECK_ROUTE
+    )
 
 
-def answers(url: str, environ: Mapping[str, str], seconds: float) -> Iterator[tuple[Any, str | None]]:
-    """Each answer, with the address that it sends us to; the last one sends us nowhere."""
-    end = time.monotonic() + seconds
-    asked, whom = checked_address(url, RELEASES), "the release server"
-    trust: ssl.SSLContext | None = None  # made once, for to read all authorities of a system takes a while
+def responses(
+    client: Client, url: str, environ: Mapping[str, str], end: float
+) -> Iterator[tuple[Response, str | None]]:
+    """Each response with the address that it redirects to; None for the last one."""
+    route = Route.to(url, environ, service="the release server", variable=RELEASES)
+    logger.debug("requesting %s from the release server", url.rpartition("/")[2])
     for _ in range(1 + _REDIRECTS):
-        logger.debug(
-            "asking %s for %s", whom, url.rpartition("/")[2] if whom == "the release server" else "it"
-        )
-        if trust is None and asked.scheme == "https":
-            trust = public_tls_context(environ)
-        left = min(_SILENCE, max(0.1, end - time.monotonic()))
-        answer = _asked(url, whom, opener(asked, environ, trust), left)
-        following = _following(url, answer) if answer.status in _MOVED else None
-        yield answer, following
-        if following is None:
+        until = until_silent(end)
+        response = client.send(route, "GET", route.address.target, until=until, limit=None)
+        target = _target(url, response) if response.status in _MOVED else None
+        yield response, target
+        if target is None:
             return
-        whom = "the server that the release server names"
-        asked, url = _checked(asked, following), following
+        logger.debug("following a redirect of the release server")
+        route, url = _next_route(route, target, environ), target
 
 
-def _asked(url: str, whom: str, by: OpenerDirector, seconds: float) -> Any:
-    from http.client import HTTPException
-    from urllib.request import Request
-
-    # An archive is compressed already, and what is packed once more could be a bomb.
-    headers = {"User-Agent": f"astro-token/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
-    failure: AstroTokenError
-    try:
-        return by.open(Request(url, headers=headers), timeout=seconds)  # noqa: S310 (checked)
-    except (OSError, UnicodeError) as error:
-        failure = connection_failure(error, whom)
-    except HTTPException:
-        failure = damaged()
-    raise failure
+def until_silent(end: float) -> float:
+    """The end of the next wait: a download may take long, but not without a byte."""
+    return min(end, time.monotonic() + _SILENCE)
 
 
-def _following(url: str, answer: Any) -> str:
+def _target(url: str, response: Response) -> str:
     from urllib.parse import urljoin
 
-    location: str = answer.headers.get("Location") or ""
-    with suppress(ValueError):  # a bracket that is not closed
+    location: str = response.headers.get("Location") or ""
+    try:
         return urljoin(url, location) if location else ""
-    return ""
+    except ValueError:  # a bracket that is not closed
+        return ""
 
 
-def _checked(before: SplitResult, url: str) -> SplitResult:
+def _next_route(route: Route, url: str, environ: Mapping[str, str]) -> Route:
     try:
         address = checked_address(url, RELEASES)
     except ConfigError:
         address = None
-    if address is None or (before.scheme == "https" and address.scheme != "https"):
-        raise IntegrityError("the release server sent us to a place that is not https", hint=BETWEEN)
-    return address
+    if address is None or (route.address.scheme == "https" and address.scheme != "https"):
+        raise IntegrityError("the release server redirects to an address that is not https", hint=CHECK_ROUTE)
+    return Route.to(
+        address, environ, service="the server that the release server redirects to", variable=RELEASES
+    )
 
 
-def refusal(answer: Any) -> AstroTokenError | None:
-    status = answer.status
+def response_failure(response: Response) -> AstroTokenError | None:
+    status = response.status
+    if status == 200:  # noqa: PLR2004
+        if response.is_bounded:
+            return None
+        # Without a length, a body that is cut cannot be told from a complete one.
+        return BackendUnavailableError(
+            "the release server does not send the length of its response",
+            hint=f"try again later; {CHECK_ROUTE}",
+        )
     if status in _GONE:
         return SecretNotFoundError(
-            "the release server has no such release, or no such file of it",
-            hint=f"see the version, and {RELEASES} if it is set",
+            "the release server does not have this release, or this file of it",
+            hint=f"check the version, and {RELEASES} if it is set",
         )
-    if status in _REFUSED:
+    if status in _DENIED:
         return AccessDeniedError(
-            f"the release server does not let everybody read it (status {status})",
-            hint="no credential is sent to it: a mirror has to do without one",
+            f"the release server denies anonymous access (status {status})",
+            hint="no credential is sent to it: use a mirror that needs none",
         )
-    if status in _PASSING or status // 100 == 5:  # noqa: PLR2004
-        return BackendUnavailableError(
-            f"the release server cannot give it now (status {status})",
-            hint="try again later",
-            retry_after=seconds_to_wait(answer.headers),
-        )
-    if status != 200:  # noqa: PLR2004
-        return damaged()
-    # Without its length, what is cut off cannot be told from what is whole.
-    return None if answer.chunked or answer.length is not None else ended_early()
-
-
-# -- what else can be wrong with an answer ------------------------------------------------------------
-
-
-_TIME = "try again later, or give more with --timeout"
-
-
-def out_of_time() -> BackendUnavailableError:
-    return BackendUnavailableError("the time was over before all of it came", hint=_TIME)
-
-
-def ended_early() -> BackendUnavailableError:
-    # Not a damaged answer: nothing of a half is used, and connections that take long do break.
-    return BackendUnavailableError("the release server ended early, before all of it came", hint=_TIME)
-
-
-def damaged() -> IntegrityError:
-    return IntegrityError("the answer of the release server is damaged, or not its own", hint=BETWEEN)
+    return response.failure() or response.damaged()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from astro_token.astro_api.client import of_request
+from astro_token.astro_api.client import support_hint
 from astro_token.astro_api.records import Body
 from astro_token.errors import AstroTokenError, IntegrityError, named
 from astro_token.log import logger
@@ -22,7 +22,7 @@ from astro_token.tokens.roles import too_wide
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astro_token.astro_api import Answer, AstroApi
+    from astro_token.astro_api import ApiResponse, AstroApi
     from astro_token.astro_api.records import (
         DeploymentRecord,
         OrganizationRecord,
@@ -158,7 +158,9 @@ class _Inquiry:
         """By our own clock the token is outside its time, so that no more than acceptance is of interest."""
         return any(verdict.code in _LATE for verdict in self.offline)
 
-    def _get(self, what: Literal["organizations", "token", "workspace", "deployment"], path: str) -> Answer:
+    def _get(
+        self, what: Literal["organizations", "token", "workspace", "deployment"], path: str
+    ) -> ApiResponse:
         answer = self.deadline.retry(lambda seconds: self.api.get(path, self.token.secret, timeout=seconds))
         logger.info(
             "asked Astro for %s: status %d, request %s", what, answer.status, answer.request_id or "-"
@@ -174,7 +176,7 @@ class _Inquiry:
             )
         return answer
 
-    def _body(self, answer: Answer) -> Body:
+    def _body(self, answer: ApiResponse) -> Body:
         return Body(answer.content, self.token.secret)
 
     # Each asks one question, and says whether another one is worth asking.
@@ -183,8 +185,8 @@ class _Inquiry:
         answer = self._get("organizations", "organizations?limit=100&offset=0")
         if answer.status not in {_OK, _UNAUTHORIZED, _FORBIDDEN}:  # v1 has no other answer to this
             raise IntegrityError(
-                f"what answers knows no organizations (status {answer.status})",
-                hint=f"see ASTRO_TOKEN_API_URL{of_request(answer.request_id)}",
+                f"the server at ASTRO_TOKEN_API_URL is not Astro's API (status {answer.status})",
+                hint=f"see ASTRO_TOKEN_API_URL{support_hint(answer.request_id)}",
             )
         if answer.status != _OK:
             return answer.status != _UNAUTHORIZED
@@ -267,7 +269,7 @@ class _Inquiry:
 
     def _find(self, code: str, message: str, hint: str) -> None:
         level = CODES[code]
-        request = of_request(self.asked[-1].request_id) if level == "error" else ""
+        request = support_hint(self.asked[-1].request_id) if level == "error" else ""
         self.found.append(Verdict(code, level, message, hint + request))
 
     # -- what comes of it --------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
+from astro_token.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -14,11 +15,11 @@ __all__ = ["Address", "checked_address", "is_loopback", "is_metadata", "parse_ad
 _PORTS = {"http": 80, "https": 443}
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-_")
 _METADATA_HOSTS = frozenset({"metadata.google.internal", "fd00:ec2::254", "fd00:ec2::23"})
-_DIGITS_OF_A_PORT = 5
 _LARGEST_PORT = 65535
+_OCTETS = frozenset(map(str, range(256)))
 
 
-class Address:
+class Address(Record):
     """
     The parts of a URL. An IPv6 host has no brackets, and keeps its zone.
 
@@ -26,13 +27,11 @@ class Address:
         target: path and query, as in a request line. It may hold a secret, so it is never shown.
     """
 
-    __slots__ = ("host", "port", "scheme", "target")
-
-    def __init__(self, scheme: str, host: str, port: int, target: str = "/") -> None:
-        self.scheme = scheme
-        self.host = host
-        self.port = port
-        self.target = target
+    _hidden = ("target",)
+    scheme: str
+    host: str
+    port: int
+    target: str = "/"
 
     @property
     def authority(self) -> str:
@@ -41,9 +40,7 @@ class Address:
 
     @property
     def host_header(self) -> str:
-        if self.port == _PORTS[self.scheme]:
-            return self.authority.rpartition(":")[0]
-        return self.authority
+        return self.authority.removesuffix(f":{_PORTS[self.scheme]}")
 
     @property
     def origin(self) -> str:
@@ -51,17 +48,9 @@ class Address:
         port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{_bracketed(self.host)}{port}"
 
-    def __repr__(self) -> str:
-        return f"Address({self.origin})"
-
 
 def parse_address(url: str) -> Address:
-    """
-    Parse an http or https URL.
-
-    Raises:
-        ValueError: it is another URL, has a user, a fragment, or a character that belongs into no URL.
-    """
+    """Parse an http or https URL without a user and a fragment. Another one is a `ValueError`."""
     scheme, _, rest = url.partition("://")
     scheme = scheme.lower()
     if scheme not in _PORTS or not (url.isascii() and url.isprintable()) or " " in url or "#" in url:
@@ -73,20 +62,15 @@ def parse_address(url: str) -> Address:
 
 
 def split_host_port(text: str, default: int) -> tuple[str, int]:
-    """
-    Split `host:port`, `host`, `[IPv6]:port` or `[IPv6]`.
-
-    Raises:
-        ValueError: it is anything else.
-    """
+    """Split `host:port`, `host`, `[IPv6]:port` or `[IPv6]`. Another text is a `ValueError`."""
     text = text.lower()
     if text.startswith("["):
         import ipaddress
 
-        host, bracket, port = text[1:].partition("]")
+        host, bracket, rest = text[1:].partition("]")
         host = str(ipaddress.IPv6Address(host.replace("%25", "%", 1)))  # RFC 6874 encodes the zone's sign
-        is_valid = bracket and (not port or port.startswith(":"))
-        colon, port = port[:1], port[1:]
+        before, colon, port = rest.partition(":")
+        is_valid = bracket and not before
     else:
         host, colon, port = text.partition(":")
         is_valid = host.strip(".") and _HOST_CHARACTERS.issuperset(host)
@@ -94,38 +78,30 @@ def split_host_port(text: str, default: int) -> tuple[str, int]:
         raise ValueError("not a host")
     if not colon:
         return host, default
-    if not (port.isascii() and port.isdigit() and len(port) <= _DIGITS_OF_A_PORT):
-        raise ValueError("not a port")
-    if not 0 < int(port) <= _LARGEST_PORT:
+    is_number = port.isascii() and port.isdigit() and len(port) <= len(str(_LARGEST_PORT))
+    if not is_number or not 0 < int(port) <= _LARGEST_PORT:
         raise ValueError("not a port")
     return host, int(port)
 
 
 def is_loopback(host: str) -> bool:
     """True for this machine, by exact comparison: `127.0.0.1.example` is another host."""
-    if host in {"localhost", "::1"}:
-        return True
-    if ":" in host:
-        import ipaddress
+    if ":" not in host or host == "::1":
+        return host in {"localhost", "::1"} or _octets(host)[:1] == ["127"]
+    import ipaddress
 
-        try:
-            address = ipaddress.IPv6Address(host)
-        except ValueError:
-            return False
-        # An IPv4 address in an IPv6 address is loopback for some versions of Python only.
-        return address.is_loopback and address.ipv4_mapped is None
-    parts = host.split(".")
-    return len(parts) == 4 and parts[0] == "127" and all(map(_is_octet, parts))  # noqa: PLR2004
+    try:
+        address = ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    # An IPv4 address in an IPv6 address is loopback for some versions of Python only.
+    return address.is_loopback and address.ipv4_mapped is None
 
 
 def is_metadata(host: str) -> bool:
     """True for the metadata services of clouds and containers. No router forwards link-local addresses."""
-    if host in _METADATA_HOSTS:
-        return True
-    parts = host.split(".")
-    if len(parts) == 4 and parts[:2] == ["169", "254"]:  # noqa: PLR2004
-        return all(map(_is_octet, parts))
-    return ":" in host and host[:3] in {"fe8", "fe9", "fea", "feb"}
+    is_link_local = ":" in host and host[:3] in {"fe8", "fe9", "fea", "feb"}
+    return host in _METADATA_HOSTS or is_link_local or _octets(host)[:2] == ["169", "254"]
 
 
 def checked_address(
@@ -142,20 +118,18 @@ def checked_address(
     Raises:
         ConfigError: it is neither https nor http to one of these hosts, or it is malformed.
     """
+    problem = "https"
     try:
         address = parse_address(url) if isinstance(url, str) else url
-    except ValueError:
-        address = None
-    if address is not None:
         host = address.host
         if address.scheme == "https" or is_loopback(host) or host in plain_hosts:
             return address
         if metadata and is_metadata(host):
             return address
+    except ValueError:
+        problem = "valid"
     raise ConfigError(
-        f"the address in {variable} is not valid"
-        if address is None
-        else f"the address in {variable} is not https",
+        f"the address in {variable} is not {problem}",
         hint="use https://HOST[:PORT] without a user; plain http is accepted for loopback addresses only",
     )
 
@@ -164,5 +138,7 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _is_octet(part: str) -> bool:
-    return part.isascii() and part.isdigit() and str(int(part[:4])) == part and int(part) < 256  # noqa: PLR2004
+def _octets(host: str) -> list[str]:
+    """The parts of an IPv4 address; of another host none."""
+    parts = host.split(".")
+    return parts if len(parts) == 4 and _OCTETS.issuperset(parts) else []  # noqa: PLR2004

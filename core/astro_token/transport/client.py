@@ -6,12 +6,12 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError, bare, result
-from astro_token.transport.failure import connection_failure, damaged, seconds_to_wait, status_failure
+from astro_token.errors import AstroTokenError, BackendUnavailableError, IntegrityError, bare, result
+from astro_token.transport.failure import busy, connection_failure, damaged, proxy_failure, seconds_to_wait
 from astro_token.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from astro_token.transport.connection import Connection
     from astro_token.transport.route import Route
@@ -21,12 +21,13 @@ __all__ = ["BODY_LIMIT", "Client", "Response"]
 BODY_LIMIT = 256 * 1024
 _METADATA_SECONDS = 1.0
 _READS = frozenset({"GET", "HEAD", "LIST"})
-_END_OF_TLS = frozenset({"SSLEOFError", "SSLZeroReturnError"})
+_BUSY = frozenset({408, 425, 429})
+_DENIED = frozenset({401, 403})  # whoever says so, a proxy or the service
 
 
 class Client:
     """
-    Sends requests. It follows no redirect, and knows nothing of cookies, `~/.netrc` and compression.
+    Sends requests. It follows no redirect, and ignores cookies, `~/.netrc` and compression.
 
     Threads can share it. A forked child opens its own connections.
     """
@@ -48,7 +49,7 @@ class Client:
         limit: int | None = BODY_LIMIT,
     ) -> Response:
         """
-        Send one request and read its response.
+        Send one request and read its response, whatever its status.
 
         Args:
             target: path and query.
@@ -58,29 +59,20 @@ class Client:
             limit: the size of the largest body; None leaves the body to the caller, who closes the response.
 
         Raises:
-            BackendDownError: the host name is unknown.
-            BackendUnavailableError: the service cannot be reached, or does not answer in time.
-            ConfigError: a CA file or a header cannot be used, or the proxy refuses.
-            IntegrityError: no trusted TLS, or the response is not HTTP.
-            AccessDeniedError: the service requires a client certificate.
+            AstroTokenError: as `connection_failure`; ConfigError for a header, a CA file or the proxy.
         """
         if route.is_metadata:
             until = min(until, time.monotonic() + _METADATA_SECONDS)
         request = (method, target, _with_ours(route, headers or {}), body, until)
         is_read = method in _READS if repeatable is None else repeatable
-        response = result(self._opened(route, request, is_read=is_read))
+        response = result(self._exchange(route, request, self._take(route) if is_read else None))
         if limit is not None:
             with response:
                 response.load(limit)
         return response
 
     def probe(self, route: Route, until: float, alpn: Sequence[str] = ()) -> str | None:
-        """
-        Open a connection and close it without a request. Return the protocol that was agreed on by ALPN.
-
-        Raises:
-            AstroTokenError: as `send`.
-        """
+        """Open and close a connection, without a request. Return the protocol that was agreed on by ALPN."""
         from astro_token.transport.connection import Connection
 
         try:
@@ -95,8 +87,9 @@ class Client:
     def close(self) -> None:
         """Close idle connections. In a forked child this does not end those of the parent."""
         idle, self._idle = self._idle, {}
-        for connection in [connection for connections in idle.values() for connection in connections]:
-            connection.end()
+        for connections in idle.values():
+            for connection in connections:
+                connection.end()
 
     def __enter__(self) -> Self:
         return self
@@ -106,27 +99,26 @@ class Client:
 
     # It returns its errors: raised, they would carry this frame, where the request is.
 
-    def _opened(self, route: Route, request: Any, *, is_read: bool) -> Response | AstroTokenError:
+    def _exchange(
+        self, route: Route, request: Any, connection: Connection | None
+    ) -> Response | AstroTokenError:
         from astro_token.transport.connection import Connection
 
-        connection = self._take(route) if is_read else None
-        while True:
-            is_reused = connection is not None
-            try:
-                if connection is None:
-                    connection = Connection(route, until=request[-1])
-                head = connection.exchange(*request)
-                if _is_ambiguous(head.headers):
-                    raise damaged(route)
-                return Response(self, connection, head)
-            except BaseException as error:
-                if connection is not None:
-                    connection.end()
-                if not isinstance(error, Exception):
-                    raise
-                if not is_reused or connection is None or not _ended_before(error, connection):
-                    return bare(connection_failure(error, route))
-                connection = None
+        is_reused = connection is not None
+        try:
+            connection = connection or Connection(route, until=request[-1])
+            head = connection.exchange(*request)
+            if _is_ambiguous(head.headers):
+                raise damaged(route)
+            return Response(self, connection, head)
+        except BaseException as error:
+            if connection is not None:
+                connection.end()
+            if not isinstance(error, Exception):
+                raise
+            if not is_reused or connection is None or not connection.ended_early(error):
+                return bare(connection_failure(error, route))
+        return self._exchange(route, request, None)
 
     def _take(self, route: Route) -> Connection | None:
         if self._process != os.getpid():
@@ -153,20 +145,8 @@ class Response:
     Attributes:
         headers: of http.client: a mapping that ignores case, and `items()` repeats a name as the server did.
         length: of the body, if it is announced.
-        body: what was loaded; None if it is too large, packed, or shorter than announced.
+        body: the loaded bytes; None if the body is too large, packed, or shorter than announced.
     """
-
-    __slots__ = (
-        "_client",
-        "_connection",
-        "_response",
-        "body",
-        "headers",
-        "length",
-        "reason",
-        "route",
-        "status",
-    )
 
     def __init__(self, client: Client, connection: Connection, response: Any) -> None:
         self._client = client
@@ -181,10 +161,17 @@ class Response:
 
     def failure(self, also_busy: Collection[int] = ()) -> AstroTokenError | None:
         """The failure that it stands for whichever service sent it; None if the service has to judge it."""
-        is_complete = self.body is not None
-        return status_failure(
-            self.route, self.status, self.headers, is_complete=is_complete, also_busy=also_busy
-        )
+        route, status = self.route, self.status
+        if status in _BUSY or status >= 500 or status in also_busy:  # noqa: PLR2004
+            return busy(route, status, self.retry_after)
+        if 300 <= status < 400:  # noqa: PLR2004
+            return IntegrityError(
+                f"{route.service} answered with a redirect, which is not followed",
+                hint=f"check {route.variable} and the proxy",
+            )
+        if status == 407:  # noqa: PLR2004
+            return proxy_failure(status, route)
+        return None if self.body is not None or status in _DENIED else self.damaged()
 
     def damaged(self) -> AstroTokenError:
         return damaged(self.route)
@@ -209,8 +196,6 @@ class Response:
             return None
         return content if isinstance(content, dict) else None
 
-    # -- the body ---------------------------------------------------------------------------------------
-
     @property
     def is_bounded(self) -> bool:
         """The end of the body can be told from the end of the connection."""
@@ -218,19 +203,20 @@ class Response:
 
     @property
     def is_packed(self) -> bool:
-        encoding: str = self.headers.get("Content-Encoding", "identity")
-        return encoding.strip().lower() not in {"", "identity"}
+        return self.headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
 
-    def read(self, most: int) -> bytes:
+    def read(self, most: int, until: float | None = None, *, allow_packed: bool = False) -> bytes:
         """
         Up to so many bytes as they come; nothing at the end of the body.
 
-        Raises:
-            IntegrityError: the body is packed, or badly framed.
-            BackendUnavailableError: it ended early, or did not arrive in time.
+        Args:
+            until: a new deadline; None for the request's.
+            allow_packed: the caller does not unpack.
         """
-        if self.is_packed:
+        if self.is_packed and not allow_packed:
             raise damaged(self.route)
+        if until is not None and self._connection is not None:
+            self._connection.wire.until = until
         block = result(self._block(self._response.read1, most))
         if block is None or (not block and self._response.length):
             # Not damaged: long transfers do break, and nothing of a half is used.
@@ -241,18 +227,16 @@ class Response:
 
     def load(self, limit: int) -> None:
         data = result(self._block(self._response.read, limit + 1))
-        if data is not None and len(data) <= limit and not self._response.length and not self.is_packed:
-            self.body = data
+        is_complete = data is not None and len(data) <= limit and not self._response.length
+        self.body = data if is_complete and not self.is_packed else None
 
-    def _block(self, read: Any, most: int) -> bytes | AstroTokenError | None:
+    def _block(self, read: Callable[[int], bytes], most: int) -> bytes | AstroTokenError | None:
         """Bytes of the body; None if it ended within a chunk."""
         try:
-            block: bytes = read(most)
+            return read(most)
         except Exception as error:  # noqa: BLE001 (classified)
-            if type(error).__name__ == "IncompleteRead":
-                return None
-            return bare(connection_failure(error, self.route))
-        return block
+            is_cut = type(error).__name__ == "IncompleteRead"
+            return None if is_cut else bare(connection_failure(error, self.route))
 
     def close(self) -> None:
         """Keep the connection if the body was read to its end."""
@@ -272,16 +256,13 @@ class Response:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"Response({self.status}, …)"
-
 
 def _with_ours(route: Route, headers: Mapping[str, Any]) -> dict[str, Any]:
+    # A packed body could unpack to a gigabyte.
+    ours = {"Host": route.address.host_header, "Accept-Encoding": "identity"}
     theirs = {
         name: value for name, value in headers.items() if name.lower() not in {"accept-encoding", "host"}
     }
-    # A packed body could unpack to a gigabyte.
-    ours = {"Host": route.address.host_header, "Accept-Encoding": "identity"}
     if not any(name.lower() == "user-agent" for name in theirs):
         ours["User-Agent"] = f"astro-token/{__version__}"
     return {**ours, **theirs}
@@ -294,9 +275,3 @@ def _is_ambiguous(headers: Any) -> bool:
     if encodings:
         return bool(lengths) or len(encodings) > 1 or encodings[0].strip().lower() != "chunked"
     return len(lengths) > 1 or any(not (text.isascii() and text.strip().isdigit()) for text in lengths)
-
-
-def _ended_before(error: Exception, connection: Connection) -> bool:
-    """True if the server ended the connection before the first byte of the response."""
-    has_ended = isinstance(error, ConnectionError) or type(error).__name__ in _END_OF_TLS
-    return has_ended and not connection.wire.has_received

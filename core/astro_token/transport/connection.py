@@ -1,8 +1,4 @@
-"""
-A connection whose every wait shares one deadline: name lookup, connect, TLS, proxy and each read.
-
-Importing this module loads http.client.
-"""
+"""A connection with one deadline for every wait: name lookup, connect, TLS, proxy and each read."""
 
 from __future__ import annotations
 
@@ -25,16 +21,11 @@ __all__ = ["Connection"]
 
 _STAGGER = 0.25  # RFC 8305
 _INTERIM_RESPONSES = 100
+_END_OF_TLS = frozenset({"SSLEOFError", "SSLZeroReturnError"})  # without loading ssl for plain http
 
 
 class Connection(http.client.HTTPConnection):
-    """
-    An open connection over a route. It is not opened again when the server ends it.
-
-    Raises:
-        OSError: it cannot be opened until then.
-        AstroTokenError: a CA file cannot be used, or the proxy refuses.
-    """
+    """An open connection over a route. It is not opened again when the server ends it."""
 
     debuglevel = 0  # a program may have set it on http.client's class, which then prints every header
 
@@ -59,26 +50,23 @@ class Connection(http.client.HTTPConnection):
     def exchange(
         self, method: str, target: str, headers: Mapping[str, Any], body: bytes | None, until: float
     ) -> http.client.HTTPResponse:
-        """
-        Send a request and read the head of its response.
-
-        Raises:
-            ConfigError: a header or the target is malformed. Nothing was sent.
-            OSError, http.client.HTTPException: there is no response, or none until then.
-        """
+        """Send a request and read the head of its response."""
         self.wire.until = until
         self.wire.has_received = False
         try:
             self.request(method, target, body, headers)
         except (ValueError, http.client.InvalidURL):  # which repeat the header or the target
-            failure = malformed(self.route)
-        else:
-            return self.getresponse()
-        raise failure
+            raise malformed(self.route) from None
+        return self.getresponse()
 
     def connect(self) -> None:
         """Refuse to connect again, which http.client does when the server has ended the connection."""
         raise ConnectionResetError
+
+    def ended_early(self, error: Exception) -> bool:
+        """True if the server ended the connection before the first byte of the response."""
+        has_ended = isinstance(error, ConnectionError) or type(error).__name__ in _END_OF_TLS
+        return has_ended and not self.wire.has_received
 
     def end(self) -> None:
         self.close()
@@ -96,7 +84,7 @@ class _Response(http.client.HTTPResponse):
         raise http.client.HTTPException("too many interim responses")
 
 
-class _Wire:
+class _Wire(io.RawIOBase):
     """A socket in the form in which http.client uses one."""
 
     def __init__(self, sock: socket.socket, until: float) -> None:
@@ -114,7 +102,7 @@ class _Wire:
         except (BrokenPipeError, ConnectionResetError):
             pass
         except OSError as error:
-            if type(error).__name__ != "SSLEOFError":  # without loading ssl for plain http
+            if type(error).__name__ not in _END_OF_TLS:
                 raise
         # With TLS 1.3 a server refuses a client's certificate when the client believes to be connected.
         # If it has ended the connection already, its reason is still to be read, and raised by reading.
@@ -122,14 +110,17 @@ class _Wire:
         self._sock.recv(1)
         raise ConnectionResetError
 
-    def receive(self, buffer: Any) -> int:
+    def makefile(self, _: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
         self._sock.settimeout(_left(self.until))
         count = self._sock.recv_into(buffer)
         self.has_received |= count > 0
         return count
-
-    def makefile(self, _: str) -> io.BufferedReader:
-        return io.BufferedReader(_Incoming(self))
 
     def encrypt(self, tls: ssl.SSLContext, host: str) -> None:
         self._sock.settimeout(_left(self.until))
@@ -138,10 +129,8 @@ class _Wire:
 
     def tunnel(self, route: Route, authorization: str | None) -> None:
         authority = route.address.authority
-        lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
-        if authorization:
-            lines.append(f"Proxy-Authorization: {authorization}")
-        self.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
+        login = f"Proxy-Authorization: {authorization}\r\n" if authorization else ""
+        self.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{login}\r\n".encode("ascii"))
         response = _Response(self, method="CONNECT")  # type: ignore[arg-type]
         response.debuglevel = 0
         response.begin()
@@ -170,17 +159,6 @@ class _Wire:
         self._sock.close()
 
 
-class _Incoming(io.RawIOBase):
-    def __init__(self, wire: _Wire) -> None:
-        self._wire = wire
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._wire.receive(buffer)
-
-
 def _left(until: float) -> float:
     seconds = until - time.monotonic()
     if seconds <= 0:
@@ -198,8 +176,6 @@ def _resolve(host: str, port: int, until: float) -> list[Any]:
     getaddrinfo has no timeout, so it runs in a thread, which is left behind if it does not return.
     A literal address and localhost need no name server, and so no thread.
     """
-    if is_loopback(host) or ":" in host or host[-1:].isdigit():
-        return _interleaved(_lookup(host, port))
     import _thread
 
     outcome: list[Any] = []
@@ -207,54 +183,55 @@ def _resolve(host: str, port: int, until: float) -> list[Any]:
     done.acquire()
 
     def look_up() -> None:
-        outcome.append(_lookup(host, port))
-        done.release()
+        try:
+            outcome.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except UnicodeError:  # a label that is too long
+            outcome.append(socket.gaierror(socket.EAI_NONAME, "not a host name"))
+        except OSError as error:
+            outcome.append(error.with_traceback(None))
+        finally:
+            done.release()
 
     try:
-        _thread.start_new_thread(look_up, ())
+        if is_loopback(host) or ":" in host or host[-1:].isdigit():
+            look_up()
+        else:
+            _thread.start_new_thread(look_up, ())
     except RuntimeError:  # no thread can be started: better without a bound than not at all
         look_up()
     if not done.acquire(timeout=_left(until)):
         raise TimeoutError
-    return _interleaved(outcome[0])
+    if outcome and isinstance(outcome[0], OSError):
+        raise outcome[0]
+    return _interleaved(outcome)
 
 
-def _lookup(host: str, port: int) -> list[Any] | OSError:
-    try:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError:  # a label that is too long
-        return socket.gaierror(socket.EAI_NONAME, "not a host name")
-    except OSError as error:
-        return error.with_traceback(None)
-
-
-def _interleaved(addresses: list[Any] | OSError) -> list[Any]:
+def _interleaved(addresses: list[Any]) -> list[Any]:
     """Alternate between IPv6 and IPv4, so that one family that is broken delays no more than one attempt."""
-    if isinstance(addresses, OSError):
-        raise addresses
     from itertools import zip_longest
 
-    first = [address for address in addresses if address[0] == addresses[0][0]]
-    second = [address for address in addresses if address[0] != addresses[0][0]]
-    return [address for pair in zip_longest(first, second) for address in pair if address]
+    families: tuple[list[Any], list[Any]] = ([], [])
+    for address in addresses:
+        families[address[0] != addresses[0][0]].append(address)
+    return [address for pair in zip_longest(*families) for address in pair if address]
 
 
 def _dial(addresses: list[Any], until: float) -> socket.socket:
     """Connect to the first address that answers. The next one is tried after a failure, or 250 ms."""
     import selectors
 
-    waiting, failure = list(addresses), OSError()
+    failure = OSError()
     with selectors.DefaultSelector() as selector:
         try:
-            while waiting or selector.get_map():
-                if waiting:
-                    outcome = _begun(waiting.pop(0))
+            while addresses or selector.get_map():
+                if addresses:
+                    outcome = _begun(*addresses.pop(0))
                     if isinstance(outcome, OSError):
                         failure = outcome
                         continue
                     selector.register(outcome, selectors.EVENT_WRITE)
-                seconds = min(_left(until), _STAGGER) if waiting else _left(until)
-                for key, _ in selector.select(seconds):
+                seconds = _left(until)
+                for key, _ in selector.select(min(seconds, _STAGGER) if addresses else seconds):
                     sock: Any = key.fileobj
                     selector.unregister(sock)
                     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -269,15 +246,14 @@ def _dial(addresses: list[Any], until: float) -> socket.socket:
     raise failure
 
 
-def _begun(address: Any) -> socket.socket | OSError:
-    family, kind, protocol, _, sockaddr = address
+def _begun(family: int, kind: int, protocol: int, _: str, address: Any) -> socket.socket | OSError:
     try:
         sock = socket.socket(family, kind, protocol)
     except OSError as error:  # no IPv6 here, or no descriptor left
         return error
     try:
         sock.setblocking(False)
-        sock.connect(sockaddr)
+        sock.connect(address)
     except BlockingIOError:
         pass
     except OSError as error:

@@ -1,8 +1,4 @@
-"""
-The meaning of a failed request: which error, and so which exit code, with a message that names the setting.
-
-Nothing of an exception's text or of a response gets into an error.
-"""
+"""The errors that stand for failed requests. They hold nothing of an exception's text or of a response."""
 
 from __future__ import annotations
 
@@ -20,27 +16,13 @@ from astro_token.errors import (
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from astro_token.transport.route import Route
 
-__all__ = [
-    "BUSY",
-    "busy",
-    "causes",
-    "connection_failure",
-    "damaged",
-    "malformed",
-    "proxy_failure",
-    "redirected",
-    "seconds_to_wait",
-    "status_failure",
-]
+__all__ = ["busy", "causes", "connection_failure", "damaged", "malformed", "proxy_failure", "seconds_to_wait"]
 
-BUSY = frozenset({408, 425, 429})
-_DENIED = frozenset({401, 403})  # whoever says so, a proxy or the service
 _LONGEST_WAIT = 86400.0
-_DIGITS_OF_A_WAIT = 5
 _CERTIFICATE = {  # by OpenSSL's verify code
     9: ("is not valid yet", "compare the clocks of both machines"),
     10: ("has expired", "ask its operator to renew it, and check the clock of this machine"),
@@ -60,7 +42,7 @@ def connection_failure(error: BaseException, route: Route) -> AstroTokenError:
     import ssl
     from http.client import HTTPException
 
-    service, hint = route.service, f"check {route.variable} and the network; try again later"
+    service, proxy = route.service, route.proxy
     is_damaged = is_late = False
     for cause in causes(error):
         # The end of a connection within TLS, without TLS's own end, is a reset like any other.
@@ -71,10 +53,9 @@ def connection_failure(error: BaseException, route: Route) -> AstroTokenError:
         if isinstance(cause, ssl.SSLError):
             return _tls_failure(cause, route)
         if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
-            is_proxy = route.proxy is not None
             return BackendDownError(
-                f"the host name of {'the proxy' if is_proxy else service} is unknown",
-                hint=f"check {route.proxy.variable if route.proxy else route.variable}, and the DNS here",
+                f"the host name of {'the proxy' if proxy else service} is unknown",
+                hint=f"check {proxy.variable if proxy else route.variable}, and the DNS here",
             )
         if isinstance(cause, OSError) and cause.errno in {errno.EMFILE, errno.ENFILE}:
             return InputOutputError(
@@ -85,6 +66,7 @@ def connection_failure(error: BaseException, route: Route) -> AstroTokenError:
     if is_damaged:
         return damaged(route)
     problem = "did not answer in time" if is_late else "cannot be reached, or ended the connection"
+    hint = f"check {route.variable} and the network; try again later"
     return BackendUnavailableError(f"{service} {problem}", hint=hint)
 
 
@@ -109,8 +91,7 @@ def malformed(route: Route) -> ConfigError:
 
 
 def proxy_failure(status: int, route: Route) -> AstroTokenError:
-    variable = route.proxy.variable if route.proxy else "HTTPS_PROXY"
-    hint = f"check {variable} and NO_PROXY"
+    hint = f"check {route.proxy.variable if route.proxy else 'HTTPS_PROXY'} and NO_PROXY"
     if status == 407:  # noqa: PLR2004
         return ConfigError("the proxy requires a user and a password", hint=hint)
     if status < 500:  # noqa: PLR2004
@@ -128,63 +109,25 @@ def _tls_failure(error: ssl.SSLError, route: Route) -> AstroTokenError:
             f"{service} requires a client certificate, or does not accept this one",
             hint=f"check {client[2]}" if client else "check which client certificate is configured",
         )
+    message = f"no secure connection to {service}"
+    hint = f"check {variable}, and whatever intercepts TLS on the route"
     if code:
-        ca_hint = route.trust.ca_hint if route.trust else ""
-        private = f"if a private authority signed it, name the authority's file in {ca_hint}"
+        private = "if a private authority signed it, name the authority's file in {ca_hint}"
         problem, hint = _CERTIFICATE.get(code, ("is not trusted", private))
         message = f"no secure connection: the certificate of {service} {problem}"
-        return IntegrityError(message, hint=hint.format(variable=variable))
-    if reason in _NOT_TLS:
-        return IntegrityError(
-            f"{service} does not use TLS on this port",
-            hint=f"check the scheme and the port in {variable}; plain http is for loopback addresses only",
-        )
-    if reason in _OLD_TLS:
-        return IntegrityError(f"{service} does not support TLS 1.2 or later", hint="ask its operator")
-    return IntegrityError(
-        f"no secure connection to {service}",
-        hint=f"check {variable}, and whatever intercepts TLS on the route",
-    )
-
-
-# -- responses ----------------------------------------------------------------------------------------
-
-
-def status_failure(
-    route: Route,
-    status: int,
-    headers: Mapping[str, str],
-    *,
-    is_complete: bool = True,
-    also_busy: Collection[int] = (),
-) -> AstroTokenError | None:
-    """
-    The failure that a response stands for whichever service sent it; None if the service has to judge it.
-
-    Args:
-        is_complete: the body was read to its end.
-        also_busy: further statuses after which the request is tried again.
-    """
-    if status in BUSY or status >= 500 or status in also_busy:  # noqa: PLR2004
-        return busy(route, status, seconds_to_wait(headers))
-    if 300 <= status < 400:  # noqa: PLR2004
-        return redirected(route)
-    if status == 407:  # noqa: PLR2004
-        return proxy_failure(status, route)
-    return None if is_complete or status in _DENIED else damaged(route)
+        hint = hint.format(variable=variable, ca_hint=route.trust.ca_hint if route.trust else "")
+    elif reason in _NOT_TLS:
+        message = f"{service} does not use TLS on this port"
+        hint = f"check the scheme and the port in {variable}; plain http is for loopback addresses only"
+    elif reason in _OLD_TLS:
+        message, hint = f"{service} does not support TLS 1.2 or later", "ask its operator"
+    return IntegrityError(message, hint=hint)
 
 
 def busy(route: Route, status: int, retry_after: float | None = None) -> BackendUnavailableError:
     asks = "asks for fewer requests" if status == 429 else "is busy, or failed"  # noqa: PLR2004
     return BackendUnavailableError(
         f"{route.service} {asks} (status {status})", hint="try again later", retry_after=retry_after
-    )
-
-
-def redirected(route: Route) -> IntegrityError:
-    return IntegrityError(
-        f"{route.service} answered with a redirect, which is not followed",
-        hint=f"check {route.variable} and the proxy",
     )
 
 
@@ -199,8 +142,7 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
     """Seconds from `Retry-After`, a number or a date, at most a day; None without a valid one."""
     value = (headers.get("Retry-After") or "").strip()
     if value.isascii() and value.isdigit():
-        digits = value.lstrip("0") or "0"
-        return min(float(digits), _LONGEST_WAIT) if len(digits) <= _DIGITS_OF_A_WAIT else _LONGEST_WAIT
+        return min(float(value), _LONGEST_WAIT)
     if not value:
         return None
     import time

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
+from astro_token.record import Record
 from astro_token.transport.address import (
     Address,
     checked_address,
@@ -25,78 +26,64 @@ if TYPE_CHECKING:
 
 __all__ = ["Proxy", "Route"]
 
-_USER_CHARACTERS = frozenset(
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:@%"
-)
+_HEX = frozenset("0123456789abcdefABCDEF")
+_USER_CHARACTERS = _HEX | frozenset("ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-._~!$&'()*+,;=:@%")
 _warned: set[str] = set()
 
 
-class Proxy:
+class Proxy(Record):
     """
     An HTTP proxy.
 
     Attributes:
         variable: the one that names it.
-        authorization: value of the header `Proxy-Authorization`, or None.
-        url: for libraries that connect themselves; it may hold a password. `redacted` is safe to show.
+        user: and password, percent-encoded; empty without one.
     """
 
-    __slots__ = ("authorization", "host", "port", "url", "variable")
+    _hidden = ("user",)
+    host: str
+    port: int
+    variable: str
+    user: str = ""
 
-    def __init__(self, host: str, port: int, variable: str, user: str = "") -> None:
-        self.host = host
-        self.port = port
-        self.variable = variable
-        self.url = f"http://{user}@{self._authority}" if user else f"http://{self._authority}"
-        self.authorization: str | None = None
-        if user:
-            from base64 import b64encode
+    @property
+    def authorization(self) -> str | None:
+        """The value of the header `Proxy-Authorization`."""
+        if not self.user:
+            return None
+        from base64 import b64encode
+        from urllib.parse import unquote_to_bytes
 
-            pair = _percent_decoded(user if ":" in user else f"{user}:")
-            self.authorization = f"Basic {b64encode(pair).decode('ascii')}"
+        pair = unquote_to_bytes(self.user if ":" in self.user else f"{self.user}:")
+        return f"Basic {b64encode(pair).decode('ascii')}"
+
+    @property
+    def url(self) -> str:
+        """For libraries that connect themselves. It may hold a password; `redacted` is safe to show."""
+        return self.redacted.replace("…", self.user)
 
     @property
     def redacted(self) -> str:
-        return f"http://{'…@' if self.authorization else ''}{self._authority}"
-
-    @property
-    def _authority(self) -> str:
-        return Address("http", self.host, self.port).authority
-
-    def __repr__(self) -> str:
-        return f"Proxy({self.redacted})"
+        return f"http://{'…@' if self.user else ''}{Address('http', self.host, self.port).authority}"
 
 
-class Route:
+class Route(Record):
     """
     One destination with everything that decides how a request reaches it. Create it with `Route.to`.
 
     Attributes:
-        service: its name in messages.
-        variable: the setting that holds its address, for hints.
+        service, variable: for messages: its name, and the setting that holds its address.
         proxy: None for a direct connection.
         trust: the certificates that it is verified with; None for plain http.
         is_metadata: plain http to a metadata service, which answers within a second or does not exist.
     """
 
-    __slots__ = ("address", "is_metadata", "proxy", "service", "trust", "variable")
-
-    def __init__(
-        self,
-        address: Address,
-        service: str,
-        variable: str,
-        *,
-        proxy: Proxy | None = None,
-        trust: Trust | None = None,
-        is_metadata: bool = False,
-    ) -> None:
-        self.address = address
-        self.service = service
-        self.variable = variable
-        self.proxy = proxy
-        self.trust = trust
-        self.is_metadata = is_metadata
+    address: Address
+    service: str
+    variable: str
+    proxy: Proxy | None = None
+    trust: Trust | None = None
+    is_metadata: bool = False
 
     @classmethod
     def to(
@@ -125,20 +112,15 @@ class Route:
         """
         checked = checked_address(address, variable, plain_hosts=plain_hosts, metadata=login)
         if checked.scheme == "http":
-            metadata = is_metadata(checked.host)
-            return cls(checked, service, variable, is_metadata=metadata)
+            return cls(checked, service, variable, is_metadata=is_metadata(checked.host))
         trust = Trust(environ, ca_variables, client_certificate)
-        return cls(checked, service, variable, proxy=_proxy(checked, environ), trust=trust)
+        return cls(checked, service, variable, _proxy(checked, environ), trust)
 
     @property
     def key(self) -> tuple[object, ...]:
         """Equal for routes that can share a connection."""
-        address, proxy = self.address, self.proxy.url if self.proxy else None
-        return (address.scheme, address.host, address.port, proxy, self.trust and self.trust.key)
-
-    def __repr__(self) -> str:
-        through = f" through {self.proxy.redacted}" if self.proxy else ""
-        return f"Route({self.address.origin}{through})"
+        address = self.address
+        return (address.scheme, address.host, address.port, self.proxy, self.trust and self.trust.key)
 
 
 def _proxy(address: Address, environ: Mapping[str, str]) -> Proxy | None:
@@ -147,8 +129,18 @@ def _proxy(address: Address, environ: Mapping[str, str]) -> Proxy | None:
     variable, value = _either(environ, "HTTPS_PROXY")
     if not value or _is_exempt(address, _either(environ, "NO_PROXY")[1]):
         return None
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        scheme, rest = "http", value
+    user, _, authority = rest.removesuffix("/").rpartition("@")
+    escapes = [piece[:2] for piece in user.split("%")[1:]]
     try:
-        return _parsed(value, variable)
+        host, port = split_host_port(authority, 80)
+        is_user = _USER_CHARACTERS.issuperset(user) and all(
+            len(e) > 1 and _HEX.issuperset(e) for e in escapes
+        )
+        if scheme.lower() == "http" and is_user:
+            return Proxy(host, port, variable, user)
     except ValueError:
         pass
     raise ConfigError(
@@ -169,63 +161,31 @@ def _either(environ: Mapping[str, str], name: str) -> tuple[str, str]:
     return (name, upper) if upper or not lower else (name.lower(), lower)
 
 
-def _parsed(value: str, variable: str) -> Proxy:
-    scheme, separator, rest = value.partition("://")
-    if not separator:
-        scheme, rest = "http", value
-    user, _, authority = rest.removesuffix("/").rpartition("@")
-    if scheme.lower() != "http" or not _USER_CHARACTERS.issuperset(user):
-        raise ValueError("not an HTTP proxy")
-    host, port = split_host_port(authority, 80)
-    return Proxy(host, port, variable, user)
-
-
-def _percent_decoded(text: str) -> bytes:
-    first, *pieces = text.encode("ascii").split(b"%")
-    decoded = first
-    for piece in pieces:
-        digits = piece[:2].decode("ascii")
-        if len(digits) != 2 or not set(digits) <= set("0123456789abcdefABCDEF"):  # noqa: PLR2004
-            raise ValueError("not percent-encoded")
-        decoded += bytes.fromhex(digits) + piece[2:]
-    return decoded
-
-
 def _is_exempt(address: Address, no_proxy: str) -> bool:
+    ip = _ip(address.host)
+    return any(_matches(entry.strip(), address, ip) for entry in no_proxy.lower().split(","))
+
+
+def _matches(entry: str, address: Address, ip: object | None) -> bool:
     """
-    True if `NO_PROXY` lists the address: `*`, a host with its subdomains, `.suffix`, `*.suffix`,
+    True if an entry of `NO_PROXY` covers the address: `*`, a host with its subdomains, `.suffix`, `*.suffix`,
     an IP address, each with an optional port; or a network.
     """
-    host, port = address.host, str(address.port)
-    ip = _ip(host)
-    for entry in no_proxy.lower().split(","):
-        entry = entry.strip()  # noqa: PLW2901
-        if entry == "*":
-            return True
-        name, entry_port = _entry(entry)
-        if ip is not None and "/" in entry:
-            if _contains(entry, ip):
-                return True
-        elif not name or entry_port not in {"", port}:
-            continue
-        elif ip is not None and (listed := _ip(name)) is not None:
-            # Go compares an address with a zone as text; but a link-local address is never behind a proxy.
-            if listed == ip:
-                return True
-        elif host.endswith(f".{name.removeprefix('*').removeprefix('.')}") or host == name:
-            return True
-    return False
-
-
-def _entry(entry: str) -> tuple[str, str]:
-    """The host and the port of an entry. More than one colon without brackets is an IPv6 address."""
+    name, port = entry, ""
     if entry.startswith("["):
-        host, _, rest = entry[1:].partition("]")
-        return host, rest.removeprefix(":")
-    if entry.count(":") > 1:
-        return entry, ""
-    host, _, port = entry.partition(":")
-    return host, port
+        name, _, port = entry[1:].partition("]")
+    elif entry.count(":") == 1:  # with more of them it is an IPv6 address
+        name, colon, port = entry.partition(":")
+        port = f"{colon}{port}"
+    if ip is not None and "/" in entry:
+        return _contains(entry, ip)
+    if not name or port not in {"", ":", f":{address.port}"}:
+        return False
+    if ip is not None and (listed := _ip(name)) is not None:
+        # Go compares an address with a zone as text; but a link-local address is never behind a proxy.
+        return listed == ip
+    suffix = name.removeprefix("*").removeprefix(".")
+    return entry == "*" or address.host == name or address.host.endswith(f".{suffix}")
 
 
 def _ip(host: str) -> object | None:

@@ -15,7 +15,7 @@ from astro_token.errors import ConfigError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     # The files of a certificate and its key, and the names of their variables, for messages.
     ClientCertificate = tuple[str, str | None, str]
@@ -53,33 +53,27 @@ class Trust:
         client: the certificate to show to the server, or None.
     """
 
-    __slots__ = ("_added", "_named", "ca_hint", "client")
-
     def __init__(
         self,
         environ: Mapping[str, str],
         ca_variables: Sequence[str] = (),
         client: ClientCertificate | None = None,
     ) -> None:
-        own = [(name, path) for name in ca_variables if (path := setting(environ, name))][:1]
-        shared = [(name, path) for name in _SHARED if (path := setting(environ, name))]
-        self._named = tuple(own or shared)
-        added = setting(environ, CA_VARIABLE)
-        self._added = ((CA_VARIABLE, added),) if added else ()
+        def paths(variables: Sequence[str]) -> tuple[tuple[str, str], ...]:
+            return tuple((name, path) for name in variables if (path := setting(environ, name)))
+
+        named = paths(ca_variables)[:1] or paths(_SHARED)
+        self.variables = tuple(name for name, _ in named)
+        self._files = named + paths([CA_VARIABLE])
         self.ca_hint = " or ".join([*ca_variables[:1], CA_VARIABLE])
         self.client = client
 
     @property
-    def variables(self) -> tuple[str, ...]:
-        return tuple(name for name, _ in self._named)
-
-    @property
     def key(self) -> tuple[object, ...]:
         """Equal for the same certificates. A file that changes is read again."""
-        files = [path for _, path in self._named + self._added]
-        if self.client:
-            files += [self.client[0], self.client[1] or ""]
-        return (self._named, self._added, *((path, _changed(path)) for path in files))
+        client = self.client[:2] if self.client else ()
+        paths = [path for _, path in self._files] + [path for path in client if path]
+        return (self.variables, self._files, client, *map(_changed, paths))
 
     def context(self, alpn: Sequence[str] = ()) -> ssl.SSLContext:
         """
@@ -94,17 +88,9 @@ class Trust:
         return _contexts[key]
 
     def pem(self) -> bytes:
-        """
-        All certificates, for a library that takes them as bytes.
-
-        Raises:
-            ConfigError: as `context`.
-        """
-        return b"".join(pem for _, pem in self._pems()) + (b"" if self._named else _system_pem())
-
-    def _pems(self) -> Iterator[tuple[str, bytes]]:
-        for variable, path in self._named + self._added:
-            yield variable, _certificates(variable, path)
+        """All certificates, for a library that takes them as bytes. It raises as `context` does."""
+        own = b"".join(_certificates(variable, path) for variable, path in self._files)
+        return own if self.variables else own + _system_pem()
 
     def _new_context(self, alpn: Sequence[str]) -> ssl.SSLContext:
         import ssl
@@ -114,15 +100,16 @@ class Trust:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if alpn:
             context.set_alpn_protocols(list(alpn))
-        for variable, pem in self._pems():
+        for variable, path in self._files:
+            pem = _certificates(variable, path)
             try:
                 context.load_verify_locations(cadata=pem.decode("ascii"))
             except (ssl.SSLError, ValueError):
-                pem = b""  # noqa: PLW2901
+                pem = b""
             if not pem:
                 raise _unusable(variable, "contains a damaged certificate")
-        if not self._named:
-            _load_system(context, required=not self._added)
+        if not self.variables:
+            _load_system(context, required=not self._files)
         if self.client is None:
             return context
         certificate, private_key, variables = self.client
@@ -151,16 +138,13 @@ def _changed(path: str) -> int:
 def _certificates(variable: str, path: str) -> bytes:
     """The certificates in a file or folder, without comments, which may be in any encoding."""
     problem = "contains no certificate"
-    blocks: dict[bytes, None] = {}
     try:
-        for file in _files(variable, os.path.expanduser(path)):  # noqa: PTH111
-            blocks.update(dict.fromkeys(_blocks(_content(file))))
+        if pem := _blocks(_files(variable, os.path.expanduser(path))):  # noqa: PTH111
+            return pem
     except OSError as error:
         problem = f"cannot be read ({os.strerror(error.errno or 5).lower()})"
     except ValueError:
         problem = "cannot be read"
-    if blocks:
-        return b"".join(blocks)
     raise _unusable(variable, problem)
 
 
@@ -175,16 +159,20 @@ def _files(variable: str, path: str) -> list[str]:
     return sorted(entry.path for entry in entries if entry.is_file())
 
 
+def _blocks(paths: list[str]) -> bytes:
+    """The certificates in files, each of them once."""
+    blocks: dict[bytes, None] = {}
+    for path in paths:
+        for piece in _content(path).split(_BEGIN)[1:]:
+            block, end, _ = piece.partition(_END)
+            if end:
+                blocks[b"\n".join([_BEGIN, *block.split(), _END, b""])] = None
+    return b"".join(blocks)
+
+
 def _content(path: str) -> bytes:
     with open(path, "rb") as file:  # noqa: PTH123
         return file.read(_FILE_LIMIT)
-
-
-def _blocks(data: bytes) -> Iterator[bytes]:
-    for piece in data.split(_BEGIN)[1:]:
-        block, end, _ = piece.partition(_END)
-        if end:
-            yield b"\n".join([_BEGIN, *block.split(), _END, b""])
 
 
 def _unusable(variable: str, problem: str) -> ConfigError:
@@ -219,10 +207,7 @@ def _system_pem() -> bytes:
         ders = [der for der, kind, _ in ssl.enum_certificates("ROOT") if kind == "x509_asn"]
         return "".join(map(ssl.DER_cert_to_PEM_cert, ders)).encode("ascii")
     file, folder = _system_paths()
-    files = [file] if file else []
-    if folder:
-        files += [entry.path for entry in os.scandir(folder) if _is_hashed(entry.name)]
-    return b"".join(dict.fromkeys(block for path in files for block in _blocks(_content(path))))
+    return _blocks(([file] if file else []) + _hashed(folder))
 
 
 def _system_paths() -> tuple[str | None, str | None]:
@@ -236,17 +221,16 @@ def _system_paths() -> tuple[str | None, str | None]:
     # Not cafile and capath, which are those of SSL_CERT_FILE and SSL_CERT_DIR in this process.
     paths = ssl.get_default_verify_paths()
     file = paths.openssl_cafile if _is_filled(paths.openssl_cafile) else None
-    folder = paths.openssl_capath if _has_hashes(paths.openssl_capath) else None
+    folder = paths.openssl_capath if _hashed(paths.openssl_capath) else None
+    if not file and not folder:
+        file = next(filter(_is_filled, _BUNDLES), None)
     if file or folder:
         return file, folder
-    bundle = next(filter(_is_filled, _BUNDLES), None)
-    if bundle is None:
-        try:
-            from certifi import where
-        except ImportError:
-            return None, None
-        bundle = where()
-    return bundle, None
+    try:
+        from certifi import where
+    except ImportError:
+        return None, None
+    return where(), None
 
 
 def _is_filled(path: str) -> bool:
@@ -256,13 +240,10 @@ def _is_filled(path: str) -> bool:
         return False
 
 
-def _has_hashes(folder: str) -> bool:
+def _hashed(folder: str | None) -> list[str]:
+    """The files of a folder that have the name under which OpenSSL looks for a certificate."""
     try:
-        with os.scandir(folder) as entries:
-            return any(_is_hashed(entry.name) for entry in entries)
+        names = os.listdir(folder) if folder else []  # noqa: PTH208
     except OSError:
-        return False
-
-
-def _is_hashed(name: str) -> bool:
-    return len(name) == _HASHED_NAME and name.endswith(".0")
+        return []
+    return [f"{folder}/{name}" for name in names if len(name) == _HASHED_NAME and name.endswith(".0")]
