@@ -33,23 +33,15 @@ class JobIdentity(NamedTuple):
 
 def job_identity(audience: str | None, *, environ: Mapping[str, str], timeout: float) -> JobIdentity | None:
     """
-    What the CI system gives the job to prove who it is; None where there is nothing of the kind.
+    Return the identity token of the CI job; None if there is none.
 
     Raises:
         AstroTokenError: as `ci_identity`.
     """
-    from astro_token.identity import ci_identity
+    from astro_token.ci.identity import ci_identity, identity_source
 
     token = ci_identity(audience, environ=environ, timeout=timeout)
-    if token is None:
-        return None
-    from astro_token.identity.systems import Identity, given, present
-
-    if variable := given(environ):
-        return JobIdentity(f"the identity token of {variable.system}", token)
-    # With two of them there would have been an error.
-    system = next((one.system for one in present(environ) if isinstance(one, Identity)), "the CI system")
-    return JobIdentity(f"the identity of {system}", token)
+    return None if token is None else JobIdentity(identity_source(environ), token)
 
 
 def shown(text: str | os.PathLike[str]) -> str:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUILTIN",
-    "CI_IDENTITY_VARIABLES",
     "DISTRIBUTIONS",
     "RESERVED",
     "SDKS",
@@ -115,28 +114,6 @@ _AZURE = (
     "IDENTITY_HEADER",
     "MSI_ENDPOINT",
     "MSI_SECRET",
-    # Of Azure Pipelines: a service connection, and what its tasks give to a script on request.
-    "ASTRO_TOKEN_AZURE_SERVICE_CONNECTION",
-    "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
-    "idToken",
-    "servicePrincipalKey",
-)
-
-# What a CI system gives a job to prove who it is.
-CI_IDENTITY_VARIABLES = (
-    "ASTRO_TOKEN_ID_TOKEN",
-    "ASTRO_TOKEN_KUBERNETES_TOKEN_FILE",
-    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-    "ACTIONS_ID_TOKEN_REQUEST_URL",
-    "BITBUCKET_STEP_OIDC_TOKEN",
-    "BUILDKITE_AGENT_ACCESS_TOKEN",
-    "CIRCLE_OIDC_TOKEN",
-    "CIRCLE_OIDC_TOKEN_V2",
-    "CI_JOB_JWT",
-    "CI_JOB_JWT_V1",
-    "CI_JOB_JWT_V2",
-    "SYSTEM_ACCESSTOKEN",
-    "SYSTEM_OIDCREQUESTURI",
 )
 
 BUILTIN: Mapping[str, Scheme] = MappingProxyType(
@@ -311,7 +288,7 @@ RESERVED = frozenset({*BUILTIN, "airflow", "command", "keyring"})
 
 
 def credential_variables() -> frozenset[str]:
-    """Every variable that a built-in backend or the CI system's identity uses as a credential."""
-    return frozenset({name for scheme in BUILTIN.values() for name in scheme.credentials}).union(
-        CI_IDENTITY_VARIABLES
-    )
+    """Return the variables that built-in backends and CI systems use as credentials."""
+    from astro_token.ci import identity_variables
+
+    return identity_variables() | {name for scheme in BUILTIN.values() for name in scheme.credentials}
