@@ -48,7 +48,5 @@ def printed_token(argv: list[str], environ: Mapping[str, str], seconds: float, h
         raise BackendUnavailableError(f"{name} did not end in time", hint="try again later")
     if process.returncode != 0 and len(output) <= LENGTH_LIMIT:
         raise refused
-    damaged = IntegrityError(
-        f"{name} printed something that is not an identity token", hint=f"see which {name} is on PATH"
-    )
+    damaged = IntegrityError(f"{name} printed no identity token", hint=f"see which {name} is on PATH")
     return web_token(output, damaged)
