@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from astro_token.ci import all_systems
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "docs" / "ci.md").read_text()
@@ -33,3 +34,15 @@ def test_all_hooks_are_shown_and_no_other() -> None:
 def test_every_system_that_there_are_examples_for_is_listed() -> None:
     linked = set(re.findall(r"\]\(\.\./examples/ci/([a-z-]+)\)", TEXT))
     assert {path.name for path in (ROOT / "examples" / "ci").iterdir() if path.is_dir()} == linked
+
+
+def test_each_system_of_the_table_has_a_record() -> None:
+    table = TEXT.partition("| system |")[2].partition("\n\n")[0]
+    cells = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+    named = {name for cell in cells[:-1] for name in cell.split(", ")}
+    assert set() == named - {
+        alias for system in all_systems() for alias in (system.name, system.name.removesuffix(" CI"))
+    }
+    # All but those without an example.
+    keys = {system.key for system in all_systems() if {system.name, system.name.removesuffix(" CI")} & named}
+    assert {"teamcity", "cloudbuild", "travis", "tekton"} == {s.key for s in all_systems()} - keys

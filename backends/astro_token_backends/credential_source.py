@@ -39,18 +39,10 @@ def job_identity(audience: str | None, *, environ: Mapping[str, str], timeout: f
     Raises:
         AstroTokenError: as `ci_identity`.
     """
-    from astro_token.identity import ci_identity
+    from astro_token.ci.identity import ci_identity, identity_source
 
     token = ci_identity(audience, environ=environ, timeout=timeout)
-    if token is None:
-        return None
-    from astro_token.identity.systems import Identity, given, present
-
-    if variable := given(environ):
-        return JobIdentity(f"the identity token of {variable.system}", token)
-    # With two of them there would have been an error.
-    system = next((one.system for one in present(environ) if isinstance(one, Identity)), "the CI system")
-    return JobIdentity(f"the identity of {system}", token)
+    return None if token is None else JobIdentity(identity_source(environ), token)
 
 
 def printable(text: str | os.PathLike[str]) -> str:

@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from astro_token.ci.summary import LIMIT
 from astro_token.cli.annotations import annotation
 from astro_token.cli.markdown import code
 from astro_token.cli.output import harmless
 from astro_token.cli.remarks import Remark
-from astro_token.cli.summary import LIMIT, add
+from astro_token.cli.summary import add
 from astro_token.testing import make_token
 from tests.cli.deploy_project import make, tree
 from tests.cli.terminal import Terminal
@@ -189,7 +190,7 @@ def test_without_the_ci_system_a_variable_of_its_name_means_nothing(
 
 KINDS = {
     "link": "is a link",
-    "by a link above": "by a link to where the runner keeps no such file",
+    "by a link above": "through a link to a folder where the runner keeps no such file",
     "fifo": "is no regular file",
     "hard link": "has a second name",
     "elsewhere": "where the runner keeps no such file",
@@ -283,10 +284,13 @@ def test_azures_agent_gets_a_file_of_its_own_by_a_command(program: Program, plan
     link, source = program.folder / "link", {"BUILD_SOURCESDIRECTORY": str(program.work)}
     link.symlink_to(program.work)
     for place, words in (
-        ("", "AGENT_TEMPDIRECTORY names no folder"),
-        ("agent%temp", "AGENT_TEMPDIRECTORY names no folder"),
-        (str(program.work), f"AGENT_TEMPDIRECTORY leads to {program.work}, where the agent keeps no"),
-        (str(link), "AGENT_TEMPDIRECTORY leads by a link to where the agent keeps no such file"),
+        ("", "AGENT_TEMPDIRECTORY does not name a folder"),
+        ("agent%temp", "AGENT_TEMPDIRECTORY does not name a folder"),
+        (str(program.work), f"AGENT_TEMPDIRECTORY names {program.work}, where the agent keeps no"),
+        (
+            str(link),
+            "AGENT_TEMPDIRECTORY leads through a link to a folder where the agent keeps no",
+        ),
     ):
         result = markdown(program, "planted:prod", env={**environ, **source, "AGENT_TEMPDIRECTORY": place})
         assert (0, True) == (result.code, words in result.stderr)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from astro_token.environment.export import DEAD_VARIABLES
-from astro_token.secrets.schemes import CI_IDENTITY_VARIABLES, credential_variables
+from astro_token.secrets.schemes import credential_variables
 from astro_token.testing import make_token
 from tests.cli.conftest import child
 from tests.conftest import PROGRAM, Result
@@ -81,7 +81,7 @@ def told(result: Result) -> dict[str, Any]:
 def test_the_child_gets_the_token_and_a_home_and_loses_every_credential(
     program: Program, prod: str, canary: str
 ) -> None:
-    secret = dict.fromkeys({*SECRET, *credential_variables(), *CI_IDENTITY_VARIABLES, *DEAD_VARIABLES}, "x")
+    secret = dict.fromkeys({*SECRET, *credential_variables(), *DEAD_VARIABLES}, "x")
     given = {**HARMLESS, **secret}
     result = program("exec", prod, "--", *child("tell"), env=given, allowed=["stdout"])
     environ = told(result)["environ"]

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.ci.formats import masks
 from astro_token.errors import OutputError
-from astro_token.formats import masks
-from astro_token.formats.delivery import refuse_place
+from astro_token.formats.delivery import refuse_destination
 from astro_token.formats.rendering import File, Rendering
 from astro_token.testing import appearances, make_token
 from tests.cli.terminal import Terminal
@@ -180,8 +180,8 @@ def test_what_is_no_file_of_ours_is_refused_before_a_read(
         ("fifo", "fifo is no regular file", REGULAR),
         ("/dev/full", "/dev/full is no regular file", REGULAR),
         ("/dev/stdout", "/dev/stdout is a link", LINK),
-        ("none/token", f"{work}/none is no folder", "make the folder first"),
-        ("target/token", f"{work}/target is no folder", "make the folder first"),
+        ("none/token", f"{work}/none is not a folder", "create the folder first"),
+        ("target/token", f"{work}/target is not a folder", "create the folder first"),
     ):
         assert failure(73, message, hint) == program("export", *force, "--output", path, prod)
     assert ([], before, "precious") == (planted.log, sorted(work.iterdir()), target.read_text())
@@ -203,7 +203,7 @@ def test_an_output_without_a_name_is_not_standard_output(
     program: Program, prod: str, planted: Planted
 ) -> None:
     """As `--output "$FILE"` with a variable that is not set."""
-    expected = failure(64, "--output names no file", "give the path of a file, or leave --output out")
+    expected = failure(64, "--output names no file", "give the path of a file, or omit --output")
     assert expected == program("export", "--output", "", prod)
     assert [] == planted.log
 
@@ -329,16 +329,16 @@ def test_a_runner_whose_file_cannot_be_trusted_gets_nothing(
     (program.work / "elsewhere").write_text("")
     before = github.read_text()
     for path, message in {
-        "": "GITHUB_ENV is not set, so there is no place for the value",
+        "": "GITHUB_ENV is not set, so the value has no destination",
         folder / "link": f"{folder}/link is a link",
         folder / "folder": f"{folder}/folder is no regular file",
         folder / "fifo": f"{folder}/fifo is no regular file",
         folder / "nothing": f"{folder}/nothing does not exist",
         folder / "none/file": f"{folder}/none/file does not exist",
         folder / "twice": f"{folder}/twice has a second name",
-        program.work / "elsewhere": f"GITHUB_ENV leads to {program.work}/elsewhere, "
+        program.work / "elsewhere": f"GITHUB_ENV names {program.work}/elsewhere, "
         "where the runner keeps no such file",
-        Path("set_env_1"): "GITHUB_ENV leads to set_env_1, where the runner keeps no such file",
+        Path("set_env_1"): "GITHUB_ENV names set_env_1, where the runner keeps no such file",
     }.items():
         # Neither a mask nor a value may go out, nor a secret be read.
         result = program("export", "--format", form, prod, env={"GITHUB_ENV": str(path)})
@@ -361,7 +361,7 @@ def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
                 os.setgid(65534)
                 os.setuid(65534)
                 try:
-                    refuse_place(Rendering("", File(file)), {})
+                    refuse_destination(Rendering("", File(file)), {})
                 except OutputError as error:
                     os.write(writing, error.message.encode())
             os._exit(0)
@@ -434,7 +434,7 @@ def test_a_systems_own_place_leaves_no_room_for_another(
     program: Program, prod: str, github: Path, planted: Planted
 ) -> None:
     result = program("export", "--output", "token", prod)
-    assert failure(64, "the github format has its own place", "leave --output out") == result
+    assert failure(64, "the github format has its own destination", "omit --output") == result
     assert [] == planted.log
 
 
@@ -504,8 +504,8 @@ def test_circlecis_file_is_refused_where_it_cannot_be_trusted(
     (folder / "link").symlink_to(folder / "nothing")
     os.mkfifo(folder / "fifo")
     for path, message in {
-        "": "BASH_ENV is not set, so there is no place for the value",
-        "relative": "BASH_ENV leads to relative, where CircleCI keeps no such file",
+        "": "BASH_ENV is not set, so the value has no destination",
+        "relative": "BASH_ENV names relative, where CircleCI keeps no such file",
         f"{folder}/link": f"{folder}/link is a link",
         f"{folder}/fifo": f"{folder}/fifo is no regular file",
         f"{folder}": f"{folder} is no regular file",
@@ -669,7 +669,7 @@ def test_what_the_agent_does_not_mask_is_not_handed_over(
     program: Program, prod: str, buildkite: Callable[[int], Path], form: str
 ) -> None:
     log = buildkite(1)
-    hint = "see that it is the CI system's own and of this job, or use exec"
+    hint = "see that it is the CI system's own program and belongs to this job, or use exec"
     message = "buildkite-agent redactor add did not take the value"
     assert failure(73, message, hint) == program("export", "--format", form, prod)
     assert 1 == len(log.read_text().splitlines())
@@ -677,7 +677,7 @@ def test_what_the_agent_does_not_mask_is_not_handed_over(
 
 def test_a_job_without_its_agent_gets_nothing(program: Program, prod: str, planted: Planted) -> None:
     result = program("export", prod, env={"BUILDKITE": "true"})
-    hint = "run us where the CI system's own program is, or use exec"
+    hint = "run astro-token where the CI system's own program is, or use exec"
     assert failure(73, "buildkite-agent takes the value, and is not on PATH", hint) == result
     assert [] == planted.log
 
@@ -693,7 +693,7 @@ def test_an_agent_that_does_not_say_that_it_has_set_the_variable_is_an_error(
     """It ends with 0 where the job's socket answers with an error."""
     agent = buildkite(0).with_name("buildkite-agent")
     agent.write_text("#!/bin/sh\ncat >/dev/null\necho '{}'\n")
-    hint = "see that it is the CI system's own and of this job, or use exec"
+    hint = "see that it is the CI system's own program and belongs to this job, or use exec"
     assert failure(73, "buildkite-agent env set did not take the value", hint) == program("export", prod)
 
 
@@ -818,21 +818,19 @@ def test_what_nobody_takes_is_not_printed_where_messages_go(
 def test_nested_systems_are_told(program: Program, prod: str, canary: str, github: Path) -> None:
     environ = {"JENKINS_URL": "http://jenkins/", "BUILD_ID": "1"}
     result = program("export", prod, env=environ, allowed=["stderr"])
-    word = "astro-token: this looks like Jenkins too; taken for GitHub Actions\n"
+    word = "astro-token: the environment also shows Jenkins; this export is for GitHub Actions\n"
     assert Result(0, "", word + masked(canary) + SET) == result
     github.unlink()
     result = program("export", prod, env=environ, allowed=["stdout"])
-    words = "astro-token: this looks like GitHub Actions too; taken for Jenkins\n" + UNHIDDEN.format(
-        "Jenkins"
+    words = (
+        "astro-token: the environment also shows GitHub Actions; this export is for Jenkins\n"
+        + UNHIDDEN.format("Jenkins")
     )
     assert Result(0, posix(canary), words) == result
 
 
 def test_another_ci_system_gets_a_shells_form_and_a_word(program: Program, prod: str, canary: str) -> None:
-    note = (
-        "astro-token: this CI system is not known here: "
-        "the output is for a POSIX shell, and the log hides nothing\n"
-    )
+    note = "astro-token: unknown CI system: the output is for a POSIX shell, and the log hides nothing\n"
     expected = posix(canary)
     result = program("export", prod, env={"CI": "true"}, allowed=["stdout"])
     assert Result(0, expected, note) == result
@@ -856,7 +854,7 @@ def test_it_explains_what_it_would_do_and_reads_nothing(
     before = github.read_text()
     result = program("export", "--explain", prod)
     assert {
-        "system": "GitHub Actions, known by GITHUB_ACTIONS",
+        "system": "GitHub Actions, detected by GITHUB_ACTIONS",
         "format": "github",
         "goes to": f"the end of {github}",
         "masks": "go first, to standard error",
@@ -872,7 +870,7 @@ def test_it_explains_what_it_would_do_and_reads_nothing(
             {},
             [],
             {
-                "system": "no CI system that is known here",
+                "system": "no CI system detected",
                 "format": "posix",
                 "goes to": "standard output",
                 "masks": "none",
@@ -882,10 +880,7 @@ def test_it_explains_what_it_would_do_and_reads_nothing(
         (
             {"CI": "true"},
             [],
-            {
-                "note": "this CI system is not known here: the output is for a POSIX shell, and "
-                "the log hides nothing"
-            },
+            {"note": "unknown CI system: the output is for a POSIX shell, and the log hides nothing"},
         ),
         ({}, ["--output", "/tmp/it", "--format", "value"], {"goes to": "/tmp/it", "format": "value"}),
         ({}, ["--output", "/tmp/it"], {"goes to": "/tmp/it", "then": "read it: . /tmp/it"}),
@@ -904,7 +899,7 @@ def test_it_explains_what_it_would_do_and_reads_nothing(
         (
             {"CI": "true", "GITLAB_CI": "true", "JENKINS_URL": "x", "BUILD_ID": "1"},
             [],
-            {"also": "Jenkins, known by JENKINS_URL and BUILD_ID"},
+            {"also": "Jenkins, detected by JENKINS_URL and BUILD_ID"},
         ),
     ],
 )
@@ -931,7 +926,7 @@ def test_it_explains_no_token_that_there_is_not_and_no_file_that_would_be_refuse
 def test_it_explains_why_it_would_refuse(program: Program, planted: Planted, github: Path) -> None:
     github.unlink()
     result = program("export", "--explain")
-    hint = "the CI system makes it: do not set its variable yourself"
+    hint = "the CI system creates it: do not set its variable yourself"
     assert failure(73, f"{github} does not exist", hint).stderr == result.stderr
     assert (73, "github", []) == (result.code, explained(result)["format"], planted.log)
 
@@ -941,7 +936,7 @@ def test_other_commands_load_no_format(program: Program, prod: str, command: lis
     script = (
         "import sys; from astro_token.cli import main\n"
         "main(sys.argv[1:])\n"
-        "print([name for name in sys.modules if name.startswith('astro_token.formats')])"
+        "print([name for name in sys.modules if name.startswith('astro_token.formats.')])"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, *[part.replace("REF", prod) for part in command]],

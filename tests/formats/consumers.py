@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.ci.formats import render
 from astro_token.errors import OutputError
-from astro_token.formats import render
 from astro_token.formats.rendering import Rendering, Variables
 from tests.formats.runner import RefusedFileError, Runner
 

@@ -10,7 +10,7 @@ from string import whitespace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
-from astro_token.formats import masks
+from astro_token.ci.formats import masks
 from tests.formats.agents import AzureAgent
 from tests.formats.runner import Runner
 from tests.formats.texts import PIECES

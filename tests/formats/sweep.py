@@ -8,8 +8,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
+from astro_token.ci.formats import render
 from astro_token.errors import OutputError
-from astro_token.formats import render
 from tests.formats import files, windows
 from tests.formats.agents import AzureAgent, TeamCityAgent
 from tests.formats.consumers import NAME, ours, variables

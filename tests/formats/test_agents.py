@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from astro_token.ci.formats import masks, render
 from astro_token.errors import OutputError
-from astro_token.formats import masks, render
 from astro_token.formats.rendering import Rendering, Variables
 from tests.formats.agents import AzureAgent, TeamCityAgent
 from tests.formats.consumers import NAME, variables

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.ci.system import SYSTEMS
-from astro_token.formats import FORMATS, render
+from astro_token.ci import all_systems
+from astro_token.ci.formats import all_formats, render
+from astro_token.formats import GENERIC, Refusal
 from astro_token.formats.rendering import Variables
 from tests.formats.consumers import ENVIRON, NAME, PATH, there
+
+if TYPE_CHECKING:
+    from astro_token.ci.system import CISystem
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text()
 SHELLS = PAGE.partition("## In a shell")[2].partition("## In a CI")[0]
@@ -21,12 +27,44 @@ LINES = {
 }
 
 
-def test_every_format_and_system_has_a_row() -> None:
-    rows = [line for line in PAGE.splitlines() if line.startswith("| ")]
-    assert [] == [name for name in FORMATS if not any(f"`{name}`" in row for row in rows)]
-    for system in SYSTEMS:
-        name = system.name.replace(" Actions", "").replace(" CI", "")
-        assert any(name in row for row in rows), system.name
+def rows(heading: str) -> list[list[str]]:
+    section = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    for before, row in itertools.pairwise(cells):
+        row[0] = row[0] or before[0]  # a further format of the system
+    return cells
+
+
+def quoted(text: str) -> list[str]:
+    return re.findall("`([a-z-]+)`", text)
+
+
+def test_the_table_of_shells_has_a_row_for_each_format() -> None:
+    table = rows("In a shell or a file")
+    assert sorted(name for name, row in GENERIC.items() if not isinstance(row.render, Refusal)) == sorted(
+        name for row in table for name in quoted(row[0])
+    )
+
+
+@pytest.mark.parametrize("system", all_systems(), ids=lambda system: f"{system.name} {[*system.marks]}")
+def test_the_table_of_ci_systems_is_what_the_records_say(system: CISystem) -> None:
+    name = system.name.removesuffix(" Actions").removesuffix(" CI")
+    first, *more = [row for row in rows("In a CI system") if name in row[0]]
+    refused = [form for form, row in system.formats.items() if isinstance(row.render, Refusal)]
+    if system.marks:
+        assert system.format == quoted(first[1])[0]
+        assert (system.masks is None) == (first[3] == "nothing")
+    if system.formats:
+        own = {*system.formats} - {*refused}
+        assert own - {system.format} == {form for row in more for form in quoted(row[1])}
+    said = " ".join(cell for row in (first, *more) for cell in row[1:3] if "refused" in cell)
+    assert set(refused) <= set(quoted(said))
+
+
+def test_the_table_of_ci_systems_has_no_other_formats() -> None:
+    named = {name for row in rows("In a CI system") for cell in row[1:3] for name in quoted(cell)}
+    assert named & all_formats().keys() == all_formats().keys() - GENERIC.keys() | {"posix", "direnv"}
 
 
 @pytest.mark.parametrize("name", ["posix", "fish", "nushell", "powershell", "cmd"])

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
+from astro_token.ci.formats import render
 from astro_token.errors import OutputError
-from astro_token.formats import render
 from astro_token.formats.rendering import File, Rendering, Variables
 from tests.formats import files
 from tests.formats.consumers import NAME, PATH, misread, ours, there, variables
@@ -301,7 +301,8 @@ GITLAB = {"GITLAB_ENV": "/builds/project.tmp/gitlab_runner_env", "CI_PROJECT_DIR
 
 def test_gitlabs_file_gets_whole_lines_even_after_an_open_one() -> None:
     rendering = render("gitlab-env", Variables({NAME: "a b"}, environ=GITLAB))
-    assert File(Path(GITLAB["GITLAB_ENV"])) == rendering.to
+    assert isinstance(rendering.to, File)
+    assert (Path(GITLAB["GITLAB_ENV"]), False) == (rendering.to.path, rendering.to.may_create)
     assert {"OPEN": "1", NAME: "a b"} == files.gitlab("OPEN=1" + rendering.text)
     assert {} == files.gitlab(f"{NAME}=lost")
 

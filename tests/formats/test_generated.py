@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.formats import FORMATS
+from astro_token.ci.formats import all_formats
 from tests.formats.consumers import WAYS, misread, ours, read_json_in_a_pipe, refused, shell_reader, shells
 from tests.formats.logs import LOGS, misses, misses_of_plain
 from tests.formats.sweep import READERS, faults, faults_of_all, may_refuse, swept
@@ -34,7 +34,7 @@ def batches(count: int, seed: str) -> Iterator[list[str]]:
 def test_every_format_is_read_by_something() -> None:
     nowhere = {"cloudbuild", "jenkins", "tekton", "woodpecker", "drone", "harness", "direnv"}
     read = READERS.keys() | SH_FORMATS | {other.format for other in OTHERS.values()}
-    assert FORMATS.keys() == read | nowhere
+    assert all_formats().keys() == read | nowhere
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -68,23 +68,23 @@ def test_the_masks_of_each_text_hide_every_form_of_it(log: str) -> None:
 
 
 def test_forms_that_are_not_masked_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("astro_token.formats.buildkite.hidden", lambda values: list(values))
+    monkeypatch.setattr("astro_token.formats.masks.texts_to_hide", lambda values: list(values))
     found = {form for form, _ in misses("buildkite", 100, "raw alone")}
     parts = {"a line", "a part", "hexadecimal", "hexadecimal in capitals"}
     assert (
         parts | {f"{alphabet}b64encode after {n}" for alphabet in ("", "urlsafe_") for n in range(3)} <= found
     )
-    monkeypatch.setattr("astro_token.formats.buildkite.hidden", lambda values: ["another"])
+    monkeypatch.setattr("astro_token.formats.masks.texts_to_hide", lambda values: ["another"])
     assert "itself" in {form for form, _ in misses("buildkite", 100, "nothing")}
 
 
 @pytest.mark.parametrize("name", sorted(READERS.keys() - {"json", "nushell", "value", "buildkite"}))
 def test_values_that_are_not_refused_are_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With nothing refused, and for GitHub nothing random, the consumers read something else."""
-    for module in ("azure_pipelines", "teamcity", "gitlab", "docker", "dotenv", "powershell", "cmd"):
+    for module in ("text", "docker", "dotenv", "powershell", "cmd"):
         monkeypatch.setattr(f"astro_token.formats.{module}.carry_line", lambda _, text, __=(): text)
     monkeypatch.setattr("astro_token.formats.systemd._escaped", lambda text: text)
-    monkeypatch.setattr("astro_token.formats.github.secrets.token_hex", lambda _: "")
+    monkeypatch.setattr("secrets.token_hex", lambda _: "")
     given = [*texts(COUNT, name), "x\nghadelimiter_\nPATH<<E\n/evil\nE"]
     assert faults(name, given)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from astro_token.ci.formats import masks, render
 from astro_token.errors import OutputError
-from astro_token.formats import masks, render
 from astro_token.formats.rendering import File, Rendering, Variables
 from tests.formats.consumers import NAME, misread, ours, runner_reader, variables
 from tests.formats.runner import RefusedFileError, Runner
@@ -45,7 +45,9 @@ formats = pytest.mark.parametrize("form", FILES)
 
 @formats
 def test_it_goes_into_the_file_that_the_runner_names(form: str) -> None:
-    assert File(Path(ENVIRON[FILES[form]])) == render(form, Variables({NAME: "x"}, environ=ENVIRON)).to
+    to = render(form, Variables({NAME: "x"}, environ=ENVIRON)).to
+    assert isinstance(to, File)
+    assert (Path(ENVIRON[FILES[form]]), False) == (to.path, to.may_create)
 
 
 @formats
@@ -74,7 +76,8 @@ HOME = {"RUNNER_TEMP": "/work/_temp", "GITHUB_WORKSPACE": "/work/project/project
 )
 def test_a_file_where_the_runner_keeps_them_is_taken(form: str, path: str, environ: dict[str, str]) -> None:
     rendering = render(form, Variables({NAME: "x"}, environ={**environ, FILES[form]: path}))
-    assert File(Path(path)) == rendering.to
+    assert isinstance(rendering.to, File)
+    assert Path(path) == rendering.to.path
 
 
 @formats
@@ -92,7 +95,7 @@ def test_a_file_where_the_runner_keeps_them_is_taken(form: str, path: str, envir
     ],
 )
 def test_a_variable_that_lies_is_refused(form: str, path: str, environ: dict[str, str]) -> None:
-    with pytest.raises(OutputError, match=f"{FILES[form]} leads to .*, where the runner keeps no such file"):
+    with pytest.raises(OutputError, match=f"{FILES[form]} names .*, where the runner keeps no such file"):
         render(form, Variables({NAME: "x"}, environ={**environ, FILES[form]: path}))
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.ci.formats import render
 from astro_token.errors import OutputError
-from astro_token.formats import render
-from astro_token.formats.delivery import refuse_place
+from astro_token.formats.delivery import refuse_destination
 from astro_token.formats.rendering import Variables
 from tests.formats.consumers import NAME
 
@@ -48,7 +48,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def placed(form: str, environ: Environ) -> None:
-    refuse_place(render(form, Variables({NAME: "x"}, environ=environ)), {})
+    refuse_destination(render(form, Variables({NAME: "x"}, environ=environ)), {})
 
 
 @systems
@@ -65,7 +65,7 @@ def test_a_link_on_the_way_that_leads_into_the_checkout_is_refused(
     (checkout / "file").touch()
     link = checkout.parents[1] / "_temp" / "link"
     link.symlink_to(checkout)
-    with pytest.raises(OutputError, match=r"leads by a link to where .* keeps no such file"):
+    with pytest.raises(OutputError, match=r"leads through a link to a folder where .* keeps no such file"):
         placed(form, SYSTEMS[form](tmp_path, link / "file"))
 
 
@@ -90,7 +90,7 @@ def test_a_link_out_of_githubs_own_folder_is_refused(tmp_path: Path, checkout: P
     (tmp_path / "elsewhere" / "file").touch()
     link = checkout.parents[1] / "_temp" / "link"
     link.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OutputError, match="GITHUB_ENV leads by a link"):
+    with pytest.raises(OutputError, match="GITHUB_ENV leads through a link"):
         placed("github", github(tmp_path, link / "file"))
 
 
@@ -107,7 +107,7 @@ def test_a_temporary_folder_that_is_said_to_hold_the_checkout_opens_nothing(
 ) -> None:
     (checkout / "file").touch()
     environ = github(tmp_path, checkout / "file") | {"RUNNER_TEMP": str(tmp_path / temporary)}
-    with pytest.raises(OutputError, match=r"GITHUB_ENV leads to .* where the runner keeps no such file"):
+    with pytest.raises(OutputError, match=r"GITHUB_ENV names .* where the runner keeps no such file"):
         placed("github", environ)
 
 

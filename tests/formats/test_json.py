@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from astro_token.ci.formats import render
 from astro_token.errors import OutputError
-from astro_token.formats import render
 from astro_token.formats.rendering import Rendering, Variables
 from tests.formats.consumers import NAME, misread, ours, read_json, read_json_in_a_pipe
 from tests.formats.texts import PIECES, UNFIT

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.ci.formats import render
 from astro_token.errors import OutputError
-from astro_token.formats import render
 from astro_token.formats.rendering import Rendering, Variables
 from tests.formats.consumers import NAME, PATH, SHELLS, WAYS, misread, ours, shell_reader, shells, there
 from tests.formats.texts import PIECES

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.ci.formats import masks, render
 from astro_token.errors import AstroTokenError, BackendUnavailableError, OutputError
-from astro_token.formats import masks, render
 from astro_token.formats.program import feed, find
 from astro_token.formats.rendering import Program, Variables
 from astro_token.testing import appearances

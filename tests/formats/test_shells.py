@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.ci.formats import render
 from astro_token.errors import OutputError
-from astro_token.formats import render
 from astro_token.formats.rendering import Rendering, Variables
 from tests.formats.consumers import (
     ENVIRON,
@@ -172,9 +172,9 @@ CHECKOUT = {"CIRCLE_WORKING_DIRECTORY": "/home/circleci/project"}
     ("path", "message"),
     [
         ("", "BASH_ENV is not set"),
-        ("env", "BASH_ENV leads to env"),
-        ("/tmp/../etc/profile", "BASH_ENV leads to"),
-        ("/home/circleci/project/env", "BASH_ENV leads to"),
+        ("env", "BASH_ENV names env"),
+        ("/tmp/../etc/profile", "BASH_ENV names"),
+        ("/home/circleci/project/env", "BASH_ENV names"),
     ],
 )
 def test_a_bash_env_that_is_not_circlecis_is_refused(path: str, message: str) -> None:

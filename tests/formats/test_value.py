@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from astro_token.ci.formats import all_formats, render
 from astro_token.errors import OutputError, UsageError
-from astro_token.formats import FORMATS, render
+from astro_token.formats import Refusal
 from astro_token.formats.rendering import Rendering, Variables
 from astro_token.testing import appearances
 from tests.formats.consumers import ENVIRON, NAME, misread, ours, read_bytes
@@ -39,21 +40,21 @@ def test_a_line_end_too_many_is_caught() -> None:
 def test_an_unknown_format_is_told_with_those_that_there_are() -> None:
     with pytest.raises(UsageError) as caught:
         render("powershel", Variables({NAME: "x"}))
-    assert f"known are auto, {', '.join(FORMATS)}" == caught.value.hint
-    assert str(caught.value.hint).startswith("known are auto, posix, fish, powershell, nushell, ")
+    assert f"choose from auto, {', '.join(all_formats())}" == caught.value.hint
+    assert str(caught.value.hint).startswith("choose from auto, posix, fish, powershell, nushell, ")
 
 
 @pytest.mark.parametrize(
     "name", ["", "1A", "A B", "A=B", "A\nB", "A;id", "$(id)", "é", "A-B", "A" * 256, "A<<B", "A'"]
 )
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", all_formats())
 def test_a_malformed_name_is_refused_by_every_format(format_name: str, name: str) -> None:
     for given in (Variables({name: "x"}, environ=ENVIRON), Variables({NAME: "x"}, (name,), ENVIRON)):
         with pytest.raises(OutputError, match="a variable's name is malformed"):
             render(format_name, given)
 
 
-RENDERED = [name for name, place in FORMATS.items() if not place.startswith("refused:")]
+RENDERED = [name for name, row in all_formats().items() if not isinstance(row.render, Refusal)]
 
 
 @pytest.mark.parametrize("log", [None, "github", "azure-pipelines", "buildkite"])
@@ -85,9 +86,9 @@ def test_every_format_says_what_there_is_to_do_then_in_one_line(format_name: str
     assert then.isprintable()
 
 
-@pytest.mark.parametrize("format_name", sorted(FORMATS.keys() - set(RENDERED)))
+@pytest.mark.parametrize("format_name", sorted(all_formats().keys() - set(RENDERED)))
 def test_what_has_no_safe_place_is_refused_with_a_line_that_works_there(format_name: str) -> None:
-    with pytest.raises(OutputError, match="has no safe place for the value: ") as caught:
+    with pytest.raises(OutputError, match="has no safe destination for the value: ") as caught:
         render(format_name, Variables({NAME: "x"}, environ=ENVIRON))
     assert str(caught.value.hint).startswith("use exec: ")
     assert "astro-token exec -- astro deploy" in str(caught.value.hint)

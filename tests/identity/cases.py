@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from astro_token.ci.identity import ci_identity
 from astro_token.errors import AstroTokenError
-from astro_token.identity import ci_identity
 from astro_token.testing import appearances, reachable_text
 from tests.servers import web_tokens
 from tests.timing import within

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.ci.identity import ci_identity
 from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
@@ -18,7 +19,7 @@ from astro_token.errors import (
     ConfigError,
     IntegrityError,
 )
-from astro_token.identity import ci_identity, google_identity
+from astro_token.identity.google import google_identity
 from astro_token.secret import SecretValue
 from astro_token.testing import make_token
 from tests.identity.cases import AUDIENCE, claims, failure, raised
@@ -384,8 +385,8 @@ def modules_after(statement: str, **variables: str) -> set[str]:
 
 def test_what_speaks_to_others_is_loaded_when_others_are_asked(issuer: Issuer, server: CiIdentity) -> None:
     speaking = {"http.client", "ssl", "subprocess", "urllib.request", "tenacity"}
-    asking = f"from astro_token.identity import ci_identity; assert ci_identity({AUDIENCE!r}, timeout=5)"
-    assert modules_after("import astro_token.identity") & speaking == set()
+    asking = f"from astro_token.ci.identity import ci_identity; assert ci_identity({AUDIENCE!r}, timeout=5)"
+    assert modules_after("import astro_token.ci.identity") & speaking == set()
     held = modules_after(asking, ASTRO_TOKEN_ID_TOKEN=issuer.mint({"aud": AUDIENCE}))
     assert held & speaking == set()
     assert "http.client" in modules_after(asking, **server.environment("github"))

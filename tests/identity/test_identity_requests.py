@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.ci.identity import ci_identity
 from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
@@ -17,7 +18,6 @@ from astro_token.errors import (
     ConfigError,
     IntegrityError,
 )
-from astro_token.identity import ci_identity
 from astro_token.testing import make_token
 from tests.identity.cases import AUDIENCE, claims, failure
 from tests.servers.ci_identity import CiIdentity

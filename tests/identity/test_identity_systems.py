@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.ci.identity import ci_identity, identity_hint
 from astro_token.errors import ConfigError
-from astro_token.identity import ci_identity, identity_hint
 from tests.identity.cases import claims, failure
 from tests.servers import ci_programs
 from tests.servers.ci_identity import CiIdentity

@@ -111,7 +111,7 @@ class Login:
 
 def no_credential() -> AccessDeniedError:
     """The error where nothing was found, which says what was looked for, and how much of it there is."""
-    from astro_token.identity import identity_hint
+    from astro_token.ci.identity import identity_hint
 
     container = _state("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
     switched_off = os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true"

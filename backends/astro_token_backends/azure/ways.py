@@ -157,7 +157,7 @@ def _in_file(path: str) -> SecretValue:
 
 
 def _no_credential(environ: Mapping[str, str]) -> AccessDeniedError:
-    from astro_token.identity import identity_hint
+    from astro_token.ci.identity import identity_hint
 
     found = [name for name in _LOOKED_FOR if environ.get(name)]
     mend = (

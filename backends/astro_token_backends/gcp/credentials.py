@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from astro_token.ci.identity import identity_hint
 from astro_token.errors import AccessDeniedError, AstroTokenError
-from astro_token.identity import identity_hint
 from astro_token_backends import network
 from astro_token_backends.boundary import call_sdk
 from astro_token_backends.credential_source import JobIdentity, job_identity, printable_path

@@ -1,101 +1,96 @@
-"""Which CI system this process runs in, by the variables that it sets."""
+"""The record of a CI system, and the functions that the modules of several systems share."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+import sys
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from astro_token.record import Record
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["SYSTEMS", "System", "ci_system", "ci_systems", "in_ci"]
+    from astro_token.formats import ExportFormat
+    from astro_token.formats.rendering import Rendering
+    from astro_token.identity import IdentityRequest, NoIdentity
+
+__all__ = ["CISystem", "harmless", "is_true", "say"]
 
 
-@dataclass(frozen=True, slots=True)
-class System:
+class CISystem(Record):
     """
+    Everything about a CI system, or about one of several that share a key.
+
+    A module of `ci/` lists its records in `SYSTEMS`. A record that refines another stands before it.
+    Every command loads all these modules, so their functions import what they need themselves.
+
     Attributes:
         name: for people.
-        key: for programs; those that refine a system share its key.
-        marks: variables that it sets, all of them, and what to; "" stands for anything.
-        format: what `export --format auto` hands over with.
-        log: whose way of hiding a value its log has, or None.
-        place: a variable that leads to a file or socket of the system, which shows that it is there.
-        terminal: its jobs have one, as a rule; elsewhere a terminal is a person's.
+        key: for programs; related systems share it.
+        marks: variables that the system sets, all of them, and their values; "" stands for any value.
+            Without marks the system is never detected.
+        precedence: if jobs of several systems are nested, the lowest one is the likeliest.
+        format: the default of `export`.
+        formats: the values of `export --format` that the system brings.
+        proof: a variable with the path of a file or socket of the system; the path exists in its jobs.
+        terminal: its jobs have a terminal; elsewhere a terminal shows that a person is there.
+        masks: renders the commands that tell the log to hide values.
+        refuse_log: raises `OutputError` or `OSError` if the system may not be the one that reads the log;
+            it would show the masks, with the values in them.
+        identity: returns the request for the job's identity token, the reason why there is none, or None
+            in other systems' jobs. Related systems share the function.
+        identity_variables: hold an identity of the job, or lead to one. `exec` removes them.
+        identity_suffix: ends the names of further such variables in the system's jobs.
+        annotate: renders an error or warning for the system's own list, from level, code, message and hint.
+        add_summary: adds Markdown to the summary of the job, from its bytes, the worst status (ok, warning,
+            failed) and the environment; returns the destination, or None if there is none.
     """
 
     name: str
     key: str
     marks: Mapping[str, str]
+    precedence: int = 500
     format: str = "posix"
-    log: str | None = None
-    place: str | None = None
+    formats: Mapping[str, ExportFormat] = MappingProxyType({})
+    proof: str | None = None
     terminal: bool = False
+    masks: Callable[[tuple[str, ...]], Rendering] | None = None
+    refuse_log: Callable[[Mapping[str, str]], None] | None = None
+    identity: Callable[[Mapping[str, str]], IdentityRequest | NoIdentity | None] | None = None
+    identity_variables: tuple[str, ...] = ()
+    identity_suffix: str = ""
+    annotate: Callable[[str, str, str, str], str] | None = None
+    add_summary: Callable[[bytes, str, Mapping[str, str]], str | None] | None = None
 
-    def shown_by(self, environ: Mapping[str, str]) -> bool:
-        return all(
+    def detected(self, environ: Mapping[str, str]) -> bool:
+        return bool(self.marks) and all(
             environ.get(name, "").lower() == value if value else environ.get(name)
             for name, value in self.marks.items()
         )
 
-
-def _github(name: str, mark: str | None = None) -> System:
-    marks = {"GITHUB_ACTIONS": "true", **({mark: "true"} if mark else {})}
-    return System(name, "github", marks, "github", "github", "GITHUB_ENV")
-
-
-# In this order: what refines a system stands before it.
-SYSTEMS = (
-    _github("Forgejo Actions", "FORGEJO_ACTIONS"),
-    _github("Gitea Actions", "GITEA_ACTIONS"),
-    _github("act", "ACT"),
-    _github("GitHub Actions"),
-    System("GitLab CI", "gitlab", {"GITLAB_CI": "true"}, "gitlab"),
-    System("CircleCI", "circleci", {"CIRCLECI": "true"}, "circleci", terminal=True),
-    System("Azure Pipelines", "azure-pipelines", {"TF_BUILD": "true"}, "azure-pipelines", "azure-pipelines"),
-    System(
-        "Buildkite",
-        "buildkite",
-        {"BUILDKITE": "true"},
-        "buildkite",
-        "buildkite",
-        "BUILDKITE_AGENT_JOB_API_SOCKET",
-        terminal=True,
-    ),
-    # Its own hand-over is safe only after a setting that we cannot see: it is there to be asked for.
-    System("TeamCity", "teamcity", {"TEAMCITY_VERSION": ""}),
-    System("Harness CI", "drone", {"HARNESS_BUILD_ID": ""}),
-    System("Woodpecker", "drone", {"CI": "woodpecker"}),
-    System("Woodpecker", "drone", {"CI_SYSTEM_NAME": "woodpecker"}),
-    System("Drone", "drone", {"DRONE": "true"}),
-    System("Bitbucket Pipelines", "bitbucket", {"BITBUCKET_BUILD_NUMBER": ""}, "bitbucket"),
-    System("AWS CodeBuild", "codebuild", {"CODEBUILD_BUILD_ARN": ""}, "codebuild"),
-    System("Google Cloud Build", "cloudbuild", {"BUILDER_OUTPUT": ""}),
-    System("Travis CI", "travis", {"TRAVIS": "true"}, terminal=True),
-    System("Jenkins", "jenkins", {"JENKINS_URL": "", "BUILD_ID": ""}),
-)
+    @property
+    def detected_by(self) -> str:
+        """The marks, for people."""
+        return f"{self.name}, detected by {' and '.join(self.marks)}"
 
 
-def ci_systems(environ: Mapping[str, str]) -> list[System]:
-    """The systems that the environment shows, the likeliest first: more than one where they are nested."""
-    found: dict[str, System] = {}
-    for system in SYSTEMS:
-        if system.shown_by(environ):
-            found.setdefault(system.key, system)
-    # A job's variables reach what it starts, another system's job too; its files and sockets hardly do.
-    return sorted(found.values(), key=lambda system: not _usable(system, environ))
+def is_true(environ: Mapping[str, str], name: str) -> bool:
+    return environ.get(name, "").lower() == "true"
 
 
-def ci_system(environ: Mapping[str, str]) -> System | None:
-    """The system to hand over to, or None. `CI=false` is no word against a system that is there."""
-    return next(iter(ci_systems(environ)), None)
+def harmless(text: str) -> str:
+    """
+    Return the text as one line that no CI system takes for a command.
+
+    Runners look for `##[` and `##vso[` anywhere in a line, and for `::` at its start only.
+    """
+    return "".join(character if character.isprintable() else "?" for character in text).replace("##", "#?")
 
 
-def in_ci(environ: Mapping[str, str]) -> bool:
-    """True in any CI system: nearly all set CI, and `CI=false` is how a person says no."""
-    return bool(ci_system(environ)) or environ.get("CI", "").lower() not in {"", "0", "false", "no"}
-
-
-def _usable(system: System, environ: Mapping[str, str]) -> bool:
-    return system.place is None or os.path.exists(environ.get(system.place, ""))  # noqa: PTH110 (loads less)
+def say(command: str) -> None:
+    """Print a command to standard error, which the systems read too, and which carries no data."""
+    try:
+        print(command, file=sys.stderr, flush=True)  # noqa: T201
+    except (OSError, ValueError):  # no standard error: the exit status still tells
+        return

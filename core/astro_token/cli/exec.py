@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.ci.system import in_ci
+from astro_token.ci import in_ci
 from astro_token.cli import end_if_told
 from astro_token.cli.output import report, warn
 from astro_token.cli.parser import EXAMPLE

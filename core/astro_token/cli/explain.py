@@ -1,38 +1,36 @@
-"""`export --explain`: what was found out about this place, and what would be done here."""
+"""`export --explain`: the detected system, and the effect of `export` here."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.cli.output import harmless
-from astro_token.formats.delivery import place
+from astro_token.ci.system import harmless
+from astro_token.formats.delivery import describe_destination
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from astro_token.ci.system import System
-    from astro_token.cli.handover import Handover
+    from astro_token.cli.export_plan import ExportPlan
 
 
-def explain(handover: Handover, output: Path | None) -> None:
+def explain(plan: ExportPlan, output: Path | None) -> None:
     """
+    Print the plan.
+
     Raises:
-        OutputError: it would be refused, and how; what is known is printed first.
+        OutputError: the export would be refused; all that is decided before is printed.
     """
-    _line("system", _known(handover.system) if handover.system else "no CI system that is known here")
-    for other in handover.systems[1:]:
-        _line("also", _known(other))
-    _line("format", handover.format)
-    for word in handover.words():
-        _line("note", word)
-    rendering = handover.trial()
-    _line("goes to", place(rendering, output))
-    _line("masks", f"go first, to {place(rendering.masks)}" if rendering.masks else "none")
+    _line("system", plan.system.detected_by if plan.system else "no CI system detected")
+    for other in plan.systems[1:]:
+        _line("also", other.detected_by)
+    _line("format", plan.format_name)
+    for notice in plan.notices():
+        _line("note", notice)
+    rendering = plan.dry_run()
+    masks = rendering.masks
+    _line("goes to", describe_destination(rendering, output))
+    _line("masks", f"go first, to {describe_destination(masks)}" if masks else "none")
     _line("then", rendering.then)
-
-
-def _known(system: System) -> str:
-    return f"{system.name}, known by {' and '.join(system.marks)}"
 
 
 def _line(name: str, text: str) -> None:

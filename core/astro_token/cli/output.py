@@ -6,6 +6,8 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
+from astro_token.ci.system import harmless
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -40,15 +42,6 @@ def warn(verdicts: Iterable[Verdict], name: object) -> None:
 def note(text: str) -> None:
     """Says what was done, on standard error like everything that was not asked for."""
     line("", text)
-
-
-def harmless(text: str) -> str:
-    """
-    The text as one line that no CI system takes for a command.
-
-    Runners look for `##[` and `##vso[` anywhere in a line, and for `::` at its start only.
-    """
-    return "".join(character if character.isprintable() else "?" for character in text).replace("##", "#?")
 
 
 def print_json(document: object) -> None:

@@ -158,22 +158,13 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, hint=hint)
 
 
-# What people call the formats that have another name here.
-_ALSO = {
-    **dict.fromkeys(("sh", "bash", "zsh", "ksh", "dash", "shell"), "posix"),
-    **dict.fromkeys(("pwsh", "ps1"), "powershell"),
-    "nu": "nushell",
-    "env": "dotenv",
-    "azure": "azure-pipelines",
-    "github-actions": "github",
-}
-
-
 def _meant(typed: str, choices: list[str]) -> str | None:
     from difflib import get_close_matches
 
-    if _ALSO.get(typed.lower()) in choices:
-        return _ALSO[typed.lower()]
+    from astro_token.ci.formats import format_names
+
+    if (name := format_names().get(typed.lower())) in choices:
+        return name
     return next(iter(get_close_matches(typed.lower(), choices, n=1)), None)
 
 
@@ -245,16 +236,17 @@ def _exec(command: argparse.ArgumentParser) -> None:
 
 
 def _export(command: argparse.ArgumentParser) -> None:
-    from astro_token.formats import FORMATS
+    from astro_token.ci.formats import all_formats
 
+    formats = all_formats()
     _reads(command)
     command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
     command.add_argument(
         "--format",
-        choices=["auto", *FORMATS],
+        choices=["auto", *formats],
         default="auto",
         metavar="FORMAT",
-        help=f"the form of the output: auto (the default), {', '.join(FORMATS)}",
+        help=f"the form of the output: auto (the default), {', '.join(formats)}",
     )
     command.add_argument("--output", metavar="FILE", help="write a new file that only you can read")
     command.add_argument("--force", action="store_true", help="replace the file of --output if it exists")
@@ -369,9 +361,10 @@ def _format_meant(arguments: argparse.Namespace, own: list[str]) -> str | None:
     """Of `export posix prod`, which reads well and is not the form."""
     if arguments.name != "export":
         return None
-    from astro_token.formats import FORMATS
+    from astro_token.ci.formats import all_formats
 
-    return next((f"a format is given as --format {text}" for text in own if text in FORMATS), None)
+    formats = all_formats()
+    return next((f"a format is given as --format {text}" for text in own if text in formats), None)
 
 
 def _split(argv: list[str]) -> tuple[list[str], bool, list[str]]:

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from astro_token.ci.system import in_ci
+from astro_token.ci import in_ci
 from astro_token.cli.output import note, warn
 from astro_token.errors import InvalidTokenError
 from astro_token.policy.rules import enforce, judge

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.ci.system import ci_systems, in_ci
-from astro_token.identity.systems import NoIdentity, given, present
+from astro_token.ci import ci_systems, in_ci
+from astro_token.ci.identity import job_identities
+from astro_token.identity import NoIdentity
 from astro_token.settings.project_file import find_project
 from astro_token.settings.resolve import FALLBACK, TokenSettings, resolve
 
@@ -54,7 +55,7 @@ def _source(token: str | None, found: TokenSettings, environ: Mapping[str, str])
 def ci(chain: Chain, environ: Mapping[str, str]) -> None:
     systems = ci_systems(environ)
     if systems:
-        shown = [f"{system.name}, known by {' and '.join(system.marks)}" for system in systems]
+        shown = [system.detected_by for system in systems]
         chain.add("ci", "ok", "; inside of it ".join(shown))
     elif in_ci(environ):
         chain.add("ci", "ok", "one that we do not know, by CI")
@@ -64,12 +65,11 @@ def ci(chain: Chain, environ: Mapping[str, str]) -> None:
 
 def identity(chain: Chain, environ: Mapping[str, str]) -> None:
     """What could be exchanged for a credential. It is not asked for before a login needs it."""
-    shown = given(environ)
-    systems = [shown] if shown else present(environ)
-    if not systems:
+    identities = job_identities(environ)
+    if not identities:
         chain.add("identity", "none", "no CI system gives this process an identity")
-    for system in systems:
-        if isinstance(system, NoIdentity):
-            chain.add("identity", "none", f"{system.system} gives this job none", system.mend)
+    for each in identities:
+        if isinstance(each, NoIdentity):
+            chain.add("identity", "none", f"{each.source} gives this job none", each.hint)
         else:
-            chain.add("identity", "ok", f"of {system.system}")
+            chain.add("identity", "ok", f"of {each.source}")

@@ -9,9 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from astro_token.ci import identity_copies
 from astro_token.environment.context import DEFAULT_DOMAIN, Context
 from astro_token.secrets.registry import declared_credentials
-from astro_token.secrets.schemes import CI_IDENTITY_VARIABLES, credential_variables
+from astro_token.secrets.schemes import credential_variables
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -78,7 +79,7 @@ def export(
             or changed to turn the Astro CLI's telemetry off.
     """
     environ = os.environ if environ is None else environ
-    drop = credential_variables() | declared_credentials() | _identities(environ)
+    drop = credential_variables() | declared_credentials() | identity_copies(environ)
     if token.ref is not None and token.ref.scheme == "env":
         drop |= {token.ref.name}
     return CliEnvironment(
@@ -124,16 +125,3 @@ def isolated(
     environment = export(token, workspace=workspace, keep=keep, environ=environ)
     with private_home(environment.context, environ) as home:
         yield environment.applied(environ, home=str(home.path))
-
-
-def _identities(environ: Mapping[str, str]) -> frozenset[str]:
-    """
-    Variables of the user's own naming that hold the CI system's identity.
-
-    GitLab hands it over in such, and what we take of it is often a copy of another.
-    """
-    copies = {environ[name] for name in CI_IDENTITY_VARIABLES if environ.get(name)}
-    gitlab = environ.get("GITLAB_CI") == "true"
-    return frozenset(
-        name for name, value in environ.items() if value in copies or (gitlab and name.endswith("_ID_TOKEN"))
-    )

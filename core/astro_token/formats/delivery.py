@@ -1,4 +1,4 @@
-"""Takes a rendering to where it goes: the one part of the formats that does something."""
+"""Deliver a rendering to its destination: the only part of the formats with an effect."""
 
 from __future__ import annotations
 
@@ -16,36 +16,37 @@ if TYPE_CHECKING:
 
     from astro_token.formats.rendering import Rendering
 
-__all__ = ["deliver", "place", "refuse_place"]
+__all__ = ["deliver", "describe_destination", "refuse_destination"]
 
 PROGRAM_SECONDS = 30.0
 
 
-def refuse_place(rendering: Rendering, environ: Mapping[str, str]) -> None:
+def refuse_destination(rendering: Rendering, environ: Mapping[str, str]) -> None:
     """
-    Refuses early what could not take the text: before a secret is read, and before a mask is shown.
+    Refuse a destination that could not take the text, before a secret is read or a mask is shown.
 
     Raises:
-        OutputError: the file is missing, a link, someone else's, no file, or elsewhere by a link;
+        OutputError: the file is missing, a link, another user's, not regular, or outside of its folders;
             the program is not on PATH.
     """
     to = rendering.to
     if isinstance(to, File):
         refuse_special(to.path)
-        if to.place is not None:
-            to.place.refuse_by_links(to.path)
+        if to.rule is not None:
+            to.rule.refuse_target(to.path)
         try:
             status = to.path.stat()
         except OSError:
             status = None
         if status is None:
-            if to.made and to.path.parent.is_dir():
+            if to.may_create and to.path.parent.is_dir():
                 return
             raise OutputError(
-                f"{to.path} does not exist", hint="the CI system makes it: do not set its variable yourself"
+                f"{to.path} does not exist",
+                hint="the CI system creates it: do not set its variable yourself",
             )
         if status.st_nlink != 1:
-            raise OutputError(f"{to.path} has a second name", hint="write to a file of its own")
+            raise OutputError(f"{to.path} has a second name", hint="write to a file that has only one name")
         if hasattr(os, "geteuid") and os.geteuid() not in {status.st_uid, 0}:
             raise OutputError(f"{to.path} belongs to another user", hint="write to a file of your own")
     elif isinstance(to, Program):
@@ -58,21 +59,21 @@ def deliver(
     rendering: Rendering, environ: Mapping[str, str], output: Path | None = None, *, force: bool = False
 ) -> None:
     """
-    The masks first.
+    Write the masks, then the text.
 
     Args:
-        output: a file that takes the place of standard output.
-        force: the file is replaced if it exists.
+        output: a file that replaces standard output.
+        force: overwrite that file if it exists.
 
     Raises:
-        OutputError: the place is refused, or its program did not take the text.
-        OSError: no space, no permission, nobody reads it.
+        OutputError: the destination is refused, or its program did not take the text.
+        OSError: no space, no permission, no reader.
     """
     if rendering.masks is not None:
         deliver(rendering.masks, environ)
     data, to = rendering.text.encode(), rendering.to
     if isinstance(to, File):
-        if to.made and not os.path.lexists(to.path):
+        if to.may_create and not os.path.lexists(to.path):
             create(to.path, data)
         else:
             append(to.path, data)
@@ -89,8 +90,8 @@ def deliver(
         stream.buffer.flush()
 
 
-def place(rendering: Rendering, output: Path | None = None) -> str:
-    """Where the text goes, for people."""
+def describe_destination(rendering: Rendering, output: Path | None = None) -> str:
+    """Describe the destination for people."""
     to = rendering.to
     if isinstance(to, File):
         return f"the end of {to.path}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from astro_token.formats import carry
 from astro_token.formats.rendering import Rendering, Variables
+from astro_token.formats.text import carry
 
 
 def render(variables: Variables) -> Rendering:

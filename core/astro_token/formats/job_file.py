@@ -1,8 +1,8 @@
 """
-A file of the job that a CI system names in a variable, and reads between the steps: one rule for all systems.
+A file of the job that a CI system names in a variable and reads between the steps: one rule for all systems.
 
-The variable can lie, and so can a link on the way. Refused is where no system keeps such a file: above all
-the checkout, out of which caches, artifacts and images are made.
+The variable can be wrong, and so can a link in its path. Locations where no system keeps such a file are
+refused: above all the checkout, from which caches, artifacts and images are made.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from astro_token.formats.rendering import File
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astro_token.formats.rendering import Place
+    from astro_token.formats.rendering import JobFileRule
 
 __all__ = ["job_file"]
 
 
-def job_file(place: Place, environ: Mapping[str, str], *, unset: str, made: bool = False) -> File:
+def job_file(rule: JobFileRule, environ: Mapping[str, str], *, hint: str, may_create: bool = False) -> File:
     """
+    Return the file that the rule's variable names.
+
     Args:
-        unset: the hint where the variable names nothing.
-        made: it is made if it is not there.
+        hint: the advice if the variable is not set.
+        may_create: the file is created if it does not exist.
 
     Raises:
-        OutputError: the variable names none, or one where the system has none.
+        OutputError: the variable is not set, or names a location that the rule refuses.
     """
-    name = environ.get(place.variable)
+    name = environ.get(rule.variable)
     if not name:
-        raise OutputError(f"{place.variable} is not set, so there is no place for the value", hint=unset)
+        raise OutputError(f"{rule.variable} is not set, so the value has no destination", hint=hint)
     path = Path(name)
-    place.refuse(path)
-    return File(path, made=made, place=place)
+    rule.refuse_name(path)
+    return File(path, may_create=may_create, rule=rule)

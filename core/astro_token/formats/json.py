@@ -1,11 +1,11 @@
-"""A JSON object of the variables, in ASCII, so that no consumer's encoding matters."""
+"""A JSON object with the variables, in ASCII, so that the consumer's encoding does not matter."""
 
 from __future__ import annotations
 
 import json
 
-from astro_token.formats import carry
 from astro_token.formats.rendering import Rendering, Variables
+from astro_token.formats.text import carry
 
 
 def render(variables: Variables) -> Rendering:

@@ -1,15 +1,15 @@
 """
 nushell: `astro-token export --format nushell | from json | load-env`.
 
-It cannot evaluate a text, by design; a record in JSON needs no more than its own commands.
+By design it cannot evaluate a text; its own commands load a record in JSON.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from astro_token.formats import json as as_json
+from astro_token.formats import json as json_format
+from astro_token.record import replace
 
 if TYPE_CHECKING:
     from astro_token.formats.rendering import Rendering, Variables
@@ -17,4 +17,4 @@ if TYPE_CHECKING:
 
 def render(variables: Variables) -> Rendering:
     source = f"open --raw {variables.file}" if variables.file else variables.call
-    return replace(as_json.render(variables), then=f"load it: {source} | from json | load-env")
+    return replace(json_format.render(variables), then=f"load it: {source} | from json | load-env")

@@ -1,13 +1,13 @@
 """
-PowerShell, which reads a program's output by lines and in the machine's encoding: so only ASCII, on one.
+PowerShell, which reads a program's output line by line in the machine's encoding: only one line of ASCII.
 
 An empty text would unset the variable.
 """
 
 from __future__ import annotations
 
-from astro_token.formats import carry_line
 from astro_token.formats.rendering import Rendering, Variables
+from astro_token.formats.text import carry_line
 
 
 def render(variables: Variables) -> Rendering:

@@ -1,4 +1,4 @@
-"""A program that takes a secret from its standard input."""
+"""Pass a secret to a program's standard input."""
 
 from __future__ import annotations
 
@@ -15,39 +15,38 @@ if TYPE_CHECKING:
 
 __all__ = ["feed", "find"]
 
-# Of what it prints no more than this is looked at.
-_LONGEST = 65536
+_OUTPUT_LIMIT = 65536  # bytes of a program's output that are looked at
 
 
 def find(name: str, environ: Mapping[str, str]) -> str:
     """
-    The program's path; of the folders of PATH only absolute ones count.
+    Return the program's path; only absolute folders of PATH count.
 
     Raises:
-        OutputError: it is in none of them.
+        OutputError: no folder contains it.
     """
     path = on_path(name, environ)
     if path is None:
         raise OutputError(
             f"{name} takes the value, and is not on PATH",
-            hint="run us where the CI system's own program is, or use exec",
+            hint="run astro-token where the CI system's own program is, or use exec",
         )
     return path
 
 
 def feed(program: Program, data: bytes, environ: Mapping[str, str], seconds: float) -> AstroTokenError | None:
     """
-    Runs a program on the data; what it prints is shown to nobody, since it may repeat the data.
+    Run a program with the data as its input. Its output is never shown, since it may repeat the data.
 
     Returns its error, so that no traceback leads here.
 
     Raises:
-        OutputError: the program is not there.
+        OutputError: the program does not exist.
     """
-    what = " ".join(program.argv[:3])
+    name = " ".join(program.argv[:3])
     refused = OutputError(
-        f"{what} did not take the value",
-        hint="see that it is the CI system's own and of this job, or use exec",
+        f"{name} did not take the value",
+        hint="see that it is the CI system's own program and belongs to this job, or use exec",
     )
     process = start([find(program.argv[0], environ), *program.argv[1:]], environ, fed=True)
     if process is None:
@@ -57,9 +56,9 @@ def feed(program: Program, data: bytes, environ: Mapping[str, str], seconds: flo
             with suppress(BrokenPipeError):
                 process.stdin.write(data)
                 process.stdin.close()
-        printed = output_of(process, late, _LONGEST, drained=True)
+        printed = output_of(process, late, _OUTPUT_LIMIT, drained=True)
     if late.is_set():
-        return BackendUnavailableError(f"{what} did not end in time", hint="try again later")
+        return BackendUnavailableError(f"{name} did not end in time", hint="try again later")
     if process.returncode != 0 or program.confirms.encode() not in printed:
         return refused
     return None

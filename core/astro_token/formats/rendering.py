@@ -1,68 +1,66 @@
-"""What a format takes and returns: variables, and a rendering with its destination."""
+"""Input and output of a format: variables, and a rendering with its destination."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from astro_token.errors import OutputError
+from astro_token.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-__all__ = ["File", "Place", "Program", "Rendering", "Variables"]
+__all__ = ["File", "JobFileRule", "Program", "Rendering", "Variables"]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class JobFileRule(Record):
     """
-    Where a system keeps the file.
+    Locations in which a CI system keeps a file of the job.
 
     Attributes:
-        variable: names it.
-        keeper: sets that variable; for people.
-        folders: it is in one of them; none if they are not known.
-        checkout: it is not in this one, but for a folder of the system's own in there.
+        variable: names the file.
+        owner: sets that variable; for people.
+        folders: the file is in one of them; empty if they are not known.
+        checkout: the file is not in this folder, except in one of `folders` inside it.
     """
 
     variable: str
-    keeper: str
+    owner: str
     folders: tuple[Path, ...] = ()
     checkout: Path | None = None
 
-    def refuse(self, path: Path) -> None:
+    def refuse_name(self, path: Path) -> None:
         """
-        Judges by the names alone.
+        Judge the path by its names alone.
 
         Raises:
             OutputError: the path leads elsewhere.
         """
         absolute = path.is_absolute() and ".." not in path.parts
         if not absolute or _strays(path, self.folders, self.checkout):
-            raise OutputError(
-                f"{self.variable} leads to {path}, where {self.keeper} keeps no such file",
-                hint=f"{self.keeper} sets it: do not set it yourself, or use exec",
-            )
+            raise self._error(f"names {path}, where {self.owner} keeps no such file")
 
-    def refuse_by_links(self, path: Path) -> None:
+    def refuse_target(self, path: Path) -> None:
         """
-        Judges by what the names lead to.
+        Judge the path after its links are resolved.
 
         Raises:
             OutputError: the path leads elsewhere.
         """
-        folders = tuple(map(_followed, self.folders))
-        if _strays(_followed(path), folders, self.checkout and _followed(self.checkout)):
-            raise OutputError(
-                f"{self.variable} leads by a link to where {self.keeper} keeps no such file",
-                hint=f"{self.keeper} sets it: do not set it yourself, or use exec",
-            )
+        folders = tuple(map(_resolved, self.folders))
+        if _strays(_resolved(path), folders, self.checkout and _resolved(self.checkout)):
+            raise self._error(f"leads through a link to a folder where {self.owner} keeps no such file")
+
+    def _error(self, problem: str) -> OutputError:
+        hint = f"{self.owner} sets it: do not set it yourself, or use exec"
+        return OutputError(f"{self.variable} {problem}", hint=hint)
 
 
-def _followed(path: Path) -> Path:
-    return Path(os.path.realpath(path))
+def _resolved(path: Path) -> Path:
+    return type(path)(os.path.realpath(path))
 
 
 def _strays(path: Path, folders: tuple[Path, ...], checkout: Path | None) -> bool:
@@ -74,28 +72,27 @@ def _strays(path: Path, folders: tuple[Path, ...], checkout: Path | None) -> boo
     return not any(folder != checkout and folder.is_relative_to(checkout) for folder in inside)
 
 
-@dataclass(frozen=True, slots=True)
-class Variables:
+class Variables(Record):
     """
-    What a format renders.
+    Input of a format.
 
     Attributes:
         set: names and texts; the texts are secret.
         public: names and texts that are not secret: no log needs to hide them.
-        unset: names that are set now and have to go, where the consumer can unset.
-        environ: what the CI system tells the job: where its files are.
-        log: whose way of hiding a value the log has (`System.log`), or None.
-        call: the command line that renders this, for the words that go with it.
-        file: where the text is to be written, for the same; None for standard output.
+        unset: names that are set now and have to go, if the consumer can unset.
+        environ: the CI system's variables, which name its files.
+        log: the key of the CI system whose log is told to hide the texts, or None.
+        call: the command line that renders this, for `Rendering.then`.
+        file: the output file, for the same; None for standard output.
     """
 
     set: Mapping[str, str]
     unset: tuple[str, ...] = ()
-    environ: Mapping[str, str] = field(default_factory=dict)
+    environ: Mapping[str, str] = MappingProxyType({})
     log: str | None = None
     call: str = "astro-token export"
     file: str | None = None
-    public: Mapping[str, str] = field(default_factory=dict)
+    public: Mapping[str, str] = MappingProxyType({})
 
     @property
     def assigned(self) -> dict[str, str]:
@@ -106,44 +103,44 @@ class Variables:
         return f"Variables({', '.join(self.set)})"
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Record):
     """
     A file to append to.
 
     Attributes:
-        made: it is made if it is not there; else that is an error.
-        place: where it has to be, links followed; None if that does not matter.
+        may_create: it is created if it does not exist; otherwise that is an error.
+        rule: the locations that are accepted; None accepts any.
     """
 
+    _hidden = ("rule",)
     path: Path
-    made: bool = False
-    place: Place | None = field(default=None, compare=False, repr=False)
+    may_create: bool = False
+    rule: JobFileRule | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(Record):
     """
     A program that reads the text from its standard input.
 
     Attributes:
-        argv: it and its arguments, none of them secret.
-        confirms: what its output contains if it worked; "" where its exit status alone tells.
+        argv: the program and its arguments, none of them secret.
+        confirms: a text that its output contains after success; "" if the exit status is enough.
     """
 
     argv: tuple[str, ...]
     confirms: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Rendering:
+class Rendering(Record):
     """
+    Output of a format.
+
     Attributes:
-        text: what the consumer reads.
-        to: where it goes; "output" is standard output or the file of `--output`,
+        text: the consumer's input.
+        to: the destination; "output" is standard output or the file of `--output`,
             "log" is standard error, which CI systems read as they read standard output.
-        masks: what makes the CI system's log hide the value; it goes out first.
-        then: what there is to do or to know for who uses it, for people; of a shell's it is a line to type.
+        masks: tells the CI system's log to hide the value; written first.
+        then: the user's next step, or the effect; of a shell's format it is a line to write.
     """
 
     text: str

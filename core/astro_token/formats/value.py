@@ -1,9 +1,9 @@
-"""The bare value, without a line end: for programs that read a secret from a file or a pipe."""
+"""The bare value without a line end, for programs that read a secret from a file or a pipe."""
 
 from __future__ import annotations
 
-from astro_token.formats import carry
 from astro_token.formats.rendering import Rendering, Variables
+from astro_token.formats.text import carry
 
 
 def render(variables: Variables) -> Rendering:

@@ -1,11 +1,11 @@
-"""Identity tokens that a CI system's own program prints."""
+"""Identity tokens that a program prints."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError, IntegrityError
-from astro_token.identity.web_token import LONGEST, web_token
+from astro_token.identity.web_token import LENGTH_LIMIT, web_token
 from astro_token.system.programs import kill, on_path, output_of, start, within
 
 if TYPE_CHECKING:
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
     from astro_token.secret import SecretValue
 
-__all__ = ["printed"]
+__all__ = ["printed_token"]
 
 
-def printed(argv: list[str], environ: Mapping[str, str], seconds: float, hint: str) -> SecretValue:
+def printed_token(argv: list[str], environ: Mapping[str, str], seconds: float, hint: str) -> SecretValue:
     """
-    Runs a program, whose arguments hold no secret, and takes the token from its standard output.
+    Run a program, whose arguments hold no secret, and return the token from its standard output.
 
     Args:
-        hint: what to do where it is missing.
+        hint: the advice if the program is missing.
 
     Raises:
-        AccessDeniedError: it is not on PATH (of whose folders only absolute ones count), or gives none.
+        AccessDeniedError: it is not on PATH (of which only absolute folders count), or prints no token.
         BackendUnavailableError: it did not end in time, and was killed.
-        IntegrityError: what it printed is no token.
+        IntegrityError: its output is not a token.
     """
     name = argv[0]
     path = on_path(name, environ)
@@ -34,19 +34,19 @@ def printed(argv: list[str], environ: Mapping[str, str], seconds: float, hint: s
         raise AccessDeniedError(f"{name} gives the identity token, and is not on PATH", hint=hint)
     refused: AstroTokenError = AccessDeniedError(
         f"{name} gives no identity token",
-        hint=f"run `{' '.join(argv[:3])} … >/dev/null` in the job to see why",
+        hint=f"run `{' '.join(argv[:3])} … >/dev/null` in the job to see the reason",
     )
     process = start([path, *argv[1:]], environ)
     if process is None:
         raise refused
     with within(process, seconds) as late:
-        # No more than a token can have; what is left unread ends with the program.
-        output = output_of(process, late, LONGEST)
-        if len(output) > LONGEST:
+        # Output that is longer than any token is not read; the program is killed.
+        output = output_of(process, late, LENGTH_LIMIT)
+        if len(output) > LENGTH_LIMIT:
             kill(process)
     if late.is_set():
         raise BackendUnavailableError(f"{name} did not end in time", hint="try again later")
-    if process.returncode != 0 and len(output) <= LONGEST:
+    if process.returncode != 0 and len(output) <= LENGTH_LIMIT:
         raise refused
-    damaged = IntegrityError(f"what {name} printed is no identity token", hint=f"see which {name} is on PATH")
+    damaged = IntegrityError(f"{name} printed no identity token", hint=f"see which {name} is on PATH")
     return web_token(output, damaged)

@@ -1,4 +1,4 @@
-"""A JWT, looked at unverified, so that what a service would refuse is said early and clearly."""
+"""A JWT, read without verification, so that a service's refusal is predicted early and clearly."""
 
 from __future__ import annotations
 
@@ -10,36 +10,41 @@ from typing import Any
 from astro_token.errors import AccessDeniedError, AstroTokenError
 from astro_token.secret import SecretValue
 
-__all__ = ["LONGEST", "checked", "fits", "web_token"]
+__all__ = ["LENGTH_LIMIT", "is_usable", "refuse_unusable", "web_token"]
 
-LONGEST = 16 * 1024
+LENGTH_LIMIT = 16 * 1024
 _FORM = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
-def web_token(data: bytes, otherwise: AstroTokenError) -> SecretValue:
-    """The token without blanks around it; raises `otherwise` where it has not the form of one."""
+def web_token(data: bytes, malformed: AstroTokenError) -> SecretValue:
+    """Return the token without blanks around it; raise `malformed` if it is not a JWT."""
     token = SecretValue(data.strip())
-    if len(data) > LONGEST or _claims(token) is None:
-        raise otherwise
+    if len(data) > LENGTH_LIMIT or _claims(token) is None:
+        raise malformed
     return token
 
 
-def fits(token: SecretValue, audience: str | None) -> bool:
-    """True if it is for this audience and has not expired."""
-    return _is_for(token, audience) and not _is_over(token)
+def is_usable(token: SecretValue, audience: str | None) -> bool:
+    """True if the token is for this audience and has not expired."""
+    return _is_for(token, audience) and not _has_expired(token)
 
 
-def checked(token: SecretValue, audience: str | None, system: str, audience_hint: str) -> SecretValue:
+def refuse_unusable(token: SecretValue, audience: str | None, source: str, audience_hint: str) -> None:
+    """
+    Predict the refusal of a service.
+
+    Raises:
+        AccessDeniedError: the token is for another audience, or has expired.
+    """
     if not _is_for(token, audience):
         raise AccessDeniedError(
-            f"the identity token from {system} is for another audience than {audience}", hint=audience_hint
+            f"the identity token from {source} is for another audience than {audience}", hint=audience_hint
         )
-    if _is_over(token):
+    if _has_expired(token):
         raise AccessDeniedError(
-            f"the identity token from {system} has expired",
-            hint="take it earlier in the job, or let it live longer; see this machine's clock too",
+            f"the identity token from {source} has expired",
+            hint="use it earlier in the job, or give it a longer lifetime; check this machine's clock too",
         )
-    return token
 
 
 def _is_for(token: SecretValue, audience: str | None) -> bool:
@@ -47,7 +52,7 @@ def _is_for(token: SecretValue, audience: str | None) -> bool:
     return audience is None or audience in (claimed if isinstance(claimed, list) else [claimed])
 
 
-def _is_over(token: SecretValue) -> bool:
+def _has_expired(token: SecretValue) -> bool:
     end = (_claims(token) or {}).get("exp")
     return isinstance(end, int | float) and end <= time.time()
 

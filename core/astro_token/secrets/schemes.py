@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BUILTIN", "CI_IDENTITY_VARIABLES", "RESERVED", "Scheme", "credential_variables"]
+__all__ = ["BUILTIN", "RESERVED", "Scheme", "credential_variables"]
 
 
 class Scheme(Record):
@@ -99,24 +99,9 @@ BUILTIN: Mapping[str, Scheme] = _Builtin("astro_token_backends")
 # Plugins may not serve these: a scheme that changes hands would hand over secrets.
 RESERVED = frozenset({*BUILTIN, "airflow", "command", "keyring"})
 
-# What a CI system gives a job to prove who it is.
-CI_IDENTITY_VARIABLES = (
-    "ASTRO_TOKEN_ID_TOKEN",
-    "ASTRO_TOKEN_KUBERNETES_TOKEN_FILE",
-    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-    "ACTIONS_ID_TOKEN_REQUEST_URL",
-    "BITBUCKET_STEP_OIDC_TOKEN",
-    "BUILDKITE_AGENT_ACCESS_TOKEN",
-    "CIRCLE_OIDC_TOKEN",
-    "CIRCLE_OIDC_TOKEN_V2",
-    "CI_JOB_JWT",
-    "CI_JOB_JWT_V1",
-    "CI_JOB_JWT_V2",
-    "SYSTEM_ACCESSTOKEN",
-    "SYSTEM_OIDCREQUESTURI",
-)
-
 
 def credential_variables() -> frozenset[str]:
-    """Every variable that a built-in backend or the CI system's identity uses as a credential."""
-    return frozenset(CI_IDENTITY_VARIABLES).union(*(scheme.credentials for scheme in BUILTIN.values()))
+    """Return the variables that built-in backends and CI systems use as credentials."""
+    from astro_token.ci import identity_variables
+
+    return identity_variables().union(*(scheme.credentials for scheme in BUILTIN.values()))

@@ -39,7 +39,7 @@ def gcp(asked: Asked) -> Credential:
 
 
 def _of_machine(asked: Asked, audience: str) -> SecretValue:
-    from astro_token.identity import google_identity
+    from astro_token.identity.google import google_identity
 
     try:
         return google_identity(audience, environ=asked.environ, timeout=asked.seconds)

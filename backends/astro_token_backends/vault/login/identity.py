@@ -23,7 +23,7 @@ def jwt(asked: Asked) -> Credential:
         asked.text("ASTRO_TOKEN_VAULT_AUDIENCE"), environ=asked.environ, timeout=asked.seconds
     )
     if identity is None:
-        from astro_token.identity import identity_hint
+        from astro_token.ci.identity import identity_hint
 
         raise AccessDeniedError(
             "no usable credential for Vault: the login by jwt needs ASTRO_TOKEN_ID_TOKEN, "

@@ -1,0 +1,99 @@
+"""
+The identity token of the running CI job: an OIDC token that services accept as a credential.
+
+    token = ci_identity("sts.amazonaws.com", timeout=10)
+
+A token that the user set has precedence over the one that the system gives.
+The identity of the machine never replaces the job's.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from astro_token.ci import all_systems
+from astro_token.errors import AstroTokenError, ConfigError, result
+from astro_token.identity import IdentityRequest, NoIdentity, request_token
+from astro_token.identity.stored import token_in_file, token_in_variable
+from astro_token.log import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from astro_token.secret import SecretValue
+
+__all__ = ["ci_identity", "identity_hint", "identity_source", "job_identities"]
+
+
+def ci_identity(
+    audience: str | None, *, environ: Mapping[str, str] | None = None, timeout: float
+) -> SecretValue | None:
+    """
+    Return the job's identity token, from one attempt; it is kept in memory only.
+
+    Args:
+        audience: the service that it is for; None takes the system's default.
+
+    Returns:
+        the JWT; None if there is no such identity, and then `identity_hint` may give advice.
+
+    Raises:
+        AstroTokenError: the token cannot be obtained, is for another audience, or has expired.
+            No other identity is tried instead.
+    """
+    outcome = _outcome(environ, audience, timeout)
+    del environ  # a traceback with it would lead to all the secrets in it
+    return result(outcome)
+
+
+def identity_hint(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the advice for a job whose CI system gives it no identity; None in other situations."""
+    found = job_identities(os.environ if environ is None else environ)
+    missing = [each for each in found if isinstance(each, NoIdentity)]
+    return f"{missing[0].source}: {missing[0].hint}" if missing and len(missing) == len(found) else None
+
+
+def identity_source(environ: Mapping[str, str]) -> str:
+    """Describe the source of the token that `ci_identity` returns, for people."""
+    if request := _set_by_user(environ):
+        return f"the identity token of {request.source}"
+    requests = [each for each in job_identities(environ) if isinstance(each, IdentityRequest)]
+    return f"the identity of {requests[0].source if requests else 'the CI system'}"
+
+
+def job_identities(environ: Mapping[str, str]) -> list[IdentityRequest | NoIdentity]:
+    """Return the identities that the environment shows: several if CI systems are nested."""
+    if request := _set_by_user(environ):
+        return [request]
+    finders = dict.fromkeys(system.identity for system in all_systems() if system.identity)
+    found = [identity for finder in finders if (identity := finder(environ))]
+    # A machine's identity is a job's only if the machine exists for that job alone.
+    return [each for each in found if not each.of_machine] or found
+
+
+def _outcome(
+    environ: Mapping[str, str] | None, audience: str | None, timeout: float
+) -> SecretValue | AstroTokenError | None:
+    found = job_identities(os.environ if environ is None else environ)
+    requests = [each for each in found if isinstance(each, IdentityRequest)]
+    if len(requests) > 1:
+        # An agent that runs inside another system's job passes that job's variables on to its own jobs.
+        return ConfigError(
+            f"the environment holds the identities of {' and '.join(each.source for each in requests)}",
+            hint="unset the variables of the wrong one, or set ASTRO_TOKEN_ID_TOKEN to the token",
+        )
+    if not requests:
+        return None
+    if len(found) > 1:
+        logger.warning("of several CI systems in the environment, %s has an identity", requests[0].source)
+    return request_token(requests[0], audience, timeout)
+
+
+def _set_by_user(environ: Mapping[str, str]) -> IdentityRequest | None:
+    token, file = "ASTRO_TOKEN_ID_TOKEN", "ASTRO_TOKEN_KUBERNETES_TOKEN_FILE"
+    if environ.get(token):
+        return IdentityRequest(token, lambda *_: token_in_variable(token, environ))
+    if environ.get(file):
+        return IdentityRequest(file, lambda *_: token_in_file(file, environ))
+    return None

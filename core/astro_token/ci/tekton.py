@@ -1,0 +1,17 @@
+"""Tekton, which sets no variables of its own, so it is never detected."""
+
+from __future__ import annotations
+
+from astro_token.ci.system import CISystem
+from astro_token.formats import ExportFormat, Refusal
+
+SYSTEMS = (
+    CISystem(
+        "Tekton",
+        "tekton",
+        {},
+        formats={
+            "tekton": ExportFormat(Refusal("Tekton", "its results are stored in plain text", "script: {}"))
+        },
+    ),
+)
