@@ -58,9 +58,9 @@ def render(variables: Variables) -> Rendering:
     from astro_token.formats.text import carry_line
 
     lines = [
-        f"##vso[task.setvariable variable={name};issecret=true]"
+        f"##vso[task.setvariable variable={name}{';issecret=true' if name in variables.set else ''}]"
         f"{carry_line('the Azure Pipelines agent', text, ('%', '$('))}\n"
-        for name, text in variables.set.items()
+        for name, text in variables.assigned.items()
     ]
     mapped = "; ".join(f"{name}: $({name})" for name in variables.set)
     then = f"a step gets a secret variable only by its own `env: {mapped}`"

@@ -47,7 +47,7 @@ def render(variables: Variables) -> Rendering:
     from astro_token.formats.text import carry, refuse
 
     (name, *_) = variables.set
-    text = dumps({name: carry("Buildkite's agent", text) for name, text in variables.set.items()})
+    text = dumps({name: carry("Buildkite's agent", text) for name, text in variables.assigned.items()})
     if len(text) > _LINE_LIMIT:
         raise refuse("Buildkite's agent", "it is too long")
     argv = (_AGENT, "env", "set", "--input-format=json", "--output-format=json", "-")

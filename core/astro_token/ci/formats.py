@@ -47,7 +47,7 @@ def render(name: str, variables: Variables) -> Rendering:
     formats = all_formats()
     if name not in formats:
         raise UsageError("there is no such format", hint=f"choose from auto, {', '.join(formats)}")
-    if not all(map(_is_name, (*variables.set, *variables.unset))):
+    if not all(map(_is_name, (*variables.assigned, *variables.unset))):
         raise OutputError(
             "a variable's name is malformed", hint="use letters, digits and _, and no digit in front"
         )

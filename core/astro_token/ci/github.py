@@ -55,13 +55,13 @@ def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
 
 def environment(variables: Variables) -> Rendering:
     then = f"{' '.join(variables.set)} is set for the steps after this one"
-    return _appended(variables, "GITHUB_ENV", then)
+    return _appended(variables, variables.assigned, "GITHUB_ENV", then)
 
 
 def output(variables: Variables) -> Rendering:
     names = " ".join(f"steps.ID.outputs.{name}" for name in variables.set)
     then = f"{names} is set for the steps after this one: use it in `env:`, never in a script or another job"
-    return _appended(variables, "GITHUB_OUTPUT", then)
+    return _appended(variables, variables.set, "GITHUB_OUTPUT", then)
 
 
 def masks(values: tuple[str, ...]) -> Rendering:
@@ -121,12 +121,12 @@ def add_summary(data: bytes, _status: str, environ: Mapping[str, str]) -> str | 
     return f"the job's summary, {file.path}"
 
 
-def _appended(variables: Variables, variable: str, then: str) -> Rendering:
+def _appended(variables: Variables, texts: Mapping[str, str], variable: str, then: str) -> Rendering:
 
     to = runner_file(variable, variables.environ)
     # The empty line ends one that an earlier command of the step left open, as `echo -n` does.
     # Without it the value would stand on a line of its own, and in the runner's error.
-    text = "\n" + "".join(_block(name, value) for name, value in variables.set.items())
+    text = "\n" + "".join(_block(name, value) for name, value in texts.items())
     return Rendering(text, to, then=then)
 
 

@@ -13,7 +13,7 @@ _LONGEST_LINE = 60_000  # docker stops reading at a longer line
 
 
 def render(variables: Variables) -> Rendering:
-    lines = [f"{name}={carry_line('an env-file', text)}\n" for name, text in variables.set.items()]
+    lines = [f"{name}={carry_line('an env-file', text)}\n" for name, text in variables.assigned.items()]
     if any(len(line) > _LONGEST_LINE for line in lines):
         raise refuse("an env-file", "it is too long")
     return Rendering("".join(lines), then="docker run --env-file FILE …; docker inspect shows the value")

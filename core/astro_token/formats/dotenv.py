@@ -17,7 +17,7 @@ _BARE = re.compile(r"[A-Za-z0-9._+/-]+")
 
 def render(variables: Variables) -> Rendering:
     return Rendering(
-        "".join(f"{name}={_quoted(text)}\n" for name, text in variables.set.items()),
+        "".join(f"{name}={_quoted(text)}\n" for name, text in variables.assigned.items()),
         then="keep it out of the repository, and load it by a reader of .env files, or: set -a; . ./FILE",
     )
 

@@ -78,6 +78,7 @@ class Variables(Record):
 
     Attributes:
         set: names and texts; the texts are secret.
+        public: names and texts that no log needs to hide.
         unset: names that are set now and have to go, if the consumer can unset.
         environ: the CI system's variables, which name its files.
         log: the key of the CI system whose log is told to hide the texts, or None.
@@ -91,6 +92,12 @@ class Variables(Record):
     log: str | None = None
     call: str = "astro-token export"
     file: str | None = None
+    public: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def assigned(self) -> dict[str, str]:
+        """All variables to set, secret or not."""
+        return {**self.set, **self.public}
 
     def __repr__(self) -> str:
         return f"Variables({', '.join(self.set)})"
