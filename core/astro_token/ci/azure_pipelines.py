@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from astro_token.ci.system import CISystem, harmless, is_true, say
 from astro_token.formats import ExportFormat
+from astro_token.formats.rendering import JobFileRule, Rendering, Variables
+from astro_token.identity import IdentityRequest, NoIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astro_token.formats.rendering import Rendering, Variables
-    from astro_token.identity import IdentityRequest, NoIdentity
     from astro_token.secret import SecretValue
 
 _NAME = "Azure Pipelines"
@@ -25,7 +25,6 @@ _CONNECTIONS = ("ASTRO_TOKEN_AZURE_SERVICE_CONNECTION", "AZURESUBSCRIPTION_SERVI
 
 
 def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
-    from astro_token.identity import IdentityRequest, NoIdentity
     from astro_token.identity.http import authorization, token_member, with_query
     from astro_token.identity.request import Question
 
@@ -56,7 +55,6 @@ def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
 
 def render(variables: Variables) -> Rendering:
     """Set a secret variable for the steps after this one."""
-    from astro_token.formats.rendering import Rendering
     from astro_token.formats.text import carry_line
 
     lines = [
@@ -71,7 +69,6 @@ def render(variables: Variables) -> Rendering:
 
 def masks(values: tuple[str, ...]) -> Rendering:
     from astro_token.formats.masks import texts_to_hide
-    from astro_token.formats.rendering import Rendering
 
     # Of a value with several lines, each line is masked.
     lines = [_escaped(text) for text in texts_to_hide(values) if not {"\r", "\n"} & set(text)]
@@ -93,7 +90,6 @@ def add_summary(data: bytes, _status: str, environ: Mapping[str, str]) -> str | 
         return None
     from astro_token.ci.summary import checkout_folder, refuse_longer
     from astro_token.errors import OutputError
-    from astro_token.formats.rendering import JobFileRule
     from astro_token.system.files import create
 
     folder = Path(environ.get("AGENT_TEMPDIRECTORY") or "")

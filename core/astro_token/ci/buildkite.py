@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from astro_token.ci.system import CISystem, is_true
 from astro_token.formats import ExportFormat
+from astro_token.formats.rendering import Program, Rendering, Variables
+from astro_token.identity import IdentityRequest, NoIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astro_token.formats.rendering import Rendering, Variables
-    from astro_token.identity import IdentityRequest, NoIdentity
     from astro_token.secret import SecretValue
 
 _AGENT = "buildkite-agent"
@@ -26,7 +26,6 @@ _STYLES = {"ok": "success", "warning": "warning", "failed": "error"}
 
 
 def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
-    from astro_token.identity import IdentityRequest, NoIdentity
 
     hint = "if the job runs in a container, set `mount-buildkite-agent: true` in the docker plugin"
 
@@ -45,7 +44,6 @@ def render(variables: Variables) -> Rendering:
     """Set variables for the hooks and commands after this one."""
     from json import dumps
 
-    from astro_token.formats.rendering import Program, Rendering
     from astro_token.formats.text import carry, refuse
 
     (name, *_) = variables.set
@@ -61,7 +59,6 @@ def masks(values: tuple[str, ...]) -> Rendering:
     from json import dumps
 
     from astro_token.formats.masks import texts_to_hide
-    from astro_token.formats.rendering import Program, Rendering
 
     text = dumps({str(number): text for number, text in enumerate(texts_to_hide(values))})
     return Rendering(text + "\n", Program((_AGENT, "redactor", "add", "--format=json")))
@@ -85,7 +82,6 @@ def add_summary(data: bytes, status: str, environ: Mapping[str, str]) -> str:
     from astro_token.ci.summary import checkout_folder, refuse_longer
     from astro_token.errors import BackendUnavailableError, OutputError
     from astro_token.formats.program import feed
-    from astro_token.formats.rendering import Program
     from astro_token.system.programs import on_path
 
     agent, checkout = on_path(_AGENT, environ), checkout_folder("BUILDKITE_BUILD_CHECKOUT_PATH", environ)

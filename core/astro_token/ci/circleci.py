@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING
 
 from astro_token.ci.system import CISystem, is_true
 from astro_token.formats import ExportFormat
+from astro_token.formats.rendering import Rendering, Variables
+from astro_token.identity import IdentityRequest, NoIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astro_token.formats.rendering import Rendering, Variables
-    from astro_token.identity import IdentityRequest, NoIdentity
     from astro_token.secret import SecretValue
 
 _TOKEN = "CIRCLE_OIDC_TOKEN_V2"
 
 
 def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
-    from astro_token.identity import IdentityRequest, NoIdentity
 
     def fetch(audience: str | None, seconds: float) -> SecretValue:
         from json import dumps
@@ -45,16 +44,17 @@ def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
 
 
 def bash_env(variables: Variables) -> Rendering:
-    from pathlib import Path
-
     from astro_token.formats.job_file import job_file
     from astro_token.formats.posix import assignments
-    from astro_token.formats.rendering import JobFileRule, Rendering
 
-    checkout = variables.environ.get("CIRCLE_WORKING_DIRECTORY")  # `~/project`, as a rule
-    rule = JobFileRule("BASH_ENV", "CircleCI", checkout=Path(checkout).expanduser() if checkout else None)
-    hint = "run the step by bash, which is the default, or use exec"
-    to = job_file(rule, variables.environ, hint=hint, may_create=True)
+    to = job_file(
+        "BASH_ENV",
+        variables.environ,
+        "CircleCI",
+        checkout="CIRCLE_WORKING_DIRECTORY",  # `~/project`, as a rule
+        hint="run the step by bash, which is the default, or use exec",
+        may_create=True,
+    )
     then = f'{" ".join(variables.set)} is set for the steps after this one; in this one: source "$BASH_ENV"'
     # The empty line ends one that an earlier command left open.
     return Rendering("\n" + assignments(variables), to, then=then)

@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from astro_token.ci.system import CISystem
-from astro_token.formats import ExportFormat
-
-if TYPE_CHECKING:
-    from astro_token.formats.rendering import Rendering, Variables
-
-
-def render(variables: Variables) -> Rendering:
-    from astro_token.formats.posix import render_for_script
-
-    return render_for_script(variables, "it lasts through all phases if the buildspec says `version: 0.2`")
-
+from astro_token.formats import script_format
 
 SYSTEMS = (
     CISystem(
@@ -24,6 +12,8 @@ SYSTEMS = (
         {"CODEBUILD_BUILD_ARN": ""},
         precedence=90,
         format="codebuild",
-        formats={"codebuild": ExportFormat(render, evaluated=True)},
+        formats={
+            "codebuild": script_format("it lasts through all phases if the buildspec says `version: 0.2`")
+        },
     ),
 )

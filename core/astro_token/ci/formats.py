@@ -55,6 +55,8 @@ def render(name: str, variables: Variables) -> Rendering:
     if isinstance(chosen.render, Refusal):
         raise chosen.render.error()
     rendering = _loaded(chosen.render)(variables)
+    if chosen.lifetime:
+        rendering = replace(rendering, then=f"{rendering.then}; {chosen.lifetime}")
     if variables.log is None:
         return rendering
     hidden = masks(variables.log, tuple(variables.set.values()))

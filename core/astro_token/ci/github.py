@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from astro_token.ci.system import CISystem, is_true
 from astro_token.formats import ExportFormat
+from astro_token.formats.rendering import File, Rendering, Variables
+from astro_token.identity import IdentityRequest, NoIdentity
 from astro_token.record import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astro_token.formats.rendering import File, Rendering, Variables
-    from astro_token.identity import IdentityRequest, NoIdentity
     from astro_token.secret import SecretValue
 
 _ID_TOKEN_WRITE = "give the job `permissions: id-token: write`; pull requests from forks never have it"
@@ -36,7 +36,6 @@ _REQUEST_URL, _REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN
 
 
 def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
-    from astro_token.identity import IdentityRequest, NoIdentity
     from astro_token.identity.http import authorization, token_member, with_query
     from astro_token.identity.request import Question
 
@@ -67,7 +66,6 @@ def output(variables: Variables) -> Rendering:
 
 def masks(values: tuple[str, ...]) -> Rendering:
     from astro_token.formats.masks import texts_to_hide
-    from astro_token.formats.rendering import Rendering
 
     commands = [f"::add-mask::{_escaped(text)}\n" for text in texts_to_hide(values)]
     # A command has to start a line: the empty line ends one that an earlier command left open.
@@ -84,20 +82,18 @@ def runner_file(variable: str, environ: Mapping[str, str]) -> File:
     from pathlib import Path
 
     from astro_token.formats.job_file import job_file
-    from astro_token.formats.rendering import JobFileRule
 
-    temporary, workspace = environ.get("RUNNER_TEMP"), environ.get("GITHUB_WORKSPACE")
+    temporary = environ.get("RUNNER_TEMP")
     # The related systems keep their files elsewhere.
     elsewhere = any(is_true(environ, mark) for _, mark, _ in _VARIANTS)
     # A container of an action has the runner's files in the second folder, whatever RUNNER_TEMP says.
     folders = () if elsewhere or not temporary else (Path(temporary), Path("/github/file_commands"))
-    rule = JobFileRule(variable, "the runner", folders, Path(workspace) if workspace else None)
-    return job_file(rule, environ, hint="use this format in a step of GitHub Actions, or use exec")
+    hint = "use this format in a step of GitHub Actions, or use exec"
+    return job_file(variable, environ, "the runner", checkout="GITHUB_WORKSPACE", hint=hint, folders=folders)
 
 
 def refuse_log(environ: Mapping[str, str]) -> None:
     from astro_token.formats.delivery import refuse_destination
-    from astro_token.formats.rendering import Rendering
 
     refuse_destination(Rendering("", runner_file("GITHUB_ENV", environ)), environ)
 
@@ -125,13 +121,12 @@ def add_summary(data: bytes, _status: str, environ: Mapping[str, str]) -> str | 
     return f"the job's summary, {file.path}"
 
 
-def _appended(variables: Variables, values: Mapping[str, str], variable: str, then: str) -> Rendering:
-    from astro_token.formats.rendering import Rendering
+def _appended(variables: Variables, texts: Mapping[str, str], variable: str, then: str) -> Rendering:
 
     to = runner_file(variable, variables.environ)
     # The empty line ends one that an earlier command of the step left open, as `echo -n` does.
     # Without it the value would stand on a line of its own, and in the runner's error.
-    text = "\n" + "".join(_block(name, value) for name, value in values.items())
+    text = "\n" + "".join(_block(name, value) for name, value in texts.items())
     return Rendering(text, to, then=then)
 
 

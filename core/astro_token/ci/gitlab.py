@@ -12,13 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from astro_token.ci.system import CISystem, is_true
-from astro_token.formats import ExportFormat
+from astro_token.formats import ExportFormat, script_format
+from astro_token.formats.rendering import Rendering, Variables
+from astro_token.identity import NoIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from astro_token.formats.rendering import Rendering, Variables
-    from astro_token.identity import NoIdentity
 
 _SUFFIX = "_ID_TOKEN"
 
@@ -29,8 +28,6 @@ def identity(environ: Mapping[str, str]) -> NoIdentity | None:
         return None
     import re
 
-    from astro_token.identity import NoIdentity
-
     pattern = re.compile(rf"[A-Z][A-Z0-9_]{{0,99}}{_SUFFIX}")
     names = (name for name, value in environ.items() if value and pattern.fullmatch(name))
     name = min(names, default=None)
@@ -38,22 +35,12 @@ def identity(environ: Mapping[str, str]) -> NoIdentity | None:
     return NoIdentity("GitLab CI", f"give the job `id_tokens: ASTRO_TOKEN_ID_TOKEN: aud: …`{other}")
 
 
-def script(variables: Variables) -> Rendering:
-    from astro_token.formats.posix import render_for_script
-
-    return render_for_script(variables, "it lasts through before_script and script of this job")
-
-
 def after_script(variables: Variables) -> Rendering:
-    from pathlib import Path
-
     from astro_token.formats.job_file import job_file
-    from astro_token.formats.rendering import JobFileRule, Rendering
     from astro_token.formats.text import carry_line
 
-    checkout = variables.environ.get("CI_PROJECT_DIR")
-    rule = JobFileRule("GITLAB_ENV", "the runner", checkout=Path(checkout) if checkout else None)
-    to = job_file(rule, variables.environ, hint="use GitLab Runner 16.4 or later, or use exec")
+    hint = "use GitLab Runner 16.4 or later, or use exec"
+    to = job_file("GITLAB_ENV", variables.environ, "the runner", checkout="CI_PROJECT_DIR", hint=hint)
     lines = [f"{name}={carry_line('GITLAB_ENV', text)}\n" for name, text in variables.assigned.items()]
     names = " ".join(variables.set)
     then = f"{names} is set in after_script; for before_script and script use --format gitlab"
@@ -68,7 +55,7 @@ SYSTEMS = (
         precedence=20,
         format="gitlab",
         formats={
-            "gitlab": ExportFormat(script, evaluated=True),
+            "gitlab": script_format("it lasts through before_script and script of this job"),
             "gitlab-env": ExportFormat(after_script, exclusive=True),
         },
         identity=identity,

@@ -70,8 +70,8 @@ class CISystem(Record):
         )
 
     @property
-    def detected_by(self) -> str:
-        """The marks, for people."""
+    def description(self) -> str:
+        """The name and the marks, for people."""
         return f"{self.name}, detected by {' and '.join(self.marks)}"
 
 

@@ -8,18 +8,13 @@ So the format is not the default, and TeamCity gets no annotations: they would b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from astro_token.ci.system import CISystem
 from astro_token.formats import ExportFormat
-
-if TYPE_CHECKING:
-    from astro_token.formats.rendering import Rendering, Variables
+from astro_token.formats.rendering import Rendering, Variables
 
 
 def render(variables: Variables) -> Rendering:
     from astro_token.errors import OutputError
-    from astro_token.formats.rendering import Rendering
 
     for name in variables.set:
         if name not in variables.environ:

@@ -20,9 +20,9 @@ def explain(plan: ExportPlan, output: Path | None) -> None:
     Raises:
         OutputError: the export would be refused; all that is decided before is printed.
     """
-    _line("system", plan.system.detected_by if plan.system else "no CI system detected")
+    _line("system", plan.system.description if plan.system else "no CI system detected")
     for other in plan.systems[1:]:
-        _line("also", other.detected_by)
+        _line("also", other.description)
     _line("format", plan.format_name)
     for notice in plan.notices():
         _line("note", notice)

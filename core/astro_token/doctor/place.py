@@ -55,7 +55,7 @@ def _source(token: str | None, found: TokenSettings, environ: Mapping[str, str])
 def ci(chain: Chain, environ: Mapping[str, str]) -> None:
     systems = ci_systems(environ)
     if systems:
-        shown = [system.detected_by for system in systems]
+        shown = [system.description for system in systems]
         chain.add("ci", "ok", "; inside of it ".join(shown))
     elif in_ci(environ):
         chain.add("ci", "ok", "one that we do not know, by CI")

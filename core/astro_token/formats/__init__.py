@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from astro_token.errors import OutputError
     from astro_token.formats.rendering import Rendering, Variables
 
-__all__ = ["GENERIC", "ExportFormat", "Refusal"]
+__all__ = ["GENERIC", "ExportFormat", "Refusal", "script_format"]
 
 
 class Refusal(Record):
@@ -52,6 +52,7 @@ class ExportFormat(Record):
         render: the function; as `module:function` of this package it is imported at its first use.
         exclusive: only its CI system reads it; anywhere else it would show the value.
         evaluated: a shell evaluates the output; `Rendering.then` is the line to write.
+        lifetime: completes `Rendering.then`.
         self_masking: the CI system hides the value without further commands.
         aliases: other names that people use.
     """
@@ -59,8 +60,14 @@ class ExportFormat(Record):
     render: str | Callable[[Variables], Rendering] | Refusal
     exclusive: bool = False
     evaluated: bool = False
+    lifetime: str = ""
     self_masking: bool = False
     aliases: tuple[str, ...] = ()
+
+
+def script_format(lifetime: str) -> ExportFormat:
+    """Return the format of a CI system in which one shell runs a whole script."""
+    return ExportFormat("posix:render", evaluated=True, lifetime=lifetime)
 
 
 GENERIC: Mapping[str, ExportFormat] = {

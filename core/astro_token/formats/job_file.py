@@ -11,30 +11,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.errors import OutputError
-from astro_token.formats.rendering import File
+from astro_token.formats.rendering import File, JobFileRule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astro_token.formats.rendering import JobFileRule
-
 __all__ = ["job_file"]
 
 
-def job_file(rule: JobFileRule, environ: Mapping[str, str], *, hint: str, may_create: bool = False) -> File:
+def job_file(
+    variable: str,
+    environ: Mapping[str, str],
+    owner: str,
+    *,
+    checkout: str,
+    hint: str,
+    folders: tuple[Path, ...] = (),
+    may_create: bool = False,
+) -> File:
     """
-    Return the file that the rule's variable names.
+    Return the file that a variable names.
 
     Args:
+        owner: sets the variable; for people.
+        checkout: the variable that names the checkout.
         hint: the advice if the variable is not set.
+        folders: the file is in one of them; empty if they are not known.
         may_create: the file is created if it does not exist.
 
     Raises:
         OutputError: the variable is not set, or names a location that the rule refuses.
     """
-    name = environ.get(rule.variable)
-    if not name:
-        raise OutputError(f"{rule.variable} is not set, so the value has no destination", hint=hint)
-    path = Path(name)
+    if not environ.get(variable):
+        raise OutputError(f"{variable} is not set, so the value has no destination", hint=hint)
+    path, repository = Path(environ[variable]), environ.get(checkout)
+    rule = JobFileRule(variable, owner, folders, Path(repository).expanduser() if repository else None)
     rule.refuse_name(path)
     return File(path, may_create=may_create, rule=rule)

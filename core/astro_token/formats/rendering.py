@@ -78,7 +78,7 @@ class Variables(Record):
 
     Attributes:
         set: names and texts; the texts are secret.
-        public: names and texts that are not secret: no log needs to hide them.
+        public: names and texts that no log needs to hide.
         unset: names that are set now and have to go, if the consumer can unset.
         environ: the CI system's variables, which name its files.
         log: the key of the CI system whose log is told to hide the texts, or None.
