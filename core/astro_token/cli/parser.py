@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from astro_token.errors import UsageError
 from astro_token.version import __version__
+from astro_token.wording import closest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,11 +167,9 @@ _ALSO = {
 
 
 def _meant(typed: str, choices: list[str]) -> str | None:
-    from difflib import get_close_matches
-
     if _ALSO.get(typed.lower()) in choices:
         return _ALSO[typed.lower()]
-    return next(iter(get_close_matches(typed.lower(), choices, n=1)), None)
+    return closest(typed.lower(), choices)
 
 
 def build(asked: str | None = None) -> argparse.ArgumentParser:

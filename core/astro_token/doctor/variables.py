@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from astro_token.policy.rules import RULES
 from astro_token.secrets.schemes import BUILTIN
+from astro_token.wording import closest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -45,13 +47,6 @@ OWN = frozenset(
         "KUBERNETES_TOKEN_FILE",
         "NAME",
         "PLUGINS",
-        "POLICY_DEPLOY",
-        "POLICY_MAX_AGE",
-        "POLICY_MAX_SCOPE",
-        "POLICY_MIN_VALIDITY",
-        "POLICY_ONLINE",
-        "POLICY_REQUIRE_EXPIRY",
-        "POLICY_WARN_VALIDITY",
         "REF",
         "TIMEOUT",
         "VAULT_AUDIENCE",
@@ -60,7 +55,7 @@ OWN = frozenset(
         "VAULT_ROLE",
         "VERSION",
     )
-)
+).union(rule.variable for rule in RULES.values())
 _OF_ALL = (
     "ASTRO_API_TOKEN",
     "ASTRO_DOMAIN",
@@ -126,8 +121,4 @@ def _read_by(extra: str) -> set[str]:
 
 def _meant(name: str, known: Collection[str], alike: float) -> str | None:
     """The variable of which this seems to be a slip; None where it is one of them, or like none."""
-    from difflib import get_close_matches
-
-    return (
-        None if name in known else next(iter(get_close_matches(name, sorted(known), n=1, cutoff=alike)), None)
-    )
+    return None if name in known else closest(name, sorted(known), alike=alike)

@@ -21,6 +21,7 @@ from astro_token.errors import (
 )
 from astro_token.secrets.protocols import Backend, SupportsClose, SupportsCredentialVariables
 from astro_token.secrets.schemes import BUILTIN, DISTRIBUTIONS, RESERVED, SDKS
+from astro_token.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -215,12 +216,9 @@ def check_scheme(scheme: str) -> None:
         )
     if scheme in plugins():
         return
-    from difflib import get_close_matches
-
     known = sorted(BUILTIN)
-    close = get_close_matches(scheme, known, n=1)
-    meant = f"did you mean {close[0]}? " if close else ""
     raise UnknownBackendError(
         "there is no backend for this scheme, the part before the colon",
-        hint=f"{meant}known are {', '.join(known)}; {PLUGINS_VARIABLE} has to name a plugin's distribution",
+        hint=did_you_mean(scheme, known)
+        + f"known are {', '.join(known)}; {PLUGINS_VARIABLE} has to name a plugin's distribution",
     )
