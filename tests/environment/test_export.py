@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from astro_token.record import replace
 from pathlib import Path
 from typing import Any
 

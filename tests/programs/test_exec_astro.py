@@ -30,7 +30,7 @@ OF_ORGANIZATION = f"/v1/organizations/{ORGANIZATION}"
 UNPROVEN = (
     "astro-token: warning: env:TOKEN: the token names no workspace, "
     f"so it cannot be told whether it is for {WORKSPACE}\n"
-    "astro-token: hint: use a token of the workspace scope, or ask Astro by --online\n"
+    "astro-token: hint: use a token of workspace scope, or check it with --online\n"
 )
 
 
