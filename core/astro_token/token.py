@@ -9,7 +9,6 @@ nothing but `[A-Za-z0-9_-]` and two dots gets past this module.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
 
 from astro_token.errors import InvalidTokenError
 from astro_token.record import Record
@@ -18,7 +17,9 @@ from astro_token.secret import SecretValue
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, NoReturn, Protocol
+    from typing import Any, Literal, NoReturn, Protocol
+
+    Scope = Literal["organization", "workspace", "deployment"]
 
     class Reference(Protocol):
         """Name of a secret: `secrets.ref.SecretRef`, which is not imported by a base type."""
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
         @property
         def options(self) -> Mapping[str, str]: ...
 
+else:
+    Scope = str  # typing is not imported at run time
 
 __all__ = [
     "MAX_TOKEN_BYTES",
@@ -44,7 +47,6 @@ __all__ = [
     "normalise",
 ]
 
-Scope = Literal["organization", "workspace", "deployment"]
 SCOPES: tuple[Scope, ...] = ("organization", "workspace", "deployment")  # from wide to narrow
 
 # An environment variable of 128 KiB fails in exec; real tokens have about 1 KiB.

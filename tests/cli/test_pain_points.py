@@ -437,7 +437,7 @@ def test_astro_cli_1556_and_pr_1559_a_deployment_s_token_works_without_a_workspa
     scene.expect(f'workspace = "{WORKSPACE}"')
     ours = scene.ours("check")
     assert ours.stderr.endswith(
-        f": the token names no workspace, so it cannot be told whether it is for {WORKSPACE}\n"
+        f": the token names no workspace; the project expects {WORKSPACE}\n"
         "astro-token: hint: use a token of workspace scope, "
         "or name its deployment in the project file, or check it with --online\n"
     )

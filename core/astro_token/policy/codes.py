@@ -8,7 +8,6 @@ Meaning and remedy are the rows of the table in docs/check.md; the messages add 
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Literal
 
 from astro_token.errors import ConfigError, InvalidTokenError, PolicyError
 from astro_token.record import Record
@@ -16,12 +15,16 @@ from astro_token.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Literal
+
+    Level = Literal["off", "warning", "error"]
+    _Level = Literal["warning", "error"]
+else:
+    Level = str  # typing is not imported at run time
 
 __all__ = ["DEPLOY", "LEVELS", "ONLINE", "TOKEN", "Code", "Level"]
 
-Level = Literal["off", "warning", "error"]
 LEVELS: tuple[Level, ...] = ("off", "warning", "error")
-_Level = Literal["warning", "error"]
 
 
 class Code(Record):
