@@ -502,7 +502,7 @@ def test_deploy_action_113_a_token_that_is_missing_is_named_before_anything_is_s
             78,
             "",
             "astro-token: error: no token is configured\n"
-            "astro-token: hint: give one such as vault:secret/astro/prod#token, set ASTRO_TOKEN_REF, "
+            "astro-token: hint: give a reference such as vault:secret/astro/prod#token, set ASTRO_TOKEN_REF, "
             "or write astro-token.toml\n",
         )
         == ours

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from astro_token.record import replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
