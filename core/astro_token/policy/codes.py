@@ -40,6 +40,7 @@ class Code(Record):
         exported: the level if `ASTRO_API_TOKEN` is set: the next `astro` command then uses it together with
             the user's home. `exec` gives the command its own home, so defects of the user's do no harm.
         required: the policy key that turns the warning into an error.
+        fixed: an error whatever policy says, because `exec` starts nothing in such a project.
     """
 
     level: _Level
@@ -48,6 +49,7 @@ class Code(Record):
     error: type[ConfigError | InvalidTokenError | PolicyError] = PolicyError
     exported: _Level | None = None
     required: str | None = None
+    fixed: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -192,6 +194,7 @@ DEPLOY: Mapping[str, Code] = MappingProxyType(
             "the project's `.astro/config.yaml` sets `cloud.api.protocol`",
             "remove `cloud.api.protocol`, and find out who added it",
             ConfigError,
+            fixed=True,
         ),
         "other-api": Code(
             "error",

@@ -39,8 +39,7 @@ def verdicts(
         for fact in facts:
             code = DEPLOY[fact.code]
             usual = "warning" if advice else (exported and code.exported) or code.level
-            # `exec` starts nothing in such a project, whatever a policy says.
-            level = "error" if fact.code == "plain-http" else levels.get(fact.code, usual)
+            level = "error" if code.fixed else levels.get(fact.code, usual)
             if level != "off":
                 yield Verdict(fact.code, level, fact.message, fact.hint)
 
