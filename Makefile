@@ -8,11 +8,11 @@ PIP := -m pip --disable-pip-version-check --quiet
 LOCKED := install --require-hashes --only-binary :all:
 OURSELVES := install --no-deps --no-build-isolation
 EXTRAS := vault aws gcp azure
-ENVIRONMENTS := $(VENV)/done .venv-core/done .venv-ministack/done $(EXTRAS:%=.venv-%/done)
+ENVIRONMENTS := $(VENV)/done .venv-core/done .venv-ministack/done .venv-oldest/done $(EXTRAS:%=.venv-%/done)
 
 export PYTHONSAFEPATH := 1
 
-.PHONY: help demo test test-long lint format bench dist lock picture tables clean
+.PHONY: help demo test test-long lint format bench dist lock picture tables completion clean
 
 help:
 	@echo 'make demo       a token travels from an encrypted file into a child process'
@@ -23,6 +23,7 @@ help:
 	@echo 'make bench      CPU time against the bare SDKs, as ratios'
 	@echo 'make picture    the picture of check in the README'
 	@echo 'make tables     the tables of policy and verdicts in the documents, from the code'
+	@echo 'make completion scripts for completion in shells'
 	@echo 'make dist       the wheel, and a zipapp that needs no installed packages'
 	@echo 'make lock       lock the requirements anew'
 	@echo 'make clean      remove the environments'
@@ -54,6 +55,9 @@ picture: $(VENV)/done
 tables: $(VENV)/done
 	$(BIN)/python .ci/tables.py
 
+completion: $(VENV)/done
+	$(BIN)/python .ci/completion.py
+
 # Every build gives the same bytes. What the zipapp is made of comes from the lock, into a folder that goes away.
 dist: .venv-core/done
 	@set -e; export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-315532800}; \
@@ -67,7 +71,8 @@ dist: .venv-core/done
 
 lock: $(VENV)/done
 	cd requirements && for lock in \
-	    "core ../pyproject.toml build.in" "dev ../pyproject.toml --all-extras dev.in" "ministack ministack.in" \
+	    "core ../pyproject.toml build.in" "oldest ../pyproject.toml --all-extras build.in --resolution lowest-direct" \
+	    "dev ../pyproject.toml --all-extras dev.in" "ministack ministack.in" \
 	    $(foreach extra,$(EXTRAS),"$(extra) ../pyproject.toml --extra $(extra) build.in -c dev.txt"); do \
 	  set -- $$lock; name=$$1; shift; \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
@@ -94,6 +99,13 @@ $(EXTRAS:%=.venv-%/done): .venv-%/done: requirements/%.txt pyproject.toml $(VENV
 	$(PYTHON) -m venv --without-pip .venv-$*
 	$(BIN)/python $(PIP) --python .venv-$* $(LOCKED) -r requirements/$*.txt
 	$(BIN)/python $(PIP) --python .venv-$* $(OURSELVES) -e .
+	@touch $@
+
+# The oldest versions that the extras allow.
+.venv-oldest/done: requirements/oldest.txt pyproject.toml $(VENV)/done
+	$(PYTHON) -m venv --without-pip .venv-oldest
+	$(BIN)/python $(PIP) --python .venv-oldest $(LOCKED) --no-deps -r requirements/oldest.txt
+	$(BIN)/python $(PIP) --python .venv-oldest $(OURSELVES) -e .
 	@touch $@
 
 .venv-ministack/done: requirements/ministack.txt

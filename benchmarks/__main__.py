@@ -4,13 +4,16 @@ The tool against the smallest script that does the same with the bare SDK. `make
 Each line is a ratio of medians, taken in turns in one run: whatever else the machine does hits both alike.
 Only ratios are worth comparing between machines.
 CPU time is user and system time of whole processes; wall time is that of many tokens against one,
-over a wire on which a request takes 50 ms longer.
+over a wire on which a request takes 50 ms longer. Instructions are counted if valgrind is installed:
+they do not depend on the load of the machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -42,6 +45,17 @@ def cpu_seconds(command: list[str], environ: dict[str, str]) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def instructions(command: list[str], environ: dict[str, str]) -> float:
+    """Count the user instructions of a process, in billions, up to the command that replaces it."""
+    counter = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+    environ = {**environ, "PYTHONHASHSEED": "0"}
+    done = subprocess.run([*counter, *command], env=environ, capture_output=True, text=True, check=False)
+    counted = re.search(r"I *refs: *([\d,]+)", done.stderr)
+    if counted is None:
+        raise SystemExit(f"{command[0]} was not counted: it ended with {done.returncode}")
+    return int(counted[1].replace(",", "")) / 1e9
+
+
 def wall_seconds(command: list[str], environ: dict[str, str]) -> float:
     start = time.monotonic()
     subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, check=True)
@@ -56,8 +70,9 @@ def compare(
     runs: int,
     goal: str = "",
     measure: Callable[[list[str], dict[str, str]], float] = cpu_seconds,
+    unit: str = "ms",
 ) -> None:
-    """Prints the ratio of the first to the second."""
+    """Print the ratio of the first to the second."""
     commands = tuple([part.format_map(environ) for part in command] for command in commands)  # type: ignore[assignment]
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(runs):
@@ -66,7 +81,7 @@ def compare(
     one, other = (statistics.median(taken) for taken in times)
     goal = f"goal {goal}" if goal else ""
     print(
-        f"{name:<46} {one / other:5.2f}   {one * 1000:6.1f} / {other * 1000:6.1f} ms   {goal}".rstrip(),
+        f"{name:<46} {one / other:5.2f}   {one * 1000:6.1f} / {other * 1000:6.1f} {unit}   {goal}".rstrip(),
         flush=True,
     )
 
@@ -98,6 +113,26 @@ def compare_cpu(service: Service, environ: dict[str, str], runs: int) -> None:
         )
 
 
+def compare_instructions(service: Service, environ: dict[str, str]) -> None:
+    """Compare `exec` and `export` with the bare script, which is left without a command to execute."""
+    ref = service.ref(0)
+    bare = [PYTHON, *service.bare, "/nonexistent"]
+    for name, command in {
+        "exec": [PROGRAM, "exec", ref, "--", TRUE],
+        "exec --no-isolate": [PROGRAM, "exec", "--no-isolate", ref, "--", "/nonexistent"],
+        "export": [PROGRAM, "export", "--format", "value", ref],
+    }.items():
+        compare(
+            f"{name} {service.name} / the bare SDK",
+            ([PYTHON, *command], bare),
+            environ,
+            runs=1,
+            goal=service.instructions_goal if name == "exec --no-isolate" else "",
+            measure=instructions,
+            unit="M instructions",
+        )
+
+
 def compare_wall(service: Service, environ: dict[str, str], runs: int) -> None:
     with longer_wire(service.port, LATENCY) as port:
         environ = {**environ, **service.led_to(port)}
@@ -116,6 +151,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--runs", type=int, default=31)
     parser.add_argument("--only", default="", help="the name of a service, or mask")
+    parser.add_argument(
+        "--instructions", action=argparse.BooleanOptionalAction, default=shutil.which("valgrind") is not None
+    )
     arguments = parser.parse_args()
     runs = arguments.runs
     # Every start would compile from source, on our side more than on the other.
@@ -139,6 +177,8 @@ def main() -> None:
                 with make(tokens, folder) as service:
                     environ = {**base, **service.environ}
                     compare_cpu(service, environ, runs)
+                    if arguments.instructions:
+                        compare_instructions(service, environ)
                     if service.port:
                         compare_wall(service, environ, runs)
         if arguments.only in {"", "mask"}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +28,11 @@ hypothesis.settings.register_profile("ours", deadline=None, derandomize=True, ma
 hypothesis.settings.load_profile("ours")
 
 pytest_plugins = ["tests.servers.fixtures"]
+
+# A shell without job control starts a background command with SIGINT ignored, and children inherit that:
+# tests that end a program with Ctrl-C would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 # The console script of the environment that runs the tests; or another one's, such as one with the wheel.
@@ -140,7 +146,7 @@ class Program:
         stdin: str | bytes | None = None,
         cwd: Path | None = None,
         allowed: Sequence[str | Path] = (),
-        timeout: float = 30,
+        timeout: float = 60,
     ) -> Result:
         data = stdin.encode() if isinstance(stdin, str) else stdin
         with subprocess.Popen(

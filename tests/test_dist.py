@@ -160,6 +160,12 @@ def test_the_zipapp_prints_tables(zipapp: Path, program: Program, canary: str) -
     assert (0, "") == run(zipapp, program, "backends")[::2]
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "tcsh", "powershell"])
+def test_the_zipapp_prints_the_completion_scripts(zipapp: Path, program: Program, shell: str) -> None:
+    expected = (ROOT / "core" / "astro_token" / "cli" / "completions" / shell).read_text()
+    assert (0, expected, "") == run(zipapp, program, "completion", shell)
+
+
 def test_the_zipapp_has_what_it_needs_to_ask_astro(zipapp: Path, program: Program) -> None:
     """httpx, with the certificates that are inside the zip."""
     code = f"import sys; sys.path.insert(0, {str(zipapp)!r}); import httpx, tenacity; httpx.Client()"

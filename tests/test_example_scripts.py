@@ -116,7 +116,7 @@ def run(path: Path, folder: Path) -> Ran:
         environ = {key: value.replace("/tmp/", f"{folder}/") for key, value in step.environ.items()}
         done = subprocess.run(
             [*step.shell, step.script.replace("/tmp/", f"{folder}/")],
-            env={**base, **environ}, cwd=work, capture_output=True, text=True, timeout=20,
+            env={**base, **environ}, cwd=work, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
     words = [call.split("\0")[:-1] for call in calls.read_text().split("\n\0")[:-1]]
@@ -221,7 +221,7 @@ def script(text: str, folder: Path, shell: list[str], environ: dict[str, str]) -
         (folder / program).symlink_to(stub)
     base = {"PATH": f"{folder}:/usr/bin:/bin", "CALLS": str(folder / "calls"), "SEEN": str(folder / "seen")}
     (folder / "calls").write_text("")
-    subprocess.run([*shell, text], env={**base, **environ}, cwd=folder, capture_output=True, timeout=20)
+    subprocess.run([*shell, text], env={**base, **environ}, cwd=folder, capture_output=True, timeout=60)
     assert not (folder / "pwned").exists()
     return [call.split("\0")[:-1] for call in (folder / "calls").read_text().split("\n\0")[:-1]]
 
@@ -320,7 +320,7 @@ def test_the_plugin_of_buildkite_runs_the_step_s_command(tmp_path: Path) -> None
         "BUILDKITE_PLUGIN_ASTRO_TOKEN_EXTRAS": "vault",
     }  # fmt: skip
     hook = CI / "buildkite" / "plugin" / "hooks" / "command"
-    subprocess.run([hook], env=environ, cwd=folder, check=True, timeout=20)
+    subprocess.run([hook], env=environ, cwd=folder, check=True, timeout=60)
     calls = [call.split("\0")[:-1] for call in (folder / "calls").read_text().split("\n\0")[:-1]]
     assert [] == [call for call in calls if call[0].startswith("python") and call[1] != "-I"]
     assert "astro-token[vault]" == calls[1][-1]

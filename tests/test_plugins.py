@@ -76,7 +76,7 @@ def test_without_that_it_is_not_imported(program: Program, installed: Path, data
     finally:
         module.write_text(original)
     assert (78, 0, 0) == (refused.code, listed.code, used.code)
-    assert "there is no backend for this scheme" in refused.stderr
+    assert "no backend serves this scheme" in refused.stderr
     assert "sqlite" in listed.stdout
 
 
@@ -88,7 +88,7 @@ def test_a_missing_name_ends_as_with_any_backend(program: Program, installed: Pa
 def test_a_distribution_that_is_not_installed_is_an_error(program: Program) -> None:
     result = program("check", "sqlite:x/y", env={"ASTRO_TOKEN_PLUGINS": "astro-token-sqlite"})
     assert result.code == 78
-    assert "is not installed, or offers no backend" in result.stderr
+    assert "is not installed or has no backend" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -145,4 +145,4 @@ def test_a_plugin_that_ends_the_program_does_not_make_a_job_green(
     install(source, tmp_path / "site")
     result = program("exec", "sqlite:a/b", "--", "echo", "ran", env=with_plugin(tmp_path / "site"))
     assert (70, "") == (result.code, result.stdout)
-    assert "the backend of sqlite failed to start with SystemExit" in result.stderr
+    assert "the backend for sqlite failed to start with SystemExit" in result.stderr

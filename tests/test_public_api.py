@@ -11,12 +11,12 @@ from types import FunctionType
 import pytest
 
 import astro_token
-from astro_token.secrets.schemes import SDKS
+from astro_token.secrets.schemes import BUILTIN
 from tests.conftest import PROGRAM
 
 HEAVY = sorted(
     {
-        *(module.partition(".")[0] for module in SDKS.values()),
+        *(scheme.sdk.partition(".")[0] for scheme in BUILTIN.values() if scheme.sdk),
         *(
             "rich",
             "httpx",

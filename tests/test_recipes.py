@@ -64,7 +64,7 @@ def run(project: Project, name: str, *arguments: str, **environ: str) -> subproc
     done = subprocess.run(
         [*COMMANDS[name], *arguments],
         cwd=project.folder, env=project.program.environment({**project.env, **environ}),
-        capture_output=True, text=True, timeout=30,
+        capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert project.canary not in done.stdout + done.stderr
     return done

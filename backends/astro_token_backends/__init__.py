@@ -1,6 +1,15 @@
 """
-The built-in backends, one module per service.
+The built-in backends. Each has a folder, or a module, and a line in `MODULES`.
 
-Importing a module loads no SDK; making its backend does.
-Which scheme belongs to which is said in `astro_token.secrets.schemes`.
+Importing a backend's folder loads its `SCHEMES` and no SDK; creating the backend loads the SDK.
 """
+
+# Schemes by the folder or module that defines their records in `SCHEMES`.
+MODULES = {
+    "file": ("file",),
+    "env": ("env",),
+    "vault": ("vault", "vault-transit"),
+    "aws": ("aws", "aws-ssm", "aws-kms"),
+    "gcp": ("gcp", "gcp-kms"),
+    "azure": ("azure", "azure-keys"),
+}

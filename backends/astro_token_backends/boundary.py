@@ -1,38 +1,36 @@
-"""The boundary to an SDK: nothing that it raises gets past this line, and neither do the frames behind it."""
+"""The boundary to an SDK: neither its exceptions nor their frames get past it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
-
 from astro_token.errors import AstroTokenError, bare, result
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
 
-__all__ = ["across"]
+    _T = TypeVar("_T")
 
-_T = TypeVar("_T")
+__all__ = ["call_sdk"]
 
 
-def across(call: Callable[[], _T], translated: Callable[[Exception], AstroTokenError]) -> _T:
+def call_sdk(call: Callable[[], _T], translated: Callable[[Exception], AstroTokenError]) -> _T:
     """
-    What a call of an SDK returns.
+    Call an SDK and translate its exceptions.
 
     Args:
-        translated: the error that an exception of the SDK stands for, with nothing of its text.
+        translated: makes the error for an exception of the SDK, without any of its text.
 
     Raises:
-        AstroTokenError: as the call did, or translated; without a cause and without the frames behind it.
+        AstroTokenError: raised by the call, or translated; without a cause and without its frames.
     """
-    return result(_outcome(call, translated))
 
+    def outcome() -> _T | AstroTokenError:
+        try:
+            return call()
+        except AstroTokenError as error:
+            return bare(error)
+        except Exception as error:  # noqa: BLE001 (an SDK may raise anything)
+            return bare(translated(error))
 
-def _outcome(
-    call: Callable[[], _T], translated: Callable[[Exception], AstroTokenError]
-) -> _T | AstroTokenError:
-    try:
-        return call()
-    except AstroTokenError as error:
-        return bare(error)
-    except Exception as error:  # noqa: BLE001 (an SDK raises what it likes)
-        return bare(translated(error))
+    return result(outcome())

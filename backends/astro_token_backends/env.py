@@ -1,33 +1,44 @@
-"""An environment variable: `env:VARIABLE`."""
+"""Environment variables: `env:VARIABLE`."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from astro_token.errors import SecretNotFoundError
 from astro_token.secret import SecretValue
+from astro_token.secrets.schemes import Scheme
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from astro_token.secrets.ref import SecretRef
 
-__all__ = ["Environment"]
+__all__ = ["SCHEMES", "Environment"]
+
+SCHEMES = {
+    "env": Scheme(
+        backend="astro_token_backends.env:Environment",
+        description="an environment variable",
+        form="VARIABLE",
+        example="env:ASTRO_API_TOKEN",
+        grammar=(r"[A-Za-z_][A-Za-z0-9_]{0,254}",),
+    )
+}
 
 
 class Environment:
     """
-    Reads an environment variable, so that a laptop and a CI variable go through the same checks as a backend.
+    Backend that reads an environment variable, so that its token passes the same checks as any other.
 
     Credentials: none. Permissions: none.
     Reference: `env:ASTRO_API_TOKEN`.
-    A variable that is set to nothing counts as missing: so CI systems set a secret that they could not get.
+    An empty variable counts as missing: CI systems set it when they cannot provide a secret.
     """
 
-    def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:  # noqa: ARG002 (nothing here can wait)
+    def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:  # noqa: ARG002 (reading does not wait)
         value = os.environ.get(ref.name)
         if not value:
             raise SecretNotFoundError(
                 f"{ref}: the variable is not set, or is empty",
-                hint="set it, or name another one; in a CI system see that the secret is given to this job",
+                hint="set it, or name another one; in a CI system make the secret available to this job",
             )
         return SecretValue(value.encode("utf-8", errors="surrogateescape"))

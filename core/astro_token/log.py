@@ -1,39 +1,28 @@
-"""Our logger, and the silence of the SDKs' loggers."""
+"""The logger of this project, and the silencing of SDK loggers."""
 
 from __future__ import annotations
 
 import logging
 
-__all__ = ["logger", "silence_sdks"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["logger", "silence"]
 
 logger = logging.getLogger("astro_token")
 logger.addHandler(logging.NullHandler())
 
-# At DEBUG botocore logs the value seven times in one read and write, and session tokens too;
-# azure.identity prints a rejected assertion's answer at WARNING.
-_SDKS = (
-    "azure",
-    "boto3",
-    "botocore",
-    "google",
-    "grpc",
-    "httpcore",
-    "httpx",
-    "hvac",
-    "msal",
-    "requests",
-    "s3transfer",
-    "urllib3",
-)
 
-
-def silence_sdks() -> None:
+def silence(names: Iterable[str]) -> None:
     """
-    Keeps what SDKs log from every handler, also from one that a program hung on the root logger.
+    Keep the records of SDK loggers and their children from every handler, the root logger's included.
 
-    Done whenever a backend is opened, because a program can set levels at any time.
+    At DEBUG botocore logs a value seven times in one read and write, and session tokens too;
+    at WARNING azure.identity prints the response to a rejected assertion.
+    Backends call this whenever they are opened, because a program can change levels at any time.
     """
-    for name in _SDKS:
+    for name in names:
         sdk = logging.getLogger(name)
         sdk.setLevel(logging.CRITICAL + 1)
         sdk.propagate = False

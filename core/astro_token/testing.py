@@ -1,5 +1,5 @@
 """
-What a backend written elsewhere is tested with.
+The contract for backends, as tests that a plugin's tests inherit.
 
     from astro_token.testing import BackendContract, Harness
 
@@ -75,17 +75,17 @@ def make_token(
     **claims: Any,
 ) -> str:
     """
-    Makes a token of the form of Astro's, with a random signature and, if none is given, a random id.
+    Create a token in Astro's form, with a random signature and, if none is given, a random id.
 
     Args:
-        expires_in: seconds from now, negative for an expired one; None for one that never expires.
+        expires_in: seconds from now, negative for an expired token; None for one that never expires.
         issued_ago: seconds.
         claims: replace or add claims; None leaves one out.
     """
     now = int(time.time())
     names = {"organizationId": organization, "workspaceId": workspace, "deploymentId": deployment}
     payload: dict[str, Any] = {
-        # In front, so that no two tokens begin alike for long, and a part of one can be told from another.
+        # First, so that the beginnings of two tokens differ early.
         "apiTokenId": token_id or f"cltk{secrets.token_hex(10)}",
         "iss": "https://auth.astronomer.io/",
         "iat": now - int(issued_ago),
@@ -104,15 +104,15 @@ def make_token(
 @dataclass(frozen=True)
 class Harness:
     """
-    What the contract needs of a backend and its service.
+    A backend with its service, for the contract.
 
     Attributes:
         backend: ready to use.
-        store: puts bytes where `present` points, by other means than the backend.
+        store: stores bytes under `present` without the backend.
         present: a reference without a field.
-        missing: one to nothing.
-        writable: one to nothing that the backend may create; None where it cannot or must not.
-        wrapped: the service keeps a map: what was stored comes back as the one field of a JSON object.
+        missing: a reference to a secret that does not exist.
+        writable: the same, for one that the backend may create; None if it cannot or must not.
+        wrapped: the service keeps a map, so that a stored text is read as the only field of a JSON object.
     """
 
     backend: Backend
@@ -125,9 +125,9 @@ class Harness:
 
 class BackendContract:
     """
-    The public contract. Inherit from it in a test class and give it a fixture `harness`.
+    The public contract. A test class inherits it and defines a fixture `harness`.
 
-    Only texts are stored, because not every service keeps bytes.
+    Only text is stored, because not every service keeps bytes.
     """
 
     timeout = 10.0
@@ -136,9 +136,9 @@ class BackendContract:
         return harness.backend.read(SecretRef.parse(ref), timeout=self.timeout)
 
     def revealed(self, harness: Harness, value: SecretValue) -> bytes:
-        from astro_token.secrets.fields import choose
+        from astro_token.secrets.fields import select_field
 
-        return choose(value, None).reveal() if harness.wrapped else value.reveal()
+        return select_field(value, None).reveal() if harness.wrapped else value.reveal()
 
     def test_it_is_a_backend(self, harness: Harness) -> None:
         assert isinstance(harness.backend, Backend)
@@ -290,13 +290,13 @@ class BackendContract:
 @dataclass(frozen=True)
 class KeyHarness:
     """
-    What the contract of a key service needs.
+    A key service, for its contract.
 
     Attributes:
         backend: ready to use.
         key: a reference to a key that may encrypt and decrypt.
-        other: one to another such key.
-        missing: one to nothing.
+        other: a reference to another such key.
+        missing: a reference to a key that does not exist.
     """
 
     backend: SupportsDecrypt
@@ -306,7 +306,7 @@ class KeyHarness:
 
 
 class KeyContract:
-    """The public contract of a key service, used as `BackendContract` is."""
+    """The public contract of a key service, used like `BackendContract`."""
 
     timeout = 10.0
 
@@ -320,7 +320,7 @@ class KeyContract:
         return harness.backend.decrypt(SecretRef.parse(key or harness.key), ciphertext, timeout=self.timeout)
 
     def refusal(self, harness: KeyHarness, ciphertext: bytes, key: str, secret: str) -> AstroTokenError:
-        """The error, after a look for what it must not hold."""
+        """Return the error, after a check that it holds neither the secret nor an SDK's exception."""
         try:
             self.decrypt(harness, ciphertext, key)
         except AstroTokenError as error:
@@ -346,17 +346,17 @@ class KeyContract:
         assert self.encrypt(harness, token) != self.encrypt(harness, token)
 
     def test_it_survives_being_stored_as_text(self, harness: KeyHarness) -> None:
-        from astro_token.secrets.ciphertext import packed, unpacked
+        from astro_token.secrets.ciphertext import decode_ciphertext, encode_ciphertext
 
         token = make_token()
-        stored = packed(self.encrypt(harness, token))
+        stored = encode_ciphertext(self.encrypt(harness, token))
         assert stored.reveal().isascii()
         wrapped = SecretValue(b"\n".join(re.findall(rb".{1,64}", stored.reveal())) + b"\n")
         for one in (
             stored,
             wrapped if b"." not in stored.reveal() and b":" not in stored.reveal() else stored,
         ):
-            assert token.encode() == self.decrypt(harness, unpacked(one)).reveal()
+            assert token.encode() == self.decrypt(harness, decode_ciphertext(one)).reveal()
 
     def test_the_ciphertext_of_another_key_is_refused(self, harness: KeyHarness) -> None:
         token = make_token()
@@ -408,11 +408,11 @@ class KeyContract:
         assert [token.encode()] * 4 == plain
 
 
-# -- what a backend tells of itself -------------------------------------------------------------------
+# -- descriptions of a backend -------------------------------------------------------------------
 
 
 def _tells_no_secret(backend: object, ref: SecretRef, secret: str, timeout: float) -> None:
-    """Asks twice, with logins in between: each text is one line, the same again, and holds no secret."""
+    """Check that descriptions are one line, the same after a login, and without a secret."""
     told = [_told(backend, ref, timeout) for _ in range(2)]
     assert told[0] == told[1]
     for text in told[0]:
@@ -439,15 +439,15 @@ def _told(backend: object, ref: SecretRef, timeout: float) -> list[str]:
 _HELD = re.compile(r"(?:KEY|SECRET|TOKEN|PASSWORD|KEY_ID|ROLE_ID|USERNAME|SECRET_ID|HEADER)$")
 
 
-# -- looking for a secret where it must not be --------------------------------------------------------
+# -- finding a secret in text and objects --------------------------------------------------------
 
 
 def encodings(secret: str) -> dict[str, str]:
     """
-    The forms in which a secret is looked for, by name.
+    Return the encoded forms of a secret by name.
 
-    Of a long one also its parts, down to 24 characters;
-    of a token only those that no two tokens have in common.
+    They include the parts of a long secret, down to 24 characters;
+    of a token only parts that differ between any two tokens.
     """
     from urllib.parse import quote
 
@@ -477,16 +477,16 @@ _WRAPPING = re.compile(r"=?[\r\n]+|\\[rn]|\0")
 
 
 def appearances(secret: str, text: str) -> list[str]:
-    """The names of the forms in which a secret appears in a text, over line ends too."""
+    """Return the names of the forms of a secret that a text contains, also across line ends."""
     texts = {text, _WRAPPING.sub("", text)}
     return [name for name, form in encodings(secret).items() if any(form in text for text in texts)]
 
 
 def reachable_text(error: BaseException) -> str:
     """
-    All text that hangs on an exception: its own, that of its causes, and the locals of every frame.
+    Return all text that an exception leads to: its own, that of its causes, and the locals of every frame.
 
-    A SecretValue is the one place where a secret may be, so what is inside of one is passed over.
+    A SecretValue may hold a secret, so its content is skipped.
     """
     texts = ["".join(traceback.format_exception(error))]
     seen: dict[int, object] = {}  # also keeps them alive, so that no number is given twice
@@ -517,7 +517,7 @@ _MOST_OBJECTS = 50_000
 
 
 def _beyond_here(error: BaseException) -> BaseException:
-    """The error without the frames of this module, which hold what a test stored."""
+    """Drop the frames of this module, which hold the test's own secret."""
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next
@@ -526,9 +526,9 @@ def _beyond_here(error: BaseException) -> BaseException:
 
 def _holds_data(item: object) -> bool:
     """
-    True for containers and objects of somebody's own class; these others lead to everything there is.
+    True for containers and objects of ordinary classes; all others lead to every object of the process.
 
-    The environment is none of what hangs on an exception: all code has it.
+    The environment is skipped, because all code can reach it.
     """
     if callable(item) or isinstance(
         item, types.ModuleType | types.FrameType | types.CodeType | type(os.environ)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import PROGRAM, Program, Result
+from tests.timing import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 HERE = Path(__file__).parent
 CHILDREN = HERE / "children"
-PATIENCE = 10.0
 
 _PLUGIN = '''
 import os, time
@@ -36,7 +35,7 @@ class Planted:
 
     def read(self, ref, *, timeout):
         self.note(f"read {ref.name}")
-        if ref.name == "silent":
+        if ref.name.startswith("silent"):
             time.sleep(60)
         if ref.name == "denied":
             raise AccessDeniedError(f"{ref}: not for you", hint="ask")
@@ -126,13 +125,6 @@ def prod(planted: Planted, canary: str) -> str:
 def child(name: str, *arguments: str) -> list[str]:
     """The command of one of the children."""
     return [sys.executable, "-IS", str(CHILDREN / f"{name}.py"), *arguments]
-
-
-def wait_until(condition: Callable[[], object], *, patience: float = PATIENCE) -> None:
-    end = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that in time"
-        time.sleep(0.005)
 
 
 @dataclass

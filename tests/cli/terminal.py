@@ -12,14 +12,16 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
+from tests.timing import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-PATIENCE = 10.0
 # Makes its standard input the terminal of its session, which it leads.
 _TAKE = """
 import fcntl, os, sys, termios
+
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execvp(sys.argv[1], sys.argv[1:])
 """

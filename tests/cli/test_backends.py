@@ -78,9 +78,9 @@ def test_a_plugin_is_listed_if_it_was_asked_for_and_is_not_imported(
 
 def test_a_plugin_that_is_not_there_is_a_mistake(program: Program) -> None:
     expected = (
-        "astro-token: error: a distribution that ASTRO_TOKEN_PLUGINS names is not installed, "
-        "or offers no backend: no-such-thing\n"
-        "astro-token: hint: install it, or take it out of ASTRO_TOKEN_PLUGINS, which takes commas\n"
+        "astro-token: error: ASTRO_TOKEN_PLUGINS names a distribution that is not installed "
+        "or has no backend: no-such-thing\n"
+        "astro-token: hint: install it, or remove it from ASTRO_TOKEN_PLUGINS; separate names with commas\n"
     )
     assert Result(78, "", expected) == program("backends", env={"ASTRO_TOKEN_PLUGINS": "no-such-thing"})
 

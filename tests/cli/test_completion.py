@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import re
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.cli.completion import described
 from astro_token.cli.parser import build
-from astro_token.completion import Command, Option, script
+from astro_token.secrets.schemes import BUILTIN
 from tests.cli.terminal import Terminal
+from tests.conftest import PROGRAM, ROOT
+from tests.formats.consumers import there
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tests.conftest import Program
 
-SHELLS = ["bash", "zsh", "fish"]
+SHELLS = ["bash", "zsh", "fish", *there("tcsh")]
+SCRIPTS = ["bash", "zsh", "fish", "tcsh", "powershell"]
+GENERATOR = ROOT / ".ci" / "completion.py"
 
 # Splits as readline does at blanks and =, and calls what `complete` was told to.
 _BASH = r"""
@@ -62,6 +67,8 @@ def all_completed(
     file.write_text(program("completion", shell).stdout if text is None else text)
     if shell == "zsh":
         return completed_by_zsh(program, file, lines)
+    if shell == "tcsh":
+        return completed_by_tcsh(program, file, lines)
     return [completed_by(program, shell, file, line) for line in lines]
 
 
@@ -71,7 +78,7 @@ def completed_by(program: Program, shell: str, file: Path, line: str) -> set[str
     else:
         command = ["fish", "--no-config", "-c", 'source $argv[1]; complete -C "$argv[2]"', str(file), line]
     done = subprocess.run(
-        command, env=program.environment(), cwd=program.work, capture_output=True, text=True, timeout=20
+        command, env=program.environment(), cwd=program.work, capture_output=True, text=True, timeout=60
     )
     assert (0, "") == (done.returncode, done.stderr)
     found = {text.partition("\t")[0] for text in done.stdout.splitlines()}
@@ -99,16 +106,43 @@ def completed_by_zsh(program: Program, file: Path, lines: Sequence[str]) -> list
     return found
 
 
-# Of the parser, which gets others.
-FORMATS = {
-    choice
-    for command in described(build())
-    if command.name == "check"
-    for option in command.options
-    if "--format" in option.names
-    for choice in option.choices
-}
+def completed_by_tcsh(program: Program, file: Path, lines: Sequence[str]) -> list[set[str]]:
+    environ = program.environment({"TERM": "vt100"})
+    with Terminal(["tcsh", "-f"], env=environ, cwd=program.work, size=(200, 2000)) as terminal:
+        terminal.type(f"set edit; bindkey ^U kill-whole-line; set prompt='%%'; source {file}; echo rea''dy\n")
+        terminal.wait_for("\nready\n%")
+        found = []
+        for number, line in enumerate(lines):
+            terminal.type(f"{line}\x04")  # lists; the line is shown again after that
+            terminal.type(f"\x15echo fin''ished {number}\n")
+            shown = terminal.wait_for(f"\nfinished {number}\n%")
+            listed = re.search(rf"\n(.*?)\n%{re.escape(line)}", shown, flags=re.DOTALL)
+            # An option is listed without its dashes.
+            dashes = "--" if line.rpartition(" ")[2].startswith("--") and "=" not in line else ""
+            found.append({f"{dashes}{word}" for word in listed[1].split()} if listed else set())
+    return found
 
+
+def options(parser: argparse.ArgumentParser) -> set[str]:
+    actions = (action for action in parser._actions if action.help != argparse.SUPPRESS)
+    return {name for action in actions for name in action.option_strings if name.startswith("--")}
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    (choices,) = (
+        action.choices for action in build()._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    return dict(choices)
+
+
+# Of the parser, which gets others.
+(FORMATS,) = (set(action.choices or ()) for action in commands()["check"]._actions if action.dest == "format")
+(EVERY_FORMAT,) = (
+    FORMATS | set(action.choices or ()) for action in commands()["export"]._actions if action.dest == "format"
+)
+SCHEMES = {f"{name}:" for name, scheme in BUILTIN.items() if not scheme.key}
+KEYS = {f"{name}:" for name, scheme in BUILTIN.items() if scheme.key}
+TOKENS = SCHEMES | {"prod", "preview", "zz-9"}
 
 OFFERS: dict[str, set[str]] = {
     "ex": {"exec", "export"},
@@ -117,54 +151,82 @@ OFFERS: dict[str, set[str]] = {
     "--log-level ": {"debug", "info", "warning", "error"},
     "check --f": {"--format"},
     "check --format ": FORMATS,
-    "check --format=j": {"json"},
+    "check --format=ma": {"markdown"},
     "check prod --log-level w": {"warning"},
-    "check --decrypt ": set(),
+    "check --decrypt ": KEYS,
+    "check --decrypt=v": {"vault-transit:"},
+    "check --timeout ": set(),
     "check --path ": {"airflow"},
+    "check ": TOKENS,
+    "check prod ": TOKENS,
+    "check pr": {"prod", "preview"},
     "export --output t": {"token.txt"},
     "exec --ma": {"--mask"},
     "exec prod --keep-env check --no-i": {"--no-isolate"},
-    "completion ": {"bash", "zsh", "fish"},
-    "exec ": set(),
+    "completion ": set(SCRIPTS),
+    "exec ": TOKENS,
+    "exec pro": {"prod"},
+    "exec vau": {"vault:"},
+    "exec prod pr": set(),
     "exec -- deploy-from-he": {"deploy-from-here"},
+    "exec -- zz-": set(),
     "exec prod -- deploy-from-here tok": {"token.txt"},
     "check -- deploy-from-he": set(),
     "check -- --f": set(),
 }
+# tcsh has one list for each option, looks at the word before, and does not know the commands' own rules.
+IN_TCSH: dict[str, set[str]] = {
+    "--log-level debug ch": set(),
+    "check --f": {"--force", "--format"},
+    "check --format ": EVERY_FORMAT,
+    "check prod ": set(),
+    "exec prod -- deploy-from-here tok": set(),
+    "check -- deploy-from-he": {"deploy-from-here"},
+    "check -- --f": {"--force", "--format"},
+}
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_what_a_shell_offers(program: Program, shell: str) -> None:
+@pytest.fixture
+def completing(program: Program) -> Program:
+    """The program of a project, where the shells find it."""
     (program.work / "airflow").mkdir()
     (program.work / "token.txt").touch()
+    (program.work / "astro-token.toml").write_text(
+        "".join(f'[tokens.{name}]\nref = "env:TOKEN"\n' for name in ("prod", "preview", "zz-9"))
+    )
     tools = program.folder / "tools"
     tools.mkdir()
     (tools / "deploy-from-here").write_text("#!/bin/sh\n")
     (tools / "deploy-from-here").chmod(0o755)
+    (tools / "astro-token").symlink_to(PROGRAM)
     program.environ["PATH"] = f"{tools}:/usr/bin:/bin"
-    found = all_completed(program, shell, [f"astro-token {line}" for line in OFFERS])
+    return program
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_a_shell_offers(completing: Program, shell: str) -> None:
+    expected = {**OFFERS, **(IN_TCSH if shell == "tcsh" else {})}
+    found = all_completed(completing, shell, [f"astro-token {line}" for line in expected])
     # A slash is added by the shell, or by its list.
     shown = [{text.removesuffix("/") for text in offered} for offered in found]
-    assert OFFERS == dict(zip(OFFERS, shown, strict=True))
+    assert expected == dict(zip(expected, shown, strict=True))
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_every_option_of_every_command_is_offered(program: Program, shell: str) -> None:
-    commands = described(build())
-    names = {
-        command.name: {name for option in command.options for name in option.names if name.startswith("--")}
-        for command in commands
-    }
-    lines = [f"astro-token {command.name} --".replace("  ", " ") for command in commands]
-    assert names == dict(zip(names, all_completed(program, shell, lines), strict=True))
+def test_every_option_of_every_command_is_offered(completing: Program, shell: str) -> None:
+    names = {"": options(build()), **{name: options(command) for name, command in commands().items()}}
+    if shell == "tcsh":  # which offers those of all commands
+        names = {"": set().union(*names.values())}
+    lines = [f"astro-token {command} --".replace("  ", " ") for command in names]
+    assert names == dict(zip(names, all_completed(completing, shell, lines), strict=True))
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_every_command_is_offered(program: Program, shell: str) -> None:
-    assert {c.name for c in described(build())[1:]} == completed(program, shell, "astro-token ")
+def test_every_command_is_offered(completing: Program, shell: str) -> None:
+    assert set(commands()) == completed(completing, shell, "astro-token ")
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", SCRIPTS)
 def test_a_script_is_plain_text_and_the_same_every_time(program: Program, shell: str) -> None:
     results = [program("completion", shell, env={"PYTHONHASHSEED": seed}) for seed in ("1", "2")]
     assert results[0] == results[1]
@@ -181,50 +243,107 @@ def test_zsh_finds_the_script_in_a_folder_of_fpath(program: Program) -> None:
     (folder / "_astro-token").write_text(script)
     loader = program.folder / "script.zsh"
     loader.write_text(f"fpath=({folder} $fpath); compinit -u -D\n")
-    assert [{"exec", "export"}] == completed_by_zsh(program, loader, ["astro-token ex"])
+    lines = ["astro-token ex", "astro-token check --f"]  # the first use loads the file
+    assert [{"exec", "export"}, {"--format"}] == completed_by_zsh(program, loader, lines)
+
+
+@pytest.mark.parametrize(
+    ("file", "names"),
+    [
+        ('[tokens.b]\nref = "env:X"\n[tokens.a]\nref = "env:X"\n', ["a", "b"]),
+        ("[policy]\n", []),
+        ("[tokens.a\n", []),
+        ('[tokens."$(touch pwned)"]\nref = "env:X"\n', []),
+        (None, []),
+    ],
+)
+def test_the_words_for_a_token_are_names_and_schemes_without_a_message(
+    program: Program, file: str | None, names: list[str]
+) -> None:
+    if file is not None:
+        (program.work / "astro-token.toml").write_text(file)
+    result = program("completion", "tokens")
+    assert (0, "") == (result.code, result.stderr)
+    assert [*names, *(name for name in result.stdout.split() if name in SCHEMES)] == result.stdout.split()
+    assert SCHEMES == set(result.stdout.split()) - set(names)
+    assert KEYS == set(program("completion", "keys").stdout.split())
+
+
+def test_every_word_that_a_shell_would_expand_is_plain(program: Program) -> None:
+    words = [*commands(), *SCHEMES, *KEYS, *FORMATS, *EVERY_FORMAT]
+    words += [name for command in commands().values() for name in options(command)]
+    assert [] == [word for word in words if not re.fullmatch(r"[a-z0-9-]*:?", word)]
 
 
 # -- what the scripts are made of -----------------------------------------------------------------------
 
 
-def test_the_parser_is_followed_whatever_it_has() -> None:
-    parser = argparse.ArgumentParser(prog="x", add_help=False)
-    parser.add_argument(
-        "--level", type=int, choices=[1, 2], default=1, help="100%% of it\n  (default: %(default)s)"
-    )
-    parser.add_argument("--secret", help=argparse.SUPPRESS)
-    commands = parser.add_subparsers()
-    commands.add_parser("bare", add_help=False).add_argument("FILE", nargs="+")
-    commands.add_parser("long", aliases=["l"], help="a long one", add_help=False)
-    commands.add_parser("hidden", help=argparse.SUPPRESS, add_help=False)
-    file = Option((), "", "FILE", "text", repeats=True)
-    assert described(parser) == [
-        Command("", "", (Option(("--level",), "100% of it (default: 1)", "level", "text", ("1", "2")),)),
-        Command("bare", "", (file,)),
-        Command("long", "a long one", ()),
-        Command("l", "", ()),
-    ]
+def test_the_scripts_are_what_the_generator_makes(tmp_path: Path) -> None:
+    folder = tmp_path / "completions"
+    subprocess.run([sys.executable, str(GENERATOR), str(folder)], cwd=tmp_path, check=True)
+    shipped = ROOT / "core" / "astro_token" / "cli" / "completions"
+    generated = {file.name: file.read_text() for file in folder.iterdir()}
+    assert set(SCRIPTS) == set(generated)
+    assert generated == {file.name: file.read_text() for file in shipped.iterdir()}, "run `make completion`"
 
 
-def test_every_word_that_a_shell_would_expand_is_plain() -> None:
-    for command in described(build()):
-        words = [name for option in command.options for name in (*option.names, *option.choices)]
-        assert [] == [word for word in (command.name, *words) if not re.fullmatch(r"[a-z0-9-]*", word)]
+def test_powershell_gets_every_command_option_and_choice(program: Program) -> None:
+    text = program("completion", "powershell").stdout
+    assert "Register-ArgumentCompleter -Native -CommandName astro-token -ScriptBlock {" in text
+
+    def table(name: str) -> dict[str, list[str]]:
+        (rows,) = re.findall(
+            rf"^\$_shtab_astro_token_{name} = @\{{\n(.*?)^\}}", text, flags=re.MULTILINE | re.DOTALL
+        )
+        return {
+            key: re.findall(r"'([^']*)'", values)
+            for key, values in re.findall(r"^    '_shtab_astro_token(\w*)' = (.*)$", rows, flags=re.MULTILINE)
+        }
+
+    parsers = {"": build(), **{f"_{name.replace('-', '_')}": parser for name, parser in commands().items()}}
+    long = {key: {name for name in names if name != "-h"} for key, names in table("option_strings").items()}
+    assert {key: options(parser) for key, parser in parsers.items()} == long
+    assert {"": list(commands())} == table("subparsers")
+    assert set(table("choices")["_check___format"]) == FORMATS
+    functions = table("compgens")
+    assert {"_astro_token_tokens"} == {functions[f"_{name}_pos_0"][0] for name in ("exec", "check", "put")}
+    assert ["_astro_token_keys"] == functions["_check___decrypt"]
+    for (function,) in functions.values():
+        assert f"\nfunction {function} {{\n" in text
+    # Brackets outside of strings and comments are in pairs.
+    bare = re.sub(r"'(?:[^']|'')*'|\"[^\"]*\"|#.*", "", text)
+    for pair in ("{}", "()", "[]"):
+        assert bare.count(pair[0]) == bare.count(pair[1])
 
 
-EVIL = "a \"quote\" 'and' $(touch pwned) `touch pwned` [x]:y; %s \\ & | {} ~ # ! ${X:=y} <>*?"
+@pytest.fixture(scope="module")
+def script() -> Callable[[str, argparse.ArgumentParser], str]:
+    spec = importlib.util.spec_from_file_location("completion", GENERATOR)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made: Callable[[str, argparse.ArgumentParser], str] = module.script
+    return made
+
+
+EVIL = "a \"quote\" 'and' $(touch pwned) `touch pwned` [x]:y; %% \\ & | {} ~ # ! ${X:=y} <>*?"
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_what_a_help_says_is_never_run(program: Program, shell: str) -> None:
-    options = (
-        Option(("--flag",), EVIL, EVIL, "flag"),
-        Option(("--file",), EVIL, EVIL, "file"),
-        Option(("--only",), EVIL, EVIL, "text", ("one", "two")),
-        Option((), EVIL, EVIL, "text", ("three",), repeats=True),
-    )
-    commands = [Command("", "", options[:1]), Command("go", EVIL, options), Command("stop", "", ())]
-    text = script(shell, "astro-token", commands)
+def test_what_a_help_says_is_never_run(
+    program: Program, shell: str, script: Callable[[str, argparse.ArgumentParser], str]
+) -> None:
+    parser = argparse.ArgumentParser(prog="astro-token", add_help=False)
+    parser.add_argument("--flag", action="store_true", help=EVIL)
+    both = parser.add_subparsers(metavar="COMMAND")
+    go = both.add_parser("go", help=EVIL, description=EVIL, add_help=False)
+    go.add_argument("--flag", action="store_true", help=EVIL)
+    go.add_argument("--file", metavar="FILE", help=EVIL)
+    go.add_argument("--only", choices=["one", "two"], help=EVIL)
+    go.add_argument("number", choices=["three"], help=EVIL)
+    both.add_parser("stop", help="", add_help=False)
+    text = script(shell, parser)
     for line, offered in (
         ("", {"go", "stop"}),
         ("go --f", {"--flag", "--file"}),
@@ -236,11 +355,11 @@ def test_what_a_help_says_is_never_run(program: Program, shell: str) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_what_is_typed_is_never_run(program: Program, shell: str) -> None:
+def test_what_is_typed_is_never_run(completing: Program, shell: str) -> None:
     for line in ("check $(touch pwned) --f", "check `touch pwned` --path=x", "exec -- $(touch pwned) x"):
         if shell == "bash":  # in words as readline has them, which are not expanded before
-            file = program.folder / "script.bash"
-            file.write_text(program("completion", shell).stdout)
+            file = completing.folder / "script.bash"
+            file.write_text(completing("completion", shell).stdout)
             words = " ".join(
                 f"'{word}'" for word in ("astro-token", *re.findall(r"\$\(.*?\)|`.*?`x?|\S+", line))
             )
@@ -248,8 +367,8 @@ def test_what_is_typed_is_never_run(program: Program, shell: str) -> None:
                 f"source {file}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _astro_token"
             )
             subprocess.run(
-                ["bash", "--norc", "-c", code], cwd=program.work, env=program.environment(), timeout=20
+                ["bash", "--norc", "-c", code], cwd=completing.work, env=completing.environment(), timeout=60
             )
         else:
-            completed(program, shell, f"astro-token {line}")
-        assert not (program.work / "pwned").exists()
+            completed(completing, shell, f"astro-token {line}")
+        assert not (completing.work / "pwned").exists()

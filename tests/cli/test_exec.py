@@ -16,8 +16,9 @@ import pytest
 from astro_token.environment.export import DEAD_VARIABLES
 from astro_token.secrets.schemes import CI_IDENTITY_VARIABLES, credential_variables
 from astro_token.testing import make_token
-from tests.cli.conftest import child, wait_until
+from tests.cli.conftest import child
 from tests.conftest import PROGRAM, Result
+from tests.timing import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +87,11 @@ def test_the_child_gets_the_token_and_a_home_and_loses_every_credential(
     environ = told(result)["environ"]
     home = environ.pop("ASTRO_HOME")
     expected = {k: v for k, v in program.environment(given).items() if k not in secret}
-    assert (0, "", expected | {"ASTRO_API_TOKEN": canary}) == (result.code, result.stderr, environ)
+    assert (0, "", expected | {"ASTRO_API_TOKEN": canary, "ASTRO_TELEMETRY_DISABLED": "1"}) == (
+        result.code,
+        result.stderr,
+        environ,
+    )
     assert set(SECRET) <= secret.keys()
     assert Path(home).name.startswith("astro-token-home-")
 
@@ -252,9 +257,9 @@ def test_the_seed_has_the_context_and_the_settings_but_no_token_of_the_user(
     )
     result = program("exec", "planted:prod", "--", "sh", "-c", 'cat "$ASTRO_HOME/.astro/config.yaml"')
     expected = (
-        'context: "astronomer.io"\ncontexts:\n  "astronomer_io":\n    domain: "astronomer.io"\n'
-        '    organization: "clorg1"\n    workspace: "clws1"\n    last_used_workspace: "clws1"\n'
-        "container:\n    binary: podman\ntelemetry:\n    enabled: false\n"
+        '"context": "astronomer.io"\n"contexts":\n  "astronomer_io":\n    "domain": "astronomer.io"\n'
+        '    "organization": "clorg1"\n    "workspace": "clws1"\n    "last_used_workspace": "clws1"\n'
+        '"container":\n  "binary": "podman"\n"telemetry":\n  "enabled": "false"\n'
     )
     assert Result(0, expected, "") == result
 

@@ -11,10 +11,10 @@ import pytest
 
 from astro_token.policy.codes import DEPLOY as CODES
 from astro_token.testing import make_token
-from tests.cli.conftest import wait_until
 from tests.cli.deploy_project import DEPLOYMENT, WORKSPACE, Project, make
 from tests.cli.test_check_deploy import FINDINGS, TOML, expected, no_dags, organization_token
 from tests.conftest import Result
+from tests.timing import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,12 +31,10 @@ LOOKED_FOR = (
     "dags-ignored",
     "no-dockerfile",
     "requirements-clash",
-    "other-api",
     "other-registry",
     "project-deployment",
     "unread-workspace",
     "debug-output",
-    "config-unread",
     "uncommitted",
     "git-unknown",
     "no-workspace",
@@ -266,11 +264,18 @@ def test_a_token_that_is_refused_is_all_that_is_told(project: Project) -> None:
     assert (65, "", []) == (result.code, result.stdout, said(result))
 
 
-def test_a_project_that_takes_the_encryption_away_is_refused_as_before(project: Project) -> None:
-    FINDINGS["plain-http"][0](project)
-    result = project.exec("astro", "deploy", env={"ASTRO_TOKEN_POLICY_DEPLOY": "plain-http=off"})
+@pytest.mark.parametrize("code", ["plain-http", "other-api", "config-unread"])
+@pytest.mark.parametrize("command", [["astro", "deploy"], ["bash", "-c", "astro deploy"], ["make"]])
+def test_a_project_that_could_redirect_the_astro_cli_is_refused_before_the_token_is_read(
+    project: Project, code: str, command: list[str]
+) -> None:
+    FINDINGS[code][0](project)
+    for name in ("bash", "make"):
+        project.script(name, "echo started")
+    # The token's variable is not set: it is not looked at.
+    result = project.exec(*command, env={"ASTRO_TOKEN_POLICY_DEPLOY": f"{code}=off", "TOKEN": ""})
     assert (78, "", []) == (result.code, result.stdout, said(result))
-    assert "makes the Astro CLI send the token over plain http" in result.stderr
+    assert FINDINGS[code][1] in result.stderr
 
 
 def test_a_signal_while_git_is_asked_ends_us_and_starts_nothing(
@@ -289,7 +294,7 @@ def test_a_signal_while_git_is_asked_ends_us_and_starts_nothing(
     )
     wait_until(asked.exists)
     running.send(signal.SIGTERM)
-    assert Result(143, "", "") == running.finish(timeout=3)
+    assert Result(143, "", "") == running.finish()
 
 
 # -- its cost -------------------------------------------------------------------------------------------
@@ -298,7 +303,7 @@ def test_a_signal_while_git_is_asked_ends_us_and_starts_nothing(
 def test_it_is_imported_for_the_deploy_only_and_git_asked_only_where_it_matters(project: Project) -> None:
     def imported(*command: str) -> bool:
         shown = project.exec(*command, env={"PYTHONPROFILEIMPORTTIME": "1"}).stderr
-        assert "astro_token.environment.checkout" in shown
+        assert "astro_token.environment.cli_config" in shown
         return "astro_token.deploy" in shown
 
     project.script("make", "echo made")

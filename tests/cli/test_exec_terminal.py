@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.conftest import child, wait_until
+from tests.cli.conftest import child
 from tests.cli.terminal import Terminal
 from tests.conftest import PROGRAM
+from tests.timing import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

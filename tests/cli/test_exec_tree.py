@@ -43,6 +43,10 @@ backends --format json
 completion bash
 completion zsh
 completion fish
+completion tcsh
+completion powershell
+completion tokens
+completion keys
 install-cli
 install-cli --lock
 doctor

@@ -36,15 +36,22 @@ def failure(code: int, message: str, hint: str) -> Result:
     return Result(code, "", f"astro-token: error: {message}\nastro-token: hint: {hint}\n")
 
 
+OFF = {"ASTRO_TELEMETRY_DISABLED": "1"}
+
+
+def posix(token: str) -> str:
+    return f"export ASTRO_API_TOKEN='{token}'\nexport ASTRO_TELEMETRY_DISABLED='1'\n"
+
+
 # -- to standard output -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("form", "expected"),
     [
-        ("posix", "export ASTRO_API_TOKEN='{}'\n"),
-        ("auto", "export ASTRO_API_TOKEN='{}'\n"),
-        ("json", '{{"ASTRO_API_TOKEN": "{}"}}\n'),
+        ("posix", "export ASTRO_API_TOKEN='{}'\nexport ASTRO_TELEMETRY_DISABLED='1'\n"),
+        ("auto", "export ASTRO_API_TOKEN='{}'\nexport ASTRO_TELEMETRY_DISABLED='1'\n"),
+        ("json", '{{"ASTRO_API_TOKEN": "{}", "ASTRO_TELEMETRY_DISABLED": "1"}}\n'),
         ("value", "{}"),
     ],
 )
@@ -256,7 +263,7 @@ def test_the_runner_gets_the_variable_in_its_file_and_the_mask_in_its_log(
 ) -> None:
     result = program("export", *form, prod, allowed=["stderr"])
     assert Result(0, "", f"{masked(canary)}{SET}") == result
-    assert {"EARLIER": "1", "ASTRO_API_TOKEN": canary} == runner_reads(github.read_text())
+    assert {"EARLIER": "1", "ASTRO_API_TOKEN": canary, **OFF} == runner_reads(github.read_text())
     delimiter = re.search("<<(.*)", github.read_text())
     assert delimiter
     program("export", *form, prod, allowed=["stderr"])
@@ -305,7 +312,7 @@ def test_the_mask_is_out_before_the_value_in_any_form(
         assert masked(canary).encode() == said
         with os.fdopen(reading, "rb") as pipe:
             assert canary in pipe.read().decode()
-        assert (0, b"") == (process.wait(10), process.stderr.read())
+        assert (0, b"") == (process.wait(60), process.stderr.read())
     assert "EARLIER=1\n" == github.read_text()
 
 
@@ -377,10 +384,10 @@ def test_a_system_that_is_not_there_for_sure_is_told_no_mask(
         result = program(
             "export", "--format", "posix", prod, env={"GITHUB_ENV": str(place)}, allowed=["stdout"]
         )
-        assert Result(0, f"export ASTRO_API_TOKEN='{canary}'\n", word) == result
+        assert Result(0, posix(canary), word) == result
     del program.environ["GITHUB_ENV"]
     result = program("export", "--format", "posix", prod, allowed=["stdout"])
-    assert Result(0, f"export ASTRO_API_TOKEN='{canary}'\n", word) == result
+    assert Result(0, posix(canary), word) == result
 
 
 def test_an_output_is_set_for_later_steps(program: Program, prod: str, canary: str, github: Path) -> None:
@@ -466,7 +473,7 @@ UNHIDDEN = "astro-token: the log of {} does not hide the token: see that nothing
 def test_where_steps_share_a_shell_it_gets_a_shells_form_and_a_word_on_the_log(
     program: Program, prod: str, canary: str, environ: dict[str, str], name: str
 ) -> None:
-    expected = f"export ASTRO_API_TOKEN='{canary}'\n"
+    expected = posix(canary)
     result = program("export", prod, env={"CI": "true", **environ}, allowed=["stdout"])
     assert Result(0, expected, UNHIDDEN.format(name)) == result
 
@@ -532,7 +539,7 @@ def test_gitlabs_file_gets_a_whole_line(program: Program, prod: str, canary: str
     environ = {"GITLAB_CI": "true", "GITLAB_ENV": str(file), "CI_PROJECT_DIR": str(program.work)}
     result = program("export", "--format", "gitlab-env", prod, env=environ)
     assert (0, "") == (result.code, result.stdout)
-    assert f"OPEN=1\nASTRO_API_TOKEN={canary}\n" == file.read_text()
+    assert f"OPEN=1\nASTRO_API_TOKEN={canary}\nASTRO_TELEMETRY_DISABLED=1\n" == file.read_text()
 
 
 def test_azures_agent_gets_masks_first_and_a_secret_variable(
@@ -546,7 +553,7 @@ def test_azures_agent_gets_masks_first_and_a_secret_variable(
     agent.output(masks_)
     assert "x *** y" == agent.masked(f"x {canary} y")
     agent.output(command + variable)
-    assert ({"ASTRO_API_TOKEN": canary}, {"ASTRO_API_TOKEN"}, []) == (
+    assert ({"ASTRO_API_TOKEN": canary, **OFF}, {"ASTRO_API_TOKEN"}, []) == (
         agent.variables,
         agent.secret,
         agent.log,
@@ -559,7 +566,10 @@ def test_a_shells_form_in_azure_is_masked_too(program: Program, prod: str, canar
     )
     agent = AzureAgent()
     agent.output(result.stderr)
-    assert (f'{{"ASTRO_API_TOKEN": "{canary}"}}\n', []) == (result.stdout, agent.log)
+    assert (f'{{"ASTRO_API_TOKEN": "{canary}", "ASTRO_TELEMETRY_DISABLED": "1"}}\n', []) == (
+        result.stdout,
+        agent.log,
+    )
     assert canary in agent.masks
 
 
@@ -578,7 +588,11 @@ def test_teamcity_gets_a_parameter_if_it_is_declared(program: Program, prod: str
     result = program("export", "--format", "teamcity", prod, env=environ, allowed=["stdout"])
     agent = TeamCityAgent(frozenset({"env.ASTRO_API_TOKEN"}))
     agent.output(result.stdout)
-    assert (0, "", {"env.ASTRO_API_TOKEN": canary}) == (result.code, result.stderr, agent.parameters)
+    assert (0, "", {"env.ASTRO_API_TOKEN": canary, "env.ASTRO_TELEMETRY_DISABLED": "1"}) == (
+        result.code,
+        result.stderr,
+        agent.parameters,
+    )
     assert canary not in "".join(agent.log)
 
 
@@ -637,7 +651,7 @@ def test_buildkites_agent_gets_the_masks_first_by_standard_input(
     assert ["redactor", "add", "--format=json"] == masked[0]
     assert canary in json.loads(masked[1]).values()
     assert ["env", "set", "--input-format=json", "--output-format=json", "-"] == set_[0]
-    assert {"ASTRO_API_TOKEN": canary} == json.loads(set_[1])
+    assert {"ASTRO_API_TOKEN": canary, **OFF} == json.loads(set_[1])
     assert canary not in result.argv
 
 
@@ -646,7 +660,7 @@ def test_a_shells_form_in_buildkite_is_masked_too(
 ) -> None:
     log = buildkite(0)
     result = program("export", "--format", "posix", prod, allowed=["stdout"])
-    assert Result(0, f"export ASTRO_API_TOKEN='{canary}'\n", "") == result
+    assert Result(0, posix(canary), "") == result
     assert 1 == len(log.read_text().splitlines())
 
 
@@ -670,7 +684,7 @@ def test_a_job_without_its_agent_gets_nothing(program: Program, prod: str, plant
 
 def test_a_shell_without_the_agent_gets_it_with_a_word(program: Program, prod: str, canary: str) -> None:
     result = program("export", "--format", "posix", prod, env={"BUILDKITE": "true"}, allowed=["stdout"])
-    assert Result(0, f"export ASTRO_API_TOKEN='{canary}'\n", UNHIDDEN.format("Buildkite")) == result
+    assert Result(0, posix(canary), UNHIDDEN.format("Buildkite")) == result
 
 
 def test_an_agent_that_does_not_say_that_it_has_set_the_variable_is_an_error(
@@ -689,7 +703,7 @@ def test_an_agent_of_no_job_is_told_no_mask(
     log = buildkite(0)
     env = {"BUILDKITE_AGENT_JOB_API_SOCKET": ""}
     result = program("export", "--format", "posix", prod, env=env, allowed=["stdout"])
-    assert Result(0, f"export ASTRO_API_TOKEN='{canary}'\n", UNHIDDEN.format("Buildkite")) == result
+    assert Result(0, posix(canary), UNHIDDEN.format("Buildkite")) == result
     assert not log.exists()
 
 
@@ -716,7 +730,7 @@ def test_in_buildkite_jobs_have_a_terminal(
     # A shell in a hook takes the token, and the agent hides it, as without one.
     out = program.folder / "out"
     assert (0, "") == at_terminal(program, "--format", "posix", prod, redirect=f">'{out}'")
-    assert (f"export ASTRO_API_TOKEN='{canary}'\n", 3) == (out.read_text(), len(log.read_text().splitlines()))
+    assert (posix(canary), 3) == (out.read_text(), len(log.read_text().splitlines()))
 
 
 def test_in_circleci_jobs_have_a_terminal(program: Program, prod: str, canary: str) -> None:
@@ -724,7 +738,7 @@ def test_in_circleci_jobs_have_a_terminal(program: Program, prod: str, canary: s
     program.environ |= {"CIRCLECI": "true", "CI": "true", "BASH_ENV": str(file)}
     code, shown = at_terminal(program, prod)
     assert (0, UNHIDDEN.format("CircleCI")) == (code, shown[: len(UNHIDDEN.format("CircleCI"))])
-    assert f"\nexport ASTRO_API_TOKEN='{canary}'\n" == file.read_text()
+    assert f"\n{posix(canary)}" == file.read_text()
 
 
 @pytest.mark.parametrize("form", ["github", "azure-pipelines", "teamcity"])
@@ -739,7 +753,7 @@ def test_where_jobs_have_none_a_terminal_is_a_persons_who_is_shown_no_command(
     # And in a shell's form there is no mask for anybody to read.
     out = program.folder / "out"
     assert (0, "") == at_terminal(program, "--format", "posix", prod, redirect=f">'{out}'")
-    assert f"export ASTRO_API_TOKEN='{canary}'\n" == out.read_text()
+    assert posix(canary) == out.read_text()
     assert ("EARLIER=1\n", ["read prod", "close"]) == (github.read_text(), planted.log)
 
 
@@ -811,7 +825,7 @@ def test_nested_systems_are_told(program: Program, prod: str, canary: str, githu
     words = "astro-token: this looks like GitHub Actions too; taken for Jenkins\n" + UNHIDDEN.format(
         "Jenkins"
     )
-    assert Result(0, f"export ASTRO_API_TOKEN='{canary}'\n", words) == result
+    assert Result(0, posix(canary), words) == result
 
 
 def test_another_ci_system_gets_a_shells_form_and_a_word(program: Program, prod: str, canary: str) -> None:
@@ -819,7 +833,7 @@ def test_another_ci_system_gets_a_shells_form_and_a_word(program: Program, prod:
         "astro-token: this CI system is not known here: "
         "the output is for a POSIX shell, and the log hides nothing\n"
     )
-    expected = f"export ASTRO_API_TOKEN='{canary}'\n"
+    expected = posix(canary)
     result = program("export", prod, env={"CI": "true"}, allowed=["stdout"])
     assert Result(0, expected, note) == result
     for environ, form in (({"CI": "true"}, "posix"), ({"CI": "false"}, "auto"), ({"CI": ""}, "auto")):

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +19,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.conftest import Background, wait_until
 from tests.cli.terminal import Terminal
 from tests.conftest import PROGRAM, Program, Result
 from tests.servers.faults import ConnectProxy, FaultServer, Mode, refused_port
 from tests.servers.http1 import Answer
 from tests.servers.releases import Releases, archive, member, packed
 from tests.servers.releases import program as cli_program
+from tests.timing import wait_until, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.cli.conftest import Background
     from tests.servers.certificates import Certificates
 
     Write = Callable[[str, str], Path]
@@ -709,7 +709,7 @@ def test_a_folder_that_is_read_only_is_told_before_anything_is_asked() -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o555)
         done = subprocess.run(
-            [sys.executable, "-c", UNPRIVILEGED, folder], capture_output=True, text=True, cwd="/", timeout=20
+            [sys.executable, "-c", UNPRIVILEGED, folder], capture_output=True, text=True, cwd="/", timeout=60
         )
     assert (f"77 {folder} cannot be written to\n", "") == (done.stdout, done.stderr)
 
@@ -782,12 +782,13 @@ FIRST = {
 
 
 def refused_in_time(program: Program, url: str, code: int) -> Result:
-    """What is said where a server of releases fails: two lines, and within its second."""
-    begun = time.monotonic()
-    asked = ("install-cli", "--version", VERSION, "--timeout", "1")
-    result = program(*asked, env={"ASTRO_TOKEN_CLI_RELEASES_URL": url})
+    """The two lines that are printed where a server of releases fails, soon or after its second."""
+    # What ends by itself gets more time than a busy machine takes.
+    seconds = 1 if code == 75 else 20
+    arguments = ("install-cli", "--version", VERSION, "--timeout", str(seconds))
+    with within(1):
+        result = program(*arguments, env={"ASTRO_TOKEN_CLI_RELEASES_URL": url})
     assert (code, "", 2) == (result.code, result.stdout, len(result.stderr.splitlines())), result.stderr
-    assert time.monotonic() - begun < 2.5
     return result
 
 
@@ -817,7 +818,8 @@ def test_a_fault_of_the_release_server_has_its_code(
 )
 def test_a_server_that_there_is_not(program: Program, place: Place, url: str, code: int) -> None:
     environ = {"ASTRO_TOKEN_CLI_RELEASES_URL": url}
-    assert code == program("install-cli", "--timeout", "1", env=environ).code
+    seconds = "1" if code == 75 else "20"
+    assert code == program("install-cli", "--timeout", seconds, env=environ).code
 
 
 SECOND = {
@@ -903,7 +905,7 @@ def test_the_proxy_is_used_for_both_hosts_unless_no_proxy_says_otherwise(
         assert installed(place.astro) == program("install-cli", env=environ)
         assert {f"{name}:443"} == set(proxy.targets)
         before = len(proxy.targets)
-        assert 69 == program("install-cli", "--timeout", "1", env=environ | {"NO_PROXY": name}).code
+        assert 69 == program("install-cli", "--timeout", "20", env=environ | {"NO_PROXY": name}).code
         assert before == len(proxy.targets)
     with ConnectProxy(status=407) as proxy:
         result = program("install-cli", env=environ | {"HTTPS_PROXY": proxy.url})
@@ -965,11 +967,11 @@ def test_a_kill_while_it_is_written_leaves_the_old_program_or_the_new_one(
         running = start("install-cli")
         wait_until(lambda: parts(place.bin) or place.astro.stat().st_size != len(OLD))
         running.send(signal.SIGKILL)
-        running.process.wait(10)  # and no search for canaries in all that noise
+        running.process.wait(60)  # and no search for canaries in all that noise
         caught += bool(parts(place.bin))
         assert place.astro.read_bytes() in {OLD, content}
     assert caught >= 1
-    assert 0 == start("install-cli").process.wait(10)
+    assert 0 == start("install-cli").process.wait(60)
     assert (content, ["astro", ARCHIVE]) == (place.astro.read_bytes(), place.files())
 
 

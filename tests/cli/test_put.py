@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from astro_token.testing import make_token
-from tests.cli.conftest import wait_until
 from tests.cli.terminal import Terminal
 from tests.conftest import PROGRAM, Program, Result
+from tests.timing import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ def test_where_nothing_can_be_stored_no_token_is_asked_for(program: Program, pla
         "env:ASTRO_API_TOKEN": failure(
             78,
             "env:ASTRO_API_TOKEN: env: it cannot be written",
-            "`astro-token backends` lists what each backend can do",
+            "`astro-token backends` lists the operations of each backend",
         ),
         "vault:secret/astro/prod?version=3": failure(
             64,
@@ -116,7 +116,7 @@ def test_where_nothing_can_be_stored_no_token_is_asked_for(program: Program, pla
     }
     for ref, expected in cases.items():
         with put_that_waits(program, ref) as process:
-            code = process.wait(10)
+            code = process.wait(60)
             assert process.stdout
             assert process.stderr
             assert expected == Result(code, process.stdout.read(), process.stderr.read())
@@ -128,7 +128,7 @@ def test_what_somebody_else_wrote_meanwhile_stays(program: Program, planted: Pla
         wait_until_read(process, canary[:1])
         planted.store("prod", "theirs")
         planted.store("prod.version", "2")
-        stdout, stderr = process.communicate(canary[1:], timeout=10)
+        stdout, stderr = process.communicate(canary[1:], timeout=60)
     message = "planted:prod: somebody else wrote it"
     expected = failure(75, message, "look at it, and try again")
     assert (expected, "theirs") == (Result(process.returncode, stdout, stderr), planted.stored("prod"))
@@ -196,7 +196,7 @@ def test_of_several_fields_one_has_to_be_named(program: Program, openbao: OpenBa
     result = program("put", f"vault:{secret}", stdin=make_token())
     lines = result.stderr.splitlines()
     assert (66, "", 2) == (result.code, result.stdout, len(lines))
-    assert "the secret has several fields, or none, and the reference names none" in lines[0]
+    assert "the secret has several fields or none, and the reference does not name a field" in lines[0]
     assert fields == stored(openbao, secret)["data"]
 
 
@@ -208,7 +208,7 @@ def test_check_and_set_keeps_what_somebody_else_wrote_meanwhile(
     with put_that_waits(program, f"vault:{secret}") as process:
         wait_until_read(process, canary[:1])
         openbao.api("POST", path, {"data": {"token": "theirs"}})
-        stdout, stderr = process.communicate(canary[1:], timeout=10)
+        stdout, stderr = process.communicate(canary[1:], timeout=60)
     lines = stderr.splitlines()
     assert (75, "", 2) == (process.returncode, stdout, len(lines))
     assert lines[0].endswith("somebody else wrote the secret in the meantime, and nothing was written")
@@ -221,7 +221,7 @@ def test_a_service_that_is_not_there_ends_it_before_a_token_is_asked_for(program
 
     program.environ |= {"VAULT_ADDR": f"http://127.0.0.1:{refused_port()}", "VAULT_TOKEN": "x"}
     with put_that_waits(program, "--timeout", "0.5", "vault:secret/astro/prod") as process:
-        code = process.wait(10)  # its standard input is still open
+        code = process.wait(60)  # its standard input is still open
         assert process.stdout
         assert process.stderr
         lines = process.stderr.read().splitlines()
@@ -252,8 +252,8 @@ def at_a_terminal(program: Program, *arguments: str, typed: str, env: dict[str, 
 
 def made(configuration: Path) -> str:
     return (
-        f"astro-token: made an age key in {configuration}: back it up, "
-        "for without it the secrets written with it are lost\n"
+        f"astro-token: created an age key in {configuration}: back it up, "
+        "because secrets written with it are lost without it\n"
     )
 
 

@@ -175,18 +175,18 @@ def test_a_scheme_that_nothing_serves(program: Program) -> None:
     for ref, message, hint in (
         (
             "valut:secret/a",
-            "there is no backend for this scheme, the part before the colon",
-            f"did you mean vault? {known}; ASTRO_TOKEN_PLUGINS has to name a plugin's distribution",
+            "no backend serves this scheme (the part before the colon)",
+            f"did you mean vault? {known}; ASTRO_TOKEN_PLUGINS must name a plugin's distribution",
         ),
         (
             "keyring:a/b",
             "the backend for the scheme keyring is not built yet",
-            "`astro-token backends` lists what there is",
+            "`astro-token backends` lists the available backends",
         ),
         (
             "vault-transit:astro",
             "vault-transit:astro: vault-transit: it names a key, not a secret",
-            "`astro-token backends` lists what each backend can do",
+            "`astro-token backends` lists the operations of each backend",
         ),
     ):
         assert failure(78, message, hint) == program("export", ref)
@@ -208,7 +208,7 @@ def test_a_secret_that_holds_no_usable_token(program: Program, planted: Planted,
     name = "name the field after # in the reference, as in vault:secret/astro/prod#token"
     damaged = f"{none}its second part is damaged or cut off"
     two = json.dumps({"one": canary, "two": canary})
-    several = "the secret has several fields, or none, and the reference names none"
+    several = "the secret has several fields or none, and the reference does not name a field"
     for text, fragment, code, message, hint in (
         ("", "", 65, f"{none}it is empty", SHOWN),
         (" \r\n", "", 65, f"{none}it is empty", SHOWN),
@@ -226,15 +226,15 @@ def test_a_secret_that_holds_no_usable_token(program: Program, planted: Planted,
             json.dumps({"token": {"value": canary}}),
             "",
             65,
-            "the field that the reference means is no text",
+            "the selected field is not text",
             "name another field after # in the reference",
         ),
         (
             canary,
             "#token",
             66,
-            "the secret has no fields: it is no JSON object",
-            "leave #field out of the reference, or store a JSON object",
+            "the secret has no fields: it is not a JSON object",
+            "remove #field from the reference, or store a JSON object",
         ),
     ):
         planted.store("prod", text)
@@ -248,7 +248,7 @@ def test_a_variable_that_is_empty_is_missing(program: Program) -> None:
     expected = failure(
         66,
         "env:TOKEN: the variable is not set, or is empty",
-        "set it, or name another one; in a CI system see that the secret is given to this job",
+        "set it, or name another one; in a CI system make the secret available to this job",
     )
     assert [expected, expected] == [program("export", "env:TOKEN", env=e) for e in ({}, {"TOKEN": ""})]
 

@@ -20,6 +20,7 @@ from astro_token.transport.deadline import Deadline
 from astro_token.transport.network import public_tls_context
 from tests.servers.faults import ConnectProxy, FaultServer, refused_port
 from tests.servers.http1 import Answer
+from tests.timing import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,10 +58,12 @@ def raising(error: BaseException) -> Callable[[], object]:
     return call
 
 
-def looked_at(backend: object, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, str, int]]:
+def looked_at(
+    backend: object, monkeypatch: pytest.MonkeyPatch, attempt: float = 10.0
+) -> dict[str, tuple[str, str, int]]:
     monkeypatch.setattr(service, "open_backend", lambda _: backend)
     chain = Chain()
-    service.open_service(chain, REF, Deadline(5, attempt=SECONDS))
+    service.open_service(chain, REF, Deadline(30, attempt=attempt))
     return {link.name: (link.state, link.found, link.exit_code) for link in chain.links}
 
 
@@ -89,10 +92,9 @@ def test_a_backend_that_tells_no_address_breaks_its_link_and_no_other(
 def test_a_backend_that_does_not_tell_its_address_in_time_is_left_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    start = time.monotonic()
-    found = looked_at(Telling(lambda: time.sleep(5)), monkeypatch)
+    with within(SECONDS):
+        found = looked_at(Telling(lambda: time.sleep(60)), monkeypatch, SECONDS)
     assert ("failed", 75) == (found["network"][0], found["network"][2])
-    assert time.monotonic() - start < 2
 
 
 def test_a_backend_that_cannot_say_whom_it_trusts_breaks_its_link(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,11 +179,9 @@ def test_each_question_to_astro_is_asked_once_whatever_it_asks_us_to_wait(
 
 def test_astro_gets_no_more_time_than_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("X", make_token())
-    start = time.monotonic()
-    with FaultServer("hang") as server:
+    with FaultServer("hang") as server, within(SECONDS):
         found = links({"ASTRO_TOKEN_API_URL": server.url}, timeout=SECONDS)
     assert 75 == found["api"][2]
-    assert time.monotonic() - start < 3
 
 
 def test_what_policy_has_said_is_not_said_by_the_api_again(
@@ -214,7 +214,7 @@ def test_a_name_that_no_variable_has_is_not_shown() -> None:
     names = ("ASTRO_TOKEN_REFF", f"ASTRO_TOKEN_{token}", "ASTRO_TOKEN_A\n::error::", "ASTRO_TOKEN_\udcff", "")
     chain = Chain()
     look(chain, dict.fromkeys(names, "x"), ["vault"])
-    assert ["ASTRO_TOKEN_REFF", "ASTRO_TOKEN_REFF is none that we know"] == [one.found for one in chain.links]
+    assert ["ASTRO_TOKEN_REFF", "ASTRO_TOKEN_REFF is unknown"] == [one.found for one in chain.links]
 
 
 def test_all_errors_of_a_look_are_links() -> None:

@@ -36,17 +36,32 @@ def token(ref: str | None = None, **claims: Any) -> AstroToken:
     return replace(made, ref=SecretRef.parse(ref) if ref else None)
 
 
+OFF = {"ASTRO_TELEMETRY_DISABLED": "1"}
+
+
 def test_the_token_is_set_and_the_dead_variables_are_unset() -> None:
     made = token()
     environment = export(made, environ={})
     assert {"ASTRO_API_TOKEN": made.secret} == dict(environment.set)
-    assert {"ASTRONOMER_KEY_ID", "ASTRONOMER_KEY_SECRET"} == environment.unset
+    assert {"ASTRONOMER_KEY_ID", "ASTRONOMER_KEY_SECRET", "ASTRO_TELEMETRY_API_URL"} == environment.unset
+
+
+@pytest.mark.parametrize(
+    "telemetry", [{}, {"ASTRO_TELEMETRY_DISABLED": "0"}, {"ASTRO_TELEMETRY_DISABLED": ""}]
+)
+def test_the_telemetry_that_would_send_the_token_is_turned_off(telemetry: dict[str, str]) -> None:
+    made = token()
+    given = telemetry | {"ASTRO_TELEMETRY_API_URL": "http://listener"}
+    assert OFF | {"ASTRO_API_TOKEN": made.reveal()} == export(made, environ=given).applied(given)
+    for name in ("ASTRO_TELEMETRY_DISABLED", "ASTRO_TELEMETRY_API_URL"):
+        child = export(made, keep=[name], environ=given).applied(given)
+        assert given.get(name) == child.get(name)
 
 
 def test_a_childs_environment_has_the_token_and_no_credential_and_all_else() -> None:
     made = token()
     given = KEPT | dict.fromkeys((*CREDENTIALS, "ASTRONOMER_KEY_ID", "ASTRONOMER_KEY_SECRET"), "secret")
-    expected = KEPT | {"ASTRO_API_TOKEN": made.reveal()}
+    expected = KEPT | OFF | {"ASTRO_API_TOKEN": made.reveal()}
     assert expected == export(made, environ=given).applied(given)
 
 
@@ -66,17 +81,17 @@ def test_an_old_token_in_the_environment_is_replaced() -> None:
 def test_the_variable_that_the_token_came_from_is_dropped() -> None:
     given = {"MY_TOKEN": "x", "OTHER": "y"}
     child = export(token("env:MY_TOKEN"), environ=given).applied(given)
-    assert {"OTHER", "ASTRO_API_TOKEN"} == set(child)
+    assert {"OTHER", "ASTRO_API_TOKEN", *OFF} == set(child)
 
 
 def test_a_token_that_came_from_the_variable_of_the_cli_is_still_set() -> None:
     made = token("env:ASTRO_API_TOKEN")
     given = {"ASTRO_API_TOKEN": f" {made.reveal()}\n"}
-    assert {"ASTRO_API_TOKEN": made.reveal()} == export(made, environ=given).applied(given)
+    assert OFF | {"ASTRO_API_TOKEN": made.reveal()} == export(made, environ=given).applied(given)
 
 
 def test_the_name_in_another_schemes_reference_is_no_variable() -> None:
-    assert {"PATH", "ASTRO_API_TOKEN"} == set(
+    assert {"PATH", "ASTRO_API_TOKEN", *OFF} == set(
         export(token("file:PATH"), environ={}).applied({"PATH": "/bin"})
     )
 
@@ -84,7 +99,7 @@ def test_the_name_in_another_schemes_reference_is_no_variable() -> None:
 def test_a_variable_to_keep_is_kept() -> None:
     given = {"VAULT_TOKEN": "x", "AWS_PROFILE": "y", "MINE": "z"}
     environment = export(token("env:MINE"), keep=["VAULT_TOKEN", "MINE"], environ=given)
-    assert {"VAULT_TOKEN", "MINE", "ASTRO_API_TOKEN"} == set(environment.applied(given))
+    assert {"VAULT_TOKEN", "MINE", "ASTRO_API_TOKEN", *OFF} == set(environment.applied(given))
 
 
 def test_the_credentials_of_plugins_are_dropped_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,13 +108,13 @@ def test_the_credentials_of_plugins_are_dropped_too(monkeypatch: pytest.MonkeyPa
             return ["MY_KEY"]
 
     given = {"MY_KEY": "x"}
-    assert {"ASTRO_API_TOKEN", "MY_KEY"} == set(export(token(), environ={}).applied(given))
+    assert {"ASTRO_API_TOKEN", "MY_KEY", *OFF} == set(export(token(), environ={}).applied(given))
     monkeypatch.setitem(registry._open, "plugin", Plugin())
-    assert {"ASTRO_API_TOKEN"} == set(export(token(), environ={}).applied(given))
+    assert {"ASTRO_API_TOKEN", *OFF} == set(export(token(), environ={}).applied(given))
 
 
 def test_a_variable_without_a_name_is_left_out() -> None:
-    assert {"ASTRO_API_TOKEN"} == set(export(token(), environ={}).applied({"": "x=1"}))
+    assert {"ASTRO_API_TOKEN", *OFF} == set(export(token(), environ={}).applied({"": "x=1"}))
 
 
 @pytest.mark.parametrize(
@@ -201,14 +216,18 @@ def test_this_process_and_its_home_are_not_touched(canary: str, tmp_path: Path) 
 def test_isolation_takes_the_environment_it_is_given_and_keeps_what_is_to_be_kept() -> None:
     given = {"VAULT_TOKEN": "x", "AWS_PROFILE": "y", "A": "b"}
     with isolated(token(), keep=["VAULT_TOKEN"], environ=given) as environ:
-        assert {"VAULT_TOKEN", "A", "ASTRO_API_TOKEN", "ASTRO_HOME"} == set(environ)
+        assert {"VAULT_TOKEN", "A", "ASTRO_API_TOKEN", "ASTRO_HOME", *OFF} == set(environ)
 
 
 def test_copies_of_the_identity_and_gitlabs_own_names_for_it_are_dropped() -> None:
     given = {"ASTRO_TOKEN_ID_TOKEN": "jwt", "COPY": "jwt", "VAULT_ID_TOKEN": "other", "KEPT": "x"}
-    assert {"ASTRO_API_TOKEN", "KEPT", "VAULT_ID_TOKEN"} == set(export(token(), environ=given).applied(given))
+    assert {"ASTRO_API_TOKEN", "KEPT", "VAULT_ID_TOKEN", *OFF} == set(
+        export(token(), environ=given).applied(given)
+    )
     given["GITLAB_CI"] = "true"
-    assert {"ASTRO_API_TOKEN", "KEPT", "GITLAB_CI"} == set(export(token(), environ=given).applied(given))
+    assert {"ASTRO_API_TOKEN", "KEPT", "GITLAB_CI", *OFF} == set(
+        export(token(), environ=given).applied(given)
+    )
     kept = export(token(), keep=["VAULT_ID_TOKEN"], environ=given).applied(given)
     assert "other" == kept["VAULT_ID_TOKEN"]
 
@@ -219,5 +238,5 @@ def test_isolation_is_refused_where_the_project_would_send_the_token_in_clear(
     (tmp_path / ".astro").mkdir()
     (tmp_path / ".astro" / "config.yaml").write_text("cloud:\n  api:\n    protocol: http\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="over plain http"), isolated(token()):
+    with pytest.raises(ConfigError, match=r"cloud\.api\.protocol decides where"), isolated(token()):
         pass

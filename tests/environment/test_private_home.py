@@ -19,7 +19,9 @@ import pytest
 
 from astro_token.environment.context import Context
 from astro_token.environment.private_home import PrivateHome, private_home, remove
+from astro_token.errors import OutputError
 from astro_token.testing import appearances
+from tests.timing import is_running, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -269,6 +271,7 @@ import fcntl, os, sys
 from pathlib import Path
 from astro_token.environment.context import Context
 from astro_token.environment.private_home import private_home
+from astro_token.errors import OutputError
 place, mode, outside, user = Path(sys.argv[1]), int(sys.argv[2], 8), Path(sys.argv[3]), int(sys.argv[4])
 if os.geteuid() != user:  # after the imports: the interpreter need not be where others can read
     os.setgid(user)
@@ -311,6 +314,37 @@ def test_folders_that_a_child_made_unwritable_are_removed_too(anybodys: Path, mo
     assert 0o555 == stat.S_IMODE(outside.stat().st_mode), "what a link points at was changed"
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o757, 0o1777, 0o755, 0o700], ids=oct)
+def test_a_folder_in_which_others_can_exchange_a_home_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    """Others can write to it, and it is not sticky: they could rename our home and put their own there."""
+    folder, last = tmp_path / "run", tmp_path / "last"
+    for each, permissions in ((folder, mode), (last, 0o700)):
+        each.mkdir()
+        each.chmod(permissions)
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) in (folder, last))  # no /dev/shm
+    monkeypatch.setattr(tempfile, "tempdir", str(last))
+    is_safe = mode in {0o1777, 0o755, 0o700}
+    with private_home(CONTEXT, {"XDG_RUNTIME_DIR": str(folder)}) as home:
+        assert (folder if is_safe else last) == home.path.parent
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o757], ids=oct)
+def test_no_home_is_made_where_others_can_exchange_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    """Neither where a memory file system nor where temporary files are; what to do is said."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run").chmod(mode)
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) == tmp_path / "run")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "run"))
+    with pytest.raises(OutputError) as raised, private_home(CONTEXT, {"XDG_RUNTIME_DIR": f"{tmp_path}/run"}):
+        raise AssertionError("it was made")
+    assert "TMPDIR" in (raised.value.hint or "")
+    assert [] == list((tmp_path / "run").iterdir())
+
+
 def test_what_a_link_in_it_points_at_stays(environ: dict[str, str], tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -333,6 +367,7 @@ PARENT = """
 import subprocess, sys, time
 from astro_token.environment.context import Context
 from astro_token.environment.private_home import private_home
+from astro_token.errors import OutputError
 with private_home(Context(), {"XDG_RUNTIME_DIR": sys.argv[1]}) as home:
     if sys.argv[2] == "child":
         sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -363,12 +398,7 @@ class Run:
     def kill_child(self) -> None:
         if self.child:
             os.kill(self.child, signal.SIGKILL)
-            until = time.monotonic() + 5
-            while Path(f"/proc/{self.child}/stat").exists() and time.monotonic() < until:
-                # Where nobody reaps it, it stays as a zombie.
-                if Path(f"/proc/{self.child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                    break
-                time.sleep(0.01)
+            wait_until(lambda: not is_running(self.child))
             self.child = 0
 
     def close(self) -> None:
@@ -452,13 +482,25 @@ def test_a_note_that_names_no_process_keeps_no_home(place: Path, environ: dict[s
     assert not home.exists()
 
 
-def test_a_home_without_a_lock_is_left_alone_while_it_is_young(place: Path, environ: dict[str, str]) -> None:
-    home = abandoned(place)
+def test_a_home_that_a_detached_process_made_again_is_removed_by_the_next_run(
+    place: Path, environ: dict[str, str]
+) -> None:
+    with private_home(CONTEXT, environ) as home:
+        pass
+    (home.path / ".astro").mkdir(parents=True)
+    (home.path / ".astro" / "config.yaml").touch()
     next_run(environ)
-    assert home.is_dir()
-    os.utime(home, (0, time.time() - 90))
+    assert [] == list(place.iterdir())
+
+
+def test_a_home_that_is_being_made_is_left_alone_for_a_minute(place: Path, environ: dict[str, str]) -> None:
+    unfinished = place / f"astro-token-unfinished-{os.geteuid()}-x"
+    unfinished.mkdir(mode=0o700)
     next_run(environ)
-    assert not home.exists()
+    assert unfinished.is_dir()
+    os.utime(unfinished, (0, time.time() - 90))
+    next_run(environ)
+    assert not unfinished.exists()
 
 
 def test_what_is_not_a_home_of_ours_is_left_alone(

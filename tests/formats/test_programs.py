@@ -6,7 +6,6 @@ import json
 import os
 import stat
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +16,7 @@ from astro_token.formats.program import feed, find
 from astro_token.formats.rendering import Program, Variables
 from astro_token.testing import appearances
 from tests.formats.consumers import NAME, variables
+from tests.timing import within
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,20 +100,18 @@ def test_a_program_that_confirms_it_is_believed(tmp_path: Path) -> None:
 )
 def test_a_program_that_does_not_end_is_ended(tmp_path: Path, body: str) -> None:
     environ = planted(tmp_path, "agent", body)
-    start = time.monotonic()
-    error = feed(Program(("agent", "x")), b"y" * 1_000_000, environ, 0.5)
+    with within(0.5, at_least=0.5):
+        error = feed(Program(("agent", "x")), b"y" * 1_000_000, environ, 0.5)
     assert isinstance(error, BackendUnavailableError)
     assert "agent x did not end in time" == error.message
-    assert 0.5 <= time.monotonic() - start < 3
 
 
 @pytest.mark.parametrize("own", ["", "os.setsid();"])
 def test_what_a_program_leaves_behind_is_not_waited_for(tmp_path: Path, own: str) -> None:
     """It has said by its own end that it took the value."""
-    environ = planted(tmp_path, "agent", f"sys.stdin.read()\nif not os.fork():\n    {own} time.sleep(5)")
-    start = time.monotonic()
-    assert feed(Program(("agent", "x")), b"y", environ, 10) is None
-    assert time.monotonic() - start < 3
+    environ = planted(tmp_path, "agent", f"sys.stdin.read()\nif not os.fork():\n    {own} time.sleep(20)")
+    with within(0):
+        assert feed(Program(("agent", "x")), b"y", environ, 60) is None
 
 
 def test_much_output_does_no_harm(tmp_path: Path) -> None:

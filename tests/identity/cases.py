@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import TYPE_CHECKING
 
 from astro_token.errors import AstroTokenError
 from astro_token.identity import ci_identity
 from astro_token.testing import appearances, reachable_text
 from tests.servers import web_tokens
+from tests.timing import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +26,6 @@ SECRETS = (
     "CIRCLE_OIDC_TOKEN_V2",
     "SYSTEM_ACCESSTOKEN",
 )
-SLACK = 0.5
 
 
 def claims(token: SecretValue | None) -> dict[str, object]:
@@ -65,7 +64,5 @@ def failure(
 ) -> AstroTokenError:
     """The error of asking in this environment, which comes in time and holds none of its credentials."""
     known = [*canaries, *(environ[name] for name in SECRETS if environ.get(name))]
-    start = time.monotonic()
-    error = raised(lambda: ci_identity(audience, environ=environ, timeout=timeout), known)
-    assert time.monotonic() - start < timeout + SLACK
-    return error
+    with within(timeout):
+        return raised(lambda: ci_identity(audience, environ=environ, timeout=timeout), known)

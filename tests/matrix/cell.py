@@ -16,6 +16,7 @@ from astro_token.transport.deadline import Deadline
 from tests.matrix.faults import BY_NAME, Given
 from tests.matrix.front import Relay, opened
 from tests.matrix.surroundings import debugging, environment, peak, printed, recorded, resolver, strayed
+from tests.timing import SLACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +29,6 @@ __all__ = ["Cell", "Good", "applies", "meet", "prove"]
 
 SECONDS = 5.0  # for what ends by itself, with room for a busy machine
 SLOW = 1.0  # for what lasts until the deadline
-LATE = 0.5
 MEMORY = 150 << 20
 _LONG = re.compile(r"[A-Za-z0-9._~+=-]{40,}")
 
@@ -155,7 +155,7 @@ def _meet(subject: Subject, fault: Fault, good: Good, trust: Trust, seconds: flo
     code = getattr(seen.error, "exit_code", type(seen.error).__name__) if seen.error else 0
     wrong = [
         f"exit code {code} in place of {fault.code}" if code != fault.code else "",
-        f"took {seen.seconds:.2f} s" if seen.seconds > seconds + LATE else "",
+        f"took {seen.seconds:.2f} s" if seen.seconds > seconds + SLACK else "",
         f"went to {sorted(strayed)}" if strayed else "",
         f"{led} connections to the other host" if led else "",
         _about_requests(subject, fault, good, seen.requests),

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
 from tests.matrix.faults import HUGE, Given
 from tests.servers.faults import FaultServer, _bomb, refused_port
 from tests.servers.gcp_faults import Http2Server
-from tests.servers.http1 import Answer, read_answer, read_request
-from tests.servers.listener import Listener
+from tests.servers.http1 import Answer, HttpServer
+from tests.servers.wire import forward
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from tests.matrix.faults import Fault
     from tests.servers.certificates import Certificates, Pair
     from tests.servers.faults import Mode
+    from tests.servers.http1 import Request
 
 __all__ = ["UNKNOWN", "Front", "Relay", "Trust", "opened"]
 
@@ -50,47 +49,26 @@ class Trust:
         return ssl.create_default_context(cafile=self.ca_file)
 
 
-class Relay:
+class Relay(HttpServer):
     """
     Passes requests on to a service, over TLS where it speaks that, and keeps its answers.
 
     Attributes:
-        answers: of the requests, whole.
+        answers: of the requests, with their heads.
     """
 
     def __init__(self, upstream: str, trust: Trust) -> None:
-        self._address = urlsplit(upstream)
-        self._tls = trust.client() if self._address.scheme == "https" else None
+        self._upstream = upstream
+        self._upstream_tls = trust.client() if upstream.startswith("https:") else None
         self.answers: list[bytes] = []
-        self._listener = Listener(self._serve)
-        self.port = self._listener.port
-        self.url = f"http://127.0.0.1:{self.port}"
+        super().__init__(self._forward)
 
     def bodies(self) -> list[bytes]:
         return [answer.partition(b"\r\n\r\n")[2] for answer in self.answers]
 
-    def close(self) -> None:
-        self._listener.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection.makefile("rb") as stream:
-            request = read_request(stream)
-        if request is None:
-            return
-        with socket.create_connection(("127.0.0.1", self._address.port or 80), 30) as service:
-            wire = self._tls.wrap_socket(service, server_hostname="127.0.0.1") if self._tls else service
-            wire.sendall(request.raw)
-            with wire.makefile("rb") as stream:
-                answer = read_answer(stream, request.method)
-            self.answers.append(answer)
-            connection.sendall(answer)
-            wire.close()
+    def _forward(self, request: Request) -> bytes:
+        self.answers.append(forward(request, self._upstream, tls=self._upstream_tls))
+        return self.answers[-1]
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Planted(Subject):
 
 def ask(url: str, *, redirects: bool = False) -> int:
     answer = requests.get(
-        url, allow_redirects=redirects, timeout=2, verify=os.environ["ASTRO_TOKEN_CA_BUNDLE"]
+        url, allow_redirects=redirects, timeout=30, verify=os.environ["ASTRO_TOKEN_CA_BUNDLE"]
     )
     return answer.status_code
 
@@ -96,7 +96,7 @@ def asks_twice(url: str, canary: str) -> None:
 
 
 def is_late(url: str, canary: str) -> None:
-    time.sleep(1.2)
+    time.sleep(0.3)
     fails(DENIED)(url, canary)
 
 
@@ -113,14 +113,14 @@ def strays(url: str, canary: str) -> None:
 
 def prints_its_requests(url: str, canary: str) -> None:
     tls = ssl.create_default_context(cafile=os.environ["ASTRO_TOKEN_CA_BUNDLE"])
-    with closing(http.client.HTTPSConnection(urlsplit(url).netloc, context=tls, timeout=2)) as connection:
+    with closing(http.client.HTTPSConnection(urlsplit(url).netloc, context=tls, timeout=30)) as connection:
         connection.request("GET", "/", headers={"X-Vault-Token": canary})
         connection.getresponse().read()
     raise DENIED
 
 
 def keeps_the_answer(url: str, canary: str) -> None:
-    answer = requests.get(url, timeout=2, verify=os.environ["ASTRO_TOKEN_CA_BUNDLE"]).text
+    answer = requests.get(url, timeout=30, verify=os.environ["ASTRO_TOKEN_CA_BUNDLE"]).text
     raise IntegrityError(f"what is {answer}?", hint="see to it")
 
 
@@ -160,6 +160,9 @@ def test_what_is_wrong_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cells, "SECONDS", 0.2)
+    if act is is_late:
+        monkeypatch.setattr(cells, "SECONDS", 0.05)
+        monkeypatch.setattr(cells, "SLACK", 0.05)
     subject = Planted("planted", "env", "read", "env:X", "http://127.0.0.1:1", canary, {}, act=act)
     good = Good(1, b'{"token": "%s"}' % make_token().encode())
     cell = meet(subject, BY_NAME[fault], good, Trust.of(certificates))

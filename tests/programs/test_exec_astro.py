@@ -19,6 +19,7 @@ import pytest
 from tests.conftest import Result
 from tests.programs.bench import PROGRAMS, STALE, Bench
 from tests.servers.astro_api import DEPLOYMENT, ORGANIZATION, WORKSPACE, AstroApi
+from tests.servers.http1 import Answer, HttpServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,3 +138,22 @@ def test_the_domain_is_seeded_as_the_current_context(run: Runner) -> None:
     assert ["NAME", "localhost"] == re.sub(r"\x1b\[[0-9;]*m", "", result.stdout).split()
     stored = run(run.bench.api.issue(), "config", "get", "-g", "context")
     assert Result(0, "context: localhost\n", "") == stored
+
+
+def test_a_project_that_redirects_the_cli_gets_no_token(
+    tmp_path: Path, astro_api: AstroApi, program: Program
+) -> None:
+    """The Astro CLI builds the API's address from the project's protocol, which need not be one."""
+    bench, token = Bench(PROGRAMS["stand-in"], tmp_path, astro_api), astro_api.issue()
+    program.canaries.append(token)
+    with HttpServer(lambda _: Answer(500)) as listener:
+        bench.make_project(settings=f"cloud:\n  api:\n    protocol: {listener.url}/x?\n")
+        bench.run("workspace", "list", token=token, cwd=bench.project, env={"ASTRO_DOMAIN": None})
+        assert f"Bearer {token}" == listener.requests[0].headers["authorization"]
+        listener.requests.clear()
+        env = {**bench.environment(TOKEN=token, ASTRO_DOMAIN=None), "TMPDIR": str(program.temporary)}
+        line = f"{bench.program} workspace list"
+        for command in (line.split(), ["sh", "-c", line]):
+            result = program("exec", "env:TOKEN", "--", *command, env=env, cwd=bench.project)
+            assert (78, "", []) == (result.code, result.stdout, listener.requests)
+            assert "line 5: cloud.api.protocol decides where the Astro CLI sends the token" in result.stderr

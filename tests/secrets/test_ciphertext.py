@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astro_token.secret import SecretValue
-from astro_token.secrets.ciphertext import is_ciphertext, packed, unpacked
+from astro_token.secrets.ciphertext import decode_ciphertext, encode_ciphertext, is_ciphertext
 from astro_token.testing import make_token
 
 BLOB = b"\x01\x02\x02\x00" + bytes(range(256))
@@ -22,19 +22,19 @@ JWE = b"eyJhbGciOiJSU0EtT0FFUC0yNTYifQ.a_b.c-d.e.f"
     st.one_of(st.binary(max_size=200), st.text(alphabet="abcdef0123456789+/=", max_size=80).map(str.encode))
 )
 def test_whatever_a_key_service_gives_comes_back(ciphertext: bytes) -> None:
-    assert ciphertext == unpacked(packed(ciphertext))
+    assert ciphertext == decode_ciphertext(encode_ciphertext(ciphertext))
 
 
 @given(st.binary(min_size=1, max_size=300).map(lambda tail: b"\x01" + tail))
 def test_binary_ciphertext_is_stored_as_base64_and_comes_back(blob: bytes) -> None:
-    stored = packed(blob)
+    stored = encode_ciphertext(blob)
     assert base64.b64encode(blob) == stored.reveal()
-    assert blob == unpacked(stored)
+    assert blob == decode_ciphertext(stored)
 
 
 @pytest.mark.parametrize("text", [TRANSIT, JWE])
 def test_ciphertext_that_is_text_is_stored_as_it_is_and_comes_back(text: bytes) -> None:
-    assert text == packed(text).reveal() == unpacked(packed(text))
+    assert text == encode_ciphertext(text).reveal() == decode_ciphertext(encode_ciphertext(text))
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def test_ciphertext_that_is_text_is_stored_as_it_is_and_comes_back(text: bytes) 
     ],
 )
 def test_base64_in_any_layout_and_raw_bytes_are_the_same(stored: bytes) -> None:
-    assert BLOB == unpacked(SecretValue(stored))
+    assert BLOB == decode_ciphertext(SecretValue(stored))
 
 
 @pytest.mark.parametrize("stored", [b"", b"abcde", b"ab=c", b"a.b", TRANSIT + b"\n"])
 def test_what_is_no_base64_is_left_as_it_is(stored: bytes) -> None:
-    assert stored == unpacked(SecretValue(stored))
+    assert stored == decode_ciphertext(SecretValue(stored))
 
 
 @pytest.mark.parametrize("stored", [TRANSIT, JWE, BLOB, base64.b64encode(BLOB), TRANSIT + b"\n"])

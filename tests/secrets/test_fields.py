@@ -16,7 +16,7 @@ from astro_token.errors import (
     UnsupportedOperationError,
 )
 from astro_token.secret import SecretValue
-from astro_token.secrets.fields import choose, put, same
+from astro_token.secrets.fields import merge_field, same_secret, select_field
 from astro_token.testing import appearances, reachable_text
 
 
@@ -48,7 +48,7 @@ def secret(content: object) -> SecretValue:
     ],
 )
 def test_a_field_is_chosen(content: object, field: str | None, chosen: bytes) -> None:
-    value = choose(secret(content), field)
+    value = select_field(secret(content), field)
     assert chosen == value.reveal()
     assert "7" == value.version
 
@@ -57,29 +57,29 @@ def test_a_field_is_chosen(content: object, field: str | None, chosen: bytes) ->
     ("content", "field", "error", "complaint"),
     [
         ({"a": "1", "b": "2"}, None, SecretNotFoundError, "several fields"),
-        ({}, None, SecretNotFoundError, "several fields, or none"),
+        ({}, None, SecretNotFoundError, "several fields or none"),
         ({"token": "t"}, "tokne", SecretNotFoundError, "the secret has no field tokne"),
         ({"token": "t"}, "Token", SecretNotFoundError, "the secret has no field Token"),
         ({}, "token", SecretNotFoundError, "the secret has no field token"),
-        (b"plain", "token", SecretNotFoundError, "no JSON object"),
-        (b'["token"]', "token", SecretNotFoundError, "no JSON object"),
-        (b'{"token": "t"', "token", SecretNotFoundError, "no JSON object"),
-        ({"token": 1}, None, InvalidTokenError, "is no text"),
-        ({"token": None}, None, InvalidTokenError, "is no text"),
-        ({"token": ["t"]}, "token", InvalidTokenError, "is no text"),
-        ({"token": {"token": "t"}}, None, InvalidTokenError, "is no text"),
+        (b"plain", "token", SecretNotFoundError, "not a JSON object"),
+        (b'["token"]', "token", SecretNotFoundError, "not a JSON object"),
+        (b'{"token": "t"', "token", SecretNotFoundError, "not a JSON object"),
+        ({"token": 1}, None, InvalidTokenError, "is not text"),
+        ({"token": None}, None, InvalidTokenError, "is not text"),
+        ({"token": ["t"]}, "token", InvalidTokenError, "is not text"),
+        ({"token": {"token": "t"}}, None, InvalidTokenError, "is not text"),
     ],
 )
 def test_a_field_that_cannot_be_chosen_is_told(
     content: object, field: str | None, error: type[AstroTokenError], complaint: str
 ) -> None:
     with pytest.raises(error, match=complaint):
-        choose(secret(content), field)
+        select_field(secret(content), field)
 
 
 def failure(value: SecretValue, field: str | None) -> AstroTokenError:
     try:
-        choose(value, field)
+        select_field(value, field)
     except AstroTokenError as error:
         return error
     raise AssertionError("it was chosen")
@@ -114,7 +114,7 @@ def test_an_error_holds_nothing_of_the_secret(canary: str) -> None:
     ],
 )
 def test_a_field_is_put_beside_the_others(current: object, field: str | None, stored: object) -> None:
-    merged = put(None if current is None else secret(current), field, SecretValue(b"new")).reveal()
+    merged = merge_field(None if current is None else secret(current), field, SecretValue(b"new")).reveal()
     assert stored == (
         merged if isinstance(stored, bytes) else json.loads(merged.decode("utf-8", "surrogatepass"))
     )
@@ -134,7 +134,7 @@ def test_what_would_lose_something_is_refused(
     current: object, field: str | None, value: bytes, error: type[AstroTokenError]
 ) -> None:
     with pytest.raises(error):
-        put(None if current is None else secret(current), field, SecretValue(value))
+        merge_field(None if current is None else secret(current), field, SecretValue(value))
 
 
 @given(
@@ -145,20 +145,20 @@ def test_what_would_lose_something_is_refused(
 def test_what_was_put_is_what_is_chosen_and_the_others_are_as_they_were(
     others: dict[str, Any], field: str, text: str
 ) -> None:
-    merged = put(secret(others), field, SecretValue(text.encode()))
-    assert text.encode() == choose(merged, field).reveal()
+    merged = merge_field(secret(others), field, SecretValue(text.encode()))
+    assert text.encode() == select_field(merged, field).reveal()
     assert {**others, field: text} == json.loads(merged.reveal())
 
 
 def test_the_order_of_the_fields_is_kept() -> None:
     assert ["z", "token", "a"] == list(
-        json.loads(put(secret({"z": 1, "token": "t", "a": 2}), None, SecretValue(b"n")).reveal())
+        json.loads(merge_field(secret({"z": 1, "token": "t", "a": 2}), None, SecretValue(b"n")).reveal())
     )
 
 
 def test_two_secrets_are_the_same_however_a_service_writes_its_json() -> None:
-    assert same(SecretValue(b'{"a": "1", "b": "2"}'), SecretValue(b'{"b":"2","a":"1"}'))
-    assert same(SecretValue(b"plain"), SecretValue(b"plain"))
-    assert not same(SecretValue(b'{"a": "1"}'), SecretValue(b'{"a": "2"}'))
-    assert not same(SecretValue(b"plain"), SecretValue(b"plain\n"))
-    assert not same(SecretValue(b"[1]"), SecretValue(b"[2]"))
+    assert same_secret(SecretValue(b'{"a": "1", "b": "2"}'), SecretValue(b'{"b":"2","a":"1"}'))
+    assert same_secret(SecretValue(b"plain"), SecretValue(b"plain"))
+    assert not same_secret(SecretValue(b'{"a": "1"}'), SecretValue(b'{"a": "2"}'))
+    assert not same_secret(SecretValue(b"plain"), SecretValue(b"plain\n"))
+    assert not same_secret(SecretValue(b"[1]"), SecretValue(b"[2]"))

@@ -415,7 +415,9 @@ def test_no_text_of_a_references_pieces_makes_the_parser_fail_and_what_it_reads_
 def of_a_builtin_scheme(draw: st.DrawFn) -> SecretRef:
     scheme = draw(st.sampled_from(sorted(BUILTIN)))
     row = BUILTIN[scheme]
-    name = draw(st.one_of([st.from_regex(re.compile(form, re.ASCII), fullmatch=True) for form in row.names]))
+    name = draw(
+        st.one_of([st.from_regex(re.compile(form, re.ASCII), fullmatch=True) for form in row.grammar])
+    )
     options = {
         option + (draw(st.text(min_size=1, max_size=8)) if option.endswith(".") else ""): draw(
             st.from_regex(re.compile(form, re.ASCII), fullmatch=True)

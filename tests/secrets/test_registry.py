@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,10 @@ from astro_token.errors import (
 )
 from astro_token.secret import SecretValue
 from astro_token.secrets import registry
-from astro_token.secrets.protocols import Backend
 from astro_token.secrets.registry import close_backends, declared_credentials, open_backend, plugins, require
-from astro_token.secrets.schemes import BUILTIN, RESERVED, SDKS, credential_variables
+from astro_token.secrets.schemes import BUILTIN, RESERVED, credential_variables
 from astro_token.testing import appearances, reachable_text
+from astro_token_backends import MODULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,7 +180,7 @@ def test_a_missing_sdk_is_told_with_the_line_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, scheme: str, package: str, extra: str
 ) -> None:
     def missing(_: str) -> object:
-        raise ModuleNotFoundError("No module", name=SDKS[extra])
+        raise ModuleNotFoundError("No module", name=BUILTIN[scheme].sdk)
 
     monkeypatch.setattr(registry, "import_module", missing)
     error = failure(lambda: open_backend(scheme))
@@ -211,19 +212,48 @@ def test_nothing_of_what_a_factory_raised_is_left_on_the_error(
         assert (None, None) == (error.__cause__, error.__context__)
 
 
-def test_the_sdks_loggers_are_silent_once_a_backend_is_open(simple: list[Simple]) -> None:
-    noisy = logging.getLogger("botocore.parsers")
+@pytest.mark.parametrize(
+    ("scheme", "child"),
+    [
+        ("vault", "hvac.adapters"),
+        ("vault-transit", "urllib3.connectionpool"),
+        ("aws", "botocore.parsers"),
+        ("aws-kms", "boto3.resources"),
+        ("gcp", "google.auth.transport"),
+        ("gcp-kms", "grpc._channel"),
+        ("azure", "azure.identity._internal"),
+        ("azure-keys", "msal.token_cache"),
+    ],
+)
+def test_the_loggers_of_an_sdk_are_silent_once_its_backend_is_open(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, child: str
+) -> None:
+    attribute = BUILTIN[scheme].backend.partition(":")[2]
+    monkeypatch.setattr(registry, "import_module", lambda _: SimpleNamespace(**{attribute: Simple}))
+    noisy = logging.getLogger(child)
     noisy.setLevel(logging.DEBUG)
-    open_backend("env")
+    open_backend(scheme)
     assert not noisy.isEnabledFor(logging.CRITICAL)
+    assert not logging.getLogger(child.partition(".")[0]).propagate
     assert logging.getLogger("astro_token").isEnabledFor(logging.WARNING)
 
 
+def test_a_plugin_silences_the_loggers_of_every_sdk(
+    plugin: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin("my-plugin", "my = my_plugin_silent:B", "my_plugin_silent", GOOD)
+    monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", "my-plugin")
+    noisy = logging.getLogger("botocore.parsers")
+    noisy.setLevel(logging.DEBUG)
+    open_backend("my")
+    assert not noisy.isEnabledFor(logging.CRITICAL)
+
+
 def test_a_capability_that_is_missing_is_told() -> None:
-    error = failure(lambda: require(object(), Backend, "memory", "it cannot be read"))
+    error = failure(lambda: require(object(), "read", "memory", "it cannot be read"))
     assert (UnsupportedOperationError, "memory: it cannot be read") == (type(error), error.message)
     made = Simple()
-    assert made is require(made, Backend, "memory", "it cannot be read")
+    assert made is require(made, "read", "memory", "it cannot be read")
 
 
 # -- plugins ---------------------------------------------------------------------------------------------
@@ -292,7 +322,7 @@ def test_a_plugin_that_is_no_backend_is_told(
     plugin("my-plugin", "my = my_plugin_wrong:B", "my_plugin_wrong", "class B: ...")
     monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", "my-plugin")
     error = failure(lambda: open_backend("my"))
-    assert (BackendError, "the plugin of my has no method `read`") == (type(error), error.message)
+    assert (BackendError, "the plugin for my has no method `read`") == (type(error), error.message)
 
 
 @pytest.mark.parametrize(
@@ -316,8 +346,32 @@ def test_a_plugin_that_cannot_be_loaded_is_told(
 # -- the table -------------------------------------------------------------------------------------------
 
 
-def test_every_extra_of_the_table_has_an_sdk() -> None:
-    assert {row.extra for row in BUILTIN.values() if row.extra} == set(SDKS)
+def test_every_module_defines_the_schemes_that_it_is_listed_with() -> None:
+    for module, schemes in MODULES.items():
+        assert schemes == tuple(import_module(f"astro_token_backends.{module}").SCHEMES)
+
+
+def test_every_scheme_with_an_extra_has_an_sdk_whose_loggers_are_silenced() -> None:
+    for row in BUILTIN.values():
+        assert bool(row.extra) == bool(row.sdk) == bool(row.loggers)
+        assert row.extra is None or row.distributions
+        # A logger of our own would go silent, too.
+        assert not any("astro_token".startswith(name) for name in row.loggers)
+
+
+def test_a_scheme_is_read_without_the_others_and_without_an_sdk() -> None:
+    code = """
+import sys
+from astro_token.secrets.schemes import BUILTIN, credential_variables
+assert "aws-kms" in BUILTIN and BUILTIN["env"].form == "VARIABLE"
+print(sorted(name for name in sys.modules if name.startswith("astro_token_backends.")))
+credential_variables()
+print(sorted(name for name in sys.modules if name.startswith("astro_token_backends.")))
+print({"hvac", "botocore", "grpc", "google", "azure", "requests", "pyrage", "ssl"} & sys.modules.keys())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    every = [f"astro_token_backends.{module}" for module in sorted(MODULES)]
+    assert f"['astro_token_backends.env']\n{every}\nset()\n" == done.stdout, done.stderr
 
 
 def test_the_credentials_of_every_backend_and_of_ci_identities_are_known() -> None:
@@ -367,6 +421,6 @@ if not child:
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     done = subprocess.run(
-        [sys.executable, "-Wignore", "-c", code], capture_output=True, text=True, timeout=20
+        [sys.executable, "-Wignore", "-c", code], capture_output=True, text=True, timeout=60
     )
     assert "7\n" == done.stdout, done.stderr

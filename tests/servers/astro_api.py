@@ -28,11 +28,11 @@ import time
 from collections import deque
 from dataclasses import dataclass, replace
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from astro_token.testing import make_token
-from tests.servers.http1 import Answer, HttpServer, Request
+from tests.servers.http1 import Answer, HttpServer, Reply, Request
 
 if TYPE_CHECKING:
     import ssl
@@ -190,7 +190,7 @@ class _RefusedError(Exception):
         return Answer.json({**self.body, "requestId": request_id}, self.status, self.headers)
 
 
-class AstroApi:
+class AstroApi(HttpServer):
     """
     Args:
         page: the most that is served at once, whatever was asked for.
@@ -205,7 +205,8 @@ class AstroApi:
         requests: what came in, in order, refused or not.
         request_ids: of what was answered, in order.
         faults: taken one by each request, in place of the true answer; None leaves that.
-        rates: how many requests of one token are answered in a second, by method.
+        rates: how many requests of one token are answered in a window, by method.
+        window: its length in seconds; tests that take long change it.
         ahead: seconds that its clock is before the true one.
         blocked: whether every caller is at an address that the organization does not allow.
         deploys: by id.
@@ -217,9 +218,9 @@ class AstroApi:
         self.workspaces = [workspace(), workspace(OTHER_WORKSPACE, name="Development")]
         self.deployments = [deployment(), deployment(OTHER_DEPLOYMENT, name="reports", ws=OTHER_WORKSPACE)]
         self.tokens: dict[str, dict[str, Any]] = {}
-        self.faults: list[Answer | None] = []
         self.request_ids: list[str] = []
         self.rates = dict(_RATES)
+        self.window = 1.0
         self.ahead = 0.0
         self.blocked = False
         self.deploys: dict[str, dict[str, Any]] = {}
@@ -228,8 +229,7 @@ class AstroApi:
         self._times: dict[tuple[str, str], deque[float]] = {}
         self._page = page
         self._lock = threading.Lock()
-        self._server = HttpServer(self._answer, tls=tls)
-        self.url, self.requests = self._server.url, self._server.requests
+        super().__init__(self._route, tls=tls)
 
     # -- for tests ---------------------------------------------------------------------------
 
@@ -266,32 +266,20 @@ class AstroApi:
         """Without a grace period, as by a rotation."""
         del self._grants[token]
 
-    def lines(self) -> list[str]:
-        """Method and target of each request, to compare with what was expected."""
-        return [f"{request.method} {request.target}" for request in self.requests]
-
-    def close(self) -> None:
-        self._server.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     # -- the service -------------------------------------------------------------------------
 
-    def _answer(self, request: Request) -> Answer:
+    def reply(self, request: Request) -> Reply:
         request_id = secrets.token_hex(16)
         with self._lock:
             self.request_ids.append(request_id)
-            fault = self.faults.pop(0) if self.faults else None
             try:
-                answer = fault or self._route(request)
+                reply = super().reply(request)
             except _RefusedError as refused:
-                answer = refused.answer(request_id)
+                reply = refused.answer(request_id)
             date = formatdate(time.time() + self.ahead, usegmt=True)
-        return replace(answer, headers={"Date": date, "X-Request-Id": request_id, **answer.headers})
+        if not isinstance(reply, Answer):
+            return reply
+        return replace(reply, headers={"Date": date, "X-Request-Id": request_id, **reply.headers})
 
     def _route(self, request: Request) -> Answer:
         if match := re.fullmatch(r"/upload/([^/]+)", request.path):
@@ -317,7 +305,7 @@ class AstroApi:
     def _count(self, token: str, request: Request) -> None:
         most = self.rates.get(request.method, 1000)
         times = self._times.setdefault((token, request.method), deque())
-        while times and times[0] <= request.time - 1:
+        while times and times[0] <= request.time - self.window:
             times.popleft()
         if len(times) >= most:
             raise _RefusedError(429, "Too many requests")

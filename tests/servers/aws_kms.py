@@ -16,7 +16,7 @@ import binascii
 import json
 import os
 import uuid
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -41,7 +41,7 @@ class _RefusedError(Exception):
         self.code = code
 
 
-class AwsKms:
+class AwsKms(HttpServer):
     """
     Args:
         user: who may use it; None for one of its own.
@@ -55,8 +55,8 @@ class AwsKms:
         self._keys: dict[str, AESGCM] = {}
         self._user = user or Key.make("arn:aws:iam::000000000000:user/tests")
         self.disabled: set[str] = set()
-        self._server = HttpServer(self._answer)
-        self.endpoint = self._server.url
+        super().__init__(self._answer)
+        self.endpoint = self.url
 
     def create_key(self) -> str:
         """Its id."""
@@ -73,12 +73,6 @@ class AwsKms:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             **self._user.environment,
         }
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.close()
 
     def _answer(self, request: Request) -> Answer:
         try:

@@ -16,18 +16,17 @@ As in the service, a version outside its validity is served: its attributes are 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import threading
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from tests.servers.azure_keys import KeyRefusedError, Keys, KeyVersion
 from tests.servers.azure_login import FEDERATED, VAULT, Directory, Token
-from tests.servers.http1 import Answer, HttpServer, Request
+from tests.servers.http1 import Answer, HttpServer, Reply, Request
 
 if TYPE_CHECKING:
     import ssl
@@ -51,8 +50,12 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     inner: str | None = None
 
-    def answer(self) -> Answer:
-        return _error(self.status, self.code, self.message, self.headers, self.inner)
+    def encode(self, method: str) -> bytes:
+        return _error(self.status, self.code, self.message, self.headers, self.inner).encode(method)
+
+
+def _is_vault(request: Request) -> bool:
+    return request.path.startswith(("/secrets", "/deletedsecrets", "/keys"))
 
 
 class _RefusedError(Exception):
@@ -61,7 +64,7 @@ class _RefusedError(Exception):
         self.answer = answer
 
 
-class AzureServer:
+class AzureServer(HttpServer):
     """
     Args:
         tls: of the vault and Entra.
@@ -93,20 +96,17 @@ class AzureServer:
         self.machine_id = self.directory.machine_id
         self.identity_header = self.directory.identity_header
         self.resource = resource
-        self.faults: list[Fault] = []
-        self.login_faults: list[Fault] = []
         self._rights: dict[str, frozenset[str]] = {}
         self._secrets: dict[str, list[dict[str, Any]]] = {}  # of each name its versions, oldest first
         self._deleted: dict[str, list[dict[str, Any]]] = {}
         self._keys = Keys()
         self._lock = threading.RLock()
-        self._running = contextlib.ExitStack()
-        secure = self._running.enter_context(HttpServer(self._answer, tls=tls))
-        plain = self._running.enter_context(HttpServer(self._managed_identity))
-        self.url, self.port, self.requests = secure.url, secure.port, secure.requests
+        self._identity = HttpServer(self._managed_identity)
+        self.identity_url, self.identity_requests = self._identity.url, self._identity.requests
+        self.identity_endpoint = f"{self.identity_url}/msi/token"
+        self.login_faults = self._identity.faults
+        super().__init__(self._answer, tls=tls)
         self.authority = self.url
-        self.identity_url, self.identity_requests = plain.url, plain.requests
-        self.identity_endpoint = f"{plain.url}/msi/token"
 
     # -- for tests ---------------------------------------------------------------------------
 
@@ -167,28 +167,20 @@ class AzureServer:
 
     def forget(self) -> None:
         """Drops what was requested, faults that nobody met, and restrictions; the secrets stay."""
+        super().forget()
+        self._identity.forget()
         self._rights.clear()
-        self.requests.clear()
-        self.identity_requests.clear()
-        self.faults.clear()
-        self.login_faults.clear()
 
-    def close(self) -> None:
-        self._running.close()
+    def close(self, grace: float = 0.0) -> None:
+        super().close(grace)
+        self._identity.close(grace)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def next_fault(self, request: Request) -> Reply | None:
+        return super().next_fault(request) if _is_vault(request) else self._identity.next_fault(request)
 
     def _answer(self, request: Request) -> Answer:
-        vault = request.path.startswith(("/secrets", "/deletedsecrets", "/keys"))
         with self._lock:
-            faults = self.faults if vault else self.login_faults
-            if faults:
-                return faults.pop(0).answer()
-            if not vault:
+            if not _is_vault(request):
                 return self.directory.entra(request)
             try:
                 return self._vault(request)
@@ -197,8 +189,6 @@ class AzureServer:
 
     def _managed_identity(self, request: Request) -> Answer:
         with self._lock:
-            if self.login_faults:
-                return self.login_faults.pop(0).answer()
             return self.directory.managed_identity(request)
 
     # -- Key Vault ---------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import hmac
 import secrets
 import time
 import uuid
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from tests.servers.http1 import Answer, HttpServer, Request
 
@@ -26,7 +26,7 @@ MANAGEMENT = "https://management.azure.com/"
 _LIFETIME = 3600
 
 
-class AzureMachine:
+class AzureMachine(HttpServer):
     """
     Args:
         issuer: stands for Entra ID.
@@ -53,16 +53,15 @@ class AzureMachine:
         self.claims: dict[str, object] = {}
         self.issued: list[str] = []
         self._header = secrets.token_hex(16)
-        self._server = HttpServer(self._answer)
-        self.requests = self._server.requests
+        super().__init__(self._answer)
 
     @property
     def machine_environment(self) -> dict[str, str]:
-        return {"AZURE_POD_IDENTITY_AUTHORITY_HOST": self._server.url}
+        return {"AZURE_POD_IDENTITY_AUTHORITY_HOST": self.url}
 
     @property
     def app_environment(self) -> dict[str, str]:
-        return {"IDENTITY_ENDPOINT": f"{self._server.url}/msi/token", "IDENTITY_HEADER": self._header}
+        return {"IDENTITY_ENDPOINT": f"{self.url}/msi/token", "IDENTITY_HEADER": self._header}
 
     @property
     def resource_id(self) -> str:
@@ -72,15 +71,6 @@ class AzureMachine:
         )
         above = f"/subscriptions/{self.subscription}/resourcegroups/{self.group}"
         return f"{above}/providers/Microsoft.Compute/{kind}/{name}"
-
-    def close(self) -> None:
-        self._server.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _answer(self, request: Request) -> Answer:
         query = request.query

@@ -21,7 +21,7 @@ import json
 import os
 import secrets
 import uuid
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from tests.servers.http1 import Answer, HttpServer, Request
@@ -41,7 +41,7 @@ _FLAVOR = {"Metadata-Flavor": "Google", "Server": "Metadata Server for VM"}
 _METADATA = "/computeMetadata/v1/instance/service-accounts/default/identity"
 
 
-class CiIdentity:
+class CiIdentity(HttpServer):
     """
     Args:
         issuer: signs the tokens.
@@ -77,8 +77,7 @@ class CiIdentity:
             self._buildkite: self._for_buildkite,
             "/circleci/oidc": self._for_circleci,
         }
-        self._server = HttpServer(self._answer, tls=tls)
-        self.url, self.port, self.requests = self._server.url, self._server.port, self._server.requests
+        super().__init__(self._answer, tls=tls)
 
     def environment(self, system: str, programs: Path | None = None) -> dict[str, str]:
         """
@@ -120,15 +119,6 @@ class CiIdentity:
     def mint(self, subject: str, audience: str) -> str:
         self.issued.append(self._issuer.mint({"sub": subject, "aud": audience, **self.claims}))
         return self.issued[-1]
-
-    def close(self) -> None:
-        self._server.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # -- each system's place -----------------------------------------------------------------
 

@@ -44,7 +44,7 @@ import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from tests.servers.http1 import Answer, Request, read_request, traces
+from tests.servers.http1 import Answer, HttpServer, Misbehaviour, Reply, Request, traces
 from tests.servers.listener import Listener
 from tests.servers.wire import forward
 
@@ -62,7 +62,7 @@ _GOODBYE = 0.5  # seconds that a client has to end TLS too
 _PATIENCE = 1.0  # seconds that an egress waits for more
 
 
-class FaultServer:
+class FaultServer(HttpServer):
     """
     Args:
         mode: see the module.
@@ -103,11 +103,9 @@ class FaultServer:
         self.hold = hold
         self.drip = drip
         self.size = size
-        self.requests: list[Request] = []
         self.sent = 0
-        self._handshake = isinstance(mode, str) and mode.startswith("handshake-")
-        self._scheme = "https" if tls or self._handshake else "http"
-        self._faults: dict[str, Callable[[socket.socket, Request], bool]] = {
+        self._in_handshake = isinstance(mode, str) and mode.startswith("handshake-")
+        self._misbehaviours: dict[str, Misbehaviour] = {
             "reset": self._reset,
             "reset-head": self._reset_head,
             "reset-body": self._reset_body,
@@ -126,72 +124,36 @@ class FaultServer:
             raise ValueError(f"no such mode: {mode}")
         if isinstance(mode, str) and mode in {"pass", "lose-answer"} and upstream is None:
             raise ValueError("there is nothing to pass a request to")
-        self._listener = Listener(self._serve, tls=None if self._handshake else tls)
-        self.port = self._listener.port
+        if mode == "gzip-bomb":
+            _bomb(size)  # made now, as it takes longer than a client has
+        super().__init__(self._answer, tls=None if self._in_handshake else tls)
+        if self._in_handshake:
+            self.url = f"https://127.0.0.1:{self.port}"
 
     def modes(self) -> list[str]:
-        return [*self._faults, *_answers(b""), *_HANDSHAKES]
+        return [*self._misbehaviours, *_answers(b""), *_HANDSHAKES]
 
-    # -- for tests ---------------------------------------------------------------------------
-
-    @property
-    def count(self) -> int:
-        return len(self.requests)
-
-    @property
-    def connections(self) -> int:
-        """How many connections were opened, those included on which no request came."""
-        return self._listener.connections
-
-    @property
-    def tls_failures(self) -> int:
-        return self._listener.tls_failures
-
-    @property
-    def url(self) -> str:
-        return f"{self._scheme}://127.0.0.1:{self.port}"
-
-    def saw(self, text: str) -> bool:
-        """True if any request carried it, in its head or its body, encoded or not."""
-        return any(request.carries(text) for request in self.requests)
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    # -- the server --------------------------------------------------------------------------
-
-    def _serve(self, connection: socket.socket) -> None:
-        if self._handshake and isinstance(self.mode, str):
+    def _converse(self, connection: socket.socket) -> None:
+        if self._in_handshake and isinstance(self.mode, str):
             connection.recv(65536)
             _HANDSHAKES[self.mode](connection, self)
-            return
-        with connection.makefile("rb") as stream:
-            while (request := read_request(stream)) and self._answer(connection, request):
-                pass
+        else:
+            super()._converse(connection)
 
-    def _answer(self, connection: socket.socket, request: Request) -> bool:
-        """Sends one answer; True keeps the connection open for the next request."""
-        self.requests.append(request)
+    def _answer(self, _: Request) -> Reply:
         mode = self.mode
         while callable(mode):
             mode = mode(self.count)
-        if isinstance(mode, str) and mode in self._faults:
-            return self._faults[mode](connection, request)
+        if isinstance(mode, str) and mode in self._misbehaviours:
+            return self._misbehaviours[mode]
         if isinstance(mode, str):
             mode = _answers(self.body)[mode]
         if isinstance(mode, int):
             headers = dict(self.headers)
             if self.redirect and 300 <= mode < 400:
                 headers["Location"] = self.redirect
-            mode = Answer(mode, self.body, headers, self.content_type)
-        connection.sendall(mode.encode(request.method))
-        return True
+            return Answer(mode, self.body, headers, self.content_type)
+        return mode
 
     def _reset(self, connection: socket.socket, _: Request) -> bool:
         _reset_on_close(connection)
@@ -221,7 +183,7 @@ class FaultServer:
     def _huge(self, connection: socket.socket, _: Request) -> bool:
         connection.sendall(_OK + _LENGTH % (self.size + 2) + b'"')
         left = self.size
-        while left > 0 and not self._listener.stopping.is_set():
+        while left > 0 and not self.stopping.is_set():
             connection.sendall(_BLOCK[:left])
             self.sent += len(_BLOCK[:left])
             left -= len(_BLOCK)
@@ -244,12 +206,12 @@ class FaultServer:
     def _dripping(self, connection: socket.socket, data: bytes) -> bool:
         for byte in data:
             connection.sendall(bytes([byte]))
-            if self._listener.stopping.wait(self.drip):
+            if self.stopping.wait(self.drip):
                 break
         return False
 
     def _hang(self, *_: object) -> bool:
-        self._listener.stopping.wait(self.hold)
+        self.stopping.wait(self.hold)
         return False
 
     def _pass(self, connection: socket.socket, request: Request) -> bool:
@@ -371,7 +333,7 @@ class BlackHole:
         self.close()
 
 
-class ConnectProxy:
+class ConnectProxy(HttpServer):
     """
     An HTTP proxy that refuses all, or leads names to ports on loopback.
 
@@ -386,45 +348,31 @@ class ConnectProxy:
         targets: the `host:port` of every CONNECT.
     """
 
+    _buffering = 0  # what follows a CONNECT belongs to the host, not to us
+
     def __init__(self, *, status: int = 502, routes: Mapping[str, int] | None = None) -> None:
         self.status = status
         self.routes = dict(routes or {})
-        self.requests: list[Request] = []
-        self._listener = Listener(self._serve)
-        self.port = self._listener.port
-        self.url = f"http://127.0.0.1:{self.port}"
+        super().__init__(self._answer)
 
     @property
     def targets(self) -> list[str]:
         return [request.target for request in self.requests if request.method == "CONNECT"]
 
-    def saw(self, text: str) -> bool:
-        return any(request.carries(text) for request in self.requests)
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _serve(self, connection: socket.socket) -> None:
-        # Unbuffered: what follows a CONNECT belongs to the host, not to us.
-        with connection.makefile("rb", buffering=0) as stream:
-            request = read_request(stream)  # type: ignore[arg-type]
-        if request is None:
-            return
-        self.requests.append(request)
+    def _answer(self, request: Request) -> Reply:
         port = self.routes.get(request.target.rpartition(":")[0]) if request.method == "CONNECT" else None
         if port is None:
             headers = {"Proxy-Authenticate": 'Basic realm="proxy"'} if self.status == 407 else {}
-            connection.sendall(Answer(self.status, b"no", headers, "text/plain").encode())
-            return
-        with socket.create_connection(("127.0.0.1", port)) as host:
-            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            _relay(connection, host)
+            headers["Connection"] = "close"
+            return Answer(self.status, b"no", headers, "text/plain")
+        return functools.partial(_tunnel, port)
+
+
+def _tunnel(port: int, connection: socket.socket, _: Request) -> bool:
+    with socket.create_connection(("127.0.0.1", port)) as host:
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        _relay(connection, host)
+    return False
 
 
 def _relay(one: socket.socket, other: socket.socket) -> None:
@@ -442,7 +390,7 @@ def _relay(one: socket.socket, other: socket.socket) -> None:
                 sink.sendall(data)
 
 
-class Egress:
+class Egress(Listener):
     """
     Records whatever reaches it, in any protocol, and refuses it.
 
@@ -455,13 +403,12 @@ class Egress:
 
     def __init__(self) -> None:
         self.received: list[bytes] = []
-        self._listener = Listener(self._serve)
-        self.port = self._listener.port
+        super().__init__(self._serve)
         self.url = f"http://127.0.0.1:{self.port}"
 
     @property
     def count(self) -> int:
-        return self._listener.connections
+        return self.connections
 
     def saw(self, text: str) -> bool:
         return any(trace in data for trace in traces(text) for data in self.received)
@@ -471,15 +418,9 @@ class Egress:
         names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
         return {form: self.url for name in names for form in (name, name.lower())}
 
-    def close(self) -> None:
+    def close(self, grace: float = _PATIENCE + 0.5) -> None:
         """What was sent until now is received still."""
-        self._listener.close(grace=_PATIENCE + 0.5)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().close(grace)
 
     def _serve(self, connection: socket.socket) -> None:
         data = bytearray(connection.recv(65536))

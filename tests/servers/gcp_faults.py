@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from tests.servers.listener import Listener
 
@@ -59,7 +59,7 @@ def trailers(code: int, **more: str) -> Frame:
     return _HEADERS, _END_HEADERS | _END_STREAM, block
 
 
-class Http2Server:
+class Http2Server(Listener):
     """
     Args:
         answer: see the module; `RESET` in place of a frame resets the connection.
@@ -79,18 +79,8 @@ class Http2Server:
         self.calls = 0
         self.received: list[bytes] = []
         tls.set_alpn_protocols(["h2"])
-        self._listener = Listener(self._serve, tls=tls)
-        self.port = self._listener.port
+        super().__init__(self._serve, tls=tls)
         self.endpoint = f"127.0.0.1:{self.port}"
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _serve(self, connection: socket.socket) -> None:
         number = len(self.received)
@@ -132,7 +122,7 @@ class Http2Server:
                 continue
             for byte in data:
                 connection.sendall(bytes([byte]))
-                if self._listener.stopping.wait(self._drip):
+                if self.stopping.wait(self._drip):
                     return False
         return True
 

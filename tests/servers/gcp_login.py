@@ -16,10 +16,9 @@ import json
 import re
 import secrets
 import threading
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from tests.servers import web_tokens
@@ -50,7 +49,7 @@ class _Trust:
     accounts: frozenset[str]
 
 
-class GcpLogin:
+class GcpLogin(HttpServer):
     """
     Args:
         identities: of the server that the tokens are for.
@@ -75,12 +74,10 @@ class GcpLogin:
         self._aws: dict[str, str] = {}  # access key ids, by provider
         self._lock = threading.Lock()
         self.machine_account = f"machine@{project}.iam.gserviceaccount.com"
-        self._running = ExitStack()
-        tokens = self._running.enter_context(HttpServer(self._answer, tls=tls))
-        metadata = self._running.enter_context(HttpServer(self._metadata))
-        self.url, self.port, self.requests = tokens.url, tokens.port, tokens.requests
-        self.metadata_host = f"127.0.0.1:{metadata.port}"
-        self.metadata_requests = metadata.requests
+        self._metadata_server = HttpServer(self._metadata)
+        self.metadata_host = f"127.0.0.1:{self._metadata_server.port}"
+        self.metadata_requests = self._metadata_server.requests
+        super().__init__(self._answer, tls=tls)
 
     def trust(self, issuer: Issuer, *, subject: str, accounts: tuple[str, ...] = ()) -> str:
         """
@@ -121,14 +118,9 @@ class GcpLogin:
         client = {"client_id": "764086051850.apps.googleusercontent.com", "client_secret": "not-a-secret"}
         return {"type": "authorized_user", "refresh_token": token, **client}
 
-    def close(self) -> None:
-        self._running.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def close(self, grace: float = 0.0) -> None:
+        super().close(grace)
+        self._metadata_server.close(grace)
 
     # -- token endpoints ---------------------------------------------------------------------
 

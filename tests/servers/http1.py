@@ -1,14 +1,27 @@
-"""HTTP/1.1 as far as the test servers speak it: a request as it was sent, an answer, a server of both."""
+"""
+HTTP/1.1 as far as the test servers speak it: requests as they were sent, answers, the server of all services.
+
+`HttpServer` is the only code that reads requests. It refuses malformed ones, keeps a record of the others,
+and answers each with the next of its `faults` or else by a function:
+
+    with HttpServer(lambda request: Answer.json({"path": request.path})) as server:
+        server.faults.append(Answer(503))
+        …
+        assert server.lines() == ["GET /a", "GET /a"]
+"""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import http
 import json
+import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import IO, TYPE_CHECKING, Protocol, Self, cast
 from urllib.parse import parse_qsl, quote
 
 from tests.servers.listener import Listener
@@ -16,10 +29,18 @@ from tests.servers.listener import Listener
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 _LINE = 65536
 _BODILESS = frozenset({204, 304})
+_REQUEST_LINE = re.compile(rb"([A-Z]+) ([!-~]+) (HTTP/1\.[01])\r\n")
+_TARGET = re.compile(rb"/.*|https?://.+|\*")
+_AUTHORITY = re.compile(rb"[^/@]+:\d+")
+_FIELD = re.compile(rb"[\w!#$%&'*+.^`|~-]+:[\t -~\x80-\xff]*\r\n", re.ASCII)
+
+
+class MalformedRequestError(Exception):
+    """A request that no HTTP server has to understand. The text names the rule and repeats nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +55,7 @@ class Request:
         headers: by lower-case name; repeated ones are joined with a comma.
         body: the body.
         raw: all of it, byte for byte.
+        keep: whether the client wants to keep the connection.
     """
 
     time: float
@@ -43,6 +65,7 @@ class Request:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     raw: bytes = field(repr=False)
+    keep: bool = True
 
     @property
     def path(self) -> str:
@@ -81,28 +104,48 @@ def traces(text: str) -> set[bytes]:
     return found
 
 
-def read_request(stream: BinaryIO) -> Request | None:
+def read_request(stream: IO[bytes]) -> Request | None:
     """
-    The next request of a connection; None when there is no more, or no whole one.
+    The next request of a connection; None if the client sends no more, or only a part of one.
 
     Bodies have to come with a Content-Length: the clients that we test all send one.
+
+    Raises:
+        MalformedRequestError: it breaks the rules of HTTP, or has a body of another kind.
     """
     lines = _read_head(stream)
     if not lines:
         return None
-    words = lines[0].decode("latin-1").split()
+    method, target, version = _request_line(lines[0])
+    if not all(_FIELD.fullmatch(line) for line in lines[1:]):
+        raise MalformedRequestError("a header field is malformed")
+    names = [line.partition(b":")[0].lower() for line in lines[1:]]
+    if names.count(b"host") > 1 or (b"host" not in names and version == "HTTP/1.1"):
+        raise MalformedRequestError("exactly one Host is required")
     headers = _headers(lines[1:])
     length = headers.get("content-length", "0")
-    if len(words) != 3 or not length.isdigit() or "transfer-encoding" in headers:
-        return None
-    body = stream.read(int(length))
+    if not re.fullmatch(r"[0-9]{1,12}", length):
+        raise MalformedRequestError("the Content-Length is not one number")
+    if "transfer-encoding" in headers:
+        raise MalformedRequestError("a body needs a Content-Length")
+    body = _at_most(stream, int(length))
     if len(body) < int(length):
         return None
     raw = b"".join(lines) + b"\r\n" + body
-    return Request(time.monotonic(), words[0], words[1], headers, body, raw)
+    keep = "close" not in headers.get("connection", "").lower() and version == "HTTP/1.1"
+    return Request(time.monotonic(), method, target, headers, body, raw, keep)
 
 
-def read_answer(stream: BinaryIO, method: str) -> bytes:
+def _request_line(line: bytes) -> tuple[str, str, str]:
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        raise MalformedRequestError("the request line is malformed")
+    if not (_AUTHORITY if match[1] == b"CONNECT" else _TARGET).fullmatch(match[2]):
+        raise MalformedRequestError("the target is malformed")
+    return match[1].decode(), match[2].decode(), match[3].decode()
+
+
+def read_answer(stream: IO[bytes], method: str) -> bytes:
     """
     The next answer of a connection, byte for byte.
 
@@ -126,7 +169,7 @@ def read_answer(stream: BinaryIO, method: str) -> bytes:
     return raw + _exactly(stream, int(headers["content-length"]))
 
 
-def _read_head(stream: BinaryIO) -> list[bytes]:
+def _read_head(stream: IO[bytes]) -> list[bytes]:
     """Its lines with their ends, without the empty one; none at all if it is not whole."""
     lines: list[bytes] = []
     while line := stream.readline(_LINE):
@@ -145,7 +188,7 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
     return headers
 
 
-def _read_chunks(stream: BinaryIO) -> bytes:
+def _read_chunks(stream: IO[bytes]) -> bytes:
     raw = b""
     while True:
         line = stream.readline(_LINE)
@@ -159,11 +202,19 @@ def _read_chunks(stream: BinaryIO) -> bytes:
             return raw + trailer
 
 
-def _exactly(stream: BinaryIO, size: int) -> bytes:
-    data = stream.read(size)
+def _exactly(stream: IO[bytes], size: int) -> bytes:
+    data = _at_most(stream, size)
     if len(data) < size:
         raise ConnectionAbortedError("an answer was cut")
     return data
+
+
+def _at_most(stream: IO[bytes], size: int) -> bytes:
+    """Reads until the size or the end; an unbuffered stream returns less at a time."""
+    data = bytearray()
+    while len(data) < size and (more := stream.read(size - len(data))):
+        data += more
+    return bytes(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,37 +245,88 @@ class Answer:
         return self.head if method == "HEAD" or self.status in _BODILESS else self.head + self.body
 
 
-class HttpServer:
+class Encodable(Protocol):
+    """An `Answer`, or what can be made into one."""
+
+    def encode(self, method: str) -> bytes:
+        """Return all bytes of the answer to a request with this method."""
+
+
+Misbehaviour = Callable[["socket.socket", Request], bool]
+# Bytes are sent as they are. A function sends what it wants, and returns whether the connection stays open.
+Reply = Encodable | bytes | Misbehaviour
+
+
+class HttpServer(Listener):
     """
     Answers requests on 127.0.0.1 by a function, and remembers them.
 
-    The function is called by several threads.
+    The services are its subclasses, which give it their own method. It is called by several threads.
+
+    Args:
+        answer: answers a request; an `OSError` ends the connection without an answer.
+        tls: speaks TLS with this certificate.
+
+    Attributes:
+        url: its address.
+        requests: all well-formed requests, in the order of arrival.
+        malformed: of each request that was refused with a 400 in its place, the reason.
+        faults: taken one by each request, in place of the answer; None lets one request pass.
     """
 
-    def __init__(self, answer: Callable[[Request], Answer], *, tls: ssl.SSLContext | None = None) -> None:
+    _buffering = -1
+
+    def __init__(self, answer: Callable[[Request], Reply], *, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
-        self._answer = answer
-        self._scheme = "https" if tls else "http"
-        self._listener = Listener(self._serve, tls=tls)
-        self.port = self._listener.port
+        self.malformed: list[str] = []
+        self.faults: list[Reply | None] = []
+        self._respond = answer
+        super().__init__(self._converse, tls=tls)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
-    def url(self) -> str:
-        return f"{self._scheme}://127.0.0.1:{self.port}"
+    def count(self) -> int:
+        return len(self.requests)
 
-    def close(self) -> None:
-        self._listener.close()
+    def lines(self) -> list[str]:
+        """Method and target of each request, to compare with what was expected."""
+        return [f"{request.method} {request.target}" for request in self.requests]
 
-    def __enter__(self) -> Self:
-        return self
+    def saw(self, text: str) -> bool:
+        """True if any request carried it, in its head or its body, encoded or not."""
+        return any(request.carries(text) for request in self.requests)
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def forget(self) -> None:
+        """Drops the record, and faults that no request met."""
+        self.requests.clear()
+        self.malformed.clear()
+        self.faults.clear()
 
-    def _serve(self, connection: socket.socket) -> None:
-        with connection.makefile("rb") as stream:
-            while request := read_request(stream):
-                self.requests.append(request)
-                connection.sendall(self._answer(request).encode(request.method))
-                if request.headers.get("connection", "").lower() == "close":
-                    return
+    def reply(self, request: Request) -> Reply:
+        """The next fault, or what the service answers."""
+        return self.next_fault(request) or self._respond(request)
+
+    def next_fault(self, request: Request) -> Reply | None:
+        """Take the first of `faults`. A service with several lists chooses one by the request."""
+        with contextlib.suppress(IndexError):
+            return self.faults.pop(0)
+        return None
+
+    def _converse(self, connection: socket.socket) -> None:
+        with cast("IO[bytes]", connection.makefile("rb", self._buffering)) as stream:
+            try:
+                while request := read_request(stream):
+                    self.requests.append(request)
+                    if not self._send(connection, request) or not request.keep:
+                        return
+            except MalformedRequestError as error:
+                self.malformed.append(str(error))
+                refusal = Answer(400, str(error).encode(), {"Connection": "close"}, "text/plain")
+                connection.sendall(refusal.encode())
+
+    def _send(self, connection: socket.socket, request: Request) -> bool:
+        reply = self.reply(request)
+        if callable(reply):
+            return reply(connection, request)
+        connection.sendall(reply if isinstance(reply, bytes) else reply.encode(request.method))
+        return True

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import uuid
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 
-class Issuer:
+class Issuer(HttpServer):
     """
     Args:
         key: signs; an RSA key is made if there is none given. Some services take no other kind.
@@ -37,10 +37,9 @@ class Issuer:
     def __init__(self, key: web_tokens.PrivateKey | None = None) -> None:
         self._given = key
         self.key_id = uuid.uuid4().hex
-        self._server = HttpServer(self._answer)
-        self.name = self._server.url
+        super().__init__(self._answer)
+        self.name = self.url
         self.jwks_url = f"{self.name}/.well-known/jwks.json"
-        self.requests = self._server.requests
 
     @cached_property
     def key(self) -> web_tokens.PrivateKey:
@@ -83,15 +82,6 @@ class Issuer:
             web_tokens.InvalidTokenError: it is not.
         """
         return web_tokens.verify(token, self.key.public_key(), audiences=audiences)
-
-    def close(self) -> None:
-        self._server.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _answer(self, request: Request) -> Answer:
         documents: dict[str, object] = {

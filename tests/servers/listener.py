@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_HANDSHAKE = 10.0
+_HANDSHAKE = 60.0  # seconds: it guards against clients that never finish it
+
+_END = 60.0
 
 
 class Listener:
@@ -34,12 +36,12 @@ class Listener:
     """
 
     def __init__(self, serve: Callable[[socket.socket], None], *, tls: ssl.SSLContext | None = None) -> None:
-        self._serve = serve
-        self._tls = tls
+        self._serve_connection = serve
+        self._server_context = tls
         self.connections = 0
         self.tls_failures = 0
         self.stopping = threading.Event()
-        self._lock = threading.Lock()
+        self._connections_lock = threading.Lock()
         self._open: dict[int, socket.socket] = {}  # by the number of the connection
         self._threads: list[threading.Thread] = []
         self._wake, self._woken = socket.socketpair()
@@ -67,14 +69,14 @@ class Listener:
         deadline = time.monotonic() + grace
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        with self._lock:
+        with self._connections_lock:
             for connection in self._open.values():
                 with contextlib.suppress(OSError):
                     # The plain socket's method: an SSL socket's own would take the session
                     # away from under the thread that reads from it.
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(5)
+            thread.join(_END)
         self._wake.close()
         self._woken.close()
 
@@ -99,7 +101,7 @@ class Listener:
     def _start(self, connection: socket.socket) -> None:
         self.connections += 1
         number = self.connections
-        with self._lock:
+        with self._connections_lock:
             self._open[number] = connection
             self._threads = [thread for thread in self._threads if thread.is_alive()]
             thread = threading.Thread(target=self._run, args=(number, connection), daemon=True)
@@ -110,22 +112,22 @@ class Listener:
         try:
             connection.setblocking(True)  # some systems pass on what the listener is
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._tls is not None:
-                connection = self._handshake(number, connection, self._tls)
-            self._serve(connection)
+            if self._server_context is not None:
+                connection = self._shake_hands(number, connection, self._server_context)
+            self._serve_connection(connection)
         except ssl.SSLError as error:
             if "ALERT" in (error.reason or ""):
                 self.tls_failures += 1
         except OSError:
             pass
         finally:
-            with self._lock:
+            with self._connections_lock:
                 del self._open[number]
             connection.close()
 
-    def _handshake(self, number: int, connection: socket.socket, tls: ssl.SSLContext) -> socket.socket:
+    def _shake_hands(self, number: int, connection: socket.socket, tls: ssl.SSLContext) -> socket.socket:
         wrapped = tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-        with self._lock:
+        with self._connections_lock:
             self._open[number] = wrapped
         wrapped.settimeout(_HANDSHAKE)
         try:

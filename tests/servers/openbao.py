@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from tests.servers import processes
+from tests.timing import wait_until
 
 if TYPE_CHECKING:
     from tests.servers.certificates import Certificates
@@ -129,7 +130,7 @@ class OpenBao:
     def unseal(self) -> None:
         """Returns when the server serves again."""
         self.api("POST", "sys/unseal", {"key": self._unseal_key}, token="")
-        processes.wait_until(lambda: self._request("GET", "sys/health", token="")[0] == 200)
+        wait_until(lambda: self._request("GET", "sys/health", token="")[0] == 200)
 
     def forget(self) -> None:
         """Undoes a seal that a test has left; what it stored stays."""

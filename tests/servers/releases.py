@@ -22,7 +22,7 @@ import io
 import re
 import secrets
 import tarfile
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from tests.servers.http1 import Answer, HttpServer, Request
 
@@ -69,7 +69,7 @@ def packed(content: bytes) -> bytes:
     return archive((member(name, text), text) for name, text in files.items())
 
 
-class Releases:
+class Releases(HttpServer):
     """
     Attributes:
         files: by version, the files of each release by their names.
@@ -84,10 +84,10 @@ class Releases:
         self.latest: str | None = None
         self.elsewhere: str | None = None
         self._key = secrets.token_bytes(16)
-        self._host = HttpServer(self._answer, tls=tls)
         self._files = HttpServer(self._answer_file, tls=tls)
-        self.requests, self.file_requests = self._host.requests, self._files.requests
-        self.url = f"{self._host.url}{_BASE}"
+        self.file_requests = self._files.requests
+        super().__init__(self._answer, tls=tls)
+        self.url += _BASE
 
     def publish(self, version: str, *, content: bytes | None = None) -> None:
         """
@@ -116,15 +116,9 @@ class Releases:
         """What was asked for, in short: the last part of each path of the first host."""
         return [request.path.rpartition("/")[2] for request in self.requests]
 
-    def close(self) -> None:
-        self._host.close()
-        self._files.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def close(self, grace: float = 0.0) -> None:
+        super().close(grace)
+        self._files.close(grace)
 
     def _answer(self, request: Request) -> Answer:
         refusal = _refusal(request)

@@ -71,7 +71,7 @@ def ask(azure_server: AzureServer, certificates: Certificates) -> Callable[..., 
         if isinstance(body, dict) and "grant_type" in body:
             data = urllib.parse.urlencode(body)
         target = f"{path}?{urllib.parse.urlencode(API if query is None else query)}"
-        connection = http.client.HTTPSConnection("127.0.0.1", azure_server.port, timeout=5, context=tls)
+        connection = http.client.HTTPSConnection("127.0.0.1", azure_server.port, timeout=30, context=tls)
         with contextlib.closing(connection):
             connection.request(method, target, data, headers)
             answer = connection.getresponse()
@@ -385,7 +385,7 @@ def test_a_login_has_to_fit(
 def test_managed_identity_wants_its_header(azure_server: AzureServer) -> None:
     def get(path: str, query: dict[str, str], **headers: str) -> int:
         address = azure_server.identity_url.removeprefix("http://")
-        with contextlib.closing(http.client.HTTPConnection(address, timeout=5)) as connection:
+        with contextlib.closing(http.client.HTTPConnection(address, timeout=30)) as connection:
             connection.request("GET", f"{path}?{urllib.parse.urlencode(query)}", headers=headers)
             return connection.getresponse().status
 

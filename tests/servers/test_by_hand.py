@@ -47,7 +47,7 @@ def test_it_prints_its_environment_and_ends_when_asked(arguments: list[str], nam
         while not names <= {line.removeprefix("export ").partition("=")[0] for line in lines} and lines[-1]:
             lines.append(process.stdout.readline())
         process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=20)
+        _, complaints = process.communicate(timeout=60)
     assert (process.returncode, complaints) == (0, "")
     for line in lines:
         assert line.startswith("# ") or len(shlex.split(line)) == 2
@@ -55,7 +55,7 @@ def test_it_prints_its_environment_and_ends_when_asked(arguments: list[str], nam
 
 def test_certificates_are_written_to_a_folder(tmp_path: Path) -> None:
     with start("tests.servers.certificates", str(tmp_path)) as process:
-        output, complaints = process.communicate(timeout=20)
+        output, complaints = process.communicate(timeout=60)
     assert (process.returncode, complaints) == (0, "")
     assert f"export ASTRO_TOKEN_CA_BUNDLE={tmp_path}/ca.pem" in output
     assert {"ca.pem", "server.pem", "server.key", "expired.pem"} <= {file.name for file in tmp_path.iterdir()}

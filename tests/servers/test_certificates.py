@@ -20,10 +20,10 @@ def shake(server: ssl.SSLContext, client: ssl.SSLContext, host: str = "127.0.0.1
     """The version of TLS on which the two agreed, after one request."""
     with (
         HttpServer(lambda _: Answer(), tls=server) as listener,
-        socket.create_connection(("127.0.0.1", listener.port), 5) as plain,
+        socket.create_connection(("127.0.0.1", listener.port), 30) as plain,
         client.wrap_socket(plain, server_hostname=host) as connection,
     ):
-        connection.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         assert connection.recv(15) == b"HTTP/1.1 200 OK"
         return connection.version() or ""
 

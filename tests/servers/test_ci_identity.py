@@ -36,7 +36,7 @@ def server(issuer: Issuer) -> Iterator[CiIdentity]:
 def sent(
     server: CiIdentity, method: str, target: str, headers: dict[str, str], body: bytes | None = None
 ) -> tuple[int, bytes]:
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
         connection.request(method, target, body, headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
@@ -127,7 +127,7 @@ def test_google_refuses(server: CiIdentity, status: int, query: str, headers: di
 
 def run(server: CiIdentity, folder: Path, system: str, *argv: str, **variables: str) -> tuple[int, str]:
     environ = {**server.environment(system, ci_programs.install(folder)), **variables}
-    done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout.strip()
 
 
@@ -169,6 +169,6 @@ def test_by_hand_it_prints_what_leads_a_shell_to_it(system: str) -> None:
         while not lines[-1].startswith("export "):
             lines.append(process.stdout.readline())
         process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=20)
+        _, complaints = process.communicate(timeout=60)
     assert (process.returncode, complaints) == (0, "")
     assert lines[0] == f"# a job of {system}\n"

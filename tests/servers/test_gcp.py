@@ -34,6 +34,7 @@ from tests.servers.faults import FaultServer
 from tests.servers.gcp import Code, Fault, GcpServer
 from tests.servers.gcp_faults import RESET, Http2Server, headers, message, trailers
 from tests.servers.gcp_identity import UnauthenticatedError
+from tests.timing import within
 
 if TYPE_CHECKING:
     import ssl
@@ -440,10 +441,8 @@ def test_a_fault_meets_one_call(
 def test_a_slow_answer_ends_with_the_clients_patience(gcp_server: GcpServer, client: Any, name: str) -> None:
     access(client, name)
     gcp_server.faults.append(Fault(None, delay=30))
-    started = time.monotonic()
-    with pytest.raises(exceptions.DeadlineExceeded):
+    with within(0.3), pytest.raises(exceptions.DeadlineExceeded):
         client.access_secret_version(name=f"{name}/versions/1", retry=None, timeout=0.3)
-    assert time.monotonic() - started < 2
 
 
 def test_damage_is_done_to_one_answer(gcp_server: GcpServer, client: Any, name: str) -> None:
@@ -523,7 +522,7 @@ def post(
     body = form if isinstance(form, bytes) else urllib.parse.urlencode(form).encode()
     request = urllib.request.Request(url, body, headers)
     try:
-        with urllib.request.urlopen(request, timeout=5, context=tls) as answer:
+        with urllib.request.urlopen(request, timeout=30, context=tls) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
@@ -637,7 +636,7 @@ def test_the_metadata_server_wants_its_header(gcp_server: GcpServer, gcp_login: 
     def get(path: str, **headers: str) -> tuple[int, bytes]:
         request = urllib.request.Request(f"http://{gcp_login.metadata_host}{path}", headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             with error:

@@ -83,9 +83,9 @@ def test_what_is_no_token_is_refused(signer: Issuer, token: str) -> None:
 
 
 def test_its_keys_are_published(signer: Issuer) -> None:
-    with urlopen(f"{signer.name}/.well-known/openid-configuration", timeout=5) as answer:
+    with urlopen(f"{signer.name}/.well-known/openid-configuration", timeout=30) as answer:
         assert json.load(answer)["jwks_uri"] == signer.jwks_url
-    with urlopen(signer.jwks_url, timeout=5) as answer:
+    with urlopen(signer.jwks_url, timeout=30) as answer:
         (key,) = json.load(answer)["keys"]
     assert (key["kid"], key["alg"]) == (signer.key_id, web_tokens.header(signer.mint(GOOD))["alg"])
     # Another implementation makes of it what we made.

@@ -46,7 +46,7 @@ class Ask:
         self, url: str, headers: dict[str, str] | None = None, method: str = "GET"
     ) -> tuple[int, str, bytes]:
         address = urlsplit(url)
-        connection = http.client.HTTPSConnection(address.netloc, timeout=5, context=self._trust)
+        connection = http.client.HTTPSConnection(address.netloc, timeout=30, context=self._trust)
         with closing(connection):
             target = address.path + (f"?{address.query}" if address.query else "")
             connection.request(method, target, headers=headers or {})
@@ -120,7 +120,7 @@ def test_it_can_be_started_by_hand(more: list[str]) -> None:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(4)]
         process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=20)
+        _, complaints = process.communicate(timeout=60)
     assert (process.returncode, complaints) == (0, "")
     assert f"# release {more[0] if more else '1.45.0'}\n" == lines[0]
     names = [shlex.split(line)[1].partition("=")[0] for line in lines[2:]]

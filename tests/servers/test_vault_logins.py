@@ -236,7 +236,7 @@ def test_a_machine_gives_tokens_only_to_who_asks_as_it_should(entra: Issuer) -> 
         app = {"X-IDENTITY-HEADER": machine.app_environment["IDENTITY_HEADER"]}
 
         def ask(target: str, **headers: str) -> int:
-            connection = HTTPConnection(str(address.hostname), address.port, timeout=5)
+            connection = HTTPConnection(str(address.hostname), address.port, timeout=30)
             connection.request("GET", target, headers=headers)
             status = connection.getresponse().status
             connection.close()

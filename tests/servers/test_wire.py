@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def connect(url: str) -> contextlib.closing[http.client.HTTPConnection]:
     address = urlsplit(url)
-    return contextlib.closing(http.client.HTTPConnection(str(address.hostname), address.port, timeout=5))
+    return contextlib.closing(http.client.HTTPConnection(str(address.hostname), address.port, timeout=30))
 
 
 def test_requests_and_answers_pass_unchanged() -> None:
@@ -68,7 +68,7 @@ def test_answers_keep_their_framing(answer: bytes) -> None:
     with (
         Listener(serve) as listener,
         Wire(f"http://127.0.0.1:{listener.port}") as wire,
-        socket.create_connection(("127.0.0.1", urlsplit(wire.url).port or 0), 5) as client,
+        socket.create_connection(("127.0.0.1", urlsplit(wire.url).port or 0), 30) as client,
     ):
         client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert client.recv(65536, socket.MSG_WAITALL if len(answer) > 65536 else 0) == answer

@@ -27,18 +27,16 @@ import json
 import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.servers import web_tokens
 from tests.servers.aws_signature import InvalidSignatureError, Key, signer
 from tests.servers.azure_machine import MANAGEMENT
-from tests.servers.http1 import Answer, Request, read_request
-from tests.servers.listener import Listener
+from tests.servers.http1 import Answer, HttpServer, Reply, Request
 from tests.servers.wire import forward
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from tests.servers.gcp_identity import ServiceAccount
@@ -86,7 +84,7 @@ class Role:
     token: dict[str, object] = field(default_factory=dict)
 
 
-class VaultLogins:
+class VaultLogins(HttpServer):
     """
     Args:
         openbao: makes the tokens, and answers all else.
@@ -114,7 +112,6 @@ class VaultLogins:
         self.resource = MANAGEMENT
         self.server_id = ""
         self.token_service = ("us-east-1", "sts.amazonaws.com")
-        self.requests: list[Request] = []
         self._keys: dict[str, Key] = {}
         self._methods: dict[str, Callable[[Role, dict[str, str], str], str]] = {
             "ldap": self._ldap,
@@ -122,37 +119,18 @@ class VaultLogins:
             "gcp": self._gcp,
             "azure": self._azure,
         }
-        self._listener = Listener(self._serve)
-        self.url = f"http://127.0.0.1:{self._listener.port}"
+        super().__init__(self._answer)
 
     def aws_key(self, arn: str, *, session: bool = False) -> Key:
         key = Key.make(arn, session=session)
         self._keys[key.id] = key
         return key
 
-    def lines(self) -> list[str]:
-        return [f"{request.method} {request.target}" for request in self.requests]
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection.makefile("rb") as stream:
-            while request := read_request(stream):
-                self.requests.append(request)
-                login = _LOGIN.fullmatch(request.path)
-                raw = (
-                    self._login(request, login[1], login[2] or "").encode()
-                    if login and request.method in {"POST", "PUT"}
-                    else forward(request, self._openbao.address)
-                )
-                connection.sendall(raw)
+    def _answer(self, request: Request) -> Reply:
+        login = _LOGIN.fullmatch(request.path)
+        if login and request.method in {"POST", "PUT"}:
+            return self._login(request, login[1], login[2] or "")
+        return forward(request, self._openbao.address)
 
     def _login(self, request: Request, method: str, user: str) -> Answer:
         try:

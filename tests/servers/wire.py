@@ -12,16 +12,19 @@ Requests and answers pass byte for byte: paths are not normalised, headers are n
 from __future__ import annotations
 
 import socket
-from typing import Self
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tests.servers.http1 import Request, read_answer, read_request
-from tests.servers.listener import Listener
+from tests.servers.http1 import HttpServer, Request, read_answer
+
+if TYPE_CHECKING:
+    import ssl
 
 _TIMEOUT = 60.0
 
 
-def forward(request: Request, upstream: str) -> bytes:
+def forward(request: Request, upstream: str, *, tls: ssl.SSLContext | None = None) -> bytes:
     """
     Sends a request to a server and returns its whole answer.
 
@@ -29,65 +32,26 @@ def forward(request: Request, upstream: str) -> bytes:
         OSError: the server is not there or answers by halves.
     """
     address = urlsplit(upstream)
-    place = (address.hostname or "127.0.0.1", address.port or 80)
-    with (
-        socket.create_connection(place, _TIMEOUT) as connection,
-        connection.makefile("rb") as stream,
-    ):
+    server = (address.hostname or "127.0.0.1", address.port or 80)
+    with ExitStack() as stack:
+        connection = stack.enter_context(socket.create_connection(server, _TIMEOUT))
+        if tls is not None:
+            connection = stack.enter_context(tls.wrap_socket(connection, server_hostname=server[0]))
         connection.sendall(request.raw)
-        return read_answer(stream, request.method)
+        return read_answer(stack.enter_context(connection.makefile("rb")), request.method)
 
 
-class Wire:
+class Wire(HttpServer):
     """
     Args:
         upstream: the address of the server, `http://127.0.0.1:PORT`.
-
-    Attributes:
-        requests: what was sent, in the order of arrival.
-        connections: how many connections clients opened; fewer than requests where they are kept alive.
     """
 
     def __init__(self, upstream: str) -> None:
         if urlsplit(upstream).scheme != "http":
             raise ValueError("the server behind the wire has to speak plain http")
         self.upstream = upstream
-        self.requests: list[Request] = []
-        self._listener = Listener(self._serve)
-        self.url = f"http://127.0.0.1:{self._listener.port}"
-
-    @property
-    def count(self) -> int:
-        return len(self.requests)
-
-    @property
-    def connections(self) -> int:
-        return self._listener.connections
-
-    def lines(self) -> list[str]:
-        """Method and path of each request, to compare with what was expected."""
-        return [f"{request.method} {request.target}" for request in self.requests]
-
-    def saw(self, text: str) -> bool:
-        return any(request.carries(text) for request in self.requests)
-
-    def forget(self) -> None:
-        self.requests.clear()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection.makefile("rb") as stream:
-            while request := read_request(stream):
-                self.requests.append(request)
-                connection.sendall(forward(request, self.upstream))
+        super().__init__(lambda request: forward(request, self.upstream))
 
 
 def main() -> None:

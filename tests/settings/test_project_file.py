@@ -261,7 +261,7 @@ def test_a_fifo_holds_nothing_up(tmp_path: Path, name: str) -> None:
         "from pathlib import Path; from astro_token.settings.project_file import *; "
         f"find_project(Path({str(tmp_path)!r}))"
     )
-    done = subprocess.run([sys.executable, "-c", look], capture_output=True, timeout=10)
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, timeout=60)
     assert b"is not a regular file" in done.stderr
 
 

@@ -353,7 +353,7 @@ def test_what_no_backend_serves_is_refused_and_not_repeated(
 ) -> None:
     error = failure(folder, token, decrypt=decrypt)
     assert UnknownBackendError is type(error)
-    assert "there is no backend for this scheme, the part before the colon" == error.message
+    assert "no backend serves this scheme (the part before the colon)" == error.message
     assert "s3cr3t" not in f"{error.hint}"
     assert "usr:" not in f"{error.hint}"
 

@@ -18,6 +18,7 @@ import pytest
 
 from astro_token.errors import BackendUnavailableError, OutputError
 from astro_token.system import files
+from tests.timing import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -155,7 +156,7 @@ def test_of_many_that_create_a_file_at_once_one_does(path: Path, folder: Path) -
     barrier = threading.Barrier(8)
 
     def create(number: int) -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         try:
             files.create(path, str(number).encode())
         except OutputError:
@@ -167,7 +168,7 @@ def test_of_many_that_create_a_file_at_once_one_does(path: Path, folder: Path) -
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     (winner,) = [outcome for outcome in outcomes if outcome != "refused"]
     assert (8, winner) == (len(outcomes), path.read_text())
     assert ["file"] == names(folder)
@@ -267,7 +268,7 @@ def test_what_becomes_something_else_after_the_look_is_refused_at_once(
 
     thread = threading.Thread(target=append, daemon=True)
     thread.start()
-    thread.join(5)
+    thread.join(60)
     assert (False, [f"{path} is no regular file"]) == (thread.is_alive(), [str(error) for error in raised])
     assert (b"old", None) == ((folder / "target").read_bytes(), raised[0].__context__)
 
@@ -321,17 +322,19 @@ def test_a_lock_keeps_others_out_until_it_is_given_back_and_leaves_no_file(folde
         other.start()
         time.sleep(0.1)
         order.append("first")
-    other.join(10)
+    other.join(60)
     assert ["first", "second"] == order
     assert [] == names(folder)
 
 
 def test_a_lock_that_is_held_is_waited_for_no_longer_than_told(folder: Path) -> None:
     with files.locked(folder, seconds=1):
-        started = time.monotonic()
-        with pytest.raises(BackendUnavailableError) as raised, files.locked(folder, seconds=0.1):
+        with (
+            within(0.1, at_least=0.1),
+            pytest.raises(BackendUnavailableError) as raised,
+            files.locked(folder, seconds=0.1),
+        ):
             raise AssertionError("it was locked twice")
-        assert 0.1 <= time.monotonic() - started < 1
         assert None is raised.value.__context__
     with files.locked(folder, seconds=0):
         pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -35,6 +34,7 @@ from tests.servers.astro_api import (
     token_record,
 )
 from tests.servers.http1 import Answer
+from tests.timing import within
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,7 +133,8 @@ def test_a_revoked_token_is_found_with_one_request(astro_api: Server) -> None:
 @pytest.mark.parametrize("answered", [1, 2])
 def test_a_token_that_is_revoked_between_two_questions_is_revoked(astro_api: Server, answered: int) -> None:
     token = astro_api.issue()
-    astro_api.faults = [None] * answered + [Answer(401, b"Jwt verification fails", content_type="text/plain")]
+    refusal = Answer(401, b"Jwt verification fails", content_type="text/plain")
+    astro_api.faults += [*[None] * answered, refusal]
     online = asked(astro_api, token)
     assert (["revoked"], False) == (codes(online), online.accepted)
     assert answered + 1 == len(astro_api.requests)
@@ -476,14 +477,13 @@ def test_a_busy_service_is_asked_again_and_no_longer_than_the_deadline(astro_api
     assert [] == codes(asked(astro_api, astro_api.issue(), seconds=20))
     assert 5 == len(astro_api.requests)
     astro_api.faults = [replace(busy, headers={"Retry-After": "60"})]
-    began = time.monotonic()
-    online = asked(astro_api, astro_api.issue(), seconds=3)
+    with within(0):
+        online = asked(astro_api, astro_api.issue(), seconds=20)
     assert (BackendUnavailableError, None, 6) == (
         type(online.error),
         online.accepted,
         len(astro_api.requests),
     )
-    assert time.monotonic() - began < 1
 
 
 def test_what_cannot_succeed_is_asked_once(astro_api: Server) -> None:

@@ -26,12 +26,11 @@ from astro_token.errors import (
 )
 from astro_token.secret import SecretValue
 from astro_token.testing import appearances, reachable_text
-from astro_token.transport.deadline import ATTEMPTS, Deadline
+from astro_token.transport.deadline import ATTEMPTS, Deadline, Workers
+from tests.timing import SLACK, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-SLACK = 0.5
 
 
 class Service:
@@ -169,17 +168,15 @@ def test_retry_after_that_is_no_number_is_passed_over(slept: list[float]) -> Non
 
 
 def test_retry_after_is_really_waited() -> None:
-    started = time.monotonic()
-    Deadline(5).retry(Service(busy(0.3), "done"))
-    assert 0.3 <= time.monotonic() - started < 0.3 + SLACK
+    with within(0.3, at_least=0.3):
+        Deadline(60).retry(Service(busy(0.3), "done"))
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.7])
 def test_retries_never_pass_the_deadline(seconds: float) -> None:
-    started = time.monotonic()
-    error = failure(lambda: Deadline(seconds).retry(Service(busy(seconds / 4))))
+    with within(seconds):
+        error = failure(lambda: Deadline(seconds).retry(Service(busy(seconds / 4))))
     assert BackendUnavailableError is type(error)
-    assert time.monotonic() - started < seconds + SLACK
 
 
 @pytest.fixture
@@ -192,10 +189,9 @@ def never() -> Iterator[threading.Event]:
 
 @pytest.mark.parametrize("kind", ["once", "retry"])
 def test_a_call_that_never_returns_is_left_behind_at_the_deadline(never: threading.Event, kind: str) -> None:
-    deadline = Deadline(0.4)
-    started = time.monotonic()
-    error = failure(lambda: getattr(deadline, kind)(lambda _: never.wait()))
-    assert 0.4 <= time.monotonic() - started < 0.4 + SLACK
+    with within(0.4, at_least=0.4):
+        deadline = Deadline(0.4)
+        error = failure(lambda: getattr(deadline, kind)(lambda _: never.wait()))
     assert (BackendUnavailableError, 75) == (type(error), error.exit_code)
     assert "no answer within" in error.message
 
@@ -206,20 +202,20 @@ def test_a_process_ends_although_a_call_does_not_return() -> None:
         "try: Deadline(0.2).once(lambda _: threading.Event().wait())\n"
         "except Exception as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=10, text=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, text=True)
     assert (0, "no answer within 0.2 s\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_an_attempt_is_given_ten_seconds_at_most_and_never_more_than_is_left() -> None:
     long, short = Service("done"), Service("done")
     Deadline(60).retry(long)
-    Deadline(3).retry(short)
+    Deadline(9).retry(short)
     assert [10.0] == long.given
-    assert 2.9 < short.given[0] <= 3.0
+    assert 9 - SLACK < short.given[0] <= 9
 
 
 def test_several_calls_share_one_deadline() -> None:
-    deadline, service = Deadline(1.0), Service("done")
+    deadline, service = Deadline(9), Service("done")
     deadline.retry(service)
     time.sleep(0.3)
     deadline.once(service)
@@ -235,10 +231,10 @@ def test_nothing_is_called_after_the_deadline() -> None:
 
 def test_an_answer_just_before_the_deadline_counts() -> None:
     def slow(_: float) -> str:
-        time.sleep(0.15)
+        time.sleep(0.5)
         return "done"
 
-    assert "done" == Deadline(0.3).once(slow)
+    assert "done" == Deadline(0.5 + SLACK).once(slow)
 
 
 def test_a_call_runs_in_a_thread_of_its_own_that_does_not_hold_the_process() -> None:
@@ -425,7 +421,7 @@ def test_an_attempt_may_be_given_more_or_less_than_others() -> None:
         service = Service("done")
         deadline = Deadline(30) if attempt is None else Deadline(30, attempt=attempt)
         assert ("done", "done") == (deadline.once(service), deadline.retry(service))
-        assert [pytest.approx(given, abs=SLACK)] * 2 == service.given
+        assert [True] * 2 == [given - 2 <= seconds <= given for seconds in service.given]
 
 
 # -- what is loaded --------------------------------------------------------------------------------------
@@ -434,6 +430,7 @@ LOADED = """
 import sys
 from astro_token.transport.deadline import Deadline
 from astro_token.errors import BackendUnavailableError
+
 outcomes = [{failures}, "done"]
 def call(_):
     outcome = outcomes.pop(0)
@@ -450,5 +447,122 @@ print(Deadline(5).retry(call), "tenacity" in sys.modules)
 )
 def test_what_tries_again_is_loaded_after_a_first_failure_only(failures: str, printed: str) -> None:
     program = LOADED.format(failures=failures)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=20, text=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, text=True)
     assert (printed, "") == (done.stdout, done.stderr)
+
+
+# -- in which thread -------------------------------------------------------------------------------------
+
+
+def test_a_local_call_runs_in_the_current_thread() -> None:
+    threads: list[int] = []
+    Deadline(5).once(lambda _: threads.append(threading.get_ident()), local=True)
+    Deadline(5).retry(lambda _: threads.append(threading.get_ident()), local=True)
+    assert [threading.get_ident()] * 2 == threads
+
+
+def test_a_local_call_loads_no_threads() -> None:
+    program = (
+        "import sys; from astro_token.transport.deadline import Deadline\n"
+        "print(Deadline(5).retry(lambda _: 'done', local=True), 'threading' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )
+    assert ("done False\n", "") == (done.stdout, done.stderr)
+
+
+def test_an_attempt_within_a_worker_runs_in_its_thread() -> None:
+    deadline = Deadline(5)
+    workers = Workers(deadline, 4)
+
+    def job() -> bool:
+        return threading.get_ident() == deadline.retry(lambda _: threading.get_ident())
+
+    pending = [workers.submit(job) for _ in range(50)]
+    assert [True] * 50 == [one.outcome() for one in pending]
+
+
+def test_workers_run_side_by_side_and_no_more_than_so_many() -> None:
+    workers, barrier, seen = Workers(Deadline(20), 3), threading.Barrier(3, timeout=10), set()
+
+    def job() -> int:
+        seen.add(threading.get_ident())
+        return barrier.wait()
+
+    pending = [workers.submit(job) for _ in range(9)]
+    assert list("000111222") == sorted(map(str, (one.outcome() for one in pending)))
+    assert len(seen) >= 3
+
+
+def test_a_worker_that_never_returns_is_left_behind(never: threading.Event) -> None:
+    deadline = Deadline(0.4)
+    workers = Workers(deadline, 1)
+    first, second = workers.submit(never.wait), workers.submit(lambda: True)
+    started = time.monotonic()
+    outcomes = [one.outcome() for one in (first, second)]
+    assert time.monotonic() - started < 0.4 + SLACK
+    assert [BackendUnavailableError] * 2 == [type(outcome) for outcome in outcomes]
+
+
+def test_what_was_cancelled_is_not_begun(never: threading.Event) -> None:
+    workers, begun = Workers(Deadline(0.2), 1), threading.Event()
+    first, second = workers.submit(never.wait), workers.submit(begun.set)
+    workers.cancel()
+    never.set()
+    first.outcome()
+    assert isinstance(second.outcome(), BackendUnavailableError)
+    assert not begun.is_set()
+
+
+def test_a_worker_returns_its_errors_bare(canary: str) -> None:
+    workers = Workers(Deadline(5))
+    for raises in FAILURES:
+        call = planted(raises, SecretValue(canary.encode()))
+        error = workers.submit(lambda: call(0.0)).outcome()  # noqa: B023
+        assert isinstance(error, AstroTokenError)
+        assert [] == appearances(canary, reachable_text(error))
+
+
+def test_without_threads_a_call_runs_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    import _thread
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    deadline = Deadline(5)
+    workers = Workers(deadline)
+    assert "done" == deadline.once(Service("done"))
+    pending = [workers.submit(lambda: "done") for _ in range(3)]
+    assert ["done"] * 3 == [one.outcome() for one in pending]
+
+
+# -- many calls of one host ------------------------------------------------------------------------------
+
+
+def test_after_one_call_gave_up_the_others_of_its_host_fail_at_once() -> None:
+    deadline, down, other = Deadline(30), Service(busy(60)), Service("done")
+    errors = [failure(lambda: deadline.retry(down, shared="vault")) for _ in range(3)]
+    assert (1, {"busy"}) == (len(down.given), {error.message for error in errors})
+    assert errors[1] is not errors[2]
+    assert ("done", "done") == (deadline.retry(other, shared="aws"), deadline.retry(other))
+
+
+def test_a_call_that_waits_gives_up_with_the_first() -> None:
+    deadline, service = Deadline(30), Service(busy(0.3))
+    workers = Workers(deadline)
+    waiting = workers.submit(lambda: deadline.retry(service, shared="vault"))
+    time.sleep(0.1)
+    failure(lambda: deadline.retry(Service(busy(60)), shared="vault"))
+    assert isinstance(waiting.outcome(), BackendUnavailableError)
+    assert len(service.given) <= 2
+
+
+def test_attempts_can_be_unlimited(slept: list[float]) -> None:
+    service = Service(*[busy(0) for _ in range(50)], "done")
+    assert "done" == Deadline(30, attempts=None).retry(service)
+    assert 51 == len(service.given)

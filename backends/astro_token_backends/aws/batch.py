@@ -14,7 +14,7 @@ from astro_token.errors import (
 )
 from astro_token_backends.aws.place import region_of
 from astro_token_backends.aws.refusals import is_of_credential, translated
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -79,7 +79,7 @@ class _Calls:
         if region in self._refusals:
             return self._refusals[region]
         try:
-            return across(call, translated)
+            return call_sdk(call, translated)
         except AstroTokenError as error:
             if is_of_credential(error):
                 self._refusals[region] = error

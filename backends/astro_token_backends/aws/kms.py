@@ -11,7 +11,7 @@ from astro_token_backends import network
 from astro_token_backends.aws.place import region_of
 from astro_token_backends.aws.refusals import translated
 from astro_token_backends.aws.service import AwsService
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
 
 if TYPE_CHECKING:
     from astro_token.errors import AstroTokenError
@@ -51,7 +51,7 @@ class KMS(AwsService):
             raise DecryptError(
                 "what is to be decrypted is no ciphertext of KMS's", hint="see that it is whole, in base64"
             )
-        return across(
+        return call_sdk(
             lambda: result(_plaintext(self._ask(ref, "decrypt", until, CiphertextBlob=ciphertext))),
             translated,
         )
@@ -63,7 +63,7 @@ class KMS(AwsService):
                 f"KMS encrypts 1 to {_MOST_PLAIN} bytes, and the value has another length",
                 hint="encrypt the token alone, and not what is around it",
             )
-        return across(
+        return call_sdk(
             lambda: _ciphertext(self._ask(ref, "encrypt", until, Plaintext=value.reveal())), translated
         )
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from astro_token.errors import AccessDeniedError, ConfigError
 from astro_token_backends import network
 from astro_token_backends.aws.source import source_of
-from astro_token_backends.sources import job_identity
+from astro_token_backends.credential_source import job_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from astro_token_backends.sources import JobIdentity
+    from astro_token_backends.credential_source import JobIdentity
 
 __all__ = ["NO_CREDENTIAL", "Login", "no_credential"]
 

@@ -23,7 +23,7 @@ from astro_token_backends.aws.batch import in_batches
 from astro_token_backends.aws.place import region_of
 from astro_token_backends.aws.refusals import code_of, refused, translated
 from astro_token_backends.aws.service import AwsService
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,7 +72,7 @@ class ParameterStore(AwsService):
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
         until = time.monotonic() + timeout
-        return across(lambda: self._read(ref, until), translated)
+        return call_sdk(lambda: self._read(ref, until), translated)
 
     def read_many(
         self, refs: Sequence[SecretRef], *, timeout: float
@@ -88,14 +88,14 @@ class ParameterStore(AwsService):
 
     def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:
         until = time.monotonic() + timeout
-        return across(lambda: self._describe(ref, until), translated)
+        return call_sdk(lambda: self._describe(ref, until), translated)
 
     def write(
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
     ) -> str:
         """Adds a version of the same type, under the same key."""
         until = time.monotonic() + timeout
-        return across(lambda: self._write(ref, value, expected_version, until), translated)
+        return call_sdk(lambda: self._write(ref, value, expected_version, until), translated)
 
     def _ask(self, ref: SecretRef, operation: str, until: float, **arguments: Any) -> Any:
         return self._session.call("ssm", operation, arguments, region=region_of(ref), until=until)

@@ -16,7 +16,7 @@ from astro_token_backends.aws.batch import in_batches
 from astro_token_backends.aws.place import region_of
 from astro_token_backends.aws.refusals import code_of, refused, translated
 from astro_token_backends.aws.service import AwsService
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ class SecretsManager(AwsService):
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
         until = time.monotonic() + timeout
-        return across(lambda: self._read(ref, until), translated)
+        return call_sdk(lambda: self._read(ref, until), translated)
 
     def read_many(
         self, refs: Sequence[SecretRef], *, timeout: float
@@ -75,7 +75,7 @@ class SecretsManager(AwsService):
 
     def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:
         until = time.monotonic() + timeout
-        return across(lambda: _metadata(self._ask(ref, "describe_secret", until), ref.options), translated)
+        return call_sdk(lambda: _metadata(self._ask(ref, "describe_secret", until), ref.options), translated)
 
     def write(
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
@@ -88,7 +88,7 @@ class SecretsManager(AwsService):
         and AWS moves AWSCURRENT to it only from the version that was expected.
         """
         until = time.monotonic() + timeout
-        return across(lambda: self._write(ref, value, expected_version, until), translated)
+        return call_sdk(lambda: self._write(ref, value, expected_version, until), translated)
 
     def _ask(self, ref: SecretRef, operation: str, until: float, **arguments: Any) -> Any:
         asked = {"SecretId": ref.name, **arguments}

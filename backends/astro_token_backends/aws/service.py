@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from astro_token_backends.aws.place import region_of
 from astro_token_backends.aws.refusals import translated
 from astro_token_backends.aws.session import Session, shared
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
 
 if TYPE_CHECKING:
     import ssl
@@ -31,18 +31,18 @@ class AwsService:
         self._session = session or (Session(client) if client is not None else shared())
 
     def address(self, ref: SecretRef) -> str:
-        return across(lambda: self._session.address(self._service, region_of(ref)), translated)
+        return call_sdk(lambda: self._session.address(self._service, region_of(ref)), translated)
 
     def trust(self, ref: SecretRef) -> ssl.SSLContext:
-        return across(lambda: self._session.trust(region_of(ref)), translated)
+        return call_sdk(lambda: self._session.trust(region_of(ref)), translated)
 
     def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
         until = time.monotonic() + timeout
-        return across(lambda: self._session.credential_source(region_of(ref), until), translated)
+        return call_sdk(lambda: self._session.credential_source(region_of(ref), until), translated)
 
     def log_in(self, ref: SecretRef, *, timeout: float) -> None:
         until = time.monotonic() + timeout
-        across(lambda: self._session.log_in(region_of(ref), until), translated)
+        call_sdk(lambda: self._session.log_in(region_of(ref), until), translated)
 
     def close(self) -> None:
         self._session.close()

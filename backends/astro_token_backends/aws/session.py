@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import BackendUnavailableError
-from astro_token.log import logger, silence_sdks
+from astro_token.log import logger, silence
 from astro_token_backends import network
-from astro_token_backends.aws import place
+from astro_token_backends.aws import LOGGERS, place
 from astro_token_backends.aws.login import Login, no_credential
 from astro_token_backends.aws.machine import ask_once_and_directly
+from astro_token_backends.aws.prompts import never_prompt
+from astro_token_backends.login import LoginLock, one_per_process
 
 if TYPE_CHECKING:
     import ssl
@@ -61,7 +62,8 @@ class Session:
         import botocore.session  # noqa: F401 (what is not installed has to show here)
 
         self._given = client
-        self._lock = threading.Lock()
+        self._lock = LoginLock("AWS")
+        silence(LOGGERS)
         self._open: _Open | None = None
 
     def call(
@@ -96,7 +98,8 @@ class Session:
 
     def forget(self) -> None:
         """Lets go of everything: in a forked child it is the parent's."""
-        self._open, self._lock = None, threading.Lock()
+        self._open = None
+        self._lock.forget()
 
     def close(self) -> None:
         opened, self._open = self._open, None
@@ -192,17 +195,9 @@ class Session:
 
     @contextmanager
     def _alone(self, until: float) -> Iterator[None]:
-        """One thread at a time: a session is not safe between threads, the clients that it makes are."""
-        lock = self._lock
-        if not lock.acquire(timeout=max(0.0, until - time.monotonic())):
-            if self._lock is lock:
-                self._lock = threading.Lock()  # who holds it was left behind, and may never come back
-            raise BackendUnavailableError("an earlier login to AWS has not ended", hint="try again later")
-        try:
-            with _no_key_log():
-                yield
-        finally:
-            lock.release()
+        """Admit one thread at a time: its clients are safe between threads, a session is not."""
+        with self._lock.within(until - time.monotonic()), _no_key_log():
+            yield
 
     def _opened(self, region: str | None) -> _Open:
         if self._open is None:
@@ -216,11 +211,12 @@ class Session:
             transport = OneRequest(lambda: place.trust(sdk))
             sdk.register("before-send", transport)
             chain = sdk.get_component("credential_provider")
+            never_prompt(chain)
             machines = ask_once_and_directly(chain)
             login = Login(sdk, chain, lambda credentials: _sts(sdk, where, credentials), transport.seconds)
             sdk.register_component("credential_provider", login)
             self._open = _Open(sdk, login, transport, machines, of_profile)
-            silence_sdks()
+            silence(LOGGERS)
         return self._open
 
 
@@ -328,14 +324,5 @@ def _no_key_log() -> Iterator[None]:
             os.environ["SSLKEYLOGFILE"] = name
 
 
-_shared: Session | None = None
-
-
-def shared() -> Session:
-    """The one of the process, for all three services."""
-    global _shared  # noqa: PLW0603 (made when it is known to be wanted: it needs the SDK)
-    if _shared is None:
-        _shared = Session()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_shared.forget)
-    return _shared
+# For all three services.
+shared = one_per_process(Session)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from astro_token_backends.sources import shown, shown_file
+from astro_token_backends.credential_source import printable, printable_path
 
 __all__ = ["source_of"]
 
@@ -34,11 +34,11 @@ def source_of(credentials: Any, sdk: Any) -> str:
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
         return ", ".join(name for name in names if os.environ.get(name))
     if method == "assume-role-with-web-identity" and web_identity:
-        return f"the web identity in {shown_file(web_identity)} (AWS_WEB_IDENTITY_TOKEN_FILE)"
+        return f"the web identity in {printable_path(web_identity)} (AWS_WEB_IDENTITY_TOKEN_FILE)"
     if method in _OF_PROFILES:
         setting, what = _OF_PROFILES[method]
         profile = sdk.get_config_variable("profile") or "default"
-        return f"{what} of the profile {shown(profile)} in {_file_with(sdk, profile, setting)}"
+        return f"{what} of the profile {printable(profile)} in {_file_with(sdk, profile, setting)}"
     if method == "container-role":
         return f"the container's role ({next((name for name in _CONTAINER if name in os.environ), 'ECS')})"
     if method == "iam-role":
@@ -60,4 +60,4 @@ def _file_with(sdk: Any, profile: str, setting: str) -> str:
             keys = config
     except BotoCoreError:  # there is but the other one
         keys = keys if os.path.exists(os.path.expanduser(keys)) else config  # noqa: PTH110, PTH111 (texts)
-    return shown_file(os.path.expanduser(keys))  # noqa: PTH111 (a text)
+    return printable_path(os.path.expanduser(keys))  # noqa: PTH111 (a text)

@@ -1,1 +1,75 @@
 """Azure Key Vault: its secrets, and its keys."""
+
+from __future__ import annotations
+
+from astro_token.secrets.schemes import Scheme
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["LOGGERS", "SCHEMES"]
+
+LOGGERS = ("azure", "msal", "requests", "urllib3")
+_SERVICE: dict[str, Any] = {
+    "extra": "azure",
+    "sdk": "azure.keyvault.secrets",
+    "distributions": ("azure-keyvault-secrets", "azure-keyvault-keys", "azure-identity", "azure-core"),
+    "loggers": LOGGERS,
+    "credentials": (
+        "AZURE_CLIENT_SECRET",
+        "AZURE_CLIENT_CERTIFICATE_PATH",
+        "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+        "AZURE_USERNAME",
+        "AZURE_PASSWORD",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "IDENTITY_ENDPOINT",
+        "IDENTITY_HEADER",
+        "MSI_ENDPOINT",
+        "MSI_SECRET",
+        # Of Azure Pipelines: a service connection, and what its tasks give to a script on request.
+        "ASTRO_TOKEN_AZURE_SERVICE_CONNECTION",
+        "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
+        "idToken",
+        "servicePrincipalKey",
+    ),
+    "settings": (
+        "AZURE_TENANT_ID",
+        "AZURE_CLIENT_ID",
+        "AZURE_AUTHORITY_HOST",
+        "AZURE_TOKEN_CREDENTIALS",
+        "ASTRO_TOKEN_AZURE_AUDIENCE",
+        "ASTRO_TOKEN_AZURE_HOSTS",
+    ),
+    "prefixes": ("AZURE_", "IDENTITY_", "MSI_"),
+}
+_VAULT = r"[A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]"
+_URL = r"https://[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(?::\d{1,5})?"
+_NAME = r"[0-9A-Za-z-]{1,127}"
+_VERSION = r"[0-9a-f]{32}"
+
+SCHEMES = {
+    "azure": Scheme(
+        backend="astro_token_backends.azure.key_vault:KeyVault",
+        description="Azure Key Vault secrets",
+        form="VAULT/SECRET or the secret's URL",
+        example="azure:my-vault/astro-prod",
+        grammar=(rf"{_VAULT}/{_NAME}", rf"{_URL}/secrets/{_NAME}(?:/{_VERSION})?"),
+        options={"version": _VERSION},
+        version_option="version",
+        pinning_options=("version",),
+        pins=r"/secrets/[^/]+/",
+        **_SERVICE,
+    ),
+    "azure-keys": Scheme(
+        backend="astro_token_backends.azure.keys:Keys",
+        description="a key of Azure Key Vault",
+        form="VAULT/KEY or the key's URL",
+        example="azure-keys:my-vault/astro",
+        grammar=(rf"{_VAULT}/{_NAME}", rf"{_URL}/keys/{_NAME}(?:/{_VERSION})?"),
+        options={"version": _VERSION},
+        pinning_options=("version",),
+        key=True,
+        **_SERVICE,
+    ),
+}

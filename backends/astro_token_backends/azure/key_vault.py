@@ -12,7 +12,7 @@ from astro_token_backends import network
 from astro_token_backends.azure.address import Address
 from astro_token_backends.azure.refusals import Asked, asking, translated
 from astro_token_backends.azure.service import AzureService
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -58,11 +58,11 @@ class KeyVault(AzureService):
         super().__init__(login, credential)
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
-        return across(lambda: self._read(ref, timeout), translated)
+        return call_sdk(lambda: self._read(ref, timeout), translated)
 
     def read_current(self, ref: SecretRef, *, timeout: float) -> SecretValue:
         """As `read`, also where the version has expired or is not valid yet, which writing mends."""
-        return across(lambda: self._read(ref, timeout, use=False), translated)
+        return call_sdk(lambda: self._read(ref, timeout, use=False), translated)
 
     def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:
         """
@@ -70,7 +70,7 @@ class KeyVault(AzureService):
 
         Of versions of the same second, which the service does not order, it is the one changed last.
         """
-        return across(lambda: self._describe(ref, timeout), translated)
+        return call_sdk(lambda: self._describe(ref, timeout), translated)
 
     def write(
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
@@ -81,7 +81,7 @@ class KeyVault(AzureService):
 
         Content type and tags are kept. The dates of validity are not: they are those of the old token.
         """
-        return across(lambda: self._write(ref, value, expected_version, timeout), translated)
+        return call_sdk(lambda: self._write(ref, value, expected_version, timeout), translated)
 
     def _read(self, ref: SecretRef, timeout: float, *, use: bool = True) -> SecretValue:
         address = Address.of(ref, "secrets")

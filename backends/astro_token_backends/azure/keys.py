@@ -13,7 +13,7 @@ from astro_token_backends.azure.address import Address
 from astro_token_backends.azure.jwe import ALGORITHM, Envelope, decoded, encoded, new_key, sealed
 from astro_token_backends.azure.refusals import Asked, asking, translated
 from astro_token_backends.azure.service import AzureService
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
 
 if TYPE_CHECKING:
     from astro_token.secrets.ref import SecretRef
@@ -60,10 +60,10 @@ class Keys(AzureService):
         super().__init__(login, credential)
 
     def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue:
-        return across(lambda: self._decrypt(ref, ciphertext, timeout), translated)
+        return call_sdk(lambda: self._decrypt(ref, ciphertext, timeout), translated)
 
     def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> bytes:
-        return across(lambda: self._encrypt(ref, value, timeout), translated)
+        return call_sdk(lambda: self._encrypt(ref, value, timeout), translated)
 
     def _decrypt(self, ref: SecretRef, ciphertext: bytes, timeout: float) -> SecretValue:
         address = Address.of(ref, "keys")

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError, IntegrityError
-from astro_token.log import logger, silence_sdks
+from astro_token.errors import AstroTokenError, IntegrityError
+from astro_token.log import logger, silence
+from astro_token_backends.azure import LOGGERS
 from astro_token_backends.azure.address import is_of_a_cloud, may_log_in_to, resource_of
 from astro_token_backends.azure.client_credentials import ClientCredentials
 from astro_token_backends.azure.sdk_login import SdkLogin
 from astro_token_backends.azure.ways import find_way
+from astro_token_backends.login import LoginLock, one_per_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from astro_token_backends.azure.wire import Wire
 
@@ -36,6 +37,7 @@ class Login:
     def __init__(self, credential: Any = None) -> None:
         self._given = credential
         self._wire: Wire | None = None
+        self._lock = LoginLock("Azure")
         self.forget()
 
     def forget(self) -> None:
@@ -44,7 +46,7 @@ class Login:
             self._wire.forget()
         self._way: ClientCredentials | SdkLogin | None = None
         self._tokens: dict[tuple[str, str | None], Any] = {}
-        self._lock = threading.Lock()
+        self._lock.forget()
         self._making = threading.Lock()
 
     def close(self) -> None:
@@ -138,21 +140,11 @@ class Login:
             if isinstance(found, AstroTokenError):
                 raise found
             way = self._way = found
-            silence_sdks()  # azure.identity's loggers, which its import has made
+            silence(LOGGERS)  # azure.identity's loggers, which its import has made
         return way
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One login at a time, and nobody waits for it longer than there is time."""
-        lock = self._lock
-        if not lock.acquire(timeout=self.wire.seconds):
-            if self._lock is lock:
-                self._lock = threading.Lock()  # who holds it was left behind, and may never come back
-            raise BackendUnavailableError("an earlier login to Azure has not ended", hint="try again later")
-        try:
-            yield
-        finally:
-            lock.release()
+    def _alone(self) -> AbstractContextManager[None]:
+        return self._lock.within(self.wire.seconds)
 
 
 class _Credential:
@@ -171,11 +163,4 @@ class _Credential:
         return self._login.token(scopes[0], tenant_id, claims)
 
 
-_shared = Login()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_shared.forget)
-
-
-def shared() -> Login:
-    """The one of the process."""
-    return _shared
+shared = one_per_process(Login)

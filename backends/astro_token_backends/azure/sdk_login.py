@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError
 from astro_token_backends.azure.client_credentials import login_refusal
 from astro_token_backends.azure.refusals import bad_credential
-from astro_token_backends.sources import shown_file
+from astro_token_backends.credential_source import printable_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SdkLogin", "certificate", "looked_for", "managed_identity"]
 
 _OUR_OWN = ("environment", "workload_identity")
-_OF_DESKTOPS = ("shared_token_cache", "visual_studio_code", "broker")
+_OF_DESKTOPS = ("shared_token_cache", "visual_studio_code", "broker", "interactive_browser")
 _PROGRAMS = {"cli": "az", "powershell": "Azure PowerShell", "developer_cli": "azd"}
 # A login leaves its folder in the home. Starting the programs to be told so takes seconds.
 _FOLDERS = {
@@ -68,7 +68,7 @@ def certificate(wire: Wire, path: str) -> SdkLogin:
     credential = identity.EnvironmentCredential(
         transport=wire, retry_total=0, disable_instance_discovery=True
     )
-    source = f"the certificate in {shown_file(path)} (AZURE_CLIENT_CERTIFICATE_PATH)"
+    source = f"the certificate in {printable_path(path)} (AZURE_CLIENT_CERTIFICATE_PATH)"
     return SdkLogin(credential, source, bad_credential)
 
 

@@ -8,7 +8,7 @@ from astro_token_backends.azure.address import Address
 from astro_token_backends.azure.login import Login, shared
 from astro_token_backends.azure.refusals import translated
 from astro_token_backends.azure.surroundings import trust
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
 
 if TYPE_CHECKING:
     import ssl
@@ -35,17 +35,17 @@ class AzureService:
         self._clients: dict[str, Any] = {}
 
     def address(self, ref: SecretRef) -> str:
-        return across(lambda: f"https://{Address.of(ref, self._kind).host}", translated)
+        return call_sdk(lambda: f"https://{Address.of(ref, self._kind).host}", translated)
 
     def trust(self, ref: SecretRef) -> ssl.SSLContext:  # noqa: ARG002 (the same for all)
-        return across(trust, translated)
+        return call_sdk(trust, translated)
 
     def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
-        return across(lambda: self._about(ref, timeout, Login.credential_source), translated)
+        return call_sdk(lambda: self._about(ref, timeout, Login.credential_source), translated)
 
     def log_in(self, ref: SecretRef, *, timeout: float) -> None:
         """Where only the vault's answer tells what to log in to, the read does it."""
-        across(lambda: self._about(ref, timeout, Login.log_in), translated)
+        call_sdk(lambda: self._about(ref, timeout, Login.log_in), translated)
 
     def close(self) -> None:
         self._clients = {}

@@ -21,7 +21,7 @@ from astro_token.token import is_jwt
 from astro_token_backends import network
 from astro_token_backends.azure.address import AUTHORITY, authority_host
 from astro_token_backends.azure.client_credentials import ClientCredentials
-from astro_token_backends.sources import JobIdentity, job_identity, shown_file
+from astro_token_backends.credential_source import JobIdentity, job_identity, printable_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,8 @@ def find_way(wire: Wire, environ: Mapping[str, str], given: Any) -> Way | AstroT
     except (ValueError, OSError):
         return ConfigError(
             "the Azure login's variables are not usable",
-            hint=f"check AZURE_TENANT_ID, AZURE_CLIENT_ID, {AUTHORITY} and the files that AZURE_… names",
+            hint=f"check AZURE_TENANT_ID, AZURE_CLIENT_ID, {AUTHORITY}, AZURE_TOKEN_CREDENTIALS "
+            "and the files that AZURE_… names",
         )
 
 
@@ -77,7 +78,7 @@ def _chosen(wire: Wire, environ: Mapping[str, str], given: Any) -> Way:
         return sdk_login.certificate(wire, path)
     if path := environ.get("AZURE_FEDERATED_TOKEN_FILE"):
         tenant, client = application or _incomplete("AZURE_FEDERATED_TOKEN_FILE")
-        source = f"the federated token in {shown_file(path)} (AZURE_FEDERATED_TOKEN_FILE)"
+        source = f"the federated token in {printable_path(path)} (AZURE_FEDERATED_TOKEN_FILE)"
         return ClientCredentials(authority, tenant, client, lambda: _in_file(path), True, source, _EXCHANGE)
     if variable := next(filter(environ.get, ("IDENTITY_ENDPOINT", "MSI_ENDPOINT")), None):
         return sdk_login.managed_identity(wire, environ.get("AZURE_CLIENT_ID"), variable)

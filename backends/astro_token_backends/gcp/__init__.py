@@ -1,6 +1,70 @@
-"""
-Google Cloud: `secret_manager` reads and writes secrets, `kms` decrypts and encrypts with a key.
+"""Google Cloud: secrets of Secret Manager, keys of Cloud KMS."""
 
-`settings` reads the environment, `login_request` sends one request of a login, `credentials` logs in,
-`connection` keeps what all calls of a process share, `refusals` says what a refusal means.
-"""
+from __future__ import annotations
+
+from astro_token.secrets.schemes import Scheme
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["LOGGERS", "SCHEMES"]
+
+LOGGERS = ("google", "grpc", "requests", "urllib3")
+_SERVICE: dict[str, Any] = {
+    "extra": "gcp",
+    "sdk": "google.cloud.secretmanager",
+    "distributions": ("google-cloud-secret-manager", "google-cloud-kms", "google-auth", "grpcio"),
+    "loggers": LOGGERS,
+    "credentials": (
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "GOOGLE_GHA_CREDS_PATH",
+        "CLOUDSDK_AUTH_ACCESS_TOKEN",
+        "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE",
+        "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE",
+    ),
+    "settings": (
+        "GOOGLE_CLOUD_QUOTA_PROJECT",
+        "ASTRO_TOKEN_GCP_AUDIENCE",
+        "ASTRO_TOKEN_GCP_ENDPOINT",
+        "ASTRO_TOKEN_GCP_IAM_ENDPOINT",
+        "ASTRO_TOKEN_GCP_KMS_ENDPOINT",
+        "ASTRO_TOKEN_GCP_SERVICE_ACCOUNT",
+        "ASTRO_TOKEN_GCP_STS_ENDPOINT",
+        "ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER",
+    ),
+    "prefixes": ("GOOGLE_", "CLOUDSDK_", "GCE_METADATA_", "NO_GCE_CHECK", "GRPC_"),
+}
+_PROJECT = r"[a-z0-9](?:[a-z0-9.:-]{0,98}[a-z0-9])?"
+_SECRET = r"[A-Za-z0-9_-]{1,255}"
+_VERSION = r"(?:latest|[1-9]\d{0,9}|[A-Za-z][A-Za-z0-9_-]{0,62})"
+_LOCATION = r"[a-z0-9-]{1,63}"
+_KEY = r"[A-Za-z0-9_-]{1,63}"
+
+SCHEMES = {
+    "gcp": Scheme(
+        backend="astro_token_backends.gcp.secret_manager:SecretManager",
+        description="Google Cloud Secret Manager",
+        form="PROJECT/SECRET or projects/…/secrets/…",
+        example="gcp:my-project/astro-prod",
+        grammar=(
+            rf"(?!projects/){_PROJECT}/{_SECRET}",
+            rf"projects/{_PROJECT}(?:/locations/{_LOCATION})?/secrets/{_SECRET}(?:/versions/{_VERSION})?",
+        ),
+        options={"version": _VERSION},
+        version_option="version",
+        pinning_options=("version",),
+        pins=r"/versions/(?!latest$)",
+        **_SERVICE,
+    ),
+    "gcp-kms": Scheme(
+        backend="astro_token_backends.gcp.kms:KMS",
+        description="a key of Google Cloud KMS",
+        form="projects/…/locations/…/keyRings/…/cryptoKeys/…",
+        example="gcp-kms:projects/p/locations/europe-west1/keyRings/r/cryptoKeys/astro",
+        grammar=(rf"projects/{_PROJECT}/locations/{_LOCATION}/keyRings/{_KEY}/cryptoKeys/{_KEY}",),
+        options={"context.": r"[^\x00-\x1f\x7f]+"},
+        key=True,
+        **_SERVICE,
+    ),
+}

@@ -8,13 +8,15 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError, IntegrityError
-from astro_token.log import logger, silence_sdks
+from astro_token.errors import AstroTokenError, IntegrityError
+from astro_token.log import logger, silence
 from astro_token.transport.deadline import Deadline
 from astro_token_backends import network
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
+from astro_token_backends.gcp import LOGGERS
 from astro_token_backends.gcp.refusals import refused
 from astro_token_backends.gcp.settings import proxy_to
+from astro_token_backends.login import LoginLock, one_per_process
 
 if TYPE_CHECKING:
     import ssl
@@ -44,7 +46,7 @@ class Connection:
         self._environ: Callable[[], Mapping[str, str]] = lambda: os.environ if environ is None else environ
         self._given = credential
         self._found: Found | None = None
-        self._login = threading.Lock()
+        self._login = LoginLock("Google Cloud")
         self._lock = threading.Lock()
         self._channels: dict[str, Any] = {}
         self._clients: dict[tuple[str, str], Any] = {}
@@ -102,7 +104,7 @@ class Connection:
                 raise network.damaged()
             return answer
 
-        return across(asked, translated)
+        return call_sdk(asked, translated)
 
     def trust(self) -> ssl.SSLContext:
         """
@@ -125,7 +127,7 @@ class Connection:
             AstroTokenError: there is nothing, or what came in between.
         """
         until = time.monotonic() + seconds
-        with self._alone(seconds):
+        with self._login.within(seconds):
             if self._found is None:
                 self._found = Deadline(until - time.monotonic()).once(self._find)
                 if self._found.credential.valid:
@@ -143,7 +145,8 @@ class Connection:
         """Lets go of all without closing it: in a forked child it is the parent's."""
         self._found = None
         self._channels, self._clients = {}, {}
-        self._login, self._lock = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
+        self._login.forget()
 
     def close(self) -> None:
         with self._lock:
@@ -158,7 +161,7 @@ class Connection:
 
         Not left to the channel, to which a refused login is a service that is down.
         """
-        with self._alone(seconds):
+        with self._login.within(seconds):
             found, self._found = self._found, None
             if found is None or not found.credential.valid:
                 # In a thread: a service that drips outlasts every timeout of a socket.
@@ -167,16 +170,6 @@ class Connection:
         headers: dict[str, str] = {}
         found.credential.apply(headers)
         return [(name.lower(), value) for name, value in headers.items()]
-
-    @contextlib.contextmanager
-    def _alone(self, seconds: float) -> Iterator[None]:
-        lock = self._login
-        if not lock.acquire(timeout=max(0.0, seconds)):
-            raise BackendUnavailableError("an earlier login has not ended", hint="try again later")
-        try:
-            yield
-        finally:
-            lock.release()
 
     def _find(self, seconds: float) -> Found:
         from astro_token_backends.gcp.credentials import Found, find
@@ -206,7 +199,7 @@ class Connection:
     def _channel(self, host: str) -> Any:
         import grpc
 
-        silence_sdks()
+        silence(LOGGERS)
         proxy = proxy_to(host, self.environ)
         return grpc.secure_channel(
             host,
@@ -278,11 +271,5 @@ def quietly() -> Iterator[None]:
         os.environ.update(before)
 
 
-_shared = Connection()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_shared.forget)
-
-
-def shared() -> Connection:
-    """The one of the process, for secrets and keys alike."""
-    return _shared
+# For secrets and keys alike.
+shared = one_per_process(Connection)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from astro_token.errors import AccessDeniedError, AstroTokenError
 from astro_token.identity import identity_hint
 from astro_token_backends import network
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
+from astro_token_backends.credential_source import JobIdentity, job_identity, printable_path
 from astro_token_backends.gcp import settings
 from astro_token_backends.gcp.login_request import LoginRequest, NoMetadataServerError
-from astro_token_backends.sources import JobIdentity, job_identity, shown_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +67,7 @@ def find(environ: Mapping[str, str], seconds: float) -> Found:
         AstroTokenError: what else came in between.
     """
     request = LoginRequest(environ, time.monotonic() + seconds)
-    return across(lambda: _found(environ, request), lambda error: _translated(error, request, environ))
+    return call_sdk(lambda: _found(environ, request), lambda error: _translated(error, request, environ))
 
 
 def renew(credentials: Any, environ: Mapping[str, str], seconds: float) -> Any:
@@ -79,7 +79,7 @@ def renew(credentials: Any, environ: Mapping[str, str], seconds: float) -> Any:
         AstroTokenError: what else came in between.
     """
     request = LoginRequest(environ, time.monotonic() + seconds)
-    return across(
+    return call_sdk(
         lambda: credentials if credentials.valid else _refreshed(credentials, request),
         lambda error: _translated(error, request, environ),
     )
@@ -151,7 +151,7 @@ def _loaded(file: Path, where: str) -> Found:
         with file.open("rb") as opened:
             content = json.loads(opened.read(_FILE_LIMIT))
         kind = content.get("type")
-        return Found(f"{_KINDS[kind]} in {shown_file(file)} ({where})", _of_type(kind, content))
+        return Found(f"{_KINDS[kind]} in {printable_path(file)} ({where})", _of_type(kind, content))
     except Exception:  # noqa: BLE001, S110 (google-auth's own are of many kinds, and their texts hold the file's)
         pass
     raise AccessDeniedError(
@@ -198,7 +198,18 @@ def _external(content: dict[str, Any]) -> Any:
     if content.get("credential_source", {}).get("executable") is not None:
         from google.auth import pluggable
 
-        return pluggable.Credentials
+        class Executable(pluggable.Credentials):
+            """The program that the file names, without our standard input, which belongs to the command."""
+
+            def __init__(self, *given: Any, **named: Any) -> None:
+                super().__init__(*given, **named)  # type: ignore[no-untyped-call]
+                if os.name == "posix":
+                    command = self._credential_source_executable_command
+                    self._credential_source_executable_command = (
+                        f"""/bin/sh -c 'exec "$0" "$@" </dev/null' {command}"""
+                    )
+
+        return Executable
     from google.auth import identity_pool
 
     return identity_pool.Credentials

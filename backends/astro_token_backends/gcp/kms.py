@@ -16,7 +16,7 @@ from astro_token.errors import (
 )
 from astro_token.secret import SecretValue
 from astro_token_backends import network
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
 from astro_token_backends.gcp.connection import Connection, quietly
 from astro_token_backends.gcp.refusals import Need
 from astro_token_backends.gcp.service import GcpService, unknown
@@ -66,13 +66,13 @@ class KMS(GcpService):
         super().__init__(client, connection=connection)
 
     def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue:
-        return across(lambda: self._decrypt(ref, ciphertext, timeout), unknown)
+        return call_sdk(lambda: self._decrypt(ref, ciphertext, timeout), unknown)
 
     def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> bytes:
-        return across(lambda: self._encrypt(ref, value, timeout), unknown)
+        return call_sdk(lambda: self._encrypt(ref, value, timeout), unknown)
 
     def address(self, ref: SecretRef) -> str:  # noqa: ARG002 (one service for all keys)
-        return across(lambda: f"https://{self._host()}", unknown)
+        return call_sdk(lambda: f"https://{self._host()}", unknown)
 
     def _decrypt(self, ref: SecretRef, ciphertext: bytes, seconds: float) -> SecretValue:
         if not ciphertext:

@@ -19,7 +19,7 @@ from astro_token.errors import (
 from astro_token.log import logger
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends import network
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
 from astro_token_backends.gcp.connection import Connection, quietly
 from astro_token_backends.gcp.refusals import Need
 from astro_token_backends.gcp.service import GcpService, unknown
@@ -107,20 +107,20 @@ class SecretManager(GcpService):
         super().__init__(client, connection=connection)
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
-        return across(lambda: self._read(_place(ref), timeout), unknown)
+        return call_sdk(lambda: self._read(_place(ref), timeout), unknown)
 
     def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:
-        return across(lambda: self._describe(_place(ref), time.monotonic() + timeout), unknown)
+        return call_sdk(lambda: self._describe(_place(ref), time.monotonic() + timeout), unknown)
 
     def write(
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
     ) -> str:
         """Adds a version. A warning names one that somebody else added between our look and it."""
         end = time.monotonic() + timeout
-        return across(lambda: self._write(_place(ref), value, expected_version, end), unknown)
+        return call_sdk(lambda: self._write(_place(ref), value, expected_version, end), unknown)
 
     def address(self, ref: SecretRef) -> str:
-        return across(lambda: f"https://{self._host(_place(ref))}", unknown)
+        return call_sdk(lambda: f"https://{self._host(_place(ref))}", unknown)
 
     def _read(self, place: _Place, seconds: float) -> SecretValue:
         answer = self._ask(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AstroTokenError, BackendError
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
 from astro_token_backends.gcp.connection import Connection, shared
 
 if TYPE_CHECKING:
@@ -30,16 +30,16 @@ class GcpService:
         self._connection = connection or shared()
 
     def trust(self, ref: SecretRef) -> ssl.SSLContext:  # noqa: ARG002 (the same for all)
-        return across(self._connection.trust, unknown)
+        return call_sdk(self._connection.trust, unknown)
 
     def credential_source(self, ref: SecretRef, *, timeout: float) -> str:  # noqa: ARG002 (see above)
         if self._injected is not None:
             return "the client that was given"
-        return across(lambda: self._connection.credential_source(timeout), unknown)
+        return call_sdk(lambda: self._connection.credential_source(timeout), unknown)
 
     def log_in(self, ref: SecretRef, *, timeout: float) -> None:  # noqa: ARG002 (see above)
         if self._injected is None:
-            across(lambda: self._connection.log_in(timeout), unknown)
+            call_sdk(lambda: self._connection.log_in(timeout), unknown)
 
     def close(self) -> None:
         self._connection.close()

@@ -1,6 +1,71 @@
-"""
-HashiCorp Vault and OpenBao: `kv` reads and writes secrets, `transit` decrypts and encrypts with a key.
+"""HashiCorp Vault and OpenBao: secrets of the KV engines, keys of the transit engine."""
 
-`settings` reads the environment, `transport` sends one request, `login` gets a token,
-`connection` keeps what all calls of a process share.
-"""
+from __future__ import annotations
+
+from astro_token.secrets.schemes import Scheme
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["LOGGERS", "SCHEMES"]
+
+# The logins by aws and gcp sign with the SDKs of those.
+LOGGERS = ("hvac", "requests", "urllib3", "botocore", "google")
+_SERVICE: dict[str, Any] = {
+    "extra": "vault",
+    "sdk": "hvac",
+    "distributions": ("hvac", "requests"),
+    "loggers": LOGGERS,
+    "credentials": (
+        "VAULT_TOKEN",
+        "VAULT_ROLE_ID",
+        "VAULT_SECRET_ID",
+        "VAULT_WRAPPED_SECRET_ID",
+        "VAULT_USERNAME",
+        "VAULT_PASSWORD",
+        "VAULT_CLIENT_KEY",
+    ),
+    "settings": (
+        "VAULT_ADDR",
+        "VAULT_NAMESPACE",
+        "VAULT_CACERT",
+        "VAULT_CAPATH",
+        "VAULT_CLIENT_CERT",
+        "ASTRO_TOKEN_VAULT_AUDIENCE",
+        "ASTRO_TOKEN_VAULT_AUTH",
+        "ASTRO_TOKEN_VAULT_MOUNT",
+        "ASTRO_TOKEN_VAULT_ROLE",
+    ),
+    "prefixes": ("VAULT_",),
+}
+_SEGMENT = r"[A-Za-z0-9_.-]{1,128}"
+_NAMESPACE_SEGMENT = rf"(?!\.\.?(?:/|$)){_SEGMENT}"
+_NAMESPACE = rf"{_NAMESPACE_SEGMENT}(?:/{_NAMESPACE_SEGMENT})*/?"
+# Vault's own paths serve logins and the seal, and hold no secret.
+_OWN = "(?:sys|auth|identity|cubbyhole)/"
+
+SCHEMES = {
+    "vault": Scheme(
+        backend="astro_token_backends.vault.kv:KeyValue",
+        description="HashiCorp Vault or OpenBao, KV 1 and 2",
+        form="MOUNT/PATH",
+        example="vault:secret/astro/prod#token",
+        grammar=(rf"(?!{_OWN}){_SEGMENT}(?:/{_SEGMENT})+",),
+        options={"version": r"[1-9]\d{0,9}", "namespace": _NAMESPACE, "kv": "[12]"},
+        version_option="version",
+        pinning_options=("version",),
+        **_SERVICE,
+    ),
+    "vault-transit": Scheme(
+        backend="astro_token_backends.vault.transit:Transit",
+        description="a key of Vault's or OpenBao's transit engine",
+        form="KEY or MOUNT/KEY",
+        example="vault-transit:astro",
+        # Nor may they follow a namespace.
+        grammar=(rf"(?!(?:[^/]+/)*{_OWN}){_SEGMENT}(?:/{_SEGMENT})*",),
+        options={"namespace": _NAMESPACE},
+        key=True,
+        **_SERVICE,
+    ),
+}

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError
-from astro_token.log import logger, silence_sdks
+from astro_token.errors import AstroTokenError, BackendError
+from astro_token.log import logger, silence
+from astro_token_backends.login import LoginLock, one_per_process
+from astro_token_backends.vault import LOGGERS
 from astro_token_backends.vault.login import Found, Login, find
 from astro_token_backends.vault.refusals import StatusError
 from astro_token_backends.vault.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from astro_token.secret import SecretValue
 
@@ -60,7 +61,7 @@ class Connection:
         self._environ: Callable[[], Mapping[str, str]] = lambda: os.environ if environ is None else environ
         self.mounts: dict[tuple[str | None, str], str] = {}
         self.transits: set[tuple[str | None, str]] = set()
-        self._lock = threading.Lock()
+        self._lock = LoginLock("Vault")
         self._open: _Open | None = None
         # A wrapping token works once; what was in it serves for later logins too.
         self._unwrapped: dict[str, SecretValue] = {}
@@ -89,7 +90,7 @@ class Connection:
             AstroTokenError: there is nothing, or the environment is not usable.
         """
         until = time.monotonic() + seconds
-        with self._alone(seconds):
+        with self._lock.within(seconds):
             opened = self._opened()
             found = self._found(opened, until)
             opened.kept = found, until
@@ -103,7 +104,7 @@ class Connection:
             AstroTokenError: the environment, or the login.
         """
         until = time.monotonic() + seconds
-        with self._alone(seconds):
+        with self._lock.within(seconds):
             opened = self._opened()
             login = opened.login
             if login is None or login.is_over():
@@ -116,7 +117,8 @@ class Connection:
 
     def forget(self) -> None:
         """Lets go of the login without revoking it: in a forked child it is the parent's."""
-        self._open, self._lock = None, threading.Lock()
+        self._open = None
+        self._lock.forget()
 
     def close(self) -> None:
         """Revokes the token if our login made it, and forgets everything but an unwrapped secret id."""
@@ -136,18 +138,6 @@ class Connection:
                 thread.join(_CLOSE_SECONDS)
         opened.session.close()
 
-    @contextmanager
-    def _alone(self, seconds: float) -> Iterator[None]:
-        lock = self._lock
-        if not lock.acquire(timeout=max(0.0, seconds)):
-            if self._lock is lock:
-                self._lock = threading.Lock()  # who holds it was left behind, and may never come back
-            raise BackendUnavailableError("an earlier login to Vault has not ended", hint="try again later")
-        try:
-            yield
-        finally:
-            lock.release()
-
     def _found(self, opened: _Open, until: float) -> Found:
         return find(
             self._environ(), lambda token: _client(opened, token, None, until), self._unwrapped, until
@@ -166,7 +156,7 @@ class Connection:
 
     def _another_token(self, opened: _Open, refused: Login, until: float) -> str | None:
         """A token of a new login, where that of the one before is used up or was revoked meanwhile."""
-        with self._alone(until - time.monotonic()):
+        with self._lock.within(until - time.monotonic()):
             login = opened.login
             if login is None or login is refused:  # else another thread was here before
                 if _lives(_client(opened, refused.token.reveal().decode(), None, until)):
@@ -180,7 +170,7 @@ class Connection:
 
             settings = read_settings(self._environ())
             self._open = _Open(settings, open_session(settings))
-            silence_sdks()
+            silence(LOGGERS)
         return self._open
 
 
@@ -227,14 +217,8 @@ def _revoke(opened: _Open, login: Login) -> None:
         logger.info("the login at Vault could not be revoked (%s); it ends by itself", type(error).__name__)
 
 
-_shared = Connection()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_shared.forget)
-
-
-def shared() -> Connection:
-    """The one of the process, for `KeyValue` and `Transit` alike."""
-    return _shared
+# For `KeyValue` and `Transit` alike.
+shared = one_per_process(Connection)
 
 
 def translated(unknown: Exception) -> AstroTokenError:

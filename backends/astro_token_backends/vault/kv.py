@@ -17,7 +17,7 @@ from astro_token.errors import (
     SecretNotFoundError,
 )
 from astro_token.secret import SecretMetadata, SecretValue
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
 from astro_token_backends.vault.connection import translated
 from astro_token_backends.vault.refusals import LOOK_AT_ADDRESS, MOUNT_QUESTION, StatusError, needing
 from astro_token_backends.vault.service import VaultService
@@ -91,10 +91,10 @@ class KeyValue(VaultService):
     """
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
-        return across(lambda: self._read(*self._find(ref, timeout), ref.options.get("version")), translated)
+        return call_sdk(lambda: self._read(*self._find(ref, timeout), ref.options.get("version")), translated)
 
     def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:
-        return across(
+        return call_sdk(
             lambda: self._describe(*self._find(ref, timeout), ref.options.get("version")), translated
         )
 
@@ -102,7 +102,7 @@ class KeyValue(VaultService):
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
     ) -> str:
         """Stores a JSON object as the fields of the secret, and anything else as its field `token`."""
-        return across(
+        return call_sdk(
             lambda: self._write(*self._find(ref, timeout), _fields(value), expected_version), translated
         )
 

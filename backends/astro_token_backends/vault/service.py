@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
 from astro_token_backends.vault.connection import Connection, shared, translated
 
 if TYPE_CHECKING:
@@ -30,17 +30,17 @@ class VaultService:
         self._connection = connection or shared()
 
     def address(self, ref: SecretRef) -> str:  # noqa: ARG002 (see above)
-        return across(self._connection.address, translated)
+        return call_sdk(self._connection.address, translated)
 
     def trust(self, ref: SecretRef) -> ssl.SSLContext:  # noqa: ARG002 (see above)
-        return across(self._connection.trust, translated)
+        return call_sdk(self._connection.trust, translated)
 
     def credential_source(self, ref: SecretRef, *, timeout: float) -> str:  # noqa: ARG002 (see above)
-        return across(lambda: self._connection.credential_source(timeout), translated)
+        return call_sdk(lambda: self._connection.credential_source(timeout), translated)
 
     def log_in(self, ref: SecretRef, *, timeout: float) -> None:  # noqa: ARG002 (see above)
         """With a token that was given there is nothing to do; whether it is good shows by reading."""
-        across(lambda: self._connection.client(None, timeout), translated)
+        call_sdk(lambda: self._connection.client(None, timeout), translated)
 
     def close(self) -> None:
         self._connection.close()

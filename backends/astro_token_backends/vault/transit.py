@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import DecryptError, IntegrityError, SecretNotFoundError
 from astro_token.secret import SecretValue
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
 from astro_token_backends.vault.connection import translated
 from astro_token_backends.vault.refusals import LOOK_AT_ADDRESS, MOUNT_QUESTION, StatusError, needing
 from astro_token_backends.vault.service import VaultService
@@ -47,10 +47,10 @@ class Transit(VaultService):
     """
 
     def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue:
-        return across(lambda: self._decrypt(ref, ciphertext, timeout), translated)
+        return call_sdk(lambda: self._decrypt(ref, ciphertext, timeout), translated)
 
     def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> bytes:
-        return across(lambda: self._encrypt(ref, value, timeout), translated)
+        return call_sdk(lambda: self._encrypt(ref, value, timeout), translated)
 
     def _decrypt(self, ref: SecretRef, ciphertext: bytes, timeout: float) -> SecretValue:
         text = ciphertext.decode("ascii", errors="replace").strip()

@@ -21,7 +21,7 @@ from astro_token.errors import (
     bare,
     result,
 )
-from astro_token.log import silence_sdks
+from astro_token.log import silence
 from astro_token.transport.network import connection_failure, proxy_for, seconds_to_wait, tls_context
 from astro_token.version import __version__
 
@@ -97,7 +97,9 @@ class AstroApi:
             proxy=via,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=_CONNECTIONS),
         )
-        silence_sdks()  # after the import, which creates their loggers: httpcore logs each answer's header
+        silence(
+            ("httpx", "httpcore")
+        )  # after the import, which creates their loggers: httpcore logs each answer's header
         self._rate = Rate()
 
     def get(self, path: str, bearer: SecretValue, *, timeout: float) -> Answer:

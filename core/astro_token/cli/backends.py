@@ -1,4 +1,4 @@
-"""`backends`: what can be read, and what it needs."""
+"""`backends`: list the schemes, their operations and their requirements."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from astro_token.cli.output import print_json
 from astro_token.secrets import protocols
 from astro_token.secrets.registry import plugins
-from astro_token.secrets.schemes import BUILTIN, SDKS, Scheme
+from astro_token.secrets.schemes import BUILTIN, Scheme
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +28,7 @@ _ABILITIES = {
 
 def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     rows = [_builtin(name, scheme) for name, scheme in BUILTIN.items()]
-    # Plugins are listed from their distributions' metadata: nothing of them is imported.
+    # Plugins are listed from the metadata of their distributions, without importing them.
     rows += [_plugin(name, entry.value) for name, entry in plugins().items()]
     if arguments.format == "json":
         print_json({"backends": rows})
@@ -45,13 +45,13 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
 def _builtin(name: str, scheme: Scheme) -> dict[str, Any]:
     return {
         "scheme": name,
-        "what": scheme.what,
+        "what": scheme.description,
         "form": scheme.form,
         "example": scheme.example,
         "options": sorted(option + ("NAME" if option.endswith(".") else "") for option in scheme.options),
         "can": _abilities(scheme),
         "extra": scheme.extra,
-        "installed": scheme.extra is None or _installed(SDKS[scheme.extra]),
+        "installed": scheme.sdk is None or _installed(scheme.sdk),
     }
 
 

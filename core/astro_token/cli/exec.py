@@ -10,7 +10,7 @@ from astro_token.ci.system import in_ci
 from astro_token.cli import end_if_told
 from astro_token.cli.output import report, warn
 from astro_token.cli.parser import EXAMPLE
-from astro_token.environment.checkout import refuse_clear_text
+from astro_token.environment.cli_config import refuse_unsafe
 from astro_token.environment.export import export
 from astro_token.errors import UnsupportedOperationError, UsageError
 from astro_token.policy.rules import enforce
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
     from astro_token.child import run as child
 
     deploy = _deploy(command)
-    refuse_clear_text(Path.cwd(), registry=deploy is None)
+    refuse_unsafe(Path.cwd(), os.environ, registry=deploy is None, home=arguments.no_isolate)
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
     # Before a secret is read: a command that is not there needs none.
     program = child.find_command(command[0], os.environ)

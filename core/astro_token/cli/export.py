@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.cli.handover import Handover
 from astro_token.cli.output import note, warn
+from astro_token.environment.cli_config import warn_unsafe
 from astro_token.environment.export import export
 from astro_token.errors import OutputError, UsageError
 from astro_token.formats import OF_SYSTEM, render
@@ -55,6 +56,7 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     _refuse_output(handover.format, arguments.output, force=arguments.force)
     if trial.to == "output" and output is None:
         _refuse_log(handover, trial)
+    warn_unsafe(Path.cwd(), os.environ)
     token, verdicts = checked(settings)
     enforce(verdicts, settings.ref)
     warn(verdicts, settings.ref)
@@ -73,6 +75,7 @@ def _variables(environment: CliEnvironment, log: str | None) -> Variables:
         unset=tuple(sorted(name for name in environment.unset if name in os.environ)),
         environ=os.environ,
         log=log,
+        public=environment.public,
     )
 
 

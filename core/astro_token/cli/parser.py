@@ -124,13 +124,17 @@ old one in one step, or not at all. What is there already, or in the cache, is n
 """
 
 _COMPLETION = """\
-Prints a script that completes commands, options and their values in a shell.
+Prints a script that completes commands, options, their values and token names in a shell.
 
-The script runs nothing of ours and reads nothing but names of files and commands.
+For a TOKEN or a KEY the script runs `astro-token completion tokens` or `keys`, which prints the names in
+astro-token.toml and the schemes, reads no secret and connects to nothing.
+tcsh does not tell commands apart: it offers the options of all.
 
-  astro-token completion bash      (as ~/.local/share/bash-completion/completions/astro-token)
-  astro-token completion zsh       (as _astro-token in a folder of fpath)
-  astro-token completion fish      (as ~/.config/fish/completions/astro-token.fish)
+  astro-token completion bash         (as ~/.local/share/bash-completion/completions/astro-token)
+  astro-token completion zsh          (as _astro-token in a folder of fpath)
+  astro-token completion fish         (as ~/.config/fish/completions/astro-token.fish)
+  astro-token completion tcsh         (in a file that ~/.tcshrc sources)
+  astro-token completion powershell   (in a file that $PROFILE sources)
 """
 
 
@@ -308,7 +312,12 @@ def _install_cli(command: argparse.ArgumentParser) -> None:
 
 
 def _completion(command: argparse.ArgumentParser) -> None:
-    command.add_argument("shell", choices=["bash", "zsh", "fish"], metavar="SHELL", help="bash, zsh or fish")
+    command.add_argument(
+        "shell",
+        choices=["bash", "zsh", "fish", "tcsh", "powershell", "tokens", "keys"],
+        metavar="SHELL",
+        help="bash, zsh, fish, tcsh or powershell",
+    )
 
 
 _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = {

@@ -12,7 +12,7 @@ from astro_token.errors import InvalidTokenError
 from astro_token.policy.rules import enforce, judge
 from astro_token.secret import SecretValue
 from astro_token.secrets.protocols import SupportsCreateKey
-from astro_token.secrets.read import naming
+from astro_token.secrets.read import prefixed_with
 from astro_token.secrets.registry import open_backend
 from astro_token.settings.resolve import resolve
 from astro_token.token import MAX_TOKEN_BYTES, AstroToken
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
-    version = naming(settings.ref, lambda: _put(settings, create_key=arguments.create_key))
+    version = prefixed_with(settings.ref, lambda: _put(settings, create_key=arguments.create_key))
     note(f"stored in {settings.ref}" + (f", version {version}" if version else ""))
     return 0
 

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from astro_token.deploy import folder, repository, settings, target
-from astro_token.environment.context import DEFAULT_DOMAIN
 from astro_token.environment.export import TOKEN_VARIABLE
 from astro_token.errors import worst
 from astro_token.policy.codes import DEPLOY
@@ -84,7 +83,7 @@ def guard(
     found = [*folder.facts(place, path, environ)]
     if folder.is_project(place, environ):
         found += [
-            *settings.facts(place, path, _domain(environ), targets),
+            *settings.facts(place, path, environ, targets),
             *repository.facts(place, environ),
         ]
     found += [
@@ -121,14 +120,10 @@ def before_deploy(
     unasked = {code for code, level in policy.deploy.items() if level == "off"} | deploy.moot
     found = [
         *folder.facts(place, path, environ, dags=deploy.dags or "dags"),
-        *settings.facts(place, path, _domain(environ), [wanted], named=deploy.deployment),
+        *settings.facts(place, path, environ, [wanted], named=deploy.deployment),
         *target.facts([wanted], named=deploy.workspace),
     ]
     if not unasked >= {"uncommitted", "git-unknown"}:
         found += repository.facts(place, environ)
     left = [fact for fact in found if fact.code not in unasked]
     return Guarded(path, verdicts(left, policy.deploy, advice=True))
-
-
-def _domain(environ: Mapping[str, str]) -> str:
-    return environ.get("ASTRO_DOMAIN") or DEFAULT_DOMAIN

@@ -11,9 +11,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.deploy.config import settings_of, text_of
 from astro_token.deploy.run import outside
-from astro_token.environment.checkout import in_clear_text
+from astro_token.environment.cli_config import CliConfig, home_file, problems_of
 from astro_token.environment.context import DEFAULT_DOMAIN
 from astro_token.policy.deploy_codes import Fact
 from astro_token.token import IDENTIFIER
@@ -23,25 +22,23 @@ if TYPE_CHECKING:
 
     from astro_token.deploy.target import Target
 
-__all__ = ["facts", "home_of"]
+__all__ = ["facts"]
 
 _EXEC = "run it by astro-token exec, which gives the Astro CLI a home of its own"
 _MANY_YEARS = "2080"  # the CLI takes a moment for a duration when it notes that a token expires
 
 
-def home_of(environ: Mapping[str, str]) -> Path | None:
-    home = environ.get("ASTRO_HOME") or environ.get("HOME")
-    return Path(home) / ".astro" / "config.yaml" if home else None
-
-
 def facts(folder: Path, environ: Mapping[str, str], targets: Sequence[Target]) -> Iterator[Fact]:
     yield from _place(folder, environ)
-    file = home_of(environ)
-    text = text_of(file) if file else None
-    if file is None or text is None:
+    file = home_file(environ)
+    if file is None:
         return
-    values, _ = settings_of(text)
-    saved = values.get("context", "")
+    config, problems = problems_of(file, environ, home=True)
+    for problem in problems:
+        yield Fact("home-plain-http", problem.message, problem.hint)
+    if config is None:
+        return
+    saved = config.text("context")
     domain = environ.get("ASTRO_DOMAIN") or saved or DEFAULT_DOMAIN
     context = f"contexts.{domain.replace('.', '_').lower()}."
     if not environ.get("ASTRO_DOMAIN") and saved not in {"", DEFAULT_DOMAIN}:
@@ -51,14 +48,8 @@ def facts(folder: Path, environ: Mapping[str, str], targets: Sequence[Target]) -
             f"the current context in {file} is {named}, which the Astro CLI takes, not {DEFAULT_DOMAIN}",
             f"{_EXEC}, or set ASTRO_DOMAIN to the one that is meant",
         )
-    if in_clear_text(text):
-        yield Fact(
-            "home-plain-http",
-            f"{file} makes the Astro CLI send the token over plain http",
-            "take cloud.api.protocol out of it, and see what put it there",
-        )
-    yield from _workspace(file, values.get(f"{context}workspace"), targets)
-    yield from _token(file, values, context)
+    yield from _workspace(file, config.text(f"{context}workspace"), targets)
+    yield from _token(file, config, context)
     if _held(file.with_name("config.yaml.lock")):
         yield Fact(
             "home-locked",
@@ -93,7 +84,7 @@ def _place(folder: Path, environ: Mapping[str, str]) -> Iterator[Fact]:
         )
 
 
-def _workspace(file: Path, stale: str | None, targets: Sequence[Target]) -> Iterator[Fact]:
+def _workspace(file: Path, stale: str, targets: Sequence[Target]) -> Iterator[Fact]:
     for one in targets:
         if stale and one.known and not one.own_workspace and one.workspace not in {None, stale}:
             named = stale if IDENTIFIER.fullmatch(stale) else "another"
@@ -105,11 +96,11 @@ def _workspace(file: Path, stale: str | None, targets: Sequence[Target]) -> Iter
             )
 
 
-def _token(file: Path, values: Mapping[str, str], context: str) -> Iterator[Fact]:
-    if f"{context}token" not in values:
+def _token(file: Path, config: CliConfig, context: str) -> Iterator[Fact]:
+    if not config.text(f"{context}token"):
         return
-    login = f"{context}refreshtoken" in values or f"{context}user_email" in values
-    if login and values.get(f"{context}expiresin", "") < _MANY_YEARS:
+    login = config.text(f"{context}refreshtoken") or config.text(f"{context}user_email")
+    if login and config.text(f"{context}expiresin") < _MANY_YEARS:
         yield Fact(
             "login-overwritten",
             f"{file} holds a login, which the Astro CLI overwrites with the token",

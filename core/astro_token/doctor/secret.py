@@ -12,9 +12,8 @@ from astro_token.errors import (
     SecretNotFoundError,
     bare,
 )
-from astro_token.secrets.ciphertext import unpacked
-from astro_token.secrets.fields import choose
-from astro_token.secrets.protocols import Backend, SupportsDecrypt
+from astro_token.secrets.ciphertext import decode_ciphertext
+from astro_token.secrets.fields import select_field
 from astro_token.secrets.read import secret_value
 from astro_token.secrets.registry import require
 
@@ -37,7 +36,7 @@ def read(chain: Chain, ref: SecretRef, backend: Any | None, deadline: Deadline) 
         chain.leave("permission", "secret", "version", why="there is no way to the service")
         return None
     try:
-        readable = require(backend, Backend, ref.scheme, "it names a key, not a secret")
+        readable = require(backend, "read", ref.scheme, "it names a key, not a secret")
         whole = secret_value(deadline.once(lambda seconds: readable.read(ref, timeout=seconds)))
     except AccessDeniedError as error:
         chain.fail("permission", bare(error))
@@ -65,7 +64,7 @@ def field_of(chain: Chain, ref: SecretRef, whole: SecretValue | None) -> SecretV
         chain.leave("field", why=_UNREAD)
         return None
     by = f"{ref.field}, by the reference" if ref.field else "token, the only one, or the secret as a whole"
-    return chain.look("field", lambda: (choose(whole, ref.field), by))
+    return chain.look("field", lambda: (select_field(whole, ref.field), by))
 
 
 def decrypted(
@@ -77,8 +76,8 @@ def decrypted(
         return None
 
     def look() -> tuple[SecretValue, str]:
-        service = require(backend, SupportsDecrypt, key.scheme, "it cannot decrypt")
-        ciphertext = unpacked(chosen)
+        service = require(backend, "decrypt", key.scheme, "it cannot decrypt")
+        ciphertext = decode_ciphertext(chosen)
         plain = deadline.once(lambda seconds: service.decrypt(key, ciphertext, timeout=seconds))
         return secret_value(plain), f"with {key}"
 

@@ -17,7 +17,7 @@ from astro_token.secrets.protocols import (
     SupportsTrust,
 )
 from astro_token.secrets.registry import open_backend, plugins
-from astro_token.secrets.schemes import BUILTIN, DISTRIBUTIONS
+from astro_token.secrets.schemes import BUILTIN
 from astro_token.transport.network import public_tls_context
 
 if TYPE_CHECKING:
@@ -60,7 +60,10 @@ def open_service(chain: Chain, ref: SecretRef, deadline: Deadline, prefix: str =
 def _opened(scheme: str) -> tuple[Any, str]:
     backend = open_backend(scheme)
     known = BUILTIN.get(scheme)
-    return backend, f"{scheme}: {known.what}" if known else f"{scheme}: a plugin, {plugins()[scheme].value}"
+    return (
+        backend,
+        f"{scheme}: {known.description if known else f'a plugin, {plugins()[scheme].value}'}",
+    )
 
 
 def _sdk(chain: Chain, name: str, scheme: str) -> None:
@@ -71,7 +74,7 @@ def _sdk(chain: Chain, name: str, scheme: str) -> None:
         distribution = plugins()[scheme].dist
         names: tuple[str, ...] = (distribution.name,) if distribution else ()
     else:
-        names = DISTRIBUTIONS.get(known.extra or scheme, ())
+        names = known.distributions
     found = []
     for one in names:
         try:

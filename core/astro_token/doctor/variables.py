@@ -1,4 +1,4 @@
-"""The variables of the environment that have a say, by their names alone."""
+"""Environment variables that affect this program, by name only."""
 
 from __future__ import annotations
 
@@ -14,45 +14,25 @@ if TYPE_CHECKING:
 
     from astro_token.doctor.link import Chain
 
-__all__ = ["OWN", "look"]
+__all__ = ["look", "own_variables"]
 
 _PREFIX = "ASTRO_TOKEN_"
-# Every variable of ours. A test compares this with the sources.
-OWN = frozenset(
+_CORE = frozenset(
     _PREFIX + name
     for name in (
-        "AGE_KEY",
-        "AGE_KEY_FILE",
-        "AGE_RECIPIENTS_FILE",
         "API_URL",
-        "AWS_ASSUME_ROLE_ARN",
-        "AWS_AUDIENCE",
-        "AWS_EXTERNAL_ID",
-        "AZURE_AUDIENCE",
-        "AZURE_HOSTS",
-        "AZURE_SERVICE_CONNECTION",
         "BACKEND",
         "CA_BUNDLE",
+        "CLI_KEYS",
         "CLI_RELEASES_URL",
         "DECRYPT",
         "FIELD",
-        "GCP_AUDIENCE",
-        "GCP_ENDPOINT",
-        "GCP_IAM_ENDPOINT",
-        "GCP_KMS_ENDPOINT",
-        "GCP_SERVICE_ACCOUNT",
-        "GCP_STS_ENDPOINT",
-        "GCP_WORKLOAD_IDENTITY_PROVIDER",
         "ID_TOKEN",
         "KUBERNETES_TOKEN_FILE",
         "NAME",
         "PLUGINS",
         "REF",
         "TIMEOUT",
-        "VAULT_AUDIENCE",
-        "VAULT_AUTH",
-        "VAULT_MOUNT",
-        "VAULT_ROLE",
         "VERSION",
     )
 ).union(rule.variable for rule in RULES.values())
@@ -67,58 +47,48 @@ _OF_ALL = (
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 )
-_NAME = re.compile(
-    r"[A-Za-z0-9_]{1,64}"
-)  # another is none of anybody's, and may be a slip with a value in it
-# By the extra of a scheme: how the variables of its service begin.
-_OF_SERVICE = {
-    "vault": ("VAULT_",),
-    "aws": ("AWS_",),
-    "gcp": ("GOOGLE_", "CLOUDSDK_", "GCE_METADATA_", "NO_GCE_CHECK", "GRPC_"),
-    "azure": ("AZURE_", "IDENTITY_", "MSI_"),
-}
+_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")  # any other name is nobody's, and may be a value by mistake
 
 
-_PLACES = {
-    "vault": ("VAULT_ADDR", "VAULT_NAMESPACE", "VAULT_CACERT", "VAULT_CAPATH", "VAULT_CLIENT_CERT"),
-    "aws": ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ROLE_ARN", "AWS_CA_BUNDLE", "AWS_ENDPOINT_URL"),
-    "gcp": ("GOOGLE_CLOUD_QUOTA_PROJECT",),
-    "azure": ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_AUTHORITY_HOST", "AZURE_TOKEN_CREDENTIALS"),
-}
+def own_variables() -> frozenset[str]:
+    """Every variable of this project. A test compares them with the sources."""
+    return _CORE.union(
+        name
+        for scheme in BUILTIN.values()
+        for name in (*scheme.credentials, *scheme.settings)
+        if name.startswith(_PREFIX)
+    )
 
 
 def look(chain: Chain, environ: Mapping[str, str], schemes: Iterable[str]) -> None:
     """
+    Report the variables that are set, and warn about misspelt ones.
+
     Args:
-        schemes: of the secret and of the key, whose services' variables count.
+        schemes: of the secret and of the key; the variables of their services count.
     """
-    extras = {BUILTIN[scheme].extra for scheme in schemes if scheme in BUILTIN}
-    prefixes = (_PREFIX, *(prefix for extra in extras if extra for prefix in _OF_SERVICE[extra]))
+    rows = [BUILTIN[scheme] for scheme in schemes if scheme in BUILTIN]
+    prefixes = (_PREFIX, *(prefix for row in rows for prefix in row.prefixes))
     names = sorted(name for name, value in environ.items() if value and _NAME.fullmatch(name))
-    found = [name for name in names if name in _OF_ALL or name.startswith(prefixes)]
-    if found:
-        chain.add("variables", "ok", ", ".join(found))
+    present = [name for name in names if name in _OF_ALL or name.startswith(prefixes)]
+    if present:
+        chain.add("variables", "ok", ", ".join(present))
     else:
-        chain.add("variables", "none", "none is set that has a say here")
-    theirs = {name for extra in extras if extra for name in _read_by(extra)}
-    for name in found:
+        chain.add("variables", "none", "no variable that matters here is set")
+    own = own_variables()
+    of_service = {name for row in rows for name in (*row.credentials, *row.settings)} - own
+    for name in present:
         ours = name.startswith(_PREFIX)
-        meant = _meant(name, OWN, 0.85) if ours else _meant(name, theirs, 0.9)
+        meant = _meant(name, own, 0.85) if ours else _meant(name, of_service, 0.9)
         if meant and (ours or not environ.get(meant)):
             chain.add(
                 "variables",
                 "warning",
-                f"{name} is none that we know",
-                f"if {meant} is meant, correct its name",
+                f"{name} is unknown",
+                f"rename it, if {meant} is meant",
             )
 
 
-def _read_by(extra: str) -> set[str]:
-    """The variables of a service that have a say, but for those that only its SDK knows."""
-    credentials = {name for one in BUILTIN.values() if one.extra == extra for name in one.credentials}
-    return credentials.union(_PLACES[extra])
-
-
 def _meant(name: str, known: Collection[str], alike: float) -> str | None:
-    """The variable of which this seems to be a slip; None where it is one of them, or like none."""
+    """Return the variable that a name misspells, or None if the name is known or resembles none."""
     return None if name in known else closest(name, sorted(known), alike=alike)

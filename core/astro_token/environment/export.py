@@ -25,6 +25,10 @@ TOKEN_VARIABLE = "ASTRO_API_TOKEN"
 HOME_VARIABLE = "ASTRO_HOME"
 # The CLI takes these where there is no token; Astro has refused them since June 2024.
 DEAD_VARIABLES = frozenset({"ASTRONOMER_KEY_ID", "ASTRONOMER_KEY_SECRET"})
+# Since 1.46 the CLI's telemetry sends the token, from a process that outlives the CLI, writes to its home,
+# and posts to any address that the variable names.
+TELEMETRY_OFF = MappingProxyType({"ASTRO_TELEMETRY_DISABLED": "1"})
+TELEMETRY_ADDRESS = "ASTRO_TELEMETRY_API_URL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +37,25 @@ class CliEnvironment:
     What a token asks of the Astro CLI's environment.
 
     Attributes:
-        set: variables to set.
-        unset: variables that would compete with them.
+        set: variables to set, which are secret.
+        unset: variables that would compete with them, or send the token elsewhere.
         drop: variables that a child needs not, and that could get it more than the token.
         context: for the private home of a child.
+        public: variables to set that are not secret.
     """
 
     set: Mapping[str, SecretValue]
     unset: frozenset[str] = DEAD_VARIABLES
     drop: frozenset[str] = frozenset()
     context: Context = field(default_factory=Context)
+    public: Mapping[str, str] = field(default_factory=dict)
 
     def applied(self, environ: Mapping[str, str], *, home: str | None = None) -> dict[str, str]:
         """A child's environment: the given one with these changes, and the private home if there is one."""
         gone = self.unset | self.drop
         # A variable without a name is inherited from a broken caller, and exec refuses it.
         child = {name: value for name, value in environ.items() if name and name not in gone}
+        child |= self.public
         child |= {name: secret.reveal().decode("ascii") for name, secret in self.set.items()}
         if home is not None:
             child[HOME_VARIABLE] = home
@@ -67,7 +74,8 @@ def export(
 
     Args:
         workspace: stands in where the token names none.
-        keep: variables to leave in a child's environment that would be dropped as credentials.
+        keep: variables to leave as they are that would be dropped as credentials,
+            or changed to turn the Astro CLI's telemetry off.
     """
     environ = os.environ if environ is None else environ
     drop = credential_variables() | declared_credentials() | _identities(environ)
@@ -75,10 +83,12 @@ def export(
         drop |= {token.ref.name}
     return CliEnvironment(
         set=MappingProxyType({TOKEN_VARIABLE: token.secret}),
+        unset=DEAD_VARIABLES | {TELEMETRY_ADDRESS}.difference(keep),
         drop=drop.difference(keep),
         context=Context(
             environ.get("ASTRO_DOMAIN") or DEFAULT_DOMAIN, token.organization, token.workspace or workspace
         ),
+        public={name: value for name, value in TELEMETRY_OFF.items() if name not in keep},
     )
 
 
@@ -94,22 +104,23 @@ def isolated(
     The environment in which to run the Astro CLI with a token, for `subprocess.run(…, env=…)`.
 
     It is the environment given (None: this process's own) without credentials that the CLI does not need,
-    with the token, and with a private `ASTRO_HOME` that is removed at the end of the block.
+    with the token, without the Astro CLI's telemetry, and with a private `ASTRO_HOME`
+    that is removed at the end of the block.
     This process's environment and the user's own home are not touched.
 
     Args:
         workspace: the one to work in, for a token of a whole organization.
-        keep: variables to keep that would be dropped as credentials.
+        keep: variables to keep as they are, as in `export`.
 
     Raises:
-        ConfigError: the working folder's Astro project would make the CLI send the token in clear.
+        ConfigError: the Astro CLI's configuration in the working folder is not understood, or not safe.
         OSError: there is no place for the home.
     """
-    from astro_token.environment.checkout import refuse_clear_text
+    from astro_token.environment.cli_config import refuse_unsafe
     from astro_token.environment.private_home import private_home
 
-    refuse_clear_text(Path.cwd())
     environ = os.environ if environ is None else environ
+    refuse_unsafe(Path.cwd(), environ)
     environment = export(token, workspace=workspace, keep=keep, environ=environ)
     with private_home(environment.context, environ) as home:
         yield environment.applied(environ, home=str(home.path))

@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from astro_token.environment.checkout import in_clear_text
+from astro_token.environment.cli_config import user_settings
 from astro_token.errors import OutputError
 from astro_token.log import logger
-from astro_token.system.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,9 +33,10 @@ __all__ = ["PrivateHome", "private_home"]
 _PREFIX = "astro-token-home-"
 _LOCK = ".astro-token-lock"
 _CHILD = ".astro-token-child"
-_MAX_SETTINGS = 64 * 1024
-# A home is made first and locked next; one without a lock is left alone for this long.
-_YOUNG_SECONDS = 60
+# A home gets its lock before its name, so one without a lock is abandoned: the Astro CLI's telemetry
+# makes one when it outlives us. Under this name it is being made, and left alone for a minute.
+_UNFINISHED = "astro-token-unfinished-"
+_UNFINISHED_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +60,22 @@ def private_home(context: Context, environ: Mapping[str, str]) -> Iterator[Priva
     folder = _place(environ)
     _sweep(folder)
     # Its name is known before it is there, so that a signal at any moment leaves nothing behind.
-    home = PrivateHome(folder / f"{_PREFIX}{_user()}-{os.urandom(16).hex()}")
+    name = f"{_user()}-{os.urandom(16).hex()}"
+    unfinished, home = folder / f"{_UNFINISHED}{name}", PrivateHome(folder / f"{_PREFIX}{name}")
     lock = None
     try:
-        home.path.mkdir(0o700)
-        lock = _new_lock(home.path / _LOCK)
+        unfinished.mkdir(0o700)
+        lock = _lock(unfinished / _LOCK, os.O_CREAT | os.O_EXCL)
+        unfinished.rename(home.path)
         settings = home.path / ".astro"
         settings.mkdir(0o700)
-        text = _seed(context, _user_settings(environ))
+        text = _seed(context, user_settings(environ))
         descriptor = os.open(settings / "config.yaml", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         yield home
     finally:
+        remove(unfinished)
         remove(home.path)
         if lock is not None:
             os.close(lock)
@@ -138,7 +140,7 @@ def _user() -> int:
 
 def _sweep(folder: Path) -> None:
     with suppress(OSError):
-        for path in folder.glob(f"{_PREFIX}{_user()}-*"):
+        for path in (*folder.glob(f"{_PREFIX}{_user()}-*"), *folder.glob(f"{_UNFINISHED}{_user()}-*")):
             if _abandoned(path):
                 logger.debug("removing an abandoned home, %s", path)
                 remove(path)
@@ -150,6 +152,10 @@ def _abandoned(path: Path) -> bool:
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != _user():
             return False
+        if path.name.startswith(_UNFINISHED):
+            import time
+
+            return time.time() - status.st_mtime > _UNFINISHED_SECONDS
         with suppress(FileNotFoundError):
             lock = _lock(path / _LOCK)
             try:
@@ -158,21 +164,13 @@ def _abandoned(path: Path) -> bool:
                 os.close(lock)
     except OSError:  # gone meanwhile, or held by the run that made it
         return False
-    import time
-
-    return time.time() - status.st_mtime > _YOUNG_SECONDS
-
-
-def _new_lock(path: Path) -> int:
-    """A lock that ends with this process, however it ends. It has its name only once it is held."""
-    unnamed = path.with_name(f"{path.name}-new")
-    lock = _lock(unnamed, os.O_CREAT | os.O_EXCL)
-    unnamed.rename(path)
-    return lock
+    return True
 
 
 def _lock(path: Path, flags: int = 0) -> int:
     """
+    Lock a file until this process ends, however it ends.
+
     Raises:
         BlockingIOError: another process holds it.
     """
@@ -214,50 +212,38 @@ def _stat(process: int, column: int) -> str:
 # -- what is in it ----------------------------------------------------------------------------------
 
 
-def _seed(context: Context, settings: str) -> str:
-    """The CLI's own config.yaml. JSON strings are YAML strings, so nothing can break out of its place."""
-    key = context.domain.replace(".", "_")
+def _seed(context: Context, settings: Mapping[str, str | tuple[str, ...]]) -> str:
+    """
+    Write the CLI's own config.yaml. JSON strings are YAML strings, so nothing can break out of its place.
+
+    Args:
+        settings: by dotted key.
+    """
     entries = {
         "domain": context.domain,
         "organization": context.organization,
         "workspace": context.workspace,
         "last_used_workspace": context.workspace,
     }
-    lines = [f"    {name}: {json.dumps(value)}" for name, value in entries.items() if value]
-    return "\n".join(
-        [f"context: {json.dumps(context.domain)}", "contexts:", f"  {json.dumps(key)}:", *lines, settings]
-    )
+    tree: dict[str, Any] = {
+        "context": context.domain,
+        "contexts": {
+            context.domain.replace(".", "_"): {name: text for name, text in entries.items() if text}
+        },
+    }
+    for key, value in settings.items():
+        *sections, last = key.split(".")
+        below = tree
+        for section in sections:
+            below = below.setdefault(section, {})
+        below[last] = value
+    return "".join(_lines(tree, ""))
 
 
-def _user_settings(environ: Mapping[str, str]) -> str:
-    """
-    The user's settings without the contexts, which hold tokens: telemetry, container engine and so on.
-
-    The file is cut at its top-level keys and not parsed.
-    If it is not of the shape that the CLI writes, nothing of it is taken.
-    """
-    home = environ.get("ASTRO_HOME") or environ.get("HOME")
-    if not home:
-        return ""
-    try:
-        with open_regular(Path(home) / ".astro" / "config.yaml") as file:  # a FIFO would let us wait
-            data = file.read(_MAX_SETTINGS + 1)
-        text = data.decode()
-    except (OSError, ValueError):
-        return ""
-    if len(data) > _MAX_SETTINGS:  # half a file may say something else than the whole
-        return ""
-    kept, keep = [], False
-    for line in text.splitlines():
-        if not line.strip() or line.startswith("#"):
-            continue
-        if not line.startswith(" "):
-            if not re.match(r"[a-z_-]+:(?: |$)", line):
-                return ""
-            keep = not line.startswith(("context:", "contexts:"))
-        if keep:
-            kept.append(line)
-    settings = "".join(f"{line}\n" for line in kept)
-    # A token under any other key would be one that the user put there by hand; plain http, what a job left.
-    doubtful = re.search(r"token|bearer|eyJ", settings, re.IGNORECASE) or in_clear_text(settings)
-    return "" if doubtful else settings
+def _lines(tree: Mapping[str, Any], indent: str) -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield f"{indent}{json.dumps(key)}:\n"
+            yield from _lines(value, f"{indent}  ")
+        else:
+            yield f"{indent}{json.dumps(key)}: {json.dumps(value)}\n"

@@ -83,7 +83,7 @@ def render(name: str, variables: Variables) -> Rendering:
     """
     if name not in FORMATS:
         raise UsageError("there is no such format", hint=f"known are auto, {', '.join(FORMATS)}")
-    if not all(_NAME.fullmatch(variable) for variable in (*variables.set, *variables.unset)):
+    if not all(_NAME.fullmatch(variable) for variable in (*variables.assigned, *variables.unset)):
         raise OutputError(
             "a variable's name is malformed", hint="use letters, digits and _, and no digit in front"
         )

@@ -17,6 +17,10 @@ def render(variables: Variables) -> Rendering:
         f"##vso[task.setvariable variable={name};issecret=true]{_carried(text)}\n"
         for name, text in variables.set.items()
     ]
+    lines += [
+        f"##vso[task.setvariable variable={name}]{_carried(text)}\n"
+        for name, text in variables.public.items()
+    ]
     mapped = "; ".join(f"{name}: $({name})" for name in variables.set)
     then = f"a secret variable is in no step's environment by itself: write `env: {mapped}` there"
     return Rendering("".join(lines), then=then)

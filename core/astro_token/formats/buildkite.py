@@ -18,7 +18,7 @@ _LONGEST = 60_000
 
 def render(variables: Variables) -> Rendering:
     (name, *_) = variables.set
-    text = json.dumps({name: carry("Buildkite's agent", text) for name, text in variables.set.items()})
+    text = json.dumps({name: carry("Buildkite's agent", text) for name, text in variables.assigned.items()})
     if len(text) > _LONGEST:
         raise refuse("Buildkite's agent", "it is too long")
     argv = ("buildkite-agent", "env", "set", "--input-format=json", "--output-format=json", "-")

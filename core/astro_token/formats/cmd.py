@@ -10,7 +10,7 @@ _SPECIAL = tuple("\"%!^&|<>()'`,;*? ")
 
 def render(variables: Variables) -> Rendering:
     lines = [f'set "{name}="\r\n' for name in variables.unset]
-    for name, text in variables.set.items():
+    for name, text in variables.assigned.items():
         lines.append(f'set "{name}={carry_line("cmd.exe", text, _SPECIAL)}"\r\n')
     # A failure of ours becomes a line that ends the batch file.
     source = f"`type {variables.file}`" if variables.file else f"`{variables.call} ^|^| echo exit /b 1`"

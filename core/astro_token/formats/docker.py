@@ -15,7 +15,7 @@ _LONGEST = 60_000
 
 
 def render(variables: Variables) -> Rendering:
-    lines = [f"{name}={carry_line('an env-file', text)}\n" for name, text in variables.set.items()]
+    lines = [f"{name}={carry_line('an env-file', text)}\n" for name, text in variables.assigned.items()]
     if any(len(line) > _LONGEST for line in lines):
         raise OutputError("an env-file cannot carry this value: it is too long", hint="use exec")
     return Rendering("".join(lines), then="docker run --env-file FILE …; docker inspect shows the value")

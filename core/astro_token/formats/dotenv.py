@@ -17,7 +17,7 @@ _BARE = re.compile(r"[A-Za-z0-9._+/-]+")
 
 def render(variables: Variables) -> Rendering:
     return Rendering(
-        "".join(f"{name}={_written(text)}\n" for name, text in variables.set.items()),
+        "".join(f"{name}={_written(text)}\n" for name, text in variables.assigned.items()),
         then="keep it out of the repository, and read it with what loads .env files, or: set -a; . ./FILE",
     )
 

@@ -32,13 +32,13 @@ _LIKE_GITHUB = ("ACT", "GITEA_ACTIONS", "FORGEJO_ACTIONS")
 
 def environment(variables: Variables) -> Rendering:
     then = f"{' '.join(variables.set)} is set for the steps after this one"
-    return _appended(variables, "GITHUB_ENV", then)
+    return _appended(variables, variables.assigned, "GITHUB_ENV", then)
 
 
 def output(variables: Variables) -> Rendering:
     names = " ".join(f"steps.ID.outputs.{name}" for name in variables.set)
     then = f"{names} is set for the steps after this one: take it by `env:`, never in a script; jobs get none"
-    return _appended(variables, "GITHUB_OUTPUT", then)
+    return _appended(variables, variables.set, "GITHUB_OUTPUT", then)
 
 
 def masks(values: tuple[str, ...]) -> Rendering:
@@ -65,11 +65,11 @@ def runners_file(variable: str, environ: Mapping[str, str]) -> File:
     return job_file(place, environ, unset="use this format in a step of GitHub Actions, or use exec")
 
 
-def _appended(variables: Variables, variable: str, then: str) -> Rendering:
+def _appended(variables: Variables, given: Mapping[str, str], variable: str, then: str) -> Rendering:
     to = runners_file(variable, variables.environ)
     # The empty line ends one that an earlier command of the step left open, as `echo -n` does:
     # else the value would stand on a line of its own, and in the runner's error.
-    text = "\n" + "".join(_block(name, value) for name, value in variables.set.items())
+    text = "\n" + "".join(_block(name, value) for name, value in given.items())
     return Rendering(text, to, then=then)
 
 

@@ -19,6 +19,6 @@ def render(variables: Variables) -> Rendering:
     checkout = variables.environ.get("CI_PROJECT_DIR")
     place = Place("GITLAB_ENV", "the runner", checkout=Path(checkout) if checkout else None)
     to = job_file(place, variables.environ, unset="it takes GitLab Runner 16.4 or later; or use exec")
-    lines = [f"{name}={carry_line('GITLAB_ENV', text)}\n" for name, text in variables.set.items()]
+    lines = [f"{name}={carry_line('GITLAB_ENV', text)}\n" for name, text in variables.assigned.items()]
     then = f"{' '.join(variables.set)} is set in after_script; before_script and script have --format gitlab"
     return Rendering("\n" + "".join(lines), to, then=then)

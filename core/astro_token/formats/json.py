@@ -10,6 +10,6 @@ from astro_token.formats.rendering import Rendering, Variables
 
 def render(variables: Variables) -> Rendering:
     return Rendering(
-        json.dumps({name: carry("JSON", text) for name, text in variables.set.items()}) + "\n",
+        json.dumps({name: carry("JSON", text) for name, text in variables.assigned.items()}) + "\n",
         then="the names are the keys",
     )

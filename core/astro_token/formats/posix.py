@@ -33,7 +33,9 @@ def codebuild(variables: Variables) -> Rendering:
 
 def assignments(variables: Variables) -> str:
     lines = [f"unset {name}\n" for name in variables.unset]
-    lines += [f"export {name}={_quoted(carry('a shell', text))}\n" for name, text in variables.set.items()]
+    lines += [
+        f"export {name}={_quoted(carry('a shell', text))}\n" for name, text in variables.assigned.items()
+    ]
     return "".join(lines)
 
 

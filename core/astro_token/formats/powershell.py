@@ -12,7 +12,7 @@ from astro_token.formats.rendering import Rendering, Variables
 
 def render(variables: Variables) -> Rendering:
     lines = [f"$env:{name} = $null\n" for name in variables.unset]
-    for name, text in variables.set.items():
+    for name, text in variables.assigned.items():
         quoted = carry_line("PowerShell", text).replace("'", "''")
         lines.append(f"$env:{name} = '{quoted}'\n")
     line = (

@@ -81,6 +81,7 @@ class Variables:
 
     Attributes:
         set: names and texts; the texts are secret.
+        public: names and texts that are not secret: no log needs to hide them.
         unset: names that are set now and have to go, where the consumer can unset.
         environ: what the CI system tells the job: where its files are.
         log: whose way of hiding a value the log has (`System.log`), or None.
@@ -94,6 +95,12 @@ class Variables:
     log: str | None = None
     call: str = "astro-token export"
     file: str | None = None
+    public: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def assigned(self) -> dict[str, str]:
+        """All variables to set, secret or not."""
+        return {**self.set, **self.public}
 
     def __repr__(self) -> str:
         return f"Variables({', '.join(self.set)})"

@@ -19,7 +19,7 @@ _NONCHARACTER = re.compile(f"[\ufdd0-\ufdef{_LAST_TWO}]")
 
 def render(variables: Variables) -> Rendering:
     return Rendering(
-        "".join(f'{name}="{_escaped(text)}"\n' for name, text in variables.set.items()),
+        "".join(f'{name}="{_escaped(text)}"\n' for name, text in variables.assigned.items()),
         then="EnvironmentFile=FILE; better LoadCredential=astro:FILE with --format value",
     )
 

@@ -26,7 +26,7 @@ def render(variables: Variables) -> Rendering:
     # The empty line ends one that an earlier command left open.
     lines = [
         f"##teamcity[setParameter name='env.{name}' value='{_escaped(text)}']\n"
-        for name, text in variables.set.items()
+        for name, text in variables.assigned.items()
     ]
     then = f"{' '.join(variables.set)} is set for the steps after this one; the type has to be password"
     return Rendering("\n" + "".join(lines), then=then)

@@ -191,16 +191,18 @@ DEPLOY: Mapping[str, Code] = MappingProxyType(
         # its .astro/config.yaml
         "plain-http": Code(
             "error",
-            "the project's `.astro/config.yaml` sets `cloud.api.protocol`",
-            "remove `cloud.api.protocol`, and find out who added it",
+            "the project's `.astro/config.yaml` sets `cloud.api.protocol` to anything but `https`",
+            "remove it, and find out who added it",
             ConfigError,
             fixed=True,
         ),
         "other-api": Code(
             "error",
-            "it sets `local.core` or `local.platform`, and the domain is `localhost`",
-            "remove `local.core` and `local.platform`, and find out who added them",
+            "it changes a setting of `cloud`, `context`, `contexts` or `local`, "
+            "`container.binary` has a path, or `dev.build_secrets` names the token",
+            "remove it, and find out who added it",
             ConfigError,
+            fixed=True,
         ),
         "other-registry": Code(
             "warning",
@@ -220,9 +222,12 @@ DEPLOY: Mapping[str, Code] = MappingProxyType(
         ),
         "debug-output": Code("warning", "it sets `verbosity` to debug", "remove `verbosity`"),
         "config-unread": Code(
-            "warning",
-            "it is not in the form that the CLI writes, and was not read completely",
-            "write one `key: value` per line, without anchors, lists and braces",
+            "error",
+            "a line of it is not understood, a key is unknown, or it cannot be read",
+            "write one `key: value` per line, without tags, anchors, braces and escapes; "
+            "add a harmless key to `ASTRO_TOKEN_CLI_KEYS`",
+            ConfigError,
+            fixed=True,
         ),
         # its repository
         "uncommitted": Code(
@@ -249,8 +254,8 @@ DEPLOY: Mapping[str, Code] = MappingProxyType(
         # the home of the Astro CLI
         "home-plain-http": Code(
             "warning",
-            "the home's `config.yaml` sets `cloud.api.protocol`",
-            "remove `cloud.api.protocol` from it",
+            "the home's `config.yaml` is not understood or not safe, or another user can change it",
+            "correct the line that the message names",
             ConfigError,
             "error",
         ),

@@ -1,9 +1,6 @@
-"""The one rule that chooses a field of a secret, and puts one back."""
+"""Select a field of a secret, and merge a new value into one."""
 
 from __future__ import annotations
-
-import json
-from typing import Any
 
 from astro_token.errors import (
     AstroTokenError,
@@ -14,64 +11,67 @@ from astro_token.errors import (
 )
 from astro_token.secret import SecretValue
 
-__all__ = ["choose", "put", "same"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["merge_field", "same_secret", "select_field"]
 
 DEFAULT_FIELD = "token"
 
 
-def choose(value: SecretValue, field: str | None) -> SecretValue:
+def select_field(value: SecretValue, field: str | None) -> SecretValue:
     """
-    The part of a secret that a reference means.
+    Select the part of a secret that a reference names.
 
-    Of a JSON object: the named field; else `token`; else the only one.
-    Of anything else: the whole, where no field is named.
+    Of a JSON object: the named field; else `token`; else the only field.
+    Of anything else: all of it, if no field is named.
 
     Raises:
-        SecretNotFoundError: there is no such field, or there are several and none is named.
-        InvalidTokenError: the field is no text.
+        SecretNotFoundError: the field does not exist, or there are several and none is named.
+        InvalidTokenError: the field is not text.
     """
-    return result(_choose(value, field))
+    return result(_select(value, field))
 
 
-def put(current: SecretValue | None, field: str | None, value: SecretValue) -> SecretValue:
+def merge_field(current: SecretValue | None, field: str | None, value: SecretValue) -> SecretValue:
     """
-    The secret with one field replaced, and the others as they were.
+    Replace one field of a secret and keep the others.
 
     Raises:
         SecretNotFoundError: it has several fields and none is named, or one is named and it has none.
-        UnsupportedOperationError: the value is no text, which is all that a field can hold.
+        UnsupportedOperationError: the value is not text, and a field can hold only text.
     """
-    return result(_put(current, field, value))
+    return result(_merge(current, field, value))
 
 
-# As in `token.py`: what holds a part of the value returns its error and does not raise it.
+# Functions with a part of the value among their variables return errors, so that no traceback holds it.
 
 
-def _choose(value: SecretValue, field: str | None) -> SecretValue | AstroTokenError:
+def _select(value: SecretValue, field: str | None) -> SecretValue | AstroTokenError:
     fields = _object(value)
     if fields is None:
-        if field is None:
-            return value
-        return _no_fields()
+        return value if field is None else _no_fields()
     name = _name(fields, field)
     if isinstance(name, AstroTokenError):
         return name
-    chosen = fields[name]
-    if not isinstance(chosen, str):
+    content = fields[name]
+    if not isinstance(content, str):
         return InvalidTokenError(
-            "the field that the reference means is no text",
-            hint="name another field after # in the reference",
+            "the selected field is not text", hint="name another field after # in the reference"
         )
-    return SecretValue(chosen.encode("utf-8", errors="surrogatepass"), value.version)
+    return SecretValue(content.encode("utf-8", errors="surrogatepass"), value.version)
 
 
-def _put(current: SecretValue | None, field: str | None, value: SecretValue) -> SecretValue | AstroTokenError:
+def _merge(
+    current: SecretValue | None, field: str | None, value: SecretValue
+) -> SecretValue | AstroTokenError:
     fields = _object(current) if current is not None else None
     if fields is None:
         if field is None:
             return value
         if current is not None and current.reveal():
-            return _no_fields()  # what is there would be lost
+            return _no_fields()  # its content would be lost
         fields = {}
     name = field if field is not None or not fields else _name(fields, None)
     if isinstance(name, AstroTokenError):
@@ -80,22 +80,24 @@ def _put(current: SecretValue | None, field: str | None, value: SecretValue) -> 
         fields[name or DEFAULT_FIELD] = value.reveal().decode()
     except UnicodeDecodeError:
         return UnsupportedOperationError(
-            "a field holds text, and this ciphertext is none",
-            hint="leave #field out of the reference, so that the ciphertext has a secret of its own",
+            "a field can hold only text, and this ciphertext is binary",
+            hint="remove #field from the reference, and give the ciphertext a secret of its own",
         )
+    import json
+
     return SecretValue(json.dumps(fields, ensure_ascii=False).encode("utf-8", errors="surrogatepass"))
 
 
-def same(first: SecretValue, second: SecretValue) -> bool:
-    """True if both are one secret; a service that keeps a map may order and space its JSON anew."""
+def same_secret(first: SecretValue, second: SecretValue) -> bool:
+    """True if two values are equal, or equal JSON objects: services may reorder and reformat a map."""
     fields = _object(first)
     return first == second or (fields is not None and fields == _object(second))
 
 
 def _no_fields() -> SecretNotFoundError:
     return SecretNotFoundError(
-        "the secret has no fields: it is no JSON object",
-        hint="leave #field out of the reference, or store a JSON object",
+        "the secret has no fields: it is not a JSON object",
+        hint="remove #field from the reference, or store a JSON object",
     )
 
 
@@ -111,16 +113,18 @@ def _name(fields: dict[str, Any], field: str | None) -> str | SecretNotFoundErro
     if len(fields) == 1:
         return next(iter(fields))
     return SecretNotFoundError(
-        "the secret has several fields, or none, and the reference names none",
+        "the secret has several fields or none, and the reference does not name a field",
         hint="name the field after # in the reference, as in vault:secret/astro/prod#token",
     )
 
 
 def _object(value: SecretValue) -> dict[str, Any] | None:
-    """The value as a JSON object, or None where it is something else."""
+    """Decode a JSON object; None for anything else."""
     data = value.reveal().removeprefix(b"\xef\xbb\xbf").strip()
     if not data.startswith(b"{"):
         return None
+    import json
+
     try:
         parsed = json.loads(data)
     except (ValueError, RecursionError):

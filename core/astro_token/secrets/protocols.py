@@ -1,14 +1,12 @@
 """
-What a backend can do, one method a protocol.
+Operations of backends, one protocol with one method for each.
 
-A backend is whatever a zero-argument factory returns.
-It has to be a `Backend`; each further ability is a protocol of its own,
-looked for with `isinstance` in one place, `read.py`.
+A factory without arguments creates a backend.
+Only `Backend` is required, or `SupportsDecrypt` of a key service.
 
-A backend makes **one attempt** within `timeout` (seconds), with its SDK's own retries switched off,
-and raises the errors of `astro_token.errors`:
-retries, the deadline, choosing the field, decoding and trimming are done once, for all, by `read.py`.
-It is called from several threads, and logs in once per process.
+A backend makes **one attempt** within `timeout` (seconds), with its SDK's own retries off,
+and raises the errors of `astro_token.errors`. The core retries, keeps the deadline, selects the field,
+decodes and trims. A backend is called from several threads, and logs in once per process.
 """
 
 from __future__ import annotations
@@ -44,14 +42,14 @@ __all__ = [
 
 @runtime_checkable
 class Backend(Protocol):
-    """All a backend must do. A service that keeps a map returns it as a JSON object."""
+    """Read a secret. A backend returns a map as a JSON object."""
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue: ...
 
 
 @runtime_checkable
 class SupportsReadMany(Protocol):
-    """The service has a batch call. Every reference asked for is a key of the answer."""
+    """Read several secrets in one call of the service. The result has every reference as a key."""
 
     def read_many(
         self, refs: Sequence[SecretRef], *, timeout: float
@@ -60,7 +58,7 @@ class SupportsReadMany(Protocol):
 
 @runtime_checkable
 class SupportsDescribe(Protocol):
-    """Tells of a secret all but its value."""
+    """Describe a secret without its value."""
 
     def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata: ...
 
@@ -68,15 +66,15 @@ class SupportsDescribe(Protocol):
 @runtime_checkable
 class SupportsWrite(Protocol):
     """
-    Stores a new version and returns its name.
+    Store a new version and return its name.
 
-    `expected_version=None` replaces whatever is there.
-    A version means compare-and-set, or as near as the service allows:
-    when another version is current, nothing is written and `BackendUnavailableError` is raised.
+    `expected_version=None` replaces the value unconditionally.
+    A version requests compare-and-set, or the closest that the service offers:
+    if another version is current, nothing is written and `BackendUnavailableError` is raised.
     The version of a secret that does not exist yet is "0".
-    An error that says what was done, for instance that somebody else's version was written over, is `known`;
-    after any other `BackendUnavailableError` it is looked up whether the write was done.
-    The value is stored whole: merging one field into a map is done by the portable half.
+    An error that tells the outcome, for example that another writer's version was replaced, is `known`;
+    after any other `BackendUnavailableError` the core reads the secret to learn the outcome.
+    The core merges a field into a map; a backend stores the value that it is given.
     """
 
     def write(
@@ -86,7 +84,7 @@ class SupportsWrite(Protocol):
 
 @runtime_checkable
 class SupportsReadCurrent(Protocol):
-    """Reads what would be written over, also where `read` refuses it for being outside of its validity."""
+    """Read the secret that a write would replace, even if `read` refuses it because it is not valid now."""
 
     def read_current(self, ref: SecretRef, *, timeout: float) -> SecretValue: ...
 
@@ -94,9 +92,9 @@ class SupportsReadCurrent(Protocol):
 @runtime_checkable
 class SupportsWriteCiphertext(Protocol):
     """
-    Encrypts what it writes, and leaves out to do so for what a key service has encrypted already.
+    Store ciphertext of a key service, if `write` would encrypt it again.
 
-    As `SupportsWrite` in all else.
+    Otherwise the same as `SupportsWrite`.
     """
 
     def write_ciphertext(
@@ -106,14 +104,14 @@ class SupportsWriteCiphertext(Protocol):
 
 @runtime_checkable
 class SupportsDecrypt(Protocol):
-    """A key service: the reference names a key. Base64 around the ciphertext has been taken off."""
+    """Decrypt with a key of a key service. The ciphertext is decoded from base64 already."""
 
     def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue: ...
 
 
 @runtime_checkable
 class SupportsEncrypt(Protocol):
-    """A key service that encrypts; what comes back is what `decrypt` takes."""
+    """Encrypt with a key of a key service, so that `decrypt` accepts the result."""
 
     def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> bytes: ...
 
@@ -121,10 +119,10 @@ class SupportsEncrypt(Protocol):
 @runtime_checkable
 class SupportsCreateKey(Protocol):
     """
-    Keeps its own key on this machine and can make one.
+    Create a key on this machine.
 
-    Returns a line to show the user (where the key is, that it wants a backup),
-    or None where a key is configured already.
+    Returns a line for the user (the key's location, and advice to back it up),
+    or None if a key is configured already.
     """
 
     def create_key(self) -> str | None: ...
@@ -133,9 +131,9 @@ class SupportsCreateKey(Protocol):
 @runtime_checkable
 class SupportsCredentialVariables(Protocol):
     """
-    Names the environment variables that hold its credentials; `exec` keeps them from the child.
+    Name the environment variables with its credentials, which `exec` withholds from the child.
 
-    Backends of this project name theirs in the table of schemes, where they can be read without an import.
+    For plugins; built-in backends declare theirs in a `Scheme`.
     """
 
     def credential_variables(self) -> Collection[str]: ...
@@ -144,9 +142,9 @@ class SupportsCredentialVariables(Protocol):
 @runtime_checkable
 class SupportsAddress(Protocol):
     """
-    Tells where it asks for a reference, as `https://HOST[:PORT]`, without asking.
+    Return the address of the service as `https://HOST[:PORT]`, without connecting.
 
-    Raises the errors of the settings: an address that is missing or refused.
+    Raises errors of the settings: an address is missing or refused.
     """
 
     def address(self, ref: SecretRef) -> str: ...
@@ -154,7 +152,7 @@ class SupportsAddress(Protocol):
 
 @runtime_checkable
 class SupportsTrust(Protocol):
-    """Tells whom it trusts at its address, so that a connection can be tried before anything is asked."""
+    """Return the TLS context for the service's address, so that `doctor` can test the connection."""
 
     def trust(self, ref: SecretRef) -> ssl.SSLContext: ...
 
@@ -162,8 +160,8 @@ class SupportsTrust(Protocol):
 @runtime_checkable
 class SupportsCredentialSource(Protocol):
     """
-    Tells which credential it takes, in words for people: names of variables, files, services and logins,
-    never a value or a part of one. Looks where the login would look, and does not log in.
+    Describe its credential for people: names of variables, files, services and logins,
+    never a value or a part of one. It searches where the login would search, and does not log in.
     """
 
     def credential_source(self, ref: SecretRef, *, timeout: float) -> str: ...
@@ -171,7 +169,7 @@ class SupportsCredentialSource(Protocol):
 
 @runtime_checkable
 class SupportsLogIn(Protocol):
-    """Logs in, where that is a step of its own, so that a login that fails is told from a refused read."""
+    """Log in, if that is a separate step, so that a failed login is distinguished from a refused read."""
 
     def log_in(self, ref: SecretRef, *, timeout: float) -> None: ...
 
@@ -179,9 +177,9 @@ class SupportsLogIn(Protocol):
 @runtime_checkable
 class SupportsClose(Protocol):
     """
-    Gives back what a login took. Called before `exec` replaces the process, and at exit.
+    Release a login. Called before `exec` replaces the process, and at exit.
 
-    Takes no more than a second, raises nothing, and may be called twice.
+    It takes no more than a second, raises nothing, and may be called twice.
     """
 
     def close(self) -> None: ...

@@ -1,26 +1,26 @@
-"""Read a secret: the value from its backend, the field of the reference, decryption if a key is named."""
+"""Read a secret: its value from the backend, the field of the reference, decryption if a key is named."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, TypeVar
 
 from astro_token.errors import AstroTokenError, BackendError, named
 from astro_token.log import logger
 from astro_token.secret import SecretValue
-from astro_token.secrets.ciphertext import unpacked
-from astro_token.secrets.fields import choose
-from astro_token.secrets.protocols import Backend, SupportsDecrypt
+from astro_token.secrets.ciphertext import decode_ciphertext
+from astro_token.secrets.fields import select_field
 from astro_token.secrets.registry import open_backend, require
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
 
+    from astro_token.secrets.protocols import Backend
     from astro_token.secrets.ref import SecretRef
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["naming", "plain", "read_secret", "read_whole", "secret_value"]
+    _T = TypeVar("_T")
 
-_T = TypeVar("_T")
+__all__ = ["prefixed_with", "read_secret", "read_secret_value", "secret_value", "select_and_decrypt"]
 
 
 def read_secret(
@@ -31,58 +31,62 @@ def read_secret(
     backend: Backend | None = None,
 ) -> SecretValue:
     """
-    Reads a secret, chooses its field, and decrypts it where a key is named.
+    Read a secret, select its field, and decrypt it if a key is named.
 
     Raises:
-        AstroTokenError: as `read_token`, the errors about tokens apart.
+        AstroTokenError: as `read_token`, except for errors about tokens.
             The message names the reference. Neither cause nor traceback leads to the backend's frames.
     """
 
     def read() -> SecretValue:
-        whole = read_whole(ref, backend or open_backend(ref.scheme), deadline)
-        return plain(whole, ref, decrypt, deadline)
+        secret = read_secret_value(ref, backend or open_backend(ref.scheme), deadline)
+        return select_and_decrypt(secret, ref, decrypt, deadline)
 
-    return naming(ref, read)
+    return prefixed_with(ref, read)
 
 
-def read_whole(ref: SecretRef, backend: object, deadline: Deadline) -> SecretValue:
-    """A secret with all its fields, as the backend keeps it."""
+def read_secret_value(ref: SecretRef, backend: object, deadline: Deadline) -> SecretValue:
+    """Read a secret with all its fields."""
     logger.debug("reading %s", ref)
-    readable = require(backend, Backend, ref.scheme, "it names a key, not a secret")
+    readable = require(backend, "read", ref.scheme, "it names a key, not a secret")
     return secret_value(deadline.retry(lambda seconds: readable.read(ref, timeout=seconds)))
 
 
-def plain(whole: SecretValue, ref: SecretRef, decrypt: SecretRef | None, deadline: Deadline) -> SecretValue:
-    """The field that the reference means, decrypted where a key is named."""
-    chosen = choose(whole, ref.field)
+def select_and_decrypt(
+    secret: SecretValue, ref: SecretRef, decrypt: SecretRef | None, deadline: Deadline
+) -> SecretValue:
+    """Select the field of the reference, and decrypt it if a key is named."""
+    field = select_field(secret, ref.field)
     if decrypt is None:
-        return chosen
+        return field
     logger.debug("decrypting with %s", decrypt)
-    key = require(open_backend(decrypt.scheme), SupportsDecrypt, decrypt.scheme, "it cannot decrypt")
-    ciphertext = unpacked(chosen)
-    decrypted = naming(
+    key = require(open_backend(decrypt.scheme), "decrypt", decrypt.scheme, "it cannot decrypt")
+    ciphertext = decode_ciphertext(field)
+    decrypted = prefixed_with(
         decrypt,
         lambda: secret_value(
             deadline.retry(lambda seconds: key.decrypt(decrypt, ciphertext, timeout=seconds))
         ),
     )
-    return SecretValue(decrypted.reveal(), chosen.version)
+    return SecretValue(decrypted.reveal(), field.version)
 
 
-def secret_value(answer: object) -> SecretValue:
+def secret_value(returned: object) -> SecretValue:
     """
-    What a backend returned.
+    Accept the return value of a backend.
 
     Raises:
-        BackendError: it is something else, which may hold a secret that can print itself.
+        BackendError: it is not a `SecretValue`. It is not shown, because it may hold a secret.
     """
-    if not isinstance(answer, SecretValue):
-        raise BackendError("the backend returned no SecretValue", hint="report it to the backend's makers")
-    return answer
+    if not isinstance(returned, SecretValue):
+        raise BackendError(
+            "the backend did not return a SecretValue", hint="report it to the backend's authors"
+        )
+    return returned
 
 
-def naming(ref: SecretRef, call: Callable[[], _T]) -> _T:
-    """Puts the reference in front of what went wrong with it, and takes off what hangs on it."""
+def prefixed_with(ref: SecretRef, call: Callable[[], _T]) -> _T:
+    """Prefix errors with the reference and drop their traceback."""
     try:
         return call()
     except AstroTokenError as error:

@@ -1,14 +1,11 @@
-"""From a scheme to its backend, loaded when it is first asked for."""
+"""Open the backend of a scheme: built in, or from a plugin."""
 
 from __future__ import annotations
 
 import atexit
 import os
-import re
-import threading
-import time
+from _thread import RLock
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import (
     AstroTokenError,
@@ -19,31 +16,40 @@ from astro_token.errors import (
     UnsupportedOperationError,
     bare,
 )
-from astro_token.secrets.protocols import Backend, SupportsClose, SupportsCredentialVariables
-from astro_token.secrets.schemes import BUILTIN, DISTRIBUTIONS, RESERVED, SDKS
+from astro_token.secrets.schemes import BUILTIN, RESERVED
 from astro_token.wording import did_you_mean
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from importlib.metadata import EntryPoint
+    from typing import Any
 
-__all__ = ["check_scheme", "close_backends", "declared_credentials", "open_backend", "plugins", "require"]
+__all__ = [
+    "can",
+    "check_scheme",
+    "close_backends",
+    "declared_credentials",
+    "open_backend",
+    "plugins",
+    "require",
+]
 
 PLUGINS_VARIABLE = "ASTRO_TOKEN_PLUGINS"
 PLUGINS_GROUP = "astro_token.backends"
 
 _open: dict[str, Any] = {}
-_lock = threading.RLock()
+_lock = RLock()
 
 
 def open_backend(scheme: str) -> Any:
     """
-    The backend of a scheme, one for the process, so that it logs in once.
+    Return the backend of a scheme. It exists once per process, and so logs in once.
 
     Raises:
-        UnknownBackendError: nothing serves the scheme.
+        UnknownBackendError: no backend serves the scheme.
         MissingDependencyError: its SDK is not installed.
-        ConfigError: two distributions claim the scheme, or one claims a reserved one.
+        ConfigError: two distributions claim the scheme, or it is reserved and one claims it.
     """
     with _lock:
         if scheme not in _open:
@@ -55,16 +61,22 @@ def open_backend(scheme: str) -> Any:
 
 def close_backends(*, within: float = 1.0) -> None:
     """
-    Gives back what logins took. Raises nothing: failing to tidy up must not undo what was done.
+    Close all backends, which release their logins. Raise nothing: a command succeeds even if this fails.
 
     Args:
-        within: seconds, after which what is not done is left behind.
+        within: seconds; a backend that needs longer is abandoned.
     """
     with _lock:
         # By identity: one backend may serve several schemes.
-        opened = {id(backend): backend for backend in _open.values()}
-        backends = [backend for backend in opened.values() if isinstance(backend, SupportsClose)]
+        backends = list(
+            {id(backend): backend for backend in _open.values() if can(backend, "close")}.values()
+        )
         _open.clear()
+    if not backends:
+        return
+    import threading
+    import time
+
     threads = [threading.Thread(target=_close, args=(backend,), daemon=True) for backend in backends]
     end = time.monotonic() + within
     for thread, backend in zip(threads, backends, strict=True):
@@ -77,7 +89,7 @@ def close_backends(*, within: float = 1.0) -> None:
             thread.join(max(0.0, end - time.monotonic()))
 
 
-def _close(backend: SupportsClose) -> None:
+def _close(backend: Any) -> None:
     try:
         backend.close()
     except Exception as error:  # noqa: BLE001 (see close_backends)
@@ -87,10 +99,10 @@ def _close(backend: SupportsClose) -> None:
 
 
 def _forget() -> None:
-    """In a forked child: its parent's logins are its parent's to give back."""
-    global _lock  # noqa: PLW0603 (the one of before may be held by a thread that the child does not have)
+    """Drop the backends in a forked child: their logins belong to the parent."""
+    global _lock  # noqa: PLW0603 (a thread that the child does not have may hold the other one)
     _open.clear()
-    _lock = threading.RLock()
+    _lock = RLock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -98,43 +110,53 @@ if hasattr(os, "register_at_fork"):
 
 
 def declared_credentials() -> frozenset[str]:
-    """The credential variables of the plugins in use; the table of schemes has those of built-in backends."""
+    """Return the credential variables of the open plugins; built-in backends declare theirs in a `Scheme`."""
     with _lock:
         return frozenset(
             name
             for backend in _open.values()
-            if isinstance(backend, SupportsCredentialVariables)
+            if can(backend, "credential_variables")
             for name in backend.credential_variables()
         )
 
 
-def require(backend: object, capability: Any, scheme: str, what: str) -> Any:
+def can(backend: object, method: str) -> bool:
     """
-    The backend, if it can do that.
+    True if a backend has the method of a protocol.
+
+    The same as `isinstance` with that protocol, without the cost of importing protocols.
+    """
+    return callable(getattr(backend, method, None))
+
+
+def require(backend: object, method: str, scheme: str, complaint: str) -> Any:
+    """
+    Return the backend if it has the method of a protocol.
 
     Raises:
-        UnsupportedOperationError: it cannot; `what` says what was wanted, as in "cannot be written".
+        UnsupportedOperationError: it does not; the message is the complaint, as in "it cannot be written".
     """
-    if isinstance(backend, capability):
+    if can(backend, method):
         return backend
     raise UnsupportedOperationError(
-        f"{scheme}: {what}", hint="`astro-token backends` lists what each backend can do"
+        f"{scheme}: {complaint}", hint="`astro-token backends` lists the operations of each backend"
     )
 
 
 def plugins() -> Mapping[str, EntryPoint]:
     """
-    The schemes of the distributions that `ASTRO_TOKEN_PLUGINS` names, by comma. Imports nothing of them.
+    Return the schemes of the distributions in `ASTRO_TOKEN_PLUGINS` without importing them.
 
     Raises:
-        ConfigError: one is not installed, claims a reserved scheme, or claims another one's.
+        ConfigError: one is not installed, claims a reserved scheme, or claims the scheme of another one.
     """
     named = [name.strip() for name in os.environ.get(PLUGINS_VARIABLE, "").split(",") if name.strip()]
     if not named:
         return {}
+    import re
     from importlib.metadata import PackageNotFoundError, distribution
 
-    found: dict[str, EntryPoint] = {}
+    schemes: dict[str, EntryPoint] = {}
     for name in dict.fromkeys(re.sub(r"[-_.]+", "-", name).lower() for name in named):
         try:
             entries = distribution(name).entry_points.select(group=PLUGINS_GROUP)
@@ -142,23 +164,23 @@ def plugins() -> Mapping[str, EntryPoint]:
             entries = None
         if not entries:
             raise ConfigError(
-                f"a distribution that {PLUGINS_VARIABLE} names is not installed, or offers no backend"
+                f"{PLUGINS_VARIABLE} names a distribution that is not installed or has no backend"
                 + (f": {name}" if re.fullmatch(r"[a-z0-9-]{1,64}", name) else ""),
-                hint=f"install it, or take it out of {PLUGINS_VARIABLE}, which takes commas",
+                hint=f"install it, or remove it from {PLUGINS_VARIABLE}; separate names with commas",
             )
         for entry in entries:
             if entry.name in RESERVED:
                 raise ConfigError(
                     f"a plugin claims the reserved scheme {entry.name}",
-                    hint=f"take its distribution out of {PLUGINS_VARIABLE}",
+                    hint=f"remove its distribution from {PLUGINS_VARIABLE}",
                 )
-            if entry.name in found:
+            if entry.name in schemes:
                 raise ConfigError(
                     f"two plugins claim the scheme {entry.name}",
-                    hint=f"take one of their distributions out of {PLUGINS_VARIABLE}",
+                    hint=f"remove one of their distributions from {PLUGINS_VARIABLE}",
                 )
-            found[entry.name] = entry
-    return found
+            schemes[entry.name] = entry
+    return schemes
 
 
 def _make(scheme: str) -> object:
@@ -169,13 +191,14 @@ def _make(scheme: str) -> object:
         backend = _load(scheme, lambda: getattr(import_module(module), attribute)())
     else:
         backend = _load(scheme, lambda: plugins()[scheme].load()())
-    if builtin is None and not isinstance(backend, Backend):
+    if builtin is None and not can(backend, "read"):
         raise BackendError(
-            f"the plugin of {scheme} has no method `read`", hint="report it to the plugin's makers"
+            f"the plugin for {scheme} has no method `read`", hint="report it to the plugin's authors"
         )
-    from astro_token.log import silence_sdks
+    from astro_token.log import silence
 
-    silence_sdks()  # after the import, which creates their loggers
+    # After the import, which creates them. A plugin may use any SDK.
+    silence(builtin.loggers if builtin else [name for row in BUILTIN.values() for name in row.loggers])
     return backend
 
 
@@ -183,42 +206,42 @@ def _load(scheme: str, factory: Callable[[], object]) -> object:
     error: AstroTokenError
     try:
         return factory()
-    except AstroTokenError as known:
-        error = bare(known)
+    except AstroTokenError as raised:
+        error = bare(raised)
     except ModuleNotFoundError as missing:
         package = (missing.name or "a package").partition(".")[0]
-        extra = BUILTIN[scheme].extra if scheme in BUILTIN else None
-        if extra and SDKS[extra].startswith(f"{package}."):  # google and azure are many packages' beginnings
-            package = DISTRIBUTIONS[extra][0]
+        builtin = BUILTIN.get(scheme)
+        extra = builtin.extra if builtin else None
+        if builtin and (builtin.sdk or "").startswith(f"{package}."):  # google and azure begin many packages
+            package = builtin.distributions[0]
         error = MissingDependencyError(
             f"{scheme} needs the Python package {package}, which is not installed",
             hint=f"pip install 'astro-token[{extra}]'" if extra else "install it, or reinstall the backend",
         )
     except (Exception, SystemExit) as broken:  # noqa: BLE001 (a backend may raise anything)
-        error = BackendError(f"the backend of {scheme} failed to start with {type(broken).__name__}")
+        error = BackendError(f"the backend for {scheme} failed to start with {type(broken).__name__}")
     raise error
 
 
 def check_scheme(scheme: str) -> None:
     """
     Raises:
-        UnknownBackendError: nothing serves the scheme. The text is not repeated:
-            what stands in front of a colon may be a user's name, and what follows a password.
+        UnknownBackendError: no backend serves the scheme. The text is not repeated:
+            text before a colon may be a user's name, followed by a password.
         ConfigError: as `plugins`.
     """
-    builtin = BUILTIN.get(scheme)
-    if builtin is not None:
+    if scheme in BUILTIN:
         return
     if scheme in RESERVED:
         raise UnknownBackendError(
             f"the backend for the scheme {scheme} is not built yet",
-            hint="`astro-token backends` lists what there is",
+            hint="`astro-token backends` lists the available backends",
         )
     if scheme in plugins():
         return
     known = sorted(BUILTIN)
     raise UnknownBackendError(
-        "there is no backend for this scheme, the part before the colon",
+        "no backend serves this scheme (the part before the colon)",
         hint=did_you_mean(scheme, known)
-        + f"known are {', '.join(known)}; {PLUGINS_VARIABLE} has to name a plugin's distribution",
+        + f"known are {', '.join(known)}; {PLUGINS_VARIABLE} must name a plugin's distribution",
     )

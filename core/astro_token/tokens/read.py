@@ -14,7 +14,7 @@ from astro_token.errors import InvalidTokenError, named
 from astro_token.policy.rules import Verdict, enforce, judge
 from astro_token.record import replace
 from astro_token.secrets.ciphertext import is_ciphertext
-from astro_token.secrets.read import naming, read_secret
+from astro_token.secrets.read import prefixed_with, read_secret
 from astro_token.settings.resolve import TokenSettings, resolve
 from astro_token.token import AstroToken, normalise
 from astro_token.transport.deadline import Deadline
@@ -109,7 +109,7 @@ def judged(settings: TokenSettings, value: SecretValue) -> tuple[AstroToken, tup
     Raises:
         InvalidTokenError: it is none.
     """
-    token = replace(naming(settings.ref, lambda: parse_stored(value)), ref=settings.ref)
+    token = replace(prefixed_with(settings.ref, lambda: parse_stored(value)), ref=settings.ref)
     return token, judge(token, settings.policy, settings.expected)
 
 

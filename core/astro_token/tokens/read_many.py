@@ -22,9 +22,8 @@ from astro_token.errors import (
 )
 from astro_token.log import logger
 from astro_token.policy.rules import enforce
-from astro_token.secrets.protocols import SupportsReadMany
-from astro_token.secrets.read import naming, plain, read_whole, secret_value
-from astro_token.secrets.registry import open_backend
+from astro_token.secrets.read import prefixed_with, read_secret_value, secret_value, select_and_decrypt
+from astro_token.secrets.registry import can, open_backend
 from astro_token.settings.resolve import TokenSettings, resolve_several
 from astro_token.tokens.read import judged
 from astro_token.transport.deadline import DEFAULT_SECONDS, Deadline
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from astro_token.astro_api import AstroApi
     from astro_token.policy.rules import Policy, Verdict
     from astro_token.secret import SecretValue
+    from astro_token.secrets.protocols import SupportsReadMany
     from astro_token.secrets.ref import SecretRef
     from astro_token.token import AstroToken
     from astro_token.tokens.online import Online
@@ -189,7 +189,7 @@ def _find(
     ref = settings.ref
     try:
         whole = secrets[ref.without_field()]()
-        value = naming(ref, lambda: plain(result(whole), ref, settings.decrypt, deadline))
+        value = prefixed_with(ref, lambda: select_and_decrypt(result(whole), ref, settings.decrypt, deadline))
         token, verdicts = judged(settings, value)
         seen = _consult(token, verdicts, settings, api, deadline)
     except AstroTokenError as error:
@@ -245,7 +245,7 @@ def _read_scheme(
         failure = bare(error)
         yield from ((ref, lambda: failure) for ref in refs)
         return
-    if isinstance(backend, SupportsReadMany) and len(refs) > 1:
+    if can(backend, "read_many") and len(refs) > 1:
         batch = pool.submit(_read_batch, backend, refs, deadline)
         for ref in refs:
             yield ref, partial(_of_batch, batch, ref)
@@ -256,7 +256,7 @@ def _read_scheme(
 
 def _read_one(ref: SecretRef, backend: object, deadline: Deadline) -> SecretValue | AstroTokenError:
     try:
-        return read_whole(ref, backend, deadline)
+        return read_secret_value(ref, backend, deadline)
     except AstroTokenError as error:
         return bare(error)
 

@@ -6,16 +6,10 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import BackendUnavailableError, InvalidRefError, SecretNotFoundError
 from astro_token.log import logger
-from astro_token.secrets.ciphertext import packed
-from astro_token.secrets.fields import put, same
-from astro_token.secrets.protocols import (
-    SupportsEncrypt,
-    SupportsReadCurrent,
-    SupportsWrite,
-    SupportsWriteCiphertext,
-)
-from astro_token.secrets.read import naming
-from astro_token.secrets.registry import open_backend, require
+from astro_token.secrets.ciphertext import encode_ciphertext
+from astro_token.secrets.fields import merge_field, same_secret
+from astro_token.secrets.read import prefixed_with
+from astro_token.secrets.registry import can, open_backend, require
 
 if TYPE_CHECKING:
     from astro_token.secret import SecretValue
@@ -56,8 +50,8 @@ def read_current(settings: TokenSettings, deadline: Deadline) -> Current:
             f"{ref}: a reference to one version cannot be written",
             hint="leave the version out of the reference",
         )
-    backend = require(open_backend(ref.scheme), SupportsWrite, ref.scheme, "it cannot be written")
-    read = backend.read_current if isinstance(backend, SupportsReadCurrent) else backend.read
+    backend = require(open_backend(ref.scheme), "write", ref.scheme, "it cannot be written")
+    read = backend.read_current if can(backend, "read_current") else backend.read
     try:
         value = deadline.retry(lambda seconds: read(ref.without_field(), timeout=seconds))
     except SecretNotFoundError as error:
@@ -76,13 +70,13 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
         AstroTokenError: as the backend.
     """
     ref = settings.ref.without_field()
-    backend = require(open_backend(ref.scheme), SupportsWrite, ref.scheme, "it cannot be written")
+    backend = require(open_backend(ref.scheme), "write", ref.scheme, "it cannot be written")
     secret, write = token.secret, backend.write
     if settings.decrypt is not None:
         secret = _encrypted(settings.decrypt, secret, deadline)
-        if isinstance(backend, SupportsWriteCiphertext):
+        if can(backend, "write_ciphertext"):
             write = backend.write_ciphertext
-    whole = put(current.value, settings.ref.field, secret)
+    whole = merge_field(current.value, settings.ref.field, secret)
     if current.version is None and current.value is not None:
         _see_that_nobody_wrote(settings, current, deadline)
     logger.debug("writing %s", settings.ref)
@@ -99,7 +93,7 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
     # An answer that is lost says nothing about what was done: what is there now does.
     after = read_current(settings, deadline)
     unchanged = current.version is not None and after.version == current.version
-    if after.value is None or unchanged or not same(after.value, whole):
+    if after.value is None or unchanged or not same_secret(after.value, whole):
         raise failure.with_traceback(None) from None
     return after.version or ""
 
@@ -115,7 +109,10 @@ def _see_that_nobody_wrote(settings: TokenSettings, current: Current, deadline: 
 
 def _encrypted(key: SecretRef, secret: SecretValue, deadline: Deadline) -> SecretValue:
     logger.debug("encrypting with %s", key)
-    service = require(open_backend(key.scheme), SupportsEncrypt, key.scheme, "it cannot encrypt")
-    return naming(
-        key, lambda: packed(deadline.retry(lambda seconds: service.encrypt(key, secret, timeout=seconds)))
+    service = require(open_backend(key.scheme), "encrypt", key.scheme, "it cannot encrypt")
+    return prefixed_with(
+        key,
+        lambda: encode_ciphertext(
+            deadline.retry(lambda seconds: service.encrypt(key, secret, timeout=seconds))
+        ),
     )

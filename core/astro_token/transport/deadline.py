@@ -1,84 +1,167 @@
 """
 One deadline for a whole call, and the one layer of retries.
 
-A backend is called in a thread of its own: per-read timeouts of SDKs are no deadlines
+A backend is called in a thread: per-read timeouts of SDKs are no deadlines
 (a server that sends a byte now and then holds them for ever),
 and the interval timer that could interrupt them belongs to the program that uses us as a library.
-A thread that does not come back in time is left behind, and ends with the process.
+A thread that does not return in time is left behind, and ends with the process.
+A call runs in the current thread if that is such a thread already, or if the call is local and cannot hang.
 """
 
 from __future__ import annotations
 
-import math
-import threading
+import _thread
 import time
-from typing import TYPE_CHECKING, TypeVar
+from collections import deque
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError, bare, result
+from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError, bare, named, result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
-__all__ = ["ATTEMPTS", "ATTEMPT_SECONDS", "DEFAULT_SECONDS", "Deadline"]
+__all__ = ["ATTEMPTS", "ATTEMPT_SECONDS", "DEFAULT_SECONDS", "Deadline", "Pending", "Workers"]
 
 _T = TypeVar("_T")
 
 DEFAULT_SECONDS = 30.0
 ATTEMPT_SECONDS = 10.0
 ATTEMPTS = 6
-_GRACE = 0.2  # for a backend that keeps to its timeout to say so itself
+_LONGEST_PAUSE = 5.0
+_GRACE = 0.2  # for a backend that keeps to its timeout to report that itself
+_bounded: set[int] = set()  # the identifiers of our threads
 
 
 class Deadline:
     """
     Args:
-        seconds: for everything that is called through this object together.
-        attempt: for one attempt of it.
+        seconds: for everything that is called through this object.
+        attempt: for one attempt.
+        attempts: their number; None for as many as there is time for.
     """
 
-    def __init__(self, seconds: float = DEFAULT_SECONDS, *, attempt: float = ATTEMPT_SECONDS) -> None:
+    __slots__ = ("_end", "_exhausted", "attempt", "attempts", "seconds")
+
+    def __init__(
+        self,
+        seconds: float = DEFAULT_SECONDS,
+        *,
+        attempt: float = ATTEMPT_SECONDS,
+        attempts: int | None = ATTEMPTS,
+    ) -> None:
         self.seconds = seconds
         self.attempt = attempt
+        self.attempts = attempts
         self._end = time.monotonic() + seconds
+        self._exhausted: dict[Hashable, BackendUnavailableError] = {}
 
     @property
     def remaining(self) -> float:
         return max(0.0, self._end - time.monotonic())
 
-    def once(self, call: Callable[[float], _T]) -> _T:
+    def once(self, call: Callable[[float], _T], *, local: bool = False) -> _T:
         """
-        Calls with the seconds that are left for one attempt, once.
+        Call once with the seconds that are left for one attempt.
+
+        Args:
+            local: the call cannot hang, and runs in the current thread.
 
         Raises:
             AstroTokenError: as the call did, without its traceback and causes, which may hold a secret;
                 `BackendError` with the type's name for any other exception;
-                `BackendUnavailableError` where it does not come back in time.
+                `BackendUnavailableError` if it does not return in time.
         """
-        return result(_attempt(call, self))
+        return result(_attempt(call, self, local=local))
 
-    def retry(self, call: Callable[[float], _T]) -> _T:
-        """As `once`, and again after a `BackendUnavailableError`, while attempts and time are left."""
-        outcome = _attempt(call, self)
+    def retry(
+        self, call: Callable[[float], _T], *, local: bool = False, shared: Hashable | None = None
+    ) -> _T:
+        """
+        As `once`, and again after a `BackendUnavailableError`, while attempts and time are left.
+
+        Args:
+            shared: names the host of the call. After one call has used up its retries,
+                the others with this name fail at once.
+        """
+        if shared in self._exhausted:
+            raise named(self._exhausted[shared], "")  # a copy, because every raiser changes its own
+        outcome = _attempt(call, self, local=local)
         if isinstance(outcome, BackendUnavailableError):
-            outcome = _again(call, self, outcome)
+            outcome = self._again(call, outcome, local=local, shared=shared)
+            if isinstance(outcome, BackendUnavailableError) and shared is not None:
+                self._exhausted.setdefault(shared, outcome)
         return result(outcome)
 
+    def _again(
+        self,
+        call: Callable[[float], _T],
+        first: BackendUnavailableError,
+        *,
+        local: bool,
+        shared: Hashable | None,
+    ) -> _T | AstroTokenError:
+        import math
 
-def _attempt(call: Callable[[float], _T], deadline: Deadline) -> _T | AstroTokenError:
+        import tenacity
+
+        from astro_token.log import logger
+
+        jitter = tenacity.wait_random_exponential(multiplier=0.25, max=_LONGEST_PAUSE)
+        made: list[_T | AstroTokenError] = [first]  # the first attempt was made before tenacity was loaded
+        last = made[0]
+
+        def attempt() -> _T | AstroTokenError:
+            nonlocal last
+            last = made.pop() if made else _attempt(call, self, local=local)
+            return last
+
+        def pause(state: tenacity.RetryCallState) -> float:
+            requested = last.retry_after if isinstance(last, BackendUnavailableError) else None
+            # A service may request nonsense, such as a date that has passed.
+            if requested is None or math.isnan(requested):
+                return float(jitter(state))
+            return max(0.0, requested)
+
+        def is_over(state: tenacity.RetryCallState) -> bool:
+            if shared in self._exhausted or (self.attempts and state.attempt_number >= self.attempts):
+                return True
+            return state.upcoming_sleep >= self.remaining  # a pause that ends after the deadline is not begun
+
+        def note(state: tenacity.RetryCallState) -> None:
+            logger.debug(
+                "attempt %d failed, trying again in %.2f s", state.attempt_number, state.upcoming_sleep
+            )
+
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda outcome: isinstance(outcome, BackendUnavailableError)),
+            wait=pause,
+            stop=is_over,
+            before_sleep=note,
+            retry_error_callback=lambda _: last,
+        )(attempt)
+
+
+def _attempt(call: Callable[[float], _T], deadline: Deadline, *, local: bool) -> _T | AstroTokenError:
     seconds = min(deadline.attempt, deadline.remaining)
     if seconds <= 0:
-        return BackendUnavailableError(
-            f"no answer within {deadline.seconds:g} s", hint="try again later, or raise ASTRO_TOKEN_TIMEOUT"
-        )
-    outcome: list[_T | AstroTokenError] = []
-    thread = threading.Thread(target=lambda: outcome.append(_caught(call, seconds)), daemon=True)
-    thread.start()
-    thread.join(seconds + _GRACE)
-    if outcome:
-        return outcome[0]
-    return BackendUnavailableError(
-        f"no answer within {seconds:.3g} s", hint="try again later, or raise ASTRO_TOKEN_TIMEOUT"
-    )
+        return _late(deadline.seconds)
+    if local or _thread.get_ident() in _bounded:
+        return _caught(call, seconds)
+    pending: Pending[_T] = Pending(lambda: _caught(call, seconds), deadline)
+    try:
+        _thread.start_new_thread(_run_bounded, (pending.run,))
+    except RuntimeError:  # no thread can be started: better without a bound than not at all
+        pending.run()
+    return pending.outcome(seconds)
+
+
+def _run_bounded(call: Callable[[], None]) -> None:
+    identifier = _thread.get_ident()
+    _bounded.add(identifier)
+    try:
+        call()
+    finally:
+        _bounded.discard(identifier)
 
 
 def _caught(call: Callable[[float], _T], seconds: float) -> _T | AstroTokenError:
@@ -86,44 +169,92 @@ def _caught(call: Callable[[float], _T], seconds: float) -> _T | AstroTokenError
         return call(seconds)
     except AstroTokenError as error:
         return bare(error)
-    except BaseException as error:  # noqa: BLE001 (an SDK raises what it likes, and its text may hold the value)
+    except BaseException as error:  # noqa: BLE001 (an SDK raises anything, and its text may hold the value)
         return BackendError(
             f"the backend failed with {type(error).__name__}",
             hint="if it happens again, report it with the versions of astro-token and of the SDK",
         )
 
 
-def _again(
-    call: Callable[[float], _T], deadline: Deadline, first: BackendUnavailableError
-) -> _T | AstroTokenError:
-    import tenacity
+def _late(seconds: float) -> BackendUnavailableError:
+    return BackendUnavailableError(
+        f"no answer within {seconds:.3g} s", hint="try again later, or raise ASTRO_TOKEN_TIMEOUT"
+    )
 
-    from astro_token.log import logger
 
-    jitter = tenacity.wait_random_exponential(multiplier=0.25, max=5)
-    made: list[_T | AstroTokenError] = [first]  # the first attempt was made before tenacity was loaded
-    last = made[0]
+class Pending(Generic[_T]):
+    """The outcome of a call that runs in another thread."""
 
-    def attempt() -> _T | AstroTokenError:
-        nonlocal last
-        last = made.pop() if made else _attempt(call, deadline)
-        return last
+    __slots__ = ("_call", "_deadline", "_done", "_outcome")
 
-    def pause(state: tenacity.RetryCallState) -> float:
-        asked = last.retry_after if isinstance(last, BackendUnavailableError) else None
-        # A service may ask for what is no time to wait, such as a date that has passed.
-        return float(jitter(state)) if asked is None or math.isnan(asked) else max(0.0, asked)
+    def __init__(self, call: Callable[[], _T | AstroTokenError], deadline: Deadline) -> None:
+        self._call = call
+        self._deadline = deadline
+        self._outcome: list[_T | AstroTokenError] = []
+        self._done = _thread.allocate_lock()
+        self._done.acquire()
 
-    def note(state: tenacity.RetryCallState) -> None:
-        logger.debug(
-            "attempt %d was in vain, trying again in %.2f s", state.attempt_number, state.upcoming_sleep
-        )
+    def run(self) -> None:
+        try:
+            self._outcome.append(self._call())
+        except AstroTokenError as error:
+            self._outcome.append(bare(error))
+        except BaseException as error:  # noqa: BLE001 (there is nobody else to report it to)
+            self._outcome.append(AstroTokenError(f"a worker failed with {type(error).__name__}"))
+        finally:
+            self._done.release()
 
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_result(lambda outcome: isinstance(outcome, BackendUnavailableError)),
-        wait=pause,
-        # A pause that would end after the deadline is not begun.
-        stop=lambda state: state.attempt_number >= ATTEMPTS or state.upcoming_sleep >= deadline.remaining,
-        before_sleep=note,
-        retry_error_callback=lambda _: last,
-    )(attempt)
+    def outcome(self, seconds: float | None = None) -> _T | AstroTokenError:
+        """The outcome; `BackendUnavailableError` if there is none after these seconds, or at the deadline."""
+        left = self._deadline.remaining if seconds is None else seconds
+        if self._done.acquire(timeout=left + _GRACE):
+            self._done.release()  # for whoever else waits
+            return self._outcome[0]
+        return _late(self._deadline.seconds if seconds is None else seconds)
+
+
+class Workers:
+    """
+    Threads that run calls side by side until the deadline, and do not keep the process alive.
+
+    Attempts within such a call run in its thread: whoever waits for the outcome is the bound.
+    """
+
+    def __init__(self, deadline: Deadline, count: int = 16) -> None:
+        self._deadline = deadline
+        self._count = count
+        self._running = 0
+        self._lock = _thread.allocate_lock()
+        self._jobs: deque[Pending[Any]] = deque()
+
+    def submit(self, call: Callable[[], _T]) -> Pending[_T]:
+        pending: Pending[_T] = Pending(call, self._deadline)
+        with self._lock:
+            self._jobs.append(pending)
+            if self._running == self._count:
+                return pending
+            self._running += 1
+        try:
+            _thread.start_new_thread(_run_bounded, (self._work,))
+        except RuntimeError:  # no further thread can be started
+            with self._lock:
+                self._running -= 1
+                is_alone = self._running == 0
+            if is_alone:
+                self._work(1)
+        return pending
+
+    def cancel(self) -> None:
+        """Drop the calls that have not started. Calls that run are not waited for."""
+        with self._lock:
+            self._jobs.clear()
+
+    def _work(self, started: int = 0) -> None:
+        self._running += started
+        while True:
+            with self._lock:
+                if not self._jobs:
+                    self._running -= 1
+                    return
+                job = self._jobs.popleft()
+            job.run()

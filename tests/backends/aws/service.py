@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 
 from astro_token.errors import AstroTokenError
-from astro_token.log import silence_sdks
+from astro_token.log import silence
 from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import appearances, reachable_text
+from astro_token_backends.aws import LOGGERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +33,7 @@ def client(server: MiniStack, service: str, region: str | None = None) -> Any:
         aws_access_key_id=server.access_key,
         aws_secret_access_key=server.secret_key,
     )
-    silence_sdks()  # this client is the tests' own, and would log values
+    silence(LOGGERS)  # this client is the tests' own, and would log values
     return made
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from astro_token.errors import AccessDeniedError, DecryptError, InvalidTokenError, SecretNotFoundError
-from astro_token.secrets.ciphertext import packed, unpacked
+from astro_token.secrets.ciphertext import decode_ciphertext, encode_ciphertext
 from astro_token.secrets.protocols import Backend, SupportsClose, SupportsDecrypt, SupportsEncrypt
 from astro_token.secrets.registry import open_backend
 from astro_token_backends.aws.kms import KMS
@@ -82,7 +82,9 @@ def test_a_key_can_be_named_in_all_its_ways(kms: KMS, key: dict[str, str], name:
 @pytest.mark.parametrize("value", [b"x", bytes(range(256)), "naïve ✓\n".encode(), b"a" * 4096])
 def test_what_was_encrypted_is_decrypted(kms: KMS, key: dict[str, str], value: bytes) -> None:
     ciphertext = encrypt(kms, f"aws-kms:{key['id']}", value)
-    assert decrypt(kms, f"aws-kms:{key['id']}", unpacked(packed(ciphertext))) == secret(value)
+    assert decrypt(kms, f"aws-kms:{key['id']}", decode_ciphertext(encode_ciphertext(ciphertext))) == secret(
+        value
+    )
 
 
 def test_it_reads_what_others_encrypted_and_they_read_what_it_did(

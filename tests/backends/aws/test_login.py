@@ -33,6 +33,7 @@ from tests.servers.ci_identity import CiIdentity
 from tests.servers.faults import ConnectProxy, FaultServer, refused_port
 from tests.servers.http1 import Answer, HttpServer, Request
 from tests.servers.wire import Wire
+from tests.timing import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -301,11 +302,9 @@ class TestMachine:
             }[where]
             monkeypatch.setenv(variable, f"{machine.url}/")
             backend = SecretsManager(session=Session())
-            start = time.monotonic()
             error = error_of(lambda: backend.read(ref(f"aws:{name}"), timeout=SECONDS))
-            assert (error.exit_code, wire.count) == (75, 0)
+            assert (error.exit_code, wire.count, machine.count) == (75, 0, 1)
             assert "role is busy" in error.message
-            assert time.monotonic() - start < 0.9
             assert backend.read(ref(f"aws:{name}"), timeout=SECONDS) == secret("value")
 
     def test_one_that_refuses_is_no_credential(self, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -578,8 +577,8 @@ class TestNoCredential:
         self, nobody: MiniStack, scheme: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "")
-        error, seconds = failed(scheme)
-        assert (type(error), seconds < 2) == (AccessDeniedError, True)
+        error = failed(scheme)
+        assert type(error) is AccessDeniedError
         for found in (
             "AWS_ACCESS_KEY_ID is empty",
             "AWS_WEB_IDENTITY_TOKEN_FILE is not set",
@@ -594,7 +593,7 @@ class TestNoCredential:
         self, nobody: MiniStack, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         put(monkeypatch, GITHUB_ACTIONS="true", AWS_ROLE_ARN=f"arn:aws:iam::{ACCOUNT}:role/r")
-        error, _ = failed("aws")
+        error = failed("aws")
         assert error.exit_code == 77
         assert "id-token: write" in str(error.hint)
 
@@ -604,13 +603,13 @@ class TestNoCredential:
         monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
         with FaultServer("hang") as silent:
             monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"{silent.url}/")
-            error, seconds = failed("aws")
+            error = failed("aws")
             assert silent.count > 0
-        assert (error.exit_code, seconds < 2) == (77, True)
+        assert error.exit_code == 77
 
     def test_half_a_key_is_said(self, nobody: MiniStack, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA0000000000000000")
-        error, _ = failed("aws")
+        error = failed("aws")
         assert error.exit_code == 77
         assert "AWS_SECRET_ACCESS_KEY" in str(error.hint)
 
@@ -654,13 +653,13 @@ def test_what_exec_keeps_from_its_child() -> None:
         assert {"AWS_SESSION_TOKEN", "ASTRO_TOKEN_AWS_EXTERNAL_ID"} <= set(BUILTIN[scheme].credentials)
 
 
-def failed(scheme: str) -> tuple[AstroTokenError, float]:
-    backend, start = open_backend(scheme), time.monotonic()
-    if scheme == "aws-kms":
-        error = error_of(lambda: backend.decrypt(ref("aws-kms:alias/a"), b"x", timeout=SECONDS))
-    else:
-        error = error_of(lambda: backend.read(ref(f"{scheme}:a"), timeout=SECONDS))
-    return error, time.monotonic() - start
+def failed(scheme: str) -> AstroTokenError:
+    """The error, which comes long before the timeout."""
+    backend = open_backend(scheme)
+    with within(1):
+        if scheme == "aws-kms":
+            return error_of(lambda: backend.decrypt(ref("aws-kms:alias/a"), b"x", timeout=30))
+        return error_of(lambda: backend.read(ref(f"{scheme}:a"), timeout=30))
 
 
 def wire_server(wire: Wire) -> MiniStack:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import http.client
 import json
 import logging
-import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from tests.backends.azure.service import CLIENT, environment, ref, secret, vault
 from tests.backends.clouds import failure, logged, modules_after, quick_failure, read
 from tests.servers.azure import AzureServer, Fault
 from tests.servers.faults import BlackHole, ConnectProxy, FaultServer, refused_port
+from tests.timing import within
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -294,9 +294,8 @@ class TestFaults:
 
     def test_how_long_to_wait_is_passed_on(self, backend: KeyVault, server: AzureServer) -> None:
         server.faults.append(Fault(429, headers={"Retry-After": "7"}))
-        start = time.monotonic()
         error = failure(backend, ref(server, "s"))
-        assert time.monotonic() - start < 2
+        assert len(server.requests) == 1
         assert (75, 7.0) == (error.exit_code, vars(error)["retry_after"])
 
     @pytest.mark.parametrize(
@@ -335,10 +334,9 @@ class TestFaults:
                 monkeypatch.setenv("AZURE_AUTHORITY_HOST", slow.url)
             else:
                 monkeypatch.setenv("ASTRO_TOKEN_AZURE_HOSTS", f"127.0.0.1:{slow.port}")
-            start = time.monotonic()
             url = server.url if where == "login" else slow.url
-            error = failure(open_backend("azure"), f"azure:{url}/secrets/s", timeout=0.7)
-            assert time.monotonic() - start < 1
+            with within(0.7):
+                error = failure(open_backend("azure"), f"azure:{url}/secrets/s", timeout=0.7)
         assert error.exit_code == 75
 
     @pytest.mark.parametrize(
@@ -366,7 +364,7 @@ class TestFaults:
         tls = certificates.server.context()
         with FaultServer(200, tls=tls) as trap, FaultServer(mode, redirect=trap.url, tls=tls) as login:
             monkeypatch.setenv("AZURE_AUTHORITY_HOST", login.url)
-            error = failure(backend, ref(server, "s"), timeout=1)
+            error = failure(backend, ref(server, "s"), timeout=1 if mode == "hang" else 10)
             assert trap.connections == 0
             assert login.connections == 1
         assert code == error.exit_code

@@ -257,6 +257,18 @@ class TestWhichIsUsed:
         assert read(open_backend("azure"), stored).reveal() == b"value"
         assert (True, []) == (started(), job.requests)
 
+    @pytest.mark.parametrize("name", ["InteractiveBrowserCredential", "VisualStudioCodeCredential", "broker"])
+    def test_no_login_that_asks_a_person_is_used(
+        self, server: AzureServer, stored: str, nothing_else: None, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import webbrowser
+
+        opened: list[str] = []
+        monkeypatch.setattr(webbrowser, "get", lambda *given: opened.append(str(given)))
+        monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", name)
+        error = quick_failure(open_backend("azure"), stored)
+        assert (78, []) == (error.exit_code, opened)
+
     @pytest.mark.parametrize("logged_in", [True, False])
     def test_a_developers_login(
         self,
@@ -566,7 +578,7 @@ def test_threads_log_in_once(server: AzureServer, stored: str, backend: Any) -> 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert logins(server) == ["POST"]
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pyrage
 import pytest
 
-from tests.backends.file.place import Place
+from tests.backends.file.scene import Scene
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,10 +20,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def scene(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     folder = tmp_path / "project"
     folder.mkdir()
     monkeypatch.chdir(folder)
     identity = pyrage.x25519.Identity.generate()
     monkeypatch.setenv("ASTRO_TOKEN_AGE_KEY", str(identity))
-    return Place(folder, identity)
+    return Scene(folder, identity)

@@ -21,7 +21,7 @@ from astro_token.errors import SecretNotFoundError
 from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import appearances, make_token
-from astro_token_backends.file import AgeFile
+from astro_token_backends.file.age_file import AgeFile
 
 work, folder = sys.argv[1], Path(sys.argv[2])
 path, key = folder / "prod.token.age", Path(os.environ["XDG_CONFIG_HOME"]) / "astro-token" / "age-key.txt"

@@ -9,7 +9,7 @@ from astro_token.testing import BackendContract, Harness
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.backends.file.place import Place
+    from tests.backends.file.scene import Scene
 
 
 def stored(path: Path, data: bytes) -> None:
@@ -18,11 +18,11 @@ def stored(path: Path, data: bytes) -> None:
 
 class TestArmouredFile(BackendContract):
     @pytest.fixture
-    def harness(self, place: Place) -> Harness:
+    def harness(self, scene: Scene) -> Harness:
         return Harness(
-            place.backend,
-            store=lambda data: stored(place.path, place.encrypt(data)),
-            present=str(place.ref),
+            scene.backend,
+            store=lambda data: stored(scene.path, scene.encrypt(data)),
+            present=str(scene.ref),
             missing="file:missing.age",
             writable="file:written.age",
         )
@@ -30,10 +30,10 @@ class TestArmouredFile(BackendContract):
 
 class TestBinaryFile(BackendContract):
     @pytest.fixture
-    def harness(self, place: Place) -> Harness:
+    def harness(self, scene: Scene) -> Harness:
         return Harness(
-            place.backend,
-            store=lambda data: stored(place.path, place.encrypt(data, armoured=False)),
+            scene.backend,
+            store=lambda data: stored(scene.path, scene.encrypt(data, armoured=False)),
             present="file:prod.token.age",
             missing="file:nowhere/prod.token.age",
         )
@@ -41,11 +41,11 @@ class TestBinaryFile(BackendContract):
 
 class TestPlainFile(BackendContract):
     @pytest.fixture
-    def harness(self, place: Place) -> Harness:
-        path = place.folder / "token"
+    def harness(self, scene: Scene) -> Harness:
+        path = scene.folder / "token"
         path.touch(0o600)
         return Harness(
-            place.backend,
+            scene.backend,
             store=lambda data: stored(path, data),
             present="file:token",
             missing="file:tokens",

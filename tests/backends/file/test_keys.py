@@ -16,7 +16,7 @@ import pytest
 from astro_token.errors import AccessDeniedError, ConfigError, DecryptError, OutputError
 from astro_token.secrets.protocols import SupportsCreateKey, SupportsDescribe, SupportsWrite
 from astro_token.testing import appearances, make_token
-from tests.backends.file.place import Place, failure, mode, required, ssh_key, umask, unprivileged
+from tests.backends.file.scene import Scene, failure, mode, required, ssh_key, umask, unprivileged
 
 TOKEN = make_token()
 KEY = "ASTRO_TOKEN_AGE_KEY"
@@ -24,9 +24,9 @@ KEY_FILE = "ASTRO_TOKEN_AGE_KEY_FILE"
 
 
 @pytest.fixture
-def encrypted(place: Place) -> Place:
-    place.path.write_bytes(place.encrypt(TOKEN))
-    return place
+def encrypted(scene: Scene) -> Scene:
+    scene.path.write_bytes(scene.encrypt(TOKEN))
+    return scene
 
 
 def key_file(folder: Path, text: str, permissions: int = 0o600) -> Path:
@@ -36,14 +36,14 @@ def key_file(folder: Path, text: str, permissions: int = 0o600) -> Path:
     return path
 
 
-def test_its_capabilities_are_the_protocols_of_the_core(place: Place) -> None:
+def test_its_capabilities_are_the_protocols_of_the_core(scene: Scene) -> None:
     for capability in (SupportsWrite, SupportsDescribe, SupportsCreateKey):
-        assert isinstance(place.backend, capability)
+        assert isinstance(scene.backend, capability)
 
 
 @pytest.mark.parametrize("form", ["{key}", "{key}\n", " {key} \r\n", "# a comment\n\n{other}\n{key}\n"])
 def test_an_age_identity_is_read_from_the_variable_and_from_the_file(
-    encrypted: Place, monkeypatch: pytest.MonkeyPatch, form: str, home: Path
+    encrypted: Scene, monkeypatch: pytest.MonkeyPatch, form: str, home: Path
 ) -> None:
     text = form.format(key=encrypted.identity, other=pyrage.x25519.Identity.generate())
     monkeypatch.setenv(KEY, text)
@@ -54,7 +54,7 @@ def test_an_age_identity_is_read_from_the_variable_and_from_the_file(
 
 
 def test_the_variable_goes_before_the_file_and_both_before_the_users_configuration(
-    encrypted: Place, monkeypatch: pytest.MonkeyPatch, home: Path
+    encrypted: Scene, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     configured = home / ".config" / "astro-token"
     configured.mkdir(parents=True)
@@ -65,17 +65,17 @@ def test_the_variable_goes_before_the_file_and_both_before_the_users_configurati
     monkeypatch.setenv(KEY, right)
     assert TOKEN.encode() == encrypted.read()
     monkeypatch.delenv(KEY)
-    assert "not encrypted to the key" in failure(encrypted.read, wrong).message
+    assert "not encrypted for the configured key" in failure(encrypted.read, wrong).message
     key_file(home, right)
     assert TOKEN.encode() == encrypted.read()
     monkeypatch.delenv(KEY_FILE)
-    assert "not encrypted to the key" in failure(encrypted.read).message
+    assert "not encrypted for the configured key" in failure(encrypted.read).message
     (configured / "age-key.txt").write_text(right)
     assert TOKEN.encode() == encrypted.read()
 
 
 def test_no_key_at_all_names_the_three_places(
-    encrypted: Place, monkeypatch: pytest.MonkeyPatch, home: Path
+    encrypted: Scene, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     monkeypatch.delenv(KEY)
     error = failure(encrypted.read)
@@ -87,7 +87,7 @@ def test_no_key_at_all_names_the_three_places(
 
 @pytest.mark.parametrize("home", ["home", ""])
 def test_a_home_that_is_no_path_is_not_looked_for_in_the_current_folder(
-    encrypted: Place, monkeypatch: pytest.MonkeyPatch, home: str
+    encrypted: Scene, monkeypatch: pytest.MonkeyPatch, home: str
 ) -> None:
     def unknown(_: object) -> NoReturn:
         raise KeyError
@@ -106,7 +106,7 @@ def test_a_home_that_is_no_path_is_not_looked_for_in_the_current_folder(
 
 
 def test_a_relative_home_as_older_versions_of_platformdirs_return_it_is_none(
-    encrypted: Place, monkeypatch: pytest.MonkeyPatch
+    encrypted: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(KEY)
     monkeypatch.setattr(platformdirs, "user_config_path", lambda *_, **__: Path("~/.config/astro-token"))
@@ -119,7 +119,7 @@ def test_a_relative_home_as_older_versions_of_platformdirs_return_it_is_none(
 
 
 def test_a_key_file_that_is_named_and_missing_is_an_error_and_not_passed_over(
-    encrypted: Place, monkeypatch: pytest.MonkeyPatch
+    encrypted: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(KEY)
     monkeypatch.setenv(KEY_FILE, "nowhere")
@@ -144,7 +144,7 @@ def test_a_key_file_that_is_named_and_missing_is_an_error_and_not_passed_over(
     ],
 )
 def test_a_malformed_key_is_a_configuration_error_that_does_not_repeat_it(
-    encrypted: Place, monkeypatch: pytest.MonkeyPatch, text: str
+    encrypted: Scene, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv(KEY, text)
     secrets = [line for line in text.splitlines() if line.isascii() and "#" not in line]
@@ -154,14 +154,14 @@ def test_a_malformed_key_is_a_configuration_error_that_does_not_repeat_it(
 
 
 def test_a_malformed_line_of_several_is_named_by_its_number(
-    encrypted: Place, monkeypatch: pytest.MonkeyPatch
+    encrypted: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(KEY, f"# mine\n{encrypted.identity}\nAGE-SECRET-KEY-1WRONG\n")
-    assert f"{KEY}: line 3 is no age key" == failure(encrypted.read, str(encrypted.identity)).message
+    assert f"{KEY}: line 3 is not an age key" == failure(encrypted.read, str(encrypted.identity)).message
 
 
 def test_a_key_file_that_others_can_read_is_warned_of_and_one_they_can_write_is_refused(
-    encrypted: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, home: Path
+    encrypted: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, home: Path
 ) -> None:
     monkeypatch.delenv(KEY)
     path = key_file(home, str(encrypted.identity), 0o644)
@@ -178,7 +178,7 @@ def test_a_key_file_that_others_can_read_is_warned_of_and_one_they_can_write_is_
 
 
 def test_a_key_file_that_cannot_be_read_is_told_apart(
-    encrypted: Place, monkeypatch: pytest.MonkeyPatch, home: Path
+    encrypted: Scene, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     monkeypatch.delenv(KEY)
     monkeypatch.setenv(KEY_FILE, str(home))
@@ -195,26 +195,26 @@ def test_a_key_file_that_cannot_be_read_is_told_apart(
     with unprivileged():
         error = failure(lambda: encrypted.read(Path(encrypted.path.name)))
     assert (AccessDeniedError, 77) == (type(error), error.exit_code)
-    assert f"{KEY_FILE} (key): it may not be read" == error.message
+    assert f"{KEY_FILE} (key): permission to read it is denied" == error.message
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "rsa"])
 @pytest.mark.parametrize("options", [(), ("-m", "PEM")])
 def test_an_ssh_key_opens_a_file_from_the_variable_and_from_the_file(
-    place: Place, monkeypatch: pytest.MonkeyPatch, home: Path, kind: str, options: tuple[str, ...]
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, home: Path, kind: str, options: tuple[str, ...]
 ) -> None:
     path, public = ssh_key(home / "id", kind, *options)
-    place.path.write_bytes(place.encrypt(TOKEN, to=[pyrage.ssh.Recipient.from_str(public)]))
+    scene.path.write_bytes(scene.encrypt(TOKEN, to=[pyrage.ssh.Recipient.from_str(public)]))
     for text in (path.read_text(), path.read_text().strip(), path.read_text().replace("\n", "\r\n")):
         monkeypatch.setenv(KEY, text)
-        assert TOKEN.encode() == place.read()
+        assert TOKEN.encode() == scene.read()
     monkeypatch.delenv(KEY)
     monkeypatch.setenv(KEY_FILE, str(path))
-    assert TOKEN.encode() == place.read()
+    assert TOKEN.encode() == scene.read()
 
 
 def test_keys_behind_a_passphrase_say_so(
-    encrypted: Place, monkeypatch: pytest.MonkeyPatch, home: Path
+    encrypted: Scene, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     path, _ = ssh_key(home / "id", passphrase="correct horse")
     for text in (path.read_text(), encrypted.encrypt(str(encrypted.identity)).decode()):
@@ -225,7 +225,7 @@ def test_keys_behind_a_passphrase_say_so(
 
 
 def test_an_ssh_key_of_a_kind_that_age_does_not_know_is_a_configuration_error(
-    encrypted: Place, monkeypatch: pytest.MonkeyPatch, home: Path
+    encrypted: Scene, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     path, _ = ssh_key(home / "id", "ecdsa")
     monkeypatch.setenv(KEY_FILE, str(path))
@@ -239,12 +239,12 @@ def test_an_ssh_key_of_a_kind_that_age_does_not_know_is_a_configuration_error(
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
 def test_a_key_is_made_for_us_alone_and_works(
-    place: Place, monkeypatch: pytest.MonkeyPatch, home: Path, mask: int
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, home: Path, mask: int
 ) -> None:
     monkeypatch.delenv(KEY)
-    assert "--create-key" in (failure(lambda: place.write(TOKEN), TOKEN).hint or "")
+    assert "--create-key" in (failure(lambda: scene.write(TOKEN), TOKEN).hint or "")
     with umask(mask):
-        said = place.backend.create_key()
+        said = scene.backend.create_key()
     path = home / ".config/astro-token/age-key.txt"
     assert said is not None
     assert str(path) in said
@@ -253,15 +253,15 @@ def test_a_key_is_made_for_us_alone_and_works(
     assert [0o600, 0o700, 0o700] == [mode(path), mode(path.parent), mode(path.parent.parent)]
     assert ["age-key.txt"] == [found.name for found in path.parent.iterdir()]
     assert appearances(path.read_text().splitlines()[-1], said) == []
-    place.write(TOKEN)
-    assert TOKEN.encode() == place.read()
+    scene.write(TOKEN)
+    assert TOKEN.encode() == scene.read()
 
 
 def test_a_key_has_the_form_that_age_keygen_gives_it(
-    place: Place, monkeypatch: pytest.MonkeyPatch, home: Path
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     monkeypatch.delenv(KEY)
-    place.backend.create_key()
+    scene.backend.create_key()
     text = (home / ".config/astro-token/age-key.txt").read_text()
     public = re.fullmatch(
         r"# created: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n# public key: (age1\w{58})\nAGE-SECRET-KEY-1\w{58}\n",
@@ -276,33 +276,33 @@ def test_a_key_has_the_form_that_age_keygen_gives_it(
 
 @pytest.mark.parametrize("name", [KEY, KEY_FILE, "ASTRO_TOKEN_AGE_RECIPIENTS_FILE"])
 def test_no_key_is_made_where_one_is_configured_or_recipients_are(
-    place: Place, monkeypatch: pytest.MonkeyPatch, home: Path, name: str
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, home: Path, name: str
 ) -> None:
     monkeypatch.delenv(KEY)
     monkeypatch.setenv(name, "something")
-    assert place.backend.create_key() is None
+    assert scene.backend.create_key() is None
     assert [] == list(home.iterdir())
 
 
 def test_a_key_that_is_there_is_never_overwritten(
-    place: Place, monkeypatch: pytest.MonkeyPatch, home: Path
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     monkeypatch.delenv(KEY)
-    assert place.backend.create_key()
+    assert scene.backend.create_key()
     path = home / ".config/astro-token/age-key.txt"
     before = path.read_bytes()
-    assert place.backend.create_key() is None
+    assert scene.backend.create_key() is None
     assert before == path.read_bytes()
     path.unlink()
     path.symlink_to("nowhere")
-    assert place.backend.create_key() is None
+    assert scene.backend.create_key() is None
     assert path.is_symlink()
 
 
 def test_a_key_that_cannot_be_written_is_an_output_error(
-    place: Place, monkeypatch: pytest.MonkeyPatch, home: Path
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     monkeypatch.delenv(KEY)
     (home / ".config").write_text("a file in the way")
-    error = failure(place.backend.create_key)
+    error = failure(scene.backend.create_key)
     assert (OutputError, 73) == (type(error), error.exit_code)

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from tests.backends.file.place import Place, environment
+from tests.backends.file.scene import Scene, environment
 
 
-def killed(place: Place, monkeypatch: pytest.MonkeyPatch, work: str) -> dict[str, Any]:
-    temporary = place.folder.parent / "temporary"
+def killed(scene: Scene, monkeypatch: pytest.MonkeyPatch, work: str) -> dict[str, Any]:
+    temporary = scene.folder.parent / "temporary"
     temporary.mkdir()
     if work == "key":
         monkeypatch.delenv("ASTRO_TOKEN_AGE_KEY")
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("killed.py"), work, place.folder],
+        [sys.executable, Path(__file__).with_name("killed.py"), work, scene.folder],
         env=environment(TMPDIR=temporary),
         capture_output=True,
         text=True,
@@ -34,9 +34,9 @@ def killed(place: Place, monkeypatch: pytest.MonkeyPatch, work: str) -> dict[str
 
 @pytest.mark.parametrize(("work", "states"), [("replace", {"old", "new"}), ("create", {"none", "new"})])
 def test_a_write_that_is_killed_at_any_step_has_happened_or_has_not(
-    place: Place, monkeypatch: pytest.MonkeyPatch, work: str, states: set[str]
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, work: str, states: set[str]
 ) -> None:
-    report = killed(place, monkeypatch, work)
+    report = killed(scene, monkeypatch, work)
     assert states == set(report["seen"])
     assert report["steps"] > 100
     assert report["abandoned"] > 0, "no kill fell between the temporary file and its renaming"
@@ -44,9 +44,9 @@ def test_a_write_that_is_killed_at_any_step_has_happened_or_has_not(
 
 
 def test_a_key_whose_making_is_killed_at_any_step_is_whole_or_is_not_there(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = killed(place, monkeypatch, "key")
+    report = killed(scene, monkeypatch, "key")
     assert {"none", "new"} == set(report["seen"])
     assert report["steps"] > 50
     assert report["abandoned"] > 0

@@ -14,7 +14,7 @@ from pathlib import Path
 from astro_token.errors import AstroTokenError
 from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
-from astro_token_backends.file import AgeFile
+from astro_token_backends.file.age_file import AgeFile
 
 parser = argparse.ArgumentParser()
 parser.add_argument("path", type=Path)

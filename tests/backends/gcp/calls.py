@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AstroTokenError
@@ -47,9 +46,3 @@ def write(backend: Any, ref: str, text: str, expected: str | None = None, *, tim
     )
     assert isinstance(written, str)
     return written
-
-
-def seconds(call: Callable[[], object]) -> float:
-    start = time.monotonic()
-    call()
-    return time.monotonic() - start

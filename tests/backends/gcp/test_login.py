@@ -16,11 +16,12 @@ from astro_token.secrets.registry import open_backend
 from astro_token_backends.gcp.connection import Connection
 from astro_token_backends.gcp.secret_manager import SecretManager
 from tests.backends.clouds import in_a_process, modules_after, read
-from tests.backends.gcp.calls import failure, seconds
+from tests.backends.gcp.calls import failure
 from tests.servers.ci_identity import CiIdentity
 from tests.servers.faults import BlackHole, ConnectProxy, FaultServer, refused_port
 from tests.servers.gcp_identity import Identities
 from tests.servers.http1 import Answer
+from tests.timing import SLACK, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +40,7 @@ from astro_token.errors import AstroTokenError
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.registry import open_backend
 try:
-    print(open_backend("gcp").read(SecretRef.parse("gcp:p1/{name}"), timeout=10).reveal().decode())
+    print(open_backend("gcp").read(SecretRef.parse("gcp:p1/{name}"), timeout=30).reveal().decode())
 except AstroTokenError as error:
     print(error.exit_code, time.monotonic() - start)
 """
@@ -187,7 +188,9 @@ class TestWhatTheMachineHas:
         program = tmp_path / "program"
         answer = {"version": 1, "success": True, "token_type": JWT, "id_token": token, "expiration_time": 4e9}
         answer["expiration_time"] = 4_000_000_000
-        program.write_text(f"#!{sys.executable}\nprint({json.dumps(answer)!r})\n")
+        # Its standard input is not ours, which belongs to the command.
+        script = f"import sys\nassert not sys.stdin.read()\nprint({json.dumps(answer)!r})\n"
+        program.write_text(f"#!{sys.executable}\n{script}")
         program.chmod(0o700)
         monkeypatch.setenv("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "1")
         with FaultServer(lambda _: Answer.json({"value": token})) as agent:
@@ -371,7 +374,7 @@ class TestTheJobsIdentity:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
         assert failure_code(open_backend("gcp-kms"), key) == 65
         assert (9, 1, 1) == (len(server.seen), len(login.requests), len(ci.requests))
 
@@ -559,7 +562,8 @@ class TestNoCredential:
         ):
             assert place in str(error.hint)
         assert (77, []) == (error.exit_code, server.seen)
-        assert seconds(lambda: failure(backend, "gcp:p1/s")) < 0.5
+        with within(0):
+            failure(backend, "gcp:p1/s")
 
     def test_a_ci_system_without_an_identity_is_told_how_to_give_one(
         self, login: GcpLogin, provider: str, monkeypatch: pytest.MonkeyPatch
@@ -587,7 +591,7 @@ class TestNoCredential:
         code, taken = done.stdout.split()
         # Plain http goes to this machine, to link-local addresses and to Google's own name, and nowhere else.
         expected = 78 if kind == "unknown" else 77
-        assert (expected, "", True) == (int(code), done.stderr, float(taken) < 2)
+        assert (expected, "", True) == (int(code), done.stderr, float(taken) < 2 + SLACK)
 
     @pytest.mark.parametrize(("status", "exit_code"), [(404, 77), (503, 75), (429, 75), (403, 77)])
     def test_a_metadata_server_that_gives_none(self, server: GcpServer, status: int, exit_code: int) -> None:

@@ -72,7 +72,7 @@ def mount(openbao: OpenBao, kv: str, path: str | None = None, namespace: str | N
 def _wait_for_kv2(openbao: OpenBao, path: str, namespace: str | None) -> None:
     # KV 2 prepares itself after the mount is there, and answers 400 until it has done so.
     from tests.servers.openbao import OpenBaoError
-    from tests.servers.processes import wait_until
+    from tests.timing import wait_until
 
     def ready() -> bool:
         try:
@@ -100,6 +100,16 @@ def token(openbao: OpenBao, text: str, **settings: Any) -> str:
     body = {"policies": [policy(openbao, text)], "no_default_policy": True, "ttl": "5m", **settings}
     made: str = openbao.api("POST", "auth/token/create", body)["auth"]["client_token"]
     return made
+
+
+def expired(openbao: OpenBao, token: str) -> bool:
+    from tests.servers.openbao import OpenBaoError
+
+    try:
+        openbao.api("POST", "auth/token/lookup", {"token": token})
+    except OpenBaoError:
+        return True
+    return False
 
 
 def approle(openbao: OpenBao, **settings: Any) -> dict[str, str]:

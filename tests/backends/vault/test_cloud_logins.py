@@ -6,7 +6,6 @@ import json
 import logging
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from tests.servers.gcp_identity import Identities, ServiceAccount
 from tests.servers.http1 import Answer, HttpServer
 from tests.servers.jwks import Issuer, rsa_key
 from tests.servers.vault_logins import Role, VaultLogins
+from tests.timing import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -256,11 +256,10 @@ def test_without_an_aws_credential_it_lists_what_was_looked_for(
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    started = time.monotonic()
-    error = refusal(vault(amazon, "aws"))
+    with within(0):
+        error = refusal(vault(amazon, "aws"))
     assert type(error) is AccessDeniedError
     assert "AWS_PROFILE" in (error.hint or "")
-    assert time.monotonic() - started < 2
     assert amazon.requests == []
 
 
@@ -285,12 +284,10 @@ def test_a_container_that_gives_no_aws_credential_in_time_is_not_waited_for(
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    started = time.monotonic()
-    with FaultServer(mode, b'{"AccessKeyId": "a"}' * 99) as server:
+    with FaultServer(mode, b'{"AccessKeyId": "a"}' * 99) as server, within(0.8):
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{server.url}/role")
         error = failure(lambda: vault(amazon, "aws").read(ref(SECRET), timeout=0.8))
     assert error.exit_code == 75
-    assert time.monotonic() - started < 1.1
     assert amazon.requests == []
 
 
@@ -602,14 +599,14 @@ def test_outside_of_azure_it_lists_what_was_looked_for(
     ],
 )
 def test_a_fault_of_azures_metadata_has_its_status(logins: VaultLogins, mode: Mode, code: int) -> None:
-    started = time.monotonic()
+    seconds = 1.0 if mode in ("hang", "drip-body") else 10.0
     with FaultServer(
         mode, b'{"access_token": "a.b.c"}', redirect="http://127.0.0.1:1/", size=1 << 22
     ) as server:
         environ = {"IDENTITY_ENDPOINT": f"{server.url}/msi/token", "IDENTITY_HEADER": "x"}
-        error = failure(lambda: vault(logins, "azure", **environ).read(ref(SECRET), timeout=1.0))
+        with within(1):
+            error = failure(lambda: vault(logins, "azure", **environ).read(ref(SECRET), timeout=seconds))
     assert code == error.exit_code
-    assert time.monotonic() - started < 1.5
     assert logins.requests == []
 
 

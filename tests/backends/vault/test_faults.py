@@ -30,6 +30,7 @@ from astro_token_backends.vault.transit import Transit
 from tests.backends.vault.service import ROOT, failure, ref
 from tests.servers.faults import BlackHole, ConnectProxy, FaultServer, refused_port
 from tests.servers.http1 import Answer
+from tests.timing import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from tests.servers.faults import Mode
 
 SECONDS = 1.0
-LATE = 0.5
 READ = "vault:secret/a?kv=2"
 # What the canary is in: the value of every answer, whole or damaged, and the reason of every refusal.
 CANARY = make_token()
@@ -63,7 +63,7 @@ class Fault:
         mode: of a `FaultServer`, which is asked in the clear; `BODY` is its body.
         make: makes something else to ask, and says what the environment is then.
         kind: how the server speaks TLS, by the name of its certificate.
-        within: seconds, where an answer has to come sooner than at the deadline.
+        quick: an answer has to come sooner than at the deadline.
         attempts: the most that may be made.
     """
 
@@ -71,7 +71,7 @@ class Fault:
     mode: Mode | None = None
     make: Callable[[ExitStack, Certificates, pytest.MonkeyPatch], dict[str, str]] | None = None
     kind: str | None = None
-    within: float = SECONDS + LATE
+    quick: bool = False
     attempts: int = 6
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -112,7 +112,7 @@ FAULTS: dict[str, Fault] = {
     "01 refused": Fault(75, make=at(f"http://127.0.0.1:{refused_port()}")),
     "02 SYN black hole": Fault(75, make=opened(BlackHole)),
     "02 connects and no more": Fault(75, make=opened(lambda: BlackHole(connect=True))),
-    "03 NXDOMAIN": Fault(69, make=unresolved(socket.EAI_NONAME), within=LATE),
+    "03 NXDOMAIN": Fault(69, make=unresolved(socket.EAI_NONAME), quick=True),
     "04 EAI_AGAIN": Fault(75, make=unresolved(socket.EAI_AGAIN)),
     "05 reset before": Fault(75, "reset"),
     "05 closed before": Fault(75, "close"),
@@ -146,8 +146,8 @@ FAULTS: dict[str, Fault] = {
     "22 redirect loop": Fault(76, 308, attempts=1, options={"redirect": "/v1/secret/data/a"}),
     "23 429, short Retry-After": Fault(75, refusal(429, Retry_After="0")),
     "23 429, then fine": Fault(0, then_fine(refusal(429, Retry_After="0"), 2), attempts=3),
-    "24 429, huge Retry-After": Fault(75, refusal(429, Retry_After="999999999"), within=LATE, attempts=1),
-    "24 429, a date far off": Fault(75, refusal(429, Retry_After=date(3600)), within=LATE, attempts=1),
+    "24 429, huge Retry-After": Fault(75, refusal(429, Retry_After="999999999"), quick=True, attempts=1),
+    "24 429, a date far off": Fault(75, refusal(429, Retry_After=date(3600)), quick=True, attempts=1),
     "24 429, a date gone by": Fault(75, refusal(429, Retry_After=date(-3600))),
     "24 429, garbage": Fault(75, refusal(429, Retry_After="soon; 1e999")),
     "24 429, negative": Fault(75, refusal(429, Retry_After="-5")),
@@ -156,22 +156,22 @@ FAULTS: dict[str, Fault] = {
     "26 502": Fault(75, 502),
     "26 504": Fault(75, 504),
     "26 502 in HTML": Fault(75, Answer(502, b"<html>", content_type="text/html")),
-    "27 503 sealed": Fault(69, SEALED, within=LATE, attempts=1),
+    "27 503 sealed": Fault(69, SEALED, quick=True, attempts=1),
     "27 503 of a proxy": Fault(75, Answer(503, b"sealed", content_type="text/plain")),
     "27 503 of something else": Fault(75, refusal(503, "no upstream")),
     "28 standby 429": Fault(75, refusal(429)),
     "28 standby 473": Fault(75, refusal(473)),
     "28 standby 472": Fault(75, refusal(472)),
     "29 412 twice, then fine": Fault(0, then_fine(refusal(412), 2), attempts=3),
-    "30 501": Fault(69, refusal(501), within=LATE, attempts=1),
-    "31 401": Fault(77, refusal(401), within=LATE, attempts=1),
-    "32 403": Fault(77, refusal(403), within=LATE, attempts=1),
+    "30 501": Fault(69, refusal(501), quick=True, attempts=1),
+    "31 401": Fault(77, refusal(401), quick=True, attempts=1),
+    "32 403": Fault(77, refusal(403), quick=True, attempts=1),
     "32 403 in HTML": Fault(77, Answer(403, b"<html>", content_type="text/html"), attempts=1),
-    "32 405": Fault(77, refusal(405), within=LATE, attempts=1),
+    "32 405": Fault(77, refusal(405), quick=True, attempts=1),
     "32 405 in HTML": Fault(76, Answer(405, b"<html>", content_type="text/html"), attempts=1),
     "32 408": Fault(75, refusal(408, Retry_After="0")),
     "32 408 in HTML": Fault(75, Answer(408, b"<html>", {"Retry-After": "0"}, "text/html")),
-    "33 404": Fault(66, refusal(404), within=LATE, attempts=1),
+    "33 404": Fault(66, refusal(404), quick=True, attempts=1),
     "33 404 of a gateway": Fault(76, Answer.json({"message": "no Route matched"}, 404), attempts=1),
     "33 404 in HTML": Fault(76, Answer(404, b"<html>", content_type="text/html"), attempts=1),
     "34 deleted version": Fault(
@@ -187,10 +187,10 @@ FAULTS: dict[str, Fault] = {
     "35 413 of a gateway": Fault(76, Answer.json({"message": CANARY}, 413), attempts=1),
     "37 expired credential": Fault(77, refusal(403, "permission denied"), attempts=1),
     "38 its clock is ten minutes fast": Fault(
-        75, refusal(429, Retry_After=date(601), Date=date(600)), within=LATE + 0.2, attempts=1
+        75, refusal(429, Retry_After=date(660), Date=date(600)), quick=True, attempts=1
     ),
     "38 its clock is ten minutes slow": Fault(
-        75, refusal(429, Retry_After=date(-590), Date=date(-600)), within=LATE, attempts=1
+        75, refusal(429, Retry_After=date(-540), Date=date(-600)), quick=True, attempts=1
     ),
     "39 self-signed": Fault(76, 200, kind="self_signed", attempts=0),
     "39 another authority": Fault(76, 200, kind="unknown_ca", attempts=0),
@@ -205,8 +205,8 @@ FAULTS: dict[str, Fault] = {
     "42 reset in the handshake": Fault(75, "handshake-reset", attempts=0),
     "42 silence in the handshake": Fault(75, "handshake-hang", attempts=0),
     "42 no TLS at all": Fault(76, "handshake-plain", attempts=0),
-    "43 proxy 407": Fault(78, make=proxied(407), within=LATE),
-    "43 proxy 403": Fault(78, make=proxied(403), within=LATE),
+    "43 proxy 407": Fault(78, make=proxied(407), quick=True),
+    "43 proxy 403": Fault(78, make=proxied(403), quick=True),
     "43 proxy 502": Fault(75, make=proxied(502)),
     "43 a 407 that is not a proxy's": Fault(78, refusal(407), attempts=1),
 }
@@ -253,9 +253,11 @@ def logged() -> Any:
     root.setLevel(level)
 
 
-def attempted(call: Callable[[float], SecretValue]) -> tuple[SecretValue | None, AstroTokenError | None]:
+def attempted(
+    call: Callable[[float], SecretValue], seconds: float
+) -> tuple[SecretValue | None, AstroTokenError | None]:
     try:
-        return Deadline(SECONDS).retry(call), None
+        return Deadline(seconds).retry(call), None
     except AstroTokenError as error:
         return None, error
 
@@ -271,11 +273,11 @@ def test_a_fault_ends_in_time_with_its_status_and_without_a_secret(
     fault = FAULTS[name]
     met = meet(fault, stack, certificates, monkeypatch)
     backend = KeyValue(Connection({**met.environ, "VAULT_TOKEN": CANARY}))
-    started = time.monotonic()
-    value, error = attempted(lambda seconds: backend.read(ref(READ), timeout=seconds))
-    took = time.monotonic() - started
+    # What ends by itself gets more time than a busy machine takes.
+    seconds = SECONDS if fault.code == 75 and not fault.quick else 20.0
+    with within(SECONDS):
+        value, error = attempted(lambda left: backend.read(ref(READ), timeout=left), seconds)
     assert fault.code == (error.exit_code if error else 0)
-    assert took <= fault.within
     if error:
         assert error.hint
         assert "\n" not in error.message + error.hint

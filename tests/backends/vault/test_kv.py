@@ -15,7 +15,7 @@ from astro_token.errors import (
     SecretNotFoundError,
 )
 from astro_token.secret import SecretMetadata, SecretValue
-from astro_token.secrets.fields import choose
+from astro_token.secrets.fields import select_field
 from astro_token.testing import appearances, reachable_text
 from tests.backends.vault import service
 from tests.backends.vault.service import SECONDS, failure, fields, ref, unique
@@ -435,5 +435,5 @@ def test_a_secret_that_says_what_it_is_called_is_read_through_the_choice_of_fiel
     name = unique()
     service.store(bao, name, token="a", other="b")
     value = vault.read(ref(f"vault:secret/{name}#other"), timeout=SECONDS)
-    assert choose(value, "other") == SecretValue(b"b")
-    assert choose(value, None) == SecretValue(b"a")
+    assert select_field(value, "other") == SecretValue(b"b")
+    assert select_field(value, None) == SecretValue(b"a")

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import hvac
@@ -29,6 +28,7 @@ from tests.servers.ci_identity import CiIdentity
 from tests.servers.faults import FaultServer
 from tests.servers.http1 import Answer, HttpServer, Request
 from tests.servers.openbao import OpenBaoError
+from tests.timing import wait_until, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -448,12 +448,9 @@ def test_threads_that_begin_together_log_in_once(bao: OpenBao, connect: Connect,
 
 
 def test_when_the_lease_is_over_it_logs_in_again(bao: OpenBao, connect: Connect, wire: Wire) -> None:
-    vault = connect(VAULT_ADDR=wire.url, **service.approle(bao, token_ttl="2s"))
+    vault = connect(VAULT_ADDR=wire.url, **service.approle(bao, token_ttl="4s"))
+    wait_until(lambda: reads(vault) and len([line for line in wire.lines() if "approle" in line]) == 2)
     assert reads(vault)
-    assert reads(vault)
-    time.sleep(1.1)
-    assert reads(vault)
-    assert len([line for line in wire.lines() if "approle" in line]) == 2
 
 
 def test_a_denial_is_no_reason_to_log_in_again(bao: OpenBao, connect: Connect, wire: Wire) -> None:
@@ -543,10 +540,11 @@ def test_a_given_token_that_was_revoked_is_not_replaced(bao: OpenBao, connect: C
 
 
 def test_an_expired_token_is_denied(bao: OpenBao, connect: Connect) -> None:
-    token = service.token(bao, 'path "secret/*" { capabilities = ["read"] }', ttl="1s")
+    token = service.token(bao, 'path "secret/*" { capabilities = ["read"] }', ttl="5m")
     vault = connect(VAULT_TOKEN=token)
     assert reads(vault)
-    time.sleep(1.3)
+    bao.api("POST", "auth/token/renew", {"token": token, "increment": "1s"})
+    wait_until(lambda: service.expired(bao, token))
     assert "denies" in denied(vault).message
 
 
@@ -585,9 +583,8 @@ def test_closing_takes_no_longer_than_a_second_and_raises_nothing(mode: Mode) ->
     with FaultServer(each, redirect="/elsewhere", drip=0.05, size=1 << 22) as server:
         vault = KeyValue(Connection({"VAULT_ADDR": server.url, **APPROLE}))
         vault.read(ref(f"vault:{SECRET}?kv=2"), timeout=SECONDS)
-        started = time.monotonic()
-        vault.close()
-        assert time.monotonic() - started <= 1.0
+        with within(1):
+            vault.close()
         assert server.requests[-1].path == "/v1/auth/token/revoke-self"
 
 
@@ -690,7 +687,7 @@ open_backend("vault").read(SecretRef.parse("vault:{SECRET}"), timeout=10)
 def test_a_wire_without_its_server_is_no_answer() -> None:
     """The tool of these tests would show it, if a failing server were taken for an empty one."""
     with FaultServer("close") as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         connection.request("GET", "/")
         with pytest.raises(http.client.RemoteDisconnected):
             connection.getresponse()

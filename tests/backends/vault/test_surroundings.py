@@ -8,7 +8,6 @@ import json
 import logging
 import subprocess
 import sys
-import time
 import tracemalloc
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ from tests.backends.vault.service import ROOT, SECONDS, failure, fields, ref, un
 from tests.servers.faults import Egress, FaultServer
 from tests.servers.http1 import Answer
 from tests.servers.listener import Listener
+from tests.timing import within
 
 if TYPE_CHECKING:
     import socket
@@ -141,11 +141,11 @@ def test_nothing_is_taken_from_the_surroundings(
 def test_requests_alone_would_have_told_the_proxy_and_used_netrc(
     bao: OpenBao, hostile: dict[str, str], egress: Egress, monkeypatch: pytest.MonkeyPatch, wire: Wire
 ) -> None:
-    requests.get(f"{wire.url}/v1/sys/health", headers={"X-Vault-Token": "tell-everybody"}, timeout=5)
+    requests.get(f"{wire.url}/v1/sys/health", headers={"X-Vault-Token": "tell-everybody"}, timeout=30)
     assert egress.saw("tell-everybody")
     for name in egress.proxies():
         monkeypatch.delenv(name)
-    requests.get(f"{wire.url}/v1/sys/health", timeout=5)
+    requests.get(f"{wire.url}/v1/sys/health", timeout=30)
     assert wire.requests[0].headers["authorization"].startswith("Basic ")
 
 
@@ -290,19 +290,17 @@ def test_no_part_of_an_answer_may_go_on_for_ever(head: bytes, block: bytes) -> N
             Connection({"VAULT_ADDR": f"http://127.0.0.1:{listener.port}", "VAULT_TOKEN": "t"})
         )
         errors: list[AstroTokenError] = []
-        started = time.monotonic()
-        used = peak(lambda: errors.append(failure(lambda: backend.read(ref(PLACE), timeout=SECONDS))))
+        with within(0):
+            used = peak(lambda: errors.append(failure(lambda: backend.read(ref(PLACE), timeout=SECONDS))))
         assert errors[0].exit_code in {75, 76}
         assert used < 8 << 20
-        assert time.monotonic() - started < SECONDS / 2
 
 
 def test_a_dripping_body_ends_with_the_time_of_the_call() -> None:
     with FaultServer("drip-body", drip=0.02) as server:
-        started = time.monotonic()
-        error = failure(lambda: vault(server).read(ref(PLACE), timeout=0.3))
+        with within(0.3):
+            error = failure(lambda: vault(server).read(ref(PLACE), timeout=0.3))
         assert error.exit_code == 75
-        assert time.monotonic() - started < 1.0
 
 
 def test_what_says_that_it_is_packed_is_not_read() -> None:

@@ -75,7 +75,7 @@ def test_no_other_variable_makes_ittrusted(
         monkeypatch.setenv(variable, str(certificates.ca_file))
     with serving(certificates.server) as server:
         # The negative control: requests alone does believe them.
-        assert requests.get(server.url, timeout=5).status_code == 200
+        assert requests.get(server.url, timeout=30).status_code == 200
         server.requests.clear()
         error = refused(server)
         assert type(error) is IntegrityError
@@ -108,7 +108,7 @@ def test_the_usual_authorities_do_not_step_in_for_the_one_that_is_named(
     monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificates.ca_file))
     named = Certificates(tmp_path / "other").ca_file
     with serving(certificates.server) as server:
-        assert requests.get(server.url, timeout=5).status_code == 200
+        assert requests.get(server.url, timeout=30).status_code == 200
         server.requests.clear()
         assert type(refused(server, VAULT_CACERT=str(named))) is IntegrityError
 

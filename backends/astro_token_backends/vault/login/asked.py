@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from astro_token.errors import AccessDeniedError, MissingDependencyError
-from astro_token_backends.sources import shown
+from astro_token_backends.credential_source import printable
 from astro_token_backends.vault.settings import text_from
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Asked:
 
     def with_role(self, source: str) -> str:
         role = self.text("ASTRO_TOKEN_VAULT_ROLE")
-        return f"{source}, {f'role {shown(role)}' if role else 'no role'}"
+        return f"{source}, {f'role {printable(role)}' if role else 'no role'}"
 
     def post(self, **body: str | None) -> Any:
         """What Vault answers to a login; for methods whose class in hvac would make the body by itself."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import AstroTokenError, ConfigError
 from astro_token.transport.deadline import Deadline
-from astro_token_backends.boundary import across
+from astro_token_backends.boundary import call_sdk
 from astro_token_backends.vault.login.asked import Credential, missing_package
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def aws(asked: Asked) -> Credential:
             )
         headers["X-Vault-AWS-IAM-Server-ID"] = server
     source, signed = Deadline(asked.seconds).once(
-        lambda seconds: across(lambda: _signed(region, url, headers, seconds), _translated)
+        lambda seconds: call_sdk(lambda: _signed(region, url, headers, seconds), _translated)
     )
     return Credential(
         asked.with_role(source),

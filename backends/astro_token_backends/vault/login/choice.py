@@ -119,11 +119,11 @@ def _given_token(environ: Environ) -> tuple[SecretValue, str]:
     if token is None:
         from pathlib import Path
 
-        from astro_token_backends.sources import shown_file
+        from astro_token_backends.credential_source import printable_path
         from astro_token_backends.vault.login.asked import from_file
 
         file = Path(environ.get("HOME") or "/nonexistent") / ".vault-token"
-        place = shown_file(file)
+        place = printable_path(file)
         token = from_file(
             file,
             "VAULT_TOKEN is not set, and there is no token of `vault login`",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import AccessDeniedError, AstroTokenError, BackendDownError, ConfigError
 from astro_token.secret import SecretValue
-from astro_token_backends.boundary import across
-from astro_token_backends.sources import shown_file
+from astro_token_backends.boundary import call_sdk
+from astro_token_backends.credential_source import printable_path
 from astro_token_backends.vault.login.asked import Credential, missing_package
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def gcp(asked: Asked) -> Credential:
     audience = f"vault/{role}"
     file = asked.text(_FILE)
     if file:
-        source = f"a service account's key in {shown_file(file)} ({_FILE})"
-        token = across(lambda: _signed(file, audience), _unusable)
+        source = f"a service account's key in {printable_path(file)} ({_FILE})"
+        token = call_sdk(lambda: _signed(file, audience), _unusable)
     else:
         source = "the service account of Google's metadata server"
         token = _of_machine(asked, audience)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import AccessDeniedError
 from astro_token.secret import SecretValue
-from astro_token_backends.sources import job_identity, shown_file
+from astro_token_backends.credential_source import job_identity, printable_path
 from astro_token_backends.vault.login.asked import Credential, from_file
 
 if TYPE_CHECKING:
@@ -49,6 +49,6 @@ def kubernetes(asked: Asked) -> Credential:
     )
     kept = SecretValue(token.encode())
     return Credential(
-        asked.with_role(f"the service account's token in {shown_file(file)}"),
+        asked.with_role(f"the service account's token in {printable_path(file)}"),
         lambda: asked.client("").auth.kubernetes.login(role, kept.reveal().decode(), mount_point=asked.mount),
     )

@@ -19,7 +19,7 @@ from astro_token.errors import AstroTokenError
 from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import appearances, reachable_text
-from astro_token_backends.file import AgeFile
+from astro_token_backends.file.age_file import AgeFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ IN_CI = bool(os.environ.get("CI"))
 
 
 @dataclass(frozen=True)
-class Place:
+class Scene:
     """A folder, a key that is configured, and a reference to a file that is not there yet."""
 
     folder: Path

@@ -1,26 +1,27 @@
-"""Where a credential is from, in words for people: names of variables, files and services, never a value."""
+"""Describe the source of a credential for people: names of variables, files and services, never a value."""
 
 from __future__ import annotations
 
 import os
-import re
-from typing import TYPE_CHECKING, NamedTuple
 
+from astro_token.record import Record
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from astro_token.secret import SecretValue
 
-__all__ = ["JobIdentity", "job_identity", "shown", "shown_file"]
+__all__ = ["JobIdentity", "job_identity", "printable", "printable_path"]
 
-_LONG = 20  # characters, of which keys have more
-# What a CI system hands over as a value lands where the name of its file belongs, a token where a role does.
-_CREDENTIAL = re.compile(
+_LONG = 20  # characters; keys are longer
+# A value may stand by mistake in the variable for its file's name, and a token in the one for a role.
+_CREDENTIAL = (
     r"eyJ[A-Za-z0-9_-]{8}|-----BEGIN|AGE-SECRET-KEY-|\b(?:hv[sbr]|[sb])\.[A-Za-z0-9_-]{20}|private_key"
 )
 
 
-class JobIdentity(NamedTuple):
+class JobIdentity(Record):
     """
     Attributes:
         source: for people.
@@ -33,7 +34,7 @@ class JobIdentity(NamedTuple):
 
 def job_identity(audience: str | None, *, environ: Mapping[str, str], timeout: float) -> JobIdentity | None:
     """
-    What the CI system gives the job to prove who it is; None where there is nothing of the kind.
+    Return the identity token of the CI job; None if there is none.
 
     Raises:
         AstroTokenError: as `ci_identity`.
@@ -52,16 +53,18 @@ def job_identity(audience: str | None, *, environ: Mapping[str, str], timeout: f
     return JobIdentity(f"the identity of {system}", token)
 
 
-def shown(text: str | os.PathLike[str]) -> str:
-    """A profile or a role of the user's own, in one line that any terminal can show; no credential."""
-    plain = str(text)
-    if _CREDENTIAL.search(plain):
+def printable(text: str | os.PathLike[str]) -> str:
+    """Render a name in one line that any terminal can show, unless it contains a credential."""
+    import re
+
+    name = str(text)
+    if re.search(_CREDENTIAL, name):
         return "<a credential>"
-    return plain if plain.isprintable() else ascii(plain)[1:-1]
+    return name if name.isprintable() else ascii(name)[1:-1]
 
 
-def shown_file(path: str | os.PathLike[str]) -> str:
-    """As `shown`. What is long, neither absolute nor there is hardly a path: it may be what belongs in it."""
-    if len(str(path)) < _LONG or os.path.isabs(path) or os.path.lexists(path):  # noqa: PTH117 (a text)
-        return shown(path)
-    return "<no path>"
+def printable_path(path: str | os.PathLike[str]) -> str:
+    """Render a path, unless it is long, relative and missing: then it may be the file's content."""
+    if len(str(path)) < _LONG or os.path.isabs(path) or os.path.lexists(path):  # noqa: PTH117 (it may be a str)
+        return printable(path)
+    return "<not a path>"

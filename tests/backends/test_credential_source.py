@@ -11,7 +11,7 @@ from astro_token.errors import AstroTokenError
 from astro_token.secrets.protocols import SupportsLogIn
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.registry import close_backends, open_backend
-from astro_token_backends.sources import shown, shown_file
+from astro_token_backends.credential_source import printable, printable_path
 from tests.backends.clouds import logged
 
 if TYPE_CHECKING:
@@ -83,16 +83,16 @@ def words(ref: SecretRef) -> Iterator[str]:
 )
 def test_no_name_that_is_a_credential_is_shown(credential: str, canary: str) -> None:
     for text in (credential, f"/run/{credential}", canary, f"Bearer {canary}"):
-        assert "<a credential>" == shown(text)
+        assert "<a credential>" == printable(text)
 
 
 def test_a_path_is_shown_where_it_can_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     name = "a relative name of a key.pem"
-    assert "<no path>" == shown_file(name)
+    assert "<not a path>" == printable_path(name)
     (tmp_path / name).touch()
     for path in (name, "nowhere", "/nonexistent/but/absolute/and/long", tmp_path):
-        assert str(path) == shown_file(path)
-    assert "/a\\x1b[31m\\u202eb" == shown_file("/a\x1b[31m\u202eb")
+        assert str(path) == printable_path(path)
+    assert "/a\\x1b[31m\\u202eb" == printable_path("/a\x1b[31m\u202eb")
     for role in ("team-platform-astro-deploy-production-readonly", "s.short", "hvs.x"):
-        assert role == shown(role)
+        assert role == printable(role)

@@ -1,0 +1,117 @@
+"""
+Import an SDK without the HTTP libraries that `transport` replaces.
+
+These libraries cost half of a short command, and no line of theirs runs.
+While the SDK is imported, a placeholder takes the place of each in `sys.modules`.
+It leaves as soon as the import is done, and loads the real module if the SDK ever uses it.
+
+Only the command line's own process does this: a program that uses us as a library gets ordinary imports.
+So does every process with `ASTRO_TOKEN_PLAIN_IMPORTS=1`, or with plugins, whose imports are not ours.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["allow_placeholders", "import_sdk"]
+
+_allowed = False
+_imported: set[str] = set()
+
+
+def allow_placeholders() -> None:
+    """Declare that this process is the command line's own."""
+    global _allowed  # noqa: PLW0603 (a property of the process)
+    _allowed = True
+
+
+def import_sdk(
+    name: str, *, without: Mapping[str, tuple[str, ...]] | None = None, unrun: tuple[str, ...] = ()
+) -> ModuleType:
+    """
+    Import a module of an SDK.
+
+    Args:
+        without: modules that the import does not load, each with the names that it uses in annotations only.
+        unrun: packages whose `__init__` does not run, so that single modules of them can be imported.
+
+    Raises:
+        ImportError: the SDK is not installed.
+    """
+    without = without or {}
+    if name in sys.modules or not _usable(name, (*without, *unrun)):
+        return import_module(name)
+    before = set(sys.modules)
+    try:
+        substitutes = {
+            **{package: _package(package) for package in unrun},
+            **{module: _Placeholder(module, names) for module, names in without.items()},
+        }
+        sys.modules.update(substitutes)
+        try:
+            imported = import_module(name)
+        finally:
+            for module, substitute in substitutes.items():
+                if sys.modules.get(module) is substitute:
+                    del sys.modules[module]
+                if isinstance(substitute, _Placeholder):
+                    substitute.end_import()
+    except Exception:  # noqa: BLE001 (whatever a version of the SDK does not expect)
+        for module in set(sys.modules) - before:
+            del sys.modules[module]
+        return import_module(name)
+    _imported.update(without)
+    return imported
+
+
+def _usable(name: str, modules: tuple[str, ...]) -> bool:
+    """Decide whether placeholders may be used. A module that is loaded or shared is left alone."""
+    settings = os.environ
+    return (
+        _allowed
+        and settings.get("ASTRO_TOKEN_PLAIN_IMPORTS") != "1"
+        and not settings.get("ASTRO_TOKEN_PLUGINS")
+        and not any(module in sys.modules or module in _imported for module in modules)
+        and name not in sys.modules
+    )
+
+
+class _Placeholder(ModuleType):
+    """A module that loads the real one when an attribute is used."""
+
+    def __init__(self, name: str, annotations: tuple[str, ...]) -> None:
+        super().__init__(name)
+        self.__path__: list[str] = []  # so that `import requests.exceptions` takes it for a package
+        vars(self).update({each: type(each, (), {}) for each in annotations})
+        self._annotations = annotations
+
+    def end_import(self) -> None:
+        """Take back the names that stood in for annotations."""
+        for each in vars(self).pop("_annotations"):
+            vars(self).pop(each, None)
+
+    def __getattr__(self, attribute: str) -> object:
+        if attribute.startswith("__"):  # the import system's own questions
+            raise AttributeError(attribute)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(import_module(self.__name__), attribute)
+
+
+def _package(name: str) -> ModuleType:
+    from importlib.util import find_spec
+
+    spec = find_spec(name)
+    if spec is None or spec.submodule_search_locations is None:
+        raise ModuleNotFoundError(name=name)
+    package = ModuleType(name)
+    package.__path__ = spec.submodule_search_locations
+    package.__spec__ = spec
+    return package

@@ -1,0 +1,168 @@
+"""Addresses of services: https, and plain http to this machine only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from astro_token.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = ["Address", "checked_address", "is_loopback", "is_metadata", "parse_address", "split_host_port"]
+
+_PORTS = {"http": 80, "https": 443}
+_HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-_")
+_METADATA_HOSTS = frozenset({"metadata.google.internal", "fd00:ec2::254", "fd00:ec2::23"})
+_DIGITS_OF_A_PORT = 5
+_LARGEST_PORT = 65535
+
+
+class Address:
+    """
+    The parts of a URL. An IPv6 host has no brackets, and keeps its zone.
+
+    Attributes:
+        target: path and query, as in a request line. It may hold a secret, so it is never shown.
+    """
+
+    __slots__ = ("host", "port", "scheme", "target")
+
+    def __init__(self, scheme: str, host: str, port: int, target: str = "/") -> None:
+        self.scheme = scheme
+        self.host = host
+        self.port = port
+        self.target = target
+
+    @property
+    def authority(self) -> str:
+        """`host:port` as in a CONNECT request. A zone means nothing to another machine, so it is left out."""
+        return f"{_bracketed(self.host.partition('%')[0])}:{self.port}"
+
+    @property
+    def host_header(self) -> str:
+        if self.port == _PORTS[self.scheme]:
+            return self.authority.rpartition(":")[0]
+        return self.authority
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port if it is not the usual one: safe to show."""
+        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{_bracketed(self.host)}{port}"
+
+    def __repr__(self) -> str:
+        return f"Address({self.origin})"
+
+
+def parse_address(url: str) -> Address:
+    """
+    Parse an http or https URL.
+
+    Raises:
+        ValueError: it is another URL, has a user, a fragment, or a character that belongs into no URL.
+    """
+    scheme, _, rest = url.partition("://")
+    scheme = scheme.lower()
+    if scheme not in _PORTS or not (url.isascii() and url.isprintable()) or " " in url or "#" in url:
+        raise ValueError("not an http URL")
+    end = min(len(rest.partition("/")[0]), len(rest.partition("?")[0]))
+    host, port = split_host_port(rest[:end], _PORTS[scheme])
+    target = rest[end:]
+    return Address(scheme, host, port, target if target.startswith("/") else f"/{target}")
+
+
+def split_host_port(text: str, default: int) -> tuple[str, int]:
+    """
+    Split `host:port`, `host`, `[IPv6]:port` or `[IPv6]`.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    text = text.lower()
+    if text.startswith("["):
+        import ipaddress
+
+        host, bracket, port = text[1:].partition("]")
+        host = str(ipaddress.IPv6Address(host.replace("%25", "%", 1)))  # RFC 6874 encodes the zone's sign
+        is_valid = bracket and (not port or port.startswith(":"))
+        colon, port = port[:1], port[1:]
+    else:
+        host, colon, port = text.partition(":")
+        is_valid = host.strip(".") and _HOST_CHARACTERS.issuperset(host)
+    if not is_valid:
+        raise ValueError("not a host")
+    if not colon:
+        return host, default
+    if not (port.isascii() and port.isdigit() and len(port) <= _DIGITS_OF_A_PORT):
+        raise ValueError("not a port")
+    if not 0 < int(port) <= _LARGEST_PORT:
+        raise ValueError("not a port")
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """True for this machine, by exact comparison: `127.0.0.1.example` is another host."""
+    if host in {"localhost", "::1"}:
+        return True
+    if ":" in host:
+        import ipaddress
+
+        try:
+            address = ipaddress.IPv6Address(host)
+        except ValueError:
+            return False
+        # An IPv4 address in an IPv6 address is loopback for some versions of Python only.
+        return address.is_loopback and address.ipv4_mapped is None
+    parts = host.split(".")
+    return len(parts) == 4 and parts[0] == "127" and all(map(_is_octet, parts))  # noqa: PLR2004
+
+
+def is_metadata(host: str) -> bool:
+    """True for the metadata services of clouds and containers. No router forwards link-local addresses."""
+    if host in _METADATA_HOSTS:
+        return True
+    parts = host.split(".")
+    if len(parts) == 4 and parts[:2] == ["169", "254"]:  # noqa: PLR2004
+        return all(map(_is_octet, parts))
+    return ":" in host and host[:3] in {"fe8", "fe9", "fea", "feb"}
+
+
+def checked_address(
+    url: str | Address, variable: str, *, plain_hosts: Collection[str] = (), metadata: bool = False
+) -> Address:
+    """
+    Check an address that may receive a credential or a secret.
+
+    Args:
+        variable: the setting that holds the address. The address is not repeated: it may hold a password.
+        plain_hosts: further hosts that plain http may reach.
+        metadata: plain http may reach metadata services.
+
+    Raises:
+        ConfigError: it is neither https nor http to one of these hosts, or it is malformed.
+    """
+    try:
+        address = parse_address(url) if isinstance(url, str) else url
+    except ValueError:
+        address = None
+    if address is not None:
+        host = address.host
+        if address.scheme == "https" or is_loopback(host) or host in plain_hosts:
+            return address
+        if metadata and is_metadata(host):
+            return address
+    raise ConfigError(
+        f"the address in {variable} is not valid"
+        if address is None
+        else f"the address in {variable} is not https",
+        hint="use https://HOST[:PORT] without a user; plain http is accepted for loopback addresses only",
+    )
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _is_octet(part: str) -> bool:
+    return part.isascii() and part.isdigit() and str(int(part[:4])) == part and int(part) < 256  # noqa: PLR2004

@@ -1,0 +1,302 @@
+"""Requests over a route: one attempt each, with connections that are used again."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from astro_token.errors import AstroTokenError, BackendUnavailableError, bare, result
+from astro_token.transport.failure import connection_failure, damaged, seconds_to_wait, status_failure
+from astro_token.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from astro_token.transport.connection import Connection
+    from astro_token.transport.route import Route
+
+__all__ = ["BODY_LIMIT", "Client", "Response"]
+
+BODY_LIMIT = 256 * 1024
+_METADATA_SECONDS = 1.0
+_READS = frozenset({"GET", "HEAD", "LIST"})
+_END_OF_TLS = frozenset({"SSLEOFError", "SSLZeroReturnError"})
+
+
+class Client:
+    """
+    Sends requests. It follows no redirect, and knows nothing of cookies, `~/.netrc` and compression.
+
+    Threads can share it. A forked child opens its own connections.
+    """
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._idle: dict[tuple[object, ...], list[Connection]] = {}
+
+    def send(
+        self,
+        route: Route,
+        method: str,
+        target: str,
+        *,
+        until: float,
+        headers: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+        repeatable: bool | None = None,
+        limit: int | None = BODY_LIMIT,
+    ) -> Response:
+        """
+        Send one request and read its response.
+
+        Args:
+            target: path and query.
+            until: the deadline, by the monotonic clock.
+            repeatable: the request changes nothing if it is sent twice: it may use an open connection,
+                and is sent again if that turns out to have ended. None means GET, HEAD and LIST.
+            limit: the size of the largest body; None leaves the body to the caller, who closes the response.
+
+        Raises:
+            BackendDownError: the host name is unknown.
+            BackendUnavailableError: the service cannot be reached, or does not answer in time.
+            ConfigError: a CA file or a header cannot be used, or the proxy refuses.
+            IntegrityError: no trusted TLS, or the response is not HTTP.
+            AccessDeniedError: the service requires a client certificate.
+        """
+        if route.is_metadata:
+            until = min(until, time.monotonic() + _METADATA_SECONDS)
+        request = (method, target, _with_ours(route, headers or {}), body, until)
+        is_read = method in _READS if repeatable is None else repeatable
+        response = result(self._opened(route, request, is_read=is_read))
+        if limit is not None:
+            with response:
+                response.load(limit)
+        return response
+
+    def probe(self, route: Route, until: float, alpn: Sequence[str] = ()) -> str | None:
+        """
+        Open a connection and close it without a request. Return the protocol that was agreed on by ALPN.
+
+        Raises:
+            AstroTokenError: as `send`.
+        """
+        from astro_token.transport.connection import Connection
+
+        try:
+            connection = Connection(route, until, alpn)
+            protocol = connection.wire.alpn_protocol()
+            connection.end()
+            return protocol
+        except Exception as error:  # noqa: BLE001 (classified)
+            failure = bare(connection_failure(error, route))
+        raise failure
+
+    def close(self) -> None:
+        """Close idle connections. In a forked child this does not end those of the parent."""
+        idle, self._idle = self._idle, {}
+        for connection in [connection for connections in idle.values() for connection in connections]:
+            connection.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # It returns its errors: raised, they would carry this frame, where the request is.
+
+    def _opened(self, route: Route, request: Any, *, is_read: bool) -> Response | AstroTokenError:
+        from astro_token.transport.connection import Connection
+
+        connection = self._take(route) if is_read else None
+        while True:
+            is_reused = connection is not None
+            try:
+                if connection is None:
+                    connection = Connection(route, until=request[-1])
+                head = connection.exchange(*request)
+                if _is_ambiguous(head.headers):
+                    raise damaged(route)
+                return Response(self, connection, head)
+            except BaseException as error:
+                if connection is not None:
+                    connection.end()
+                if not isinstance(error, Exception):
+                    raise
+                if not is_reused or connection is None or not _ended_before(error, connection):
+                    return bare(connection_failure(error, route))
+                connection = None
+
+    def _take(self, route: Route) -> Connection | None:
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self.close()
+        # pop and append are atomic: no lock is needed, which a fork could leave locked.
+        idle = self._idle.get(route.key, [])
+        while idle:
+            try:
+                connection = idle.pop()
+            except IndexError:  # another thread took it
+                break
+            if connection.wire.is_quiet():
+                return connection
+            connection.end()
+        return None
+
+    def give_back(self, connection: Connection) -> None:
+        self._idle.setdefault(connection.route.key, []).append(connection)
+
+
+class Response:
+    """
+    Attributes:
+        headers: of http.client: a mapping that ignores case, and `items()` repeats a name as the server did.
+        length: of the body, if it is announced.
+        body: what was loaded; None if it is too large, packed, or shorter than announced.
+    """
+
+    __slots__ = (
+        "_client",
+        "_connection",
+        "_response",
+        "body",
+        "headers",
+        "length",
+        "reason",
+        "route",
+        "status",
+    )
+
+    def __init__(self, client: Client, connection: Connection, response: Any) -> None:
+        self._client = client
+        self._connection: Connection | None = connection
+        self._response = response
+        self.route = connection.route
+        self.status: int = response.status
+        self.reason: str = response.reason
+        self.headers = response.headers
+        self.length: int | None = response.length
+        self.body: bytes | None = None
+
+    def failure(self, also_busy: Collection[int] = ()) -> AstroTokenError | None:
+        """The failure that it stands for whichever service sent it; None if the service has to judge it."""
+        is_complete = self.body is not None
+        return status_failure(
+            self.route, self.status, self.headers, is_complete=is_complete, also_busy=also_busy
+        )
+
+    def damaged(self) -> AstroTokenError:
+        return damaged(self.route)
+
+    @property
+    def retry_after(self) -> float | None:
+        return seconds_to_wait(self.headers)
+
+    @property
+    def media_type(self) -> str:
+        return str(self.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+
+    def json(self) -> dict[str, Any] | None:
+        """The body if it is a JSON object and says so; else None."""
+        import json
+
+        if self.body is None or self.media_type != "application/json":
+            return None
+        try:
+            content = json.loads(self.body.decode("utf-8"))  # json itself accepts other encodings too
+        except (ValueError, RecursionError):
+            return None
+        return content if isinstance(content, dict) else None
+
+    # -- the body ---------------------------------------------------------------------------------------
+
+    @property
+    def is_bounded(self) -> bool:
+        """The end of the body can be told from the end of the connection."""
+        return self.length is not None or bool(self._response.chunked)
+
+    @property
+    def is_packed(self) -> bool:
+        encoding: str = self.headers.get("Content-Encoding", "identity")
+        return encoding.strip().lower() not in {"", "identity"}
+
+    def read(self, most: int) -> bytes:
+        """
+        Up to so many bytes as they come; nothing at the end of the body.
+
+        Raises:
+            IntegrityError: the body is packed, or badly framed.
+            BackendUnavailableError: it ended early, or did not arrive in time.
+        """
+        if self.is_packed:
+            raise damaged(self.route)
+        block = result(self._block(self._response.read1, most))
+        if block is None or (not block and self._response.length):
+            # Not damaged: long transfers do break, and nothing of a half is used.
+            raise BackendUnavailableError(
+                f"{self.route.service} ended the response early", hint="try again later"
+            )
+        return block
+
+    def load(self, limit: int) -> None:
+        data = result(self._block(self._response.read, limit + 1))
+        if data is not None and len(data) <= limit and not self._response.length and not self.is_packed:
+            self.body = data
+
+    def _block(self, read: Any, most: int) -> bytes | AstroTokenError | None:
+        """Bytes of the body; None if it ended within a chunk."""
+        try:
+            block: bytes = read(most)
+        except Exception as error:  # noqa: BLE001 (classified)
+            if type(error).__name__ == "IncompleteRead":
+                return None
+            return bare(connection_failure(error, self.route))
+        return block
+
+    def close(self) -> None:
+        """Keep the connection if the body was read to its end."""
+        connection, self._connection = self._connection, None
+        response = self._response
+        if connection is None:
+            return
+        if (response.isclosed() or response.length == 0) and not response.will_close:
+            response.close()
+            self._client.give_back(connection)
+        else:
+            connection.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Response({self.status}, …)"
+
+
+def _with_ours(route: Route, headers: Mapping[str, Any]) -> dict[str, Any]:
+    theirs = {
+        name: value for name, value in headers.items() if name.lower() not in {"accept-encoding", "host"}
+    }
+    # A packed body could unpack to a gigabyte.
+    ours = {"Host": route.address.host_header, "Accept-Encoding": "identity"}
+    if not any(name.lower() == "user-agent" for name in theirs):
+        ours["User-Agent"] = f"astro-token/{__version__}"
+    return {**ours, **theirs}
+
+
+def _is_ambiguous(headers: Any) -> bool:
+    """True if two servers could disagree about the end of the body."""
+    lengths = headers.get_all("Content-Length") or []
+    encodings = headers.get_all("Transfer-Encoding") or []
+    if encodings:
+        return bool(lengths) or len(encodings) > 1 or encodings[0].strip().lower() != "chunked"
+    return len(lengths) > 1 or any(not (text.isascii() and text.strip().isdigit()) for text in lengths)
+
+
+def _ended_before(error: Exception, connection: Connection) -> bool:
+    """True if the server ended the connection before the first byte of the response."""
+    has_ended = isinstance(error, ConnectionError) or type(error).__name__ in _END_OF_TLS
+    return has_ended and not connection.wire.has_received

@@ -1,0 +1,215 @@
+"""
+The meaning of a failed request: which error, and so which exit code, with a message that names the setting.
+
+Nothing of an exception's text or of a response gets into an error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from astro_token.errors import (
+    AccessDeniedError,
+    AstroTokenError,
+    BackendDownError,
+    BackendUnavailableError,
+    ConfigError,
+    InputOutputError,
+    IntegrityError,
+)
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Collection, Iterator, Mapping
+
+    from astro_token.transport.route import Route
+
+__all__ = [
+    "BUSY",
+    "busy",
+    "causes",
+    "connection_failure",
+    "damaged",
+    "malformed",
+    "proxy_failure",
+    "redirected",
+    "seconds_to_wait",
+    "status_failure",
+]
+
+BUSY = frozenset({408, 425, 429})
+_DENIED = frozenset({401, 403})  # whoever says so, a proxy or the service
+_LONGEST_WAIT = 86400.0
+_DIGITS_OF_A_WAIT = 5
+_CERTIFICATE = {  # by OpenSSL's verify code
+    9: ("is not valid yet", "compare the clocks of both machines"),
+    10: ("has expired", "ask its operator to renew it, and check the clock of this machine"),
+    62: ("is for another host", "use a name that the certificate lists in {variable}"),
+    64: ("is for another host", "use a name that the certificate lists in {variable}"),
+}
+_NOT_TLS = frozenset(
+    {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
+)
+_OLD_TLS = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"})
+
+
+def connection_failure(error: BaseException, route: Route) -> AstroTokenError:
+    """The error that stands for an exception of the network, which may lie below exceptions of an SDK."""
+    import errno
+    import socket
+    import ssl
+    from http.client import HTTPException
+
+    service, hint = route.service, f"check {route.variable} and the network; try again later"
+    is_damaged = is_late = False
+    for cause in causes(error):
+        # The end of a connection within TLS, without TLS's own end, is a reset like any other.
+        if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            continue
+        if isinstance(cause, AstroTokenError):
+            return cause
+        if isinstance(cause, ssl.SSLError):
+            return _tls_failure(cause, route)
+        if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
+            is_proxy = route.proxy is not None
+            return BackendDownError(
+                f"the host name of {'the proxy' if is_proxy else service} is unknown",
+                hint=f"check {route.proxy.variable if route.proxy else route.variable}, and the DNS here",
+            )
+        if isinstance(cause, OSError) and cause.errno in {errno.EMFILE, errno.ENFILE}:
+            return InputOutputError(
+                "this process cannot open any more files or connections", hint="raise the limit: ulimit -n"
+            )
+        is_damaged |= isinstance(cause, HTTPException) and not isinstance(cause, OSError)
+        is_late |= isinstance(cause, TimeoutError)
+    if is_damaged:
+        return damaged(route)
+    problem = "did not answer in time" if is_late else "cannot be reached, or ended the connection"
+    return BackendUnavailableError(f"{service} {problem}", hint=hint)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception and all that led to it, in whichever attribute an SDK keeps that."""
+    queue: list[object] = [error]
+    seen: set[int] = set()
+    while queue:
+        item = queue.pop(0)
+        if isinstance(item, BaseException) and id(item) not in seen:
+            seen.add(id(item))
+            yield item
+            kept = (getattr(item, name, None) for name in ("reason", "inner_exception"))
+            queue += [item.__cause__, item.__context__, *kept, *item.args]
+
+
+def malformed(route: Route) -> ConfigError:
+    return ConfigError(
+        f"a setting for {route.service} contains a character that HTTP does not allow",
+        hint="check the address and the credential for line ends and other control characters",
+    )
+
+
+def proxy_failure(status: int, route: Route) -> AstroTokenError:
+    variable = route.proxy.variable if route.proxy else "HTTPS_PROXY"
+    hint = f"check {variable} and NO_PROXY"
+    if status == 407:  # noqa: PLR2004
+        return ConfigError("the proxy requires a user and a password", hint=hint)
+    if status < 500:  # noqa: PLR2004
+        return ConfigError(f"the proxy does not connect to {route.service} (status {status})", hint=hint)
+    return BackendUnavailableError(f"the proxy cannot reach {route.service} (status {status})", hint=hint)
+
+
+def _tls_failure(error: ssl.SSLError, route: Route) -> AstroTokenError:
+    # The reason is a name from OpenSSL's own list, the code one of its numbers.
+    reason, code = getattr(error, "reason", None) or "", getattr(error, "verify_code", None)
+    service, variable = route.service, route.variable
+    if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
+        client = route.trust.client if route.trust else None
+        return AccessDeniedError(
+            f"{service} requires a client certificate, or does not accept this one",
+            hint=f"check {client[2]}" if client else "check which client certificate is configured",
+        )
+    if code:
+        ca_hint = route.trust.ca_hint if route.trust else ""
+        private = f"if a private authority signed it, name the authority's file in {ca_hint}"
+        problem, hint = _CERTIFICATE.get(code, ("is not trusted", private))
+        message = f"no secure connection: the certificate of {service} {problem}"
+        return IntegrityError(message, hint=hint.format(variable=variable))
+    if reason in _NOT_TLS:
+        return IntegrityError(
+            f"{service} does not use TLS on this port",
+            hint=f"check the scheme and the port in {variable}; plain http is for loopback addresses only",
+        )
+    if reason in _OLD_TLS:
+        return IntegrityError(f"{service} does not support TLS 1.2 or later", hint="ask its operator")
+    return IntegrityError(
+        f"no secure connection to {service}",
+        hint=f"check {variable}, and whatever intercepts TLS on the route",
+    )
+
+
+# -- responses ----------------------------------------------------------------------------------------
+
+
+def status_failure(
+    route: Route,
+    status: int,
+    headers: Mapping[str, str],
+    *,
+    is_complete: bool = True,
+    also_busy: Collection[int] = (),
+) -> AstroTokenError | None:
+    """
+    The failure that a response stands for whichever service sent it; None if the service has to judge it.
+
+    Args:
+        is_complete: the body was read to its end.
+        also_busy: further statuses after which the request is tried again.
+    """
+    if status in BUSY or status >= 500 or status in also_busy:  # noqa: PLR2004
+        return busy(route, status, seconds_to_wait(headers))
+    if 300 <= status < 400:  # noqa: PLR2004
+        return redirected(route)
+    if status == 407:  # noqa: PLR2004
+        return proxy_failure(status, route)
+    return None if is_complete or status in _DENIED else damaged(route)
+
+
+def busy(route: Route, status: int, retry_after: float | None = None) -> BackendUnavailableError:
+    asks = "asks for fewer requests" if status == 429 else "is busy, or failed"  # noqa: PLR2004
+    return BackendUnavailableError(
+        f"{route.service} {asks} (status {status})", hint="try again later", retry_after=retry_after
+    )
+
+
+def redirected(route: Route) -> IntegrityError:
+    return IntegrityError(
+        f"{route.service} answered with a redirect, which is not followed",
+        hint=f"check {route.variable} and the proxy",
+    )
+
+
+def damaged(route: Route) -> IntegrityError:
+    return IntegrityError(
+        f"the response is damaged, or does not come from {route.service}",
+        hint=f"check {route.variable} and the proxy",
+    )
+
+
+def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds from `Retry-After`, a number or a date, at most a day; None without a valid one."""
+    value = (headers.get("Retry-After") or "").strip()
+    if value.isascii() and value.isdigit():
+        digits = value.lstrip("0") or "0"
+        return min(float(digits), _LONGEST_WAIT) if len(digits) <= _DIGITS_OF_A_WAIT else _LONGEST_WAIT
+    if not value:
+        return None
+    import time
+    from email.utils import parsedate_to_datetime
+
+    try:
+        # By the clock that set the date, if it is told: ours may be wrong.
+        date = headers.get("Date")
+        now = parsedate_to_datetime(date).timestamp() if date else time.time()
+        return min(max(0.0, parsedate_to_datetime(value).timestamp() - now), _LONGEST_WAIT)
+    except (ValueError, TypeError, OverflowError, OSError):
+        return None

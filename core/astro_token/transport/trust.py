@@ -1,0 +1,268 @@
+"""
+The CA bundle of a route.
+
+The service's own variable wins over `SSL_CERT_FILE` and `SSL_CERT_DIR`, these over the system's certificates,
+and these over certifi's. The certificates of `ASTRO_TOKEN_CA_BUNDLE` are added.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from astro_token.errors import ConfigError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator, Mapping, Sequence
+
+    # The files of a certificate and its key, and the names of their variables, for messages.
+    ClientCertificate = tuple[str, str | None, str]
+
+__all__ = ["CA_VARIABLE", "Trust", "setting"]
+
+CA_VARIABLE = "ASTRO_TOKEN_CA_BUNDLE"
+_SHARED = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_FOLDERS = frozenset({"SSL_CERT_DIR", "VAULT_CAPATH"})
+_FILE_OR_FOLDER = frozenset({"REQUESTS_CA_BUNDLE"})
+_BUNDLES = (  # as Go lists them
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+_BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+_FILE_LIMIT = 16 * 1024 * 1024
+_HASHED_NAME = 10  # eight hexadecimal digits and ".0"
+_contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
+
+
+def setting(environ: Mapping[str, str], name: str) -> str:
+    """A variable without blanks and line ends around its value; empty counts as unset."""
+    return environ.get(name, "").strip()
+
+
+class Trust:
+    """
+    Attributes:
+        variables: those that name certificates in place of the system's; empty for the system's.
+        ca_hint: the variables that can name a private authority.
+        client: the certificate to show to the server, or None.
+    """
+
+    __slots__ = ("_added", "_named", "ca_hint", "client")
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        ca_variables: Sequence[str] = (),
+        client: ClientCertificate | None = None,
+    ) -> None:
+        own = [(name, path) for name in ca_variables if (path := setting(environ, name))][:1]
+        shared = [(name, path) for name in _SHARED if (path := setting(environ, name))]
+        self._named = tuple(own or shared)
+        added = setting(environ, CA_VARIABLE)
+        self._added = ((CA_VARIABLE, added),) if added else ()
+        self.ca_hint = " or ".join([*ca_variables[:1], CA_VARIABLE])
+        self.client = client
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self._named)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for the same certificates. A file that changes is read again."""
+        files = [path for _, path in self._named + self._added]
+        if self.client:
+            files += [self.client[0], self.client[1] or ""]
+        return (self._named, self._added, *((path, _changed(path)) for path in files))
+
+    def context(self, alpn: Sequence[str] = ()) -> ssl.SSLContext:
+        """
+        The TLS settings: TLS 1.2 or later, and no file that receives the keys of sessions.
+
+        Raises:
+            ConfigError: a variable names a file that cannot be read or contains no certificate.
+        """
+        key = (*self.key, *alpn)
+        if key not in _contexts:
+            _contexts[key] = self._new_context(alpn)
+        return _contexts[key]
+
+    def pem(self) -> bytes:
+        """
+        All certificates, for a library that takes them as bytes.
+
+        Raises:
+            ConfigError: as `context`.
+        """
+        return b"".join(pem for _, pem in self._pems()) + (b"" if self._named else _system_pem())
+
+    def _pems(self) -> Iterator[tuple[str, bytes]]:
+        for variable, path in self._named + self._added:
+            yield variable, _certificates(variable, path)
+
+    def _new_context(self, alpn: Sequence[str]) -> ssl.SSLContext:
+        import ssl
+
+        # Not create_default_context, which honours SSLKEYLOGFILE.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
+        for variable, pem in self._pems():
+            try:
+                context.load_verify_locations(cadata=pem.decode("ascii"))
+            except (ssl.SSLError, ValueError):
+                pem = b""  # noqa: PLW2901
+            if not pem:
+                raise _unusable(variable, "contains a damaged certificate")
+        if not self._named:
+            _load_system(context, required=not self._added)
+        if self.client is None:
+            return context
+        certificate, private_key, variables = self.client
+        try:
+            # The empty password keeps OpenSSL from prompting for one on the terminal.
+            context.load_cert_chain(certificate, private_key, password="")
+            return context
+        except (OSError, ValueError):  # ssl.SSLError is an OSError
+            pass
+        raise ConfigError(
+            f"{variables} names a file that cannot be read, or is not a PEM file of its kind",
+            hint="check both files; the key must not be encrypted",
+        )
+
+
+def _changed(path: str) -> int:
+    try:
+        return os.stat(os.path.expanduser(path)).st_mtime_ns  # noqa: PTH111, PTH116 (pathlib is slow to load)
+    except (OSError, ValueError):
+        return 0
+
+
+# -- files that a variable names ----------------------------------------------------------------------
+
+
+def _certificates(variable: str, path: str) -> bytes:
+    """The certificates in a file or folder, without comments, which may be in any encoding."""
+    problem = "contains no certificate"
+    blocks: dict[bytes, None] = {}
+    try:
+        for file in _files(variable, os.path.expanduser(path)):  # noqa: PTH111
+            blocks.update(dict.fromkeys(_blocks(_content(file))))
+    except OSError as error:
+        problem = f"cannot be read ({os.strerror(error.errno or 5).lower()})"
+    except ValueError:
+        problem = "cannot be read"
+    if blocks:
+        return b"".join(blocks)
+    raise _unusable(variable, problem)
+
+
+def _files(variable: str, path: str) -> list[str]:
+    is_folder = variable in _FOLDERS or (variable in _FILE_OR_FOLDER and os.path.isdir(path))  # noqa: PTH112
+    if not is_folder:
+        return [path]
+    folders = path.split(os.pathsep)
+    if len(folders) > 1:  # usual in SSL_CERT_DIR, and some may not exist
+        folders = [folder for folder in folders if os.path.isdir(folder)]  # noqa: PTH112
+    entries = [entry for folder in folders for entry in os.scandir(folder)]
+    return sorted(entry.path for entry in entries if entry.is_file())
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123
+        return file.read(_FILE_LIMIT)
+
+
+def _blocks(data: bytes) -> Iterator[bytes]:
+    for piece in data.split(_BEGIN)[1:]:
+        block, end, _ = piece.partition(_END)
+        if end:
+            yield b"\n".join([_BEGIN, *block.split(), _END, b""])
+
+
+def _unusable(variable: str, problem: str) -> ConfigError:
+    kind = "folder" if variable in _FOLDERS else "file"
+    return ConfigError(
+        f"the {kind} that {variable} names {problem}",
+        hint=f"set {variable} to a {kind} of CA certificates in PEM form, or unset it",
+    )
+
+
+# -- the system's certificates ------------------------------------------------------------------------
+
+
+def _load_system(context: ssl.SSLContext, *, required: bool) -> None:
+    if sys.platform == "win32":
+        context.load_default_certs()
+        return
+    file, folder = _system_paths()
+    if file or folder:
+        context.load_verify_locations(file, folder)
+    elif required:
+        raise ConfigError(
+            "this machine has no CA certificates",
+            hint=f"install the package ca-certificates, or name a file in SSL_CERT_FILE or {CA_VARIABLE}",
+        )
+
+
+def _system_pem() -> bytes:
+    if sys.platform == "win32":
+        import ssl
+
+        ders = [der for der, kind, _ in ssl.enum_certificates("ROOT") if kind == "x509_asn"]
+        return "".join(map(ssl.DER_cert_to_PEM_cert, ders)).encode("ascii")
+    file, folder = _system_paths()
+    files = [file] if file else []
+    if folder:
+        files += [entry.path for entry in os.scandir(folder) if _is_hashed(entry.name)]
+    return b"".join(dict.fromkeys(block for path in files for block in _blocks(_content(path))))
+
+
+def _system_paths() -> tuple[str | None, str | None]:
+    """
+    A bundle and a folder of OpenSSL; else another bundle; else certifi's, if it is installed.
+
+    OpenSSL finds a certificate in its folder by its hash, without reading the others.
+    """
+    import ssl
+
+    # Not cafile and capath, which are those of SSL_CERT_FILE and SSL_CERT_DIR in this process.
+    paths = ssl.get_default_verify_paths()
+    file = paths.openssl_cafile if _is_filled(paths.openssl_cafile) else None
+    folder = paths.openssl_capath if _has_hashes(paths.openssl_capath) else None
+    if file or folder:
+        return file, folder
+    bundle = next(filter(_is_filled, _BUNDLES), None)
+    if bundle is None:
+        try:
+            from certifi import where
+        except ImportError:
+            return None, None
+        bundle = where()
+    return bundle, None
+
+
+def _is_filled(path: str) -> bool:
+    try:
+        return os.path.getsize(path) > 0 and os.access(path, os.R_OK)  # noqa: PTH202
+    except OSError:
+        return False
+
+
+def _has_hashes(folder: str) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(_is_hashed(entry.name) for entry in entries)
+    except OSError:
+        return False
+
+
+def _is_hashed(name: str) -> bool:
+    return len(name) == _HASHED_NAME and name.endswith(".0")
