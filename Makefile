@@ -12,7 +12,7 @@ ENVIRONMENTS := $(VENV)/done .venv-core/done .venv-ministack/done .venv-oldest/d
 
 export PYTHONSAFEPATH := 1
 
-.PHONY: help demo test test-long lint format bench dist lock picture completion clean
+.PHONY: help demo test test-long lint format bench dist lock picture tables completion clean
 
 help:
 	@echo 'make demo       a token travels from an encrypted file into a child process'
@@ -22,6 +22,7 @@ help:
 	@echo 'make format     let ruff format'
 	@echo 'make bench      CPU time against the bare SDKs, as ratios'
 	@echo 'make picture    the picture of check in the README'
+	@echo 'make tables     the tables of policy and verdicts in the documents, from the code'
 	@echo 'make completion scripts for completion in shells'
 	@echo 'make dist       the wheel, and a zipapp that needs no installed packages'
 	@echo 'make lock       lock the requirements anew'
@@ -50,6 +51,9 @@ bench: $(VENV)/done
 
 picture: $(VENV)/done
 	$(BIN)/python .ci/picture.py
+
+tables: $(VENV)/done
+	$(BIN)/python .ci/tables.py
 
 completion: $(VENV)/done
 	$(BIN)/python .ci/completion.py

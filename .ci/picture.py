@@ -17,13 +17,11 @@ from rich.console import Console
 from astro_token.cli.findings import tabled
 from astro_token.cli.table import draw, laid_out
 from astro_token.errors import PolicyError
-from astro_token.policy.rules import CODES as OFFLINE
-from astro_token.policy.rules import Verdict
+from astro_token.policy.rules import CODES, Verdict
 from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import TokenSettings
 from astro_token.token import AstroToken, Scope
-from astro_token.tokens.online import CODES as ONLINE
 from astro_token.tokens.read_many import Finding
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "check.svg"
@@ -57,8 +55,7 @@ FORMAT = """\
 
 def token(name: str, scope: Scope, days: int | None, *codes: str) -> Finding:
     """One that was checked: its verdicts by their codes."""
-    levels = {**OFFLINE, **ONLINE}
-    verdicts = tuple(Verdict(code, levels[code], "", "") for code in codes)
+    verdicts = tuple(Verdict(code, CODES[code].level, "", "") for code in codes)
     failed = any(verdict.level == "error" for verdict in verdicts)
     found = AstroToken(
         SecretValue(b"", "7"),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from astro_token import errors
-from astro_token.errors import SEVERITY, AstroTokenError, CommandError, bare, worst
+from astro_token.errors import AstroTokenError, CommandError, bare, worst
 
 CODES = {
     "AstroTokenError": 70,
@@ -33,7 +33,7 @@ CODES = {
     "MissingDependencyError": 78,
     "UnsupportedOperationError": 78,
 }
-ORDER = (70, 76, 78, 77, 65, 66, 69, 73, 74, 75)
+ORDER = (64, 70, 76, 78, 77, 65, 66, 69, 73, 74, 75)
 
 
 def classes() -> dict[str, Any]:
@@ -64,10 +64,10 @@ def test_an_error_is_its_message_and_has_a_hint_or_none() -> None:
     assert AstroTokenError("m").hint is None
 
 
-@pytest.mark.parametrize("first", [0, 64, *ORDER])
-@pytest.mark.parametrize("second", [0, 64, *ORDER])
+@pytest.mark.parametrize("first", [0, *ORDER])
+@pytest.mark.parametrize("second", [0, *ORDER])
 def test_of_two_exit_codes_the_worse_is_the_earlier_of_the_order(first: int, second: int) -> None:
-    rank = {64: -1, **{code: place for place, code in enumerate(ORDER)}, 0: 99}
+    rank = {**{code: place for place, code in enumerate(ORDER)}, 0: 99}
     assert min((first, second), key=lambda code: rank[code]) == worst([first, second])
 
 
@@ -76,9 +76,18 @@ def test_of_none_the_exit_code_is_zero() -> None:
 
 
 def test_the_worst_of_several_does_not_depend_on_their_order() -> None:
-    assert ORDER == SEVERITY
     for codes in itertools.combinations(ORDER, 3):
         assert {codes[0]} == {worst(list(order)) for order in itertools.permutations(codes)}
+
+
+def test_errors_of_one_exit_code_have_one_severity_and_the_order_is_theirs() -> None:
+    pairs = {(kind.exit_code, kind.severity) for kind in classes().values() if kind is not CommandError}
+    assert len(ORDER) == len(pairs) == len({severity for _, severity in pairs})
+    assert list(ORDER) == [code for code, _ in sorted(pairs, key=lambda pair: -pair[1])]
+
+
+def test_a_status_that_is_not_in_the_tree_comes_first() -> None:
+    assert (126, 3) == (worst([64, 126, 75]), worst([3, 70]))
 
 
 def test_a_bare_error_has_nothing_hanging_on_it() -> None:

@@ -34,7 +34,7 @@ DIRECTION = (
     ("token",),
     ("secret", "log"),
     ("errors",),
-    ("record", "version"),
+    ("record", "version", "wording"),
 )
 ROW = {unit: number for number, row in enumerate(DIRECTION) for unit in row}
 ROOTS = {

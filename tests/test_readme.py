@@ -11,6 +11,7 @@ import pytest
 
 from astro_token import errors
 from astro_token.environment.export import DEAD_VARIABLES
+from astro_token.policy.rules import RULES
 from astro_token.secrets.schemes import BUILTIN, credential_variables
 from tests.conftest import PROGRAM, ROOT, Program
 from tests.servers.astro_api import Grant, organization, workspace
@@ -92,6 +93,21 @@ def test_the_exit_codes_of_the_readme_are_those_of_the_errors() -> None:
     assert {0, 126, 127, *raised} == documented
 
 
+def test_the_order_of_the_exit_codes_in_the_readme_is_that_of_their_severity() -> None:
+    kinds = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")]
+    severity = {kind.exit_code: kind.severity for kind in kinds if kind is not errors.CommandError}
+    order = re.search(r"in this order:\s([\d, ]+)\.", README)
+    assert order is not None
+    assert sorted(severity, key=lambda code: -severity[code]) == [int(code) for code in order[1].split(",")]
+
+
+def test_every_policy_key_is_in_the_readme() -> None:
+    for key, rule in RULES.items():
+        assert f"…{rule.variable.removeprefix('ASTRO_TOKEN_POLICY')}" in README or rule.variable in README, (
+            key
+        )
+
+
 def test_the_backends_of_the_readme_are_those_there_are() -> None:
     table = README.partition("## Backends")[2].partition("## ")[0]
     rows = re.findall(r"^\| `([a-z-]+)` \|.*\| ([a-z, -]+) \|$", table, re.MULTILINE)
@@ -137,7 +153,7 @@ def test_variables_that_documents_name_are_read_by_the_code(document: Path) -> N
     )
     for name in set(re.findall(r"\b(?:ASTRO_TOKEN|VAULT)_[A-Z_]+\b", document.read_text())):
         prefix = "ASTRO_TOKEN_POLICY_"
-        assert name in code or (name.startswith(prefix) and name.removeprefix(prefix) in code), name
+        assert name in code or (name.startswith(prefix) and name.removeprefix(prefix).lower() in RULES), name
 
 
 def test_python_in_the_documents_compiles() -> None:

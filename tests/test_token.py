@@ -425,16 +425,16 @@ def test_an_expiry_before_1970_is_long_past() -> None:
         ({"apiTokenId": 7}, "its apiTokenId is malformed"),
         ({"apiTokenId": ""}, "its apiTokenId is malformed"),
         ({"apiTokenId": "\x1b[31m"}, "its apiTokenId is malformed"),
-        ({"exp": "4000000000"}, "its iat, nbf or exp is no number"),
-        ({"exp": True}, "its iat, nbf or exp is no number"),
-        ({"iat": [1]}, "its iat, nbf or exp is no number"),
-        ({"nbf": {}}, "its iat, nbf or exp is no number"),
+        ({"exp": "4000000000"}, "its iat, nbf or exp is not a number"),
+        ({"exp": True}, "its iat, nbf or exp is not a number"),
+        ({"iat": [1]}, "its iat, nbf or exp is not a number"),
+        ({"nbf": {}}, "its iat, nbf or exp is not a number"),
     ],
 )
 def test_a_claim_of_a_wrong_type_is_told(changed: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InvalidTokenError) as caught:
         parse(token_of({**GOOD, **changed}))
-    assert f"the value is no Astro API token: {complaint}" == caught.value.message
+    assert f"the value is not an Astro API token: {complaint}" == caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -443,9 +443,9 @@ def test_a_claim_of_a_wrong_type_is_told(changed: dict[str, Any], complaint: str
         (b"", "it is empty"),
         (b" \r\n", "it is empty"),
         (b'""', "it is empty"),
-        (b"Bearer ", "it has not the form"),
-        (b"hvs.CAESIJ", "it has not the form"),
-        (b"eyJ", "it has not the form"),
+        (b"Bearer ", "it does not consist of three parts"),
+        (b"hvs.CAESIJ", "it does not consist of three parts"),
+        (b"eyJ", "it does not consist of three parts"),
         (b"a" * 16385, "it is longer than 16384 bytes"),
         (token_of(GOOD, b"{"), "its first part is damaged or cut off"),
         (token_of(GOOD, {"typ": "JWT"}), "its first part is damaged or cut off"),

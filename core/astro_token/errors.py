@@ -1,39 +1,41 @@
 """
-Everything that can go wrong, by what the caller can do next.
+The error tree: each class has its exit status, and its severity among several failures.
 
-    AstroTokenError                 70  a bug here
+    AstroTokenError                 70  a bug in astro-token
     ├── UsageError                  64  fix the command
     │   └── InvalidRefError         64  fix the reference
-    ├── InvalidTokenError           65  the value is no Astro token, or is expired
-    ├── PolicyError                 65  a good token, but not one that policy allows here
+    ├── InvalidTokenError           65  the value is not an Astro token, or has expired
+    ├── PolicyError                 65  an Astro token that policy does not allow here
     ├── DecryptError                65  the ciphertext, or the key
     ├── SecretNotFoundError         66  no such secret, version or field; disabled or deleted
     ├── BackendDownError            69  the service needs an operator
-    ├── BackendError                70  a backend failed in a way it does not know
+    ├── BackendError                70  an unexpected failure of a backend
     ├── OutputError                 73  the output was refused
     ├── InputOutputError            74  input or output failed
     ├── BackendUnavailableError     75  try again later
-    ├── IntegrityError              76  TLS, a redirect, a damaged answer
+    ├── IntegrityError              76  TLS, a redirect, a corrupt response
     ├── AccessDeniedError           77  denied, or no usable credential
     ├── ConfigError                 78  fix the configuration
     │   ├── UnknownBackendError     78
     │   ├── MissingDependencyError  78
     │   └── UnsupportedOperationError 78
-    └── CommandError          126, 127  the command cannot be run, is not found
+    └── CommandError          126, 127  the command cannot be run, or is not found
 
 An `OSError` that reaches the command line ends as an `InputOutputError`.
-Messages are one line, lower case, and say what is wrong; hints are one line and say what to do.
-Neither may hold anything that a service answered.
+Messages are one line, lower case, and name the defect; hints are one line and name the remedy.
+Neither may contain anything from a service's response.
 """
 
 from __future__ import annotations
 
-from typing import TypeVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeVar
 
-_T = TypeVar("_T")
+    _T = TypeVar("_T")
 
 __all__ = [
-    "SEVERITY",
     "AccessDeniedError",
     "AstroTokenError",
     "BackendDownError",
@@ -59,21 +61,20 @@ __all__ = [
     "worst",
 ]
 
-# Of several failures, the exit status is the first of these that occurs.
-SEVERITY = (70, 76, 78, 77, 65, 66, 69, 73, 74, 75)
-
 
 class AstroTokenError(Exception):
     """
-    The root of all errors raised on purpose; raised itself only for a bug.
+    Root of all intended errors; raised itself only for a bug.
 
     Attributes:
-        message: what is wrong, one line.
-        hint: what to do about it, one line, or None.
+        message: the defect, one line.
+        hint: the remedy, one line, or None.
         exit_code: the status with which the command line ends.
+        severity: of several failures, the one with the greatest severity sets the exit status.
     """
 
     exit_code: int = 70
+    severity: int = 10
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -83,6 +84,7 @@ class AstroTokenError(Exception):
 
 class UsageError(AstroTokenError):
     exit_code = 64
+    severity = 11
 
 
 class InvalidRefError(UsageError):
@@ -91,26 +93,30 @@ class InvalidRefError(UsageError):
 
 class InvalidTokenError(AstroTokenError):
     exit_code = 65
+    severity = 6
 
 
 class PolicyError(AstroTokenError):
     exit_code = 65
+    severity = 6
 
 
 class DecryptError(AstroTokenError):
     exit_code = 65
+    severity = 6
 
 
 class SecretNotFoundError(AstroTokenError):
     """
-    There is no such secret, version or field, or it is disabled or deleted.
+    The secret, version or field does not exist, or is disabled or deleted.
 
     Attributes:
-        version: the version that a new one has to follow,
-            where the service counts on after a deletion; else None.
+        version: the version that a new one must follow, if the service continues counting
+            after a deletion; else None.
     """
 
     exit_code = 66
+    severity = 5
 
     def __init__(self, message: str, *, hint: str | None = None, version: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -119,30 +125,35 @@ class SecretNotFoundError(AstroTokenError):
 
 class BackendDownError(AstroTokenError):
     exit_code = 69
+    severity = 4
 
 
 class BackendError(AstroTokenError):
     exit_code = 70
+    severity = 10
 
 
 class OutputError(AstroTokenError):
     exit_code = 73
+    severity = 3
 
 
 class InputOutputError(AstroTokenError):
     exit_code = 74
+    severity = 2
 
 
 class BackendUnavailableError(AstroTokenError):
     """
-    The service did not answer, or asked us to come back: the only error that is tried again.
+    The service did not respond, or requests a delay: the only error that is retried.
 
     Attributes:
-        retry_after: seconds that the service asked us to wait, or None.
-        known: what a write has done is known, and said; else it may have been done and its answer lost.
+        retry_after: seconds to wait, as the service requests, or None.
+        known: the message tells the outcome of a write; else the write may have succeeded without a response.
     """
 
     exit_code = 75
+    severity = 1
 
     def __init__(
         self, message: str, *, hint: str | None = None, retry_after: float | None = None, known: bool = False
@@ -154,14 +165,17 @@ class BackendUnavailableError(AstroTokenError):
 
 class IntegrityError(AstroTokenError):
     exit_code = 76
+    severity = 9
 
 
 class AccessDeniedError(AstroTokenError):
     exit_code = 77
+    severity = 7
 
 
 class ConfigError(AstroTokenError):
     exit_code = 78
+    severity = 8
 
 
 class UnknownBackendError(ConfigError):
@@ -177,7 +191,9 @@ class UnsupportedOperationError(ConfigError):
 
 
 class CommandError(AstroTokenError):
-    """The command to run cannot be run (126) or is not found (127), as shells report it."""
+    """The command cannot be run (126) or is not found (127), as shells report it."""
+
+    severity = 12
 
     def __init__(self, message: str, *, exit_code: int, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -186,9 +202,9 @@ class CommandError(AstroTokenError):
 
 def bare(error: AstroTokenError) -> AstroTokenError:
     """
-    The error without all that hangs on it: frames, causes, notes, and attributes that are not ours.
+    Remove everything attached to an error: frames, causes, notes, and attributes of others.
 
-    Each of them can lead to a secret: a frame of a backend by its locals, an SDK's exception by its text.
+    Each can lead to a secret: a backend's frame through its locals, an SDK's exception through its text.
     """
     error.__cause__ = error.__context__ = None
     error.args = (error.message,)
@@ -198,7 +214,7 @@ def bare(error: AstroTokenError) -> AstroTokenError:
 
 
 def named(error: AstroTokenError, name: object) -> AstroTokenError:
-    """The error with what it is about in front: a bare copy, because several may share one."""
+    """Copy an error, sanitized, with a reference or a name in front. Callers may share the original."""
     copy = type(error).__new__(type(error))
     copy.__dict__.update(vars(error))
     if str(name) not in copy.message:
@@ -208,10 +224,10 @@ def named(error: AstroTokenError, name: object) -> AstroTokenError:
 
 def result(outcome: _T | AstroTokenError) -> _T:
     """
-    The outcome of what returns its errors, raised where it is one.
+    Return an outcome, or raise it if it is an error.
 
-    What holds a secret in its locals returns an error and does not raise it, and its caller passes it on
-    by this: no traceback then leads to a frame that the secret was in.
+    A function with a secret in its locals returns its errors, and its caller raises them with this function:
+    so no traceback leads to a frame that contains the secret.
     """
     if isinstance(outcome, AstroTokenError):
         raise outcome.with_traceback(None)
@@ -221,7 +237,10 @@ def result(outcome: _T | AstroTokenError) -> _T:
 _OURS = {"message", "hint", "version", "retry_after", "known", "exit_code"}
 
 
-def worst(codes: list[int]) -> int:
-    """The exit status that stands for several; 0 for none."""
-    failures = [code for code in codes if code]
-    return min(failures, key=lambda code: SEVERITY.index(code) if code in SEVERITY else -1, default=0)
+def worst(codes: Iterable[int]) -> int:
+    """Choose the exit status for several failures by their severity; 0 for none. Unknown ones come first."""
+    classes = [
+        kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, AstroTokenError)
+    ]
+    severity = {kind.exit_code: kind.severity for kind in classes if kind is not CommandError}
+    return max(filter(None, codes), key=lambda code: severity.get(code, CommandError.severity), default=0)

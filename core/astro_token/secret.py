@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, final
+from astro_token.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+    from typing import NoReturn, final
+else:
+
+    def final(cls: type) -> type:
+        return cls
+
 
 __all__ = ["SecretMetadata", "SecretValue"]
 
@@ -17,16 +23,16 @@ _REDACTED = "SecretValue(…)"
 @final
 class SecretValue:
     """
-    The bytes of a secret and the version they are of.
+    The bytes of a secret and their version.
 
-    `reveal()` is the only way in.
+    Only `reveal()` returns them.
     Text forms are redacted, comparison takes constant time,
-    and whatever would make a copy that outlives us (pickle, copy, json) raises `TypeError`.
+    and everything that would make a lasting copy (pickle, copy, json) raises `TypeError`.
     Not a `str` subclass: that would leak through f-strings, `print` and `json`.
 
     Args:
         data: the bytes, as the service returned them.
-        version: the service's own name for the version, safe to show; None where it has none.
+        version: the service's own name of the version, safe to show; None without versions.
     """
 
     __slots__ = ("__data", "__version")
@@ -71,9 +77,8 @@ class SecretValue:
         raise TypeError("a SecretValue cannot be copied or pickled")
 
 
-@dataclass(frozen=True, slots=True)
-class SecretMetadata:
-    """What a service tells of a secret without its value. Times are aware; None is "not told"."""
+class SecretMetadata(Record):
+    """Properties of a secret without its value. Times are aware; None is "not told"."""
 
     version: str | None = None
     created: datetime | None = None

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Write = Callable[[str, str], Path]
 
 ISSUED, EXPIRES, PAST = 1_700_000_000, 4_102_444_800, 1_710_000_000
-NEW = "create a new token in Astro and store it in the place of this one"
+NEW = "create a new token in Astro and store it instead"
 
 
 def fixed(**options: Any) -> str:
@@ -186,8 +186,8 @@ astro-token: hint: ask
 
 
 VERDICTS = ("VERDICT", "ok", "error:", "warning:", "failed")
-CUT = "the token's signature is shorter than its algorithm makes it: it looks cut off"
-WHOLE = "store the whole token as Astro showed it when it was created"
+CUT = "the token's signature is too short for its algorithm, so its end is probably cut off"
+WHOLE = "store the complete token as Astro showed it when it was created"
 
 
 def squeezed(text: str) -> str:
@@ -342,8 +342,8 @@ def test_where_there_is_nothing_to_show_of_a_token_the_table_is_left_out(
     program: Program, tmp_path: Path
 ) -> None:
     expected = (
-        "astro-token: error: neither a reference nor a name: no project's file names a token\n"
-        "astro-token: hint: the form of a reference is scheme:name, such as vault:secret/astro/prod#token\n"
+        "astro-token: error: the token is neither a reference nor a name: no project file names a token\n"
+        "astro-token: hint: a reference has the form scheme:name, such as vault:secret/astro/prod#token\n"
     )
     assert Result(64, "", expected) == program("check", "prod")
     assert program("check", "--deploy", "--path", str(tmp_path), "prod").stdout.startswith("DEPLOY ")
@@ -481,9 +481,9 @@ def project(write: Write, planted: Planted) -> None:
 @pytest.mark.usefixtures("project")
 def test_all_tokens_of_the_file_are_checked_by_its_policy_and_expectations(program: Program) -> None:
     wide = "the token's scope is organization, and policy allows workspace at most"
-    narrower = "create a token of the workspace scope and store it in the place of this one"
+    narrower = "create a token of workspace scope and store it instead"
     wrong = "the token is for workspace clws2, and the project expects clws1"
-    right = "store the right token under this reference, or correct the project's file"
+    right = "store the right token under this reference, or correct the project file"
     result = program("check", "--all", "--format", "json")
     expected = [
         described("prod", name="prod"),
@@ -573,8 +573,8 @@ def test_all_and_a_token_at_once_is_a_contradiction(program: Program, planted: P
 
 def test_all_without_a_file_is_a_mistake(program: Program) -> None:
     expected = (
-        "astro-token: error: no project's file names a token\n"
-        "astro-token: hint: write astro-token.toml with a [tokens.NAME] table for each\n"
+        "astro-token: error: no project file names a token\n"
+        "astro-token: hint: write astro-token.toml with a [tokens.NAME] table for each token\n"
     )
     assert Result(78, "", expected) == program("check", "--all")
 

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from astro_token.errors import InvalidTokenError
-from astro_token.policy.rules import CODES, Expectations, Policy, duration, judge
+from astro_token.policy.parsers import duration
+from astro_token.policy.rules import OFFLINE, Expectations, Policy, judge
 from astro_token.secret import SecretValue
 from astro_token.testing import make_token
 from astro_token.token import AstroToken
@@ -57,9 +58,9 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
     ({"permissions": ["workspaceId:a b"]}, "one of its permissions is malformed"),
     ({"permissions": ["workspaceId:" + "x" * 200]}, "one of its permissions is malformed"),
     ({"permissions": [f"workspaceId:w{n}" for n in range(5000)]}, "it is longer than 16384 bytes"),
-    ({"iat": "yesterday"}, "its iat, nbf or exp is no number"),
-    ({"exp": True}, "its iat, nbf or exp is no number"),
-    ({"nbf": [1]}, "its iat, nbf or exp is no number"),
+    ({"iat": "yesterday"}, "its iat, nbf or exp is not a number"),
+    ({"exp": True}, "its iat, nbf or exp is not a number"),
+    ({"nbf": [1]}, "its iat, nbf or exp is not a number"),
     ({"apiTokenId": 7}, "its apiTokenId is malformed"),
     ({"apiTokenId": "a\nb"}, "its apiTokenId is malformed"),
 ]
@@ -131,10 +132,10 @@ def test_a_malformed_claim_is_no_token(
         code,
         {(one["error"]["type"], one["error"]["exit_code"]) for one in found},
     )
-    complaints = [one["error"]["message"].partition("no Astro API token: ")[2] for one in found]
+    complaints = [one["error"]["message"].partition("not an Astro API token: ")[2] for one in found]
     assert [complaint for _, complaint in MALFORMED] == complaints
     lines = re.findall("^astro-token: error: (.*)", stderr, re.MULTILINE)
-    start = "t{0} (planted:t{0}): the value is no Astro API token: {1}"
+    start = "t{0} (planted:t{0}): the value is not an Astro API token: {1}"
     assert [start.format(number, complaint) for number, complaint in enumerate(complaints)] == lines
 
 
@@ -211,7 +212,7 @@ def test_any_claims_are_judged_or_refused(claims: object) -> None:
     except InvalidTokenError:
         return
     for verdict in judge(token, STRICT, Expectations("o1", "w1", "d1")):
-        assert verdict.code in CODES
+        assert verdict.code in OFFLINE
         assert (verdict.message + verdict.hint).isprintable()
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.policy.deploy_codes import CODES
+from astro_token.policy.codes import DEPLOY as CODES
 from astro_token.testing import make_token
 from tests.cli.deploy_project import DEPLOYMENT, WORKSPACE, Project, make, tree
 from tests.conftest import ROOT
@@ -307,7 +307,7 @@ def test_each_finding_has_its_code_and_is_told_in_words_without_a_change_to_the_
     if code not in {"other-api", "home-plain-http"}:  # which cannot be alone: a domain, another context
         assert [code] == codes(said)
     errors = [one["code"] for one in said["verdicts"] if one["level"] == "error"]
-    status = CODES[code].kind.exit_code if code in errors else 0
+    status = CODES[code].exit_code if code in errors else 0
     assert (status, status) == (result.code, said["exit_code"])
     assert ("failed" if errors else "warning") == said["status"]
     assert not (project.folder.parent / "ran").exists()
@@ -399,8 +399,12 @@ def test_policy_says_what_is_an_error_and_the_environment_says_it_first(project:
     ("text", "complaint", "hint"),
     [
         ('uncomitted = "off"', "policy.deploy.uncomitted is unknown", "did you mean uncommitted?"),
-        ("uncommitted = false", "policy.deploy.uncommitted is no level", "write one of off, warning, error"),
-        ('uncommitted = ["off"]', "policy.deploy.uncommitted is no level", "write one of off"),
+        (
+            "uncommitted = false",
+            "policy.deploy.uncommitted has no valid level",
+            "use one of off, warning, error",
+        ),
+        ('uncommitted = ["off"]', "policy.deploy.uncommitted has no valid level", "use one of off"),
     ],
 )
 def test_a_mistake_in_the_project_s_policy_is_named(
@@ -416,10 +420,10 @@ def test_a_mistake_in_the_project_s_policy_is_named(
 @pytest.mark.parametrize(
     ("text", "complaint", "hint"),
     [
-        ("uncomitted=off", "names an unknown code", "did you mean uncommitted?"),
-        ("\x1b[31m=off", "names an unknown code", "known are no-project"),
-        ("uncommitted=", "gives uncommitted no level", "write uncommitted= and one of off, warning, error"),
-        ("uncommitted=error,", "names an unknown code", "known are"),
+        ("uncomitted=off", " contains an unknown code", "did you mean uncommitted?"),
+        ("\x1b[31m=off", " contains an unknown code", "the codes are no-project"),
+        ("uncommitted=", ": uncommitted has no valid level", "use one of off, warning, error"),
+        ("uncommitted=error,", " contains an unknown code", "the codes are"),
     ],
 )
 def test_a_mistake_in_the_environment_s_policy_is_named(
@@ -427,7 +431,7 @@ def test_a_mistake_in_the_environment_s_policy_is_named(
 ) -> None:
     result = project.run("env:TOKEN", env={"ASTRO_TOKEN_POLICY_DEPLOY": text})
     assert 78 == result.code
-    assert f"astro-token: error: ASTRO_TOKEN_POLICY_DEPLOY {complaint}\n" in result.stderr
+    assert f"astro-token: error: ASTRO_TOKEN_POLICY_DEPLOY{complaint}\n" in result.stderr
     assert f"hint: {hint}" in result.stderr
     assert "\x1b" not in result.stderr
 
@@ -752,6 +756,6 @@ def test_every_code_is_in_the_table_of_the_documentation_with_its_level_and_stat
     actual = [(code, level, int(status)) for code, level, status in rows]
     level = {True: "warning, error if exported"}
     expected = [
-        (code, level.get(bool(one.exported), one.level), one.kind.exit_code) for code, one in CODES.items()
+        (code, level.get(bool(one.exported), one.level), one.exit_code) for code, one in CODES.items()
     ]
     assert expected == actual

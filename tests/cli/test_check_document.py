@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import re
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,16 +26,15 @@ from astro_token.astro_api.records import (
 from astro_token.cli.deploy import Shown
 from astro_token.cli.findings import described
 from astro_token.deploy import Guarded
-from astro_token.errors import SEVERITY, AstroTokenError, PolicyError
-from astro_token.policy.deploy_codes import CODES as DEPLOY
-from astro_token.policy.rules import CODES as OFFLINE
-from astro_token.policy.rules import Verdict
+from astro_token.errors import AstroTokenError, PolicyError
+from astro_token.policy.codes import DEPLOY, ONLINE
+from astro_token.policy.rules import OFFLINE, Verdict
+from astro_token.record import replace
 from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import TokenSettings
 from astro_token.testing import make_token
 from astro_token.token import AstroToken
-from astro_token.tokens.online import CODES as ONLINE
 from astro_token.tokens.online import Asked, Online
 from astro_token.tokens.read_many import Finding
 from tests.cli.deploy_project import make
@@ -107,8 +106,8 @@ def test_it_names_the_codes_the_errors_and_the_statuses_that_there_are() -> None
     assert [*OFFLINE, *ONLINE] == defined["verdict"]["properties"]["code"]["enum"]
     assert [*DEPLOY] == defined["deploy"]["properties"]["verdicts"]["items"]["properties"]["code"]["enum"]
     assert {kind.__name__ for kind in KINDS} == set(defined["error"]["properties"]["type"]["enum"])
-    assert {*SEVERITY, 64} == set(defined["error"]["properties"]["exit_code"]["enum"])
-    statuses = {one.kind.exit_code for one in DEPLOY.values()}
+    assert {kind.exit_code for kind in KINDS} == set(defined["error"]["properties"]["exit_code"]["enum"])
+    statuses = {one.exit_code for one in DEPLOY.values()}
     assert {0, *statuses} == set(defined["deploy"]["properties"]["exit_code"]["enum"])
 
 
@@ -143,7 +142,7 @@ def test_it_notices_what_is_no_such_document(place: str, change: dict[str, Any])
 
 
 def test_it_allows_every_verdict_at_every_level_that_it_can_have() -> None:
-    tokens = {**OFFLINE, **ONLINE}
+    tokens = {code: one.level for code, one in {**OFFLINE, **ONLINE}.items()}
     for levels in (tokens, {"no-expiry": "error"}):
         CHECK.validate(of(Finding(SETTINGS, TOKEN, verdicts(levels))))
     project = {code: one.level for code, one in DEPLOY.items()}
@@ -176,7 +175,7 @@ def test_it_allows_what_astro_may_say_and_leave_out() -> None:
         ahead=-3.5,
         asked=tuple(Asked(what, 200, "r1") for what in ("organizations", "token", "deployment")),
     )
-    bare = replace(
+    bare = dataclasses.replace(
         full,
         accepted=None,
         record=TokenRecord(None, None, ()),
@@ -298,8 +297,8 @@ def test_every_verdict_is_in_one_table_with_its_level_and_nothing_else_is() -> N
     required = {"no-expiry": "warning, error if `require_expiry`"}
     exported = {False: "", True: ", error if exported"}
     expected = [
-        *((code, "offline", required.get(code, level)) for code, level in OFFLINE.items()),
-        *((code, "online", level) for code, level in ONLINE.items()),
+        *((code, "offline", required.get(code, one.level)) for code, one in OFFLINE.items()),
+        *((code, "online", one.level) for code, one in ONLINE.items()),
         *((code, "deploy", one.level + exported[bool(one.exported)]) for code, one in DEPLOY.items()),
     ]
     assert expected == documented

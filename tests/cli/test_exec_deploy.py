@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.policy.deploy_codes import CODES
+from astro_token.policy.codes import DEPLOY as CODES
 from astro_token.testing import make_token
 from tests.cli.deploy_project import DEPLOYMENT, WORKSPACE, Project, make
 from tests.cli.test_check_deploy import FINDINGS, TOML, expected, no_dags, organization_token
@@ -90,7 +90,7 @@ def test_each_finding_is_a_warning_unless_policy_makes_it_an_error_or_silences_i
 ) -> None:
     arrange, message = FINDINGS[code]
     arrange(project)
-    status = CODES[code].kind.exit_code
+    status = CODES[code].exit_code
     for level, outcome in {
         "": (0, STARTED, [("warning", message)]),
         "error": (status, "", [("error", message)]),
@@ -196,7 +196,7 @@ def test_what_the_flags_of_the_deploy_leave_to_say(
     assert len(codes) == len(messages)
     for code, message in zip(codes, messages, strict=True):
         assert message.split()[-3:] == FINDINGS[code][1].split()[-3:]
-    assert (CODES[codes[0]].kind.exit_code if codes else 0) == result.code
+    assert (CODES[codes[0]].exit_code if codes else 0) == result.code
 
 
 def test_a_deployment_on_the_command_line_that_the_token_is_not_for_is_told_by_name(project: Project) -> None:

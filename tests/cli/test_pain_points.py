@@ -437,9 +437,9 @@ def test_astro_cli_1556_and_pr_1559_a_deployment_s_token_works_without_a_workspa
     scene.expect(f'workspace = "{WORKSPACE}"')
     ours = scene.ours("check")
     assert ours.stderr.endswith(
-        f": the token names no workspace, so it cannot be told whether it is for {WORKSPACE}\n"
-        "astro-token: hint: use a token of the workspace scope, "
-        "or expect its deployment in the project's file, or ask Astro by --online\n"
+        f": the token names no workspace; the project expects {WORKSPACE}\n"
+        "astro-token: hint: use a token of workspace scope, "
+        "or name its deployment in the project file, or check it with --online\n"
     )
 
 
@@ -501,8 +501,8 @@ def test_deploy_action_113_a_token_that_is_missing_is_named_before_anything_is_s
         Result(
             78,
             "",
-            "astro-token: error: nothing says which token\n"
-            "astro-token: hint: give one such as vault:secret/astro/prod#token, set ASTRO_TOKEN_REF, "
+            "astro-token: error: no token is configured\n"
+            "astro-token: hint: give a reference such as vault:secret/astro/prod#token, set ASTRO_TOKEN_REF, "
             "or write astro-token.toml\n",
         )
         == ours

@@ -40,30 +40,35 @@ def test_a_piped_token_is_stored_as_astro_showed_it(program: Program, planted: P
 
 def test_what_is_no_token_is_not_stored(program: Program, planted: Planted, canary: str) -> None:
     shown = "store the token as Astro showed it when it was created, or create a new one"
-    form = "it has not the form of three parts of letters, digits, - and _ with dots between them"
+    form = "it does not consist of three parts of letters, digits, - and _ with dots between them"
     person = "it carries no permissions, as the token of a person's login does"
     head, claims, signature = canary.split(".")
     program.canaries += [head + claims]
     for given, code, message, hint in (
         ("", 65, "no token was given", "pipe it in, or call put at a terminal and paste it"),
-        ("\n", 65, "the value is no Astro API token: it is empty", shown),
-        ("hvs.CAESIJ1", 65, f"the value is no Astro API token: {form}", shown),
-        (f"{canary} {canary}", 65, f"the value is no Astro API token: {form}", shown),
-        (f"{head}.{claims}", 65, f"the value is no Astro API token: {form}", shown),
+        ("\n", 65, "the value is not an Astro API token: it is empty", shown),
+        ("hvs.CAESIJ1", 65, f"the value is not an Astro API token: {form}", shown),
+        (f"{canary} {canary}", 65, f"the value is not an Astro API token: {form}", shown),
+        (f"{head}.{claims}", 65, f"the value is not an Astro API token: {form}", shown),
         (
             f"{head}.{claims[:-40]}.{signature}",
             65,
-            "the value is no Astro API token: its second part is damaged or cut off",
+            "the value is not an Astro API token: its second part is damaged or cut off",
             shown,
         ),
-        (canary + "A" * 16384, 65, "the value is no Astro API token: it is longer than 16384 bytes", shown),
-        ("A" * 1_000_000, 65, "the value is no Astro API token: it is longer than 16384 bytes", shown),
-        (make_token(permissions=[]), 65, f"the value is no Astro API token: {person}", shown),
+        (
+            canary + "A" * 16384,
+            65,
+            "the value is not an Astro API token: it is longer than 16384 bytes",
+            shown,
+        ),
+        ("A" * 1_000_000, 65, "the value is not an Astro API token: it is longer than 16384 bytes", shown),
+        (make_token(permissions=[]), 65, f"the value is not an Astro API token: {person}", shown),
         (
             make_token(exp=1_700_000_000),
             65,
             "the token expired at 2023-11-14 22:13 UTC",
-            "create a new token in Astro and store it in the place of this one",
+            "create a new token in Astro and store it instead",
         ),
     ):
         assert failure(code, f"planted:new: {message}", hint) == program("put", "planted:new", stdin=given)
@@ -75,7 +80,7 @@ def test_what_policy_does_not_allow_is_not_stored(
 ) -> None:
     write("astro-token.toml", '[tokens.prod]\nref = "planted:new"\nworkspace = "clws1"\n')
     wrong = "planted:new: the token is for workspace clws00000000000000000, and the project expects clws1"
-    right = "store the right token under this reference, or correct the project's file"
+    right = "store the right token under this reference, or correct the project file"
     assert failure(65, wrong, right) == program("put", "prod", stdin=canary)
     assert not (planted.folder / "new").exists()
     floor = {"ASTRO_TOKEN_POLICY_MAX_SCOPE": "deployment"}

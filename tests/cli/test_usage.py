@@ -40,8 +40,11 @@ def failure(code: int, message: str, hint: str) -> Result:
 HELP = "--help shows what can be given, with examples"
 AFTER = "for example: astro-token exec prod -- astro deploy --dags"
 MANY = "there are too many arguments, or unknown ones"
-NO_NAME = "neither a reference nor a name: no project's file names a token"
-FORM = "the form of a reference is scheme:name, such as vault:secret/astro/prod#token"
+NO_TOKEN_HINT = (
+    "give a reference such as vault:secret/astro/prod#token, set ASTRO_TOKEN_REF, or write astro-token.toml"
+)
+NO_NAME = "the token is neither a reference nor a name: no project file names a token"
+FORM = "a reference has the form scheme:name, such as vault:secret/astro/prod#token"
 
 
 @pytest.mark.parametrize(
@@ -73,8 +76,8 @@ FORM = "the form of a reference is scheme:name, such as vault:secret/astro/prod#
         ("check prod", NO_NAME, FORM),
         (
             "check ''",
-            "the token that is named is empty",
-            "see the variable that it is from, or leave it out",
+            "the token argument is empty",
+            "check the variable that it comes from, or leave it out",
         ),
         ("exec prod -- true", NO_NAME, FORM),
     ],
@@ -192,15 +195,15 @@ def test_a_scheme_that_nothing_serves(program: Program) -> None:
 # -- secrets ----------------------------------------------------------------------------------------
 
 SHOWN = "store the token as Astro showed it when it was created, or create a new one"
-NEW = "create a new token in Astro and store it in the place of this one"
+NEW = "create a new token in Astro and store it instead"
 
 
 def test_a_secret_that_holds_no_usable_token(program: Program, planted: Planted, canary: str) -> None:
     head, claims, signature = canary.split(".")
     program.canaries.append(f"{head}.{claims}")
-    form = "it has not the form of three parts of letters, digits, - and _ with dots between them"
+    form = "it does not consist of three parts of letters, digits, - and _ with dots between them"
     login = "it carries no permissions, as the token of a person's login does"
-    none = "the value is no Astro API token: "
+    none = "the value is not an Astro API token: "
     field = "correct the part of the reference after #"
     name = "name the field after # in the reference, as in vault:secret/astro/prod#token"
     damaged = f"{none}its second part is damaged or cut off"
@@ -261,33 +264,33 @@ ONLY = "addresses, credentials and commands come from the environment only"
         (
             'defualt = "prod"\n',
             "defualt is unknown",
-            f"did you mean default? known are default, policy, tokens, astro-cli; {ONLY}",
+            f"did you mean default? the keys are default, policy, tokens, astro-cli; {ONLY}",
         ),
         (
             'vault_addr = "https://evil.example"\n',
             "vault_addr is unknown",
-            f"known are default, policy, tokens, astro-cli; {ONLY}",
+            f"the keys are default, policy, tokens, astro-cli; {ONLY}",
         ),
         (
             '[tokens.prod]\nref = "env:X"\naddress = "https://evil.example"\n',
             "tokens.prod.address is unknown",
-            f"known are ref, decrypt, organization, workspace, deployment; {ONLY}",
+            f"the keys are ref, decrypt, organization, workspace, deployment; {ONLY}",
         ),
         (
             '[policy]\nmax_scope = "galaxy"\n',
-            "policy.max_scope is no scope",
-            "write one of organization, workspace, deployment",
+            "policy.max_scope is not a scope",
+            "use one of organization, workspace, deployment",
         ),
         (
             '[policy]\nmin_validity = "soon"\n',
-            "policy.min_validity is no duration",
+            "policy.min_validity is not a duration",
             'write a number and one of s, m, h, d, w, such as "14d"',
         ),
         ("[policy\n", "TOML", "correct the file; https://toml.io has the rules"),
         (
             'default = "prod"\n',
             "default names no token of the file",
-            "it has none",
+            "the tokens are none",
         ),
     ],
 )
@@ -308,7 +311,7 @@ def test_a_projects_file_that_others_can_write_is_not_read(
 ) -> None:
     path = write("astro-token.toml", '[tokens.prod]\nref = "env:TOKEN"\n')
     path.chmod(0o666)
-    message = f"{path} can be written by other users, who could change what is read"
+    message = f"other users can write {path}"
     assert failure(77, message, f"chmod go-w {path}") == program("check", "prod", env={"TOKEN": canary})
 
 
@@ -317,23 +320,23 @@ def test_a_projects_file_that_others_can_write_is_not_read(
     [
         (
             {},
-            "nothing says which token",
-            "give one such as vault:secret/astro/prod#token, set ASTRO_TOKEN_REF, or write astro-token.toml",
+            "no token is configured",
+            NO_TOKEN_HINT,
         ),
         (
             {"ASTRO_TOKEN_REF": "env:X", "ASTRO_TOKEN_NAME": "X"},
             "ASTRO_TOKEN_REF and ASTRO_TOKEN_NAME are both set",
-            "unset one: a reference says all",
+            "unset one of them: a reference contains everything",
         ),
         (
             {"ASTRO_TOKEN_BACKEND": "vault"},
             "ASTRO_TOKEN_NAME is not set",
-            "set both ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME, or ASTRO_TOKEN_REF alone",
+            "set both ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME, or only ASTRO_TOKEN_REF",
         ),
         (
             {"ASTRO_TOKEN_REF": "env:X", "ASTRO_TOKEN_POLICY_MAX_SCOPE": "x"},
-            "ASTRO_TOKEN_POLICY_MAX_SCOPE is no scope",
-            "set it to one of organization, workspace, deployment",
+            "ASTRO_TOKEN_POLICY_MAX_SCOPE is not a scope",
+            "use one of organization, workspace, deployment",
         ),
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astro_token.deploy.command import Deploy, deploy_of
-from astro_token.policy.deploy_codes import CODES
+from astro_token.policy.codes import DEPLOY as CODES
 
 FORCED = {"uncommitted", "git-unknown"}
 NO_IMAGE = {"no-dockerfile", "requirements-clash"}

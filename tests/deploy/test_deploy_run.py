@@ -10,8 +10,11 @@ import pytest
 from astro_token.deploy import run
 from astro_token.deploy.run import Answer, ask, outside, program
 from astro_token.errors import ConfigError
-from astro_token.policy.deploy_codes import CODES, Fact, floor, verdicts
-from astro_token.policy.rules import Level, Policy
+from astro_token.policy.codes import DEPLOY as CODES
+from astro_token.policy.codes import Level
+from astro_token.policy.deploy_codes import Fact, verdicts
+from astro_token.policy.parsers import levels_text
+from astro_token.policy.rules import Policy
 from tests.timing import is_running, wait_until, within
 
 if TYPE_CHECKING:
@@ -104,10 +107,10 @@ def test_errors_come_first_and_what_is_off_not_at_all() -> None:
 
 
 def test_the_environment_s_levels_are_read_in_full_or_refused() -> None:
-    assert {"no-dags": "error", "no-docker": "off"} == floor(" no-dags=error , no-docker = off", "X")
+    assert {"no-dags": "error", "no-docker": "off"} == levels_text(" no-dags=error , no-docker = off", "X")
     for text in ("", "no-dags", "no-dags=", "no-dags=ERROR", "no-dags=error=error", "x"):
         with pytest.raises(ConfigError):
-            floor(text, "X")
+            levels_text(text, "X")
 
 
 def test_no_level_of_a_code_is_lower_where_the_token_is_exported() -> None:

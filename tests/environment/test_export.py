@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from astro_token.environment.context import Context
 from astro_token.environment.export import CliEnvironment, export, isolated
 from astro_token.errors import ConfigError
+from astro_token.record import replace
 from astro_token.secret import SecretValue
 from astro_token.secrets import registry
 from astro_token.secrets.ref import SecretRef

@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 ORGANIZATIONS = "GET /v1/organizations?limit=100&offset=0"
 OF_ORGANIZATION = f"/v1/organizations/{ORGANIZATION}"
 UNPROVEN = (
-    "astro-token: warning: env:TOKEN: the token names no workspace, "
-    f"so it cannot be told whether it is for {WORKSPACE}\n"
-    "astro-token: hint: use a token of the workspace scope, or ask Astro by --online\n"
+    f"astro-token: warning: env:TOKEN: the token names no workspace; the project expects {WORKSPACE}\n"
+    "astro-token: hint: use a token of workspace scope, or check it with --online\n"
 )
 
 

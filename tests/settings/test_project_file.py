@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -261,19 +262,55 @@ def test_a_fifo_holds_nothing_up(tmp_path: Path, name: str) -> None:
         f"find_project(Path({str(tmp_path)!r}))"
     )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, timeout=60)
-    assert b"is no regular file" in done.stderr
+    assert b"is not a regular file" in done.stderr
 
 
 def test_a_folder_of_that_name_is_refused(tmp_path: Path) -> None:
     (tmp_path / "astro-token.toml").mkdir()
-    assert "is no regular file" in failure(tmp_path).message
+    assert "is not a regular file" in failure(tmp_path).message
 
 
 def test_a_long_file_is_refused_and_one_of_the_greatest_length_is_read(write: Write) -> None:
-    text = ONE + "#" * (4 * 1024 * 1024 - len(ONE))
+    text = ONE + "#" * (64 * 1024 - len(ONE))
     path = write("astro-token.toml", text)
     assert path == find_project(path.parent).path
-    assert "is longer than 4096 KiB" in refused(write, text + "#").message
+    assert "is longer than 64 KiB" in refused(write, text + "#").message
+
+
+def test_a_long_pyproject_is_refused_only_if_it_may_concern_us(write: Write) -> None:
+    comment = "#" * 64 * 1024 + "\n"
+    path = write("pyproject.toml", comment + "[tool.ruff]\n")
+    assert Project() == find_project(path.parent)
+    error = failure(write("pyproject.toml", comment + SHARED).parent)
+    assert (f"{path} is longer than 64 KiB", "move [tool.astro-token] to astro-token.toml") == (
+        error.message,
+        error.hint,
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ["a" + ".a" * 10_000 + " = 1", "[" + "a." * 10_000 + "a]", "x = {" + "'a'. " * 10_000 + "a = 1}"]
+)
+def test_a_key_of_many_parts_is_refused_before_it_is_parsed(write: Write, line: str) -> None:
+    error = refused(write, f"{ONE}{line}\n")
+    assert ConfigError is type(error)
+    assert error.message.endswith("astro-token.toml: line 3 has more than 200 dots")
+
+
+def test_the_costliest_key_that_is_accepted_is_parsed_in_bounded_time(write: Write) -> None:
+    keys = "".join(f"k{number} = 1\n" for number in range(6_000))
+    start = time.process_time()
+    assert "a is unknown" in refused(write, "[" + "a." * 200 + "a]\n" + keys).message
+    assert time.process_time() - start < 5
+
+
+def test_a_comment_may_have_any_number_of_dots(write: Write) -> None:
+    path = write("astro-token.toml", f"# {'.' * 1000}\n{ONE}")
+    assert path == find_project(path.parent).path
+
+
+def test_a_malformed_line_is_named(write: Write) -> None:
+    assert refused(write, f"{ONE}hunter2\n").message.endswith("astro-token.toml is not valid TOML (line 3)")
 
 
 # -- the release of the Astro CLI ------------------------------------------------------------------------
@@ -292,28 +329,28 @@ def test_a_lock_names_a_release_and_the_digests_of_its_archives(write: Write) ->
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("astro-cli = '1.45.0'", "astro-cli is no table"),
-        ("[astro-cli]\n", "astro-cli.version is no version"),
-        ("[astro-cli]\nversion = 1.45", "astro-cli.version is no version"),
-        ("[astro-cli]\nversion = ''", "astro-cli.version is no version"),
-        ("[astro-cli]\nversion = 'v1.45.0'", "astro-cli.version is no version"),
-        ("[astro-cli]\nversion = 'latest'", "astro-cli.version is no version"),
-        ("[astro-cli]\nversion = '1.45.0/../..'", "astro-cli.version is no version"),
-        ('[astro-cli]\nversion = "1.45.0\\n"', "astro-cli.version is no version"),
+        ("astro-cli = '1.45.0'", "astro-cli is not a table"),
+        ("[astro-cli]\n", "astro-cli.version is not a version"),
+        ("[astro-cli]\nversion = 1.45", "astro-cli.version is not a version"),
+        ("[astro-cli]\nversion = ''", "astro-cli.version is not a version"),
+        ("[astro-cli]\nversion = 'v1.45.0'", "astro-cli.version is not a version"),
+        ("[astro-cli]\nversion = 'latest'", "astro-cli.version is not a version"),
+        ("[astro-cli]\nversion = '1.45.0/../..'", "astro-cli.version is not a version"),
+        ('[astro-cli]\nversion = "1.45.0\\n"', "astro-cli.version is not a version"),
         ("[astro-cli]\nverison = '1.45.0'", "astro-cli.verison is unknown"),
         ("[astro-cli]\nurl = 'https://evil.example'\nversion = '1.45.0'", "astro-cli.url is unknown"),
-        (f"[astro-cli]\nversion = '1.45.0'\nsha256 = '{DIGEST}'", "astro-cli.sha256 is no table"),
+        (f"[astro-cli]\nversion = '1.45.0'\nsha256 = '{DIGEST}'", "astro-cli.sha256 is not a table"),
         (
             f"[astro-cli]\nversion = '1.45.0'\nsha256.plan-nine = '{DIGEST}'",
             "astro-cli.sha256.plan-nine is unknown",
         ),
         (
             f"[astro-cli]\nversion = '1.45.0'\nsha256.linux-386 = '{DIGEST[1:]}'",
-            "astro-cli.sha256.linux-386 is no SHA-256 digest",
+            "astro-cli.sha256.linux-386 is not a SHA-256 digest",
         ),
         (
             "[astro-cli]\nversion = '1.45.0'\nsha256.linux-386 = 3",
-            "astro-cli.sha256.linux-386 is no SHA-256 digest",
+            "astro-cli.sha256.linux-386 is not a SHA-256 digest",
         ),
     ],
 )
@@ -351,13 +388,13 @@ def test_a_lock_that_is_none_is_told_with_its_place(write: Write, text: str, com
         (
             "[vault]\naddress = 'https://evil.example'",
             "vault is unknown",
-            "known are default, policy, tokens",
+            "the keys are default, policy, tokens",
         ),
         ("[env]\nHTTPS_PROXY = 'http://evil.example'", "env is unknown", "come from the environment only"),
         ("plugins = ['evil']", "plugins is unknown", "come from the environment only"),
-        ("timeout = 3", "timeout is unknown", "known are default, policy, tokens"),
-        ('"\\u001b[31m" = 1', "a key is unknown", "known are"),
-        ('"::error::x" = 1', "a key is unknown", "known are"),
+        ("timeout = 3", "timeout is unknown", "the keys are default, policy, tokens"),
+        ('"\\u001b[31m" = 1', "a key is unknown", "the keys are"),
+        ('"::error::x" = 1', "a key is unknown", "the keys are"),
     ],
 )
 def test_an_unknown_key_is_an_error_that_names_the_nearest_known_one(
@@ -376,32 +413,32 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest_known_one(
         ("default = []\n" + ONE, "default names no token of the file"),
         ("default = {}\n" + ONE, "default names no token of the file"),
         ("default = 3\n" + ONE, "default names no token of the file"),
-        ("tokens = 3", "tokens is no table"),
-        ("tokens = ['a']", "tokens is no table"),
-        ("policy = 'strict'", "policy is no table"),
-        ("[tokens]\nprod = 'vault:secret/a'", "tokens.prod is no table"),
-        ("[[tokens.prod]]\nref = 'env:X'", "tokens.prod is no table"),
-        ("[tokens.'a b']\nref = 'env:X'", "a name under [tokens] is malformed"),
-        ("[tokens.'']\nref = 'env:X'", "a name under [tokens] is malformed"),
-        ("[tokens.'vault:x']\nref = 'env:X'", "a name under [tokens] is malformed"),
+        ("tokens = 3", "tokens is not a table"),
+        ("tokens = ['a']", "tokens is not a table"),
+        ("policy = 'strict'", "policy is not a table"),
+        ("[tokens]\nprod = 'vault:secret/a'", "tokens.prod is not a table"),
+        ("[[tokens.prod]]\nref = 'env:X'", "tokens.prod is not a table"),
+        ("[tokens.'a b']\nref = 'env:X'", "a name in [tokens] is malformed"),
+        ("[tokens.'']\nref = 'env:X'", "a name in [tokens] is malformed"),
+        ("[tokens.'vault:x']\nref = 'env:X'", "a name in [tokens] is malformed"),
         ("[tokens.prod]\nworkspace = 'w'", "tokens.prod has no ref"),
-        ("[tokens.prod]\nref = 3", "tokens.prod.ref is no text"),
+        ("[tokens.prod]\nref = 3", "tokens.prod.ref is not a string"),
         ("[tokens.prod]\nref = ''", "tokens.prod.ref is empty"),
-        ("[tokens.prod]\nref = ['env:X']", "tokens.prod.ref is no text"),
-        ("[tokens.prod]\nref = 'vault:secret/a?kv=1'", "tokens.prod.ref says kv=1"),
-        (ONE + "decrypt = true", "tokens.prod.decrypt is no text"),
-        (ONE + "workspace = 7", "tokens.prod.workspace is no text"),
-        (ONE + "workspace = 'a b'", "tokens.prod.workspace is no identifier"),
-        (ONE + 'organization = "x\\n::error::forged"', "tokens.prod.organization is no identifier"),
-        (ONE + 'deployment = "\\u001b[31m"', "tokens.prod.deployment is no identifier"),
-        ("[policy]\nmax_scope = 'world'", "policy.max_scope is no scope"),
-        ("[policy]\nmax_scope = ['workspace']", "policy.max_scope is no scope"),
-        ("[policy]\nrequire_expiry = 'yes'", "policy.require_expiry is neither true nor false"),
-        ("[policy]\nrequire_expiry = 1", "policy.require_expiry is neither true nor false"),
-        ("[policy]\nonline = 'true'", "policy.online is neither true nor false"),
-        ("[policy]\nmin_validity = 3600", "policy.min_validity is no duration"),
-        ("[policy]\nmax_age = 90", "policy.max_age is no duration"),
-        ("[policy]\nwarn_validity = '2 weeks'", "policy.warn_validity is no duration"),
+        ("[tokens.prod]\nref = ['env:X']", "tokens.prod.ref is not a string"),
+        ("[tokens.prod]\nref = 'vault:secret/a?kv=1'", "tokens.prod.ref sets kv=1"),
+        (ONE + "decrypt = true", "tokens.prod.decrypt is not a string"),
+        (ONE + "workspace = 7", "tokens.prod.workspace is not a string"),
+        (ONE + "workspace = 'a b'", "tokens.prod.workspace is not an identifier"),
+        (ONE + 'organization = "x\\n::error::forged"', "tokens.prod.organization is not an identifier"),
+        (ONE + 'deployment = "\\u001b[31m"', "tokens.prod.deployment is not an identifier"),
+        ("[policy]\nmax_scope = 'world'", "policy.max_scope is not a scope"),
+        ("[policy]\nmax_scope = ['workspace']", "policy.max_scope is not a scope"),
+        ("[policy]\nrequire_expiry = 'yes'", "policy.require_expiry is not true or false"),
+        ("[policy]\nrequire_expiry = 1", "policy.require_expiry is not true or false"),
+        ("[policy]\nonline = 'true'", "policy.online is not true or false"),
+        ("[policy]\nmin_validity = 3600", "policy.min_validity is not a duration"),
+        ("[policy]\nmax_age = 90", "policy.max_age is not a duration"),
+        ("[policy]\nwarn_validity = '2 weeks'", "policy.warn_validity is not a duration"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_place(write: Write, text: str, complaint: str) -> None:
@@ -413,7 +450,7 @@ def test_a_wrong_value_is_told_with_its_place(write: Write, text: str, complaint
 
 def test_a_table_of_pyproject_that_is_none_is_told(write: Write) -> None:
     error = failure(write("pyproject.toml", "[tool]\nastro-token = 'x'\n").parent)
-    assert "tool.astro-token is no table" in error.message
+    assert "tool.astro-token is not a table" in error.message
 
 
 @pytest.mark.parametrize("key", ["ref", "decrypt"])
@@ -445,7 +482,7 @@ def test_a_malformed_reference_is_told_with_its_place_and_not_repeated(
 def test_a_malformed_file_is_told_with_the_place_and_not_repeated(write: Write, text: str) -> None:
     error = refused(write, text)
     assert ConfigError is type(error)
-    assert "is no TOML" in error.message
+    assert "is not valid TOML" in error.message
     assert "hunter2" not in f"{error.message} {error.hint} {error.__context__} {error.__cause__}"
 
 
@@ -453,12 +490,12 @@ def test_a_file_in_another_encoding_is_no_toml(write: Write) -> None:
     path = write("astro-token.toml", "")
     path.write_bytes("x = 'é'".encode("latin-1"))
     error = failure(path.parent)
-    assert f"{path} is no TOML" == error.message
+    assert f"{path} is not valid TOML" == error.message
     assert error.__context__ is None
 
 
 def test_a_deeply_nested_file_is_no_toml(write: Write) -> None:
-    assert "is no TOML" in refused(write, "a = " + "[" * 20_000).message
+    assert "is not valid TOML" in refused(write, "a = " + "[" * 20_000).message
 
 
 # -- paths -----------------------------------------------------------------------------------------------

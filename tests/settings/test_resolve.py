@@ -10,7 +10,7 @@ import pytest
 from astro_token.errors import AstroTokenError, ConfigError, InvalidRefError, UnknownBackendError, UsageError
 from astro_token.policy.rules import Expectations, Policy
 from astro_token.secrets.ref import SecretRef
-from astro_token.settings.resolve import TokenSettings, resolve, resolve_several
+from astro_token.settings.resolve import Settings, TokenSettings, resolve, resolve_several
 from astro_token.testing import make_token
 
 if TYPE_CHECKING:
@@ -86,13 +86,13 @@ def test_a_bare_token_in_the_environment_is_what_is_left_without_anything_else(t
 @pytest.mark.parametrize("environ", [{}, {"ASTRO_API_TOKEN": ""}])
 def test_nothing_at_all_is_a_configuration_error(tmp_path: Path, environ: dict[str, str]) -> None:
     error = failure(tmp_path, None, environ)
-    assert (ConfigError, "nothing says which token") == (type(error), error.message)
+    assert (ConfigError, "no token is configured") == (type(error), error.message)
 
 
 def test_a_bare_token_does_not_stand_in_where_the_file_names_tokens_and_no_default(write: Write) -> None:
     folder = write("astro-token.toml", FILE.replace('default = "prod"', "")).parent
     error = failure(folder, None, BARE)
-    assert "none is its default" in error.message
+    assert "none of them is the default" in error.message
     assert "prod, dev" in (error.hint or "")
 
 
@@ -102,8 +102,42 @@ def test_a_name_brings_all_that_the_file_says_of_it(folder: Path) -> None:
         name="prod",
         expected=Expectations(workspace="clws1"),
         policy=Policy("workspace", min_validity=timedelta(hours=1)),
+        source="given as an argument",
+        project_file=folder / "astro-token.toml",
     )
     assert expected == found(folder, "prod")
+
+
+@pytest.mark.parametrize(
+    ("token", "environ", "source"),
+    [
+        ("prod", REF, "given as an argument"),
+        (SecretRef("env", "X"), REF, "given as an argument"),
+        (None, {**REF, **BARE}, "from ASTRO_TOKEN_REF"),
+        (None, PARTS, "from ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME"),
+        (None, BARE, "the default of astro-token.toml"),
+    ],
+)
+def test_the_settings_tell_their_source(
+    folder: Path, token: Any, environ: dict[str, str], source: str
+) -> None:
+    settings = found(folder, token, environ)
+    assert (source, folder / "astro-token.toml") == (settings.source, settings.project_file)
+
+
+def test_a_bare_token_without_a_file_tells_its_variable(tmp_path: Path) -> None:
+    settings = found(tmp_path, None, BARE)
+    assert ("from ASTRO_API_TOKEN", None) == (settings.source, settings.project_file)
+
+
+def test_the_file_is_read_once_for_all_tokens_of_a_command(folder: Path) -> None:
+    settings = Settings(environ={}, directory=folder)
+    (folder / "astro-token.toml").unlink()
+    assert ["env:PROD", "env:DEV", "env:PROD"] == [
+        str(one.ref) if isinstance(one, TokenSettings) else ""
+        for one in settings.tokens(["prod", "dev", None])
+    ]
+    assert ("prod", "workspace") == (settings.project.default, settings.policy.max_scope)
 
 
 def test_a_reference_brings_the_policy_and_no_expectations(folder: Path) -> None:
@@ -167,7 +201,7 @@ def test_the_parts_in_the_environment_make_a_reference(
         ({"ASTRO_TOKEN_NAME": "x"}, ConfigError, "ASTRO_TOKEN_BACKEND is not set"),
         ({"ASTRO_TOKEN_FIELD": "x"}, ConfigError, "ASTRO_TOKEN_BACKEND is not set"),
         ({"ASTRO_TOKEN_VERSION": "3"}, ConfigError, "ASTRO_TOKEN_BACKEND is not set"),
-        ({**PARTS, "ASTRO_TOKEN_VERSION": "3"}, ConfigError, "env keeps no versions"),
+        ({**PARTS, "ASTRO_TOKEN_VERSION": "3"}, ConfigError, "env has no versions"),
         (
             {"ASTRO_TOKEN_BACKEND": "vault", "ASTRO_TOKEN_NAME": "../x"},
             InvalidRefError,
@@ -198,12 +232,12 @@ def test_an_environment_that_contradicts_itself_or_is_malformed_is_told(
 def test_an_unknown_name_is_answered_with_the_nearest_and_not_repeated(folder: Path) -> None:
     error = failure(folder, "prodd")
     assert UsageError is type(error)
-    assert "did you mean prod? it names prod, dev" == error.hint
+    assert "did you mean prod? the names are prod, dev" == error.hint
     assert "prodd" not in error.message
 
 
 def test_a_name_without_a_file_is_told(tmp_path: Path) -> None:
-    assert "no project's file names a token" in failure(tmp_path, "hunter2").message
+    assert "no project file names a token" in failure(tmp_path, "hunter2").message
 
 
 @pytest.mark.parametrize(
@@ -272,10 +306,9 @@ def test_the_key_comes_from_the_argument_then_the_environment_then_the_file(
 
 @pytest.mark.parametrize("decrypt", ["env:KEY", "file:key", "vault:secret/key"])
 def test_what_decrypts_has_to_be_a_key(folder: Path, decrypt: str) -> None:
-    assert "what decrypts has to be a key" == failure(folder, "prod", decrypt=decrypt).message
-    assert (
-        "what decrypts has to be a key" == failure(folder, "prod", {"ASTRO_TOKEN_DECRYPT": decrypt}).message
-    )
+    assert "--decrypt takes a key reference" == failure(folder, "prod", decrypt=decrypt).message
+    error = failure(folder, "prod", {"ASTRO_TOKEN_DECRYPT": decrypt})
+    assert "ASTRO_TOKEN_DECRYPT takes a key reference" == error.message
 
 
 # -- the timeout -----------------------------------------------------------------------------------------
@@ -301,7 +334,7 @@ def test_the_timeout_is_read(folder: Path, given: float | None, text: str | None
 @pytest.mark.parametrize("text", ["0", "-1", "3601", "nan", "inf", "1e9", "5s", "x", " "])
 def test_a_timeout_that_is_none_is_told(folder: Path, text: str) -> None:
     assert (
-        "ASTRO_TOKEN_TIMEOUT is no number of seconds"
+        "ASTRO_TOKEN_TIMEOUT is not a number of seconds"
         == failure(folder, "prod", {"ASTRO_TOKEN_TIMEOUT": text}).message
     )
 
@@ -309,7 +342,7 @@ def test_a_timeout_that_is_none_is_told(folder: Path, text: str) -> None:
 @pytest.mark.parametrize("given", [0, -1, 3601, float("nan"), float("inf"), pytest.param(10**400, id="huge")])
 def test_a_timeout_given_that_is_none_is_told(folder: Path, given: float) -> None:
     error = failure(folder, "prod", timeout=given)
-    assert ("the timeout is no number of seconds that can be waited", 64) == (error.message, error.exit_code)
+    assert ("the timeout is not between 0 and 3600 seconds", 64) == (error.message, error.exit_code)
 
 
 @pytest.mark.parametrize(
@@ -387,15 +420,15 @@ def test_an_arguments_policy_only_tightens_too(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
-        ("MAX_SCOPE", "world", "ASTRO_TOKEN_POLICY_MAX_SCOPE is no scope"),
-        ("MAX_SCOPE", "Workspace", "ASTRO_TOKEN_POLICY_MAX_SCOPE is no scope"),
-        ("REQUIRE_EXPIRY", "yes", "ASTRO_TOKEN_POLICY_REQUIRE_EXPIRY is neither true nor false"),
-        ("ONLINE", "yes", "ASTRO_TOKEN_POLICY_ONLINE is neither true nor false"),
-        ("MIN_VALIDITY", "3600", "ASTRO_TOKEN_POLICY_MIN_VALIDITY is no duration"),
-        ("WARN_VALIDITY", "2 weeks", "ASTRO_TOKEN_POLICY_WARN_VALIDITY is no duration"),
-        ("MAX_AGE", "90", "ASTRO_TOKEN_POLICY_MAX_AGE is no duration"),
-        ("MAX_SCOP", "workspace", "there is no policy ASTRO_TOKEN_POLICY_MAX_SCOP"),
-        ("max_scope", "workspace", "there is no policy ASTRO_TOKEN_POLICY_max_scope"),
+        ("MAX_SCOPE", "world", "ASTRO_TOKEN_POLICY_MAX_SCOPE is not a scope"),
+        ("MAX_SCOPE", "Workspace", "ASTRO_TOKEN_POLICY_MAX_SCOPE is not a scope"),
+        ("REQUIRE_EXPIRY", "yes", "ASTRO_TOKEN_POLICY_REQUIRE_EXPIRY is not true or false"),
+        ("ONLINE", "yes", "ASTRO_TOKEN_POLICY_ONLINE is not true or false"),
+        ("MIN_VALIDITY", "3600", "ASTRO_TOKEN_POLICY_MIN_VALIDITY is not a duration"),
+        ("WARN_VALIDITY", "2 weeks", "ASTRO_TOKEN_POLICY_WARN_VALIDITY is not a duration"),
+        ("MAX_AGE", "90", "ASTRO_TOKEN_POLICY_MAX_AGE is not a duration"),
+        ("MAX_SCOP", "workspace", "ASTRO_TOKEN_POLICY_MAX_SCOP is not a policy variable"),
+        ("max_scope", "workspace", "ASTRO_TOKEN_POLICY_max_scope is not a policy variable"),
     ],
 )
 def test_a_malformed_floor_is_an_error_and_not_no_floor(
@@ -428,7 +461,7 @@ def test_what_is_wrong_with_all_is_raised(folder: Path) -> None:
 
 
 def test_all_of_none_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no project's file names a token"):
+    with pytest.raises(ConfigError, match="no project file names a token"):
         resolve_several(None, environ=REF, directory=tmp_path)
 
 

@@ -285,7 +285,7 @@ def test_the_time_is_limited_by_the_argument() -> None:
     [
         (make_token(expires_in=-5), None, InvalidTokenError, "the token expired at"),
         (make_token(workspace=None), Policy("workspace"), PolicyError, "the token's scope is organization"),
-        ("nonsense", None, InvalidTokenError, "the value is no Astro API token"),
+        ("nonsense", None, InvalidTokenError, "the value is not an Astro API token"),
         ("", None, InvalidTokenError, "it is empty"),
     ],
 )

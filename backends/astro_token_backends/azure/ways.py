@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError, bare
 from astro_token.secret import SecretValue
 from astro_token.system.files import open_regular
+from astro_token.token import is_jwt
 from astro_token_backends import network
 from astro_token_backends.azure.address import AUTHORITY, authority_host
 from astro_token_backends.azure.client_credentials import ClientCredentials
@@ -146,7 +147,7 @@ def _in_file(path: str) -> SecretValue:
             data = file.read(_LONGEST_FILE + 1).strip()
     except (OSError, ValueError):
         pass
-    if not re.fullmatch(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", data):
+    if not is_jwt(data):
         data = b""
     if not data or len(data) > _LONGEST_FILE:
         raise ConfigError(

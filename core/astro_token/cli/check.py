@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from astro_token.cli.output import print_json
 from astro_token.cli.progress import progress
 from astro_token.errors import InputOutputError, UsageError, worst
-from astro_token.settings.resolve import resolve_several
+from astro_token.settings.resolve import Settings
 from astro_token.tokens.read_many import find_all
 
 if TYPE_CHECKING:
@@ -26,14 +26,12 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
         raise UsageError("--all and a token are both given", hint="give one or the other")
     if arguments.path is not None and not arguments.deploy:
         raise UsageError("--path is given without --deploy", hint="give both, or neither")
-    wanted = resolve_several(
-        None if arguments.all else arguments.token or [None],
-        decrypt=arguments.decrypt,
-        timeout=arguments.timeout,
-    )
+    settings = Settings(timeout=arguments.timeout)
+    tokens = None if arguments.all else arguments.token or [None]
+    wanted = settings.tokens(tokens, decrypt=arguments.decrypt)
     with progress(len(wanted), "checking" if arguments.online else "reading") as done:
         findings = find_all(wanted, done=done, online=arguments.online)
-    project = _deploy(arguments.path, findings) if arguments.deploy else None
+    project = _deploy(arguments.path, findings, settings) if arguments.deploy else None
     lost = _shown(arguments.format, findings, project)
     if project or any(finding.status != "ok" for finding in findings):
         _tell(findings, project)
@@ -63,10 +61,10 @@ def _tell(findings: list[Finding], project: Shown | None) -> None:
         tell(project.remarks())
 
 
-def _deploy(path: str | None, findings: list[Finding]) -> Shown:
+def _deploy(path: str | None, findings: list[Finding], settings: Settings) -> Shown:
     from astro_token.cli.deploy import guarded
 
-    return guarded(path, findings)
+    return guarded(path, findings, settings)
 
 
 def _json(findings: list[Finding], project: Shown | None, now: datetime) -> None:

@@ -9,13 +9,12 @@ from astro_token.cli.findings import one_line
 from astro_token.cli.remarks import of_verdicts
 from astro_token.deploy import Guarded, guard
 from astro_token.deploy.target import target
-from astro_token.policy.rules import Policy
-from astro_token.settings.project_file import find_project
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from astro_token.cli.remarks import Remark
+    from astro_token.settings.resolve import Settings
     from astro_token.tokens.read_many import Finding
 
 __all__ = ["Shown", "guarded"]
@@ -58,11 +57,8 @@ class Shown(NamedTuple):
         return of_verdicts(self.guarded.verdicts, "deploy")
 
 
-def guarded(path: str | None, findings: Sequence[Finding]) -> Shown:
-    """
-    Raises:
-        ConfigError: the project's file.
-    """
+def guarded(path: str | None, findings: Sequence[Finding], settings: Settings) -> Shown:
+    """Check the project before a deploy of the tokens that were checked."""
     targets = [
         target(
             one.settings.name or str(one.settings.ref),
@@ -73,5 +69,4 @@ def guarded(path: str | None, findings: Sequence[Finding]) -> Shown:
         for one in findings
         if one.settings
     ]
-    policy = next((one.settings.policy for one in findings if one.settings), Policy())
-    return Shown(guard(Path(path or "."), targets, policy, lock=find_project(Path.cwd()).astro_cli))
+    return Shown(guard(Path(path or "."), targets, settings.policy, lock=settings.project.astro_cli))

@@ -92,7 +92,7 @@ def _kept_from(deploy: Deploy, token: AstroToken, settings: TokenSettings) -> in
     """Says what would spoil the deploy; the status where policy keeps it from being started, else 0."""
     from astro_token.deploy import before_deploy
     from astro_token.deploy.target import target
-    from astro_token.policy.deploy_codes import CODES
+    from astro_token.policy.codes import DEPLOY
 
     wanted = target(settings.name or str(settings.ref), token, settings.expected)
     guarded = before_deploy(deploy, Path(), wanted, settings.policy)
@@ -100,6 +100,6 @@ def _kept_from(deploy: Deploy, token: AstroToken, settings: TokenSettings) -> in
         return 0
     for one in guarded.verdicts:
         if one.level == "error":
-            report(f"deploy: {one.message}", one.hint, CODES[one.code].kind.exit_code)
+            report(f"deploy: {one.message}", one.hint, DEPLOY[one.code].exit_code)
     warn(guarded.verdicts, "deploy")
     return guarded.exit_code

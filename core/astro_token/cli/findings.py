@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from astro_token import errors
-from astro_token.cli.times import from_now, iso, when
+from astro_token.wording import from_now, iso, when
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from astro_token.errors import UsageError
 from astro_token.version import __version__
+from astro_token.wording import closest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,13 +160,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _meant(typed: str, choices: list[str]) -> str | None:
-    from difflib import get_close_matches
-
     from astro_token.ci.formats import format_names
 
     if (name := format_names().get(typed.lower())) in choices:
         return name
-    return next(iter(get_close_matches(typed.lower(), choices, n=1)), None)
+    return closest(typed.lower(), choices)
 
 
 def build(asked: str | None = None) -> argparse.ArgumentParser:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 from astro_token.deploy import folder, repository, settings, target
 from astro_token.environment.export import TOKEN_VARIABLE
 from astro_token.errors import worst
-from astro_token.policy.deploy_codes import CODES, verdicts
+from astro_token.policy.codes import DEPLOY
+from astro_token.policy.deploy_codes import verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +58,7 @@ class Guarded:
 
     @property
     def exit_code(self) -> int:
-        return worst([CODES[one.code].kind.exit_code for one in self.verdicts if one.level == "error"])
+        return worst([DEPLOY[one.code].exit_code for one in self.verdicts if one.level == "error"])
 
 
 def guard(

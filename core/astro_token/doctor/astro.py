@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from astro_token.doctor.way import reached
 from astro_token.errors import AstroTokenError, bare
-from astro_token.policy.rules import enforce, moment
+from astro_token.policy.rules import enforce
 from astro_token.tokens.read import judged
 from astro_token.transport.deadline import Deadline
 from astro_token.transport.network import public_tls_context
+from astro_token.wording import when
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,16 +48,16 @@ def token(
 
 
 def _shown(found: AstroToken) -> str:
-    ends = f"expires at {moment(found.expires)}" if found.expires else "never expires"
-    left = found.expires - datetime.now(UTC) if found.expires else None
-    days = f", in {left.days} days" if left is not None and left.days > 0 else ""
+    ends, now = "never expires", datetime.now(UTC)
+    if found.expires:
+        ends = f"{'expires' if found.expires > now else 'expired'} at {when(found.expires, now)}"
     names = [
         f"{kind} {name}"
         for kind in ("organization", "workspace", "deployment")
         if (name := getattr(found, kind))
     ]
     named = f"id {found.token_id}, " if found.token_id else ""
-    return f"{named}of {', '.join(names) or 'nothing that we know'}; {ends}{days}"
+    return f"{named}of {', '.join(names) or 'nothing that we know'}; {ends}"
 
 
 def _say(chain: Chain, name: str, verdicts: Iterable[Verdict], good: str) -> None:

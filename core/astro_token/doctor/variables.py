@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from astro_token.policy.rules import RULES
 from astro_token.secrets.schemes import BUILTIN
+from astro_token.wording import closest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -29,18 +31,11 @@ _CORE = frozenset(
         "KUBERNETES_TOKEN_FILE",
         "NAME",
         "PLUGINS",
-        "POLICY_DEPLOY",
-        "POLICY_MAX_AGE",
-        "POLICY_MAX_SCOPE",
-        "POLICY_MIN_VALIDITY",
-        "POLICY_ONLINE",
-        "POLICY_REQUIRE_EXPIRY",
-        "POLICY_WARN_VALIDITY",
         "REF",
         "TIMEOUT",
         "VERSION",
     )
-)
+).union(rule.variable for rule in RULES.values())
 _OF_ALL = (
     "ASTRO_API_TOKEN",
     "ASTRO_DOMAIN",
@@ -96,8 +91,4 @@ def look(chain: Chain, environ: Mapping[str, str], schemes: Iterable[str]) -> No
 
 def _meant(name: str, known: Collection[str], alike: float) -> str | None:
     """Return the variable that a name misspells, or None if the name is known or resembles none."""
-    from difflib import get_close_matches
-
-    return (
-        None if name in known else next(iter(get_close_matches(name, sorted(known), n=1, cutoff=alike)), None)
-    )
+    return None if name in known else closest(name, sorted(known), alike=alike)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
 import time
 from typing import Any
 
 from astro_token.errors import AccessDeniedError, AstroTokenError
 from astro_token.secret import SecretValue
+from astro_token.token import decode_part, is_jwt
 
 __all__ = ["LENGTH_LIMIT", "is_usable", "refuse_unusable", "web_token"]
 
 LENGTH_LIMIT = 16 * 1024
-_FORM = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 def web_token(data: bytes, malformed: AstroTokenError) -> SecretValue:
@@ -58,14 +56,5 @@ def _has_expired(token: SecretValue) -> bool:
 
 
 def _claims(token: SecretValue) -> dict[str, Any] | None:
-    from base64 import urlsafe_b64decode
-
     data = token.reveal()
-    if not _FORM.fullmatch(data):
-        return None
-    part = data.split(b".")[1]
-    try:
-        claims = json.loads(urlsafe_b64decode(part + b"=" * (-len(part) % 4)).decode())
-    except (ValueError, RecursionError):
-        return None
-    return claims if isinstance(claims, dict) else None
+    return decode_part(data.split(b".")[1]) if is_jwt(data) else None

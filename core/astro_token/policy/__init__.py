@@ -1,1 +1,1 @@
-"""Rules of a team for its tokens, and verdicts on them."""
+"""Policy of a team for its tokens: rules, verdicts, and every code with its level and exit status."""

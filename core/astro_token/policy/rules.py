@@ -1,126 +1,76 @@
-"""What a team allows, compared with what a token says of itself."""
+"""
+Policy: the rules for tokens, one row per key, and the verdicts on a token.
+
+A row of `Policy` is everything about its key: TOML key, variable, parsers, which of two values is stricter,
+verdict codes, judging function, documentation. The project file, the environment, `judge`, `doctor`,
+the JSON schema and the tables in the documentation are derived from it (`make tables` writes the latter two).
+"""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
 
-from astro_token.errors import ConfigError, InvalidTokenError, PolicyError
-from astro_token.token import SCOPES, Scope
+from astro_token.errors import ConfigError, PolicyError
+from astro_token.policy.codes import DEPLOY, LEVELS, ONLINE, TOKEN, Code, Level
+from astro_token.policy.parsers import (
+    duration,
+    flag,
+    flag_text,
+    levels,
+    levels_text,
+    scope,
+    unknown_key,
+)
+from astro_token.record import Record, replace
+from astro_token.token import SCOPES, AstroToken, Scope
+from astro_token.wording import did_you_mean, moment, span
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any, ClassVar, Literal
 
-    from astro_token.secrets.ref import SecretRef
-    from astro_token.token import AstroToken
+    Finding = tuple[str, str, str]  # code, message, hint
 
 __all__ = [
     "CODES",
-    "LEVELS",
+    "OFFLINE",
+    "RULES",
+    "Case",
     "Expectations",
-    "Level",
     "Policy",
+    "PolicyRule",
     "Verdict",
-    "duration",
     "enforce",
+    "errors_first",
     "judge",
-    "length",
+    "policy_from_environ",
+    "policy_from_table",
 ]
 
-Level = Literal["off", "warning", "error"]
-LEVELS: tuple[Level, ...] = ("off", "warning", "error")
-
-# What is found by looking at the token alone, and how bad each is. docs/check.md tells of each what to do.
-CODES: Mapping[str, Literal["error", "warning"]] = {
-    "expired": "error",
-    "not-yet-valid": "error",
-    "expires-too-soon": "error",
-    "expires-soon": "warning",
-    "no-expiry": "warning",  # an error where policy requires one
-    "too-old": "error",
-    "age-unproven": "warning",
-    "scope-too-wide": "error",
-    "wrong-organization": "error",
-    "wrong-workspace": "error",
-    "wrong-deployment": "error",
-    "organization-unproven": "warning",
-    "workspace-unproven": "warning",
-    "deployment-unproven": "warning",
-    "signature-cut": "warning",
-}
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_CLOCKS_DIFFER = timedelta(seconds=120)
-_NEW = "create a new token in Astro and store it in the place of this one"
+PREFIX = "ASTRO_TOKEN_POLICY_"
+_MAX_CLOCK_SKEW = timedelta(seconds=120)
+_NEW = "create a new token in Astro and store it instead"
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """
-    Attributes:
-        max_scope: the widest scope a token may have; None for any.
-        require_expiry: whether a token that never expires fails.
-        min_validity: a token that expires sooner fails.
-        warn_validity: a token that expires sooner is warned of.
-        max_age: a token that was created, or last rotated, longer ago fails; None for any age.
-        online: whether Astro is asked about each token before it is handed over.
-        deploy: how bad the findings before a deploy are, by their codes; those that are not in it
-            have the level that they are documented with.
-    """
-
-    max_scope: Scope | None = None
-    require_expiry: bool = False
-    min_validity: timedelta = timedelta()
-    warn_validity: timedelta = timedelta()
-    max_age: timedelta | None = None
-    online: bool = False
-    deploy: Mapping[str, Level] = field(default_factory=lambda: MappingProxyType({}), hash=False)
-
-    def tightened(self, other: Policy) -> Policy:
-        """The policy that allows what both allow."""
-        scopes = [scope for scope in (self.max_scope, other.max_scope) if scope]
-        ages = [age for age in (self.max_age, other.max_age) if age is not None]
-        return Policy(
-            max_scope=max(scopes, key=SCOPES.index, default=None),
-            require_expiry=self.require_expiry or other.require_expiry,
-            min_validity=max(self.min_validity, other.min_validity),
-            warn_validity=max(self.warn_validity, other.warn_validity),
-            max_age=min(ages, default=None),
-            online=self.online or other.online,
-            deploy=_stricter(self.deploy, other.deploy),
-        )
-
-
-def _stricter(one: Mapping[str, Level], other: Mapping[str, Level]) -> Mapping[str, Level]:
-    both = {
-        code: max((levels[code] for levels in (one, other) if code in levels), key=LEVELS.index)
-        for code in (*one, *other)
-    }
-    return MappingProxyType(both)
-
-
-@dataclass(frozen=True, slots=True)
-class Expectations:
-    """The identifiers that the project expects a token to be for; None for any."""
+class Expectations(Record):
+    """The identifiers that a token should be for; None for any."""
 
     organization: str | None = None
     workspace: str | None = None
     deployment: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Record):
     """
-    One finding about a token.
+    A finding about a token or a deploy.
 
     Attributes:
         code: stable, for programs.
-        level: an error keeps the token from being handed over, a warning does not.
-        message: what is wrong, one line.
-        hint: what to do, one line.
+        level: an error keeps the token from being used, a warning does not.
+        message: the defect, one line.
+        hint: the remedy, one line.
     """
 
     code: str
@@ -129,19 +79,319 @@ class Verdict:
     hint: str
 
 
-def duration(text: object, name: str) -> timedelta:
+class Case(Record):
     """
-    Reads a duration such as `90s`, `30m`, `1h`, `14d`, `2w`.
+    A token to judge.
+
+    Attributes:
+        since: creation or last rotation; None if unknown.
+    """
+
+    token: AstroToken
+    policy: Policy
+    expected: Expectations
+    now: datetime
+    since: datetime | None
+
+
+# -- the judging functions of the rows ------------------------------------------------------------------
+
+
+def _judge_scope(case: Case) -> Iterator[Finding]:
+    widest, actual = case.policy.max_scope, case.token.scope
+    if widest is not None and SCOPES.index(actual) < SCOPES.index(widest):
+        yield (
+            "scope-too-wide",
+            f"the token's scope is {actual}, and policy allows {widest} at most",
+            f"create a token of {widest} scope and store it instead",
+        )
+
+
+def _judge_missing_expiry(case: Case) -> Iterator[Finding]:
+    if case.token.expires is None:
+        yield "no-expiry", "the token never expires", "create one with an expiry, and rotate it"
+
+
+def _judge_min_validity(case: Case) -> Iterator[Finding]:
+    expires, least = case.token.expires, case.policy.min_validity
+    if expires is not None and timedelta() < expires - case.now < least:
+        yield (
+            "expires-too-soon",
+            f"the token expires at {moment(expires)}, and policy requires {span(least)} from now",
+            _NEW,
+        )
+
+
+def _judge_warn_validity(case: Case) -> Iterator[Finding]:
+    expires, policy = case.token.expires, case.policy
+    if expires is None or expires <= case.now:
+        return
+    if policy.min_validity <= expires - case.now < policy.warn_validity:
+        yield "expires-soon", f"the token expires at {moment(expires)}", _NEW
+
+
+def _judge_age(case: Case) -> Iterator[Finding]:
+    limit, since = case.policy.max_age, case.since
+    if limit is None:
+        return
+    if since is None:
+        yield (
+            "age-unproven",
+            "the token does not contain its issue time, so its age is unknown",
+            "create a new one in Astro, or give it a role that may read it with --online",
+        )
+    elif since > case.now + _MAX_CLOCK_SKEW:
+        yield (
+            "age-unproven",
+            f"the token dates from {moment(since)}, which is in the future, so its age is unknown",
+            "check this machine's clock, or create a new token in Astro",
+        )
+    elif case.now - since > limit:
+        yield (
+            "too-old",
+            f"the token dates from {moment(since)}, and policy allows an age of {span(limit)}",
+            "rotate it in Astro, and store the new one instead",
+        )
+
+
+def _narrower(first: Scope, second: Scope) -> Scope:
+    return max(first, second, key=SCOPES.index)
+
+
+def _stricter_levels(first: Mapping[str, Level], second: Mapping[str, Level]) -> Mapping[str, Level]:
+    both = {
+        code: max((levels[code] for levels in (first, second) if code in levels), key=LEVELS.index)
+        for code in (*first, *second)
+    }
+    return MappingProxyType(both)
+
+
+# -- the table ------------------------------------------------------------------------------------------
+
+
+class PolicyRule(Record):
+    """
+    A row of `Policy`: everything about one key.
+
+    Attributes:
+        default: the value that allows everything.
+        parse: parses a TOML value; gets the name of the setting for its message, and raises `ConfigError`.
+        stricter: chooses the stricter of two values.
+        example: a TOML value, for the documentation.
+        doc: one line, for the documentation.
+        parse_text: parses the text of the variable; None if `parse` does.
+        codes: the verdict codes that `judge` yields.
+        judge: yields code, message and hint of each finding.
+        key: the TOML key; the attribute's name.
+    """
+
+    default: Any
+    parse: Callable[[object, str], Any]
+    stricter: Callable[[Any, Any], Any]
+    example: str
+    doc: str
+    parse_text: Callable[[object, str], Any] | None = None
+    codes: Mapping[str, Code] = MappingProxyType({})
+    judge: Callable[[Case], Iterable[Finding]] = lambda _: ()
+    key: str = ""
+
+    @property
+    def variable(self) -> str:
+        """Name of the environment variable that sets a floor."""
+        return PREFIX + self.key.upper()
+
+
+def _rule(**columns: Any) -> Any:
+    """Declare a row. Type checkers see the value of the attribute."""
+    return PolicyRule(**columns)
+
+
+class _Table(Record):
+    """Collects the rows of a class, and makes their defaults its defaults."""
+
+    rules: ClassVar[Mapping[str, PolicyRule]]
+
+    def __init_subclass__(cls) -> None:
+        rows = {name: row for name, row in cls.__dict__.items() if isinstance(row, PolicyRule)}
+        cls.rules = MappingProxyType({name: replace(row, key=name) for name, row in rows.items()})
+        for name, row in rows.items():
+            setattr(cls, name, row.default)
+        super().__init_subclass__()
+
+
+class Policy(_Table):
+    """
+    The rules of a team for its tokens.
+
+    Attributes:
+        max_scope: the widest scope that a token may have; None for any.
+        require_expiry: if true, a token without an expiry is an error.
+        min_validity: a token that expires sooner is an error.
+        warn_validity: a token that expires sooner is a warning.
+        max_age: a token that was created, or last rotated, longer ago is an error; None for any age.
+        online: if true, a token is checked with Astro before it is used.
+        deploy: levels of the findings before a deploy, by code; other codes have their documented level.
+    """
+
+    max_scope: Scope | None = _rule(
+        default=None,
+        parse=scope,
+        stricter=_narrower,
+        example='"workspace"',
+        doc="the widest scope that a token may have: `organization` > `workspace` > `deployment`",
+        codes={
+            "scope-too-wide": Code(
+                "error", "its scope is wider than `max_scope`", "create a token of a scope that policy allows"
+            )
+        },
+        judge=_judge_scope,
+    )
+    require_expiry: bool = _rule(
+        default=False,
+        parse=flag,
+        parse_text=flag_text,
+        stricter=max,
+        example="true",
+        doc="a token that never expires is an error, not a warning",
+        codes={
+            "no-expiry": Code(
+                "warning",
+                "it never expires",
+                "create one with an expiry, and rotate it",
+                required="require_expiry",
+            )
+        },
+        judge=_judge_missing_expiry,
+    )
+    min_validity: timedelta = _rule(
+        default=timedelta(),
+        parse=duration,
+        stricter=max,
+        example='"1h"',
+        doc="a token that expires sooner is an error",
+        codes={
+            "expires-too-soon": Code(
+                "error", "it is valid for less than `min_validity`", "create a new token and store it instead"
+            )
+        },
+        judge=_judge_min_validity,
+    )
+    warn_validity: timedelta = _rule(
+        default=timedelta(),
+        parse=duration,
+        stricter=max,
+        example='"14d"',
+        doc="a token that expires sooner is a warning",
+        codes={
+            "expires-soon": Code(
+                "warning",
+                "it is valid for less than `warn_validity`",
+                "create a new token and store it instead",
+            )
+        },
+        judge=_judge_warn_validity,
+    )
+    max_age: timedelta | None = _rule(
+        default=None,
+        parse=duration,
+        stricter=min,
+        example='"90d"',
+        doc="a token that was created, or last rotated, longer ago is an error",
+        codes={
+            "too-old": Code(
+                "error",
+                "it was created, or last rotated, longer ago than `max_age`",
+                "rotate it, and store the new token instead",
+            ),
+            "age-unproven": Code(
+                "warning",
+                "it contains no issue time or one in the future, and policy has a `max_age`",
+                "check this machine's clock, create a new token, or give it a role that may read it "
+                "with `--online`",
+            ),
+        },
+        judge=_judge_age,
+    )
+    online: bool = _rule(
+        default=False,
+        parse=flag,
+        parse_text=flag_text,
+        stricter=max,
+        example="true",
+        doc="a token is checked with Astro before it is used ([online.md](online.md))",
+    )
+    deploy: Mapping[str, Level] = _rule(
+        default=MappingProxyType({}),
+        parse=levels,
+        parse_text=levels_text,
+        stricter=_stricter_levels,
+        example='{ uncommitted = "off" }',
+        doc="levels of the findings before a deploy ([check-deploy.md](check-deploy.md))",
+    )
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, key) for key, rule in self.rules.items() if key != "deploy"))
+
+    def tightened(self, other: Policy) -> Policy:
+        """Combine two policies into the one that allows only what both allow."""
+        values: dict[str, Any] = {}
+        for key, rule in self.rules.items():
+            first, second = getattr(self, key), getattr(other, key)
+            if first is None or second is None:
+                values[key] = first if second is None else second
+            else:
+                values[key] = rule.stricter(first, second)
+        return Policy(**values)
+
+
+RULES = Policy.rules
+
+# The codes that are found by looking at a token alone.
+OFFLINE: Mapping[str, Code] = MappingProxyType(
+    {**TOKEN, **{name: code for rule in RULES.values() for name, code in rule.codes.items()}}
+)
+CODES: Mapping[str, Code] = MappingProxyType({**OFFLINE, **ONLINE, **DEPLOY})
+
+
+def policy_from_table(table: Mapping[str, object], name: str) -> Policy:
+    """
+    Parse the table `[policy]`.
+
+    Args:
+        name: the table's name, with the file in front, for messages.
 
     Raises:
-        ConfigError: it is none; `name` says which setting it is.
+        ConfigError: a key is unknown, or its value is malformed.
     """
-    match = re.fullmatch(r"([0-9]{1,6})([smhdw])", text) if isinstance(text, str) else None
-    if match is None:
-        raise ConfigError(
-            f"{name} is no duration", hint='write a number and one of s, m, h, d, w, such as "14d"'
-        )
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    for key in table:
+        if key not in RULES:
+            raise unknown_key(key, RULES, name)
+    return Policy(**{key: RULES[key].parse(value, f"{name}.{key}") for key, value in table.items()})
+
+
+def policy_from_environ(environ: Mapping[str, str]) -> Policy:
+    """
+    Parse the variables `ASTRO_TOKEN_POLICY_…`; empty ones count as unset.
+
+    Raises:
+        ConfigError: a variable is unknown, or its value is malformed.
+    """
+    rules = {rule.variable: rule for rule in RULES.values()}
+    values: dict[str, Any] = {}
+    for name, text in environ.items():
+        if not text or not name.startswith(PREFIX):
+            continue
+        rule = rules.get(name)
+        if rule is None:
+            raise ConfigError(
+                f"{name} is not a policy variable",
+                hint=did_you_mean(name, rules) + f"the policy variables are {', '.join(rules)}",
+            )
+        values[rule.key] = (rule.parse_text or rule.parse)(text, name)
+    return Policy(**values)
+
+
+# -- verdicts -------------------------------------------------------------------------------------------
 
 
 def judge(
@@ -153,35 +403,25 @@ def judge(
     since: datetime | None = None,
 ) -> tuple[Verdict, ...]:
     """
-    All findings about a token, errors first. What an offline look cannot prove is a warning.
+    Find everything that is wrong with a token, errors first. Doubts that remain offline are warnings.
 
     Args:
-        since: when Astro created or last rotated it, where Astro was asked; else its own word counts.
+        since: the time at which Astro created or last rotated it, if Astro told; else its own claim counts.
     """
-    now = now or datetime.now(UTC)
-    found = [
-        *_validity(token, policy, now),
-        *_age(since or token.issued, policy, now),
-        *_scope(token, policy),
-        *_expected(token, expected),
-    ]
-    if "signature-cut" in token.doubts:
-        found.append(
-            _verdict(
-                "signature-cut",
-                "the token's signature is shorter than its algorithm makes it: it looks cut off",
-                "store the whole token as Astro showed it when it was created",
-            )
-        )
-    return tuple(sorted(found, key=lambda verdict: verdict.level != "error"))
+    case = Case(token, policy, expected, now or datetime.now(UTC), since or token.issued)
+    findings = [*_judge_times(case)]
+    for rule in RULES.values():
+        findings += rule.judge(case)
+    findings += [*_judge_expectations(case), *_judge_signature(case)]
+    return errors_first(_verdict(policy, *finding) for finding in findings)
 
 
-def enforce(verdicts: tuple[Verdict, ...], ref: SecretRef | None = None) -> None:
+def enforce(verdicts: Iterable[Verdict], ref: object = None) -> None:
     """
-    Keeps a token with an error from being handed over.
+    Refuse a token with an error.
 
     Args:
-        ref: where it came from, for the message.
+        ref: the token's reference, for the message.
 
     Raises:
         InvalidTokenError: it has expired, or Astro no longer accepts it.
@@ -189,136 +429,66 @@ def enforce(verdicts: tuple[Verdict, ...], ref: SecretRef | None = None) -> None
     """
     for verdict in verdicts:
         if verdict.level == "error":
-            kind = InvalidTokenError if verdict.code in {"expired", "revoked"} else PolicyError
-            raise kind(f"{ref}: {verdict.message}" if ref else verdict.message, hint=verdict.hint)
+            error = CODES[verdict.code].error if verdict.code in CODES else PolicyError
+            raise error(f"{ref}: {verdict.message}" if ref else verdict.message, hint=verdict.hint)
 
 
-def _verdict(code: str, message: str, hint: str) -> Verdict:
-    return Verdict(code, CODES[code], message, hint)
+def errors_first(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
+    """Sort verdicts by level, else in the given order."""
+    return tuple(sorted(verdicts, key=lambda verdict: verdict.level != "error"))
 
 
-def _validity(token: AstroToken, policy: Policy, now: datetime) -> list[Verdict]:
-    found = _expiry(token, policy, now)
-    if token.not_before and token.not_before > now + _CLOCKS_DIFFER:
-        found.append(
-            _verdict(
-                "not-yet-valid",
-                f"the token is not valid before {moment(token.not_before)}",
-                "wait until then, or compare this machine's clock with the time",
-            )
+def _verdict(policy: Policy, name: str, message: str, hint: str) -> Verdict:
+    code = OFFLINE[name]
+    required = code.required is not None and getattr(policy, code.required)
+    return Verdict(name, "error" if required else code.level, message, hint)
+
+
+def _judge_times(case: Case) -> Iterator[Finding]:
+    token, now = case.token, case.now
+    if token.expires is not None and token.expires <= now:
+        yield "expired", f"the token expired at {moment(token.expires)}", _NEW
+    if token.not_before and token.not_before > now + _MAX_CLOCK_SKEW:
+        yield (
+            "not-yet-valid",
+            f"the token is not valid before {moment(token.not_before)}",
+            "wait until then, or check this machine's clock",
         )
-    return found
 
 
-def _expiry(token: AstroToken, policy: Policy, now: datetime) -> list[Verdict]:
-    if token.expires is None:
-        level = "error" if policy.require_expiry else CODES["no-expiry"]
-        return [
-            Verdict("no-expiry", level, "the token never expires", "create one with an expiry, and rotate it")
-        ]
-    left = token.expires - now
-    when = f"expires at {moment(token.expires)}"
-    if left <= timedelta():
-        return [_verdict("expired", f"the token expired at {moment(token.expires)}", _NEW)]
-    if left < policy.min_validity:
-        return [
-            _verdict(
-                "expires-too-soon",
-                f"the token {when}, and policy asks for {length(policy.min_validity)} from now",
-                _NEW,
-            )
-        ]
-    if left < policy.warn_validity:
-        return [_verdict("expires-soon", f"the token {when}", _NEW)]
-    return []
-
-
-def _age(since: datetime | None, policy: Policy, now: datetime) -> list[Verdict]:
-    if policy.max_age is None:
-        return []
-    if since is None:
-        return [
-            _verdict(
-                "age-unproven",
-                "the token does not say when it was issued, so its age cannot be told",
-                "create a new one in Astro, or give it a role with which it may be looked up by --online",
-            )
-        ]
-    if since > now + _CLOCKS_DIFFER:
-        return [
-            _verdict(
-                "age-unproven",
-                f"the token is of {moment(since)}, which is still to come, so its age cannot be told",
-                "compare this machine's clock with the time, or create a new token in Astro",
-            )
-        ]
-    if now - since <= policy.max_age:
-        return []
-    return [
-        _verdict(
-            "too-old",
-            f"the token is of {moment(since)}, and policy allows an age of {length(policy.max_age)}",
-            "rotate it in Astro, and store the new one in the place of this one",
-        )
-    ]
-
-
-def _scope(token: AstroToken, policy: Policy) -> list[Verdict]:
-    if policy.max_scope is None or SCOPES.index(token.scope) >= SCOPES.index(policy.max_scope):
-        return []
-    return [
-        _verdict(
-            "scope-too-wide",
-            f"the token's scope is {token.scope}, and policy allows {policy.max_scope} at most",
-            f"create a token of the {policy.max_scope} scope and store it in the place of this one",
-        )
-    ]
-
-
-def _expected(token: AstroToken, expected: Expectations) -> list[Verdict]:
-    found = []
-    # A deployment is less than its workspace: where it is the right one, the workspace need not be proven.
+def _judge_expectations(case: Case) -> Iterator[Finding]:
+    token, expected = case.token, case.expected
+    # A deployment is part of its workspace: if the deployment is right, the workspace needs no proof.
     right_deployment = expected.deployment is not None and token.deployment == expected.deployment
     for kind in SCOPES:
         wanted, actual = getattr(expected, kind), getattr(token, kind)
         if wanted is None or wanted == actual or (kind == "workspace" and not actual and right_deployment):
             continue
         if actual is None:
-            found.append(
-                _verdict(
-                    f"{kind}-unproven",
-                    f"the token names no {kind}, so it cannot be told whether it is for {wanted}",
-                    _proven(kind, token),
-                )
+            yield (
+                f"{kind}-unproven",
+                f"the token names no {kind}; the project expects {wanted}",
+                _proof_hint(kind, token),
             )
         else:
-            found.append(
-                _verdict(
-                    f"wrong-{kind}",
-                    f"the token is for {kind} {actual}, and the project expects {wanted}",
-                    "store the right token under this reference, or correct the project's file",
-                )
+            yield (
+                f"wrong-{kind}",
+                f"the token is for {kind} {actual}, and the project expects {wanted}",
+                "store the right token under this reference, or correct the project file",
             )
-    return found
 
 
-def _proven(kind: Scope, token: AstroToken) -> str:
-    if kind == "organization":  # which the widest of tokens is no better at than another
-        return "use a token that names its organization, or let Astro say by --online whose it is"
-    other = ", or expect its deployment in the project's file" if token.deployment else ""
-    return f"use a token of the {kind} scope{other}, or ask Astro by --online"
+def _proof_hint(kind: Scope, token: AstroToken) -> str:
+    if kind == "organization":  # a token of organization scope need not name its organization either
+        return "use a token that names its organization, or check it with --online"
+    other = ", or name its deployment in the project file" if token.deployment else ""
+    return f"use a token of {kind} scope{other}, or check it with --online"
 
 
-def moment(time: datetime) -> str:
-    """A time for people, in UTC."""
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def length(time: timedelta) -> str:
-    """How long that is, for people: in whole units, the largest of which there are two, or exactly one."""
-    seconds = int(time.total_seconds())
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        count, rest = divmod(seconds, size)
-        if count > 1 or (count == 1 and not rest):
-            return f"{count} {unit}{'s' * (count > 1)}"
-    return f"{seconds} second{'s' * (seconds != 1)}"
+def _judge_signature(case: Case) -> Iterator[Finding]:
+    if "signature-cut" in case.token.doubts:
+        yield (
+            "signature-cut",
+            "the token's signature is too short for its algorithm, so its end is probably cut off",
+            "store the complete token as Astro showed it when it was created",
+        )

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from astro_token.errors import InvalidRefError
 from astro_token.record import Record, replace
 from astro_token.secrets.schemes import BUILTIN, Scheme
+from astro_token.wording import did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,11 +125,7 @@ class SecretRef(Record):
         known = sorted(option + ("NAME" if option.endswith(".") else "") for option in scheme.options)
         if not known:
             return f"{self.scheme} takes no options"
-        from difflib import get_close_matches
-
-        close = get_close_matches(name, known, n=1)
-        meant = f"did you mean {close[0]}? " if close else ""
-        return f"{meant}{self.scheme} takes {', '.join(known)}"
+        return f"{did_you_mean(name, known)}{self.scheme} takes {', '.join(known)}"
 
     def _invalid(self, complaint: str, *, hint: str | None = None) -> InvalidRefError:
         scheme = BUILTIN.get(self.scheme)

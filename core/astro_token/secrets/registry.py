@@ -17,6 +17,7 @@ from astro_token.errors import (
     bare,
 )
 from astro_token.secrets.schemes import BUILTIN, RESERVED
+from astro_token.wording import did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -238,12 +239,9 @@ def check_scheme(scheme: str) -> None:
         )
     if scheme in plugins():
         return
-    from difflib import get_close_matches
-
     known = sorted(BUILTIN)
-    close = get_close_matches(scheme, known, n=1)
-    meant = f"did you mean {close[0]}? " if close else ""
     raise UnknownBackendError(
         "no backend serves this scheme (the part before the colon)",
-        hint=f"{meant}known are {', '.join(known)}; {PLUGINS_VARIABLE} must name a plugin's distribution",
+        hint=did_you_mean(scheme, known)
+        + f"known are {', '.join(known)}; {PLUGINS_VARIABLE} must name a plugin's distribution",
     )

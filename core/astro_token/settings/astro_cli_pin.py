@@ -1,11 +1,13 @@
-"""The lock: which release of the Astro CLI a project wants, and the digests of its archives."""
+"""The lock: the release of the Astro CLI that a project uses, and the digests of its archives."""
 
 from __future__ import annotations
 
 import re
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
 
+from astro_token.record import Record
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,10 +19,12 @@ VERSION = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6}){2}(?:-[0-9A-Za-z]{1,20}(?:[.-]
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-class Lock(NamedTuple):
+class Lock(Record):
     """
+    A pinned release.
+
     Attributes:
-        sha256: the digest of each platform's archive; none at all where only the version is wanted.
+        sha256: the digest of each platform's archive; empty if only the version is pinned.
     """
 
     version: str
@@ -29,10 +33,10 @@ class Lock(NamedTuple):
 
 def table(lock: Lock, *, prefix: str = "") -> str:
     """
-    The lock as it stands in the project's file.
+    Render the lock for the project file.
 
     Args:
-        prefix: of the table's name, where the file is one that others share.
+        prefix: of the table's name, in a file with tables of other programs.
     """
     lines = [f"[{prefix}astro-cli]", f'version = "{lock.version}"', "", f"[{prefix}astro-cli.sha256]"]
     return "\n".join([*lines, *(f'{platform} = "{digest}"' for platform, digest in lock.sha256.items()), ""])

@@ -1,8 +1,8 @@
 """
-The project's file: `astro-token.toml`, or `[tool.astro-token]` in `pyproject.toml`.
+The project file: `astro-token.toml`, or `[tool.astro-token]` in `pyproject.toml`.
 
-It is untrusted input, because whoever may open a pull request may write it.
-It names secrets, expectations and policy, and which release of the Astro CLI is wanted, and nothing else:
+It is untrusted input, because anyone who may open a pull request may write it.
+It names secrets, expectations, policy and the release of the Astro CLI, and nothing else:
 an address, a credential or a command in it would let its author send our credential elsewhere.
 It is read only if nobody but its owner can write it, and the owner is us or root.
 """
@@ -10,48 +10,53 @@ It is read only if nobody but its owner can write it, and the owner is us or roo
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import replace
-from pathlib import Path
+import stat
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from astro_token.errors import AccessDeniedError, ConfigError, InvalidRefError
-from astro_token.policy.rules import LEVELS, Expectations, Policy, duration
+from astro_token.policy.parsers import unknown_key
+from astro_token.policy.rules import Expectations, Policy, policy_from_table
+from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef
-from astro_token.settings.astro_cli_pin import DIGEST, PLATFORMS, VERSION, Lock
 from astro_token.system.files import open_regular, others_can_write, owned
-from astro_token.token import IDENTIFIER, SCOPES
+from astro_token.token import SCOPES, is_identifier
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
+    from typing import IO, Any, NoReturn
 
-    from astro_token.policy.rules import Level
+    from astro_token.settings.astro_cli_pin import Lock
 
 __all__ = ["Project", "ProjectToken", "find_project"]
 
 FILE = "astro-token.toml"
-_MAX_BYTES = 4 * 1024 * 1024
+SHARED_FILE = "pyproject.toml"
+_MAX_BYTES = 64 * 1024
+_MAX_SHARED_BYTES = 4 * 1024 * 1024
+_MAX_DOTS = 200  # tomllib takes quadratic time for a key with many parts, and a key is part of one line
 _TOP = ("default", "policy", "tokens", "astro-cli")
-_POLICY = ("max_scope", "require_expiry", "min_validity", "warn_validity", "max_age", "online", "deploy")
 _TOKEN = ("ref", "decrypt", *SCOPES)
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_MAX_NAME = 64
 
 
-class ProjectToken(NamedTuple):
-    """One table of `[tokens]`."""
+class ProjectToken(Record):
+    """A table of `[tokens]`."""
 
     ref: SecretRef
     decrypt: SecretRef | None = None
     expected: Expectations = Expectations()
 
 
-class Project(NamedTuple):
+class Project(Record):
     """
+    The content of the project file.
+
     Attributes:
-        path: the file; None where there is none.
-        default: the name of the token that is meant where none is named.
-        astro_cli: which release of the Astro CLI is wanted; None where that is not said.
+        path: of the file; None if there is no file.
+        default: name of the default token.
+        astro_cli: the release of the Astro CLI to use; None for any.
     """
 
     path: Path | None = None
@@ -61,168 +66,184 @@ class Project(NamedTuple):
     astro_cli: Lock | None = None
 
 
-def find_project(directory: Path) -> Project:
+def find_project(directory: Path | None = None) -> Project:
     """
-    Reads the project's file of a folder: the nearest one, up to the repository's root.
+    Read the nearest project file, from a folder up to the root of its repository.
 
-    Outside a repository only the folder itself is looked at, and nothing above the home folder ever.
+    Outside a repository only the folder itself counts, and never a folder above the home folder.
+
+    Args:
+        directory: None for the current folder.
 
     Raises:
-        ConfigError: the file is malformed, or says what it must not.
-        AccessDeniedError: somebody else could have written it.
+        ConfigError: the file is malformed, or sets something that it must not.
+        AccessDeniedError: another user could have written it.
     """
-    for folder in _folders(directory):
-        own, shared = _own(folder / FILE), _shared(folder / "pyproject.toml")
+    for folder in _folders(os.path.abspath(directory or "")):  # noqa: PTH100 (pathlib is imported only for a file)
+        own, shared = _own(os.path.join(folder, FILE)), _shared(os.path.join(folder, SHARED_FILE))  # noqa: PTH118
         if own and shared:
             raise ConfigError(
-                f"{folder} has both {FILE} and [tool.astro-token] in pyproject.toml", hint="keep one of them"
+                f"{folder} has both {FILE} and [tool.astro-token] in {SHARED_FILE}", hint="keep one of them"
             )
-        if found := own or shared:
-            return found
+        if project := own or shared:
+            return project
     return Project()
 
 
-def _folders(directory: Path) -> list[Path]:
-    directory = directory.absolute()
-    home = Path(os.environ.get("HOME", "/nonexistent"))
-    folders = []
-    for folder in (directory, *directory.parents):
-        folders.append(folder)
-        if (folder / ".git").exists():
-            return folders
-        if folder == home:
-            break
-    return [directory]
+def _folders(directory: str) -> list[str]:
+    home = os.path.normpath(os.environ.get("HOME") or "/nonexistent")
+    folders, folder = [directory], directory
+    while not os.path.exists(os.path.join(folder, ".git")):  # noqa: PTH110, PTH118
+        parent = os.path.dirname(folder)  # noqa: PTH120
+        if folder in (home, parent):
+            return [directory]
+        folders.append(folder := parent)
+    return folders
 
 
-def _own(path: Path) -> Project | None:
-    """astro-token.toml, which has to be ours to read."""
-    file = _opened(path)
-    if file is None:
+def _own(name: str) -> Project | None:
+    """Read astro-token.toml."""
+    opened = _opened(name)
+    if opened is None:
         return None
+    path, file = opened
     with file:
-        _trust(path, file)
-        return _Reader(path).project(_toml(path, _whole(path, file)))
+        _check_owner(path, file)
+        return _Reader(path).project(_toml(path, file.read(_MAX_BYTES + 1)))
 
 
-def _shared(path: Path) -> Project | None:
+def _shared(name: str) -> Project | None:
     """
-    `[tool.astro-token]` of a pyproject.toml, which is parsed only if the words stand in it.
+    Read `[tool.astro-token]` of pyproject.toml, which is parsed only if it contains these words.
 
-    Whose file it is matters only if the table is there: most have nothing to do with us.
+    The owner of the file matters only if the table exists: most of these files do not concern us.
     """
-    file = _opened(path, follow=True)
-    if file is None:
+    opened = _opened(name, follow=True)
+    if opened is None:
         return None
+    path, file = opened
     with file:
-        data = _whole(path, file)
-        tool = _toml(path, data).get("tool") if b"astro-token" in data else None
+        data = file.read(_MAX_SHARED_BYTES + 1)
+        if b"astro-token" not in data and len(data) <= _MAX_SHARED_BYTES:
+            return None
+        tool = _toml(path, data).get("tool")
         if not isinstance(tool, dict) or "astro-token" not in tool:
             return None
         if path.is_symlink():
             raise _link(path)
-        _trust(path, file)
+        _check_owner(path, file)
     reader = _Reader(path)
-    return reader.project(reader.dictionary(tool, "astro-token", "tool.astro-token"))
+    return reader.project(reader.table(tool, "astro-token", "tool.astro-token"))
 
 
-def _opened(path: Path, *, follow: bool = False) -> IO[bytes] | None:
+def _opened(name: str, *, follow: bool = False) -> tuple[Path, IO[bytes]] | None:
     """
-    The file, or None where there is none.
+    Open the file; None if it does not exist.
 
-    What is there and cannot be read is an error: a policy in it would be passed over.
+    An existing file that cannot be read is an error: its policy would be ignored.
     """
     try:
-        if follow or not path.is_symlink():
-            return open_regular(path)
-        raise _link(path)
+        link = stat.S_ISLNK(os.lstat(name).st_mode)
+        from pathlib import Path  # most commands have no such file
+
+        path = Path(name)
+        if link and not follow:
+            raise _link(path)
+        return path, open_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except IsADirectoryError:
-        complaint, hint = "is no regular file", "remove it, or put a regular file in its place"
+        complaint, hint = "is not a regular file", "remove it, or replace it by a regular file"
     except PermissionError:
-        complaint, hint = "may not be read", "let the user who runs astro-token read it, and its folder"
-    raise ConfigError(f"{path} {complaint}", hint=hint)
+        complaint, hint = "is not readable", "let the user who runs astro-token read it, and its folder"
+    raise ConfigError(f"{name} {complaint}", hint=hint)
 
 
 def _link(path: Path) -> ConfigError:
     return ConfigError(
-        f"{path} is a link", hint="put the file itself there: what a link points at can change"
+        f"{path} is a link", hint="replace it by the file itself: the target of a link can change"
     )
 
 
-def _whole(path: Path, file: IO[bytes]) -> bytes:
-    data = file.read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
-        raise ConfigError(f"{path} is longer than {_MAX_BYTES // 1024} KiB", hint="shorten it")
-    return data
-
-
-def _trust(path: Path, file: IO[bytes]) -> None:
-    """Refuses a file that anybody but its owner can have written, or whose owner is neither we nor root."""
+def _check_owner(path: Path, file: IO[bytes]) -> None:
+    """Refuse a file that others can have written."""
     if not owned(file):
         raise AccessDeniedError(
-            f"{path} belongs to another user, who could change what is read",
+            f"{path} belongs to another user, who could change it",
             hint="chown it to the user that runs astro-token, or remove it and set ASTRO_TOKEN_REF",
         )
     if others_can_write(file):
-        raise AccessDeniedError(
-            f"{path} can be written by other users, who could change what is read",
-            hint=f"chmod go-w {path}",
-        )
+        raise AccessDeniedError(f"other users can write {path}", hint=f"chmod go-w {path}")
 
 
 def _toml(path: Path, data: bytes) -> dict[str, Any]:
+    """Parse a file, in bounded time."""
+    if len(data) > _MAX_BYTES:
+        raise ConfigError(
+            f"{path} is longer than {_MAX_BYTES // 1024} KiB",
+            hint=f"move [tool.astro-token] to {FILE}" if path.name == SHARED_FILE else "shorten it",
+        )
+    for number, line in enumerate(data.splitlines(), 1):
+        if line.count(b".") > _MAX_DOTS and not line.lstrip().startswith(b"#"):
+            raise ConfigError(
+                f"{path}: line {number} has more than {_MAX_DOTS} dots",
+                hint="split the line, or shorten its key",
+            )
     import tomllib
 
     try:
         return tomllib.loads(data.decode())
     except RecursionError:
-        place = None
-    except ValueError as error:  # its text may repeat what stands in the file: only the place is shown
-        place = re.search(r"at line \d+, column \d+", str(error))
+        position = ""
+    except ValueError as error:  # its text may repeat the content: only the position is shown
+        position = _position(str(error))
     raise ConfigError(
-        f"{path} is no TOML" + (f" ({place[0]})" if place else ""),
-        hint="correct the file; https://toml.io has the rules",
+        f"{path} is not valid TOML{position}", hint="correct the file; https://toml.io has the rules"
     )
 
 
+def _position(text: str) -> str:
+    import re
+
+    position = re.search(r"at (line \d+), column \d+", text)
+    return f" ({position[1]})" if position else ""
+
+
 class _Reader:
-    """Reads the tables of one file, whose path is in every complaint."""
+    """Reads the tables of a file, and names the file in every message."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def project(self, table: dict[str, Any]) -> Project:
-        self.only(table, _TOP, "")
+    def project(self, content: dict[str, Any]) -> Project:
+        self.check_keys(content, _TOP, "")
         tokens = {
-            name: self.token(name, entry)
-            for name, entry in self.dictionary(table, "tokens", "tokens").items()
+            name: self.token(name, entry) for name, entry in self.table(content, "tokens", "tokens").items()
         }
-        default = table.get("default")
+        default = content.get("default")
         if default is not None and (not isinstance(default, str) or default not in tokens):
-            self.refuse("default names no token of the file", f"it has {', '.join(tokens) or 'none'}")
-        policy = self.policy(self.dictionary(table, "policy", "policy"))
-        astro_cli = (
-            self.lock(self.dictionary(table, "astro-cli", "astro-cli")) if "astro-cli" in table else None
-        )
-        return Project(self.path, default, policy, MappingProxyType(tokens), astro_cli)
+            self.refuse("default names no token of the file", f"the tokens are {', '.join(tokens) or 'none'}")
+        policy = policy_from_table(self.table(content, "policy", "policy"), f"{self.path}: policy")
+        lock = self.lock(self.table(content, "astro-cli", "astro-cli")) if "astro-cli" in content else None
+        return Project(self.path, default, policy, MappingProxyType(tokens), lock)
 
     def token(self, name: str, entry: object) -> ProjectToken:
         where = f"tokens.{name}"
-        if not _NAME.fullmatch(name):
+        if not _is_name(name):
             self.refuse(
-                "a name under [tokens] is malformed", "use letters, digits, - and _, as in [tokens.prod]"
+                "a name in [tokens] is malformed", "use letters, digits, - and _, as in [tokens.prod]"
             )
         if not isinstance(entry, dict):
-            self.refuse(f"{where} is no table", f'write [{where}] and under it ref = "…"')
-        self.only(entry, _TOKEN, where)
+            self.refuse(f"{where} is not a table", f'write [{where}] and below it ref = "…"')
+        self.check_keys(entry, _TOKEN, where)
         texts = {key: self.text(value, f"{where}.{key}") for key, value in entry.items()}
-        for scope in SCOPES:  # these are shown, in logs that obey commands too
-            if scope in texts and not IDENTIFIER.fullmatch(texts[scope]):
-                self.refuse(f"{where}.{scope} is no identifier", "copy it from Astro, as in clws0123456789")
+        for scope in SCOPES:  # these are shown, also in logs of CI systems that obey commands
+            if scope in texts and not is_identifier(texts[scope]):
+                self.refuse(
+                    f"{where}.{scope} is not an identifier", "copy it from Astro, as in clws0123456789"
+                )
         if "ref" not in texts:
-            self.refuse(f"{where} has no ref", f'write ref = "vault:secret/astro/{name}#token" under it')
+            self.refuse(f"{where} has no ref", f'write ref = "vault:secret/astro/{name}#token" below it')
         decrypt = self.reference(texts["decrypt"], f"{where}.decrypt") if "decrypt" in texts else None
         return ProjectToken(
             ref=self.reference(texts["ref"], f"{where}.ref"),
@@ -237,93 +258,52 @@ class _Reader:
             complaint, hint = error.message, error.hint
         else:
             if ref.options.get("kv") == "1":
-                # Unasked, any engine of Vault would be read, and some make what they are asked for.
-                self.refuse(f"{where} says kv=1", "leave it out: which KV a mount has is asked")
-            # A path is relative to the file it stands in.
-            return replace(ref, name=str(self.path.parent / ref.name)) if ref.scheme == "file" else ref
+                # Without detection, any engine of Vault would be read; reading some engines creates secrets.
+                self.refuse(f"{where} sets kv=1", "remove it: the KV version of a mount is detected")
+            # A path is relative to the project file.
+            name = str(self.path.parent / ref.name) if ref.scheme == "file" else ref.name
+            return SecretRef(ref.scheme, name, ref.field, ref.options)
         raise InvalidRefError(f"{self.path}: {where}: {complaint}", hint=hint)
 
-    def policy(self, table: dict[str, Any]) -> Policy:
-        self.only(table, _POLICY, "policy")
-        policy = Policy()
-        if "max_scope" in table:
-            if table["max_scope"] not in SCOPES:
-                self.refuse("policy.max_scope is no scope", f"write one of {', '.join(SCOPES)}")
-            policy = replace(policy, max_scope=table["max_scope"])
-        for key in ("require_expiry", "online"):
-            if not isinstance(table.get(key, False), bool):
-                self.refuse(f"policy.{key} is neither true nor false", "write true or false, without quotes")
-        policy = replace(
-            policy, require_expiry=table.get("require_expiry", False), online=table.get("online", False)
-        )
-        if "min_validity" in table:
-            policy = replace(
-                policy, min_validity=duration(table["min_validity"], f"{self.path}: policy.min_validity")
-            )
-        if "warn_validity" in table:
-            policy = replace(
-                policy, warn_validity=duration(table["warn_validity"], f"{self.path}: policy.warn_validity")
-            )
-        if "max_age" in table:
-            policy = replace(policy, max_age=duration(table["max_age"], f"{self.path}: policy.max_age"))
-        if "deploy" in table:
-            policy = replace(policy, deploy=self.levels(self.dictionary(table, "deploy", "policy.deploy")))
-        return policy
-
-    def levels(self, table: dict[str, Any]) -> Mapping[str, Level]:
-        from astro_token.policy.deploy_codes import CODES
-
-        self.only(table, CODES, "policy.deploy")
-        for code, level in table.items():
-            if level not in LEVELS:
-                self.refuse(
-                    f"policy.deploy.{code} is no level", f"write one of {', '.join(LEVELS)}, in quotes"
-                )
-        return MappingProxyType(table)
-
     def lock(self, table: dict[str, Any]) -> Lock:
-        self.only(table, Lock._fields, "astro-cli")
+        from astro_token.settings.astro_cli_pin import DIGEST, PLATFORMS, VERSION, Lock
+
+        self.check_keys(table, ("version", "sha256"), "astro-cli")
         version = table.get("version")
         if not isinstance(version, str) or not VERSION.fullmatch(version):
-            self.refuse("astro-cli.version is no version", 'write it in quotes, as in version = "1.45.0"')
-        digests = self.dictionary(table, "sha256", "astro-cli.sha256")
-        self.only(digests, PLATFORMS, "astro-cli.sha256")
+            self.refuse("astro-cli.version is not a version", 'write it in quotes, as in version = "1.45.0"')
+        digests = self.table(table, "sha256", "astro-cli.sha256")
+        self.check_keys(digests, PLATFORMS, "astro-cli.sha256")
         for platform, digest in digests.items():
             if not isinstance(digest, str) or not DIGEST.fullmatch(digest.lower()):
                 self.refuse(
-                    f"astro-cli.sha256.{platform} is no SHA-256 digest",
+                    f"astro-cli.sha256.{platform} is not a SHA-256 digest",
                     "copy the table that astro-token install-cli --lock prints",
                 )
         return Lock(version, MappingProxyType({name: text.lower() for name, text in digests.items()}))
 
-    def dictionary(self, table: dict[str, Any], key: str, where: str) -> dict[str, Any]:
+    def table(self, table: dict[str, Any], key: str, where: str) -> dict[str, Any]:
         value = table.get(key, {})
         if not isinstance(value, dict):
-            self.refuse(f"{where} is no table", f"write [{where}]")
+            self.refuse(f"{where} is not a table", f"write [{where}]")
         return value
 
     def text(self, value: object, where: str) -> str:
         if value == "":
-            self.refuse(f"{where} is empty", "fill it in, or take it out")
+            self.refuse(f"{where} is empty", "set it, or remove it")
         if not isinstance(value, str):
-            self.refuse(f"{where} is no text", 'write it in quotes, as in "…"')
+            self.refuse(f"{where} is not a string", 'write it in quotes, as in "…"')
         return value
 
-    def only(self, table: dict[str, Any], known: Iterable[str], where: str) -> None:
-        from difflib import get_close_matches
-
-        known = list(known)
+    def check_keys(self, table: dict[str, Any], keys: Iterable[str], where: str) -> None:
         for key in table:
-            if key in known:
-                continue
-            # A key is shown only if it can be nothing but a key.
-            shown = f"{where}.{key}".lstrip(".") if re.fullmatch(r"[A-Za-z_-]{1,32}", key) else "a key"
-            close = get_close_matches(key, known, n=1)
-            self.refuse(
-                f"{shown} is unknown",
-                (f"did you mean {close[0]}? " if close else "") + f"known are {', '.join(known)}; "
-                "addresses, credentials and commands come from the environment only",
-            )
+            if key not in keys:
+                raise unknown_key(key, keys, f"{self.path}: {where}")
 
     def refuse(self, complaint: str, hint: str) -> NoReturn:
         raise ConfigError(f"{self.path}: {complaint}", hint=hint)
+
+
+def _is_name(name: str) -> bool:
+    """Accept the characters of an identifier, also with `_` in front, up to 64 of them."""
+    return len(name) <= _MAX_NAME and name[:1] not in ("", "-", ".") and is_identifier(f"x{name}")

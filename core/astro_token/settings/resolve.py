@@ -1,48 +1,204 @@
-"""Which token, and what we expect of it: arguments, then the environment, then the project's file."""
+"""Settings of a token: arguments, then the environment, then the project file."""
 
 from __future__ import annotations
 
-import math
 import os
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from astro_token.errors import AstroTokenError, ConfigError, InvalidRefError, UsageError, bare, named
-from astro_token.policy.rules import Expectations, Policy, duration
+from astro_token.policy.rules import Expectations, Policy, policy_from_environ
+from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef, refuse_token
 from astro_token.secrets.registry import check_scheme
 from astro_token.secrets.schemes import BUILTIN
-from astro_token.settings.project_file import Project, find_project
-from astro_token.token import SCOPES
+from astro_token.settings.project_file import find_project
 from astro_token.transport.deadline import DEFAULT_SECONDS
+from astro_token.wording import did_you_mean
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-__all__ = ["TokenSettings", "resolve", "resolve_several"]
+    from astro_token.settings.project_file import Project
+
+__all__ = ["Settings", "TokenSettings", "resolve", "resolve_several"]
 
 FALLBACK = SecretRef("env", "ASTRO_API_TOKEN")
 _MAX_TIMEOUT = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class TokenSettings:
+class TokenSettings(Record):
     """
-    One token, and what is expected of it.
+    The settings of one token.
 
     Attributes:
-        name: its name in the project's file, or None.
-        decrypt: the key, where the secret is ciphertext.
+        name: the token's name in the project file, or None.
+        decrypt: the key, if the secret is ciphertext.
         timeout: seconds for reading it, decryption included.
+        source: the setting that named the token: "given as an argument", "from ASTRO_TOKEN_REF",
+            "from ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME", "the default of astro-token.toml",
+            "from ASTRO_API_TOKEN".
+        project_file: the project file in effect; None if there is none.
     """
 
     ref: SecretRef
     name: str | None = None
     decrypt: SecretRef | None = None
-    expected: Expectations = field(default_factory=Expectations)
-    policy: Policy = field(default_factory=Policy)
+    expected: Expectations = Expectations()
+    policy: Policy = Policy()
     timeout: float = DEFAULT_SECONDS
+    source: str = "given as an argument"
+    project_file: Path | None = None
+
+
+class Settings:
+    """
+    The settings of a command that all its tokens share. The environment and the project file are read once.
+
+    Args:
+        policy: is tightened by the project file and the environment.
+        timeout: seconds per token; None for `ASTRO_TOKEN_TIMEOUT`, else the default.
+        environ: None for the environment of this process.
+        directory: the folder from which the project file is looked up; None for the current one.
+
+    Attributes:
+        project: the content of the project file.
+        policy: of the argument, the project file and the environment together.
+
+    Raises:
+        ConfigError: a setting is malformed.
+        UsageError: the timeout is out of range.
+        AccessDeniedError: another user could have written the project file.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Policy | None = None,
+        timeout: float | None = None,
+        environ: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+    ) -> None:
+        self.environ: Mapping[str, str] = os.environ if environ is None else environ
+        self.project: Project = find_project(directory)
+        floor = policy_from_environ(self.environ)
+        self.policy = (policy or Policy()).tightened(self.project.policy).tightened(floor)
+        self.timeout = _timeout(timeout, self.environ)
+
+    def token(
+        self,
+        token: str | SecretRef | None = None,
+        *,
+        decrypt: str | SecretRef | None = None,
+        any_scheme: bool = False,
+    ) -> TokenSettings:
+        """Resolve one token, as `resolve` does."""
+        ref, name, source = self._choose(token)
+        entry = self.project.tokens[name] if name is not None else None
+        from_environ = self.environ.get("ASTRO_TOKEN_DECRYPT")
+        key = decrypt or from_environ or (entry.decrypt if entry else None)
+        key = SecretRef.parse(key) if isinstance(key, str) else key
+        if key is not None and not _is_key(key):
+            setting = (
+                "--decrypt" if decrypt else "ASTRO_TOKEN_DECRYPT" if from_environ else f"{name}: decrypt"
+            )
+            raise InvalidRefError(f"{setting} takes a key reference", hint="for example vault-transit:astro")
+        for one in (ref, key):
+            if one is not None and not any_scheme:
+                check_scheme(one.scheme)
+        return TokenSettings(
+            ref,
+            name=name,
+            decrypt=key,
+            expected=entry.expected if entry else Expectations(),
+            policy=self.policy,
+            timeout=self.timeout,
+            source=source,
+            project_file=self.project.path,
+        )
+
+    def tokens(
+        self, tokens: Sequence[str | SecretRef | None] | None, *, decrypt: str | SecretRef | None = None
+    ) -> list[TokenSettings | AstroTokenError]:
+        """
+        Resolve several tokens. An error about one of them is returned in its position.
+
+        Args:
+            tokens: None for every token of the project file, in its order.
+        """
+        if tokens is None:
+            tokens = list(self.project.tokens)
+            if not tokens:
+                raise ConfigError(
+                    "no project file names a token",
+                    hint="write astro-token.toml with a [tokens.NAME] table for each token",
+                )
+        result: list[TokenSettings | AstroTokenError] = []
+        for token in tokens:
+            try:
+                result.append(self.token(token, decrypt=decrypt))
+            except AstroTokenError as error:
+                # A name of the file is safe to show; any other text may be a secret, pasted by mistake.
+                result.append(named(error, token) if token in self.project.tokens else bare(error))
+        return result
+
+    def _choose(self, token: str | SecretRef | None) -> tuple[SecretRef, str | None, str]:
+        """Choose the reference, its name in the project file, and the words for its source."""
+        environ, project = self.environ, self.project
+        if isinstance(token, SecretRef):
+            return token, None, "given as an argument"
+        if token is not None:
+            return (*self._lookup(token), "given as an argument")
+        reference, backend = environ.get("ASTRO_TOKEN_REF"), environ.get("ASTRO_TOKEN_BACKEND")
+        parts = [part for part in ("NAME", "FIELD", "VERSION") if environ.get(f"ASTRO_TOKEN_{part}")]
+        if reference and (backend or parts):
+            raise ConfigError(
+                f"ASTRO_TOKEN_REF and ASTRO_TOKEN_{'BACKEND' if backend else parts[0]} are both set",
+                hint="unset one of them: a reference contains everything",
+            )
+        if reference:
+            return (*self._lookup(reference), "from ASTRO_TOKEN_REF")
+        if backend or parts:
+            ref = _assembled(backend, environ)
+            return ref, None, "from ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME"
+        if project.default is not None and project.path is not None:
+            ref = project.tokens[project.default].ref
+            return ref, project.default, f"the default of {project.path.name}"
+        if project.tokens:
+            raise ConfigError(
+                "the project file names tokens, and none of them is the default",
+                hint=f"give one of {', '.join(project.tokens)} as the argument, or set default in the file",
+            )
+        if environ.get("ASTRO_API_TOKEN"):
+            return FALLBACK, None, "from ASTRO_API_TOKEN"
+        raise ConfigError(
+            "no token is configured",
+            hint="give a reference such as vault:secret/astro/prod#token, set ASTRO_TOKEN_REF, "
+            "or write astro-token.toml",
+        )
+
+    def _lookup(self, text: str) -> tuple[SecretRef, str | None]:
+        """Parse a reference, or look up a name of the project file."""
+        if not text:
+            raise UsageError(
+                "the token argument is empty", hint="check the variable that it comes from, or leave it out"
+            )
+        refuse_token(text)
+        if ":" in text:
+            return SecretRef.parse(text), None
+        names = self.project.tokens
+        if text in names:
+            return names[text].ref, text
+        # The text is not repeated: it may be a secret, pasted by mistake.
+        if not names:
+            raise UsageError(
+                "the token is neither a reference nor a name: no project file names a token",
+                hint="a reference has the form scheme:name, such as vault:secret/astro/prod#token",
+            )
+        raise UsageError(
+            "the token is neither a reference nor a name in the project file",
+            hint=did_you_mean(text, names) + f"the names are {', '.join(names)}",
+        )
 
 
 def resolve(
@@ -56,21 +212,23 @@ def resolve(
     directory: Path | None = None,
 ) -> TokenSettings:
     """
-    Finds out which token is meant.
+    Resolve the settings of one token.
 
     Args:
-        token: a reference, or a name from the project's file.
-        any_scheme: the caller brings the backend, so nothing needs to serve the reference's scheme.
+        token: a reference, or a name of the project file.
+        decrypt: a key reference, if the secret is ciphertext.
+        policy, timeout, environ, directory: as `Settings`.
+        any_scheme: accept a scheme without a backend, because the caller brings the backend.
 
     Raises:
-        InvalidRefError: a malformed reference.
-        UnknownBackendError: nothing serves its scheme.
-        UsageError: a name that the project's file does not know.
-        ConfigError: a setting that is malformed, contradicts another, or is missing.
-        AccessDeniedError: the project's file could have been written by someone else.
+        InvalidRefError: a reference is malformed.
+        UnknownBackendError: no backend serves the scheme.
+        UsageError: the project file has no such name.
+        ConfigError: a setting is malformed, contradicts another, or is missing.
+        AccessDeniedError: another user could have written the project file.
     """
-    place = _place(policy, timeout, environ, directory)
-    return _resolve(token, decrypt, place, any_scheme=any_scheme)
+    settings = Settings(policy=policy, timeout=timeout, environ=environ, directory=directory)
+    return settings.token(token, decrypt=decrypt, any_scheme=any_scheme)
 
 
 def resolve_several(
@@ -82,140 +240,19 @@ def resolve_several(
     environ: Mapping[str, str] | None = None,
     directory: Path | None = None,
 ) -> list[TokenSettings | AstroTokenError]:
-    """
-    As `resolve`, for each; what is wrong with one alone stands in its place, and what is with all is raised.
-
-    Args:
-        tokens: None for every token of the project's file, in its order.
-    """
-    place = _place(policy, timeout, environ, directory)
-    if tokens is None:
-        tokens = list(place.project.tokens)
-        if not tokens:
-            raise ConfigError(
-                "no project's file names a token",
-                hint="write astro-token.toml with a [tokens.NAME] table for each",
-            )
-    found: list[TokenSettings | AstroTokenError] = []
-    for token in tokens:
-        try:
-            found.append(_resolve(token, decrypt, place))
-        except AstroTokenError as error:
-            # A name of the file is told; anything else may be anything, pasted by mistake.
-            found.append(named(error, token) if token in place.project.tokens else bare(error))
-    return found
-
-
-class _Place:
-    """What is the same for every token."""
-
-    def __init__(self, environ: Mapping[str, str], project: Project, base: TokenSettings) -> None:
-        self.environ, self.project, self.base = environ, project, base
-
-
-def _place(
-    policy: Policy | None, timeout: float | None, environ: Mapping[str, str] | None, directory: Path | None
-) -> _Place:
-    environ = os.environ if environ is None else environ
-    project = find_project(directory or Path.cwd())
-    base = TokenSettings(
-        FALLBACK,
-        policy=(policy or Policy()).tightened(project.policy).tightened(_policy_floor(environ)),
-        timeout=_timeout(timeout, environ),
-    )
-    return _Place(environ, project, base)
-
-
-def _resolve(
-    token: str | SecretRef | None,
-    decrypt: str | SecretRef | None,
-    place: _Place,
-    *,
-    any_scheme: bool = False,
-) -> TokenSettings:
-    environ = place.environ
-    found = _which(token, place.base, environ, place.project)
-    key = decrypt or environ.get("ASTRO_TOKEN_DECRYPT")
-    if key:
-        found = replace(found, decrypt=key if isinstance(key, SecretRef) else SecretRef.parse(key))
-    if found.decrypt is not None and not _is_key(found.decrypt):
-        raise InvalidRefError("what decrypts has to be a key", hint="for example vault-transit:astro")
-    for ref in (found.ref, found.decrypt):
-        if ref is not None and not any_scheme:
-            check_scheme(ref.scheme)
-    return found
-
-
-def _which(
-    token: str | SecretRef | None, base: TokenSettings, environ: Mapping[str, str], project: Project
-) -> TokenSettings:
-    if isinstance(token, SecretRef):
-        return replace(base, ref=token)
-    if token is not None:
-        return _named_or_reference(token, base, project)
-    reference, backend = environ.get("ASTRO_TOKEN_REF"), environ.get("ASTRO_TOKEN_BACKEND")
-    parts = [part for part in ("NAME", "FIELD", "VERSION") if environ.get(f"ASTRO_TOKEN_{part}")]
-    if reference and (backend or parts):
-        raise ConfigError(
-            f"ASTRO_TOKEN_REF and ASTRO_TOKEN_{'BACKEND' if backend else parts[0]} are both set",
-            hint="unset one: a reference says all",
-        )
-    if reference:
-        return _named_or_reference(reference, base, project)
-    if backend or parts:
-        return replace(base, ref=_assembled(backend, environ))
-    if project.default is not None:
-        return _of_project(project.default, base, project)
-    if project.tokens:
-        raise ConfigError(
-            "the project's file names tokens, and none is its default",
-            hint=f"name one of {', '.join(project.tokens)} on the command line, or set default in the file",
-        )
-    if environ.get("ASTRO_API_TOKEN"):
-        return base
-    raise ConfigError(
-        "nothing says which token",
-        hint="give one such as vault:secret/astro/prod#token, set ASTRO_TOKEN_REF, or write astro-token.toml",
-    )
-
-
-def _named_or_reference(text: str, base: TokenSettings, project: Project) -> TokenSettings:
-    if not text:
-        raise UsageError(
-            "the token that is named is empty", hint="see the variable that it is from, or leave it out"
-        )
-    refuse_token(text)
-    if ":" in text:
-        return replace(base, ref=SecretRef.parse(text))
-    if text in project.tokens:
-        return _of_project(text, base, project)
-    # The text is not repeated: it may be anything, pasted by mistake.
-    if not project.tokens:
-        raise UsageError(
-            "neither a reference nor a name: no project's file names a token",
-            hint="the form of a reference is scheme:name, such as vault:secret/astro/prod#token",
-        )
-    from difflib import get_close_matches
-
-    close = get_close_matches(text, project.tokens, n=1)
-    raise UsageError(
-        "neither a reference nor a name in the project's file",
-        hint=(f"did you mean {close[0]}? " if close else "") + f"it names {', '.join(project.tokens)}",
-    )
-
-
-def _of_project(name: str, base: TokenSettings, project: Project) -> TokenSettings:
-    entry = project.tokens[name]
-    return replace(base, ref=entry.ref, name=name, decrypt=entry.decrypt, expected=entry.expected)
+    """Resolve several tokens, as `Settings.tokens` does."""
+    settings = Settings(policy=policy, timeout=timeout, environ=environ, directory=directory)
+    return settings.tokens(tokens, decrypt=decrypt)
 
 
 def _assembled(backend: str | None, environ: Mapping[str, str]) -> SecretRef:
+    """Assemble the reference of `ASTRO_TOKEN_BACKEND`, `…_NAME`, `…_FIELD` and `…_VERSION`."""
     name, version = environ.get("ASTRO_TOKEN_NAME"), environ.get("ASTRO_TOKEN_VERSION")
     if not backend or not name:
         missing = "ASTRO_TOKEN_NAME" if backend else "ASTRO_TOKEN_BACKEND"
         raise ConfigError(
             f"{missing} is not set",
-            hint="set both ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME, or ASTRO_TOKEN_REF alone",
+            hint="set both ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME, or only ASTRO_TOKEN_REF",
         )
     refuse_token(name)
     options = {}
@@ -223,7 +260,7 @@ def _assembled(backend: str | None, environ: Mapping[str, str]) -> SecretRef:
         scheme = BUILTIN.get(backend)
         option = scheme.version_option if scheme else "version"
         if option is None:
-            raise ConfigError(f"{backend} keeps no versions", hint="unset ASTRO_TOKEN_VERSION")
+            raise ConfigError(f"{backend} has no versions", hint="unset ASTRO_TOKEN_VERSION")
         options[option] = version
     return SecretRef(backend, name, environ.get("ASTRO_TOKEN_FIELD") or None, options)
 
@@ -240,52 +277,9 @@ def _timeout(given: float | None, environ: Mapping[str, str]) -> float:
     try:
         seconds = float(text or "") if given is None else float(given)
     except (ValueError, OverflowError):
-        seconds = math.nan
+        seconds = 0.0
     if 0 < seconds <= _MAX_TIMEOUT:
         return seconds
     if given is not None:
-        raise UsageError("the timeout is no number of seconds that can be waited", hint="give 1 to 3600")
-    raise ConfigError("ASTRO_TOKEN_TIMEOUT is no number of seconds", hint="set it to 1 to 3600")
-
-
-def _policy_floor(environ: Mapping[str, str]) -> Policy:
-    """What `ASTRO_TOKEN_POLICY_…` demand at least."""
-    prefix = "ASTRO_TOKEN_POLICY_"
-    given = {
-        name.removeprefix(prefix): text for name, text in environ.items() if name.startswith(prefix) and text
-    }
-    policy = Policy()
-    for name, text in given.items():
-        if name == "MAX_SCOPE":
-            scope = next((scope for scope in SCOPES if scope == text), None)
-            if scope is None:
-                raise ConfigError(f"{prefix}{name} is no scope", hint=f"set it to one of {', '.join(SCOPES)}")
-            policy = replace(policy, max_scope=scope)
-        elif name in {"REQUIRE_EXPIRY", "ONLINE"}:
-            if text not in {"true", "false", "1", "0"}:
-                raise ConfigError(f"{prefix}{name} is neither true nor false", hint="set it to true or false")
-            demanded = text in {"true", "1"}
-            policy = (
-                replace(policy, online=demanded)
-                if name == "ONLINE"
-                else replace(policy, require_expiry=demanded)
-            )
-        elif name == "MIN_VALIDITY":
-            policy = replace(policy, min_validity=duration(text, prefix + name))
-        elif name == "WARN_VALIDITY":
-            policy = replace(policy, warn_validity=duration(text, prefix + name))
-        elif name == "MAX_AGE":
-            policy = replace(policy, max_age=duration(text, prefix + name))
-        elif name == "DEPLOY":
-            from astro_token.policy.deploy_codes import floor
-
-            policy = replace(policy, deploy=floor(text, prefix + name))
-        else:
-            raise ConfigError(
-                f"there is no policy {prefix}{name}",
-                hint=f"known are {', '.join(prefix + known for known in _POLICIES)}",
-            )
-    return policy
-
-
-_POLICIES = ("MAX_SCOPE", "REQUIRE_EXPIRY", "MIN_VALIDITY", "WARN_VALIDITY", "MAX_AGE", "ONLINE", "DEPLOY")
+        raise UsageError("the timeout is not between 0 and 3600 seconds", hint="give 1 to 3600")
+    raise ConfigError("ASTRO_TOKEN_TIMEOUT is not a number of seconds", hint="set it to 1 to 3600")

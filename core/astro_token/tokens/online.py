@@ -8,7 +8,7 @@ The first answer that does not accept the token is the last question.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -16,12 +16,13 @@ from astro_token.astro_api.client import support_hint
 from astro_token.astro_api.records import Body
 from astro_token.errors import AstroTokenError, IntegrityError, named
 from astro_token.log import logger
+from astro_token.policy.codes import ONLINE
 from astro_token.policy.rules import Verdict, judge
+from astro_token.record import replace
 from astro_token.tokens.roles import too_wide
+from astro_token.wording import span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from astro_token.astro_api import ApiResponse, AstroApi
     from astro_token.astro_api.records import (
         DeploymentRecord,
@@ -33,24 +34,7 @@ if TYPE_CHECKING:
     from astro_token.token import AstroToken
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["CODES", "Asked", "Online", "consult"]
-
-# What is found by asking, and how bad each is. docs/check.md tells of each what to do.
-CODES: Mapping[str, Literal["error", "warning"]] = {
-    "revoked": "error",
-    "forbidden": "error",
-    "organization-missing": "error",
-    "workspace-missing": "error",
-    "workspace-forbidden": "error",
-    "deployment-missing": "error",
-    "deployment-forbidden": "error",
-    "deployment-elsewhere": "error",
-    "organization-unready": "warning",
-    "token-missing": "warning",
-    "role-too-wide": "warning",
-    "unverified": "warning",
-    "clock-skew": "warning",
-}
+__all__ = ["Asked", "Online", "consult"]
 
 _OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
 _CLOCKS_DIFFER = 120.0  # seconds, as `judge` allows too
@@ -268,7 +252,7 @@ class _Inquiry:
             )
 
     def _find(self, code: str, message: str, hint: str) -> None:
-        level = CODES[code]
+        level = ONLINE[code].level
         request = support_hint(self.asked[-1].request_id) if level == "error" else ""
         self.found.append(Verdict(code, level, message, hint + request))
 
@@ -288,9 +272,10 @@ class _Inquiry:
             )
         if self.ahead is not None and abs(self.ahead) > _CLOCKS_DIFFER:
             way = "behind" if self.ahead > 0 else "ahead of"
+            skew = span(timedelta(minutes=round(abs(self.ahead) / 60)))
             self._find(
                 "clock-skew",
-                f"this machine's clock is {_about(abs(self.ahead))} {way} Astro's",
+                f"this machine's clock is about {skew} {way} Astro's",
                 "set the clock: a token's expiry is judged by it, and logins fail by it",
             )
         if self.record:
@@ -359,10 +344,3 @@ class _Inquiry:
         refused = any(one.status == _UNAUTHORIZED for one in self.asked)
         told = {"expires-too-soon", "expired"} if refused else {"expires-too-soon"}
         return next((one for one in verdicts if one.code in told), None)
-
-
-def _about(seconds: float) -> str:
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= 2 * size:
-            return f"about {seconds / size:.0f} {unit}s"
-    return f"about {seconds:.0f} seconds"

@@ -8,14 +8,15 @@ What is the same for all backends is done here, once.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from astro_token.errors import named
+from astro_token.errors import InvalidTokenError, named
 from astro_token.policy.rules import Verdict, enforce, judge
+from astro_token.record import replace
+from astro_token.secrets.ciphertext import is_ciphertext
 from astro_token.secrets.read import prefixed_with, read_secret
 from astro_token.settings.resolve import TokenSettings, resolve
-from astro_token.token import AstroToken
+from astro_token.token import AstroToken, normalise
 from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -108,5 +109,20 @@ def judged(settings: TokenSettings, value: SecretValue) -> tuple[AstroToken, tup
     Raises:
         InvalidTokenError: it is none.
     """
-    token = replace(prefixed_with(settings.ref, lambda: AstroToken.parse(value)), ref=settings.ref)
+    token = replace(prefixed_with(settings.ref, lambda: parse_stored(value)), ref=settings.ref)
     return token, judge(token, settings.policy, settings.expected)
+
+
+def parse_stored(value: SecretValue) -> AstroToken:
+    """
+    Parse a token that was read from a backend.
+
+    Raises:
+        InvalidTokenError: it is not an Astro API token. The hint tells if it looks like ciphertext.
+    """
+    try:
+        return AstroToken.parse(value)
+    except InvalidTokenError as error:
+        if is_ciphertext(normalise(value)):
+            error.hint = "it looks like ciphertext: name its key, as in --decrypt vault-transit:astro"
+        raise

@@ -1,0 +1,107 @@
+"""
+Parse values of policy keys, from TOML and from the text of a variable.
+
+Each parser gets the value and the name of its setting for the message, and raises `ConfigError`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import MappingProxyType
+
+from astro_token.errors import ConfigError
+from astro_token.policy.codes import DEPLOY, LEVELS, Level
+from astro_token.token import SCOPES, Scope
+from astro_token.wording import did_you_mean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["duration", "flag", "flag_text", "levels", "levels_text", "scope", "unknown_key"]
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_MAX_DIGITS = 6
+_MAX_KEY = 32
+
+
+def scope(value: object, name: str) -> Scope:
+    """Parse a scope."""
+    for known in SCOPES:
+        if known == value:
+            return known
+    raise ConfigError(f"{name} is not a scope", hint=f"use one of {', '.join(SCOPES)}")
+
+
+def flag(value: object, name: str) -> bool:
+    """Parse a boolean of TOML."""
+    if isinstance(value, bool):
+        return value
+    raise ConfigError(f"{name} is not true or false", hint="write true or false, without quotes")
+
+
+def flag_text(value: object, name: str) -> bool:
+    """Parse a boolean of a variable."""
+    if value in ("true", "1"):
+        return True
+    if value in ("false", "0"):
+        return False
+    raise ConfigError(f"{name} is not true or false", hint="set it to true or false")
+
+
+def duration(value: object, name: str) -> timedelta:
+    """Parse a duration such as `90s`, `30m`, `1h`, `14d` or `2w`."""
+    number, unit = (value[:-1], value[-1:]) if isinstance(value, str) else ("", "")
+    digits = number.isascii() and number.isdigit() and len(number) <= _MAX_DIGITS
+    if not digits or unit not in _UNITS:
+        raise ConfigError(
+            f"{name} is not a duration", hint='write a number and one of s, m, h, d, w, such as "14d"'
+        )
+    return timedelta(**{_UNITS[unit]: int(number)})
+
+
+def levels(value: object, name: str) -> Mapping[str, Level]:
+    """Parse a table of levels by code."""
+    if not isinstance(value, dict):
+        raise ConfigError(
+            f"{name} is not a table", hint='write one line per code, such as uncommitted = "off"'
+        )
+    for code in value:
+        if code not in DEPLOY:
+            raise unknown_key(code, DEPLOY, name)
+    return MappingProxyType({code: _level(level, f"{name}.{code}") for code, level in value.items()})
+
+
+def levels_text(value: object, name: str) -> Mapping[str, Level]:
+    """Parse levels by code, separated by commas: `uncommitted=error,no-docker=off`."""
+    result: dict[str, Level] = {}
+    for entry in str(value).split(","):
+        code, _, level = (part.strip() for part in entry.partition("="))
+        if code not in DEPLOY:
+            raise ConfigError(
+                f"{name} contains an unknown code",
+                hint=did_you_mean(code, DEPLOY) + f"the codes are {', '.join(DEPLOY)}",
+            )
+        result[code] = _level(level, f"{name}: {code}")
+    return MappingProxyType(result)
+
+
+def _level(value: object, name: str) -> Level:
+    for level in LEVELS:
+        if level == value:
+            return level
+    raise ConfigError(f"{name} has no valid level", hint=f"use one of {', '.join(LEVELS)}, in TOML in quotes")
+
+
+def unknown_key(key: str, keys: Iterable[str], table: str) -> ConfigError:
+    """Create the error for an unknown key of a table. A key is shown only if it cannot be anything else."""
+    keys = list(keys)
+    letters = key.replace("_", "").replace("-", "")
+    is_key = 0 < len(key) <= _MAX_KEY and key.isascii() and (letters.isalpha() or not letters)
+    before, _, table = table.rpartition(": ")
+    shown = f"{table}.{key}".lstrip(".") if is_key else "a key"
+    return ConfigError(
+        f"{before}: {shown} is unknown" if before else f"{shown} is unknown",
+        hint=f"{did_you_mean(key, keys)}the keys are {', '.join(keys)}; "
+        "addresses, credentials and commands come from the environment only",
+    )
