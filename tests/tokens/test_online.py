@@ -20,7 +20,7 @@ from astro_token.settings.resolve import TokenSettings
 from astro_token.testing import appearances, make_token, reachable_text
 from astro_token.token import AstroToken
 from astro_token.tokens.online import Online, consult
-from astro_token.tokens.read_many import find_all
+from astro_token.tokens.read_many import verify_all
 from astro_token.tokens.roles import too_wide
 from astro_token.transport.deadline import Deadline
 from tests.servers.astro_api import (
@@ -533,7 +533,7 @@ def test_two_hundred_tokens_are_asked_about_within_the_rate(
         wanted.append(TokenSettings(SecretRef("env", f"T{number}"), policy=Policy(online=number == 7)))
     monkeypatch.setenv("ASTRO_TOKEN_API_URL", astro_api.url)
     steps: list[None] = []
-    found = find_all(wanted, done=lambda: steps.append(None))
+    found = verify_all(wanted, done=lambda: steps.append(None))
     assert {("ok", True)} == {(one.status, one.online and one.online.accepted) for one in found}
     assert (200, 600) == (len(steps), len(astro_api.requests))
     assert 600 == sum(len(one.online.asked) for one in found if one.online)
@@ -546,7 +546,7 @@ def test_one_token_under_many_names_keeps_within_the_rate(
     """Sixteen workers would ask 25 times in a second, were they not to share its turns."""
     monkeypatch.setenv("T", astro_api.issue(apiTokenId=None))
     monkeypatch.setenv("ASTRO_TOKEN_API_URL", astro_api.url)
-    found = find_all([TokenSettings(SecretRef("env", "T"))] * 20, online=True)
+    found = verify_all([TokenSettings(SecretRef("env", "T"))] * 20, online=True)
     assert {"ok"} == {one.status for one in found}
     assert 40 == len(astro_api.requests)
 
@@ -559,9 +559,9 @@ def test_one_failure_hides_no_other_and_the_gravest_is_kept(
     monkeypatch.setenv("GONE", make_token())
     monkeypatch.setenv("OLD", make_token(expires_in=-5))
     wanted = [TokenSettings(SecretRef("env", name), timeout=5) for name in ("GOOD", "GONE", "OLD", "NONE")]
-    assert [0, 65, 65, 66] == [one.exit_code for one in find_all(wanted, online=True)]
+    assert [0, 65, 65, 66] == [one.exit_code for one in verify_all(wanted, online=True)]
     astro_api.faults = [Answer(418)]
-    damaged = find_all(wanted[2:3], online=True)[0]
+    damaged = verify_all(wanted[2:3], online=True)[0]
     assert (76, ["expired"]) == (damaged.exit_code, [verdict.code for verdict in damaged.verdicts])
 
 

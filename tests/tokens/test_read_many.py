@@ -24,7 +24,7 @@ from astro_token.secrets import registry
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import TokenSettings
 from astro_token.testing import appearances, make_token, reachable_text
-from astro_token.tokens.read_many import WORKERS, _read_batch, find_all
+from astro_token.tokens.read_many import WORKERS, verify_all
 from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -86,10 +86,10 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
 
 def found(*refs: str, done: Callable[[], None] = lambda: None) -> list[Any]:
     """The token's text of each, or its error."""
-    wanted = [TokenSettings(SecretRef.parse(ref), timeout=10) for ref in refs]
-    findings = find_all(wanted, done=done)
-    assert [one.ref for one in wanted] == [one.settings.ref for one in findings if one.settings]
-    return [one.error or (one.token and one.token.reveal()) for one in findings]
+    requests = [TokenSettings(SecretRef.parse(ref), timeout=10) for ref in refs]
+    reports = verify_all(requests, done=done)
+    assert [one.ref for one in requests] == [one.settings.ref for one in reports if one.settings]
+    return [one.error or (one.token and one.token.reveal()) for one in reports]
 
 
 def kinds(outcomes: Sequence[object]) -> list[object]:

@@ -1,84 +1,202 @@
 """
 One deadline for a whole call, and the one layer of retries.
 
-A backend is called in a thread of its own: per-read timeouts of SDKs are no deadlines
+A backend is called in a thread: per-read timeouts of SDKs are no deadlines
 (a server that sends a byte now and then holds them for ever),
 and the interval timer that could interrupt them belongs to the program that uses us as a library.
-A thread that does not come back in time is left behind, and ends with the process.
+A thread that does not return in time is left behind, and ends with the process.
+A call runs in the current thread if that is such a thread already, or if the call is local and cannot hang.
 """
 
 from __future__ import annotations
 
-import math
-import threading
+import _thread
 import time
-from typing import TYPE_CHECKING, TypeVar
+from collections import deque
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError, bare, result
+from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError, bare, named, result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
-__all__ = ["ATTEMPTS", "ATTEMPT_SECONDS", "DEFAULT_SECONDS", "Deadline"]
+__all__ = ["ATTEMPTS", "ATTEMPT_SECONDS", "DEFAULT_SECONDS", "Deadline", "Pending", "Workers"]
 
 _T = TypeVar("_T")
 
 DEFAULT_SECONDS = 30.0
 ATTEMPT_SECONDS = 10.0
 ATTEMPTS = 6
-_GRACE = 0.2  # for a backend that keeps to its timeout to say so itself
+_LONGEST_PAUSE = 5.0
+_GRACE = 0.2  # for a backend that keeps to its timeout to report that itself
+_bounded: set[int] = set()  # the identifiers of our threads
 
 
 class Deadline:
     """
     Args:
-        seconds: for everything that is called through this object together.
-        attempt: for one attempt of it.
+        seconds: for everything that is called through this object.
+        attempt: for one attempt.
+        attempts: their number; None for as many as there is time for.
     """
 
-    def __init__(self, seconds: float = DEFAULT_SECONDS, *, attempt: float = ATTEMPT_SECONDS) -> None:
+    __slots__ = ("_end", "_exhausted", "_reached", "attempt", "attempts", "seconds")
+
+    def __init__(
+        self,
+        seconds: float = DEFAULT_SECONDS,
+        *,
+        attempt: float = ATTEMPT_SECONDS,
+        attempts: int | None = ATTEMPTS,
+    ) -> None:
         self.seconds = seconds
         self.attempt = attempt
+        self.attempts = attempts
         self._end = time.monotonic() + seconds
+        self._exhausted: dict[Hashable, BackendUnavailableError] = {}
+        self._reached: list[Callable[[], Hashable]] = []
 
     @property
     def remaining(self) -> float:
         return max(0.0, self._end - time.monotonic())
 
-    def once(self, call: Callable[[float], _T]) -> _T:
+    def late(self) -> BackendUnavailableError:
+        """The error of a call that has not returned at the deadline."""
+        return _late(self.seconds)
+
+    def once(self, call: Callable[[float], _T], *, local: bool = False) -> _T:
         """
-        Calls with the seconds that are left for one attempt, once.
+        Call once with the seconds that are left for one attempt.
+
+        Args:
+            local: the call cannot hang, and runs in the current thread,
+                where an exception that is no `Exception`, such as the end by a signal, passes through.
 
         Raises:
             AstroTokenError: as the call did, without its traceback and causes, which may hold a secret;
                 `BackendError` with the type's name for any other exception;
-                `BackendUnavailableError` where it does not come back in time.
+                `BackendUnavailableError` if it does not return in time.
         """
-        return result(_attempt(call, self))
+        return result(_attempt(call, self, local=local))
 
-    def retry(self, call: Callable[[float], _T]) -> _T:
-        """As `once`, and again after a `BackendUnavailableError`, while attempts and time are left."""
-        outcome = _attempt(call, self)
+    def retry(
+        self, call: Callable[[float], _T], *, local: bool = False, host: Callable[[], Hashable] | None = None
+    ) -> _T:
+        """
+        As `once`, and again after a `BackendUnavailableError`, while attempts and time are left.
+
+        Args:
+            host: names the host of the call; called after a failure only.
+                If one call has used up its retries and no call has reached this host,
+                the others with the same name fail at once.
+        """
+        if self._exhausted and (failure := self._exhaustion(host)):
+            return result(failure)
+        outcome = _attempt(call, self, local=local)
         if isinstance(outcome, BackendUnavailableError):
-            outcome = _again(call, self, outcome)
+            if self.attempts != 1:
+                outcome = self._again(call, outcome, local=local, host=host)
+            if isinstance(outcome, BackendUnavailableError):
+                self._exhaust(host, outcome)
+        elif host is not None and not isinstance(outcome, AstroTokenError):
+            self._reached.append(host)
         return result(outcome)
 
+    def _exhaustion(self, host: Callable[[], Hashable] | None) -> BackendUnavailableError | None:
+        failure = self._exhausted.get(host()) if host else None
+        return named(failure, "") if failure else None  # a copy, because every raiser changes its own
 
-def _attempt(call: Callable[[float], _T], deadline: Deadline) -> _T | AstroTokenError:
+    def _exhaust(self, host: Callable[[], Hashable] | None, failure: BackendUnavailableError) -> None:
+        # A service that requests a pause has been reached.
+        if host is not None and failure.retry_after is None:
+            name = host()
+            if all(reached() != name for reached in self._reached):
+                self._exhausted.setdefault(name, failure)
+
+    def _again(
+        self,
+        call: Callable[[float], _T],
+        first: BackendUnavailableError,
+        *,
+        local: bool,
+        host: Callable[[], Hashable] | None,
+    ) -> _T | AstroTokenError:
+        import math
+
+        import tenacity
+
+        from astro_token.log import logger
+
+        jitter = tenacity.wait_random_exponential(multiplier=0.25, max=_LONGEST_PAUSE)
+        made: list[_T | AstroTokenError] = [first]  # the first attempt was made before tenacity was loaded
+        last = made[0]
+
+        def attempt() -> _T | AstroTokenError:
+            nonlocal last
+            if made:
+                last = made.pop()
+            elif not (failure := self._exhausted and self._exhaustion(host)):
+                last = _attempt(call, self, local=local)
+            else:
+                last = failure
+            return last
+
+        def pause(state: tenacity.RetryCallState) -> float:
+            requested = last.retry_after if isinstance(last, BackendUnavailableError) else None
+            # A service may request nonsense, such as a date that has passed.
+            if requested is None or math.isnan(requested):
+                return float(jitter(state))
+            return max(0.0, requested)
+
+        def is_over(state: tenacity.RetryCallState) -> bool:
+            if self.attempts and state.attempt_number >= self.attempts:
+                return True
+            if self._exhausted and self._exhaustion(host):
+                return True
+            return state.upcoming_sleep >= self.remaining  # a pause that ends after the deadline is not begun
+
+        def note(state: tenacity.RetryCallState) -> None:
+            logger.debug(
+                "attempt %d failed, trying again in %.2f s", state.attempt_number, state.upcoming_sleep
+            )
+
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda outcome: isinstance(outcome, BackendUnavailableError)),
+            wait=pause,
+            stop=is_over,
+            before_sleep=note,
+            retry_error_callback=lambda _: last,
+        )(attempt)
+
+
+def _attempt(call: Callable[[float], _T], deadline: Deadline, *, local: bool) -> _T | AstroTokenError:
     seconds = min(deadline.attempt, deadline.remaining)
     if seconds <= 0:
-        return BackendUnavailableError(
-            f"no answer within {deadline.seconds:g} s", hint="try again later, or raise ASTRO_TOKEN_TIMEOUT"
-        )
-    outcome: list[_T | AstroTokenError] = []
-    thread = threading.Thread(target=lambda: outcome.append(_caught(call, seconds)), daemon=True)
-    thread.start()
-    thread.join(seconds + _GRACE)
-    if outcome:
-        return outcome[0]
-    return BackendUnavailableError(
-        f"no answer within {seconds:.3g} s", hint="try again later, or raise ASTRO_TOKEN_TIMEOUT"
-    )
+        return deadline.late()
+    if local:
+        try:
+            return call(seconds)
+        except AstroTokenError as error:
+            return bare(error)
+        except Exception as error:  # noqa: BLE001 (its text may hold the value)
+            return _unexpected(error)
+    if _thread.get_ident() in _bounded:
+        return _caught(call, seconds)
+    pending = Pending(lambda: _caught(call, seconds))
+    try:
+        _thread.start_new_thread(_run_bounded, (pending.run,))
+    except RuntimeError:  # no thread can be started: better without a bound than not at all
+        pending.run()
+    return pending.wait(seconds + _GRACE, seconds)
+
+
+def _run_bounded(call: Callable[[], None]) -> None:
+    identifier = _thread.get_ident()
+    _bounded.add(identifier)
+    try:
+        call()
+    finally:
+        _bounded.discard(identifier)
 
 
 def _caught(call: Callable[[float], _T], seconds: float) -> _T | AstroTokenError:
@@ -86,44 +204,108 @@ def _caught(call: Callable[[float], _T], seconds: float) -> _T | AstroTokenError
         return call(seconds)
     except AstroTokenError as error:
         return bare(error)
-    except BaseException as error:  # noqa: BLE001 (an SDK raises what it likes, and its text may hold the value)
-        return BackendError(
-            f"the backend failed with {type(error).__name__}",
-            hint="if it happens again, report it with the versions of astro-token and of the SDK",
-        )
+    except BaseException as error:  # noqa: BLE001 (an SDK raises anything, and its text may hold the value)
+        return _unexpected(error)
 
 
-def _again(
-    call: Callable[[float], _T], deadline: Deadline, first: BackendUnavailableError
-) -> _T | AstroTokenError:
-    import tenacity
+def _unexpected(error: BaseException) -> BackendError:
+    return BackendError(
+        f"the backend failed with {type(error).__name__}",
+        hint="if it happens again, report it with the versions of astro-token and of the SDK",
+    )
 
-    from astro_token.log import logger
 
-    jitter = tenacity.wait_random_exponential(multiplier=0.25, max=5)
-    made: list[_T | AstroTokenError] = [first]  # the first attempt was made before tenacity was loaded
-    last = made[0]
+def _late(seconds: float) -> BackendUnavailableError:
+    return BackendUnavailableError(
+        f"no answer within {seconds:.3g} s", hint="try again later, or raise ASTRO_TOKEN_TIMEOUT"
+    )
 
-    def attempt() -> _T | AstroTokenError:
-        nonlocal last
-        last = made.pop() if made else _attempt(call, deadline)
-        return last
 
-    def pause(state: tenacity.RetryCallState) -> float:
-        asked = last.retry_after if isinstance(last, BackendUnavailableError) else None
-        # A service may ask for what is no time to wait, such as a date that has passed.
-        return float(jitter(state)) if asked is None or math.isnan(asked) else max(0.0, asked)
+class Pending(Generic[_T]):
+    """The outcome of a call that runs in another thread."""
 
-    def note(state: tenacity.RetryCallState) -> None:
-        logger.debug(
-            "attempt %d was in vain, trying again in %.2f s", state.attempt_number, state.upcoming_sleep
-        )
+    __slots__ = ("_call", "_done", "_outcome")
 
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_result(lambda outcome: isinstance(outcome, BackendUnavailableError)),
-        wait=pause,
-        # A pause that would end after the deadline is not begun.
-        stop=lambda state: state.attempt_number >= ATTEMPTS or state.upcoming_sleep >= deadline.remaining,
-        before_sleep=note,
-        retry_error_callback=lambda _: last,
-    )(attempt)
+    def __init__(self, call: Callable[[], _T | AstroTokenError]) -> None:
+        self._call = call
+        self._outcome: list[_T | AstroTokenError] = []
+        self._done = _thread.allocate_lock()
+        self._done.acquire()
+
+    def run(self) -> None:
+        self._outcome.append(self._call())
+        self._done.release()
+
+    def wait(self, seconds: float, promised: float) -> _T | AstroTokenError:
+        """Return the outcome; `BackendUnavailableError` if there is none after these seconds."""
+        return self._outcome[0] if self._done.acquire(timeout=max(0.0, seconds)) else _late(promised)
+
+
+class Workers:
+    """
+    Threads that run calls side by side until the deadline, and do not keep the process alive.
+
+    Attempts within such a call run in its thread: `wait` is their bound.
+    """
+
+    def __init__(self, deadline: Deadline, count: int) -> None:
+        self._deadline = deadline
+        self._count = count
+        self._running = self._unfinished = 0
+        self._lock = _thread.allocate_lock()
+        self._idle = _thread.allocate_lock()  # is held while a call waits or runs
+        self._calls: deque[Callable[[], None]] = deque()
+        self._bug: str | None = None
+
+    def submit(self, call: Callable[[], None]) -> None:
+        """Run a call as soon as a thread is free. A running call may submit others."""
+        with self._lock:
+            self._calls.append(call)
+            self._unfinished += 1
+            if self._unfinished == 1:
+                self._idle.acquire()
+            if self._running == self._count:
+                return
+            self._running += 1
+        try:
+            _thread.start_new_thread(_run_bounded, (self._work,))
+        except RuntimeError:  # no further thread can be started
+            with self._lock:
+                self._running -= 1
+                is_alone = self._running == 0
+            if is_alone:
+                self._running = 1
+                self._work()
+
+    def wait(self) -> None:
+        """
+        Wait until every call has ended, at most until the deadline.
+
+        Raises:
+            AstroTokenError: a call raised an exception, which is a bug. Only its type is shown.
+        """
+        if self._idle.acquire(timeout=max(0.0, self._deadline.remaining + _GRACE)):
+            self._idle.release()
+        if self._bug is not None:
+            raise AstroTokenError(f"a worker failed with {self._bug}")
+
+    def cancel(self) -> None:
+        """Drop the calls that have not started. Calls that run are not waited for."""
+        with self._lock:
+            self._calls.clear()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._calls:
+                    self._running -= 1
+                    return
+                call = self._calls.popleft()
+            try:
+                call()
+            except BaseException as error:  # noqa: BLE001 (the traceback may lead to a secret)
+                self._bug = type(error).__name__
+            with self._lock:
+                self._unfinished -= 1
+                if not self._unfinished:
+                    self._idle.release()
