@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from astro_token.cli.remarks import Remark
-    from astro_token.tokens.read_many import Finding
+    from astro_token.tokens.read_many import TokenReport
 
 __all__ = ["Shown", "guarded"]
 
@@ -58,7 +58,7 @@ class Shown(NamedTuple):
         return of_verdicts(self.guarded.verdicts, "deploy")
 
 
-def guarded(path: str | None, findings: Sequence[Finding]) -> Shown:
+def guarded(path: str | None, findings: Sequence[TokenReport]) -> Shown:
     """
     Raises:
         ConfigError: the project's file.

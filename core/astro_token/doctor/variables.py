@@ -10,7 +10,7 @@ from astro_token.secrets.schemes import BUILTIN
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from astro_token.doctor.link import Chain
+    from astro_token.doctor.report import Report
 
 __all__ = ["OWN", "look"]
 
@@ -92,7 +92,7 @@ _PLACES = {
 }
 
 
-def look(chain: Chain, environ: Mapping[str, str], schemes: Iterable[str]) -> None:
+def look(report: Report, environ: Mapping[str, str], schemes: Iterable[str]) -> None:
     """
     Args:
         schemes: of the secret and of the key, whose services' variables count.
@@ -102,15 +102,15 @@ def look(chain: Chain, environ: Mapping[str, str], schemes: Iterable[str]) -> No
     names = sorted(name for name, value in environ.items() if value and _NAME.fullmatch(name))
     found = [name for name in names if name in _OF_ALL or name.startswith(prefixes)]
     if found:
-        chain.add("variables", "ok", ", ".join(found))
+        report.add("variables", "ok", ", ".join(found))
     else:
-        chain.add("variables", "none", "none is set that has a say here")
+        report.add("variables", "none", "none is set that has a say here")
     theirs = {name for extra in extras if extra for name in _read_by(extra)}
     for name in found:
         ours = name.startswith(_PREFIX)
         meant = _meant(name, OWN, 0.85) if ours else _meant(name, theirs, 0.9)
         if meant and (ours or not environ.get(meant)):
-            chain.add(
+            report.add(
                 "variables",
                 "warning",
                 f"{name} is none that we know",
