@@ -24,7 +24,7 @@ from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import TokenSettings
 from astro_token.token import AstroToken, Scope
 from astro_token.tokens.online import CODES as ONLINE
-from astro_token.tokens.read_many import Finding
+from astro_token.tokens.read_many import TokenReport
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "check.svg"
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -55,7 +55,7 @@ FORMAT = """\
 """
 
 
-def token(name: str, scope: Scope, days: int | None, *codes: str) -> Finding:
+def token(name: str, scope: Scope, days: int | None, *codes: str) -> TokenReport:
     """One that was checked: its verdicts by their codes."""
     levels = {**OFFLINE, **ONLINE}
     verdicts = tuple(Verdict(code, levels[code], "", "") for code in codes)
@@ -70,7 +70,7 @@ def token(name: str, scope: Scope, days: int | None, *codes: str) -> Finding:
         expires=None if days is None else NOW + timedelta(days=days, hours=3),
     )
     settings = TokenSettings(SecretRef("vault", f"secret/astro/{name}", "token"), name=name)
-    return Finding(settings, found, verdicts, PolicyError("") if failed else None)
+    return TokenReport(settings, found, verdicts, PolicyError("") if failed else None)
 
 
 TOKENS = [

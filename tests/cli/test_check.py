@@ -566,7 +566,7 @@ def verdicts(program: Program, environ: dict[str, str], code: str) -> tuple[int,
 @pytest.mark.usefixtures("project")
 def test_all_and_a_token_at_once_is_a_contradiction(program: Program, planted: Planted) -> None:
     expected = (
-        "astro-token: error: --all and a token are both given\nastro-token: hint: give one or the other\n"
+        "astro-token: error: --all and a token are both given\nastro-token: hint: give --all or tokens\n"
     )
     assert Result(64, "", expected) == program("check", "--all", "prod")
     assert [] == planted.log

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from dataclasses import replace
+from dataclasses import replace as replace_token
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from astro_token.errors import SEVERITY, AstroTokenError, PolicyError
 from astro_token.policy.deploy_codes import CODES as DEPLOY
 from astro_token.policy.rules import CODES as OFFLINE
 from astro_token.policy.rules import Verdict
+from astro_token.record import replace
 from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import TokenSettings
@@ -197,7 +198,9 @@ def test_an_error_of_somebody_elses_backend_is_told_in_its_words(of_online: bool
 
     error = OfTheirs("two\nlines\r", hint="")
     online = Online(TOKEN, (), error=error) if of_online else None
-    document = of(TokenReport(SETTINGS, replace(TOKEN, secret=SecretValue(b"x", "")), (), error, online))
+    document = of(
+        TokenReport(SETTINGS, replace_token(TOKEN, secret=SecretValue(b"x", "")), (), error, online)
+    )
     CHECK.validate(document)
     found = document["tokens"][0]
     assert ("AccessDeniedError", "two?lines?", None) == tuple(

@@ -45,7 +45,7 @@ def test_what_is_no_token_is_not_stored(program: Program, planted: Planted, cana
     head, claims, signature = canary.split(".")
     program.canaries += [head + claims]
     for given, code, message, hint in (
-        ("", 65, "no token was given", "pipe it in, or call put at a terminal and paste it"),
+        ("", 65, "the input contains no token", "pipe the token in, or run put on a terminal and paste it"),
         ("\n", 65, "the value is no Astro API token: it is empty", shown),
         ("hvs.CAESIJ1", 65, f"the value is no Astro API token: {form}", shown),
         (f"{canary} {canary}", 65, f"the value is no Astro API token: {form}", shown),
@@ -206,8 +206,8 @@ def test_check_and_set_keeps_what_somebody_else_wrote_meanwhile(
         stdout, stderr = process.communicate(canary[1:], timeout=10)
     lines = stderr.splitlines()
     assert (75, "", 2) == (process.returncode, stdout, len(lines))
-    assert lines[0].endswith("somebody else wrote the secret in the meantime, and nothing was written")
-    assert lines[1] == "astro-token: hint: look at it, and try again"
+    assert lines[0].endswith("somebody else changed the secret after it was read, and nothing was written")
+    assert lines[1] == "astro-token: hint: check the new version, then try again"
     assert {"token": "theirs"} == stored(openbao, secret)["data"]
 
 

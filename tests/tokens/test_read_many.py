@@ -173,7 +173,12 @@ def test_a_token_takes_no_thread_of_its_own(
 ) -> None:
     started: list[object] = []
     start = _thread.start_new_thread
-    monkeypatch.setattr(_thread, "start_new_thread", lambda *all_: started.append(all_) or start(*all_))
+
+    def note(function: Callable[..., object], arguments: tuple[Any, ...]) -> int:
+        started.append(function)
+        return start(function, arguments)
+
+    monkeypatch.setattr(_thread, "start_new_thread", note)
     opened["one"] = Single(dict.fromkeys(map(str, range(200)), canary), seconds=0.01)
     assert [canary] * 200 == found(*(f"one:{number}" for number in range(200)))
     assert WORKERS == len(started)

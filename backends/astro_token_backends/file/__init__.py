@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import (
     AstroTokenError,
-    BackendUnavailableError,
     ConfigError,
     DecryptError,
     OutputError,
     SecretNotFoundError,
+    changed_meanwhile,
 )
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.system.files import locked, replace, sweep
@@ -133,9 +133,7 @@ def _write(
                 current = None
             data = replacement(current)
             if expected_version not in {None, current.version if current else "0"}:
-                raise BackendUnavailableError(
-                    f"{ref}: the file was changed since it was read", hint="read it again, then decide"
-                )
+                raise changed_meanwhile("file")
             sweep(path)
             replace(path, data)
     except OSError as error:

@@ -102,7 +102,7 @@ class Deadline:
             self._reached.append(host)
         return result(outcome)
 
-    def _exhaustion(self, host: Callable[[], Hashable] | None) -> BackendUnavailableError | None:
+    def _exhaustion(self, host: Callable[[], Hashable] | None) -> AstroTokenError | None:
         failure = self._exhausted.get(host()) if host else None
         return named(failure, "") if failure else None  # a copy, because every raiser changes its own
 
