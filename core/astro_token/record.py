@@ -73,6 +73,6 @@ class Record:
         return type(self)(**(self.__dict__ | changes))
 
 
-def replace(record: _Record, **changes: Any) -> _Record:
+def replace(record: _Record, /, **changes: Any) -> _Record:
     """Copy a record with some fields changed."""
     return record.__replace__(**changes)

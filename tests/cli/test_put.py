@@ -105,7 +105,7 @@ def test_where_nothing_can_be_stored_no_token_is_asked_for(program: Program, pla
         "vault:secret/astro/prod?version=3": failure(
             64,
             pinned.replace("prod:", "prod?version=3:"),
-            "leave the version out of the reference",
+            "remove the version from the reference",
         ),
         "planted:denied": failure(77, "planted:denied: not for you", "ask"),
     }
