@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from astro_token.errors import AstroTokenError, bare, named, result
 from astro_token.log import logger
 from astro_token.policy.rules import judge
 from astro_token.record import Record
 from astro_token.secret import SecretValue
-from astro_token.secrets.ciphertext import unpacked
 from astro_token.secrets.fields import choose
 from astro_token.secrets.protocols import Backend, SupportsDecrypt
 from astro_token.secrets.read import secret_value
@@ -29,6 +28,7 @@ from astro_token.token import AstroToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
+    from typing import Any, Protocol
 
     from astro_token.astro_api import AstroApi
     from astro_token.policy.rules import Verdict
@@ -36,6 +36,18 @@ if TYPE_CHECKING:
     from astro_token.settings.resolve import TokenSettings
     from astro_token.tokens.online import Online
     from astro_token.transport.deadline import Deadline
+
+    class Observer(Protocol):
+        """
+        Hears of every step, so that a failure does not end the walk.
+
+        It may set attributes of the path to None, so that the steps that need them are skipped.
+        """
+
+        def ended(self, step: str, path: TokenPath, error: AstroTokenError | None) -> None: ...
+
+        def skipped(self, step: str, path: TokenPath) -> None: ...
+
 
 __all__ = [
     "API",
@@ -45,7 +57,6 @@ __all__ = [
     "SECRET",
     "SELECTION",
     "VERIFICATION",
-    "Observer",
     "Step",
     "TokenPath",
     "is_local",
@@ -102,14 +113,6 @@ class Step(Record):
     name: str
     run: Callable[[TokenPath], None]
     needs: tuple[str, ...] = ()
-
-
-class Observer(Protocol):
-    """Hears of every step. It may set attributes to None, so that the steps that need them are skipped."""
-
-    def ended(self, step: str, path: TokenPath, error: AstroTokenError | None) -> None: ...
-
-    def skipped(self, step: str, path: TokenPath) -> None: ...
 
 
 def walk(path: TokenPath, steps: Sequence[Step], observer: Observer | None = None) -> AstroTokenError | None:
@@ -174,6 +177,8 @@ def _open_key_backend(path: TokenPath) -> None:
 
 
 def _decrypt(path: TokenPath) -> None:
+    from astro_token.secrets.ciphertext import unpacked
+
     key, ciphertext = path.settings.decrypt, unpacked(path.selected)
     if key is None:
         return
