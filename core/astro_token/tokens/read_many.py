@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from astro_token.secrets.ref import SecretRef
     from astro_token.token import AstroToken
     from astro_token.tokens.online import Online
+    from astro_token.transport.deadline import Pending
 
     Secret = SecretValue | AstroTokenError
     _Group = list[tuple[int, TokenPath]]  # the tokens of one secret, with the indexes of their requests
@@ -135,6 +136,7 @@ class _Verification:
         self.reports: list[TokenReport | None] = [None] * len(requests)
         self.deadline = Deadline(seconds)
         self.workers = Workers(self.deadline, WORKERS)
+        self.calls: list[Pending[None]] = []
 
     def run(self) -> list[TokenReport]:
         schemes: dict[str, dict[SecretRef, _Group]] = {}
@@ -148,7 +150,12 @@ class _Verification:
         # Local secrets are read in this thread, while the workers wait for services.
         for _, secrets in sorted(schemes.items(), key=lambda item: is_local(item[0])):
             self._read_scheme(list(secrets.values()))
-        self.workers.wait()
+        for call in self.calls:  # which grows meanwhile: a call may start others before it ends
+            outcome = call.outcome()
+            if isinstance(outcome, BackendUnavailableError):
+                break  # the deadline has passed
+            if isinstance(outcome, AstroTokenError):
+                raise outcome  # a bug
         return [
             report or self._report(index, _late(self.requests[index], self.deadline))
             for index, report in enumerate(list(self.reports))
@@ -195,7 +202,7 @@ class _Verification:
 
     def _start(self, call: Callable[[], None]) -> None:
         if len(self.requests) > 1:
-            self.workers.submit(call)
+            self.calls.append(self.workers.submit(call))
         else:  # a worker would take longer than the whole check
             call()
 

@@ -162,7 +162,7 @@ def _read_secret(path: TokenPath) -> None:
 
 def is_local(scheme: str) -> bool:
     """Tell whether reading needs no service, so that it cannot hang and needs no thread."""
-    return scheme in BUILTIN and BUILTIN[scheme].local
+    return scheme in BUILTIN and BUILTIN[scheme].instant
 
 
 def _select_field(path: TokenPath) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import _thread
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError, bare, named, result
 
@@ -70,7 +70,7 @@ class Deadline:
 
         Args:
             local: the call cannot hang, and runs in the current thread,
-                where an exception that is no `Exception`, such as the end by a signal, passes through.
+                where an exception that is not an `Exception`, such as the end by a signal, passes through.
 
         Raises:
             AstroTokenError: as the call did, without its traceback and causes, which may hold a secret;
@@ -87,17 +87,19 @@ class Deadline:
 
         Args:
             host: names the host of the call; called after a failure only.
-                If one call has used up its retries and no call has reached this host,
+                If one call has used up its retries, and no call has succeeded at this host,
                 the others with the same name fail at once.
         """
         if self._exhausted and (failure := self._exhaustion(host)):
-            return result(failure)
+            raise failure
         outcome = _attempt(call, self, local=local)
         if isinstance(outcome, BackendUnavailableError):
             if self.attempts != 1:
                 outcome = self._again(call, outcome, local=local, host=host)
-            if isinstance(outcome, BackendUnavailableError):
-                self._exhaust(host, outcome)
+            if isinstance(outcome, BackendUnavailableError) and host is not None:
+                name = host()
+                if all(reached() != name for reached in self._reached):
+                    self._exhausted.setdefault(name, outcome)
         elif host is not None and not isinstance(outcome, AstroTokenError):
             self._reached.append(host)
         return result(outcome)
@@ -105,13 +107,6 @@ class Deadline:
     def _exhaustion(self, host: Callable[[], Hashable] | None) -> AstroTokenError | None:
         failure = self._exhausted.get(host()) if host else None
         return named(failure, "") if failure else None  # a copy, because every raiser changes its own
-
-    def _exhaust(self, host: Callable[[], Hashable] | None, failure: BackendUnavailableError) -> None:
-        # A service that requests a pause has been reached.
-        if host is not None and failure.retry_after is None:
-            name = host()
-            if all(reached() != name for reached in self._reached):
-                self._exhausted.setdefault(name, failure)
 
     def _again(
         self,
@@ -135,10 +130,9 @@ class Deadline:
             nonlocal last
             if made:
                 last = made.pop()
-            elif not (failure := self._exhausted and self._exhaustion(host)):
-                last = _attempt(call, self, local=local)
             else:
-                last = failure
+                failure = self._exhaustion(host) if self._exhausted else None
+                last = failure or _attempt(call, self, local=local)
             return last
 
         def pause(state: tenacity.RetryCallState) -> float:
@@ -182,12 +176,12 @@ def _attempt(call: Callable[[float], _T], deadline: Deadline, *, local: bool) ->
             return _unexpected(error)
     if _thread.get_ident() in _bounded:
         return _caught(call, seconds)
-    pending = Pending(lambda: _caught(call, seconds))
+    pending: Pending[_T] = Pending(lambda: _caught(call, seconds), deadline)
     try:
         _thread.start_new_thread(_run_bounded, (pending.run,))
     except RuntimeError:  # no thread can be started: better without a bound than not at all
         pending.run()
-    return pending.wait(seconds + _GRACE, seconds)
+    return pending.outcome(seconds)
 
 
 def _run_bounded(call: Callable[[], None]) -> None:
@@ -224,48 +218,54 @@ def _late(seconds: float) -> BackendUnavailableError:
 class Pending(Generic[_T]):
     """The outcome of a call that runs in another thread."""
 
-    __slots__ = ("_call", "_done", "_outcome")
+    __slots__ = ("_call", "_deadline", "_done", "_outcome")
 
-    def __init__(self, call: Callable[[], _T | AstroTokenError]) -> None:
+    def __init__(self, call: Callable[[], _T | AstroTokenError], deadline: Deadline) -> None:
         self._call = call
+        self._deadline = deadline
         self._outcome: list[_T | AstroTokenError] = []
         self._done = _thread.allocate_lock()
         self._done.acquire()
 
     def run(self) -> None:
-        self._outcome.append(self._call())
-        self._done.release()
+        try:
+            self._outcome.append(self._call())
+        except AstroTokenError as error:
+            self._outcome.append(bare(error))
+        except BaseException as error:  # noqa: BLE001 (there is nobody else to report it to)
+            self._outcome.append(AstroTokenError(f"a worker failed with {type(error).__name__}"))
+        finally:
+            self._done.release()
 
-    def wait(self, seconds: float, promised: float) -> _T | AstroTokenError:
-        """Return the outcome; `BackendUnavailableError` if there is none after these seconds."""
-        return self._outcome[0] if self._done.acquire(timeout=max(0.0, seconds)) else _late(promised)
+    def outcome(self, seconds: float | None = None) -> _T | AstroTokenError:
+        """The outcome; `BackendUnavailableError` if there is none after these seconds, or at the deadline."""
+        left = self._deadline.remaining if seconds is None else seconds
+        if self._done.acquire(timeout=left + _GRACE):
+            self._done.release()  # for whoever else waits
+            return self._outcome[0]
+        return _late(self._deadline.seconds if seconds is None else seconds)
 
 
 class Workers:
     """
     Threads that run calls side by side until the deadline, and do not keep the process alive.
 
-    Attempts within such a call run in its thread: `wait` is their bound.
+    Attempts within such a call run in its thread: whoever waits for the outcome is the bound.
     """
 
-    def __init__(self, deadline: Deadline, count: int) -> None:
+    def __init__(self, deadline: Deadline, count: int = 16) -> None:
         self._deadline = deadline
         self._count = count
-        self._running = self._unfinished = 0
+        self._running = 0
         self._lock = _thread.allocate_lock()
-        self._idle = _thread.allocate_lock()  # is held while a call waits or runs
-        self._calls: deque[Callable[[], None]] = deque()
-        self._bug: str | None = None
+        self._jobs: deque[Pending[Any]] = deque()
 
-    def submit(self, call: Callable[[], None]) -> None:
-        """Run a call as soon as a thread is free. A running call may submit others."""
+    def submit(self, call: Callable[[], _T]) -> Pending[_T]:
+        pending: Pending[_T] = Pending(call, self._deadline)
         with self._lock:
-            self._calls.append(call)
-            self._unfinished += 1
-            if self._unfinished == 1:
-                self._idle.acquire()
+            self._jobs.append(pending)
             if self._running == self._count:
-                return
+                return pending
             self._running += 1
         try:
             _thread.start_new_thread(_run_bounded, (self._work,))
@@ -274,38 +274,20 @@ class Workers:
                 self._running -= 1
                 is_alone = self._running == 0
             if is_alone:
-                self._running = 1
-                self._work()
-
-    def wait(self) -> None:
-        """
-        Wait until every call has ended, at most until the deadline.
-
-        Raises:
-            AstroTokenError: a call raised an exception, which is a bug. Only its type is shown.
-        """
-        if self._idle.acquire(timeout=max(0.0, self._deadline.remaining + _GRACE)):
-            self._idle.release()
-        if self._bug is not None:
-            raise AstroTokenError(f"a worker failed with {self._bug}")
+                self._work(1)
+        return pending
 
     def cancel(self) -> None:
         """Drop the calls that have not started. Calls that run are not waited for."""
         with self._lock:
-            self._calls.clear()
+            self._jobs.clear()
 
-    def _work(self) -> None:
+    def _work(self, started: int = 0) -> None:
+        self._running += started
         while True:
             with self._lock:
-                if not self._calls:
+                if not self._jobs:
                     self._running -= 1
                     return
-                call = self._calls.popleft()
-            try:
-                call()
-            except BaseException as error:  # noqa: BLE001 (the traceback may lead to a secret)
-                self._bug = type(error).__name__
-            with self._lock:
-                self._unfinished -= 1
-                if not self._unfinished:
-                    self._idle.release()
+                job = self._jobs.popleft()
+            job.run()
