@@ -60,7 +60,7 @@ def test_the_first_failure_ends_the_walk_and_is_returned() -> None:
     path = path_of(SETTINGS, SecretNotFoundError("nothing"))
     error = walk(path, list_of(SETTINGS))
     assert isinstance(error, SecretNotFoundError)
-    assert not path.token
+    assert () == path.verdicts
     path = path_of(SETTINGS, SecretValue(make_token().encode()))
     assert None is walk(path, list_of(SETTINGS))
     assert path.token.ref == SETTINGS.ref

@@ -31,10 +31,10 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     failed = list(dict.fromkeys(check.name for check in report.checks if check.state == "failed"))
     if not failed:
         return report.exit_code
-    what = "it" if len(failed) == 1 else f"{failed[0]} first"
+    first = "it" if len(failed) == 1 else f"{failed[0]} first"
     count = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
     return report_error(
-        f"{count} failed: {', '.join(failed)}", f"fix {what} and run doctor again", report.exit_code
+        f"{count} failed: {', '.join(failed)}", f"fix {first} and run doctor again", report.exit_code
     )
 
 

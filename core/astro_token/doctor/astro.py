@@ -71,7 +71,7 @@ def check_api(
     if not report.run("api", check):
         return
     if path is None or path.token is None:
-        report.skip("api", why="without a token Astro is not asked")
+        report.skip("api", why="there is no token to ask Astro about")
         return
     with AstroApi(environ) as path.api:
         path.deadline = Deadline(seconds, attempts=1)

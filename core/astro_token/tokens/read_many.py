@@ -109,7 +109,7 @@ def verify_all(
     """
     settings = [request for request in requests if isinstance(request, TokenSettings)]
     api = None
-    if online or any(one.policy.online for one in settings):
+    if online or any(token.policy.online for token in settings):
         from astro_token.astro_api import AstroApi
 
         api = AstroApi()
@@ -219,8 +219,8 @@ def _report_of(path: TokenPath, error: AstroTokenError | None) -> TokenReport:
         enforce(path.verdicts, ref)
     except AstroTokenError as refusal:
         errors.insert(0, bare(refusal))
-    code = worst([one.exit_code for one in errors])
-    gravest = next((one for one in errors if one.exit_code == code), None)
+    code = worst([failure.exit_code for failure in errors])
+    gravest = next((failure for failure in errors if failure.exit_code == code), None)
     return TokenReport(path.settings, path.token, path.verdicts, gravest, path.online)
 
 

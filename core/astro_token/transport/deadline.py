@@ -132,7 +132,7 @@ class Deadline:
                 last = made.pop()
             else:
                 failure = self._exhaustion(host) if self._exhausted else None
-                last = failure or _attempt(call, self, local=local)
+                last = _attempt(call, self, local=local) if failure is None else failure
             return last
 
         def pause(state: tenacity.RetryCallState) -> float:
