@@ -22,7 +22,7 @@ from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import TokenSettings
 from astro_token.token import AstroToken, Scope
-from astro_token.tokens.read_many import Finding
+from astro_token.tokens.read_many import TokenReport
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "check.svg"
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -53,7 +53,7 @@ FORMAT = """\
 """
 
 
-def token(name: str, scope: Scope, days: int | None, *codes: str) -> Finding:
+def token(name: str, scope: Scope, days: int | None, *codes: str) -> TokenReport:
     """One that was checked: its verdicts by their codes."""
     verdicts = tuple(Verdict(code, CODES[code].level, "", "") for code in codes)
     failed = any(verdict.level == "error" for verdict in verdicts)
@@ -67,7 +67,7 @@ def token(name: str, scope: Scope, days: int | None, *codes: str) -> Finding:
         expires=None if days is None else NOW + timedelta(days=days, hours=3),
     )
     settings = TokenSettings(SecretRef("vault", f"secret/astro/{name}", "token"), name=name)
-    return Finding(settings, found, verdicts, PolicyError("") if failed else None)
+    return TokenReport(settings, found, verdicts, PolicyError("") if failed else None)
 
 
 TOKENS = [

@@ -8,14 +8,16 @@ gc.disable()  # as the program does
 
 from astro_token.child.hardening import close_to_onlookers  # noqa: E402
 from astro_token.cli.parser import parse  # noqa: E402
-from astro_token.secrets.read import read_secret_value  # noqa: E402
-from astro_token.secrets.registry import close_backends, open_backend  # noqa: E402
+from astro_token.secrets.registry import close_backends  # noqa: E402
 from astro_token.settings.resolve import resolve  # noqa: E402
+from astro_token.tokens.steps import READING, TokenPath, walk  # noqa: E402
 from astro_token.transport.deadline import Deadline  # noqa: E402
 
 close_to_onlookers()
 arguments = parse(["check", *sys.argv[1:]])
 settings = resolve(arguments.token[0])
-read_secret_value(settings.ref.without_field(), open_backend(settings.ref.scheme), Deadline(settings.timeout))
+error = walk(TokenPath(settings, Deadline(settings.timeout)), READING)
+if error is not None:
+    raise error
 close_backends(within=1.0)
 os._exit(0)

@@ -21,6 +21,7 @@ SCHEMES = {
         form="VARIABLE",
         example="env:ASTRO_API_TOKEN",
         grammar=(r"[A-Za-z_][A-Za-z0-9_]{0,254}",),
+        local=True,
     )
 }
 

@@ -61,12 +61,11 @@ if TYPE_CHECKING:
         SupportsWrite,
         SupportsWriteCiphertext,
     )
-    from astro_token.secrets.read import read_secret
     from astro_token.secrets.ref import SecretRef
     from astro_token.secrets.registry import close_backends, open_backend
     from astro_token.settings.resolve import TokenSettings, resolve
     from astro_token.token import AstroToken
-    from astro_token.tokens.read import read_token
+    from astro_token.tokens.read import read_secret, read_token
     from astro_token.tokens.read_many import read_tokens
 
 __all__ = [
@@ -132,12 +131,11 @@ _MODULES = {
     "environment.export": ("CliEnvironment", "export", "isolated"),
     "policy.rules": ("Expectations", "Policy", "Verdict", "enforce", "judge"),
     "secret": ("SecretMetadata", "SecretValue"),
-    "secrets.read": ("read_secret",),
     "secrets.ref": ("SecretRef",),
     "secrets.registry": ("close_backends", "open_backend"),
     "settings.resolve": ("TokenSettings", "resolve"),
     "token": ("AstroToken",),
-    "tokens.read": ("read_token",),
+    "tokens.read": ("read_secret", "read_token"),
     "tokens.read_many": ("read_tokens",),
 }
 

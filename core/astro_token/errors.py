@@ -56,6 +56,7 @@ __all__ = [
     "UnsupportedOperationError",
     "UsageError",
     "bare",
+    "changed_meanwhile",
     "named",
     "result",
     "worst",
@@ -161,6 +162,14 @@ class BackendUnavailableError(AstroTokenError):
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
         self.known = known
+
+
+def changed_meanwhile(kind: str = "secret") -> BackendUnavailableError:
+    """Build the error of a write that is refused because the secret was changed after it was read."""
+    return BackendUnavailableError(
+        f"somebody else changed the {kind} after it was read, and nothing was written",
+        hint="check the new version, then try again",
+    )
 
 
 class IntegrityError(AstroTokenError):

@@ -18,7 +18,7 @@ from astro_token.secret import SecretValue
 from astro_token.testing import make_token
 from astro_token.token import AstroToken
 from astro_token.tokens.online import Online
-from astro_token.tokens.read_many import Finding
+from astro_token.tokens.read_many import TokenReport
 from tests.cli.terminal import Terminal
 from tests.conftest import PROGRAM, Result
 from tests.timing import within
@@ -379,7 +379,7 @@ def test_that_astro_could_not_be_asked_is_told_beside_what_was_found_without_it(
     token = AstroToken.parse(SecretValue(make_token(expires_in=-5).encode()))
     expired = Verdict("expired", "error", "it is over", "create one")
     online = Online(token, (expired,), error=BackendUnavailableError("no answer"))
-    _, _, (block,) = tabled([Finding(None, token, (expired,), PolicyError("it is over"), online)], now)
+    _, _, (block,) = tabled([TokenReport(None, token, (expired,), PolicyError("it is over"), online)], now)
     assert [("VERDICT", "failed"), ("", "error: expired")] == block[-2:]
 
 
@@ -565,7 +565,7 @@ def verdicts(program: Program, environ: dict[str, str], code: str) -> tuple[int,
 @pytest.mark.usefixtures("project")
 def test_all_and_a_token_at_once_is_a_contradiction(program: Program, planted: Planted) -> None:
     expected = (
-        "astro-token: error: --all and a token are both given\nastro-token: hint: give one or the other\n"
+        "astro-token: error: --all and a token are both given\nastro-token: hint: give --all or tokens\n"
     )
     assert Result(64, "", expected) == program("check", "--all", "prod")
     assert [] == planted.log

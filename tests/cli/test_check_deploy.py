@@ -353,7 +353,7 @@ def test_a_token_after_the_option_is_a_token_and_the_folder_has_an_option_of_its
 
 def test_a_folder_alone_is_a_mistake(project: Project) -> None:
     result = project.program("check", "--path", ".", "env:TOKEN")
-    assert (64, "astro-token: error: --path is given without --deploy") == (
+    assert (64, "astro-token: error: --path requires --deploy") == (
         result.code,
         result.stderr.splitlines()[0],
     )

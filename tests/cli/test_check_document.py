@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import re
@@ -29,14 +28,14 @@ from astro_token.deploy import Guarded
 from astro_token.errors import AstroTokenError, PolicyError
 from astro_token.policy.codes import DEPLOY, ONLINE
 from astro_token.policy.rules import OFFLINE, Verdict
-from astro_token.record import replace
+from astro_token.record import replace as replace_token
 from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import TokenSettings
 from astro_token.testing import make_token
 from astro_token.token import AstroToken
-from astro_token.tokens.online import Asked, Online
-from astro_token.tokens.read_many import Finding
+from astro_token.tokens.online import ApiRequest, Online
+from astro_token.tokens.read_many import TokenReport
 from tests.cli.deploy_project import make
 from tests.conftest import ROOT
 from tests.servers.astro_api import DEPLOYMENT, Grant, role, token_record
@@ -63,7 +62,7 @@ KINDS = [
 ]
 
 
-def of(finding: Finding, deploy: Shown | None = None) -> dict[str, Any]:
+def of(finding: TokenReport, deploy: Shown | None = None) -> dict[str, Any]:
     return {
         "tokens": [described(finding, NOW)],
         **({"deploy": deploy.json()} if deploy else {}),
@@ -130,7 +129,7 @@ def test_it_names_the_codes_the_errors_and_the_statuses_that_there_are() -> None
     ],
 )
 def test_it_notices_what_is_no_such_document(place: str, change: dict[str, Any]) -> None:
-    finding = Finding(SETTINGS, TOKEN, verdicts({"expired": "error"}))
+    finding = TokenReport(SETTINGS, TOKEN, verdicts({"expired": "error"}))
     document = of(finding, Shown(Guarded(Path(), verdicts({"no-dags": "error"}))))
     CHECK.validate(document)
     part: Any = document
@@ -144,18 +143,18 @@ def test_it_notices_what_is_no_such_document(place: str, change: dict[str, Any])
 def test_it_allows_every_verdict_at_every_level_that_it_can_have() -> None:
     tokens = {code: one.level for code, one in {**OFFLINE, **ONLINE}.items()}
     for levels in (tokens, {"no-expiry": "error"}):
-        CHECK.validate(of(Finding(SETTINGS, TOKEN, verdicts(levels))))
+        CHECK.validate(of(TokenReport(SETTINGS, TOKEN, verdicts(levels))))
     project = {code: one.level for code, one in DEPLOY.items()}
     for level in ("warning", "error"):
         found = verdicts(dict.fromkeys(project, level))
-        CHECK.validate(of(Finding(SETTINGS, TOKEN), Shown(Guarded(Path("a b"), found))))
-    CHECK.validate(of(Finding(SETTINGS, TOKEN), Shown(Guarded(Path(), ()))))
+        CHECK.validate(of(TokenReport(SETTINGS, TOKEN), Shown(Guarded(Path("a b"), found))))
+    CHECK.validate(of(TokenReport(SETTINGS, TOKEN), Shown(Guarded(Path(), ()))))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_allows_every_error(kind: type[AstroTokenError]) -> None:
     for settings, hint in itertools.product((None, SETTINGS), (None, "what to do")):
-        CHECK.validate(of(Finding(settings, error=kind("what failed", hint=hint))))
+        CHECK.validate(of(TokenReport(settings, error=kind("what failed", hint=hint))))
 
 
 def test_it_allows_what_astro_may_say_and_leave_out() -> None:
@@ -173,20 +172,20 @@ def test_it_allows_what_astro_may_say_and_leave_out() -> None:
         workspace=WorkspaceRecord("w1"),
         deployment=DeploymentRecord("d1", "w1", ci_cd_enforced=True, status="healthy"),
         ahead=-3.5,
-        asked=tuple(Asked(what, 200, "r1") for what in ("organizations", "token", "deployment")),
+        requests=tuple(ApiRequest(kind, 200, "r1") for kind in ("organizations", "token", "deployment")),
     )
-    bare = dataclasses.replace(
+    bare = replace_token(
         full,
         accepted=None,
         record=TokenRecord(None, None, ()),
         organization=OrganizationRecord("o1", None),
         deployment=DeploymentRecord("d1", "w1", ci_cd_enforced=False, status=None),
         ahead=None,
-        asked=(Asked("workspace", 503, None),),
+        requests=(ApiRequest("workspace", 503, None),),
         error=PolicyError("what failed"),
     )
     for online in (full, bare, Online(TOKEN, ())):
-        CHECK.validate(of(Finding(SETTINGS, TOKEN, online=online)))
+        CHECK.validate(of(TokenReport(SETTINGS, TOKEN, online=online)))
 
 
 @pytest.mark.parametrize("of_online", [False, True])
@@ -196,19 +195,21 @@ def test_an_error_of_somebody_elses_backend_is_told_in_its_words(of_online: bool
 
     error = OfTheirs("two\nlines\r", hint="")
     online = Online(TOKEN, (), error=error) if of_online else None
-    document = of(Finding(SETTINGS, replace(TOKEN, secret=SecretValue(b"x", "")), (), error, online))
+    document = of(
+        TokenReport(SETTINGS, replace_token(TOKEN, secret=SecretValue(b"x", "")), (), error, online)
+    )
     CHECK.validate(document)
     found = document["tokens"][0]
     assert ("AccessDeniedError", "two?lines?", None) == tuple(
         (found["online"] or found)["error"][member] for member in ("type", "message", "hint")
     )
-    CHECK.validate(of(Finding(SETTINGS, error=OfTheirs(""))))
+    CHECK.validate(of(TokenReport(SETTINGS, error=OfTheirs(""))))
 
 
 def test_a_folder_with_a_line_end_in_its_name_is_no_second_line() -> None:
     verdict = Verdict("no-dags", "error", "a\nb has none", "see a\nb")
     found = Shown(Guarded(Path("a\nb"), (verdict,)))
-    CHECK.validate(of(Finding(SETTINGS, TOKEN), found))
+    CHECK.validate(of(TokenReport(SETTINGS, TOKEN), found))
     assert "a?b has none" == found.json()["verdicts"][0]["message"]
 
 

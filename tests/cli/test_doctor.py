@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 import astro_token
-from astro_token.doctor import LINKS, STATES
+from astro_token.doctor import CHECKS, STATES
 from astro_token.doctor.variables import own_variables
 from tests.cli.terminal import Terminal
 from tests.conftest import PROGRAM, ROOT
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 STANDIN = Path(__file__).parent.parent / "programs"
 SCHEMA = Path(astro_token.__file__).parent / "schemas" / "doctor.json"
-WITHOUT_KEY = [name for name in LINKS if not name.startswith("key-") and name != "decryption"]
+WITHOUT_KEY = [name for name in CHECKS if not name.startswith("key-") and name != "decryption"]
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def examined(program: Program, *arguments: str) -> tuple[int, dict[str, dict[str
     document = json.loads(result.stdout)
     jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(document)
     names = list(dict.fromkeys(link["link"] for link in document["links"]))
-    assert [name for name in LINKS if name in names] == names
+    assert [name for name in CHECKS if name in names] == names
     assert [name for name in names if name in WITHOUT_KEY] == WITHOUT_KEY
     failed = [link["link"] for link in document["links"] if link["state"] == "failed"]
     assert bool(failed) == bool(result.code) == bool(result.stderr)
@@ -109,7 +109,7 @@ def first_failure(links: dict[str, dict[str, Any]]) -> tuple[str, int]:
 
 def test_the_schema_names_every_link_and_state() -> None:
     members = json.loads(SCHEMA.read_text())["properties"]["links"]["items"]["properties"]
-    assert (list(LINKS), list(STATES)) == (members["link"]["enum"], members["state"]["enum"])
+    assert (list(CHECKS), list(STATES)) == (members["link"]["enum"], members["state"]["enum"])
 
 
 def test_every_variable_of_ours_is_known_by_name() -> None:
@@ -199,7 +199,7 @@ def test_the_project_is_told_and_its_name_of_the_token(
 ) -> None:
     file = write("astro-token.toml", f'default = "prod"\n[tokens.prod]\nref = "{hold(api.issue())}"\n')
     code, links = examined(program)
-    expected = f"prod: env:HELD, named by the default; the project's file is {file}"
+    expected = f"prod: env:HELD, the default of astro-token.toml, the project file is {file}"
     assert (0, expected) == (code, links["settings"]["found"])
 
 
@@ -384,7 +384,7 @@ def test_the_key_has_a_chain_of_its_own(program: Program, openbao: OpenBao, api:
     assert 0 == program("put", "--decrypt", key, "file:token.enc", stdin=token).code
     code, links = examined(program, "--decrypt", key, "file:token.enc")
     assert (0, "ok", "ok") == (code, links["decryption"]["state"], links["token"]["state"])
-    assert list(LINKS) == list(links)
+    assert list(CHECKS) == list(links)
     assert "VAULT_TOKEN" in links["key-credential"]["found"]
     code, links = examined(program, "--decrypt", f"vault-transit:{mount}/other", "file:token.enc")
     assert ("decryption", code) == first_failure(links)

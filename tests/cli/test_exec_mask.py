@@ -100,8 +100,8 @@ def test_who_becomes_the_command_cannot_mask(
     program: Program, prod: str, canary: str, planted: Planted
 ) -> None:
     error = (
-        "astro-token: error: --no-isolate leaves nobody who could mask the command's output\n"
-        "astro-token: hint: leave --mask out, or --no-isolate\n"
+        "astro-token: error: --mask and --no-isolate exclude each other\n"
+        "astro-token: hint: leave one of them out: with --no-isolate no process remains to mask the output\n"
     )
     assert Result(64, "", error) == program("exec", "--mask", "--no-isolate", prod, "--", *PRINT)
     assert [] == planted.log

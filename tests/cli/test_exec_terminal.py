@@ -216,8 +216,8 @@ def test_put_that_is_given_nothing_leaves_the_terminal_as_it_was(
     at.type(keys)
     assert (code, True, ["read new", "close"]) == (at.finish(), at.echoes(), planted.log)
     error = (
-        "astro-token: error: planted:new: no token was given\n"
-        "astro-token: hint: pipe it in, or call put at a terminal and paste it\n"
+        "astro-token: error: planted:new: the input contains no token\n"
+        "astro-token: hint: pipe the token in, or run put on a terminal and paste it\n"
     )
     assert ("" if code == 130 else error) == at.shown.removeprefix(PROMPT).lstrip("\n")
 

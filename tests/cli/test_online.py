@@ -147,9 +147,9 @@ def test_people_see_the_verdict_its_hint_and_the_request_for_support(
     result = program("check", "--online", store(token))
     assert (65, "error: revoked") == (result.code, result.stdout.strip()[-14:])
     words = (
-        "astro-token: error: planted:prod: Astro does not accept the token: it was revoked or rotated,"
-        " or is of another Astro domain\n"
-        "astro-token: hint: store the one that took its place, or create a new one; see ASTRO_DOMAIN;"
+        "astro-token: error: planted:prod: Astro does not accept the token: it was revoked, rotated,"
+        " or belongs to another domain\n"
+        "astro-token: hint: store its successor or create a new token; check ASTRO_DOMAIN;"
         f" for Astronomer's support: request {api.request_ids[0]}\n"
     )
     assert words == result.stderr

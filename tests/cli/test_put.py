@@ -45,7 +45,7 @@ def test_what_is_no_token_is_not_stored(program: Program, planted: Planted, cana
     head, claims, signature = canary.split(".")
     program.canaries += [head + claims]
     for given, code, message, hint in (
-        ("", 65, "no token was given", "pipe it in, or call put at a terminal and paste it"),
+        ("", 65, "the input contains no token", "pipe the token in, or run put on a terminal and paste it"),
         ("\n", 65, "the value is not an Astro API token: it is empty", shown),
         ("hvs.CAESIJ1", 65, f"the value is not an Astro API token: {form}", shown),
         (f"{canary} {canary}", 65, f"the value is not an Astro API token: {form}", shown),
@@ -110,7 +110,7 @@ def test_where_nothing_can_be_stored_no_token_is_asked_for(program: Program, pla
         "vault:secret/astro/prod?version=3": failure(
             64,
             pinned.replace("prod:", "prod?version=3:"),
-            "leave the version out of the reference",
+            "remove the version from the reference",
         ),
         "planted:denied": failure(77, "planted:denied: not for you", "ask"),
     }
@@ -211,8 +211,8 @@ def test_check_and_set_keeps_what_somebody_else_wrote_meanwhile(
         stdout, stderr = process.communicate(canary[1:], timeout=60)
     lines = stderr.splitlines()
     assert (75, "", 2) == (process.returncode, stdout, len(lines))
-    assert lines[0].endswith("somebody else wrote the secret in the meantime, and nothing was written")
-    assert lines[1] == "astro-token: hint: look at it, and try again"
+    assert lines[0].endswith("somebody else changed the secret after it was read, and nothing was written")
+    assert lines[1] == "astro-token: hint: check the new version, then try again"
     assert {"token": "theirs"} == stored(openbao, secret)["data"]
 
 
@@ -301,7 +301,8 @@ def test_a_key_is_made_on_request(program: Program, configuration: Path, canary:
     lines = result.stderr.splitlines(keepends=True)
     assert (0, "", made(configuration), 2) == (result.code, result.stdout, lines[0], len(lines))
     result = program("export", "--format", "json", "file:prod.token.age", allowed=["stdout"])
-    assert (0, {"ASTRO_API_TOKEN": canary}) == (result.code, json.loads(result.stdout))
+    exported = {"ASTRO_API_TOKEN": canary, "ASTRO_TELEMETRY_DISABLED": "1"}
+    assert (0, exported) == (result.code, json.loads(result.stdout))
 
 
 def test_a_bad_token_makes_no_file(program: Program, configuration: Path) -> None:

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from astro_token.doctor import examine, service
-from astro_token.doctor.link import Chain
+from astro_token.doctor import Report, examine
+from astro_token.doctor.connectivity import probe
+from astro_token.doctor.investigation import probe_service
 from astro_token.doctor.variables import look
-from astro_token.doctor.way import reached
 from astro_token.errors import AstroTokenError, ConfigError
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import make_token
@@ -58,13 +58,10 @@ def raising(error: BaseException) -> Callable[[], object]:
     return call
 
 
-def looked_at(
-    backend: object, monkeypatch: pytest.MonkeyPatch, attempt: float = 10.0
-) -> dict[str, tuple[str, str, int]]:
-    monkeypatch.setattr(service, "open_backend", lambda _: backend)
-    chain = Chain()
-    service.open_service(chain, REF, Deadline(30, attempt=attempt))
-    return {link.name: (link.state, link.found, link.exit_code) for link in chain.links}
+def probed(backend: object) -> dict[str, tuple[str, str, int]]:
+    report = Report()
+    probe_service(report, REF, backend, Deadline(5, attempt=SECONDS))
+    return {check.name: (check.state, check.detail, check.exit_code) for check in report.checks}
 
 
 @pytest.mark.parametrize(
@@ -72,46 +69,43 @@ def looked_at(
     [
         (raising(SystemExit(3)), "the backend failed with SystemExit"),
         (raising(RuntimeError(WORD)), "the backend failed with RuntimeError"),
-        (lambda: 3, "the backend tells no address"),
-        (lambda: None, "the backend tells no address"),
-        (lambda: f"https://[{WORD}", "the backend tells no address"),
-        (lambda: f"https://host:{WORD}", "the backend tells no address"),
-        (lambda: f"ftp://{WORD}", "the backend tells no address"),
-        (lambda: "", "the backend tells no address"),
+        (lambda: 3, "the backend does not return its address"),
+        (lambda: None, "the backend does not return its address"),
+        (lambda: f"https://[{WORD}", "the backend does not return its address"),
+        (lambda: f"https://host:{WORD}", "the backend does not return its address"),
+        (lambda: f"ftp://{WORD}", "the backend does not return its address"),
+        (lambda: "", "the backend does not return its address"),
     ],
 )
 @pytest.mark.parametrize("kind", [Telling, Distrusting])
 def test_a_backend_that_tells_no_address_breaks_its_link_and_no_other(
-    kind: type[Telling], address: Callable[[], object], said: str, monkeypatch: pytest.MonkeyPatch
+    kind: type[Telling], address: Callable[[], object], said: str
 ) -> None:
-    found = looked_at(kind(address), monkeypatch)
+    found = probed(kind(address))
     assert ("failed", said, 70) == found["network"]
-    assert ("not reached", "the service is not reached", 0) == found["login"]
+    assert ("not reached", "skipped: the service is not reached", 0) == found["login"]
 
 
-def test_a_backend_that_does_not_tell_its_address_in_time_is_left_behind(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with within(SECONDS):
-        found = looked_at(Telling(lambda: time.sleep(60)), monkeypatch, SECONDS)
+def test_a_backend_that_does_not_tell_its_address_in_time_is_left_behind() -> None:
+    found = probed(Telling(lambda: time.sleep(60)))
     assert ("failed", 75) == (found["network"][0], found["network"][2])
 
 
-def test_a_backend_that_cannot_say_whom_it_trusts_breaks_its_link(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_cannot_say_whom_it_trusts_breaks_its_link() -> None:
     answers: list[Callable[[], object]] = [lambda: "https://127.0.0.1:1", raising(RuntimeError(WORD))]
-    found = looked_at(Distrusting(lambda: answers.pop(0)()), monkeypatch)
+    found = probed(Distrusting(lambda: answers.pop(0)()))
     assert ("failed", "the backend failed with RuntimeError", 70) == found["network"]
 
 
-def test_a_credential_s_source_that_is_no_text_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = looked_at(Telling(lambda: "http://127.0.0.1:1", source=WORD.encode()), monkeypatch)
-    assert ("failed", "the backend tells no source of its credential", 70) == found["credential"]
+def test_a_credential_s_source_that_is_no_text_is_not_shown() -> None:
+    found = probed(Telling(lambda: "http://127.0.0.1:1", source=WORD.encode()))
+    assert ("failed", "the backend does not name the source of its credential", 70) == found["credential"]
 
 
-def test_of_an_address_no_user_and_no_query_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_an_address_no_user_and_no_query_is_shown() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         host = f"127.0.0.1:{server.getsockname()[1]}"
-        found = looked_at(Telling(lambda: f"http://{WORD}:{WORD}@{host}/v1?key={WORD}#{WORD}"), monkeypatch)
+        found = probed(Telling(lambda: f"http://{WORD}:{WORD}@{host}/v1?key={WORD}#{WORD}"))
     assert ("ok", f"http://{host}/v1 can be reached", 0) == found["network"]
 
 
@@ -120,14 +114,14 @@ def test_of_an_address_no_user_and_no_query_is_shown(monkeypatch: pytest.MonkeyP
 
 def way(proxy: str) -> str:
     address, environ = urlsplit("https://api.example.com/v1"), {"HTTPS_PROXY": proxy}
-    return reached(address, public_tls_context(environ), environ, Deadline(5))
+    return probe(address, public_tls_context(environ), environ, Deadline(5))
 
 
 def test_a_proxy_s_password_is_sent_to_no_proxy_that_wants_tls() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.1)
         said = way(f"https://user:{WORD}@127.0.0.1:{server.getsockname()[1]}")
-        assert "is not tried by itself: the proxy of HTTPS_PROXY is reached over TLS" == said
+        assert "was not probed: HTTPS_PROXY names a proxy that is reached over TLS" == said
         with pytest.raises(TimeoutError):
             server.accept()
 
@@ -150,8 +144,8 @@ def test_a_malformed_proxy_is_a_setting_and_not_repeated(rest: str) -> None:
 
 
 def links(environ: dict[str, str], timeout: float | None = None) -> dict[str, tuple[str, str, int]]:
-    _, chain = examine("env:X", environ={"PATH": "", **environ}, timeout=timeout)
-    return {link.name: (link.state, link.found, link.exit_code) for link in chain.links}
+    _, report = examine("env:X", environ={"PATH": "", **environ}, timeout=timeout)
+    return {check.name: (check.state, check.detail, check.exit_code) for check in report.checks}
 
 
 def test_a_working_folder_that_is_no_more_breaks_the_settings_and_is_no_bug(
@@ -162,7 +156,7 @@ def test_a_working_folder_that_is_no_more_breaks_the_settings_and_is_no_bug(
     monkeypatch.chdir(gone)
     gone.rmdir()
     found = links({"ASTRO_TOKEN_API_URL": f"http://127.0.0.1:{refused_port()}"})
-    said = "the working folder cannot be looked at: no such file or directory"
+    said = "the working directory cannot be read: no such file or directory"
     assert ("failed", said, 74) == found["settings"]
     assert ("warning", "failed") == (found["astro"][0], found["api"][0])
 
@@ -206,19 +200,19 @@ def test_a_token_whose_permissions_name_nothing_that_we_know_is_shown_as_that(
 ) -> None:
     monkeypatch.setenv("X", make_token(permissions=["dagId:x"]))
     found = links({"ASTRO_TOKEN_API_URL": f"http://127.0.0.1:{refused_port()}"})
-    assert "of nothing that we know; " in found["token"][1]
+    assert "of no known scope; " in found["token"][1]
 
 
 def test_a_name_that_no_variable_has_is_not_shown() -> None:
     token = make_token().replace(".", "_").replace("-", "_")
     names = ("ASTRO_TOKEN_REFF", f"ASTRO_TOKEN_{token}", "ASTRO_TOKEN_A\n::error::", "ASTRO_TOKEN_\udcff", "")
-    chain = Chain()
-    look(chain, dict.fromkeys(names, "x"), ["vault"])
-    assert ["ASTRO_TOKEN_REFF", "ASTRO_TOKEN_REFF is unknown"] == [one.found for one in chain.links]
+    report = Report()
+    look(report, dict.fromkeys(names, "x"), ["vault"])
+    assert ["ASTRO_TOKEN_REFF", "ASTRO_TOKEN_REFF is unknown"] == [check.detail for check in report.checks]
 
 
 def test_all_errors_of_a_look_are_links() -> None:
-    chain = Chain()
+    report = Report()
     for error in (AstroTokenError("one"), FileNotFoundError(2, "two"), PermissionError()):
-        assert None is chain.look("settings", raising(error))  # type: ignore[arg-type]
-    assert [70, 74, 74] == [link.exit_code for link in chain.links]
+        assert None is report.run("settings", raising(error))  # type: ignore[arg-type]
+    assert [70, 74, 74] == [check.exit_code for check in report.checks]

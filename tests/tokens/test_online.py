@@ -20,7 +20,7 @@ from astro_token.settings.resolve import TokenSettings
 from astro_token.testing import appearances, make_token, reachable_text
 from astro_token.token import AstroToken
 from astro_token.tokens.online import Online, consult
-from astro_token.tokens.read_many import find_all
+from astro_token.tokens.read_many import verify_all
 from astro_token.tokens.roles import too_wide
 from astro_token.transport.deadline import Deadline
 from tests.servers.astro_api import (
@@ -63,7 +63,7 @@ def asked(
     offline = judge(token, settings.policy, settings.expected)
     with AstroApi({"ASTRO_TOKEN_API_URL": server.url}) as api:
         online = consult(token, offline, settings, api, Deadline(seconds))
-    assert len(online.asked) <= 3
+    assert len(online.requests) <= 3
     return online
 
 
@@ -89,9 +89,9 @@ def test_a_token_of_a_workspace_is_asked_about_with_three_requests(astro_api: Se
     assert ([], True) == (codes(online), online.accepted)
     assert [ORGANIZATIONS, f"{ORG}/tokens/{IDENT}", f"{ORG}/workspaces/{WORKSPACE}"] == astro_api.lines()
     assert [("organizations", 200), ("token", 403), ("workspace", 200)] == [
-        (one.what, one.status) for one in online.asked
+        (one.kind, one.status) for one in online.requests
     ]
-    assert astro_api.request_ids == [one.request_id for one in online.asked]
+    assert astro_api.request_ids == [one.request_id for one in online.requests]
 
 
 def test_a_deployment_is_asked_for_in_the_place_of_its_workspace(astro_api: Server) -> None:
@@ -209,7 +209,7 @@ def test_a_token_that_may_do_nothing_is_forbidden(astro_api: Server) -> None:
     online = asked(astro_api, astro_api.issue(), to_deployment())
     assert (["forbidden", "deployment-unproven"], None) == (codes(online), online.accepted)
     assert f"request {astro_api.request_ids[-1]}" in online.verdicts[0].hint
-    with pytest.raises(PolicyError, match="refuses everything"):
+    with pytest.raises(PolicyError, match="refuses every request"):
         enforce(online.verdicts)
 
 
@@ -268,7 +268,7 @@ def test_no_organization_at_all_is_said_to_break_the_cli(astro_api: Server) -> N
     astro_api.organizations = []
     online = asked(astro_api, astro_api.issue())
     assert ["organization-missing"] == codes(online)
-    assert "no organization at all" in online.verdicts[0].message
+    assert "no organization, on which" in online.verdicts[0].message
 
 
 def test_organizations_on_further_pages_are_not_missed(astro_api: Server) -> None:
@@ -517,7 +517,7 @@ def test_an_answer_that_repeats_the_token_shows_none_of_it(astro_api: Server, wh
     else:
         astro_api.organizations[0][where] = token
     online = asked(astro_api, token, to_deployment())
-    shown = repr((online.verdicts, online.record, online.organization, online.deployment, online.asked))
+    shown = repr((online.verdicts, online.record, online.organization, online.deployment, online.requests))
     assert part[:20] not in shown + repr(online.error)
 
 
@@ -534,10 +534,10 @@ def test_two_hundred_tokens_are_asked_about_within_the_rate(
         wanted.append(TokenSettings(SecretRef("env", f"T{number}"), policy=Policy(online=number == 7)))
     monkeypatch.setenv("ASTRO_TOKEN_API_URL", astro_api.url)
     steps: list[None] = []
-    found = find_all(wanted, done=lambda: steps.append(None))
+    found = verify_all(wanted, done=lambda: steps.append(None))
     assert {("ok", True)} == {(one.status, one.online and one.online.accepted) for one in found}
     assert (200, 600) == (len(steps), len(astro_api.requests))
-    assert 600 == sum(len(one.online.asked) for one in found if one.online)
+    assert 600 == sum(len(one.online.requests) for one in found if one.online)
     assert set(tokens) == {request.bearer for request in astro_api.requests}
 
 
@@ -547,7 +547,7 @@ def test_one_token_under_many_names_keeps_within_the_rate(
     """Sixteen workers would ask 25 times in a second, were they not to share its turns."""
     monkeypatch.setenv("T", astro_api.issue(apiTokenId=None))
     monkeypatch.setenv("ASTRO_TOKEN_API_URL", astro_api.url)
-    found = find_all([TokenSettings(SecretRef("env", "T"))] * 20, online=True)
+    found = verify_all([TokenSettings(SecretRef("env", "T"))] * 20, online=True)
     assert {"ok"} == {one.status for one in found}
     assert 40 == len(astro_api.requests)
 
@@ -560,9 +560,9 @@ def test_one_failure_hides_no_other_and_the_gravest_is_kept(
     monkeypatch.setenv("GONE", make_token())
     monkeypatch.setenv("OLD", make_token(expires_in=-5))
     wanted = [TokenSettings(SecretRef("env", name), timeout=5) for name in ("GOOD", "GONE", "OLD", "NONE")]
-    assert [0, 65, 65, 66] == [one.exit_code for one in find_all(wanted, online=True)]
+    assert [0, 65, 65, 66] == [one.exit_code for one in verify_all(wanted, online=True)]
     astro_api.faults = [Answer(418)]
-    damaged = find_all(wanted[2:3], online=True)[0]
+    damaged = verify_all(wanted[2:3], online=True)[0]
     assert (76, ["expired"]) == (damaged.exit_code, [verdict.code for verdict in damaged.verdicts])
 
 

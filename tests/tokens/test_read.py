@@ -23,11 +23,10 @@ from astro_token.errors import (
 from astro_token.policy.rules import Policy
 from astro_token.secret import SecretValue
 from astro_token.secrets import registry
-from astro_token.secrets.read import read_secret
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import TokenSettings
 from astro_token.testing import appearances, make_token, reachable_text
-from astro_token.tokens.read import checked, read_token
+from astro_token.tokens.read import read_and_verify, read_secret, read_token
 from astro_token.transport.deadline import Deadline
 from tests.timing import within
 from tests.transport.test_deadline import FAILURES
@@ -308,7 +307,7 @@ def test_a_refused_token_is_not_on_the_error(canary: str) -> None:
 
 
 def test_checking_returns_the_verdicts_and_enforces_none() -> None:
-    token, verdicts = checked(TokenSettings(WHOLE), backend=Memory(make_token(expires_in=-5)))
+    token, verdicts = read_and_verify(TokenSettings(WHOLE), backend=Memory(make_token(expires_in=-5)))
     assert ("clws00000000000000000", ["expired"]) == (token.workspace, [verdict.code for verdict in verdicts])
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,8 +25,8 @@ from astro_token.secrets import registry
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import TokenSettings
 from astro_token.testing import appearances, make_token, reachable_text
-from astro_token.tokens.read_many import WORKERS, _read_batch, find_all
-from astro_token.transport.deadline import Deadline
+from astro_token.tokens.read_many import WORKERS, verify_all
+from astro_token.transport.deadline import ATTEMPTS
 from tests.timing import PATIENCE
 
 if TYPE_CHECKING:
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
 class Single:
     """Answers one question at a time, and keeps who was asked, and how many at once."""
 
-    def __init__(self, secrets: Mapping[str, Any], *, together: int = 1) -> None:
-        self.secrets = secrets
+    def __init__(self, secrets: Mapping[str, Any], *, together: int = 1, seconds: float = 0.0) -> None:
+        self.secrets, self.seconds = secrets, seconds
         self.meeting = threading.Barrier(together)  # each waits for the others
         self.asked: list[str] = []
         self.now = self.most = 0
@@ -50,6 +52,7 @@ class Single:
             self.now += 1
             self.most = max(self.most, self.now)
         self.meeting.wait(PATIENCE)
+        time.sleep(self.seconds)
         with self.lock:
             self.now -= 1
         answer = self.answer(ref)
@@ -87,10 +90,10 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
 
 def found(*refs: str, done: Callable[[], None] = lambda: None) -> list[Any]:
     """The token's text of each, or its error."""
-    wanted = [TokenSettings(SecretRef.parse(ref), timeout=10) for ref in refs]
-    findings = find_all(wanted, done=done)
-    assert [one.ref for one in wanted] == [one.settings.ref for one in findings if one.settings]
-    return [one.error or (one.token and one.token.reveal()) for one in findings]
+    requests = [TokenSettings(SecretRef.parse(ref), timeout=10) for ref in refs]
+    reports = verify_all(requests, done=done)
+    assert [one.ref for one in requests] == [one.settings.ref for one in reports if one.settings]
+    return [one.error or (one.token and one.token.reveal()) for one in reports]
 
 
 def kinds(outcomes: Sequence[object]) -> list[object]:
@@ -147,6 +150,77 @@ def test_nothing_of_a_value_is_left_on_an_error(opened: dict[str, Any], canary: 
         assert [] == appearances(canary, reachable_text(outcome))
 
 
+# -- threads and hosts ------------------------------------------------------------------------------
+
+
+def test_variables_and_files_are_read_without_a_thread(
+    opened: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, canary: str
+) -> None:
+    (tmp_path / "token").write_text(canary)
+    (tmp_path / "token").chmod(0o600)
+    monkeypatch.setenv("ONE", canary)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a thread was started")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    refs = ("env:ONE", "file:token", "env:TWO", "file:nothing")
+    assert [canary, canary, SecretNotFoundError, SecretNotFoundError] == kinds(found(*refs))
+    assert canary == astro_token.read_token("file:token").reveal()
+
+
+def test_a_token_takes_no_thread_of_its_own(
+    opened: dict[str, Any], monkeypatch: pytest.MonkeyPatch, canary: str
+) -> None:
+    started: list[object] = []
+    start = _thread.start_new_thread
+
+    def note(function: Callable[..., object], arguments: tuple[Any, ...]) -> int:
+        started.append(function)
+        return start(function, arguments)
+
+    monkeypatch.setattr(_thread, "start_new_thread", note)
+    opened["one"] = Single(dict.fromkeys(map(str, range(200)), canary), seconds=0.01)
+    assert [canary] * 200 == found(*(f"one:{number}" for number in range(200)))
+    assert WORKERS <= len(started) < 100
+
+
+class Unreachable(Single):
+    """Cannot be reached at one address, and answers at the other."""
+
+    def address(self, ref: SecretRef) -> str:
+        return f"https://{ref.name.partition('/')[0]}"
+
+    def answer(self, ref: SecretRef) -> Answer:
+        if ref.name.startswith("down/"):
+            return BackendUnavailableError("cannot be reached")
+        return super().answer(ref)
+
+
+def test_a_host_that_one_token_cannot_reach_is_not_tried_for_the_others(
+    opened: dict[str, Any], monkeypatch: pytest.MonkeyPatch, canary: str
+) -> None:
+    monkeypatch.setattr("tenacity.wait_random_exponential", lambda **_: lambda _state: 0.05)
+    opened["one"] = backend = Unreachable({f"up/{number}": canary for number in range(20)})
+    names = [f"{host}/{number}" for number in range(20) for host in ("down", "up")]
+    outcomes = found(*(f"one:{name}" for name in names))
+    assert [BackendUnavailableError, canary] * 20 == kinds(outcomes)
+    assert "one:down/19: cannot be reached" == outcomes[-2].message
+    tried = {name for name in backend.asked if name.startswith("down/")}
+    assert len(tried) <= WORKERS
+
+
+def test_a_host_that_another_token_has_reached_is_tried_for_each(
+    opened: dict[str, Any], monkeypatch: pytest.MonkeyPatch, canary: str
+) -> None:
+    monkeypatch.setattr("tenacity.wait_random_exponential", lambda **_: lambda _state: 0.05)
+    broken = BackendUnavailableError("busy")
+    opened["one"] = backend = Single({"good": canary} | {f"bad{number}": broken for number in range(20)})
+    outcomes = found("one:good", *(f"one:bad{number}" for number in range(20)))
+    assert [canary, *[BackendUnavailableError] * 20] == kinds(outcomes)
+    assert {ATTEMPTS} == {backend.asked.count(f"bad{number}") for number in range(20)}
+
+
 # -- by the batch -----------------------------------------------------------------------------------
 
 
@@ -187,28 +261,24 @@ def test_a_batch_that_was_not_answered_is_asked_again_as_a_whole(opened: dict[st
     assert [["a", "b"]] * 2 == backend.batches
 
 
-def test_a_batch_that_is_left_behind_and_answers_later_changes_nothing(canary: str) -> None:
+def test_a_batch_that_answers_after_the_deadline_changes_nothing(opened: dict[str, Any], canary: str) -> None:
     go_on, ended = threading.Event(), threading.Event()
 
     class Late(Batch):
         def read_many(self, refs: Sequence[SecretRef], *, timeout: float) -> Mapping[SecretRef, Answer]:
-            self.batches.append([ref.name for ref in refs])
-            match len(self.batches):
-                case 1:
-                    go_on.wait(60)
-                    threading.Timer(0.1, ended.set).start()
-                    return {ref: SecretNotFoundError("the first time") for ref in refs}
-                case 2:
-                    return {refs[0]: SecretValue(canary.encode()), refs[1]: BackendUnavailableError("busy")}
-            go_on.set()
-            ended.wait(60)
-            return {ref: SecretValue(canary.encode()) for ref in refs}
+            go_on.wait(10)
+            ended.set()
+            return super().read_many(refs, timeout=timeout)
 
-    backend = Late({})
-    refs = [SecretRef("planted", name) for name in ("a", "b")]
-    found = _read_batch(backend, refs, Deadline(5, attempt=0.3))
-    assert [["a", "b"], ["a", "b"], ["b"]] == backend.batches
-    assert [SecretValue, SecretValue] == [type(found[ref]) for ref in refs]
+    opened["one"], opened["two"] = Late({"a": canary, "b": canary}), Single({"c": canary})
+    requests = [TokenSettings(SecretRef.parse(ref), timeout=0.5) for ref in ("one:a", "two:c", "one:b")]
+    reports = verify_all(requests)
+    errors = [report.error for report in reports]
+    assert [BackendUnavailableError, type(None), BackendUnavailableError] == [type(one) for one in errors]
+    assert "one:a: no answer within 0.5 s" == str(errors[0])
+    go_on.set()
+    assert ended.wait(10)
+    assert errors == [report.error for report in reports]
 
 
 def test_what_a_whole_batch_fails_with_is_said_of_each(opened: dict[str, Any]) -> None:

@@ -343,7 +343,7 @@ def test_without_versions_what_is_there_is_compared_right_before_it_is_written(
     settings = TokenSettings(SecretRef.parse("store:prod"))
     current = read_current(settings, Deadline(5))
     store.data = b'{"token": "old", "other": "2"}'
-    with pytest.raises(BackendUnavailableError, match="somebody else wrote it"):
+    with pytest.raises(BackendUnavailableError, match="somebody else changed the secret"):
         write_token(settings, TOKEN, current, Deadline(5))
     assert (b'{"token": "old", "other": "2"}', []) == (store.data, store.writes)
 

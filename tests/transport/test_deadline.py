@@ -27,10 +27,11 @@ from astro_token.errors import (
 from astro_token.secret import SecretValue
 from astro_token.testing import appearances, reachable_text
 from astro_token.transport.deadline import ATTEMPTS, Deadline, Workers
-from tests.timing import SLACK, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+SLACK = 2.0
 
 
 class Service:
@@ -168,15 +169,17 @@ def test_retry_after_that_is_no_number_is_passed_over(slept: list[float]) -> Non
 
 
 def test_retry_after_is_really_waited() -> None:
-    with within(0.3, at_least=0.3):
-        Deadline(60).retry(Service(busy(0.3), "done"))
+    started = time.monotonic()
+    Deadline(5).retry(Service(busy(0.3), "done"))
+    assert 0.3 <= time.monotonic() - started < 0.3 + SLACK
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.7])
 def test_retries_never_pass_the_deadline(seconds: float) -> None:
-    with within(seconds):
-        error = failure(lambda: Deadline(seconds).retry(Service(busy(seconds / 4))))
+    started = time.monotonic()
+    error = failure(lambda: Deadline(seconds).retry(Service(busy(seconds / 4))))
     assert BackendUnavailableError is type(error)
+    assert time.monotonic() - started < seconds + SLACK
 
 
 @pytest.fixture
@@ -189,9 +192,10 @@ def never() -> Iterator[threading.Event]:
 
 @pytest.mark.parametrize("kind", ["once", "retry"])
 def test_a_call_that_never_returns_is_left_behind_at_the_deadline(never: threading.Event, kind: str) -> None:
-    with within(0.4, at_least=0.4):
-        deadline = Deadline(0.4)
-        error = failure(lambda: getattr(deadline, kind)(lambda _: never.wait()))
+    deadline = Deadline(0.4)
+    started = time.monotonic()
+    error = failure(lambda: getattr(deadline, kind)(lambda _: never.wait()))
+    assert 0.4 <= time.monotonic() - started < 0.4 + SLACK
     assert (BackendUnavailableError, 75) == (type(error), error.exit_code)
     assert "no answer within" in error.message
 
@@ -202,20 +206,20 @@ def test_a_process_ends_although_a_call_does_not_return() -> None:
         "try: Deadline(0.2).once(lambda _: threading.Event().wait())\n"
         "except Exception as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, text=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=10, text=True)
     assert (0, "no answer within 0.2 s\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_an_attempt_is_given_ten_seconds_at_most_and_never_more_than_is_left() -> None:
     long, short = Service("done"), Service("done")
     Deadline(60).retry(long)
-    Deadline(9).retry(short)
+    Deadline(3).retry(short)
     assert [10.0] == long.given
-    assert 9 - SLACK < short.given[0] <= 9
+    assert 2.9 < short.given[0] <= 3.0
 
 
 def test_several_calls_share_one_deadline() -> None:
-    deadline, service = Deadline(9), Service("done")
+    deadline, service = Deadline(1.0), Service("done")
     deadline.retry(service)
     time.sleep(0.3)
     deadline.once(service)
@@ -231,10 +235,10 @@ def test_nothing_is_called_after_the_deadline() -> None:
 
 def test_an_answer_just_before_the_deadline_counts() -> None:
     def slow(_: float) -> str:
-        time.sleep(0.5)
+        time.sleep(0.15)
         return "done"
 
-    assert "done" == Deadline(0.5 + SLACK).once(slow)
+    assert "done" == Deadline(0.3).once(slow)
 
 
 def test_a_call_runs_in_a_thread_of_its_own_that_does_not_hold_the_process() -> None:
@@ -421,7 +425,7 @@ def test_an_attempt_may_be_given_more_or_less_than_others() -> None:
         service = Service("done")
         deadline = Deadline(30) if attempt is None else Deadline(30, attempt=attempt)
         assert ("done", "done") == (deadline.once(service), deadline.retry(service))
-        assert [True] * 2 == [given - 2 <= seconds <= given for seconds in service.given]
+        assert [pytest.approx(given, abs=2)] * 2 == service.given
 
 
 # -- what is loaded --------------------------------------------------------------------------------------
@@ -430,7 +434,6 @@ LOADED = """
 import sys
 from astro_token.transport.deadline import Deadline
 from astro_token.errors import BackendUnavailableError
-
 outcomes = [{failures}, "done"]
 def call(_):
     outcome = outcomes.pop(0)
@@ -447,7 +450,7 @@ print(Deadline(5).retry(call), "tenacity" in sys.modules)
 )
 def test_what_tries_again_is_loaded_after_a_first_failure_only(failures: str, printed: str) -> None:
     program = LOADED.format(failures=failures)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, text=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=20, text=True)
     assert (printed, "") == (done.stdout, done.stderr)
 
 
@@ -459,6 +462,12 @@ def test_a_local_call_runs_in_the_current_thread() -> None:
     Deadline(5).once(lambda _: threads.append(threading.get_ident()), local=True)
     Deadline(5).retry(lambda _: threads.append(threading.get_ident()), local=True)
     assert [threading.get_ident()] * 2 == threads
+
+
+def test_the_end_by_a_signal_passes_through_a_local_call() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Deadline(5).retry(Service(KeyboardInterrupt()), local=True)
+    assert isinstance(failure(lambda: Deadline(5).once(Service(OSError("x")), local=True)), BackendError)
 
 
 def test_a_local_call_loads_no_threads() -> None:
@@ -546,18 +555,26 @@ def test_without_threads_a_call_runs_all_the_same(monkeypatch: pytest.MonkeyPatc
 
 def test_after_one_call_gave_up_the_others_of_its_host_fail_at_once() -> None:
     deadline, down, other = Deadline(30), Service(busy(60)), Service("done")
-    errors = [failure(lambda: deadline.retry(down, shared="vault")) for _ in range(3)]
+    errors = [failure(lambda: deadline.retry(down, host=lambda: "vault")) for _ in range(3)]
     assert (1, {"busy"}) == (len(down.given), {error.message for error in errors})
     assert errors[1] is not errors[2]
-    assert ("done", "done") == (deadline.retry(other, shared="aws"), deadline.retry(other))
+    assert ("done", "done") == (deadline.retry(other, host=lambda: "aws"), deadline.retry(other))
+
+
+def test_a_host_at_which_a_call_has_succeeded_is_tried_again() -> None:
+    deadline, down = Deadline(30), Service(busy(60))
+    assert "done" == deadline.retry(Service("done"), host=lambda: "vault")
+    for _ in range(2):
+        failure(lambda: deadline.retry(down, host=lambda: "vault"))
+    assert 2 == len(down.given)
 
 
 def test_a_call_that_waits_gives_up_with_the_first() -> None:
     deadline, service = Deadline(30), Service(busy(0.3))
     workers = Workers(deadline)
-    waiting = workers.submit(lambda: deadline.retry(service, shared="vault"))
+    waiting = workers.submit(lambda: deadline.retry(service, host=lambda: "vault"))
     time.sleep(0.1)
-    failure(lambda: deadline.retry(Service(busy(60)), shared="vault"))
+    failure(lambda: deadline.retry(Service(busy(60)), host=lambda: "vault"))
     assert isinstance(waiting.outcome(), BackendUnavailableError)
     assert len(service.given) <= 2
 

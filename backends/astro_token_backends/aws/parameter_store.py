@@ -15,6 +15,7 @@ from astro_token.errors import (
     InvalidRefError,
     InvalidTokenError,
     SecretNotFoundError,
+    changed_meanwhile,
     result,
 )
 from astro_token.secret import SecretMetadata, SecretValue
@@ -185,10 +186,7 @@ class ParameterStore(AwsService):
                 raise _no_parameter(ref) from None
             raise
         if expected is not None and expected != str(now.version):
-            raise BackendUnavailableError(
-                "somebody else wrote the parameter in the meantime, and nothing was written",
-                hint="look at it, and try again",
-            )
+            raise changed_meanwhile("parameter")
         kept = self._kept(ref, now, until)
         answer = self._ask(
             ref,
@@ -204,8 +202,8 @@ class ParameterStore(AwsService):
             raise network.damaged()
         if expected is not None and version != now.version + 1:
             raise BackendUnavailableError(
-                f"somebody else wrote the parameter at the same time; ours, version {version}, is the newest",
-                hint=f"look at version {version - 1}",
+                f"somebody else changed the parameter at the same time; our version {version} is the newest",
+                hint=f"check version {version - 1}",
                 known=True,
             )
         return str(version)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError, SecretNotFoundError, result
+from astro_token.errors import AstroTokenError, SecretNotFoundError, changed_meanwhile, result
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends import network
 from astro_token_backends.aws.batch import in_batches
@@ -173,10 +173,7 @@ class SecretsManager(AwsService):
                 raise
         else:
             return
-        raise BackendUnavailableError(
-            "somebody else wrote the secret in the meantime, and nothing was written",
-            hint="look at it, and try again",
-        )
+        raise changed_meanwhile()
 
 
 # How AWS says that the stage is not on the version that was expected.

@@ -6,7 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import BackendUnavailableError, InvalidTokenError
+from astro_token.errors import InvalidTokenError, changed_meanwhile
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends import network
 from astro_token_backends.azure.address import Address
@@ -112,10 +112,7 @@ class KeyVault(AzureService):
         with asking(Asked(address, "secret", "get", _GET)):
             old = client.get_secret(address.name).properties
         if expected is not None and _version(old) != expected:
-            raise BackendUnavailableError(
-                "another version is current than the expected one, and nothing was written",
-                hint="look at it, and try again",
-            )
+            raise changed_meanwhile()
         with asking(Asked(address, "secret", "set", _SET)):
             new = client.set_secret(
                 address.name, value.reveal().decode(), content_type=old.content_type, tags=old.tags

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import (
     AstroTokenError,
-    BackendUnavailableError,
     InvalidRefError,
     InvalidTokenError,
     SecretNotFoundError,
+    changed_meanwhile,
     result,
 )
 from astro_token.log import logger
@@ -159,10 +159,7 @@ class SecretManager(GcpService):
         if expected is not None:
             current = self._current(place, max(0.001, end - time.monotonic()))
             if current != expected:
-                raise BackendUnavailableError(
-                    "somebody else wrote the secret in the meantime, and nothing was written",
-                    hint="look at it, and try again",
-                )
+                raise changed_meanwhile()
         answer = self._ask(
             place,
             lambda client, **options: _add(client, place, value, options),

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from astro_token.errors import (
     BackendError,
-    BackendUnavailableError,
     ConfigError,
     IntegrityError,
     InvalidTokenError,
     SecretNotFoundError,
+    changed_meanwhile,
 )
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends.boundary import call_sdk
@@ -173,7 +173,7 @@ class KeyValue(VaultService):
         if place.kv == "1":
             return self._write_kv1(client, place, fields, expected_version)
         if expected_version is not None and not expected_version.isdecimal():
-            raise _somebody_else()
+            raise changed_meanwhile()
         cas = None if expected_version is None else int(expected_version)
         with needing(place.api(), "create", "update"), _refused_by_cas(cas):
             answer = client.secrets.kv.v2.create_or_update_secret(
@@ -185,7 +185,7 @@ class KeyValue(VaultService):
         self, client: Any, place: _Place, fields: dict[str, Any], expected_version: str | None
     ) -> str:
         if expected_version is not None and self._exists(client, place) != (expected_version != "0"):
-            raise _somebody_else()
+            raise changed_meanwhile()
         with needing(place.api(), "create", "update"):
             client.secrets.kv.v1.create_or_update_secret(
                 place.path, fields, method="POST", mount_point=place.mount
@@ -270,7 +270,7 @@ def _refused_by_cas(cas: int | None) -> Iterator[None]:
         if refused.status != HTTPStatus.BAD_REQUEST or not refused.says("check-and-set"):
             raise
         failure = (
-            _somebody_else()
+            changed_meanwhile()
             if cas is not None
             else ConfigError(
                 "the mount is only written with check-and-set", hint="give the version that is to be replaced"
@@ -279,13 +279,6 @@ def _refused_by_cas(cas: int | None) -> Iterator[None]:
     else:
         return
     raise failure
-
-
-def _somebody_else() -> BackendUnavailableError:
-    return BackendUnavailableError(
-        "somebody else wrote the secret in the meantime, and nothing was written",
-        hint="look at it, and try again",
-    )
 
 
 # -- between our values and Vault's -------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`check`: what tokens are, and whether they can be used."""
+"""`check`: verify tokens and show what they are for."""
 
 from __future__ import annotations
 
@@ -11,92 +11,92 @@ from astro_token.cli.output import print_json
 from astro_token.cli.progress import progress
 from astro_token.errors import InputOutputError, UsageError, worst
 from astro_token.settings.resolve import Settings
-from astro_token.tokens.read_many import find_all
+from astro_token.tokens.read_many import verify_all
 
 if TYPE_CHECKING:
     import argparse
 
     from astro_token.child.hardening import Inherited
     from astro_token.cli.deploy import Shown
-    from astro_token.tokens.read_many import Finding
+    from astro_token.tokens.read_many import TokenReport
 
 
 def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     if arguments.all and arguments.token:
-        raise UsageError("--all and a token are both given", hint="give one or the other")
+        raise UsageError("--all and a token are both given", hint="give --all or tokens")
     if arguments.path is not None and not arguments.deploy:
-        raise UsageError("--path is given without --deploy", hint="give both, or neither")
+        raise UsageError("--path requires --deploy", hint="add --deploy, or leave --path out")
     settings = Settings(timeout=arguments.timeout)
     tokens = None if arguments.all else arguments.token or [None]
-    wanted = settings.tokens(tokens, decrypt=arguments.decrypt)
-    with progress(len(wanted), "checking" if arguments.online else "reading") as done:
-        findings = find_all(wanted, done=done, online=arguments.online)
-    project = _deploy(arguments.path, findings, settings) if arguments.deploy else None
-    lost = _shown(arguments.format, findings, project)
-    if project or any(finding.status != "ok" for finding in findings):
-        _tell(findings, project)
-    code = worst([*(finding.exit_code for finding in findings), project.exit_code if project else 0])
-    if lost is not None and worst([code, InputOutputError.exit_code]) != code:
-        raise lost
+    requests = settings.tokens(tokens, decrypt=arguments.decrypt)
+    with progress(len(requests), "checking" if arguments.online else "reading") as done:
+        reports = verify_all(requests, done=done, online=arguments.online)
+    project = _deploy(arguments.path, reports, settings) if arguments.deploy else None
+    output_error = _show(arguments.format, reports, project)
+    if project or any(report.status != "ok" for report in reports):
+        _tell(reports, project)
+    code = worst([*(report.exit_code for report in reports), project.exit_code if project else 0])
+    if output_error is not None and worst([code, InputOutputError.exit_code]) != code:
+        raise output_error
     return code
 
 
-def _shown(form: str, findings: list[Finding], project: Shown | None) -> OSError | None:
-    """What kept it from being shown: all else is told nevertheless, and may be worse."""
+def _show(form: str, reports: list[TokenReport], project: Shown | None) -> OSError | None:
+    """Print the result. Return a failure, because the remarks are still due and their status may be worse."""
     try:
-        _SHOW[form](findings, project, datetime.now(UTC))
+        _FORMATS[form](reports, project, datetime.now(UTC))
         sys.stdout.flush()
     except OSError as error:
         return error
     return None
 
 
-def _tell(findings: list[Finding], project: Shown | None) -> None:
+def _tell(reports: list[TokenReport], project: Shown | None) -> None:
     from astro_token.cli.annotations import tell
     from astro_token.cli.remarks import of_token
 
-    for finding in findings:
-        tell(of_token(finding))
+    for report in reports:
+        tell(of_token(report))
     if project:
         tell(project.remarks())
 
 
-def _deploy(path: str | None, findings: list[Finding], settings: Settings) -> Shown:
+def _deploy(path: str | None, reports: list[TokenReport], settings: Settings) -> Shown:
     from astro_token.cli.deploy import guarded
 
-    return guarded(path, findings, settings)
+    return guarded(path, reports, settings)
 
 
-def _json(findings: list[Finding], project: Shown | None, now: datetime) -> None:
+def _json(reports: list[TokenReport], project: Shown | None, now: datetime) -> None:
     from astro_token.cli.findings import described
 
     shown = {"deploy": project.json()} if project else {}
-    print_json({"tokens": [described(finding, now) for finding in findings], **shown})
+    print_json({"tokens": [described(report, now) for report in reports], **shown})
 
 
-def _markdown(findings: list[Finding], project: Shown | None, now: datetime) -> None:
+def _markdown(reports: list[TokenReport], project: Shown | None, now: datetime) -> None:
     from astro_token.cli.markdown import render
     from astro_token.cli.summary import add
 
-    text = render(findings, project.guarded if project else None, now)
-    statuses = {*(finding.status for finding in findings), *([project.guarded.status] if project else [])}
+    text = render(reports, project.guarded if project else None, now)
+    statuses = {*(report.status for report in reports), *([project.guarded.status] if project else [])}
     try:
         print(text, end="", flush=True)
     finally:
-        add(text, next(one for one in ("failed", "warning", "ok") if one in statuses), os.environ)
+        add(text, next(status for status in ("failed", "warning", "ok") if status in statuses), os.environ)
 
 
-def _table(findings: list[Finding], project: Shown | None, now: datetime) -> None:
+def _table(reports: list[TokenReport], project: Shown | None, now: datetime) -> None:
     from astro_token.cli.findings import tabled
     from astro_token.cli.table import show
 
-    known = len(findings) > 1 or findings[0].settings is not None
-    if known:
-        show(*tabled(findings, now))
-    if known and project:
+    has_table = len(reports) > 1 or reports[0].settings is not None
+    if has_table:
+        show(*tabled(reports, now))
+    if has_table and project:
         print()
     if project:
         project.table()
 
 
-_SHOW = {"table": _table, "json": _json, "markdown": _markdown}
+_FORMATS = {"table": _table, "json": _json, "markdown": _markdown}

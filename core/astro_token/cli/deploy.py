@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from astro_token.cli.remarks import Remark
     from astro_token.settings.resolve import Settings
-    from astro_token.tokens.read_many import Finding
+    from astro_token.tokens.read_many import TokenReport
 
 __all__ = ["Shown", "guarded"]
 
@@ -57,7 +57,7 @@ class Shown(NamedTuple):
         return of_verdicts(self.guarded.verdicts, "deploy")
 
 
-def guarded(path: str | None, findings: Sequence[Finding], settings: Settings) -> Shown:
+def guarded(path: str | None, findings: Sequence[TokenReport], settings: Settings) -> Shown:
     """Check the project before a deploy of the tokens that were checked."""
     targets = [
         target(

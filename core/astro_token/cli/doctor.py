@@ -1,4 +1,4 @@
-"""`doctor`: each link of the chain with its state and its mend."""
+"""`doctor`: check every step from the settings to Astro."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from astro_token.cli.output import harmless, print_json, report
+from astro_token.cli.output import harmless, print_json
+from astro_token.cli.output import report as report_error
 from astro_token.doctor import examine
 from astro_token.version import __version__
 
@@ -16,33 +17,32 @@ if TYPE_CHECKING:
     import argparse
 
     from astro_token.child.hardening import Inherited
-    from astro_token.doctor import Chain, Link
+    from astro_token.doctor import Check, Report
     from astro_token.settings.resolve import TokenSettings
 
 
 def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
-    settings, chain = examine(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
+    settings, report = examine(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
     if arguments.format == "json":
-        print_json(_document(settings, chain))
+        print_json(_document(settings, report))
     else:
-        for link in chain.links:
-            _show(link)
-    failed = list(dict.fromkeys(link.name for link in chain.links if link.state == "failed"))
-    if failed:
-        what = "a link does" if len(failed) == 1 else f"{len(failed)} links do"
-        report(
-            f"{what} not hold: {', '.join(failed)}",
-            "mend the first one, and look again",
-            chain.exit_code,
-        )
-    return chain.exit_code
+        for check in report.checks:
+            _show(check)
+    failed = list(dict.fromkeys(check.name for check in report.checks if check.state == "failed"))
+    if not failed:
+        return report.exit_code
+    first = "it" if len(failed) == 1 else f"{failed[0]} first"
+    count = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
+    return report_error(
+        f"{count} failed: {', '.join(failed)}", f"fix {first} and run doctor again", report.exit_code
+    )
 
 
-def _show(link: Link) -> None:
-    """Lines for people: folded at a terminal, and nowhere else, because they are there to be searched too."""
+def _show(check: Check) -> None:
+    """Print a check for people, folded on a terminal only: elsewhere people search the output."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    head = f"{link.state:13}{link.name:16}"
-    lines = [harmless(link.found), *([f"hint: {harmless(link.hint)}"] if link.hint else [])]
+    head = f"{check.state:13}{check.name:16}"
+    lines = [harmless(check.detail), *([f"hint: {harmless(check.hint)}"] if check.hint else [])]
     for line in lines:
         folded = textwrap.wrap(line, width - len(head), break_on_hyphens=False) if width > 60 else [line]  # noqa: PLR2004
         for piece in folded or [""]:
@@ -50,7 +50,7 @@ def _show(link: Link) -> None:
             head = " " * len(head)
 
 
-def _document(settings: TokenSettings | None, chain: Chain) -> dict[str, Any]:
+def _document(settings: TokenSettings | None, report: Report) -> dict[str, Any]:
     return {
         "astro_token": __version__,
         "python": platform.python_version(),
@@ -58,16 +58,16 @@ def _document(settings: TokenSettings | None, chain: Chain) -> dict[str, Any]:
         "name": settings.name if settings else None,
         "ref": str(settings.ref) if settings else None,
         "decrypt": str(settings.decrypt) if settings and settings.decrypt else None,
-        "exit_code": chain.exit_code,
-        "links": [_link(link) for link in chain.links],
+        "exit_code": report.exit_code,
+        "links": [_describe(check) for check in report.checks],
     }
 
 
-def _link(link: Link) -> dict[str, Any]:
+def _describe(check: Check) -> dict[str, Any]:
     return {
-        "link": link.name,
-        "state": link.state,
-        "found": link.found,
-        "hint": link.hint,
-        "exit_code": link.exit_code,
+        "link": check.name,
+        "state": check.state,
+        "found": check.detail,
+        "hint": check.hint,
+        "exit_code": check.exit_code,
     }

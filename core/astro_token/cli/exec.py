@@ -1,4 +1,4 @@
-"""`exec`: the token's way to a command, and to nothing else."""
+"""`exec`: run a command with the token in its environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from astro_token.errors import UnsupportedOperationError, UsageError
 from astro_token.policy.rules import enforce
 from astro_token.secrets.registry import close_backends
 from astro_token.settings.resolve import resolve
-from astro_token.tokens.read import checked
+from astro_token.tokens.read import read_and_verify
 
 if TYPE_CHECKING:
     import argparse
@@ -31,29 +31,29 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
     command = arguments.child
     if not command:
-        raise UsageError("there is no command: it has to stand after --", hint=f"for example: {EXAMPLE}")
+        raise UsageError("exec requires a command after --", hint=f"for example: {EXAMPLE}")
     if arguments.mask and arguments.no_isolate:
         raise UsageError(
-            "--no-isolate leaves nobody who could mask the command's output",
-            hint="leave --mask out, or --no-isolate",
+            "--mask and --no-isolate exclude each other",
+            hint="leave one of them out: with --no-isolate no process remains to mask the output",
         )
     if not hasattr(os, "posix_spawn"):
         raise UnsupportedOperationError(
-            "exec needs a POSIX system", hint="use `astro-token export --format json` on this one"
+            "exec requires a POSIX system", hint="use `astro-token export --format json` on this system"
         )
     from astro_token.child import run as child
 
     deploy = _deploy(command)
     refuse_unsafe(Path.cwd(), os.environ, registry=deploy is None, home=arguments.no_isolate)
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
-    # Before a secret is read: a command that is not there needs none.
+    # Before the secret is read: a command that does not exist needs no token.
     program = child.find_command(command[0], os.environ)
-    token, verdicts = checked(settings, online=arguments.online)
+    token, verdicts = read_and_verify(settings, online=arguments.online)
     enforce(verdicts, settings.ref)
     warn(verdicts, settings.ref)
     environment = export(token, workspace=settings.expected.workspace, keep=arguments.keep_env)
     close_backends()
-    if deploy is not None and (code := _kept_from(deploy, token, settings)):
+    if deploy is not None and (code := _refuse_deploy(deploy, token, settings)):
         return code
     end_if_told()
     if arguments.no_isolate:
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
     from astro_token.environment.private_home import private_home
 
     outputs = None
-    # What is read at run time is unknown to every CI system's own masking, whatever it has.
+    # CI systems mask only the secrets that they store themselves.
     if in_ci(os.environ) if arguments.mask is None else arguments.mask:
         from astro_token.masker import forms
         from astro_token.masker.outputs import Outputs
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
 
 
 def _deploy(command: Sequence[str]) -> Deploy | None:
-    """None where the command is not `astro deploy`; for others nothing is imported."""
+    """Parse an `astro deploy` command. For other commands return None, and import nothing."""
     if os.path.basename(command[0]) != "astro" or "deploy" not in command:  # noqa: PTH119
         return None
     from astro_token.deploy.command import deploy_of
@@ -88,8 +88,8 @@ def _deploy(command: Sequence[str]) -> Deploy | None:
     return deploy_of(command[1:])
 
 
-def _kept_from(deploy: Deploy, token: AstroToken, settings: TokenSettings) -> int:
-    """Says what would spoil the deploy; the status where policy keeps it from being started, else 0."""
+def _refuse_deploy(deploy: Deploy, token: AstroToken, settings: TokenSettings) -> int:
+    """Report problems of the deploy. Return the exit status if policy forbids to start it, else 0."""
     from astro_token.deploy import before_deploy
     from astro_token.deploy.target import target
     from astro_token.policy.codes import DEPLOY
@@ -98,8 +98,8 @@ def _kept_from(deploy: Deploy, token: AstroToken, settings: TokenSettings) -> in
     guarded = before_deploy(deploy, Path(), wanted, settings.policy)
     if guarded is None:
         return 0
-    for one in guarded.verdicts:
-        if one.level == "error":
-            report(f"deploy: {one.message}", one.hint, DEPLOY[one.code].exit_code)
+    for verdict in guarded.verdicts:
+        if verdict.level == "error":
+            report(f"deploy: {verdict.message}", verdict.hint, DEPLOY[verdict.code].exit_code)
     warn(guarded.verdicts, "deploy")
     return guarded.exit_code

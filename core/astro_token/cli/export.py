@@ -18,7 +18,7 @@ from astro_token.formats.delivery import deliver
 from astro_token.formats.rendering import File, Program, Variables
 from astro_token.policy.rules import enforce
 from astro_token.settings.resolve import resolve
-from astro_token.tokens.read import checked
+from astro_token.tokens.read import read_and_verify
 
 if TYPE_CHECKING:
     import argparse
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     if expected.to == "output" and output is None:
         _refuse_log(plan, expected)
     warn_unsafe(Path.cwd(), os.environ)
-    token, verdicts = checked(settings)
+    token, verdicts = read_and_verify(settings)
     enforce(verdicts, settings.ref)
     warn(verdicts, settings.ref)
     rendering = render(plan.format_name, _variables(export(token), plan.log))

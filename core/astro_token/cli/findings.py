@@ -1,4 +1,4 @@
-"""What came of one token: as a document for programs, and as texts for people."""
+"""The report of one token: as a document for programs, and as texts for people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from astro_token.astro_api.records import TokenRecord
     from astro_token.tokens.online import Online
-    from astro_token.tokens.read_many import Finding
+    from astro_token.tokens.read_many import TokenReport
 
     Row = tuple[str, ...]
     Block = list[tuple[str, str]]
@@ -23,16 +23,16 @@ __all__ = ["described", "failure", "fields", "name", "one_line", "tabled", "verd
 NONE = "-"
 
 
-def described(finding: Finding, now: datetime) -> dict[str, Any]:
-    """For programs: schemas/check.json has the form, docs/check.md the meaning."""
-    token, settings, error = finding.token, finding.settings, finding.error
+def described(report: TokenReport, now: datetime) -> dict[str, Any]:
+    """Build the document of a token; schemas/check.json defines it, docs/check.md explains it."""
+    token, settings, error = report.token, report.settings, report.error
     expires = token.expires if token else None
     return {
         "name": settings.name if settings else None,
         "ref": str(settings.ref) if settings else None,
         "backend": settings.ref.scheme if settings else None,
         "version": (token.secret.version or None) if token else None,
-        "status": finding.status,
+        "status": report.status,
         "scope": token.scope if token else None,
         "organization": token.organization if token else None,
         "workspace": token.workspace if token else None,
@@ -43,49 +43,43 @@ def described(finding: Finding, now: datetime) -> dict[str, Any]:
         "expires_in": int((expires - now).total_seconds()) if expires else None,
         "verdicts": [
             {"code": verdict.code, "level": verdict.level, "message": verdict.message, "hint": verdict.hint}
-            for verdict in finding.verdicts
+            for verdict in report.verdicts
         ],
         "error": failure(error) if error else None,
-        "online": _online(finding),
+        "online": _describe_online(report.online) if report.online else None,
     }
 
 
 def failure(error: errors.AstroTokenError) -> dict[str, Any]:
-    """An error in the document's words: a backend of somebody else's may have a class of its own."""
-    kind = next(one for one in type(error).__mro__ if one.__name__ in errors.__all__)
+    """Build the document of an error, with our class: a plugin may raise a subclass."""
+    kind = next(base for base in type(error).__mro__ if base.__name__ in errors.__all__)
     return {
         "type": kind.__name__,
         "exit_code": error.exit_code,
-        "message": one_line(error.message) or "it does not say why",
+        "message": one_line(error.message) or "no message",
         "hint": one_line(error.hint) if error.hint else None,
     }
 
 
 def one_line(text: str) -> str:
-    """A path can have a line end in it."""
+    """Replace line ends, which a path may contain."""
     return text.replace("\r", "?").replace("\n", "?")
 
 
-def _online(finding: Finding) -> dict[str, Any] | None:
-    if finding.online is None:
-        return None
-    return _described_online(finding.online)
-
-
-def name(finding: Finding, number: int) -> str:
-    """What people call it. What could not be understood is not shown: it may be a token."""
-    settings = finding.settings
+def name(report: TokenReport, number: int) -> str:
+    """Name a token for people. A request that is not a reference is not shown: it may be a token."""
+    settings = report.settings
     return (settings.name or str(settings.ref)) if settings else f"(number {number})"
 
 
-def fields(finding: Finding, number: int, now: datetime) -> dict[str, str]:
-    """All there is to show of a token but its verdicts, by title."""
-    token, settings = finding.token, finding.settings
-    shown = {"TOKEN": name(finding, number)}
+def fields(report: TokenReport, number: int, now: datetime) -> dict[str, str]:
+    """Describe a token by titles, apart from its verdicts."""
+    token, settings = report.token, report.settings
+    shown = {"TOKEN": name(report, number)}
     if settings and settings.name:
         shown["REFERENCE"] = str(settings.ref)
     shown["BACKEND"] = settings.ref.scheme if settings else NONE
-    known = {
+    claims = {
         "VERSION": token.secret.version if token else None,
         "SCOPE": token.scope if token else None,
         "ORGANIZATION": token.organization if token else None,
@@ -95,17 +89,17 @@ def fields(finding: Finding, number: int, now: datetime) -> dict[str, str]:
         "ISSUED": when(token.issued, now) if token and token.issued else None,
         "EXPIRES": (when(token.expires, now) if token.expires else "never") if token else None,
     }
-    shown |= {title: text or NONE for title, text in known.items()}
-    return shown | (_of_astro(finding.online, now) if finding.online else {})
+    shown |= {title: text or NONE for title, text in claims.items()}
+    return shown | (_of_astro(report.online, now) if report.online else {})
 
 
 def _of_astro(online: Online, now: datetime) -> dict[str, str]:
-    """What Astro said, where it was asked."""
-    said = {True: "accepts it", False: "does not accept it", None: "gave no answer"}
-    shown = {"ASTRO": said[online.accepted]}
+    """Describe Astro's responses."""
+    answers = {True: "accepts it", False: "does not accept it", None: "gave no answer"}
+    shown = {"ASTRO": answers[online.accepted]}
     record, deployment = online.record, online.deployment
     if record:
-        roles = [f"{one.role or 'a role of your own'} of {one.entity or one.kind}" for one in record.roles]
+        roles = [f"{role.role or 'a custom role'} of {role.entity or role.kind}" for role in record.roles]
         shown["ROLES"] = ", ".join(roles) or NONE
         shown["LAST USED"] = when(record.last_used, now) if record.last_used else NONE
     if deployment:
@@ -113,36 +107,36 @@ def _of_astro(online: Online, now: datetime) -> dict[str, str]:
     return shown
 
 
-def tabled(findings: Sequence[Finding], now: datetime) -> tuple[Sequence[str], list[Row], list[Block]]:
-    """A head, lines for each of several, and for each a block with all; of one there is the block alone."""
+def tabled(reports: Sequence[TokenReport], now: datetime) -> tuple[Sequence[str], list[Row], list[Block]]:
+    """Return a head, rows if there are several tokens, and for each token a block with everything."""
     rows: list[Row] = []
     blocks: list[Block] = []
-    for number, finding in enumerate(findings, 1):
-        first, *more = verdicts(finding)
-        rows += [(*_row(finding, number, now), first), *(("", "", "", other) for other in more)]
-        shown = fields(finding, number, now)
-        blocks.append([*shown.items(), ("VERDICT", first), *(("", other) for other in more)])
-    return ("TOKEN", "SCOPE", "EXPIRES", "VERDICT"), rows if len(findings) > 1 else [], blocks
+    for number, report in enumerate(reports, 1):
+        first, *others = verdicts(report)
+        rows += [(*_row(report, number, now), first), *(("", "", "", other) for other in others)]
+        shown = fields(report, number, now)
+        blocks.append([*shown.items(), ("VERDICT", first), *(("", other) for other in others)])
+    return ("TOKEN", "SCOPE", "EXPIRES", "VERDICT"), rows if len(reports) > 1 else [], blocks
 
 
-def _row(finding: Finding, number: int, now: datetime) -> tuple[str, str, str]:
-    """What a line has room for: name, scope, expiry."""
-    token = finding.token
+def _row(report: TokenReport, number: int, now: datetime) -> tuple[str, str, str]:
+    """Return the cells that fit into a line: name, scope, expiry."""
+    token = report.token
     expires = NONE
     if token:
         expires = f"{token.expires:%Y-%m-%d}, {from_now(token.expires, now)}" if token.expires else "never"
-    return name(finding, number), token.scope if token else NONE, expires
+    return name(report, number), token.scope if token else NONE, expires
 
 
-def verdicts(finding: Finding) -> list[str]:
-    """A line for each verdict; what failed otherwise is no verdict, and `failed` alone."""
-    lines = [f"{verdict.level}: {verdict.code}" for verdict in finding.verdicts]
-    other = finding.error and all(verdict.level != "error" for verdict in finding.verdicts)
-    unasked = finding.online and finding.online.error
-    return [*(["failed"] if other or unasked else []), *lines] or ["ok"]
+def verdicts(report: TokenReport) -> list[str]:
+    """Return a line for each verdict, and `failed` for an error that is not a verdict."""
+    lines = [f"{verdict.level}: {verdict.code}" for verdict in report.verdicts]
+    has_failed = report.error and all(verdict.level != "error" for verdict in report.verdicts)
+    is_incomplete = report.online and report.online.error
+    return [*(["failed"] if has_failed or is_incomplete else []), *lines] or ["ok"]
 
 
-def _described_online(online: Online) -> dict[str, Any]:
+def _describe_online(online: Online) -> dict[str, Any]:
     organization, deployment, error = online.organization, online.deployment, online.error
     return {
         "accepted": online.accepted,
@@ -159,8 +153,8 @@ def _described_online(online: Online) -> dict[str, Any]:
         else None,
         "clock_ahead": None if online.ahead is None else round(online.ahead),
         "requests": [
-            {"asked": asked.what, "status": asked.status, "request_id": asked.request_id}
-            for asked in online.asked
+            {"asked": request.kind, "status": request.status, "request_id": request.request_id}
+            for request in online.requests
         ],
         "error": failure(error) if error else None,
     }
@@ -170,7 +164,7 @@ def _record(record: TokenRecord) -> dict[str, Any]:
     return {
         "scope": record.scope,
         "kind": record.kind,
-        "roles": [{"role": one.role, "kind": one.kind, "entity": one.entity} for one in record.roles],
+        "roles": [{"role": role.role, "kind": role.kind, "entity": role.entity} for role in record.roles],
         "created": iso(record.created),
         "rotated": iso(record.rotated),
         "last_used": iso(record.last_used),

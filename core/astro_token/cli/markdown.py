@@ -1,7 +1,7 @@
 """
 `check --format markdown`: tables for a job's summary, or a comment.
 
-What is not our own word is in a code span, where no renderer sees a link, a mention, an image or HTML,
+Foreign text is in a code span, where no renderer sees a link, a mention, an image or HTML,
 and without the three characters that could end the span or the cell.
 """
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from astro_token.cli.remarks import Remark
     from astro_token.deploy import Guarded
-    from astro_token.tokens.read_many import Finding
+    from astro_token.tokens.read_many import TokenReport
 
 __all__ = ["code", "render"]
 
-_OURS = ("SCOPE", "ISSUED", "EXPIRES", "ASTRO", "LAST USED", "CI/CD ONLY")  # words and times of our own
+_OWN_TEXT = ("SCOPE", "ISSUED", "EXPIRES", "ASTRO", "LAST USED", "CI/CD ONLY")  # needs no code span
 
 _ENDING = str.maketrans({"`": "'", "|": "¦", "\\": "?"})
 _COLUMNS = {
@@ -45,14 +45,14 @@ _COLUMNS = {
 }
 
 
-def render(findings: Sequence[Finding], deploy: Guarded | None, now: datetime) -> str:
-    """The whole document, which ends with a line end."""
+def render(reports: Sequence[TokenReport], deploy: Guarded | None, now: datetime) -> str:
+    """Render the document, which ends with a line end."""
     rows, faults = [], []
-    told = [fields(finding, number, now) for number, finding in enumerate(findings, 1)]
-    titles = [title for title in _COLUMNS if any(_COLUMNS[title] in shown for shown in told)]
-    for number, (finding, shown) in enumerate(zip(findings, told, strict=True), 1):
-        rows.append([*(_cell(_COLUMNS[title], shown) for title in titles), ", ".join(verdicts(finding))])
-        faults += [_fault(code(name(finding, number)), remark) for remark in of_token(finding)]
+    described = [fields(report, number, now) for number, report in enumerate(reports, 1)]
+    titles = [title for title in _COLUMNS if any(_COLUMNS[title] in shown for shown in described)]
+    for number, (report, shown) in enumerate(zip(reports, described, strict=True), 1):
+        rows.append([*(_cell(_COLUMNS[title], shown) for title in titles), ", ".join(verdicts(report))])
+        faults += [_fault(code(name(report, number)), remark) for remark in of_token(report)]
     lines = ["### astro-token check", "", *_table((*titles, "Verdict"), rows)]
     if deploy is not None:
         lines += ["", f"Deploy of {code(str(deploy.path))}: {deploy.status}"]
@@ -63,14 +63,14 @@ def render(findings: Sequence[Finding], deploy: Guarded | None, now: datetime) -
 
 
 def code(text: str) -> str:
-    """A code span with the text as one line, or a dash where there is none to show."""
+    """Put a text into a code span on one line; a dash stands for an empty text."""
     text = harmless(text).translate(_ENDING).strip()
     return NONE if text in {"", NONE} else f"`{text}`"
 
 
 def _cell(field: str, shown: Mapping[str, str]) -> str:
     text = shown.get(field, NONE)
-    return text if field in _OURS else code(text)
+    return text if field in _OWN_TEXT else code(text)
 
 
 def _fault(about: str, remark: Remark) -> list[str]:

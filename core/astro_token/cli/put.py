@@ -1,4 +1,4 @@
-"""`put`: a token's way into a backend."""
+"""`put`: store a token in a backend."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
 
 
 def _put(settings: TokenSettings, *, create_key: bool) -> str:
-    # Before anybody is asked for a token: one that cannot be stored is not wanted.
+    # Before a person is asked for a token: the backend may not accept one.
     current = read_current(settings, Deadline(settings.timeout))
-    _prepare_key(settings, current, wanted=create_key)
-    token = AstroToken.parse(_given())
+    _prepare_key(settings, current, is_requested=create_key)
+    token = AstroToken.parse(_input())
     verdicts = judge(token, settings.policy, settings.expected)
     enforce(verdicts)
     warn(verdicts, settings.ref)
     return write_token(settings, token, current, Deadline(settings.timeout))
 
 
-def _prepare_key(settings: TokenSettings, current: Current, *, wanted: bool) -> None:
-    """Makes the key of an encrypted file, for a person or on request, never on its own in a CI system."""
+def _prepare_key(settings: TokenSettings, current: Current, *, is_requested: bool) -> None:
+    """Create the key of an encrypted file for a person or on request; in a CI system on request only."""
     backend = open_backend(settings.ref.scheme)
     if not isinstance(backend, SupportsCreateKey) or current.value is not None or settings.decrypt:
         return
-    if wanted or (sys.stdin.isatty() and sys.stderr.isatty() and not in_ci(os.environ)):
-        made = backend.create_key()
-        if made:
-            note(made)
+    if is_requested or (sys.stdin.isatty() and sys.stderr.isatty() and not in_ci(os.environ)):
+        message = backend.create_key()
+        if message:
+            note(message)
 
 
-def _given() -> SecretValue:
+def _input() -> SecretValue:
     value = _typed() if sys.stdin.isatty() else SecretValue(sys.stdin.buffer.read(2 * MAX_TOKEN_BYTES + 1))
     if not value.reveal():
         raise InvalidTokenError(
-            "no token was given", hint="pipe it in, or call put at a terminal and paste it"
+            "the input contains no token", hint="pipe the token in, or run put on a terminal and paste it"
         )
     return value
 

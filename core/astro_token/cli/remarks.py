@@ -1,25 +1,25 @@
-"""All that `check` finds fault with, on standard error: one finding hides no other."""
+"""The faults that `check` reports on standard error, all of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from astro_token.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from astro_token.policy.rules import Verdict
-    from astro_token.tokens.read_many import Finding
+    from astro_token.tokens.read_many import TokenReport
 
 __all__ = ["Remark", "of_token", "of_verdicts"]
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
+class Remark(Record):
     """
     Attributes:
-        about: a token, or the deploy; "" where the message says it.
-        code: the verdict's; None for what is no verdict.
+        about: a token, or the deploy; "" if the message names it.
+        code: of the verdict; None for an error that is not a verdict.
     """
 
     level: Literal["error", "warning"]
@@ -34,30 +34,30 @@ class Remark:
 
 
 def of_verdicts(verdicts: Iterable[Verdict], about: str) -> list[Remark]:
-    return [Remark(one.level, about, one.code, one.message, one.hint) for one in verdicts]
+    return [Remark(verdict.level, about, verdict.code, verdict.message, verdict.hint) for verdict in verdicts]
 
 
-def of_token(finding: Finding) -> list[Remark]:
-    """Warnings first, so that what matters most stands last."""
-    about = _about(finding)
-    verdicts = sorted(of_verdicts(finding.verdicts, about), key=lambda one: one.level == "error")
-    # A verdict that is an error is there already; what kept us from looking is not.
-    other = finding.online.error if finding.online else None
-    if other is None and not any(one.level == "error" for one in verdicts):
-        other = finding.error
-    if other is None:
-        return verdicts
-    message = other.message
-    if finding.settings:
-        ref = str(finding.settings.ref)
+def of_token(report: TokenReport) -> list[Remark]:
+    """Return the remarks about a token. Warnings come first, so that errors stand last on the terminal."""
+    about = _about(report)
+    remarks = sorted(of_verdicts(report.verdicts, about), key=lambda remark: remark.level == "error")
+    # A verdict may be the report's error, and is listed already; a failed request to Astro is not.
+    error = report.online.error if report.online else None
+    if error is None and not any(remark.level == "error" for remark in remarks):
+        error = report.error
+    if error is None:
+        return remarks
+    message = error.message
+    if report.settings:
+        ref = str(report.settings.ref)
         message = message.removeprefix(f"{ref}: ")
-        if ref in message:  # said already, and better
-            about = finding.settings.name or ""
-    return [*verdicts, Remark("error", about, None, message, other.hint)]
+        if ref in message:  # the message names it already
+            about = report.settings.name or ""
+    return [*remarks, Remark("error", about, None, message, error.hint)]
 
 
-def _about(finding: Finding) -> str:
-    if finding.settings is None:
+def _about(report: TokenReport) -> str:
+    if report.settings is None:
         return ""
-    name, ref = finding.settings.name, str(finding.settings.ref)
+    name, ref = report.settings.name, str(report.settings.ref)
     return f"{name} ({ref})" if name else ref

@@ -1,8 +1,8 @@
 """
-Tables for people: rows where they fit, else a block for each.
+Tables for people: rows if they fit, else a block for each.
 
-Without a terminal they are plain, and a row stays a line; rich is loaded for a terminal only,
-because it takes longer than all else that is done for a table.
+Without a terminal they have no colour, and a row stays on one line. rich is loaded for a terminal only,
+because importing it takes longer than everything else that a table needs.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ __all__ = ["draw", "laid_out", "show"]
 
 _GAP = 2
 _HEAD = "bold"
-# By a verdict's first word, which says the same: nothing is told by colour alone.
+# By a verdict's first word, which has the same meaning: colour alone carries no information.
 _STYLES = {"ok": "green", "warning": "yellow", "error": "red", "failed": "red"}
 
 
 def show(head: Sequence[str], rows: Sequence[Sequence[str]], blocks: Sequence[Block] = ()) -> None:
     """
-    Prints rows under a head, or blocks where they do not fit or there are no rows.
+    Print rows under a head, or blocks if the rows do not fit or there are none.
 
-    Nothing is cut or folded: cells are there to be copied.
+    Cells are neither cut nor folded, because people copy them.
 
     Args:
-        blocks: of titles and cells, one for each of what the rows are of; without any, each row is one.
+        blocks: titles and cells of each token; without blocks, each row becomes a block.
     """
     limited = sys.stdout.isatty() or "COLUMNS" in os.environ
     lines = laid_out(head, rows, blocks, shutil.get_terminal_size().columns if limited else None)
@@ -55,7 +55,7 @@ def laid_out(
     lines = _columns(head, _broken(head, [_harmless(row) for row in rows], width))
     if rows and (width is None or max(map(_width_of, lines)) <= width):
         return lines
-    found: list[Line] = []
+    laid: list[Line] = []
     for block in blocks or [list(zip(head, row, strict=True)) for row in rows]:
         cells = [[title, harmless(cell)] for title, cell in block]
         labelled = _columns(("", ""), cells)[1:]
@@ -63,25 +63,25 @@ def laid_out(
         for line, cell in zip(labelled, cells, strict=True):
             title = cell[0] or title
             line[-1] = (line[-1][0], _style(title, cell[1]))
-        found += [*([[]] if found else []), *labelled]
-    return found
+        laid += [*([[]] if laid else []), *labelled]
+    return laid
 
 
 def _broken(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[Sequence[str]]:
-    """Rows whose first cell leaves the others no room have it on a line of its own."""
+    """Put the first cell on its own line if it leaves no room for the others."""
     if width is None:
         return list(rows)
     others = [max(map(_width, column)) + _GAP for column in zip(head, *rows, strict=True)][1:]
     room = width - sum(others)
-    found: list[Sequence[str]] = []
+    broken: list[Sequence[str]] = []
     for first, *rest in rows:
         own = [first, *("" for _ in rest)]
-        found += [own, ["", *rest]] if _width(first) > room and any(rest) else [[first, *rest]]
-    return found
+        broken += [own, ["", *rest]] if _width(first) > room and any(rest) else [[first, *rest]]
+    return broken
 
 
 def _harmless(row: Sequence[str]) -> list[str]:
-    """GitHub's runner takes a line for a command that begins with two colons, blanks in front or not."""
+    """Break up two colons at the start of a line, which GitHub's runner takes for a command."""
     first, *others = map(harmless, row)
     return [f":?{first.lstrip()[2:]}" if first.lstrip().startswith("::") else first, *others]
 
@@ -98,7 +98,7 @@ def draw(console: Console, lines: Iterable[Line]) -> None:
 
 
 def _columns(head: Sequence[str], cells: Sequence[Sequence[str]]) -> list[Line]:
-    # A cell that is alone in its line takes all of it.
+    # A cell that is alone on its line needs no column.
     sharing = [row for row in cells if any(row[1:])]
     widths = [max(map(_width, column)) + _GAP for column in zip(head, *sharing, strict=True)]
     lines = [[(text + " " * (width - _width(text)), _HEAD) for text, width in zip(head, widths, strict=True)]]
@@ -119,11 +119,12 @@ def _width_of(line: Line) -> int:
 
 
 def _width(text: str) -> int:
-    """On a terminal, where characters of East Asia take two columns."""
+    """Count the columns on a terminal, where East Asian characters take two."""
     if text.isascii():
         return len(text)
     from unicodedata import category, east_asian_width
 
     return sum(
-        0 if category(one) in {"Mn", "Me"} else 2 if east_asian_width(one) in "WF" else 1 for one in text
+        0 if category(character) in {"Mn", "Me"} else 2 if east_asian_width(character) in "WF" else 1
+        for character in text
     )

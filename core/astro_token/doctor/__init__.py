@@ -1,15 +1,15 @@
 """
-Every link of the chain from the settings to Astro, in order, each with its state and its mend.
+Check every step from the settings to Astro, in order, and report each with its state and a hint.
 
-    place ──> service ──> secret ──> astro
-    settings  backend     permission  token
-    variables sdk         secret      policy
-    ci        credential  version     astro (the program)
-    identity  network     field       api
-              login       decryption
+    environment    service       secret         astro
+    settings       backend       permission     token
+    variables      sdk           secret         policy
+    ci             credential    version        astro (the program)
+    identity       network       field          api
+                   login         decryption
 
-A link that fails does not end the look: what does not need it is looked at all the same.
-Each is tried once, and nothing is written anywhere.
+The steps of the path are those of `tokens.steps`; an observer reports them and investigates a failure.
+A check that fails skips only those that need it. Each is tried once, and nothing is written anywhere.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from astro_token.doctor import astro, place, secret, service, variables
-from astro_token.doctor.link import LINKS, STATES, Chain, Link
+from astro_token.doctor import variables
+from astro_token.doctor.astro import check_api, check_program
+from astro_token.doctor.environment import check_ci, check_identity, check_settings
+from astro_token.doctor.investigation import Investigation
+from astro_token.doctor.report import CHECKS, STATES, Check, Report
+from astro_token.tokens.steps import READING, TokenPath, steps, walk
 from astro_token.transport.deadline import DEFAULT_SECONDS, Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astro_token.secret import SecretValue
     from astro_token.settings.resolve import TokenSettings
 
-__all__ = ["LINKS", "STATES", "Chain", "Link", "examine"]
+__all__ = ["CHECKS", "STATES", "Check", "Report", "examine"]
 
-_ATTEMPT = 5.0  # seconds for one link: a person waits
+_ATTEMPT = 5.0  # seconds for one check: a person waits
 
 
 def examine(
@@ -38,37 +41,28 @@ def examine(
     decrypt: str | None = None,
     timeout: float | None = None,
     environ: Mapping[str, str] | None = None,
-) -> tuple[TokenSettings | None, Chain]:
+) -> tuple[TokenSettings | None, Report]:
     """
-    Looks at the chain of a token, and raises nothing of what it finds.
+    Check the path of a token. Failures are reported, not raised.
 
     Args:
         token, decrypt, timeout: as `settings.resolve` takes them.
     """
     environ = os.environ if environ is None else environ
-    chain = Chain()
-    settings = place.settings(chain, token, decrypt=decrypt, timeout=timeout, environ=environ)
+    report = Report()
+    settings, shared = check_settings(report, token, decrypt=decrypt, timeout=timeout, environ=environ)
     refs = [ref for ref in (settings.ref, settings.decrypt) if ref] if settings else []
-    variables.look(chain, environ, [ref.scheme for ref in refs])
-    place.ci(chain, environ)
-    place.identity(chain, environ)
+    variables.look(report, environ, [ref.scheme for ref in refs])
+    check_ci(report, environ)
+    check_identity(report, environ)
     seconds = settings.timeout if settings else DEFAULT_SECONDS
-    value = _value(chain, settings, Deadline(seconds, attempt=_ATTEMPT))
-    outcome = astro.token(chain, settings, value)
-    astro.program(chain, environ, settings, outcome[0] if outcome else None)
-    astro.api(chain, settings, outcome, environ, min(seconds, _ATTEMPT))
-    return settings, chain
-
-
-def _value(chain: Chain, settings: TokenSettings | None, deadline: Deadline) -> SecretValue | None:
+    observer, path = Investigation(report), None
     if settings is None:
-        between = LINKS[LINKS.index("backend") : LINKS.index("key-backend")]
-        chain.leave(*between, why="it is not known which token is meant")
-        return None
-    ref, key = settings.ref, settings.decrypt
-    backend = service.open_service(chain, ref, deadline)
-    chosen = secret.field_of(chain, ref, secret.read(chain, ref, backend, deadline))
-    if key is None:
-        return chosen
-    keeper = service.open_service(chain, key, deadline, "key-")
-    return secret.decrypted(chain, key, keeper, chosen, deadline)
+        first, last = CHECKS.index("backend"), CHECKS.index("key-backend")
+        report.skip(*CHECKS[first:last], "token", "policy", why="the settings do not select a token")
+    else:
+        path = TokenPath(settings, Deadline(seconds, attempt=_ATTEMPT, attempts=1))
+        walk(path, (*READING, *steps(settings, online=False)), observer)
+    check_program(report, environ, shared, settings, path.token if path else None)
+    check_api(report, path, observer, environ, min(seconds, _ATTEMPT))
+    return settings, report

@@ -1,152 +1,81 @@
-"""The token, the Astro CLI, and Astro."""
+"""The Astro CLI and Astro's API."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.doctor.way import reached
-from astro_token.errors import AstroTokenError, bare
-from astro_token.policy.rules import enforce
-from astro_token.tokens.read import judged
+from astro_token.doctor.connectivity import probe
+from astro_token.errors import AstroTokenError
+from astro_token.tokens.steps import API, walk
 from astro_token.transport.deadline import Deadline
 from astro_token.transport.network import public_tls_context
-from astro_token.wording import when
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from astro_token.doctor.link import Chain
-    from astro_token.policy.rules import Verdict
-    from astro_token.secret import SecretValue
-    from astro_token.settings.resolve import TokenSettings
+    from astro_token.doctor.report import Report
+    from astro_token.settings.resolve import Settings, TokenSettings
     from astro_token.token import AstroToken
+    from astro_token.tokens.steps import Observer, TokenPath
 
-__all__ = ["api", "program", "token"]
-
-
-def token(
-    chain: Chain, settings: TokenSettings | None, value: SecretValue | None
-) -> tuple[AstroToken, tuple[Verdict, ...]] | None:
-    """What the value is, and whether policy and the project's expectations allow it."""
-    if settings is None or value is None:
-        chain.leave("token", "policy", why="there is no value")
-        return None
-
-    def look() -> tuple[tuple[AstroToken, tuple[Verdict, ...]], str]:
-        found, verdicts = judged(settings, value)
-        return (found, verdicts), _shown(found)
-
-    outcome = chain.look("token", look)
-    if outcome is None:
-        chain.leave("policy", why="there is no token")
-        return None
-    _say(chain, "policy", outcome[1], "policy and expectations allow it")
-    return outcome
+__all__ = ["check_api", "check_program"]
 
 
-def _shown(found: AstroToken) -> str:
-    ends, now = "never expires", datetime.now(UTC)
-    if found.expires:
-        ends = f"{'expires' if found.expires > now else 'expired'} at {when(found.expires, now)}"
-    names = [
-        f"{kind} {name}"
-        for kind in ("organization", "workspace", "deployment")
-        if (name := getattr(found, kind))
-    ]
-    named = f"id {found.token_id}, " if found.token_id else ""
-    return f"{named}of {', '.join(names) or 'nothing that we know'}; {ends}"
-
-
-def _say(chain: Chain, name: str, verdicts: Iterable[Verdict], good: str) -> None:
-    """A link for each verdict, or one for none."""
-    said = False
-    for verdict in verdicts:
-        said = True
-        words = f"{verdict.code}: {verdict.message}"
-        if verdict.level == "warning":
-            chain.add(name, "warning", words, verdict.hint)
-            continue
-        try:
-            enforce((verdict,))
-        except AstroTokenError as error:
-            chain.fail(name, type(error)(words, hint=verdict.hint))
-    if not said:
-        chain.add(name, "ok", good)
-
-
-def program(
-    chain: Chain, environ: Mapping[str, str], settings: TokenSettings | None, found: AstroToken | None
+def check_program(
+    report: Report,
+    environ: Mapping[str, str],
+    shared: Settings | None,
+    settings: TokenSettings | None,
+    token: AstroToken | None,
 ) -> None:
     """
-    The `astro` on PATH. What is wrong with it is a warning: what else needs the token may need no CLI.
+    Check the `astro` on PATH. Its faults are warnings: other users of the token may need no CLI.
 
-    A project's file that cannot be read is not said again.
+    Args:
+        shared: None if the settings cannot be read, which is reported already.
     """
     from astro_token.deploy import programs, repository
     from astro_token.deploy.target import target
-    from astro_token.settings.project_file import find_project
 
-    top = lock = None
-    with suppress(AstroTokenError, OSError):  # also a working folder that is no more
-        place = Path.cwd()
-        top = repository.checkout(place, environ)
-        lock = find_project(place).astro_cli
-    targets = [target(str(settings.ref), found, settings.expected)] if settings else []
-    ours = programs.astro(top, environ, lock, targets)
-    for fact in ours.facts:
-        chain.add("astro", "warning", f"{fact.code}: {fact.message}", fact.hint)
-    if not ours.facts:
-        chain.add("astro", "ok", f"{ours.version}, {ours.path}")
+    top = None
+    with suppress(AstroTokenError, OSError):  # the working directory may have been removed
+        top = repository.checkout(Path.cwd(), environ)
+    lock = shared.project.astro_cli if shared else None
+    targets = [target(str(settings.ref), token, settings.expected)] if settings else []
+    program = programs.astro(top, environ, lock, targets)
+    for fact in program.facts:
+        report.add("astro", "warning", f"{fact.code}: {fact.message}", fact.hint)
+    if not program.facts:
+        report.add("astro", "ok", f"{program.version}, {program.path}")
 
 
-class _Once(Deadline):
-    """One attempt at each question: a person waits, and wants to know what is so now."""
-
-    retry = Deadline.once
-
-
-def api(
-    chain: Chain,
-    settings: TokenSettings | None,
-    outcome: tuple[AstroToken, tuple[Verdict, ...]] | None,
-    environ: Mapping[str, str],
-    seconds: float,
+def check_api(
+    report: Report, path: TokenPath | None, observer: Observer, environ: Mapping[str, str], seconds: float
 ) -> None:
     """
-    Astro's API: whether it is reached, and where there is a token, what it says of that.
+    Check that Astro's API is reached and, with a token, whether Astro accepts it.
 
     Args:
-        seconds: for each of both.
+        seconds: for each of the two.
     """
     from urllib.parse import urlsplit
 
     from astro_token.astro_api import AstroApi
     from astro_token.astro_api.address import api_address
 
-    def look() -> tuple[bool, str]:
+    def check() -> tuple[bool, str]:
         url = api_address(environ)
-        address = urlsplit(url)
-        how = reached(address, public_tls_context(environ), environ, _Once(seconds), to="Astro's API")
-        return True, f"{url} {how}"
+        deadline = Deadline(seconds)
+        detail = probe(urlsplit(url), public_tls_context(environ), environ, deadline, to="Astro's API")
+        return True, f"{url} {detail}"
 
-    if settings is None or outcome is None:
-        if chain.look("api", look):
-            chain.leave("api", why="without a token Astro is not asked")
+    if not report.run("api", check):
         return
-    if not chain.look("api", look):
+    if path is None or path.token is None:
+        report.skip("api", why="there is no token to ask Astro about")
         return
-    from astro_token.tokens.online import consult
-
-    found, offline = outcome
-    with AstroApi(environ) as opened:
-        seen = consult(found, offline, settings, opened, _Once(seconds))
-    if seen.error is not None:
-        chain.fail("api", bare(seen.error))
-    known = {verdict.code for verdict in offline}
-    new = [verdict for verdict in seen.verdicts if verdict.code not in known]
-    requests = ", ".join(f"{one.what} {one.status} {one.request_id or '-'}" for one in seen.asked)
-    if seen.error is None or new:
-        _say(chain, "api", new, f"Astro accepts the token (requests: {requests})")
+    with AstroApi(environ) as path.api:
+        path.deadline = Deadline(seconds, attempts=1)
+        walk(path, API, observer)

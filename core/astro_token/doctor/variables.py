@@ -12,7 +12,7 @@ from astro_token.wording import closest
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from astro_token.doctor.link import Chain
+    from astro_token.doctor.report import Report
 
 __all__ = ["look", "own_variables"]
 
@@ -30,6 +30,7 @@ _CORE = frozenset(
         "ID_TOKEN",
         "KUBERNETES_TOKEN_FILE",
         "NAME",
+        "PLAIN_IMPORTS",
         "PLUGINS",
         "REF",
         "TIMEOUT",
@@ -60,7 +61,7 @@ def own_variables() -> frozenset[str]:
     )
 
 
-def look(chain: Chain, environ: Mapping[str, str], schemes: Iterable[str]) -> None:
+def look(report: Report, environ: Mapping[str, str], schemes: Iterable[str]) -> None:
     """
     Report the variables that are set, and warn about misspelt ones.
 
@@ -72,16 +73,16 @@ def look(chain: Chain, environ: Mapping[str, str], schemes: Iterable[str]) -> No
     names = sorted(name for name, value in environ.items() if value and _NAME.fullmatch(name))
     present = [name for name in names if name in _OF_ALL or name.startswith(prefixes)]
     if present:
-        chain.add("variables", "ok", ", ".join(present))
+        report.add("variables", "ok", ", ".join(present))
     else:
-        chain.add("variables", "none", "no variable that matters here is set")
+        report.add("variables", "none", "no variable that matters here is set")
     own = own_variables()
     of_service = {name for row in rows for name in (*row.credentials, *row.settings)} - own
     for name in present:
         ours = name.startswith(_PREFIX)
         meant = _meant(name, own, 0.85) if ours else _meant(name, of_service, 0.9)
         if meant and (ours or not environ.get(meant)):
-            chain.add(
+            report.add(
                 "variables",
                 "warning",
                 f"{name} is unknown",

@@ -38,7 +38,8 @@ class Scheme(Record):
         pinning_options: options that select one version.
         pins: regular expression; a name that contains it selects one version.
         key: True if references name keys of a key service. They take no field.
-        local: True if names are paths of this machine, which may contain `..` and empty segments.
+        local: True if secrets are on this machine. Names may contain `..` and empty segments,
+            and reading cannot hang, so that it needs no thread.
         extra: extra that installs the SDK, or None.
         sdk: module of the SDK; the extra is installed if it can be found.
         distributions: distributions whose versions `doctor` shows; the one that the extra is for comes first.

@@ -1,1 +1,1 @@
-"""Astro tokens: read, verify, write, ask Astro."""
+"""Astro tokens: read, verify, write, and ask Astro about them."""

@@ -1,14 +1,13 @@
 """
-What Astro says of a token: asked with the token itself, and joined with what the token says of itself.
+Ask Astro about a token, with the token itself, and combine the responses with the token's own claims.
 
-At most three questions: which organizations it sees, as the Astro CLI asks before each command;
-the token by its own id, which few tokens may read; and the deployment that it is for, or else the workspace.
-The first answer that does not accept the token is the last question.
+At most three requests: the organizations that it sees, as the Astro CLI requests them before each command;
+the token by its own id, which few tokens may read; and the expected deployment, or else the workspace.
+The first response that does not accept the token ends the requests.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +17,7 @@ from astro_token.errors import AstroTokenError, IntegrityError, named
 from astro_token.log import logger
 from astro_token.policy.codes import ONLINE
 from astro_token.policy.rules import Verdict, judge
-from astro_token.record import replace
+from astro_token.record import Record, replace
 from astro_token.tokens.roles import too_wide
 from astro_token.wording import span
 
@@ -34,34 +33,37 @@ if TYPE_CHECKING:
     from astro_token.token import AstroToken
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["Asked", "Online", "consult"]
+__all__ = ["ApiRequest", "Online", "consult"]
 
 _OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
 _CLOCKS_DIFFER = 120.0  # seconds, as `judge` allows too
 _LATE = frozenset({"expired", "not-yet-valid"})
 
+Kind = Literal["organizations", "token", "workspace", "deployment"]
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One question that Astro answered, in whatever way."""
 
-    what: Literal["organizations", "token", "workspace", "deployment"]
+class ApiRequest(Record):
+    """A request that Astro answered, with any status."""
+
+    kind: Kind
     status: int
     request_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Online:
+class Online(Record):
     """
+    Astro's responses about a token, and their consequences.
+
     Attributes:
-        token: with the scope and the expiry that Astro keeps, where it may be read.
-        verdicts: all there is to say of the token, offline and online, errors first.
-        accepted: None where that could not be found out.
-        error: what kept us from asking all; then the verdicts are what was known until then.
-        record: the token as Astro keeps it; None where it may not read itself.
-        organization, workspace, deployment: as the token sees them; None where it does not, or was not asked.
-        workspace_id: of the deployment, where that was seen; else of the workspace that was.
-        ahead: seconds that Astro's clock is ahead of ours.
+        token: with the scope and the expiry that Astro stores, if the token may read itself.
+        verdicts: all verdicts, offline and online, errors first.
+        accepted: None if that is unknown.
+        error: the failure that ended the requests early; then the verdicts are those until then.
+        record: the token as Astro stores it; None if it may not read itself.
+        organization, workspace, deployment: as Astro shows them to the token; None if it does not,
+            or if they were not requested.
+        workspace_id: of the deployment if Astro showed one, else of the workspace.
+        ahead: seconds by which Astro's clock is ahead of ours.
     """
 
     token: AstroToken
@@ -73,7 +75,7 @@ class Online:
     workspace: WorkspaceRecord | None = None
     deployment: DeploymentRecord | None = None
     ahead: float | None = None
-    asked: tuple[Asked, ...] = ()
+    requests: tuple[ApiRequest, ...] = ()
 
     @property
     def workspace_id(self) -> str | None:
@@ -90,201 +92,205 @@ def consult(
     deadline: Deadline,
 ) -> Online:
     """
-    Asks Astro about a token, and judges it anew by the answers. What went wrong is returned, not raised.
+    Ask Astro about a token and evaluate it again. A failure is returned, not raised.
 
     Args:
-        offline: what was found without asking.
-        deadline: for all questions together, and for what came before.
+        offline: the verdicts without Astro.
+        deadline: for all requests together, and for the steps before them.
     """
-    inquiry = _Inquiry(token, offline, settings, api, deadline)
+    consultation = _Consultation(token, offline, settings, api, deadline)
     error = None
     try:
-        inquiry.ask_all()
+        consultation.send_requests()
     except AstroTokenError as failure:
         error = named(failure, "Astro's API")
-    return inquiry.outcome(error)
+    return consultation.outcome(error)
 
 
-@dataclass
-class _Inquiry:
-    token: AstroToken
-    offline: tuple[Verdict, ...]
-    settings: TokenSettings
-    api: AstroApi
-    deadline: Deadline
-    asked: list[Asked] = field(default_factory=list)
-    found: list[Verdict] = field(default_factory=list)
-    ahead: float | None = None
-    record: TokenRecord | None = None
-    organization: OrganizationRecord | None = None
-    workspace: WorkspaceRecord | None = None
-    deployment: DeploymentRecord | None = None
+class _Consultation:
+    def __init__(
+        self,
+        token: AstroToken,
+        offline: tuple[Verdict, ...],
+        settings: TokenSettings,
+        api: AstroApi,
+        deadline: Deadline,
+    ) -> None:
+        self.token, self.offline, self.settings = token, offline, settings
+        self.api, self.deadline = api, deadline
+        self.requests: list[ApiRequest] = []
+        self.verdicts: list[Verdict] = []
+        self.ahead: float | None = None
+        self.record: TokenRecord | None = None
+        self.organization: OrganizationRecord | None = None
+        self.workspace: WorkspaceRecord | None = None
+        self.deployment: DeploymentRecord | None = None
 
-    def ask_all(self) -> None:
-        if not self._ask_organizations() or self.late:
+    def send_requests(self) -> None:
+        if not self._request_organizations() or self.late:
             return
         name = self.token.organization or self.settings.expected.organization
         organization = name or (self.organization.id if self.organization else None)
         if organization is None:
             return
-        if self.token.token_id is not None and not self._ask_token(organization, self.token.token_id):
+        if self.token.token_id is not None and not self._request_token(organization, self.token.token_id):
             return
         expected = self.settings.expected
         deployment = expected.deployment or self.token.deployment
         workspace = expected.workspace or self.token.workspace
         if deployment is not None:
-            self._ask_deployment(organization, deployment, workspace)
+            self._request_deployment(organization, deployment, workspace)
         elif workspace is not None:
-            self._ask_workspace(organization, workspace)
+            self._request_workspace(organization, workspace)
 
     @property
     def late(self) -> bool:
-        """By our own clock the token is outside its time, so that no more than acceptance is of interest."""
+        """The token is expired or not yet valid by our clock, so that only its acceptance matters."""
         return any(verdict.code in _LATE for verdict in self.offline)
 
-    def _get(
-        self, what: Literal["organizations", "token", "workspace", "deployment"], path: str
-    ) -> ApiResponse:
-        answer = self.deadline.retry(lambda seconds: self.api.get(path, self.token.secret, timeout=seconds))
-        logger.info(
-            "asked Astro for %s: status %d, request %s", what, answer.status, answer.request_id or "-"
+    def _get(self, kind: Kind, path: str) -> ApiResponse:
+        answer = self.deadline.retry(
+            lambda seconds: self.api.get(path, self.token.secret, timeout=seconds), host=lambda: "Astro's API"
         )
-        self.asked.append(Asked(what, answer.status, answer.request_id))
+        logger.info(
+            "asked Astro for %s: status %d, request %s", kind, answer.status, answer.request_id or "-"
+        )
+        self.requests.append(ApiRequest(kind, answer.status, answer.request_id))
         if answer.ahead is not None and abs(answer.ahead) > abs(self.ahead or 0.0):
             self.ahead = answer.ahead
         if answer.status == _UNAUTHORIZED and not self.late:
-            self._find(
+            self._add(
                 "revoked",
-                "Astro does not accept the token: it was revoked or rotated, or is of another Astro domain",
-                "store the one that took its place, or create a new one; see ASTRO_DOMAIN",
+                "Astro does not accept the token: it was revoked, rotated, or belongs to another domain",
+                "store its successor or create a new token; check ASTRO_DOMAIN",
             )
         return answer
 
     def _body(self, answer: ApiResponse) -> Body:
         return Body(answer.content, self.token.secret)
 
-    # Each asks one question, and says whether another one is worth asking.
+    # Each sends one request and returns True if the next one is useful.
 
-    def _ask_organizations(self) -> bool:
+    def _request_organizations(self) -> bool:
         answer = self._get("organizations", "organizations?limit=100&offset=0")
-        if answer.status not in {_OK, _UNAUTHORIZED, _FORBIDDEN}:  # v1 has no other answer to this
+        if answer.status not in {_OK, _UNAUTHORIZED, _FORBIDDEN}:  # v1 defines no other status
             raise IntegrityError(
                 f"the server at ASTRO_TOKEN_API_URL is not Astro's API (status {answer.status})",
-                hint=f"see ASTRO_TOKEN_API_URL{support_hint(answer.request_id)}",
+                hint=f"check ASTRO_TOKEN_API_URL{support_hint(answer.request_id)}",
             )
         if answer.status != _OK:
             return answer.status != _UNAUTHORIZED
-        organizations, whole = self._body(answer).organizations()
+        organizations, is_complete = self._body(answer).organizations()
         name = self.token.organization or self.settings.expected.organization
-        mine = [one for one in organizations if name in {None, one.id}]
+        mine = [organization for organization in organizations if name in {None, organization.id}]
         self.organization = mine[0] if mine else None
         if not organizations:
-            self._find(
+            self._add(
                 "organization-missing",
-                "Astro shows the token no organization at all, and the Astro CLI breaks down on that",
-                "see in Astro which roles the token has; create a new one where it has none",
+                "Astro shows the token no organization, on which the Astro CLI crashes",
+                "check the token's roles in Astro; create a new token if it has none",
             )
-        elif not mine and whole:
-            self._find(
+        elif not mine and is_complete:
+            self._add(
                 "organization-missing",
                 f"Astro does not show the token the organization {name}",
-                "see whether it is there still, and the identifier in the project's file",
+                "check in Astro that it exists, and its identifier in astro-token.toml",
             )
         elif self.organization and self.organization.product is None:
-            self._find(
+            self._add(
                 "organization-unready",
-                f"the organization {self.organization.id} has no product, on which the Astro CLI breaks down",
-                "ask Astronomer's support to set up the organization",
+                f"the organization {self.organization.id} has no product, on which the Astro CLI crashes",
+                "ask Astronomer support to set up the organization",
             )
-        return bool(mine) or not whole
+        return bool(mine) or not is_complete
 
-    def _ask_token(self, organization: str, token_id: str) -> bool:
+    def _request_token(self, organization: str, token_id: str) -> bool:
         answer = self._get("token", f"organizations/{organization}/tokens/{token_id}")
         if answer.status == _OK:
             self.record = self._body(answer).token(token_id)
         elif answer.status not in {_UNAUTHORIZED, _FORBIDDEN}:
-            self._find(
+            self._add(
                 "token-missing",
-                f"Astro does not know the token's id {token_id}, or does not show it",
-                "see whether it stands among the organization's tokens in Astro: it may have been deleted",
+                f"Astro has no token with the id {token_id}, or does not show it",
+                "look for it among the organization's tokens in Astro: it may have been deleted",
             )
         return answer.status != _UNAUTHORIZED
 
-    def _ask_deployment(self, organization: str, name: str, workspace: str | None) -> None:
+    def _request_deployment(self, organization: str, name: str, workspace: str | None) -> None:
         answer = self._get("deployment", f"organizations/{organization}/deployments/{name}")
         if answer.status != _OK:
             self._not_shown("deployment", name, answer.status)
             return
         self.deployment = self._body(answer).deployment(name)
         if workspace not in {None, self.deployment.workspace}:
-            self._find(
+            self._add(
                 "deployment-elsewhere",
                 f"the deployment {name} is in workspace {self.deployment.workspace}, not in {workspace}:"
                 " the Astro CLI would deploy nothing and succeed",
-                "correct the workspace or the deployment in the project's file, or store the right token",
+                "correct the workspace or the deployment in astro-token.toml, or store the right token",
             )
 
-    def _ask_workspace(self, organization: str, name: str) -> None:
+    def _request_workspace(self, organization: str, name: str) -> None:
         answer = self._get("workspace", f"organizations/{organization}/workspaces/{name}")
         if answer.status == _OK:
             self.workspace = self._body(answer).workspace(name)
         elif answer.status == _FORBIDDEN and name == self.token.workspace:
-            self._find(
+            self._add(
                 "unverified",
-                f"the token may not look at its workspace {name}, so it cannot be told whether that is there",
-                "expect a deployment in the project's file, which the token may look at",
+                f"the token may not read its workspace {name}, so it is unknown whether the workspace exists",
+                "name a deployment that the token may read in astro-token.toml",
             )
         else:
             self._not_shown("workspace", name, answer.status)
 
     def _not_shown(self, kind: str, name: str, status: int) -> None:
         if status == _FORBIDDEN:
-            self._find(
+            self._add(
                 f"{kind}-forbidden",
-                f"Astro does not let the token see the {kind} {name}",
-                f"give the token a role of this {kind}, or store the right token under this reference",
+                f"Astro does not let the token read the {kind} {name}",
+                f"give the token a role in this {kind}, or store the right token under this reference",
             )
         elif status != _UNAUTHORIZED:
-            self._find(
+            self._add(
                 f"{kind}-missing",
-                f"Astro knows no {kind} {name}, or hides it from the token",
-                f"see whether the {kind} was deleted, and its identifier in the project's file",
+                f"the {kind} {name} does not exist, or Astro hides it from the token",
+                f"check in Astro that the {kind} exists, and its identifier in astro-token.toml",
             )
 
-    def _find(self, code: str, message: str, hint: str) -> None:
+    def _add(self, code: str, message: str, hint: str) -> None:
         level = ONLINE[code].level
-        request = support_hint(self.asked[-1].request_id) if level == "error" else ""
-        self.found.append(Verdict(code, level, message, hint + request))
+        request = support_hint(self.requests[-1].request_id) if level == "error" else ""
+        self.verdicts.append(Verdict(code, level, message, hint + request))
 
-    # -- what comes of it --------------------------------------------------------------------
+    # -- the outcome -------------------------------------------------------------------------
 
     def outcome(self, error: AstroTokenError | None) -> Online:
-        token = self._completed()
-        statuses = {one.status for one in self.asked}
+        token = self._with_record()
+        statuses = {request.status for request in self.requests}
         proof = statuses - {_FORBIDDEN} if error is None else statuses & {_OK}
         accepted = False if _UNAUTHORIZED in statuses else True if proof else None
         if statuses == {_FORBIDDEN} and error is None:
-            self.found.clear()
-            self._find(
+            self.verdicts.clear()
+            self._add(
                 "forbidden",
-                "Astro refuses everything that it was asked with the token",
-                "see the organization's list of allowed IP addresses, and which roles the token has",
+                "Astro refuses every request with the token",
+                "check the organization's list of allowed IP addresses, and the token's roles",
             )
         if self.ahead is not None and abs(self.ahead) > _CLOCKS_DIFFER:
-            way = "behind" if self.ahead > 0 else "ahead of"
+            side = "behind" if self.ahead > 0 else "ahead of"
             skew = span(timedelta(minutes=round(abs(self.ahead) / 60)))
-            self._find(
+            self._add(
                 "clock-skew",
-                f"this machine's clock is about {skew} {way} Astro's",
-                "set the clock: a token's expiry is judged by it, and logins fail by it",
+                f"this machine's clock is about {skew} {side} Astro's",
+                "set the clock: expiry and logins depend on it",
             )
         if self.record:
             wide = too_wide(self.record.roles, self.settings.policy, self.settings.expected)
             if wide:
-                self._find("role-too-wide", *wide)
+                self._add("role-too-wide", *wide)
         return Online(
             token=token,
-            verdicts=self._joined(token),
+            verdicts=self._combined(token),
             accepted=accepted,
             error=error,
             record=self.record,
@@ -292,10 +298,10 @@ class _Inquiry:
             workspace=self.workspace,
             deployment=self.deployment,
             ahead=self.ahead,
-            asked=tuple(self.asked),
+            requests=tuple(self.requests),
         )
 
-    def _completed(self) -> AstroToken:
+    def _with_record(self) -> AstroToken:
         if self.record is None:
             return self.token
         ends = [end for end in (self.token.expires, self.record.expires) if end is not None]
@@ -303,44 +309,48 @@ class _Inquiry:
             self.token, scope=self.record.scope or self.token.scope, expires=min(ends, default=None)
         )
 
-    def _joined(self, token: AstroToken) -> tuple[Verdict, ...]:
+    def _combined(self, token: AstroToken) -> tuple[Verdict, ...]:
         expected = self.settings.expected
-        # What is seen below an organization is in it.
-        below = self.record or self.workspace or self.deployment
-        seen = {
+        # A workspace or deployment that Astro shows belongs to the organization of the request.
+        inside = self.record or self.workspace or self.deployment
+        shown = {
             "organization": self.organization.id
             if self.organization
-            else below and (self.token.organization or expected.organization),
+            else inside and (self.token.organization or expected.organization),
             "workspace": self.deployment.workspace
             if self.deployment
             else self.workspace and self.workspace.id,
             "deployment": self.deployment and self.deployment.id,
         }
         settled = {
-            f"{kind}-unproven" for kind, name in seen.items() if name and name == getattr(expected, kind)
+            f"{kind}-unproven" for kind, name in shown.items() if name and name == getattr(expected, kind)
         }
-        # Of what Astro does not show, it need not be said that the token does not prove it.
-        settled |= {f"{one.code.partition('-')[0]}-unproven" for one in self.found if one.level == "error"}
-        known = self.offline
+        # An error about an identifier implies that the token does not prove it.
+        settled |= {
+            f"{verdict.code.partition('-')[0]}-unproven"
+            for verdict in self.verdicts
+            if verdict.level == "error"
+        }
+        offline = self.offline
         if self.record:
             times = [time for time in (self.record.created, self.record.rotated) if time is not None]
-            known = judge(token, self.settings.policy, expected, since=max(times, default=None))
-        found = self.found
+            offline = judge(token, self.settings.policy, expected, since=max(times, default=None))
+        online = self.verdicts
         if late := self._by_astros_clock(token):
             earlier = {"expires-soon", "expires-too-soon"}
-            known = (*(verdict for verdict in known if verdict.code not in earlier), late)
+            offline = (*(verdict for verdict in offline if verdict.code not in earlier), late)
             if late.code == "expired":
-                found = [verdict for verdict in found if verdict.code != "revoked"]
-        verdicts = [verdict for verdict in known if verdict.code not in settled] + found
+                online = [verdict for verdict in online if verdict.code != "revoked"]
+        verdicts = [verdict for verdict in offline if verdict.code not in settled] + online
         return tuple(sorted(verdicts, key=lambda verdict: verdict.level != "error"))
 
     def _by_astros_clock(self, token: AstroToken) -> Verdict | None:
-        """What a clock of ours that is behind hides of the expiry: the command meets Astro's."""
+        """Return the verdict on the expiry that our clock hides because it is behind Astro's."""
         if self.ahead is None or self.ahead <= _CLOCKS_DIFFER:
             return None
         now = datetime.now(UTC) + timedelta(seconds=self.ahead)
         verdicts = judge(token, self.settings.policy, self.settings.expected, now=now)
-        # What Astro accepts has not expired, whatever the two clocks say.
-        refused = any(one.status == _UNAUTHORIZED for one in self.asked)
-        told = {"expires-too-soon", "expired"} if refused else {"expires-too-soon"}
-        return next((one for one in verdicts if one.code in told), None)
+        # A token that Astro accepts has not expired, whatever the two clocks say.
+        is_refused = any(request.status == _UNAUTHORIZED for request in self.requests)
+        codes = {"expires-too-soon", "expired"} if is_refused else {"expires-too-soon"}
+        return next((verdict for verdict in verdicts if verdict.code in codes), None)

@@ -1,32 +1,25 @@
-"""
-The path of the data, from settings to a checked token:
-
-    TokenSettings -> SecretRef -> Backend.read -> (decrypt) -> AstroToken -> policy
-
-What is the same for all backends is done here, once.
-"""
+"""Read one secret or one token: every step, and the first failure ends it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.errors import InvalidTokenError, named
-from astro_token.policy.rules import Verdict, enforce, judge
+from astro_token.errors import named
+from astro_token.policy.rules import Verdict, enforce
 from astro_token.record import replace
-from astro_token.secrets.ciphertext import is_ciphertext
-from astro_token.secrets.read import prefixed_with, read_secret
 from astro_token.settings.resolve import TokenSettings, resolve
-from astro_token.token import AstroToken, normalise
+from astro_token.token import AstroToken
+from astro_token.tokens.steps import DECRYPTION, READING, SELECTION, TokenPath, steps, walk
 from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
-    from astro_token.policy.rules import Policy
+    from astro_token.policy.rules import Policy, Verdict
     from astro_token.secret import SecretValue
     from astro_token.secrets.protocols import Backend
     from astro_token.secrets.ref import SecretRef
-    from astro_token.tokens.online import Online
+    from astro_token.token import AstroToken
 
-__all__ = ["checked", "judged", "read_token"]
+__all__ = ["read_and_verify", "read_secret", "read_token"]
 
 
 def read_token(
@@ -38,33 +31,33 @@ def read_token(
     timeout: float | None = None,
 ) -> AstroToken:
     """
-    Reads an Astro API token, checks it, and returns it with its claims.
+    Read an Astro API token, verify it, and return it with its claims.
 
         token = astro_token.read_token("vault:secret/astro/prod#token")
 
     Args:
-        token: a reference, or a name from the project's file;
-            None for what the environment or the project's file says.
-        decrypt: the key of a key service, where the secret is ciphertext.
-        policy: is tightened by the project's file and by the environment.
-        backend: reads instead of the one that the reference's scheme names.
+        token: a reference, or a name from astro-token.toml;
+            None for the token that the environment or that file selects.
+        decrypt: the key of a key service, if the secret is ciphertext.
+        policy: is tightened by astro-token.toml and by the environment.
+        backend: reads instead of the backend of the reference's scheme.
         timeout: seconds for the whole call; None for `ASTRO_TOKEN_TIMEOUT`, else 30.
 
     Raises:
-        UsageError: the reference or the name.
-        ConfigError: the settings, or a package that is not installed.
+        UsageError: the reference or the name is invalid.
+        ConfigError: the settings are invalid, or a package is not installed.
         SecretNotFoundError, AccessDeniedError, BackendUnavailableError, BackendDownError,
-        IntegrityError, BackendError, DecryptError: what the backend met.
-        InvalidTokenError: the secret is no Astro API token, or has expired.
-        PolicyError: policy or the project's expectations do not allow it.
+        IntegrityError, BackendError, DecryptError: the backend failed.
+        InvalidTokenError: the secret is not an Astro API token, or has expired.
+        PolicyError: policy or the project's expectations do not allow the token.
     """
     settings = resolve(token, decrypt=decrypt, policy=policy, timeout=timeout, any_scheme=backend is not None)
-    found, verdicts = checked(settings, backend=backend)
-    enforce(verdicts, found.ref)
-    return found
+    verified, verdicts = read_and_verify(settings, backend=backend)
+    enforce(verdicts, verified.ref)
+    return verified
 
 
-def checked(
+def read_and_verify(
     settings: TokenSettings,
     *,
     backend: Backend | None = None,
@@ -72,57 +65,43 @@ def checked(
     online: bool = False,
 ) -> tuple[AstroToken, tuple[Verdict, ...]]:
     """
-    Reads the token of these settings and judges it, without enforcing the verdicts.
+    Read a token and evaluate it, without enforcing the verdicts.
 
     Args:
-        deadline: one that several tokens share; None for one of its own.
-        online: asks Astro too, as it does where policy wants it.
-            Then the token has the scope and the expiry that Astro keeps, and the workspace of its deployment.
-    """
-    deadline = deadline or Deadline(settings.timeout)
-    value = read_secret(settings.ref, decrypt=settings.decrypt, backend=backend, deadline=deadline)
-    token, verdicts = judged(settings, value)
-    if not (online or settings.policy.online):
-        return token, verdicts
-    seen = _consulted(token, verdicts, settings, deadline)
-    if seen.error is not None:
-        enforce(seen.verdicts, settings.ref)
-        raise named(seen.error, settings.ref)
-    return replace(seen.token, workspace=token.workspace or seen.workspace_id), seen.verdicts
-
-
-def _consulted(
-    token: AstroToken, verdicts: tuple[Verdict, ...], settings: TokenSettings, deadline: Deadline
-) -> Online:
-    """It raises nothing of what was asked: a request that is under way has the token in its header."""
-    from astro_token.astro_api import AstroApi
-    from astro_token.tokens.online import consult
-
-    with AstroApi() as api:
-        return consult(token, verdicts, settings, api, deadline)
-
-
-def judged(settings: TokenSettings, value: SecretValue) -> tuple[AstroToken, tuple[Verdict, ...]]:
-    """
-    The token that a value is, and what there is to say of it.
+        deadline: of several calls together; None for a new one.
+        online: ask Astro too, as policy may require anyway. Then the token has the scope and the expiry
+            that Astro stores, and the workspace of its deployment.
 
     Raises:
-        InvalidTokenError: it is none.
+        AstroTokenError: a step failed. The message names the reference.
     """
-    token = replace(prefixed_with(settings.ref, lambda: parse_stored(value)), ref=settings.ref)
-    return token, judge(token, settings.policy, settings.expected)
+    path = TokenPath(settings, deadline or Deadline(settings.timeout), given=backend)
+    error = walk(path, (*READING, *steps(settings, online=online or settings.policy.online)))
+    if error is not None:
+        enforce(path.verdicts, settings.ref)
+        raise named(error, settings.ref)
+    token = path.token
+    if path.online is not None:
+        token = replace(token, workspace=token.workspace or path.online.workspace_id)
+    return token, path.verdicts
 
 
-def parse_stored(value: SecretValue) -> AstroToken:
+def read_secret(
+    ref: SecretRef,
+    *,
+    deadline: Deadline,
+    decrypt: SecretRef | None = None,
+    backend: Backend | None = None,
+) -> SecretValue:
     """
-    Parse a token that was read from a backend.
+    Read a secret, select its field, and decrypt it if a key is named.
 
     Raises:
-        InvalidTokenError: it is not an Astro API token. The hint tells if it looks like ciphertext.
+        AstroTokenError: as `read_token`, apart from the errors about tokens.
+            The message names the reference. Neither cause nor traceback leads to the backend's frames.
     """
-    try:
-        return AstroToken.parse(value)
-    except InvalidTokenError as error:
-        if is_ciphertext(normalise(value)):
-            error.hint = "it looks like ciphertext: name its key, as in --decrypt vault-transit:astro"
-        raise
+    path = TokenPath(TokenSettings(ref, decrypt=decrypt), deadline, given=backend)
+    error = walk(path, (*READING, *SELECTION, *(DECRYPTION if decrypt else ())))
+    if error is not None:
+        raise named(error, ref)
+    return path.value

@@ -1,36 +1,28 @@
 """
-Many tokens at once: side by side within one deadline, and by the batch where the service has one.
+Read and verify many tokens: side by side within one deadline, and by the service's batch call if it has one.
 
-One login per backend, one read per secret however many of its fields are tokens;
-what fails hides no other, and the order is that of the question.
+One login per backend, and one read per secret, even if several of its fields are tokens.
+The failure of one token does not affect another, and the reports come in the order of the requests.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING
 
-from astro_token.errors import (
-    AstroTokenError,
-    BackendError,
-    BackendUnavailableError,
-    bare,
-    named,
-    result,
-    worst,
-)
+from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError, bare, named, worst
 from astro_token.log import logger
 from astro_token.policy.rules import enforce
-from astro_token.secrets.read import prefixed_with, read_secret_value, secret_value, select_and_decrypt
-from astro_token.secrets.registry import can, open_backend
+from astro_token.record import Record
+from astro_token.secrets.protocols import SupportsAddress, SupportsReadMany
+from astro_token.secrets.read import secret_value
+from astro_token.secrets.registry import can
 from astro_token.settings.resolve import TokenSettings, resolve_several
-from astro_token.tokens.read import judged
-from astro_token.transport.deadline import DEFAULT_SECONDS, Deadline
+from astro_token.tokens.steps import BACKEND, SECRET, TokenPath, is_local, steps, walk
+from astro_token.transport.deadline import DEFAULT_SECONDS, Deadline, Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from collections.abc import Callable, Hashable, Sequence
 
     from astro_token.astro_api import AstroApi
     from astro_token.policy.rules import Policy, Verdict
@@ -39,23 +31,25 @@ if TYPE_CHECKING:
     from astro_token.secrets.ref import SecretRef
     from astro_token.token import AstroToken
     from astro_token.tokens.online import Online
+    from astro_token.transport.deadline import Pending
 
-__all__ = ["Finding", "find_all", "read_tokens"]
+    Secret = SecretValue | AstroTokenError
+    _Group = list[tuple[int, TokenPath]]  # the tokens of one secret, with the indexes of their requests
+
+__all__ = ["WORKERS", "TokenReport", "read_tokens", "verify_all"]
 
 WORKERS = 16
-_T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class TokenReport(Record):
     """
-    What came of one token.
+    The outcome of one request.
 
     Attributes:
-        settings: None where what was asked for is no token that could be looked for.
-        token: None where it could not be read.
-        error: what keeps the token from being used; None where nothing does.
-        online: what came of asking Astro; None where it was not asked.
+        settings: None if the request does not name a token.
+        token: None if it could not be read.
+        error: the reason not to use the token; None if there is none.
+        online: Astro's responses; None without `online`.
     """
 
     settings: TokenSettings | None
@@ -82,222 +76,191 @@ def read_tokens(
     timeout: float | None = None,
 ) -> list[AstroToken | AstroTokenError]:
     """
-    Reads and checks several tokens as `read_token` does each, at the same time.
+    Read and verify several tokens at the same time, each as `read_token` does.
 
     Args:
-        tokens: references, or names from the project's file; None for all that this names.
+        tokens: references, or names from astro-token.toml; None for every token of that file.
         timeout: seconds for all of them together.
 
     Returns:
-        in the order asked, each token, or the error in its place.
+        for each request, in its order, the token or the error.
 
     Raises:
         ConfigError: settings that concern all of them.
     """
-    found = find_all(resolve_several(tokens, policy=policy, timeout=timeout))
-    return [finding.error or finding.token or BackendError("nothing was read") for finding in found]
+    reports = verify_all(resolve_several(tokens, policy=policy, timeout=timeout))
+    return [report.error or report.token or BackendError("nothing was read") for report in reports]
 
 
-def find_all(
-    wanted: Sequence[TokenSettings | AstroTokenError],
+def verify_all(
+    requests: Sequence[TokenSettings | AstroTokenError],
     *,
     done: Callable[[], None] = lambda: None,
     online: bool = False,
-) -> list[Finding]:
+) -> list[TokenReport]:
     """
-    Reads all within one deadline, and judges each.
+    Read and verify tokens within one deadline.
 
     Args:
-        wanted: as `resolve_several` returns them.
-        done: is called after each, from any thread.
-        online: asks Astro about each, as it does where policy wants it.
+        requests: as `resolve_several` returns them.
+        done: is called after each token, from any thread.
+        online: ask Astro about each token, as policy may require anyway.
 
     Raises:
-        ConfigError: the address of Astro's API is refused.
+        ConfigError: ASTRO_TOKEN_API_URL is refused.
     """
-    api = _api(wanted, online=online)
-    deadline = Deadline(
-        next((one.timeout for one in wanted if isinstance(one, TokenSettings)), DEFAULT_SECONDS)
-    )
-    pool = _Here() if len(wanted) == 1 else _pool()
+    settings = [request for request in requests if isinstance(request, TokenSettings)]
+    api = None
+    if online or any(token.policy.online for token in settings):
+        from astro_token.astro_api import AstroApi
+
+        api = AstroApi()
+    verification = _Verification(requests, settings[0].timeout if settings else DEFAULT_SECONDS, done, api)
     try:
-        # First all that is read, then what waits for it: no worker waits for what has no worker yet.
-        secrets = _read_all([one for one in wanted if isinstance(one, TokenSettings)], deadline, pool)
-        futures = [
-            pool.submit(_find, one, secrets, deadline, done, api)
-            if isinstance(one, TokenSettings)
-            else _finished(one, done)
-            for one in wanted
-        ]
-        return [future.result() for future in futures]
+        return verification.run()
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # a signal must not wait for what is under way
+        verification.workers.cancel()  # a signal must not wait for calls that run
         if api is not None:
             api.close()
 
 
-class _Done(Generic[_T]):
-    """As a future whose result is there."""
+class _Verification:
+    """The reports of many requests, each written by the worker that completes it."""
 
-    def __init__(self, value: _T) -> None:
-        self.value = value
+    def __init__(
+        self,
+        requests: Sequence[TokenSettings | AstroTokenError],
+        seconds: float,
+        done: Callable[[], None],
+        api: AstroApi | None,
+    ) -> None:
+        self.requests, self.done, self.api = requests, done, api
+        self.reports: list[TokenReport | None] = [None] * len(requests)
+        self.deadline = Deadline(seconds)
+        self.workers = Workers(self.deadline, WORKERS)
+        self.calls: list[Pending[None]] = []
 
-    def result(self) -> _T:
-        return self.value
+    def run(self) -> list[TokenReport]:
+        schemes: dict[str, dict[SecretRef, _Group]] = {}
+        for index, request in enumerate(self.requests):
+            if isinstance(request, AstroTokenError):
+                self._report(index, TokenReport(None, error=request))
+                continue
+            path = TokenPath(request, self.deadline, api=self.api, host=_host)
+            path.ref = request.ref.without_field()
+            schemes.setdefault(path.ref.scheme, {}).setdefault(path.ref, []).append((index, path))
+        # Local secrets are read in this thread, while the workers wait for services.
+        for _, secrets in sorted(schemes.items(), key=lambda item: is_local(item[0])):
+            self._read_scheme(list(secrets.values()))
+        for call in self.calls:  # which grows meanwhile: a call may start others before it ends
+            outcome = call.outcome()
+            if isinstance(outcome, BackendUnavailableError):
+                break  # the deadline has passed
+            if isinstance(outcome, AstroTokenError):
+                raise outcome  # a bug
+        return [
+            report or self._report(index, _late(self.requests[index], self.deadline))
+            for index, report in enumerate(list(self.reports))
+        ]
+
+    def _read_scheme(self, groups: list[_Group]) -> None:
+        _, first = groups[0][0]
+        if error := walk(first, (BACKEND,)):
+            for group in groups:
+                self._verify(group, error)
+        elif can(first.backend, "read_many") and len(groups) > 1:
+            self._start(lambda: self._read_batch(first.backend, groups))
+        else:
+            for group in groups:
+                group[0][1].backend = first.backend
+                if is_local(first.ref.scheme):
+                    self._read(group)
+                else:
+                    self._start(partial(self._read, group))
+
+    def _read(self, group: _Group) -> None:
+        _, first = group[0]
+        self._verify(group, walk(first, (SECRET,)) or first.secret)
+
+    def _read_batch(self, backend: SupportsReadMany, groups: list[_Group]) -> None:
+        secrets = _read_batch(backend, [group[0][1].ref for group in groups], self.deadline)
+        for group, secret in zip(groups, secrets, strict=True):
+            self._verify(group, secret)
+
+    def _verify(self, group: _Group, secret: Secret) -> None:
+        for index, path in group:
+            if isinstance(secret, AstroTokenError):
+                self._report(index, _report_of(path, secret))
+                continue
+            path.secret = secret
+            if path.settings.decrypt or self.api:
+                self._start(partial(self._verify_token, index, path))
+            else:
+                self._verify_token(index, path)
+
+    def _verify_token(self, index: int, path: TokenPath) -> None:
+        error = walk(path, steps(path.settings, online=self.api is not None))
+        self._report(index, _report_of(path, error))
+
+    def _start(self, call: Callable[[], None]) -> None:
+        if len(self.requests) > 1:
+            self.calls.append(self.workers.submit(call))
+        else:  # a worker would take longer than the whole check
+            call()
+
+    def _report(self, index: int, report: TokenReport) -> TokenReport:
+        self.reports[index] = report
+        self.done()
+        return report
 
 
-class _Here:
-    """Does at once what is submitted: for one token, threads would take longer than all of its check."""
-
-    def submit(self, function: Callable[..., _T], *arguments: Any) -> _Done[_T]:
-        return _Done(function(*arguments))
-
-    def shutdown(self, **_options: bool) -> None:
-        pass
-
-
-def _pool() -> ThreadPoolExecutor:
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(WORKERS)
-
-
-def _api(wanted: Sequence[TokenSettings | AstroTokenError], *, online: bool) -> AstroApi | None:
-    """One for all; None where Astro is not to be asked."""
-    if not (online or any(one.policy.online for one in wanted if isinstance(one, TokenSettings))):
-        return None
-    from astro_token.astro_api import AstroApi
-
-    return AstroApi()
-
-
-# A worker returns its errors: raised, they would carry its frames to whoever waits for them.
-
-
-def _finished(error: AstroTokenError, done: Callable[[], None]) -> _Done[Finding]:
-    done()
-    return _Done(Finding(None, error=error))
-
-
-def _find(
-    settings: TokenSettings,
-    secrets: Mapping[SecretRef, Callable[[], SecretValue | AstroTokenError]],
-    deadline: Deadline,
-    done: Callable[[], None],
-    api: AstroApi | None,
-) -> Finding:
-    ref = settings.ref
+def _report_of(path: TokenPath, error: AstroTokenError | None) -> TokenReport:
+    ref = path.settings.ref
+    errors = [named(error, ref)] if error else []
     try:
-        whole = secrets[ref.without_field()]()
-        value = prefixed_with(ref, lambda: select_and_decrypt(result(whole), ref, settings.decrypt, deadline))
-        token, verdicts = judged(settings, value)
-        seen = _consult(token, verdicts, settings, api, deadline)
-    except AstroTokenError as error:
-        return Finding(settings, error=bare(error))
-    finally:
-        done()
-    if seen is not None:
-        token, verdicts = seen.token, seen.verdicts
-    errors = [named(seen.error, ref)] if seen and seen.error else []
+        enforce(path.verdicts, ref)
+    except AstroTokenError as refusal:
+        errors.insert(0, bare(refusal))
+    code = worst([failure.exit_code for failure in errors])
+    gravest = next((failure for failure in errors if failure.exit_code == code), None)
+    return TokenReport(path.settings, path.token, path.verdicts, gravest, path.online)
+
+
+def _late(request: TokenSettings | AstroTokenError, deadline: Deadline) -> TokenReport:
+    settings = request if isinstance(request, TokenSettings) else None
+    return TokenReport(settings, error=named(deadline.late(), settings.ref if settings else ""))
+
+
+def _host(backend: object, ref: SecretRef) -> Hashable:
+    """Name the host that a backend contacts: its address if it tells one, else the scheme."""
     try:
-        enforce(verdicts, ref)
-    except AstroTokenError as error:
-        errors.insert(0, bare(error))
-    code = worst([error.exit_code for error in errors])
-    gravest = next((error for error in errors if error.exit_code == code), None)
-    return Finding(settings, token, verdicts, gravest, seen)
+        address = backend.address(ref) if isinstance(backend, SupportsAddress) else ""
+        return f"{ref.scheme} {address}"
+    except Exception:  # noqa: BLE001 (a plugin may raise anything; reading reports what is wrong)
+        return ref.scheme
 
 
-def _consult(
-    token: AstroToken,
-    verdicts: tuple[Verdict, ...],
-    settings: TokenSettings,
-    api: AstroApi | None,
-    deadline: Deadline,
-) -> Online | None:
-    if api is None:
-        return None
-    from astro_token.tokens.online import consult
+def _read_batch(backend: SupportsReadMany, refs: list[SecretRef], deadline: Deadline) -> list[Secret]:
+    """Read all with the batch call, and repeat it for those that the service was too busy for."""
+    secrets: dict[SecretRef, Secret] = {}
+    pending = refs
 
-    return consult(token, verdicts, settings, api, deadline)
+    def attempt(seconds: float) -> Secret | None:
+        nonlocal pending
+        logger.debug("reading %d secrets of %s at once", len(pending), pending[0].scheme)
+        answer = backend.read_many(pending, timeout=seconds)
+        secrets.update({ref: _outcome(answer.get(ref)) for ref in pending})
+        pending = [ref for ref in pending if isinstance(secrets[ref], BackendUnavailableError)]
+        return secrets[pending[0]] if pending else None  # an error, after which the call is repeated
 
-
-def _read_all(
-    wanted: Sequence[TokenSettings], deadline: Deadline, pool: ThreadPoolExecutor | _Here
-) -> dict[SecretRef, Callable[[], SecretValue | AstroTokenError]]:
-    """For each secret a function that waits for it."""
-    refs: dict[str, list[SecretRef]] = {}
-    for ref in dict.fromkeys(settings.ref.without_field() for settings in wanted):
-        refs.setdefault(ref.scheme, []).append(ref)
-    return {
-        ref: secret
-        for scheme, of_scheme in refs.items()
-        for ref, secret in _read_scheme(scheme, of_scheme, deadline, pool)
-    }
-
-
-def _read_scheme(
-    scheme: str, refs: list[SecretRef], deadline: Deadline, pool: ThreadPoolExecutor | _Here
-) -> Iterator[tuple[SecretRef, Callable[[], SecretValue | AstroTokenError]]]:
-    try:
-        backend = open_backend(scheme)
-    except AstroTokenError as error:
-        failure = bare(error)
-        yield from ((ref, lambda: failure) for ref in refs)
-        return
-    if can(backend, "read_many") and len(refs) > 1:
-        batch = pool.submit(_read_batch, backend, refs, deadline)
-        for ref in refs:
-            yield ref, partial(_of_batch, batch, ref)
-        return
-    for ref in refs:
-        yield ref, pool.submit(_read_one, ref, backend, deadline).result
-
-
-def _read_one(ref: SecretRef, backend: object, deadline: Deadline) -> SecretValue | AstroTokenError:
-    try:
-        return read_secret_value(ref, backend, deadline)
-    except AstroTokenError as error:
-        return bare(error)
-
-
-def _read_batch(
-    backend: SupportsReadMany, refs: list[SecretRef], deadline: Deadline
-) -> dict[SecretRef, SecretValue | AstroTokenError]:
-    """All by the service's batch call, and again those alone that it was too busy for."""
-    found: dict[SecretRef, SecretValue | AstroTokenError] = {}
-    pending = list(refs)
-
-    def attempt(seconds: float) -> SecretValue | AstroTokenError | None:
-        # One that is left behind, and ends later, must find what is asked for now as it was.
-        asked, number = list(pending), len(answers)
-        logger.debug("reading %d secrets of %s at once", len(asked), asked[0].scheme)
-        answer = backend.read_many(asked, timeout=seconds)
-        outcomes = {ref: _outcome(answer.get(ref)) for ref in asked}
-        if number == len(answers):
-            answers.append(outcomes)
-            found.update(outcomes)
-            pending[:] = [ref for ref in asked if isinstance(outcomes[ref], BackendUnavailableError)]
-        return found[pending[0]] if pending else None  # one that is tried again
-
-    answers: list[dict[SecretRef, SecretValue | AstroTokenError]] = []
     try:
         deadline.retry(attempt)
     except AstroTokenError as error:
-        # What is still missing fails with what failed last.
-        return dict(found) | dict.fromkeys(pending, bare(error))
-    return dict(found)
+        secrets |= dict.fromkeys(pending, bare(error))  # the last failure stands for each that is missing
+    return [secrets[ref] for ref in refs]
 
 
-def _of_batch(
-    batch: Future[dict[SecretRef, SecretValue | AstroTokenError]]
-    | _Done[dict[SecretRef, SecretValue | AstroTokenError]],
-    ref: SecretRef,
-) -> SecretValue | AstroTokenError:
-    return batch.result()[ref]
-
-
-def _outcome(answer: object) -> SecretValue | AstroTokenError:
+def _outcome(answer: object) -> Secret:
     if isinstance(answer, AstroTokenError):
         return bare(answer)
     try:

@@ -1,4 +1,4 @@
-"""Which roles are more than a deploy needs, by Astronomer's own table of permissions."""
+"""Roles that are wider than a deploy needs, by Astronomer's table of permissions."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 __all__ = ["too_wide"]
 
-# These may look on; a deploy needs another role beside them.
+# These may only read; a deploy needs another role in addition.
 _HARMLESS = frozenset({"ORGANIZATION_MEMBER", "WORKSPACE_MEMBER", "WORKSPACE_ACCESSOR"})
 
 
 def too_wide(roles: tuple[Role, ...], policy: Policy, expected: Expectations) -> tuple[str, str] | None:
     """
-    What to say, and what to do, of roles that are wider than needed; None where none is.
+    Return a message and a hint if a role is wider than needed, else None.
 
-    Needed is, for the kind that policy allows, else for the narrowest that the project expects,
-    a role that may deploy and not administer, and for nothing but what the project expects.
+    Needed is a role that may deploy and not administer, of the entity that the project expects,
+    and of the scope that policy allows, else of the narrowest that the project expects.
     """
     wide = [role for role in roles if role.role not in _HARMLESS and _too_wide(role, policy, expected)]
     if not wide:
@@ -37,11 +37,11 @@ def too_wide(roles: tuple[Role, ...], policy: Policy, expected: Expectations) ->
 
 def _too_wide(role: Role, policy: Policy, expected: Expectations) -> bool:
     if role.kind not in SCOPES:
-        return False  # of single DAGs: narrower than anything
+        return False  # of single DAGs, which is narrower than any scope
     if role.kind == "organization" or (role.role or "").endswith("_OWNER"):
         return True
-    wanted = getattr(expected, role.kind)
-    if wanted is not None and role.entity != wanted:
+    entity = getattr(expected, role.kind)
+    if entity is not None and role.entity != entity:
         return True
     narrowest = policy.max_scope or next((kind for kind in reversed(SCOPES) if getattr(expected, kind)), None)
     return narrowest is not None and SCOPES.index(role.kind) < SCOPES.index(narrowest)

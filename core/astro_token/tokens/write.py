@@ -1,10 +1,16 @@
-"""The portable half of writing: one field among others, compare-and-set, and an outcome that is known."""
+"""Write a token: merge its field with the others, compare and set, and determine a lost outcome."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.errors import BackendUnavailableError, InvalidRefError, SecretNotFoundError
+from astro_token.errors import (
+    BackendUnavailableError,
+    InvalidRefError,
+    SecretNotFoundError,
+    changed_meanwhile,
+    named,
+)
 from astro_token.log import logger
 from astro_token.secrets.ciphertext import encode_ciphertext
 from astro_token.secrets.fields import merge_field, same_secret
@@ -23,11 +29,11 @@ __all__ = ["Current", "read_current", "write_token"]
 
 class Current:
     """
-    What a reference holds before it is written.
+    The secret before it is written.
 
     Attributes:
-        value: None where there is no secret yet.
-        version: which a new one has to follow, for compare-and-set; None where the service has no versions.
+        value: None if there is no secret yet.
+        version: the predecessor of the new version, for compare-and-set; None if the service has no versions.
     """
 
     def __init__(self, value: SecretValue | None, version: str | None) -> None:
@@ -37,18 +43,18 @@ class Current:
 
 def read_current(settings: TokenSettings, deadline: Deadline) -> Current:
     """
-    Reads what would be replaced.
+    Read the secret that would be replaced. A missing secret is not an error.
 
     Raises:
-        InvalidRefError: the reference is pinned to a version, and no new one could get its name.
+        InvalidRefError: the reference is pinned to a version, whose name a new version cannot have.
         UnsupportedOperationError: the backend cannot write.
-        AstroTokenError: as reading does; that there is no secret is no error here.
+        AstroTokenError: reading failed.
     """
     ref = settings.ref
     if ref.pinned:
         raise InvalidRefError(
             f"{ref}: a reference to one version cannot be written",
-            hint="leave the version out of the reference",
+            hint="remove the version from the reference",
         )
     backend = require(open_backend(ref.scheme), "write", ref.scheme, "it cannot be written")
     read = backend.read_current if can(backend, "read_current") else backend.read
@@ -61,13 +67,13 @@ def read_current(settings: TokenSettings, deadline: Deadline) -> Current:
 
 def write_token(settings: TokenSettings, token: AstroToken, current: Current, deadline: Deadline) -> str:
     """
-    Stores a token where its settings say, encrypted where they name a key. Returns the new version's name.
+    Store a token, encrypted if the settings name a key, and return the name of the new version.
 
-    A map keeps its other fields.
+    Other fields of the secret are kept.
 
     Raises:
-        BackendUnavailableError: somebody else wrote since `current` was read, or the service did not answer.
-        AstroTokenError: as the backend.
+        BackendUnavailableError: somebody else wrote after `current` was read, or the service did not answer.
+        AstroTokenError: the backend failed.
     """
     ref = settings.ref.without_field()
     backend = require(open_backend(ref.scheme), "write", ref.scheme, "it cannot be written")
@@ -76,13 +82,13 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
         secret = _encrypted(settings.decrypt, secret, deadline)
         if can(backend, "write_ciphertext"):
             write = backend.write_ciphertext
-    whole = merge_field(current.value, settings.ref.field, secret)
+    content = merge_field(current.value, settings.ref.field, secret)
     if current.version is None and current.value is not None:
-        _see_that_nobody_wrote(settings, current, deadline)
+        _require_unchanged(settings, current, deadline)
     logger.debug("writing %s", settings.ref)
     try:
         version: str = deadline.once(
-            lambda seconds: write(ref, whole, expected_version=current.version, timeout=seconds)
+            lambda seconds: write(ref, content, expected_version=current.version, timeout=seconds)
         )
     except BackendUnavailableError as error:
         failure = error
@@ -90,21 +96,18 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
         return version
     if failure.known:
         raise failure.with_traceback(None) from None
-    # An answer that is lost says nothing about what was done: what is there now does.
+    # Without a response, only the current secret shows whether the write was done.
     after = read_current(settings, deadline)
-    unchanged = current.version is not None and after.version == current.version
-    if after.value is None or unchanged or not same_secret(after.value, whole):
+    is_unchanged = current.version is not None and after.version == current.version
+    if after.value is None or is_unchanged or not same_secret(after.value, content):
         raise failure.with_traceback(None) from None
     return after.version or ""
 
 
-def _see_that_nobody_wrote(settings: TokenSettings, current: Current, deadline: Deadline) -> None:
-    """As near to compare-and-set as it gets without versions: it leaves a moment before the write."""
+def _require_unchanged(settings: TokenSettings, current: Current, deadline: Deadline) -> None:
+    """Compare the values, for services without versions. A change right before the write is not noticed."""
     if read_current(settings, deadline).value != current.value:
-        raise BackendUnavailableError(
-            f"{settings.ref}: somebody else wrote it in the meantime, and nothing was written",
-            hint="look at it, and try again",
-        )
+        raise named(changed_meanwhile(), settings.ref)
 
 
 def _encrypted(key: SecretRef, secret: SecretValue, deadline: Deadline) -> SecretValue:

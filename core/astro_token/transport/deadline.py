@@ -40,7 +40,7 @@ class Deadline:
         attempts: their number; None for as many as there is time for.
     """
 
-    __slots__ = ("_end", "_exhausted", "attempt", "attempts", "seconds")
+    __slots__ = ("_end", "_exhausted", "_reached", "attempt", "attempts", "seconds")
 
     def __init__(
         self,
@@ -54,17 +54,23 @@ class Deadline:
         self.attempts = attempts
         self._end = time.monotonic() + seconds
         self._exhausted: dict[Hashable, BackendUnavailableError] = {}
+        self._reached: list[Callable[[], Hashable]] = []
 
     @property
     def remaining(self) -> float:
         return max(0.0, self._end - time.monotonic())
+
+    def late(self) -> BackendUnavailableError:
+        """The error of a call that has not returned at the deadline."""
+        return _late(self.seconds)
 
     def once(self, call: Callable[[float], _T], *, local: bool = False) -> _T:
         """
         Call once with the seconds that are left for one attempt.
 
         Args:
-            local: the call cannot hang, and runs in the current thread.
+            local: the call cannot hang, and runs in the current thread,
+                where an exception that is not an `Exception`, such as the end by a signal, passes through.
 
         Raises:
             AstroTokenError: as the call did, without its traceback and causes, which may hold a secret;
@@ -74,23 +80,33 @@ class Deadline:
         return result(_attempt(call, self, local=local))
 
     def retry(
-        self, call: Callable[[float], _T], *, local: bool = False, shared: Hashable | None = None
+        self, call: Callable[[float], _T], *, local: bool = False, host: Callable[[], Hashable] | None = None
     ) -> _T:
         """
         As `once`, and again after a `BackendUnavailableError`, while attempts and time are left.
 
         Args:
-            shared: names the host of the call. After one call has used up its retries,
-                the others with this name fail at once.
+            host: names the host of the call; called after a failure only.
+                If one call has used up its retries, and no call has succeeded at this host,
+                the others with the same name fail at once.
         """
-        if shared in self._exhausted:
-            raise named(self._exhausted[shared], "")  # a copy, because every raiser changes its own
+        if self._exhausted and (failure := self._exhaustion(host)):
+            raise failure
         outcome = _attempt(call, self, local=local)
         if isinstance(outcome, BackendUnavailableError):
-            outcome = self._again(call, outcome, local=local, shared=shared)
-            if isinstance(outcome, BackendUnavailableError) and shared is not None:
-                self._exhausted.setdefault(shared, outcome)
+            if self.attempts != 1:
+                outcome = self._again(call, outcome, local=local, host=host)
+            if isinstance(outcome, BackendUnavailableError) and host is not None:
+                name = host()
+                if all(reached() != name for reached in self._reached):
+                    self._exhausted.setdefault(name, outcome)
+        elif host is not None and not isinstance(outcome, AstroTokenError):
+            self._reached.append(host)
         return result(outcome)
+
+    def _exhaustion(self, host: Callable[[], Hashable] | None) -> AstroTokenError | None:
+        failure = self._exhausted.get(host()) if host else None
+        return named(failure, "") if failure else None  # a copy, because every raiser changes its own
 
     def _again(
         self,
@@ -98,7 +114,7 @@ class Deadline:
         first: BackendUnavailableError,
         *,
         local: bool,
-        shared: Hashable | None,
+        host: Callable[[], Hashable] | None,
     ) -> _T | AstroTokenError:
         import math
 
@@ -112,7 +128,11 @@ class Deadline:
 
         def attempt() -> _T | AstroTokenError:
             nonlocal last
-            last = made.pop() if made else _attempt(call, self, local=local)
+            if made:
+                last = made.pop()
+            else:
+                failure = self._exhaustion(host) if self._exhausted else None
+                last = _attempt(call, self, local=local) if failure is None else failure
             return last
 
         def pause(state: tenacity.RetryCallState) -> float:
@@ -123,7 +143,9 @@ class Deadline:
             return max(0.0, requested)
 
         def is_over(state: tenacity.RetryCallState) -> bool:
-            if shared in self._exhausted or (self.attempts and state.attempt_number >= self.attempts):
+            if self.attempts and state.attempt_number >= self.attempts:
+                return True
+            if self._exhausted and self._exhaustion(host):
                 return True
             return state.upcoming_sleep >= self.remaining  # a pause that ends after the deadline is not begun
 
@@ -144,8 +166,15 @@ class Deadline:
 def _attempt(call: Callable[[float], _T], deadline: Deadline, *, local: bool) -> _T | AstroTokenError:
     seconds = min(deadline.attempt, deadline.remaining)
     if seconds <= 0:
-        return _late(deadline.seconds)
-    if local or _thread.get_ident() in _bounded:
+        return deadline.late()
+    if local:
+        try:
+            return call(seconds)
+        except AstroTokenError as error:
+            return bare(error)
+        except Exception as error:  # noqa: BLE001 (its text may hold the value)
+            return _unexpected(error)
+    if _thread.get_ident() in _bounded:
         return _caught(call, seconds)
     pending: Pending[_T] = Pending(lambda: _caught(call, seconds), deadline)
     try:
@@ -170,10 +199,14 @@ def _caught(call: Callable[[float], _T], seconds: float) -> _T | AstroTokenError
     except AstroTokenError as error:
         return bare(error)
     except BaseException as error:  # noqa: BLE001 (an SDK raises anything, and its text may hold the value)
-        return BackendError(
-            f"the backend failed with {type(error).__name__}",
-            hint="if it happens again, report it with the versions of astro-token and of the SDK",
-        )
+        return _unexpected(error)
+
+
+def _unexpected(error: BaseException) -> BackendError:
+    return BackendError(
+        f"the backend failed with {type(error).__name__}",
+        hint="if it happens again, report it with the versions of astro-token and of the SDK",
+    )
 
 
 def _late(seconds: float) -> BackendUnavailableError:

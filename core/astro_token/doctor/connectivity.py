@@ -1,4 +1,4 @@
-"""Whether a connection to an address comes about, by the proxy where there is one."""
+"""Probe an address through the configured proxy."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["reached", "shown"]
+__all__ = ["probe", "redact_url"]
 
 
-def reached(
+def probe(
     address: SplitResult,
     trust: ssl.SSLContext,
     environ: Mapping[str, str],
@@ -27,33 +27,33 @@ def reached(
     to: str = "the service",
 ) -> str:
     """
-    How it is reached, in words that follow the address.
+    Connect, and describe the result in words that follow the address.
 
     Raises:
-        AstroTokenError: it is not. The message names the address.
+        AstroTokenError: the connection failed. The message names the address.
     """
     proxy = proxy_for(address, environ) if address.scheme == "https" else None
-    if proxy and not _is_whole(proxy):
+    if proxy and not _is_url(proxy):
         raise ConfigError("HTTPS_PROXY is malformed", hint="as in http://proxy.example.com:3128")
-    if proxy and proxy.startswith("https:"):  # its password would go there in clear
-        return "is not tried by itself: the proxy of HTTPS_PROXY is reached over TLS"
+    if proxy and proxy.startswith("https:"):  # its password would be sent in clear text
+        return "was not probed: HTTPS_PROXY names a proxy that is reached over TLS"
     try:
         deadline.once(lambda seconds: reach(address, trust, environ, seconds, to=to))
     except AstroTokenError as error:
-        failure = named(error, shown(address))
+        failure = named(error, redact_url(address))
     else:
-        return f"can be reached{', by the proxy of HTTPS_PROXY' if proxy else ''}"
+        return f"can be reached{' through the proxy of HTTPS_PROXY' if proxy else ''}"
     raise failure
 
 
-def shown(address: SplitResult) -> str:
-    """An address without what a password or a token may stand in."""
+def redact_url(address: SplitResult) -> str:
+    """Return an address without its user, password, query and fragment, which may hold a secret."""
     return address._replace(netloc=address.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
-def _is_whole(proxy: str) -> bool:
+def _is_url(proxy: str) -> bool:
     try:
         parts = urlsplit(proxy)
         return bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a bracket that is not closed, a port that is none
+    except ValueError:  # a bracket that is not closed, a port that is not a number
         return False

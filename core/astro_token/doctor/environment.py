@@ -1,0 +1,67 @@
+"""The checks that need no service: the settings, the CI system, and the job's identity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from astro_token.ci import ci_systems, in_ci
+from astro_token.ci.identity import job_identities
+from astro_token.identity import NoIdentity
+from astro_token.settings.resolve import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from astro_token.doctor.report import Report
+    from astro_token.settings.resolve import TokenSettings
+
+__all__ = ["check_ci", "check_identity", "check_settings"]
+
+
+def check_settings(
+    report: Report,
+    token: str | None,
+    *,
+    decrypt: str | None,
+    timeout: float | None,
+    environ: Mapping[str, str],
+) -> tuple[TokenSettings | None, Settings | None]:
+    """Resolve the settings of the token. The shared ones are there even if they select no token."""
+    shared: Settings | None = None
+
+    def check() -> tuple[TokenSettings, str]:
+        nonlocal shared
+        shared = Settings(timeout=timeout, environ=environ)
+        settings = shared.token(token, decrypt=decrypt)
+        file = settings.project_file
+        details = [
+            f"{settings.name}: {settings.ref}" if settings.name else str(settings.ref),
+            settings.source,
+            *([f"decrypted with {settings.decrypt}"] if settings.decrypt else []),
+            f"the project file is {file}" if file else "there is no astro-token.toml here",
+        ]
+        return settings, ", ".join(details)
+
+    return report.run("settings", check), shared
+
+
+def check_ci(report: Report, environ: Mapping[str, str]) -> None:
+    systems = ci_systems(environ)
+    if systems:
+        report.add("ci", "ok", "; inside ".join(system.description for system in systems))
+    elif in_ci(environ):
+        report.add("ci", "ok", "an unknown CI system, detected by CI")
+    else:
+        report.add("ci", "none", "not a CI system")
+
+
+def check_identity(report: Report, environ: Mapping[str, str]) -> None:
+    """Report the identities that could be exchanged for a credential. None is requested before a login."""
+    identities = job_identities(environ)
+    if not identities:
+        report.add("identity", "none", "no CI system gives this process an identity")
+    for identity in identities:
+        if isinstance(identity, NoIdentity):
+            report.add("identity", "none", f"{identity.source} gives this job no identity", identity.hint)
+        else:
+            report.add("identity", "ok", f"of {identity.source}")

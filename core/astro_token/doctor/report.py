@@ -1,0 +1,102 @@
+"""The report of a diagnosis: each check with its state, in order."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from astro_token.errors import AstroTokenError, InputOutputError, bare, worst
+from astro_token.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["CHECKS", "STATES", "Check", "Report", "State"]
+
+_T = TypeVar("_T")
+
+State = Literal["ok", "none", "warning", "failed", "not reached"]
+STATES: tuple[State, ...] = ("ok", "none", "warning", "failed", "not reached")
+
+# All checks, in their order. Those of a key are made only if a key decrypts.
+CHECKS = (
+    "settings",
+    "variables",
+    "ci",
+    "identity",
+    "backend",
+    "sdk",
+    "credential",
+    "network",
+    "login",
+    "permission",
+    "secret",
+    "version",
+    "field",
+    "key-backend",
+    "key-sdk",
+    "key-credential",
+    "key-network",
+    "key-login",
+    "decryption",
+    "token",
+    "policy",
+    "astro",
+    "api",
+)
+
+
+class Check(Record):
+    """
+    Attributes:
+        name: an element of `CHECKS`; a check with several findings occurs several times.
+        state: `none` means that nothing is present, which need not be wrong.
+        detail: the finding. No value, no part of a value, nothing from a service's response.
+        hint: an instruction, if something is wrong.
+        exit_code: of a failed check, the status with which a command would end.
+    """
+
+    name: str
+    state: State
+    detail: str
+    hint: str | None = None
+    exit_code: int = 0
+
+
+class Report:
+    def __init__(self) -> None:
+        self.checks: list[Check] = []
+
+    @property
+    def exit_code(self) -> int:
+        return worst([check.exit_code for check in self.checks])
+
+    def add(self, name: str, state: State, detail: str, hint: str | None = None) -> None:
+        self.checks.append(Check(name, state, detail, hint))
+
+    def fail(self, name: str, error: AstroTokenError) -> None:
+        self.checks.append(Check(name, "failed", error.message, error.hint, error.exit_code))
+
+    def run(self, name: str, call: Callable[[], tuple[_T, str]]) -> _T | None:
+        """Run a check that returns its result and a description. Return the result; None if it failed."""
+        try:
+            outcome, detail = call()
+        except AstroTokenError as error:
+            self.fail(name, bare(error))
+            return None
+        except OSError as error:  # about the working directory: named files are read with more care
+            reason = os.strerror(error.errno or 5).lower()
+            self.fail(
+                name,
+                InputOutputError(
+                    f"the working directory cannot be read: {reason}",
+                    hint="change to a directory that exists",
+                ),
+            )
+            return None
+        self.add(name, "ok", detail)
+        return outcome
+
+    def skip(self, *names: str, why: str) -> None:
+        for name in names:
+            self.add(name, "not reached", f"skipped: {why}")

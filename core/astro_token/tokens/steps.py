@@ -1,0 +1,241 @@
+"""
+The steps from settings to a verified token, and the only list of them.
+
+    backend ──> secret ──> field ──> key-backend ──> decryption ──> token ──> policy ──> api
+                                     only with a key                                     only with --online
+
+`read_token` stops at the first step that fails, `verify_all` collects the failure of each token,
+and `doctor` observes every step and investigates a failure.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from astro_token.errors import AstroTokenError, InvalidTokenError, bare, named, result
+from astro_token.log import logger
+from astro_token.policy.rules import judge
+from astro_token.record import Record, replace
+from astro_token.secret import SecretValue
+from astro_token.secrets.ciphertext import is_ciphertext
+from astro_token.secrets.fields import select_field
+from astro_token.secrets.read import secret_value
+from astro_token.secrets.registry import open_backend, require
+from astro_token.secrets.schemes import BUILTIN
+from astro_token.token import AstroToken, normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+    from typing import Any, Protocol
+
+    from astro_token.astro_api import AstroApi
+    from astro_token.policy.rules import Verdict
+    from astro_token.secrets.protocols import Backend
+    from astro_token.secrets.ref import SecretRef
+    from astro_token.settings.resolve import TokenSettings
+    from astro_token.tokens.online import Online
+    from astro_token.transport.deadline import Deadline
+
+    class Observer(Protocol):
+        """
+        Hears of every step, so that a failure does not end the walk.
+
+        It may set attributes of the path to None, so that the steps that need them are skipped.
+        """
+
+        def ended(self, step: str, path: TokenPath, error: AstroTokenError | None) -> None: ...
+
+        def skipped(self, step: str, path: TokenPath) -> None: ...
+
+
+__all__ = [
+    "API",
+    "BACKEND",
+    "DECRYPTION",
+    "READING",
+    "SECRET",
+    "SELECTION",
+    "VERIFICATION",
+    "Step",
+    "TokenPath",
+    "is_local",
+    "steps",
+    "walk",
+]
+
+
+class TokenPath:
+    """
+    One token between its settings and its verdicts. Each step fills in attributes; None is not there yet.
+
+    Attributes:
+        given: the caller's backend, which reads instead of the scheme's.
+        host: names the host that a backend contacts for a reference, if other tokens may need the same.
+        ref: the reference to read; without its field if several tokens are fields of the secret.
+        secret: with all its fields.
+        selected: the field of the reference, perhaps encrypted.
+        value: the decrypted field.
+        offline: the verdicts without Astro's.
+        api: an open client that several tokens share.
+    """
+
+    def __init__(
+        self,
+        settings: TokenSettings,
+        deadline: Deadline,
+        *,
+        given: Backend | None = None,
+        api: AstroApi | None = None,
+        host: Callable[[object, SecretRef], Hashable] | None = None,
+    ) -> None:
+        self.settings, self.deadline, self.given, self.api, self.host = settings, deadline, given, api, host
+        self.ref = settings.ref
+        absent: Any = None  # `Step.needs` keeps a step from an attribute that is absent
+        self.backend: Any = absent
+        self.secret: SecretValue = absent
+        self.selected: SecretValue = absent
+        self.key_backend: Any = absent
+        self.value: SecretValue = absent
+        self.token: AstroToken = absent
+        self.verdicts: tuple[Verdict, ...] = ()
+        self.offline: tuple[Verdict, ...] = ()
+        self.online: Online | None = None
+
+
+class Step(Record):
+    """
+    Attributes:
+        run: fills in attributes of the path, or raises an `AstroTokenError`.
+        needs: the attributes without which it is skipped.
+    """
+
+    name: str
+    run: Callable[[TokenPath], None]
+    needs: tuple[str, ...] = ()
+
+
+def walk(path: TokenPath, steps: Sequence[Step], observer: Observer | None = None) -> AstroTokenError | None:
+    """
+    Run steps in order and return the first failure, which ends the walk unless somebody observes it.
+
+    A failure is returned, not raised: a traceback would lead to frames that hold secrets.
+    """
+    for step in steps:
+        if observer is not None and any(getattr(path, name) is None for name in step.needs):
+            observer.skipped(step.name, path)
+            continue
+        error = _failure(step, path)
+        if observer is not None:
+            observer.ended(step.name, path, error)
+        elif error is not None:
+            return error
+    return None
+
+
+def _failure(step: Step, path: TokenPath) -> AstroTokenError | None:
+    try:
+        step.run(path)
+    except AstroTokenError as error:
+        return bare(error)
+    return None
+
+
+# -- the steps ----------------------------------------------------------------------------------------
+
+
+def _open_backend(path: TokenPath) -> None:
+    path.backend = open_backend(path.settings.ref.scheme) if path.given is None else path.given
+
+
+def _read_secret(path: TokenPath) -> None:
+    ref = path.ref
+    logger.debug("reading %s", ref)
+    backend = require(path.backend, "read", ref.scheme, "it names a key, not a secret")
+    answer = path.deadline.retry(
+        lambda seconds: backend.read(ref, timeout=seconds),
+        local=path.given is None and is_local(ref.scheme),
+        host=partial(path.host, backend, ref) if path.host else None,
+    )
+    path.secret = secret_value(answer)
+
+
+def is_local(scheme: str) -> bool:
+    """Tell whether reading needs no service, so that it cannot hang and needs no thread."""
+    return scheme in BUILTIN and BUILTIN[scheme].local
+
+
+def _select_field(path: TokenPath) -> None:
+    path.selected = select_field(path.secret, path.settings.ref.field)
+    if path.settings.decrypt is None:
+        path.value = path.selected
+
+
+def _open_key_backend(path: TokenPath) -> None:
+    if path.settings.decrypt is not None:
+        path.key_backend = open_backend(path.settings.decrypt.scheme)
+
+
+def _decrypt(path: TokenPath) -> None:
+    from astro_token.secrets.ciphertext import decode_ciphertext
+
+    key, ciphertext = path.settings.decrypt, decode_ciphertext(path.selected)
+    if key is None:
+        return
+    logger.debug("decrypting with %s", key)
+    backend = require(path.key_backend, "decrypt", key.scheme, "it cannot decrypt")
+    try:
+        answer = path.deadline.retry(
+            lambda seconds: backend.decrypt(key, ciphertext, timeout=seconds),
+            host=partial(path.host, backend, key) if path.host else None,
+        )
+        decrypted: SecretValue | AstroTokenError = secret_value(answer)
+    except AstroTokenError as error:
+        decrypted = named(error, key)
+    path.value = SecretValue(result(decrypted).reveal(), path.selected.version)
+
+
+def _parse_token(path: TokenPath) -> None:
+    try:
+        token = AstroToken.parse(path.value)
+    except InvalidTokenError as error:
+        if is_ciphertext(normalise(path.value)):
+            error.hint = "it looks like ciphertext: name its key, as in --decrypt vault-transit:astro"
+        raise
+    path.token = replace(token, ref=path.settings.ref)
+
+
+def _evaluate(path: TokenPath) -> None:
+    settings = path.settings
+    path.verdicts = path.offline = judge(path.token, settings.policy, settings.expected)
+
+
+def _ask_astro(path: TokenPath) -> None:
+    from contextlib import nullcontext
+
+    from astro_token.astro_api import AstroApi
+    from astro_token.tokens.online import consult
+
+    with nullcontext(path.api) if path.api else AstroApi() as api:
+        online = consult(path.token, path.offline, path.settings, api, path.deadline)
+    path.online, path.token, path.verdicts = online, online.token, online.verdicts
+    if online.error is not None:
+        raise online.error
+
+
+BACKEND = Step("backend", _open_backend)
+SECRET = Step("secret", _read_secret, ("backend",))
+READING = (BACKEND, SECRET)
+SELECTION = (Step("field", _select_field, ("secret",)),)
+DECRYPTION = (
+    Step("key-backend", _open_key_backend),
+    Step("decryption", _decrypt, ("key_backend", "selected")),
+)
+VERIFICATION = (Step("token", _parse_token, ("value",)), Step("policy", _evaluate, ("token",)))
+API = (Step("api", _ask_astro, ("token",)),)
+
+
+def steps(settings: TokenSettings, *, online: bool) -> tuple[Step, ...]:
+    """List the steps after `READING` that these settings require."""
+    decryption = DECRYPTION if settings.decrypt else ()
+    return (*SELECTION, *decryption, *VERIFICATION, *(API if online else ()))
