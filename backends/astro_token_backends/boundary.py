@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from astro_token.errors import AstroTokenError, bare, result
+from astro_token.system.programs import trusted_programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,8 @@ def _outcome(
     call: Callable[[], _T], translated: Callable[[Exception], AstroTokenError]
 ) -> _T | AstroTokenError:
     try:
-        return call()
+        with trusted_programs():
+            return call()
     except AstroTokenError as error:
         return bare(error)
     except Exception as error:  # noqa: BLE001 (an SDK raises what it likes)

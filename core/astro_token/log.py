@@ -2,12 +2,54 @@
 
 from __future__ import annotations
 
-import logging
+import sys
 
-__all__ = ["logger", "silence_sdks"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-logger = logging.getLogger("astro_token")
-logger.addHandler(logging.NullHandler())
+__all__ = ["LEVELS", "logger", "silence_sdks"]
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class _Logger:
+    """
+    Log to `astro_token` of the standard logging, if the program uses that.
+
+    Importing it costs a tenth of a short command, so the command line shows messages without it.
+    """
+
+    def __init__(self) -> None:
+        self._show: Callable[[str, str], object] | None = None
+        self._lowest = 0
+
+    def show_with(self, show: Callable[[str, str], object], level: str) -> None:
+        """Show messages of a level and above, by a function that takes the level and the text."""
+        self._show, self._lowest = show, LEVELS.index(level)
+
+    def debug(self, message: str, *values: object) -> None:
+        self._log("debug", message, values)
+
+    def info(self, message: str, *values: object) -> None:
+        self._log("info", message, values)
+
+    def warning(self, message: str, *values: object) -> None:
+        self._log("warning", message, values)
+
+    def _log(self, level: str, message: str, values: tuple[object, ...]) -> None:
+        if self._show is not None and LEVELS.index(level) >= self._lowest:
+            self._show(level, message % values if values else message)
+        if "logging" in sys.modules:
+            import logging
+
+            ours = logging.getLogger("astro_token")
+            if not ours.handlers:
+                ours.addHandler(logging.NullHandler())
+            ours.log(getattr(logging, level.upper()), message, *values, stacklevel=3)
+
+
+logger = _Logger()
 
 # At DEBUG botocore logs the value seven times in one read and write, and session tokens too;
 # azure.identity prints a rejected assertion's answer at WARNING.
@@ -29,10 +71,12 @@ _SDKS = (
 
 def silence_sdks() -> None:
     """
-    Keeps what SDKs log from every handler, also from one that a program hung on the root logger.
+    Keep the records of SDKs from every handler, the root logger's included.
 
-    Done whenever a backend is opened, because a program can set levels at any time.
+    Called whenever a backend is opened, because a program can change levels at any time.
     """
+    import logging
+
     for name in _SDKS:
         sdk = logging.getLogger(name)
         sdk.setLevel(logging.CRITICAL + 1)

@@ -1,70 +1,73 @@
 """
-POSIX-only calls on this process: closed to onlookers at the start, put back as it was for a child.
+Limits of this process: restricted at the start, restored for a child.
 
-Importable everywhere; where a call is missing, its step is left out.
+Importable everywhere; a step that the system does not support is left out.
 """
 
 from __future__ import annotations
 
 import os
-import signal
-from contextlib import suppress
-from typing import NamedTuple
 
-__all__ = ["Inherited", "close_to_onlookers"]
+from astro_token.record import Record
 
-_PR_SET_DUMPABLE = 4
+__all__ = ["SavedLimits", "harden_process"]
+
 _UMASK = 0o077
+_PR_SET_DUMPABLE = 4
 
 
-class Inherited(NamedTuple):
-    """What this process was given and then changed."""
+class SavedLimits(Record):
+    """The limits of this process before `harden_process` changed them; None if it did not."""
 
     umask: int | None = None
     core_limit: tuple[int, int] | None = None
 
     def restore(self) -> None:
-        """Puts it back, right before a child is started or takes over."""
+        """Restore the limits, right before a child is started or replaces us."""
         if self.umask is not None:
             os.umask(self.umask)
         if self.core_limit is not None:
-            import resource
-
-            with suppress(ValueError, OSError):
-                resource.setrlimit(resource.RLIMIT_CORE, self.core_limit)
+            _set_core_limit(self.core_limit)
 
 
-def close_to_onlookers() -> Inherited:
+def harden_process() -> SavedLimits:
     """
-    Keeps the memory of this process out of core files, and on Linux away from other processes of the user.
-
-    New files are readable for us alone.
+    Disable core dumps, deny other processes of the user our memory (Linux), and create files for us alone.
     """
-    umask = core_limit = None
-    if hasattr(os, "geteuid"):
-        umask = os.umask(_UMASK)
-        import resource
+    if not hasattr(os, "geteuid"):
+        return SavedLimits()
+    import resource
 
-        with suppress(ValueError, OSError):
-            core_limit = resource.getrlimit(resource.RLIMIT_CORE)
-            resource.setrlimit(resource.RLIMIT_CORE, (0, core_limit[1]))
-        _undumpable()
-    return Inherited(umask, core_limit)
+    umask = os.umask(_UMASK)
+    try:
+        core_limit = resource.getrlimit(resource.RLIMIT_CORE)
+    except (ValueError, OSError):
+        core_limit = None
+    else:
+        _set_core_limit((0, core_limit[1]))
+    _deny_access_to_memory()
+    return SavedLimits(umask, core_limit)
 
 
-def _undumpable() -> None:
-    """Lasts until exec. Without ctypes, or off Linux, it is left out: the limit on core files stands."""
+def _set_core_limit(limit: tuple[int, int]) -> None:
+    import resource
+
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, limit)
+    except (ValueError, OSError):
+        return
+
+
+def _deny_access_to_memory() -> None:
+    """Last until exec. Without ctypes, or on another system, only the limit on core files remains."""
     import sys
 
     if sys.platform != "linux":
         return
-    with suppress(ImportError, OSError, AttributeError):
-        import ctypes
+    try:
+        import _ctypes  # ctypes itself takes ten times as long to import
 
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-# Python ignores these at its start; a child expects them as the system has them.
-CHANGED_BY_PYTHON = tuple(
-    getattr(signal, name) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ") if hasattr(signal, name)
-)
+        prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")
+        _ctypes.call_cdeclfunction(prctl, (_PR_SET_DUMPABLE, 0, 0, 0, 0))
+    except (ImportError, OSError, AttributeError):
+        return

@@ -56,9 +56,9 @@ def main(argv: list[str]) -> int:
         return 0
     tidying = 1.0
     try:
-        from astro_token.child.hardening import close_to_onlookers
+        from astro_token.child.hardening import harden_process
 
-        inherited = close_to_onlookers()
+        limits = harden_process()
         import signal
 
         for number in _ending():
@@ -72,7 +72,7 @@ def main(argv: list[str]) -> int:
             arguments = parse(argv)
         except SystemExit:  # argparse has shown a help text
             return 0
-        code: int = arguments.command(arguments, inherited)
+        code: int = arguments.command(arguments, limits)
         end_if_told()
     except _EndedBySignal as ended:  # first, because it can come before the imports
         return 128 + ended.number

@@ -16,12 +16,12 @@ from astro_token.tokens.read_many import find_all
 if TYPE_CHECKING:
     import argparse
 
-    from astro_token.child.hardening import Inherited
-    from astro_token.cli.deploy import Shown
+    from astro_token.child.hardening import SavedLimits
+    from astro_token.cli.deploy import PreflightView
     from astro_token.tokens.read_many import Finding
 
 
-def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
+def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     if arguments.all and arguments.token:
         raise UsageError("--all and a token are both given", hint="give one or the other")
     if arguments.path is not None and not arguments.deploy:
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     return code
 
 
-def _shown(form: str, findings: list[Finding], project: Shown | None) -> OSError | None:
+def _shown(form: str, findings: list[Finding], project: PreflightView | None) -> OSError | None:
     """What kept it from being shown: all else is told nevertheless, and may be worse."""
     try:
         _SHOW[form](findings, project, datetime.now(UTC))
@@ -53,7 +53,7 @@ def _shown(form: str, findings: list[Finding], project: Shown | None) -> OSError
     return None
 
 
-def _tell(findings: list[Finding], project: Shown | None) -> None:
+def _tell(findings: list[Finding], project: PreflightView | None) -> None:
     from astro_token.cli.annotations import tell
     from astro_token.cli.remarks import of_token
 
@@ -63,32 +63,32 @@ def _tell(findings: list[Finding], project: Shown | None) -> None:
         tell(project.remarks())
 
 
-def _deploy(path: str | None, findings: list[Finding]) -> Shown:
-    from astro_token.cli.deploy import guarded
+def _deploy(path: str | None, findings: list[Finding]) -> PreflightView:
+    from astro_token.cli.deploy import examine
 
-    return guarded(path, findings)
+    return examine(path, findings)
 
 
-def _json(findings: list[Finding], project: Shown | None, now: datetime) -> None:
+def _json(findings: list[Finding], project: PreflightView | None, now: datetime) -> None:
     from astro_token.cli.findings import described
 
     shown = {"deploy": project.json()} if project else {}
     print_json({"tokens": [described(finding, now) for finding in findings], **shown})
 
 
-def _markdown(findings: list[Finding], project: Shown | None, now: datetime) -> None:
+def _markdown(findings: list[Finding], project: PreflightView | None, now: datetime) -> None:
     from astro_token.cli.markdown import render
     from astro_token.cli.summary import add
 
-    text = render(findings, project.guarded if project else None, now)
-    statuses = {*(finding.status for finding in findings), *([project.guarded.status] if project else [])}
+    text = render(findings, project.report if project else None, now)
+    statuses = {*(finding.status for finding in findings), *([project.report.status] if project else [])}
     try:
         print(text, end="", flush=True)
     finally:
         add(text, next(one for one in ("failed", "warning", "ok") if one in statuses), os.environ)
 
 
-def _table(findings: list[Finding], project: Shown | None, now: datetime) -> None:
+def _table(findings: list[Finding], project: PreflightView | None, now: datetime) -> None:
     from astro_token.cli.findings import tabled
     from astro_token.cli.table import show
 

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.cli.output import harmless, print_json, report
 from astro_token.doctor import examine
+from astro_token.system.programs import settle_platform
 from astro_token.version import __version__
 
 if TYPE_CHECKING:
     import argparse
 
-    from astro_token.child.hardening import Inherited
+    from astro_token.child.hardening import SavedLimits
     from astro_token.doctor import Chain, Link
     from astro_token.settings.resolve import TokenSettings
 
 
-def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
+def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     settings, chain = examine(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
     if arguments.format == "json":
         print_json(_document(settings, chain))
@@ -51,6 +52,7 @@ def _show(link: Link) -> None:
 
 
 def _document(settings: TokenSettings | None, chain: Chain) -> dict[str, Any]:
+    settle_platform()
     return {
         "astro_token": __version__,
         "python": platform.python_version(),

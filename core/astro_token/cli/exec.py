@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from astro_token.child.hardening import Inherited
+    from astro_token.child.hardening import SavedLimits
     from astro_token.deploy.command import Deploy
     from astro_token.settings.resolve import TokenSettings
     from astro_token.token import AstroToken
 
 
-def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
+def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
     command = arguments.child
     if not command:
         raise UsageError("there is no command: it has to stand after --", hint=f"for example: {EXAMPLE}")
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
         return code
     end_if_told()
     if arguments.no_isolate:
-        child.replace_process(program, command, environment.applied(os.environ), inherited)
+        child.replace_process(program, command, environment.applied(os.environ), limits)
     from astro_token.environment.private_home import private_home
 
     outputs = None
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
             program,
             command,
             environment.applied(os.environ, home=str(home.path)),
-            inherited,
+            limits,
             started=home.used_by,
             outputs=outputs,
         )
@@ -91,15 +91,15 @@ def _deploy(command: Sequence[str]) -> Deploy | None:
 def _kept_from(deploy: Deploy, token: AstroToken, settings: TokenSettings) -> int:
     """Says what would spoil the deploy; the status where policy keeps it from being started, else 0."""
     from astro_token.deploy import before_deploy
-    from astro_token.deploy.target import target
+    from astro_token.deploy.destination import destination_of
     from astro_token.policy.deploy_codes import CODES
 
-    wanted = target(settings.name or str(settings.ref), token, settings.expected)
-    guarded = before_deploy(deploy, Path(), wanted, settings.policy)
-    if guarded is None:
+    expected = destination_of(settings.name or str(settings.ref), token, settings.expected)
+    preflight = before_deploy(deploy, Path(), expected, settings.policy)
+    if preflight is None:
         return 0
-    for one in guarded.verdicts:
-        if one.level == "error":
-            report(f"deploy: {one.message}", one.hint, CODES[one.code].kind.exit_code)
-    warn(guarded.verdicts, "deploy")
-    return guarded.exit_code
+    for verdict in preflight.verdicts:
+        if verdict.level == "error":
+            report(f"deploy: {verdict.message}", verdict.hint, CODES[verdict.code].kind.exit_code)
+    warn(preflight.verdicts, "deploy")
+    return preflight.exit_code

@@ -22,7 +22,7 @@ from astro_token.tokens.read import checked
 if TYPE_CHECKING:
     import argparse
 
-    from astro_token.child.hardening import Inherited
+    from astro_token.child.hardening import SavedLimits
     from astro_token.environment.export import CliEnvironment
     from astro_token.formats.rendering import Rendering
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _LINES = frozenset({"posix", "fish", "nushell", "powershell", "cmd", "gitlab", "bitbucket", "codebuild"})
 
 
-def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
+def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     if arguments.output in {"", "-"}:  # empty as a variable that is not set is: no choice of standard output
         raise UsageError("--output names no file", hint="give the path of a file, or leave --output out")
     output = Path(arguments.output).absolute() if arguments.output else None

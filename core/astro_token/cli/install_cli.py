@@ -22,14 +22,14 @@ from astro_token.transport.deadline import Deadline
 if TYPE_CHECKING:
     import argparse
 
-    from astro_token.child.hardening import Inherited
+    from astro_token.child.hardening import SavedLimits
     from astro_token.settings.project_file import Project
 
 _SECONDS = 600.0  # an archive is some 60 MB, and not every line is fast
 _MOST_SECONDS = 3600.0
 
 
-def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
+def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     version = parse_version(arguments.version) if arguments.version is not None else None
     seconds = _SECONDS if arguments.timeout is None else arguments.timeout
     if not 0 < seconds <= _MOST_SECONDS:

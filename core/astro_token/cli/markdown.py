@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from astro_token.cli.remarks import Remark
-    from astro_token.deploy import Guarded
+    from astro_token.deploy import PreflightReport
     from astro_token.tokens.read_many import Finding
 
 __all__ = ["code", "render"]
@@ -45,7 +45,7 @@ _COLUMNS = {
 }
 
 
-def render(findings: Sequence[Finding], deploy: Guarded | None, now: datetime) -> str:
+def render(findings: Sequence[Finding], deploy: PreflightReport | None, now: datetime) -> str:
     """The whole document, which ends with a line end."""
     rows, faults = [], []
     told = [fields(finding, number, now) for number, finding in enumerate(findings, 1)]

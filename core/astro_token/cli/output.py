@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,14 +10,7 @@ if TYPE_CHECKING:
 
     from astro_token.policy.rules import Verdict
 
-__all__ = ["Lines", "harmless", "line", "note", "print_json", "report", "warn"]
-
-
-class Lines(logging.Handler):
-    """What is logged, in the form of all messages."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line(record.levelname.lower(), record.getMessage())
+__all__ = ["harmless", "line", "note", "print_json", "report", "warn"]
 
 
 def report(message: str, hint_text: str | None, code: int) -> int:

@@ -7,13 +7,15 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from astro_token.cli.output import line
 from astro_token.errors import UsageError
+from astro_token.log import LEVELS, logger
 from astro_token.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from astro_token.child.hardening import Inherited
+    from astro_token.child.hardening import SavedLimits
 
 __all__ = ["EXAMPLE", "build", "parse"]
 
@@ -137,13 +139,20 @@ tcsh does not tell commands apart: it offers the options of all.
 """
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """For checks of options: the usual one measures the terminal, which imports shutil."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, **{"width": 80, **options})
+
+
 class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
-        super().__init__(
-            **options,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        super().__init__(**options, allow_abbrev=False, formatter_class=_Formatter)
+
+    def format_help(self) -> str:
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         # argparse repeats what was typed, which may be a token in a wrong place.
@@ -184,27 +193,27 @@ def build(asked: str | None = None) -> argparse.ArgumentParser:
     Args:
         asked: the command; then the others get no options, which saves the time to make them.
     """
-    parser = _Parser(prog="astro-token", description=_MAIN, parents=[_common()])
+    parser = _Parser(prog="astro-token", description=_MAIN)
+    _options_of_all(parser)
     parser.add_argument("--version", action="version", version=f"astro-token {__version__}")
     # With a prog of its own argparse need not format a usage line now.
     commands = parser.add_subparsers(prog=parser.prog, metavar="COMMAND", required=True, parser_class=_Parser)
     for name, (summary, text, options) in _COMMANDS.items():
         if asked in {None, name}:
-            command = commands.add_parser(name, help=summary, description=text, parents=[_common()])
+            command = commands.add_parser(name, help=summary, description=text)
+            _options_of_all(command)
             command.set_defaults(name=name, command=_command(name), takes_child=name == "exec")
             options(command)
     return parser
 
 
-def _common() -> _Parser:
-    common = _Parser(add_help=False)
-    common.add_argument(
+def _options_of_all(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--log-level",
-        choices=["debug", "info", "warning", "error"],
+        choices=LEVELS,
         default=argparse.SUPPRESS,
         help="show more on standard error: each step by its reference, never a value",
     )
-    return common
 
 
 def _reads(command: argparse.ArgumentParser) -> None:
@@ -361,7 +370,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
             or f"astro-token {arguments.name} --help shows what can be given, with examples",
         )
     arguments.child = child
-    _log(getattr(arguments, "log_level", "warning"))
+    logger.show_with(line, getattr(arguments, "log_level", "warning"))
     return arguments
 
 
@@ -381,22 +390,13 @@ def _split(argv: list[str]) -> tuple[list[str], bool, list[str]]:
     return argv[:at], True, argv[at + 1 :]
 
 
-def _command(name: str) -> Callable[[argparse.Namespace, Inherited], int]:
+def _command(name: str) -> Callable[[argparse.Namespace, SavedLimits], int]:
     """The command's function, whose module is imported when it is called."""
 
-    def call(arguments: argparse.Namespace, inherited: Inherited) -> int:
-        function: Callable[[argparse.Namespace, Inherited], int] = import_module(
+    def call(arguments: argparse.Namespace, limits: SavedLimits) -> int:
+        function: Callable[[argparse.Namespace, SavedLimits], int] = import_module(
             f"astro_token.cli.{name.replace('-', '_')}"
         ).run
-        return function(arguments, inherited)
+        return function(arguments, limits)
 
     return call
-
-
-def _log(level: str) -> None:
-    from astro_token.cli.output import Lines
-    from astro_token.log import logger
-
-    logger.addHandler(Lines())
-    logger.setLevel(level.upper())
-    logger.propagate = False

@@ -101,15 +101,14 @@ def _azure(data: bytes, _status: str, environ: Mapping[str, str]) -> str | None:
 def _buildkite(data: bytes, status: str, environ: Mapping[str, str]) -> str:
     from astro_token.formats.program import feed
     from astro_token.formats.rendering import Program
-    from astro_token.system.programs import on_path
+    from astro_token.system.programs import find_program, why_missing
 
-    agent, checkout = on_path("buildkite-agent", environ), _checkout("BUILDKITE_BUILD_CHECKOUT_PATH", environ)
+    checkout = _checkout("BUILDKITE_BUILD_CHECKOUT_PATH", environ)
+    agent = find_program("buildkite-agent", environ, roots=[checkout] if checkout else ())
     if agent is None:
-        raise OutputError("buildkite-agent is not on PATH", hint="run us where the job's own agent is")
-    if checkout is not None and Path(os.path.realpath(agent)).is_relative_to(os.path.realpath(checkout)):
         raise OutputError(
-            "the buildkite-agent on PATH lies in the checkout, and was not run",
-            hint="take its folder out of PATH",
+            f"buildkite-agent {why_missing('buildkite-agent', environ)}",
+            hint="add the folder of the job's own agent to PATH",
         )
     _limit(data)
     # One for each job: the agent replaces what has the same context.

@@ -84,21 +84,20 @@ def program(
 
     A project's file that cannot be read is not said again.
     """
-    from astro_token.deploy import programs, repository
-    from astro_token.deploy.target import target
+    from astro_token.deploy.destination import destination_of
+    from astro_token.deploy.programs import examine_astro
     from astro_token.settings.project_file import find_project
 
-    top = lock = None
-    with suppress(AstroTokenError, OSError):  # also a working folder that is no more
-        place = Path.cwd()
-        top = repository.checkout(place, environ)
-        lock = find_project(place).astro_cli
-    targets = [target(str(settings.ref), found, settings.expected)] if settings else []
-    ours = programs.astro(top, environ, lock, targets)
-    for fact in ours.facts:
-        chain.add("astro", "warning", f"{fact.code}: {fact.message}", fact.hint)
-    if not ours.facts:
-        chain.add("astro", "ok", f"{ours.version}, {ours.path}")
+    folder = lock = None
+    with suppress(AstroTokenError, OSError):  # also if the working folder was removed
+        folder = Path.cwd()
+        lock = find_project(folder).astro_cli
+    destinations = [destination_of(str(settings.ref), found, settings.expected)] if settings else []
+    cli = examine_astro(folder, environ, lock, destinations)
+    for finding in cli.findings:
+        chain.add("astro", "warning", f"{finding.code}: {finding.message}", finding.hint)
+    if not cli.findings:
+        chain.add("astro", "ok", f"{cli.version}, {cli.path}")
 
 
 class _Once(Deadline):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from astro_token.policy.rules import Level
 
-__all__ = ["CODES", "Code", "Fact", "floor", "verdicts"]
+__all__ = ["CODES", "Code", "Finding", "floor", "verdicts"]
 
 
 class Code(NamedTuple):
@@ -76,8 +76,8 @@ CODES: Mapping[str, Code] = {
 }
 
 
-class Fact(NamedTuple):
-    """One thing that is so, before policy is asked how bad it is."""
+class Finding(NamedTuple):
+    """A problem, before policy decides its level."""
 
     code: str
     message: str
@@ -85,7 +85,7 @@ class Fact(NamedTuple):
 
 
 def verdicts(
-    facts: Iterable[Fact], levels: Mapping[str, Level], *, exported: bool = False, advice: bool = False
+    findings: Iterable[Finding], levels: Mapping[str, Level], *, exported: bool = False, advice: bool = False
 ) -> tuple[Verdict, ...]:
     """
     What is to be said of the facts, errors first; what policy turns off is left out.
@@ -96,13 +96,13 @@ def verdicts(
         advice: only what policy calls an error is one.
     """
     found = []
-    for fact in facts:
-        code = CODES[fact.code]
+    for finding in findings:
+        code = CODES[finding.code]
         usual = "warning" if advice else (exported and code.exported) or code.level
         # `exec` starts nothing in such a project, whatever a policy says.
-        level = "error" if fact.code == "plain-http" else levels.get(fact.code, usual)
+        level = "error" if finding.code == "plain-http" else levels.get(finding.code, usual)
         if level != "off":
-            found.append(Verdict(fact.code, level, fact.message, fact.hint))
+            found.append(Verdict(finding.code, level, finding.message, finding.hint))
     return tuple(sorted(found, key=lambda verdict: verdict.level != "error"))
 
 
