@@ -1,12 +1,12 @@
 """
-A release of the Astro CLI: where it is published, how its files are called, what its checksum file says.
+A release of the Astro CLI: its address, the names of its files, and its checksum file.
 
     BASE/latest                                             a redirect to BASE/tag/vVERSION
-    BASE/download/vVERSION/astro_VERSION_checksums.txt      SHA-256 and name, a line for each file
+    BASE/download/vVERSION/astro_VERSION_checksums.txt      SHA-256 and name, one line per file
     BASE/download/vVERSION/astro_VERSION_SYSTEM_MACHINE.tar.gz
 
-The latest one is asked for by that redirect and not by GitHub's API,
-which answers 60 times an hour to all that share an address, as the runners of a CI system do.
+The latest version comes from that redirect and not from GitHub's API,
+which limits an address to 60 requests an hour, and the runners of a CI system share addresses.
 """
 
 from __future__ import annotations
@@ -46,18 +46,20 @@ _MACHINES = {
 
 def parse_version(text: str) -> str:
     """
+    Return a version without the tag's `v`.
+
     Raises:
-        UsageError: it is no version, with the tag's `v` or without it.
+        UsageError: it is not a version.
     """
     version = text.removeprefix("v")
     if VERSION.fullmatch(version):
         return version
-    raise UsageError("that is no version of the Astro CLI", hint="as in --version 1.45.0")
+    raise UsageError("--version is not a version of the Astro CLI", hint="give it as in --version 1.45.0")
 
 
 def platform_of(system: str, machine: str) -> str:
     """
-    The name of a platform in a release, by those that Python gives to system and machine.
+    Return a release's name for a platform, from Python's names for system and machine.
 
     Raises:
         UnsupportedOperationError: there are no releases for it, or none that we can unpack.
@@ -66,7 +68,7 @@ def platform_of(system: str, machine: str) -> str:
     if platform in PLATFORMS:
         return platform
     raise UnsupportedOperationError(
-        "this system or machine has no release that can be installed here",
+        "no release for this system and machine can be installed",
         hint=f"there are {', '.join(PLATFORMS)}; for others see Astronomer's own documentation",
     )
 
@@ -81,28 +83,28 @@ def file_url(version: str, name: str, environ: Mapping[str, str]) -> str:
 
 def latest(environ: Mapping[str, str], deadline: Deadline) -> str:
     """
-    The version of the latest release.
+    Return the version of the latest release.
 
     Raises:
-        IntegrityError: it is not told.
+        IntegrityError: the server does not name it.
         as `download.read`.
     """
     found = deadline.retry(lambda seconds: redirect(f"{_base(environ)}/latest", _TAG, environ, seconds))
     if found is None:
         raise IntegrityError(
-            "the release server does not say which release is the latest",
-            hint=f"name one, as in --version 1.45.0; see {RELEASES} if it is set",
+            "the release server does not name the latest release",
+            hint=f"name a release, as in --version 1.45.0; check {RELEASES} if it is set",
         )
     return found[1]
 
 
 def published(version: str, environ: Mapping[str, str], deadline: Deadline) -> Lock:
     """
-    What the checksum file of a release says.
+    Fetch the digests of a release.
 
     Raises:
         SecretNotFoundError: there is no such release.
-        IntegrityError: it is malformed.
+        IntegrityError: the checksum file is malformed.
         as `download.read`.
     """
     url = file_url(version, f"astro_{version}_checksums.txt", environ)
@@ -110,7 +112,7 @@ def published(version: str, environ: Mapping[str, str], deadline: Deadline) -> L
         text = deadline.retry(lambda seconds: read(url, environ, seconds))
     except SecretNotFoundError as error:
         missing = SecretNotFoundError(
-            f"there is no release {version} of the Astro CLI, or it has no checksum file", hint=error.hint
+            f"release {version} of the Astro CLI does not exist, or has no checksum file", hint=error.hint
         )
     else:
         return _parsed(version, text)
@@ -122,15 +124,15 @@ def _parsed(version: str, text: bytes) -> Lock:
     lines = [line for line in text.decode("ascii", "replace").splitlines() if line]
     for line in lines:
         found = _LINE.fullmatch(line)
-        # A name that stands there twice would mean that two different files are right.
+        # A repeated name would make two different files valid.
         if not found or digests.setdefault(found[2], found[1].lower()) != found[1].lower():
             break
     else:
-        known = {platform: digests.get(archive_name(version, platform)) for platform in PLATFORMS}
-        return Lock(version, {platform: digest for platform, digest in known.items() if digest})
+        supported = {platform: digests.get(archive_name(version, platform)) for platform in PLATFORMS}
+        return Lock(version, {platform: digest for platform, digest in supported.items() if digest})
     raise IntegrityError(
         f"the checksum file of release {version} is malformed",
-        hint=f"see {RELEASES} if it is set, and what is between here and the release server",
+        hint=f"check {RELEASES} if it is set, and proxies between here and the release server",
     )
 
 
@@ -138,6 +140,6 @@ def _base(environ: Mapping[str, str]) -> str:
     base = (environ.get(RELEASES) or _PUBLIC).rstrip("/")
     if "?" in base:
         raise ConfigError(
-            f"the address in {RELEASES} is refused", hint="it has to be the one of a folder, without a query"
+            f"the address in {RELEASES} is refused", hint="give the address of a folder, without a query"
         )
     return base
