@@ -740,7 +740,10 @@ def test_the_whole_repository_is_looked_at_as_the_astro_cli_does(project: Projec
 
 def test_the_home_folder_is_no_project(project: Project) -> None:
     said = project.deploy(env={"HOME": str(project.folder)})
-    assert ". is the home folder, which the Astro CLI does not accept as a project" == said["verdicts"][0]["message"]
+    assert (
+        ". is the home folder, which the Astro CLI does not accept as a project"
+        == said["verdicts"][0]["message"]
+    )
 
 
 def test_every_code_is_in_the_table_of_the_documentation_with_its_level_and_status() -> None:

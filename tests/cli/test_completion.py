@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astro_token.cli.parser import build
-from astro_token.schemes import BUILTIN
+from astro_token.secrets.schemes import BUILTIN
 from tests.cli.terminal import Terminal
 from tests.conftest import PROGRAM, ROOT
 from tests.formats.consumers import there

@@ -242,8 +242,7 @@ def test_a_hard_link_of_the_old_program_stays_what_it_is(program: Program, place
 def test_a_folder_that_is_not_on_path_is_told(program: Program, place: Place) -> None:
     result = program("install-cli", env={"PATH": "/usr/bin:/bin"})
     told = (
-        f"astro-token: warning: {place.bin} is not on PATH: "
-        "add it, or run the program by the printed path\n"
+        f"astro-token: warning: {place.bin} is not on PATH: add it, or run the program by the printed path\n"
     )
     assert Result(0, f"{place.astro}\n", installed(place.astro).stderr + told) == result
 
@@ -415,7 +414,7 @@ def test_a_release_that_was_changed_after_it_was_locked_is_refused_unseen(
     place.lock(locked(releases))
     releases.publish(VERSION, content=b"#!/bin/sh\necho evil\n")  # its checksum file agrees
     message = f"the pinned digest and the checksum file of release {VERSION} differ for {HERE}"
-    hint = "find out which is wrong: the release was changed, or the lock; nothing was installed"
+    hint = "find out which one is wrong: the release or astro-token.toml was changed; nothing was installed"
     assert failure(76, message, hint) == program("install-cli")
     assert ([CHECKSUMS], ["astro"], OLD) == (releases.asked(), place.files(), place.astro.read_bytes())
 
@@ -480,7 +479,7 @@ def test_the_project_s_file_names_no_place_to_fetch_from(
 NO_VERSION = "--version is not a version of the Astro CLI"
 NO_VERSIONS = ("", "latest", "1.45", "../x", "1.45.0\n")
 NO_TIME = "--timeout is out of range"
-AS_IN = "as in --version 1.45.0"
+AS_IN = "give it as in --version 1.45.0"
 HELP = "run astro-token install-cli --help for the options and examples"
 
 
@@ -489,8 +488,8 @@ HELP = "run astro-token install-cli --help for the options and examples"
     [
         *((["--version", version], 64, NO_VERSION, AS_IN) for version in NO_VERSIONS),
         (["--to", ""], 64, "--to names no folder", "give the path of a folder, or leave --to out"),
-        (["--timeout", "0"], 64, NO_TIME, "give 1 to 3600"),
-        (["--timeout", "nan"], 64, NO_TIME, "give 1 to 3600"),
+        (["--timeout", "0"], 64, NO_TIME, "give 1 to 3600 seconds"),
+        (["--timeout", "nan"], 64, NO_TIME, "give 1 to 3600 seconds"),
         (["--lock", "--to", "x"], 64, "argument --to: not allowed with argument --lock", HELP),
         (["1.45.0"], 64, "too many or unknown arguments", HELP),
     ],
@@ -512,7 +511,7 @@ def test_an_address_that_is_refused(program: Program, place: Place, url: str) ->
     environ = {"ASTRO_TOKEN_CLI_RELEASES_URL": url}
     assert failure(78, message, hint) == program("install-cli", env=environ)
     environ = {"ASTRO_TOKEN_CLI_RELEASES_URL": "https://127.0.0.1/x?token=secret"}
-    hint = "it has to be the one of a folder, without a query"
+    hint = "give the address of a folder, without a query"
     assert failure(78, message, hint) == program("install-cli", env=environ)
 
 
@@ -620,7 +619,7 @@ def test_an_archive_that_is_no_release_is_refused_though_its_digest_is_right(
     releases.files[VERSION][ARCHIVE] = content
     releases.sum_up(VERSION)
     result = program("install-cli")
-    hint = "nothing was installed; tell Astronomer, for its digest is the one of the release"
+    hint = "nothing was installed; tell Astronomer, because the digest is the release's own"
     assert failure(76, f"the archive of the release is refused: {complaint}", hint) == result
     assert OLD == place.astro.read_bytes()
     assert ["astro", ARCHIVE] == place.files()  # what has the right digest is kept

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from tests.conftest import Program, Result
 from tests.servers.jwks import rsa_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.conftest import Program, Result
 
 CLOSED = "127.0.0.1:9"
 TRAPS = ("astro", "aws", "az", "azd", "buildkite-agent", "docker", "gcloud", "git", "helper", "pwsh", "uname")

@@ -578,7 +578,7 @@ def test_every_example_works(
             done.returncode,
             re.sub(
                 r"(?m)^(::add-mask::|astro-token: (made|stored|ASTRO_API_TOKEN is set|"
-                r"installed|put this|warning: another astro)).*\n",
+                r"installed|add this|warning: another astro)).*\n",
                 "",
                 done.stderr.lstrip("\n"),
             ),

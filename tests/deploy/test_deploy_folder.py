@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from astro_token.deploy import PreflightReport, before_deploy, repository
-from astro_token.deploy.command import Deploy
-from astro_token.deploy.project_layout import findings
-from astro_token.deploy.programs import findings as of_programs
 from astro_token.deploy.cli_home import findings as of_home
+from astro_token.deploy.command import Deploy
 from astro_token.deploy.destination import Destination, destination_of
+from astro_token.deploy.programs import findings as of_programs
+from astro_token.deploy.project_layout import findings
 from astro_token.policy.rules import Expectations, Policy
 from astro_token.secret import SecretValue
 from astro_token.testing import make_token
@@ -41,7 +41,9 @@ def codes(project: Path, dags: str = "dags") -> list[str]:
 
 def advice(project: Path, dags: str) -> PreflightReport | None:
     deploy = Deploy(None, dags, frozenset())
-    return before_deploy(deploy, project, Destination("prod", "ws", "ws", None, token_read=True), Policy(), environ={})
+    return before_deploy(
+        deploy, project, Destination("prod", "ws", "ws", None, token_read=True), Policy(), environ={}
+    )
 
 
 def nested(folder: Path, name: str) -> None:
@@ -237,4 +239,6 @@ def test_what_the_project_expects_goes_before_what_the_token_says() -> None:
     assert Destination("prod", "ws0token", "ws0token", "dep0token", token_read=True) == destination_of(
         "prod", token, Expectations()
     )
-    assert Destination("prod", None, None, None, token_read=False) == destination_of("prod", None, Expectations())
+    assert Destination("prod", None, None, None, token_read=False) == destination_of(
+        "prod", None, Expectations()
+    )

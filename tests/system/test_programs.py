@@ -135,7 +135,12 @@ def test_neither_a_link_to_the_checkout_nor_one_in_it_hides_that(checkout: Path,
     (tmp_path / "bin" / "it").symlink_to(checkout / "bin" / "it")
     (tmp_path / "folder").symlink_to(checkout / "bin")
     (checkout / "out").symlink_to(tmp_path / "real")
-    for folder in (tmp_path / "bin", tmp_path / "folder", checkout / "out", checkout / "below" / ".." / "bin"):
+    for folder in (
+        tmp_path / "bin",
+        tmp_path / "folder",
+        checkout / "out",
+        checkout / "below" / ".." / "bin",
+    ):
         assert None is find_program("it", {"PATH": str(folder)})
 
 
@@ -235,7 +240,9 @@ def test_platform_starts_no_program(tmp_path: Path) -> None:
     assert platform.platform()
     code = "import platform; {}platform.platform(); platform.uname()[5]"
     for settled in (True, False):
-        call = "from astro_token.system.programs import settle_platform; settle_platform(); " if settled else ""
+        call = (
+            "from astro_token.system.programs import settle_platform; settle_platform(); " if settled else ""
+        )
         environ = {**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin"}
         subprocess.run([sys.executable, "-c", code.format(call)], env=environ, check=True)
         assert settled is not marker.exists()

@@ -42,7 +42,7 @@ def unpack(archive: IO[bytes], write: Callable[[bytes], object]) -> None:
     Write the program in blocks, perhaps some of them before the archive is refused.
 
     Raises:
-        IntegrityError: it is not an archive, or contains links, devices, paths that lead out of it, or too much.
+        IntegrityError: it is not an archive, or contains links, devices, paths out of it, or too much.
         OSError: as `write`.
     """
     content = _Content(gzip.GzipFile(fileobj=archive))

@@ -88,7 +88,8 @@ def install(
         if pinned and pinned != _published_digest(version, platform, environ, deadline):
             raise IntegrityError(
                 f"the pinned digest and the checksum file of release {version} differ for {platform}",
-                hint="find out which one is wrong: the release or astro-token.toml was changed; nothing was installed",
+                hint="find out which one is wrong: the release or astro-token.toml was changed; "
+                "nothing was installed",
             )
         # Only silence and the whole deadline bound a download, not its duration.
         rest = Deadline(deadline.remaining, attempt=deadline.remaining)

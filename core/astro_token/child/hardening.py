@@ -7,6 +7,7 @@ Importable everywhere; a step that the system does not support is left out.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from astro_token.record import Record
 
@@ -27,35 +28,25 @@ class SavedLimits(Record):
         if self.umask is not None:
             os.umask(self.umask)
         if self.core_limit is not None:
-            _set_core_limit(self.core_limit)
+            import resource
+
+            with suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_CORE, self.core_limit)
 
 
 def harden_process() -> SavedLimits:
-    """
-    Disable core dumps, deny other processes of the user our memory (Linux), and create files for us alone.
-    """
+    """Disable core dumps, other processes' access to our memory (Linux), and others' access to new files."""
     if not hasattr(os, "geteuid"):
         return SavedLimits()
     import resource
 
     umask = os.umask(_UMASK)
-    try:
+    core_limit = None
+    with suppress(ValueError, OSError):
         core_limit = resource.getrlimit(resource.RLIMIT_CORE)
-    except (ValueError, OSError):
-        core_limit = None
-    else:
-        _set_core_limit((0, core_limit[1]))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, core_limit[1]))
     _deny_access_to_memory()
     return SavedLimits(umask, core_limit)
-
-
-def _set_core_limit(limit: tuple[int, int]) -> None:
-    import resource
-
-    try:
-        resource.setrlimit(resource.RLIMIT_CORE, limit)
-    except (ValueError, OSError):
-        return
 
 
 def _deny_access_to_memory() -> None:
@@ -64,10 +55,9 @@ def _deny_access_to_memory() -> None:
 
     if sys.platform != "linux":
         return
-    try:
+    with suppress(ImportError, OSError, AttributeError):
         import _ctypes  # ctypes itself takes ten times as long to import
 
-        prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")
+        program = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # None is this program
+        prctl = _ctypes.dlsym(program, "prctl")
         _ctypes.call_cdeclfunction(prctl, (_PR_SET_DUMPABLE, 0, 0, 0, 0))
-    except (ImportError, OSError, AttributeError):
-        return

@@ -143,7 +143,9 @@ def _report_io(error: OSError) -> int:
 
     code = InputOutputError.exit_code
     if isinstance(error, BrokenPipeError):
-        return report("the output was closed before everything was written", "check why its reader ended early", code)
+        return report(
+            "the output was closed before everything was written", "check why its reader ended early", code
+        )
     reason = os.strerror(error.errno or 5).lower()
     if isinstance(error.filename, str | os.PathLike):
         return report(f"{error.filename}: {reason}", "correct the path, or the file", code)

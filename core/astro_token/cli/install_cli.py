@@ -103,8 +103,6 @@ def _expanded(path: Path) -> Path:
 def _warn_of_path(program: Path) -> None:
     first = search_path(program.name, os.environ).path
     if first is None:
-        logger.warning(
-            "%s is not on PATH: add it, or run the program by the printed path", program.parent
-        )
+        logger.warning("%s is not on PATH: add it, or run the program by the printed path", program.parent)
     elif not Path(first).samefile(program):
         logger.warning("another %s comes first on PATH: %s", program.name, first)

@@ -231,7 +231,9 @@ def _reads(command: argparse.ArgumentParser) -> None:
 
 def _asks(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--online", action="store_true", help="also check with Astro whether it accepts the token, and its scope"
+        "--online",
+        action="store_true",
+        help="also check with Astro whether it accepts the token, and its scope",
     )
 
 
@@ -241,7 +243,9 @@ def _exec(command: argparse.ArgumentParser) -> None:
     command.usage = "astro-token exec [TOKEN] [OPTION…] -- COMMAND [ARG…]"
     command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
     command.add_argument(
-        "--no-isolate", action="store_true", help="replace this process by the command, without a private ASTRO_HOME"
+        "--no-isolate",
+        action="store_true",
+        help="replace this process by the command, without a private ASTRO_HOME",
     )
     command.add_argument(
         "--keep-env",
@@ -286,7 +290,9 @@ def _check(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also check the project for problems that would make its deploy fail or do nothing",
     )
-    command.add_argument("--path", metavar="FOLDER", help="the project's folder, for --deploy (default: the working folder)")
+    command.add_argument(
+        "--path", metavar="FOLDER", help="the project's folder, for --deploy (default: the working folder)"
+    )
     command.add_argument(
         "--format",
         choices=["table", "json", "markdown"],
@@ -322,7 +328,9 @@ def _install_cli(command: argparse.ArgumentParser) -> None:
     aim.add_argument(
         "--lock", action="store_true", help="install nothing; print the table that pins version and digests"
     )
-    command.add_argument("--timeout", type=float, metavar="SECONDS", help="time limit for the installation (default: 600)")
+    command.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="time limit for the installation (default: 600)"
+    )
 
 
 def _completion(command: argparse.ArgumentParser) -> None:

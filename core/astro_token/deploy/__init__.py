@@ -105,7 +105,7 @@ def before_deploy(
     """
     Run the cheap part of the check, right before `exec` starts `astro deploy` in a folder.
 
-    `exec` gives the CLI a home of its own, so the user's is not examined, and git is the only program started.
+    `exec` gives the CLI a home of its own, so the user's is not examined. Only git is started.
     All findings are warnings, which stop nothing, unless policy makes one an error.
 
     Returns:

@@ -99,12 +99,7 @@ def _location(folder: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _workspace(file: Path, stale: str | None, destinations: Sequence[Destination]) -> Iterator[Finding]:
     for each in destinations:
-        if (
-            stale
-            and each.token_read
-            and not each.token_workspace
-            and each.workspace not in {None, stale}
-        ):
+        if stale and each.token_read and not each.token_workspace and each.workspace not in {None, stale}:
             named = stale if IDENTIFIER.fullmatch(stale) else "another one"
             yield Finding(
                 "stale-workspace",

@@ -51,7 +51,9 @@ def destination_of(
     )
 
 
-def findings(destinations: Sequence[Destination], *, workspace_option: str | None = None) -> Iterator[Finding]:
+def findings(
+    destinations: Sequence[Destination], *, workspace_option: str | None = None
+) -> Iterator[Finding]:
     """
     Compare each destination with the command.
 

@@ -38,7 +38,7 @@ def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     if dead:
         yield Finding(
             "dead-keys",
-            f"{' and '.join(dead)} {'is' if len(dead) == 1 else 'are'} set: Astro no longer accepts such keys, "
-            "and the Astro CLI uses them if there is no token",
+            f"{' and '.join(dead)} {'is' if len(dead) == 1 else 'are'} set: "
+            "Astro no longer accepts such keys, and the Astro CLI uses them if there is no token",
             "remove them from the job, and revoke them where they are still listed",
         )

@@ -12,6 +12,7 @@ from astro_token.errors import OutputError
 from astro_token.policy.deploy_codes import Finding
 from astro_token.record import Record
 from astro_token.system.programs import (
+    PROGRAM_FOLDERS,
     checkout_of,
     find_program,
     in_checkout,
@@ -84,7 +85,7 @@ def examine_astro(
         finding = Finding(
             "astro-in-project",
             "the astro on PATH lies in the repository: it was not run here, and exec does not start it",
-            "install it outside, with astro-token install-cli, or list its folder in ASTRO_TOKEN_PROGRAM_FOLDERS",
+            f"install it outside, with astro-token install-cli, or list its folder in {PROGRAM_FOLDERS}",
         )
         return Astro(path, None, (finding,))
     try:
