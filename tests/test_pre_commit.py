@@ -93,7 +93,7 @@ def test_a_token_is_found_and_not_repeated(folder: Path, canary: str, form: str)
     code, out, err = hook("scan", "a.yaml", canary=canary)
     assert (73, "", True) == (code, out, err.startswith("astro-token: error: a.yaml:"))
     assert err.endswith(f" contains an Astro API token\n{HINT}")
-    place = err.partition("a.yaml:")[2].partition(":")[0]
+    place = err.partition("a.yaml:")[2].partition(" ")[0]
     assert 3 <= int(place) <= 4
 
 

@@ -297,7 +297,7 @@ def test_astro_cli_1376_a_workspace_of_another_job_ends_no_deploy_with_0(scene: 
     checked = scene.ours("check", "--deploy", **exported)
     assert (65, True) == (
         checked.code,
-        "astro-token: error: deploy: prod names no workspace, so the Astro CLI takes clstaleworkspace from "
+        "astro-token: error: deploy: prod names no workspace, so the Astro CLI uses clstaleworkspace from "
         in checked.stderr,
     )
     ours = scene.astro("deploy", DEPLOYMENT, "--dags", **job)
