@@ -75,11 +75,10 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def fresh_logger() -> Iterator[None]:
-    """A command that ran in the tests' own process leaves its handler and its level."""
-    before = (logger.level, logger.propagate, list(logger.handlers))
+    """A command that ran in the tests' own process goes on showing messages."""
+    before = dict(vars(logger))
     yield
-    logger.setLevel(before[0])
-    logger.propagate, logger.handlers = before[1], before[2]
+    vars(logger).update(before)
 
 
 @pytest.fixture(autouse=True)

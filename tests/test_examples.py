@@ -350,7 +350,7 @@ def test_pre_commit_runs_the_hooks(program: Program, canary: str) -> None:
     leaking = git("commit", "-qm", "leaking")
     assert (1, True) == (
         leaking.returncode,
-        "notes.txt:1: an Astro API token" in leaking.stdout + leaking.stderr,
+        "notes.txt:1 contains an Astro API token" in leaking.stdout + leaking.stderr,
     )
     assert canary not in leaking.stdout + leaking.stderr
     # What is staged is what is looked at, and not what stands in the folder now.

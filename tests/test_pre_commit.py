@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HINT = (
-    "astro-token: hint: take it out, revoke it in Astro if it has left this machine, "
+    "astro-token: hint: remove it, revoke it in Astro if it has left this machine, "
     "and store it with `astro-token put`\n"
 )
 
@@ -92,8 +92,8 @@ def test_a_token_is_found_and_not_repeated(folder: Path, canary: str, form: str)
     (folder / "a.yaml").write_bytes(b"# one\n# two\n" + FORMS[form](canary.encode()))
     code, out, err = hook("scan", "a.yaml", canary=canary)
     assert (73, "", True) == (code, out, err.startswith("astro-token: error: a.yaml:"))
-    assert err.endswith(f": an Astro API token\n{HINT}")
-    place = err.partition("a.yaml:")[2].partition(":")[0]
+    assert err.endswith(f" contains an Astro API token\n{HINT}")
+    place = err.partition("a.yaml:")[2].partition(" ")[0]
     assert 3 <= int(place) <= 4
 
 
@@ -102,7 +102,7 @@ def test_a_token_is_found_in_every_encoding_that_an_editor_writes(
     folder: Path, canary: str, encoding: str
 ) -> None:
     (folder / "a.env").write_bytes(f"# one\r\nASTRO_API_TOKEN={canary}\r\n".encode(encoding))
-    error = f"astro-token: error: a.env:2: an Astro API token\n{HINT}"
+    error = f"astro-token: error: a.env:2 contains an Astro API token\n{HINT}"
     assert (73, "", error) == hook("scan", "a.env", canary=canary)
 
 
@@ -113,11 +113,11 @@ def test_a_token_is_in_the_line_where_it_begins(
     for line in (1, 2, 1 << 15, 70_000):
         (folder / "a").write_text("\n" * (line - 1) + cut(canary.encode(), b"\n").decode())
         assert 73 == pre_commit.main(["scan", "a"])
-        assert f"error: a:{line}: an Astro API token" in capsys.readouterr().err
+        assert f"error: a:{line} contains an Astro API token" in capsys.readouterr().err
 
 
 def test_a_file_whose_name_is_a_token_is_not_named(folder: Path, canary: str) -> None:
-    error = f"astro-token: error: the name of a file holds an Astro API token\n{HINT}"
+    error = f"astro-token: error: the name of a file contains an Astro API token\n{HINT}"
     for name in (canary, f"tokens/{canary}.txt"):  # some are too long for a name, and then there is no file
         assert (73, "", error) == hook("scan", name, canary=canary)
 
@@ -126,13 +126,16 @@ def test_a_name_of_two_lines_is_told_in_one(folder: Path, canary: str) -> None:
     (folder / "a\nb::error::x").write_text(canary)
     assert (
         hook("scan", "a\nb::error::x")[2]
-        == f"astro-token: error: a?b::error::x:1: an Astro API token\n{HINT}"
+        == f"astro-token: error: a?b::error::x:1 contains an Astro API token\n{HINT}"
     )
 
 
 def test_what_is_committed_of_a_link_is_its_target(folder: Path, canary: str) -> None:
     (folder / "link").symlink_to(canary)
-    assert hook("scan", "link", canary=canary)[2] == f"astro-token: error: link:1: an Astro API token\n{HINT}"
+    assert (
+        hook("scan", "link", canary=canary)[2]
+        == f"astro-token: error: link:1 contains an Astro API token\n{HINT}"
+    )
 
 
 def test_what_is_no_file_is_not_waited_for(folder: Path) -> None:
@@ -211,8 +214,8 @@ def test_every_file_is_looked_at_and_named(folder: Path, canary: str) -> None:
     assert code == 73
     errors = [line.partition("error: ")[2] for line in err.splitlines() if "error: " in line]
     assert errors == [
-        "a:1: an Astro API token",
-        "b:1: an Astro API token",
+        "a:1 contains an Astro API token",
+        "b:1 contains an Astro API token",
         "gone: the file cannot be read (FileNotFoundError)",
     ]
 

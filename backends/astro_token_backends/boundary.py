@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from astro_token.errors import AstroTokenError, bare, result
+from astro_token.system.programs import trusted_programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def call_sdk(call: Callable[[], _T], translated: Callable[[Exception], AstroToke
 
     def outcome() -> _T | AstroTokenError:
         try:
-            return call()
+            with trusted_programs():
+                return call()
         except AstroTokenError as error:
             return bare(error)
         except Exception as error:  # noqa: BLE001 (an SDK may raise anything)

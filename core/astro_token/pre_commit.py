@@ -1,10 +1,10 @@
 """
-What the hooks of `.pre-commit-hooks.yaml` run.
+The hooks of `.pre-commit-hooks.yaml`.
 
-    python -I -m astro_token.pre_commit scan FILE…      no Astro API token is in these files
-    python -I -m astro_token.pre_commit config FILE…    these project files can be read
+    python -I -m astro_token.pre_commit scan FILE…      refuse files that contain an Astro API token
+    python -I -m astro_token.pre_commit config FILE…    refuse invalid project files
 
-Without `-I` Python would import modules of the repository that is looked at in place of its own.
+Without `-I` Python would import modules of the scanned repository in place of its own.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_HINT = "take it out, revoke it in Astro if it has left this machine, and store it with `astro-token put`"
-# A file is read in blocks, and each begins with the end of the one before: the longest token in UTF-32.
+_HINT = "remove it, revoke it in Astro if it has left this machine, and store it with `astro-token put`"
+# A file is read in blocks. Each begins with the end of the last one: the longest token in UTF-32.
 _BLOCK = 4 * 1024 * 1024
 _OVERLAP = 4 * MAX_TOKEN_BYTES
-# Both begin where nothing of theirs stands before, so that what never ends is gone through once.
+# The lookbehinds make each run match once, so that a long one is searched only once.
 _DOTTED = re.compile(rb"(?<![A-Za-z0-9_.-])[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++){2,}+")
-_BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{260,}+")  # a token has some 400 bytes at least
+_BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{260,}+")  # a token has at least 400 bytes or so
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
-_DEPTH = 2  # base64 of base64, as in a Kubernetes secret of a file that has it
-_HEADER, _SIGNATURE = 512, 1024  # characters; what has more is followed, or preceded, by something else
-# What stands at the ends of lines where a long text is cut into several: of comments, lists and programs.
+_DEPTH = 2  # base64 of base64, as in a Kubernetes secret of an encoded file
+_HEADER, _SIGNATURE = 512, 1024  # characters; the rest of a longer part is other text
+# Characters at the ends of lines in a text that is broken into lines: of comments, lists and programs.
 _LEFT = re.compile(rb"[ \t]*+(?:[#*>|;%]++[ \t]*+|//++[ \t]++|[+.&][ \t]*+(?=[\"'`]))?[\"'`]?")
 _RIGHT = re.compile(rb"[ \t]*[\"'`][ \t]*[+.,&]?\Z")
 
 
 def main(argv: list[str]) -> int:
-    """Looks at every file, says what is wrong with each, and returns the exit status."""
-    looks = {"scan": _scan, "config": _config}
-    if not argv or argv[0] not in looks:
-        error = UsageError("no such hook", hint="scan and config are known")
+    """Check every file, report the problems, and return the exit status."""
+    hooks = {"scan": _scan, "config": _config}
+    if not argv or argv[0] not in hooks:
+        error = UsageError("unknown hook", hint="the hooks are scan and config")
         return report(error.message, error.hint, error.exit_code)
     codes = []
     for name in argv[1:]:
         try:
             if _first(os.fsencode(name)):
-                raise OutputError("the name of a file holds an Astro API token", hint=_HINT)
-            looks[argv[0]](Path(name))
+                raise OutputError("the name of a file contains an Astro API token", hint=_HINT)
+            hooks[argv[0]](Path(name))
         except AstroTokenError as error:
             codes.append(report(error.message, error.hint, error.exit_code))
         except OSError as error:
@@ -72,11 +72,11 @@ def _scan(path: Path) -> None:
     for before, block in _blocks(path):
         line = _first(block)
         if line:
-            raise OutputError(f"{path}:{before + line}: an Astro API token", hint=_HINT)
+            raise OutputError(f"{path}:{before + line} contains an Astro API token", hint=_HINT)
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The content in pieces, each with the number of lines before it; of a link its target, as git has it."""
+    """Yield blocks with the number of lines before each; for a link its target, which git stores."""
     if path.is_symlink():
         yield 0, os.fsencode(path.readlink())
         return
@@ -90,7 +90,7 @@ def _blocks(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _first(data: bytes) -> int:
-    """The line in which the first token begins; 0 if there is none."""
+    """Return the line in which the first token begins; 0 if there is none."""
     lines = _lines(data)
     at = _token_in(b"".join(lines))
     ends = accumulate(map(len, lines))
@@ -98,21 +98,21 @@ def _first(data: bytes) -> int:
 
 
 def _lines(data: bytes) -> list[bytes]:
-    """Its lines, which put together are what was cut; UTF-16 and UTF-32 are made what they are of."""
-    return [_bare(line) for line in data.translate(None, b"\0\r").split(b"\n")]
+    """Split into lines without their decoration, and reduce UTF-16 and UTF-32 to ASCII."""
+    return [_without_decoration(line) for line in data.translate(None, b"\0\r").split(b"\n")]
 
 
-def _bare(line: bytes) -> bytes:
-    if b"\\" in line:  # the line ends of JSON, and of a shell that goes on in the next line
+def _without_decoration(line: bytes) -> bytes:
+    if b"\\" in line:  # line ends in JSON, and continued lines of a shell
         line = line.replace(b"\\r", b"").replace(b"\\n", b"").rstrip(b" \t").removesuffix(b"\\")
     line = line.rstrip(b" \t")
-    found = _RIGHT.search(line, max(0, len(line) - 8))
+    end = _RIGHT.search(line, max(0, len(line) - 8))
     start = _LEFT.match(line)
-    return line[start.end() if start else 0 : found.start() if found else None]
+    return line[start.end() if start else 0 : end.start() if end else None]
 
 
 def _token_in(text: bytes, depth: int = 0) -> int:
-    """Where a token begins, plain or in base64; -1 if there is none."""
+    """Return the offset of a token, also in base64; -1 if there is none."""
     for chain in _DOTTED.finditer(text):
         at = chain.start()
         parts = chain[0].split(b".")
@@ -124,7 +124,7 @@ def _token_in(text: bytes, depth: int = 0) -> int:
             at += len(header) + 1
     for run in _BASE64.finditer(text) if depth < _DEPTH else ():
         packed = run[0].translate(_URL_SAFE)
-        # What stands before it in the same text may begin in the middle of four.
+        # Other text before the token may shift it within a group of four characters.
         for shift in range(4):
             decoded = base64.b64decode(packed[shift : shift + (len(packed) - shift) // 4 * 4])
             inner = _token_in(b"".join(_lines(decoded)), depth + 1)
@@ -134,7 +134,7 @@ def _token_in(text: bytes, depth: int = 0) -> int:
 
 
 def _header_of(before: bytes, claims: bytes, signature: bytes) -> int:
-    """Where in the text before the first dot a token begins that goes on with these; -1 if none does."""
+    """Return the offset at which a token begins before the first dot; -1 if none does."""
     at = before.find(b"eyJ", max(0, len(before) - _HEADER))
     while at >= 0:
         if _is_token(b".".join((before[at:], claims, signature[:_SIGNATURE]))):
@@ -152,13 +152,13 @@ def _is_token(data: bytes) -> bool:
 
 
 def _in_base64(word: bytes) -> tuple[bytes, ...]:
-    """What is always in base64 of a text that holds the word, wherever the word stands."""
+    """Return the base64 characters that a word produces at each of the three offsets."""
     texts = (base64.urlsafe_b64encode(bytes(before) + word) for before in range(3))
-    whole = (len(word) * 8 - 6) // 6  # characters that are of nothing but the word
-    return tuple(text[-(-before * 8 // 6) :][:whole] for before, text in enumerate(texts))
+    count = (len(word) * 8 - 6) // 6  # characters that depend on the word alone
+    return tuple(text[-(-before * 8 // 6) :][:count] for before, text in enumerate(texts))
 
 
-_PERMISSIONS = _in_base64(b"permissions")  # every Astro API token has them
+_PERMISSIONS = _in_base64(b"permissions")  # a claim of every Astro API token
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def test_a_version_is_read_with_its_v_and_without(version: str) -> None:
 )
 def test_what_is_no_version_is_not_repeated(text: str) -> None:
     error = failure(lambda: parse_version(text))
-    assert (UsageError, "this is not a version of the Astro CLI") == (type(error), error.message)
+    assert (UsageError, "--version is not a version of the Astro CLI") == (type(error), error.message)
 
 
 def test_no_version_can_lead_out_of_an_address_or_a_folder() -> None:
@@ -282,10 +282,10 @@ GOOD = b"program"
 ASTRO = (member("astro", GOOD), GOOD)
 README = (member("README.md", b"x"), b"x")
 UNSAFE = "the path of a member leads out of it"
-SPECIAL = "a member is a link, a device, or something else that is no file"
-MUCH = "it unpacks to more than a release holds"
-UNREADABLE = "it is no archive that can be read"
-NOT_ONE = "astro is not one file in it"
+SPECIAL = "a member is a link, a device, or another special file"
+MUCH = "it unpacks to more than a release contains"
+UNREADABLE = "it cannot be read"
+NOT_ONE = "astro is not a single file in it"
 
 
 def named(name: str) -> tuple[tarfile.TarInfo, bytes]:
@@ -319,9 +319,9 @@ BIG = bytes(5 * 1024 * 1024)
         (archive([ASTRO, (member("./astro", GOOD), GOOD)]), NOT_ONE),
         (archive([special(tarfile.DIRTYPE, "astro")]), NOT_ONE),
         (archive([(member("astro"), b"")]), NOT_ONE),
-        (archive([README]), "it holds no astro"),
-        (archive([named("bin/astro"), named("astro.exe"), named("ASTRO")]), "it holds no astro"),
-        (archive([]), "it holds no astro"),
+        (archive([README]), "it contains no astro"),
+        (archive([named("bin/astro"), named("astro.exe"), named("ASTRO")]), "it contains no astro"),
+        (archive([]), "it contains no astro"),
         (archive([ASTRO, (member("README.md", BIG), BIG)]), MUCH),
         (archive([*(named(f"file{number}") for number in range(64)), ASTRO]), MUCH),
         (packed(GOOD)[:60], UNREADABLE),

@@ -583,7 +583,7 @@ def test_an_output_that_takes_nothing_ends_with_74(program: Program, planted: Pl
     planted.store("prod", fixed())
     full = (
         "astro-token: error: no space left on device\n"
-        "astro-token: hint: see that the output has a place, with space left on it\n"
+        "astro-token: hint: check that the output can be written, and has space left\n"
     )
     for form in ("table", "json", "markdown"):
         done = subprocess.run(

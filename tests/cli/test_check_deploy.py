@@ -126,7 +126,7 @@ def api(project: Project) -> None:
 FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
     "no-project": (
         committed(lambda p: shutil.rmtree(p.folder / ".astro")),
-        "PROJECT is no Astro project: it has no .astro/config.yaml",
+        "PROJECT is not an Astro project: it has no .astro/config.yaml",
     ),
     "no-dags": (
         no_dags,
@@ -145,7 +145,7 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
     ),
     "requirements-clash": (
         committed(lambda p: p.write("requirements.txt", "Some_Package[x] == 1.0 # a\nsome.package==2.0\n")),
-        "requirements.txt asks for 2 versions of some-package: the image cannot be built",
+        "requirements.txt requires 2 versions of some-package: the image cannot be built",
     ),
     "plain-http": (
         lambda p: p.settings("project:\n    name: demo\ncloud:\n    api:\n        protocol: http\n"),
@@ -157,7 +157,7 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
     ),
     "other-registry": (
         lambda p: p.settings("remote:\n    base_image_registry: registry.example.com/images\n"),
-        ".astro/config.yaml names a registry of its own, which astro remote deploy sends the token to",
+        ".astro/config.yaml names a registry, and astro remote deploy sends the token to it",
     ),
     "project-deployment": (
         expected,
@@ -190,13 +190,13 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
     ),
     "git-unknown": (
         lambda p: (p.bin / "git").unlink(),
-        "it cannot be told whether there are uncommitted changes: git is not on PATH",
+        "uncommitted changes cannot be detected: git is not on PATH",
     ),
     "no-workspace": (
         organization_token,
         (
             "env:TOKEN names no workspace, and none is expected: without --workspace-id "
-            "the Astro CLI fails, or takes the one of an earlier run"
+            "the Astro CLI fails, or uses the workspace of an earlier run"
         ),
     ),
     "home-plain-http": (
@@ -206,7 +206,7 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
     "stale-workspace": (
         stale,
         (
-            "prod names no workspace, so the Astro CLI takes clws0stale from HOME/.astro/config.yaml, "
+            "prod names no workspace, so the Astro CLI uses clws0stale from HOME/.astro/config.yaml, "
             "and clws0expected is expected: it ends with 0 and deploys nothing"
         ),
     ),
@@ -214,7 +214,7 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
         lambda p: p.stored("workspace: clws0", top="context: astro.example.com"),
         (
             "the current context in HOME/.astro/config.yaml is astro.example.com, "
-            "which the Astro CLI takes, not astronomer.io"
+            "which the Astro CLI uses, not astronomer.io"
         ),
     ),
     "home-in-project": (
@@ -223,7 +223,7 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
     ),
     "odd-home": (
         lambda p: p.env.update(ASTRO_HOME="../elsewhere"),
-        "ASTRO_HOME is no absolute path: which home is used depends on the folder that a step is in",
+        "ASTRO_HOME is a relative path: the home depends on the working folder of each step",
     ),
     "login-overwritten": (
         lambda p: p.stored("token: Bearer x\nrefreshtoken: y\nexpiresin: 2026-11-24T00:00:00Z"),
@@ -233,20 +233,20 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
         lambda p: p.stored("token: Bearer x\nrefreshtoken: y\nexpiresin: 2083-11-24T00:00:00Z"),
         (
             "HOME/.astro/config.yaml holds the token of an earlier run, "
-            "which the Astro CLI uses where no other is given"
+            "which the Astro CLI uses if no other is given"
         ),
     ),
     "home-locked": (
         locked,
         (
-            "another Astro CLI holds HOME/.astro/config.yaml: it is waited for, "
-            "and after 10 seconds the token passed over"
+            "another Astro CLI holds HOME/.astro/config.yaml: "
+            "yours waits 10 seconds, and then ignores the token"
         ),
     ),
     "foreign-domain": (
         lambda p: p.env.update(ASTRO_DOMAIN="astro.example.com"),
         (
-            "ASTRO_DOMAIN, astro.example.com, is no domain of Astro's: "
+            "ASTRO_DOMAIN, astro.example.com, is not a domain of Astro: "
             "the Astro CLI does not use the token there"
         ),
     ),
@@ -257,26 +257,26 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
     "dead-keys": (
         lambda p: p.env.update(ASTRONOMER_KEY_ID="x", ASTRONOMER_KEY_SECRET="y"),
         (
-            "ASTRONOMER_KEY_ID and ASTRONOMER_KEY_SECRET are set, "
-            "which Astro no longer takes and the Astro CLI prefers to no token"
+            "ASTRONOMER_KEY_ID and ASTRONOMER_KEY_SECRET are set: "
+            "Astro no longer accepts such keys, and the Astro CLI uses them if there is no token"
         ),
     ),
     "no-astro": (lambda p: (p.bin / "astro").unlink(), "astro is not on PATH"),
     "old-astro": (
         lambda p: p.script("astro", "echo Astro CLI Version: 1.26.0"),
-        "the astro on PATH is 1.26.0, and before 1.27.1 an expired token reads as a missing workspace",
+        "the astro on PATH is 1.26.0, and before 1.27.1 an expired token is reported as a missing workspace",
     ),
     "other-astro": (
         locked_version,
-        "the astro on PATH is 1.45.0, and the project's file wants 1.46.2",
+        "the astro on PATH is 1.45.0, and the project's file pins 1.46.2",
     ),
     "unknown-astro": (
         lambda p: p.script("astro", "echo v5.2.0 Build faster websites"),
-        "the astro on PATH does not say its version as the Astro CLI does, and may be another program",
+        "the astro on PATH does not print its version as the Astro CLI does, and may be another program",
     ),
     "astro-in-project": (
         in_project,
-        "the astro on PATH lies in the repository: it was not run here, and may be deployed",
+        "the astro on PATH lies in the repository: it was not run here, and exec does not start it",
     ),
     "no-docker": (
         lambda p: (p.bin / "docker").unlink(),
@@ -363,13 +363,13 @@ def test_a_folder_alone_is_a_mistake(project: Project) -> None:
 def test_a_folder_that_is_not_there_is_no_project(project: Project) -> None:
     result = project.run("env:TOKEN", "--path", "nowhere")
     assert 78 == result.code
-    assert "nowhere is no Astro project" in result.stderr
+    assert "nowhere is not an Astro project" in result.stderr
 
 
 def test_the_project_that_a_folder_is_in_is_named(project: Project) -> None:
     result = project.run("env:TOKEN", "--path", "dags")
     assert 78 == result.code
-    assert f"hint: go to {project.folder}, which is one, or name it by --path\n" in result.stderr
+    assert f"hint: go to {project.folder}, which is a project, or name it with --path\n" in result.stderr
 
 
 @pytest.mark.parametrize("level", ["off", "warning"])
@@ -605,7 +605,7 @@ def test_nothing_of_a_file_is_repeated_but_identifiers(project: Project) -> None
     )
     assert 65 == result.code
     assert "goes to deployment another, which" in result.stderr
-    assert "the Astro CLI takes another from" in result.stderr
+    assert "the Astro CLI uses another one from" in result.stderr
     assert "::error::" not in result.stdout + result.stderr
 
 
@@ -744,7 +744,10 @@ def test_the_whole_repository_is_looked_at_as_the_astro_cli_does(project: Projec
 
 def test_the_home_folder_is_no_project(project: Project) -> None:
     said = project.deploy(env={"HOME": str(project.folder)})
-    assert ". is the home folder, which is no project to the Astro CLI" == said["verdicts"][0]["message"]
+    assert (
+        ". is the home folder, which the Astro CLI does not accept as a project"
+        == said["verdicts"][0]["message"]
+    )
 
 
 def test_every_code_is_in_the_table_of_the_documentation_with_its_level_and_status() -> None:

@@ -368,7 +368,7 @@ def test_a_buildkite_agent_of_the_checkout_is_not_run(program: Program, planted:
     (program.work / ".git").mkdir()
     for result in (named, markdown(program, "planted:prod", env=environ)):
         assert (0, False) == (result.code, ran.exists())
-        assert "the buildkite-agent on PATH lies in the checkout, and was not run" in result.stderr
+        assert "buildkite-agent is on PATH only in the checkout\n" in result.stderr
 
 
 @pytest.mark.parametrize("mark", ["TF_BUILD", "BUILDKITE"])

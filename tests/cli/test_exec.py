@@ -348,8 +348,8 @@ def test_a_child_that_a_signal_ended_gives_128_and_its_number(
     assert [] == list(homes.iterdir())
 
 
-NOT_FOUND = "install it, or correct PATH; the command stands after --"
-NOT_RUN = "it has to be a program, or a script that starts with #!, and executable for us"
+NOT_FOUND = "install it, or correct PATH; the command follows --"
+NOT_RUN = "name a program, or a script that starts with #!, that you may execute"
 
 
 def failure(code: int, message: str, hint: str) -> Result:
@@ -373,7 +373,7 @@ def test_a_command_that_is_not_there_costs_no_read(
     }.items():
         assert expected == program("exec", *isolate, prod, "--", name)
     expected = failure(
-        127, "astro: command not found", "`astro-token install-cli` installs it; or correct PATH"
+        127, "astro: command not found", "install it with `astro-token install-cli`, or correct PATH"
     )
     nowhere = {"PATH": str(program.temporary)}
     assert expected == program("exec", *isolate, prod, "--", "astro", "deploy", env=nowhere)

@@ -82,7 +82,7 @@ def test_what_the_token_is_not_stops_it(program: Program, planted: Planted) -> N
     )
 
 
-FULL = "see that the output has a place, with space left on it"
+FULL = "check that the output can be written, and has space left"
 
 
 @pytest.mark.parametrize("form", ["posix", "json", "value"])
@@ -91,7 +91,7 @@ FULL = "see that the output has a place, with space left on it"
     [
         (">/dev/full", "no space left on device", FULL),
         (">&-", "bad file descriptor", FULL),
-        ("| true", "the output was closed before all was written", "see why its reader ended early"),
+        ("| true", "the output was closed before everything was written", "check why its reader ended early"),
     ],
 )
 def test_an_output_that_takes_nothing_ends_with_74(
@@ -157,7 +157,7 @@ def test_a_file_that_exists_is_replaced_only_by_force(program: Program, prod: st
     assert (canary, 0o600) == (file.read_text(), stat.S_IMODE(file.stat().st_mode))
 
 
-LINK = "name the file itself: what a link points at can change"
+LINK = "name the file itself: the target of a link can change"
 REGULAR = "name a regular file"
 
 
@@ -176,9 +176,9 @@ def test_what_is_no_file_of_ours_is_refused_before_a_read(
     for path, message, hint in (
         ("link", "link is a link", LINK),
         ("dangling", "dangling is a link", LINK),
-        ("folder", "folder is no regular file", REGULAR),
-        ("fifo", "fifo is no regular file", REGULAR),
-        ("/dev/full", "/dev/full is no regular file", REGULAR),
+        ("folder", "folder is not a regular file", REGULAR),
+        ("fifo", "fifo is not a regular file", REGULAR),
+        ("/dev/full", "/dev/full is not a regular file", REGULAR),
         ("/dev/stdout", "/dev/stdout is a link", LINK),
         ("none/token", f"{work}/none is not a folder", "create the folder first"),
         ("target/token", f"{work}/target is not a folder", "create the folder first"),
@@ -196,7 +196,7 @@ def test_a_folder_that_takes_no_file_ends_with_74(program: Program, prod: str) -
     lines = result.stderr.splitlines()
     assert (74, "", 2) == (result.code, result.stdout, len(lines))
     assert lines[0].startswith(f"astro-token: error: {folder}/")
-    assert "astro-token: hint: correct what the path names" == lines[1]
+    assert "astro-token: hint: correct the path, or the file" == lines[1]
 
 
 def test_an_output_without_a_name_is_not_standard_output(
@@ -331,8 +331,8 @@ def test_a_runner_whose_file_cannot_be_trusted_gets_nothing(
     for path, message in {
         "": "GITHUB_ENV is not set, so the value has no destination",
         folder / "link": f"{folder}/link is a link",
-        folder / "folder": f"{folder}/folder is no regular file",
-        folder / "fifo": f"{folder}/fifo is no regular file",
+        folder / "folder": f"{folder}/folder is not a regular file",
+        folder / "fifo": f"{folder}/fifo is not a regular file",
         folder / "nothing": f"{folder}/nothing does not exist",
         folder / "none/file": f"{folder}/none/file does not exist",
         folder / "twice": f"{folder}/twice has a second name",
@@ -507,10 +507,10 @@ def test_circlecis_file_is_refused_where_it_cannot_be_trusted(
         "": "BASH_ENV is not set, so the value has no destination",
         "relative": "BASH_ENV names relative, where CircleCI keeps no such file",
         f"{folder}/link": f"{folder}/link is a link",
-        f"{folder}/fifo": f"{folder}/fifo is no regular file",
-        f"{folder}": f"{folder} is no regular file",
+        f"{folder}/fifo": f"{folder}/fifo is not a regular file",
+        f"{folder}": f"{folder} is not a regular file",
         f"{folder}/none/file": f"{folder}/none/file does not exist",
-        "/dev/full": "/dev/full is no regular file",
+        "/dev/full": "/dev/full is not a regular file",
     }.items():
         result = program("export", prod, env={"CIRCLECI": "true", "BASH_ENV": path})
         assert (73, "", f"astro-token: error: {message}") == (

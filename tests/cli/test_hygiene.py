@@ -157,7 +157,7 @@ def test_our_memory_goes_to_no_core_file_and_no_onlooker_and_the_childs_may(
 ) -> None:
     """Not dumpable, a process belongs to root as far as /proc goes; so that needs another user to be seen."""
     code = (
-        "import ctypes, resource; from astro_token.child.hardening import close_to_onlookers as close;"
+        "import ctypes, resource; from astro_token.child.hardening import harden_process as close;"
         "get = lambda: (ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE)[0]);"
         "before = get(); close(); print(before[0], *get())"
     )

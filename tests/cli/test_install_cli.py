@@ -144,7 +144,7 @@ def test_a_tilde_that_no_shell_has_replaced_is_the_home(
     )
     assert [] == list(program.work.iterdir())
     code = program("install-cli", "--to", "~nobody-of-this-name/bin")
-    assert failure(64, "--to names a home that there is not", "give the folder without ~") == code
+    assert failure(64, "--to names an unknown home", "give the folder without ~") == code
     assert place.bin.exists() is False
 
 
@@ -240,8 +240,7 @@ def test_a_hard_link_of_the_old_program_stays_what_it_is(program: Program, place
 def test_a_folder_that_is_not_on_path_is_told(program: Program, place: Place) -> None:
     result = program("install-cli", env={"PATH": "/usr/bin:/bin"})
     told = (
-        f"astro-token: warning: {place.bin} is not on PATH: "
-        "add it, or call the program by its path, which is printed\n"
+        f"astro-token: warning: {place.bin} is not on PATH: add it, or run the program by the printed path\n"
     )
     assert Result(0, f"{place.astro}\n", installed(place.astro).stderr + told) == result
 
@@ -401,7 +400,7 @@ def test_another_release_than_the_lock_s_is_refused(
 ) -> None:
     place.lock(locked(releases, "1.44.0"))
     message = f"--version {VERSION} contradicts {program.work}/astro-token.toml, which pins 1.44.0"
-    hint = f"leave --version out, or change the lock: install-cli --version {VERSION} --lock prints it"
+    hint = f"leave --version out, or change the pin: install-cli --version {VERSION} --lock prints it"
     assert failure(64, message, hint) == program("install-cli", "--version", VERSION)
     assert ([], []) == (releases.asked(), place.files())
 
@@ -412,8 +411,8 @@ def test_a_release_that_was_changed_after_it_was_locked_is_refused_unseen(
     place.old()
     place.lock(locked(releases))
     releases.publish(VERSION, content=b"#!/bin/sh\necho evil\n")  # its checksum file agrees
-    message = f"the lock and the checksum file of release {VERSION} disagree about {HERE}"
-    hint = "find out which is wrong: the release was changed, or the lock; nothing was installed"
+    message = f"the pinned digest and the checksum file of release {VERSION} differ for {HERE}"
+    hint = "find out which one is wrong: the release or astro-token.toml was changed; nothing was installed"
     assert failure(76, message, hint) == program("install-cli")
     assert ([CHECKSUMS], ["astro"], OLD) == (releases.asked(), place.files(), place.astro.read_bytes())
 
@@ -432,7 +431,7 @@ def test_a_lock_that_does_not_know_this_machine_is_no_lock(
 ) -> None:
     place.lock(f'[astro-cli]\nversion = "{VERSION}"\nsha256 = {{ linux-386 = "{"0" * 64}" }}\n')
     hint = f"astro-token install-cli --version {VERSION} --lock prints it for all platforms"
-    assert failure(78, f"the lock has no digest for {HERE}", hint) == program("install-cli")
+    assert failure(78, f"[astro-cli] pins no digest for {HERE}", hint) == program("install-cli")
     assert [] == releases.asked()
 
 
@@ -440,7 +439,7 @@ def test_the_lock_is_printed_and_means_what_it_says(
     program: Program, place: Place, releases: Releases, write: Write
 ) -> None:
     result = program("install-cli", "--lock", "--version", "1.44.0")
-    assert (0, "astro-token: put this into astro-token.toml to pin release 1.44.0\n") == (
+    assert (0, "astro-token: add this to astro-token.toml to pin release 1.44.0\n") == (
         result.code,
         result.stderr,
     )
@@ -475,11 +474,11 @@ def test_the_project_s_file_names_no_place_to_fetch_from(
 
 # -- calls that make no sense ---------------------------------------------------------------------------
 
-NO_VERSION = "this is not a version of the Astro CLI"
+NO_VERSION = "--version is not a version of the Astro CLI"
 NO_VERSIONS = ("", "latest", "1.45", "../x", "1.45.0\n")
-NO_TIME = "the timeout is no number of seconds that can be waited"
-AS_IN = "use, for example, --version 1.45.0"
-HELP = "astro-token install-cli --help shows what can be given, with examples"
+NO_TIME = "--timeout is out of range"
+AS_IN = "give it as in --version 1.45.0"
+HELP = "run astro-token install-cli --help for the options and examples"
 
 
 @pytest.mark.parametrize(
@@ -487,10 +486,10 @@ HELP = "astro-token install-cli --help shows what can be given, with examples"
     [
         *((["--version", version], 64, NO_VERSION, AS_IN) for version in NO_VERSIONS),
         (["--to", ""], 64, "--to names no folder", "give the path of a folder, or leave --to out"),
-        (["--timeout", "0"], 64, NO_TIME, "give 1 to 3600"),
-        (["--timeout", "nan"], 64, NO_TIME, "give 1 to 3600"),
+        (["--timeout", "0"], 64, NO_TIME, "give 1 to 3600 seconds"),
+        (["--timeout", "nan"], 64, NO_TIME, "give 1 to 3600 seconds"),
         (["--lock", "--to", "x"], 64, "argument --to: not allowed with argument --lock", HELP),
-        (["1.45.0"], 64, "there are too many arguments, or unknown ones", HELP),
+        (["1.45.0"], 64, "too many or unknown arguments", HELP),
     ],
 )
 def test_a_call_that_makes_no_sense(
@@ -544,7 +543,7 @@ def test_an_archive_with_another_digest_is_refused(
 ) -> None:
     place.old()
     good = releases.files[VERSION][ARCHIVE]
-    message = f"{ARCHIVE} has not the digest that the checksum file of its release says"
+    message = f"{ARCHIVE} does not have the digest that is pinned or in the checksum file of its release"
     other = releases.files[VERSION][ARCHIVE.replace(MACHINE, "386")]
     for wrong in (packed(b"#!/bin/sh\necho evil\n"), good[:-1], good + b"\0", b"", b"<html></html>", other):
         releases.files[VERSION][ARCHIVE] = wrong
@@ -607,10 +606,10 @@ BOMB = archive([(member("astro", OLD), OLD), (member("README.md", bytes(5_000_00
     ("content", "complaint"),
     [
         (UNSAFE, "the path of a member leads out of it"),
-        (LINK, "a member is a link, a device, or something else that is no file"),
-        (BOMB, "it unpacks to more than a release holds"),
-        (archive([]), "it holds no astro"),
-        (b"#!/bin/sh\n", "it is no archive that can be read"),
+        (LINK, "a member is a link, a device, or another special file"),
+        (BOMB, "it unpacks to more than a release contains"),
+        (archive([]), "it contains no astro"),
+        (b"#!/bin/sh\n", "it cannot be read"),
     ],
     ids=["unsafe", "link", "bomb", "empty", "script"],
 )
@@ -621,7 +620,7 @@ def test_an_archive_that_is_no_release_is_refused_though_its_digest_is_right(
     releases.files[VERSION][ARCHIVE] = content
     releases.sum_up(VERSION)
     result = program("install-cli")
-    hint = "nothing was installed; tell Astronomer, for its digest is the one of the release"
+    hint = "nothing was installed; tell Astronomer, because the digest is the release's own"
     assert failure(76, f"the archive of the release is refused: {complaint}", hint) == result
     assert OLD == place.astro.read_bytes()
     assert ["astro", ARCHIVE] == place.files()  # what has the right digest is kept
@@ -640,18 +639,18 @@ def test_a_place_that_is_none_is_refused_before_anything_is_asked(
     target = folder / "astro"
     folder.mkdir()
     other.write_bytes(OLD)
-    no_link = f"{target} is a link", "name the file itself: what a link points at can change"
-    no_file = f"{target} is no regular file", "name a regular file"
-    no_folder = f"{folder} is no folder", "name a folder with --to"
+    no_link = f"{target} is a link", "name the file itself: the target of a link can change"
+    no_file = f"{target} is not a regular file", "name a regular file"
+    no_folder = f"{folder} is not a folder", "name a folder with --to"
     message, hint = {
         "link": no_link,
         "dangling": no_link,
         "folder": no_file,
         "fifo": no_file,
         "no-folder": no_folder,
-        "below-file": (f"{folder}/bin is no folder", "name a folder with --to"),
+        "below-file": (f"{folder}/bin is not a folder", "name a folder with --to"),
         "everybody": (
-            f"{folder} can be written by everybody, who could put another program in the place of this one",
+            f"every user of this machine can write to {folder}, and replace the program",
             f"chmod o-w {folder}, or name another folder with --to",
         ),
     }[kind]
@@ -683,7 +682,7 @@ def test_a_folder_that_is_a_link_is_a_folder(program: Program, place: Place) -> 
 
 def test_a_folder_of_the_kernel_takes_no_program(program: Program, place: Place) -> None:
     """Which not even root can write to."""
-    hint = "name a folder of your own with --to, or let it be written to"
+    hint = "name another folder with --to, or change its permissions"
     assert failure(77, "/proc/nowhere cannot be written to", hint) == program(
         "install-cli", "--to", "/proc/nowhere"
     )

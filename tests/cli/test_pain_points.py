@@ -207,7 +207,7 @@ def test_astro_cli_2181_and_pr_2182_no_workspace_id_is_needed_which_older_releas
     checked = scene.ours("check", "--deploy")
     assert (
         "astro-token: warning: deploy: the astro on PATH is 1.43.1, and before 1.44.0 "
-        "a token without a workspace makes --workspace-id count for nothing\n"
+        "--workspace-id is ignored for a token without a workspace\n"
         "astro-token: hint: run astro-token install-cli, and put its folder first on PATH\n" in checked.stderr
     )
 
@@ -297,7 +297,7 @@ def test_astro_cli_1376_a_workspace_of_another_job_ends_no_deploy_with_0(scene: 
     checked = scene.ours("check", "--deploy", **exported)
     assert (65, True) == (
         checked.code,
-        "astro-token: error: deploy: prod names no workspace, so the Astro CLI takes clstaleworkspace from "
+        "astro-token: error: deploy: prod names no workspace, so the Astro CLI uses clstaleworkspace from "
         in checked.stderr,
     )
     ours = scene.astro("deploy", DEPLOYMENT, "--dags", **job)
@@ -522,7 +522,7 @@ def test_astro_cli_1689_and_deploy_action_25_and_pr_147_the_release_is_the_one_t
     scene.expect("", '[astro-cli]\nversion = "1.44.0"\n')
     checked = scene.ours("check", "--deploy")
     assert (
-        "astro-token: warning: deploy: the astro on PATH is 1.45.0, and the project's file wants 1.44.0\n"
+        "astro-token: warning: deploy: the astro on PATH is 1.45.0, and the project's file pins 1.44.0\n"
         "astro-token: hint: run astro-token install-cli, and put its folder first on PATH\n" in checked.stderr
     )
     folder = scene.project.home / "pinned"
@@ -552,7 +552,7 @@ def test_deploy_action_pr_137_an_astro_that_is_not_there_is_named_with_what_inst
     assert (78, True) == (
         checked.code,
         "astro-token: error: deploy: astro is not on PATH\n"
-        "astro-token: hint: install it by astro-token install-cli, and put its folder on PATH\n"
+        "astro-token: hint: install it with astro-token install-cli, and put its folder on PATH\n"
         in checked.stderr,
     )
 

@@ -37,9 +37,9 @@ def failure(code: int, message: str, hint: str) -> Result:
 
 # -- the command line -------------------------------------------------------------------------------
 
-HELP = "--help shows what can be given, with examples"
+HELP = "--help for the options and examples"
 AFTER = "for example: astro-token exec prod -- astro deploy --dags"
-MANY = "there are too many arguments, or unknown ones"
+MANY = "too many or unknown arguments"
 NO_TOKEN_HINT = (
     "give a reference such as vault:secret/astro/prod#token, set ASTRO_TOKEN_REF, or write astro-token.toml"
 )
@@ -50,29 +50,29 @@ FORM = "a reference has the form scheme:name, such as vault:secret/astro/prod#to
 @pytest.mark.parametrize(
     ("line", "message", "hint"),
     [
-        ("", "the following arguments are required: COMMAND", f"astro-token {HELP}"),
-        ("--frobnicate", "the following arguments are required: COMMAND", f"astro-token {HELP}"),
-        ("-- true", "the following arguments are required: COMMAND", f"astro-token {HELP}"),
+        ("", "the following arguments are required: COMMAND", f"run astro-token {HELP}"),
+        ("--frobnicate", "the following arguments are required: COMMAND", f"run astro-token {HELP}"),
+        ("-- true", "the following arguments are required: COMMAND", f"run astro-token {HELP}"),
         ("exec", "exec requires a command after --", AFTER),
         ("exec env:X", "exec requires a command after --", AFTER),
         ("exec env:X --", "exec requires a command after --", AFTER),
-        ("exec env:X astro deploy --dags", "the command has to stand after --", AFTER),
-        ("exec env:X env:Y -- true", MANY, f"astro-token exec {HELP}"),
-        ("exec --isolate env:X -- true", "there is no option --isolate", f"astro-token exec {HELP}"),
-        ("exec --keep-env", "argument --keep-env: expected one argument", f"astro-token exec {HELP}"),
+        ("exec env:X astro deploy --dags", "the command must follow --", AFTER),
+        ("exec env:X env:Y -- true", MANY, f"run astro-token exec {HELP}"),
+        ("exec --isolate env:X -- true", "unknown option --isolate", f"run astro-token exec {HELP}"),
+        ("exec --keep-env", "argument --keep-env: expected one argument", f"run astro-token exec {HELP}"),
         (
             "exec --timeout soon -- true",
             "argument --timeout: invalid float value",
-            f"astro-token exec {HELP}",
+            f"run astro-token exec {HELP}",
         ),
-        ("check --frobnicate", "there is no option --frobnicate", f"astro-token check {HELP}"),
-        ("check --all=yes", "argument --all: ignored explicit argument", f"astro-token check {HELP}"),
+        ("check --frobnicate", "unknown option --frobnicate", f"run astro-token check {HELP}"),
+        ("check --all=yes", "argument --all: ignored explicit argument", f"run astro-token check {HELP}"),
         ("check -- env:X", "only exec takes a command after --", "astro-token exec --help has examples"),
         ("check exec -- true", "only exec takes a command after --", "astro-token exec --help has examples"),
-        ("export env:X env:Y", MANY, f"astro-token export {HELP}"),
-        ("export --form json env:X", "there is no option --form", f"astro-token export {HELP}"),
-        ("check --p4ssw0rd", MANY, f"astro-token check {HELP}"),
-        ("backends env:X", MANY, f"astro-token backends {HELP}"),
+        ("export env:X env:Y", MANY, f"run astro-token export {HELP}"),
+        ("export --form json env:X", "unknown option --form", f"run astro-token export {HELP}"),
+        ("check --p4ssw0rd", MANY, f"run astro-token check {HELP}"),
+        ("backends env:X", MANY, f"run astro-token backends {HELP}"),
         ("check prod", NO_NAME, FORM),
         (
             "check ''",
@@ -113,7 +113,7 @@ def test_a_choice_that_is_nearly_one(program: Program, line: str, meant: str) ->
 
 
 def test_a_format_without_its_option(program: Program) -> None:
-    expected = failure(64, MANY, "a format is given as --format posix")
+    expected = failure(64, MANY, "give the format as --format posix")
     assert expected == program("export", "posix", "env:X")
 
 
@@ -581,7 +581,7 @@ def test_every_example_works(
             done.returncode,
             re.sub(
                 r"(?m)^(::add-mask::|astro-token: (made|stored|ASTRO_API_TOKEN is set|"
-                r"installed|put this|warning: another astro)).*\n",
+                r"installed|add this|warning: another astro)).*\n",
                 "",
                 done.stderr.lstrip("\n"),
             ),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from astro_token.deploy.command import Deploy, deploy_of
 from astro_token.policy.codes import DEPLOY as CODES
+from astro_token.record import replace
 
 FORCED = {"uncommitted", "git-unknown"}
 NO_IMAGE = {"no-dockerfile", "requirements-clash"}
@@ -15,7 +16,7 @@ NO_DAGS = {"no-dags", "dags-ignored"}
 
 
 @pytest.mark.parametrize(
-    ("line", "deployment", "dags", "moot"),
+    ("line", "deployment", "dags", "suppressed"),
     [
         ("deploy", None, None, set()),
         ("deploy cldep0", "cldep0", None, set()),
@@ -57,10 +58,10 @@ NO_DAGS = {"no-dags", "dags-ignored"}
     ],
 )
 def test_flags_are_read_as_the_astro_cli_reads_them(
-    line: str, deployment: str | None, dags: str | None, moot: set[str]
+    line: str, deployment: str | None, dags: str | None, suppressed: set[str]
 ) -> None:
-    assert Deploy(deployment, dags, frozenset(moot)) == deploy_of(line.split())._replace(workspace=None)  # type: ignore[union-attr]
-    assert moot <= CODES.keys()
+    assert Deploy(deployment, dags, frozenset(suppressed)) == replace(deploy_of(line.split()), workspace=None)  # type: ignore[type-var]
+    assert suppressed <= CODES.keys()
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from astro_token.deploy import Guarded, before_deploy, repository
+from astro_token.deploy import PreflightReport, before_deploy, repository
+from astro_token.deploy.cli_home import findings as of_home
 from astro_token.deploy.command import Deploy
-from astro_token.deploy.folder import facts
-from astro_token.deploy.programs import facts as of_programs
-from astro_token.deploy.stored import facts as of_home
-from astro_token.deploy.target import Target, target
+from astro_token.deploy.destination import Destination, destination_of
+from astro_token.deploy.programs import findings as of_programs
+from astro_token.deploy.project_layout import findings
 from astro_token.policy.rules import Expectations, Policy
 from astro_token.secret import SecretValue
 from astro_token.testing import make_token
@@ -36,12 +36,14 @@ def project(tmp_path: Path) -> Path:
 
 
 def codes(project: Path, dags: str = "dags") -> list[str]:
-    return [fact.code for fact in facts(project, Path(), {}, dags=dags)]
+    return [finding.code for finding in findings(project, Path(), {}, dags=dags)]
 
 
-def advice(project: Path, dags: str) -> Guarded | None:
+def advice(project: Path, dags: str) -> PreflightReport | None:
     deploy = Deploy(None, dags, frozenset())
-    return before_deploy(deploy, project, Target("prod", "ws", "ws", None, known=True), Policy(), environ={})
+    return before_deploy(
+        deploy, project, Destination("prod", "ws", "ws", None, token_read=True), Policy(), environ={}
+    )
 
 
 def nested(folder: Path, name: str) -> None:
@@ -85,17 +87,17 @@ def test_a_name_that_the_system_refuses_is_one_that_is_not_there(project: Path) 
         ("a==1.0\na==1.0.0\na==1+cpu\n", None),
         ("a==1 --hash=sha256:0\na==1 --hash=sha256:1\n", None),
         ("a==1\na==1" + ".0" * 100_000 + "x\n", None),
-        ("a==1.0\na==1.0.1\n", "requirements.txt asks for 2 versions of a: the image cannot be built"),
-        ("a==10\na==1\n", "requirements.txt asks for 2 versions of a: the image cannot be built"),
+        ("a==1.0\na==1.0.1\n", "requirements.txt requires 2 versions of a: the image cannot be built"),
+        ("a==10\na==1\n", "requirements.txt requires 2 versions of a: the image cannot be built"),
         (
             "a==1\na==2\na==3\nb==1\nb==2\nc==1\nc==2\n",
-            "requirements.txt asks for 3 versions of a, and 2 more like that: the image cannot be built",
+            "requirements.txt requires 3 versions of a, and 2 more like that: the image cannot be built",
         ),
     ],
 )
 def test_requirements_clash_where_no_version_is_both(project: Path, text: str, message: str | None) -> None:
     (project / "requirements.txt").write_text(text)
-    assert [message] * (message is not None) == [fact.message for fact in facts(project, Path(), {})]
+    assert [message] * (message is not None) == [finding.message for finding in findings(project, Path(), {})]
 
 
 @pytest.mark.parametrize("where", ["HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "included"])
@@ -126,7 +128,7 @@ def test_a_filter_of_the_user_s_configuration_that_lies_in_the_repository_is_not
     git("commit", "--quiet", "-m", "x")
     ran.unlink(missing_ok=True)
     os.utime(project / "dags" / "etl.py", (1, 1))
-    assert [] == repository.facts(project, environ)
+    assert [] == repository.findings(project, environ)
     assert not ran.exists()
     git("status")
     assert ran.exists(), "the trap would have caught nothing"
@@ -145,7 +147,7 @@ def test_an_astro_outside_of_the_checkout_finds_no_program_inside_of_it(
         path.write_text(f"#!/bin/sh\n{text}\n")
         path.chmod(0o755)
     environ = {"PATH": f"{tmp_path}/bin:{project}/tools:tools:/usr/bin:/bin", "XDG_RUNTIME_DIR": ""}
-    assert set() == {fact.code for fact in of_programs(project, environ, None, [])} - {"no-docker"}
+    assert set() == {finding.code for finding in of_programs(project, environ, None, [])} - {"no-docker"}
     assert not ran.exists()
     subprocess.run(["astro"], env=environ, check=True, capture_output=True)
     assert ran.exists(), "the trap would have caught nothing"
@@ -160,8 +162,8 @@ def test_an_astro_below_a_folder_that_is_no_checkout_is_asked(tmp_path: Path) ->
     (tmp_path / ".astro").mkdir()
     (tmp_path / ".astro" / "config.yaml").touch()
     for home, found in ((str(tmp_path), set()), ("/nowhere", {"astro-in-project"})):
-        top = repository.checkout(tmp_path, {"HOME": home})
-        assert found == {fact.code for fact in of_programs(top, environ, None, [])} - {"no-docker"}
+        codes = {finding.code for finding in of_programs(tmp_path, {**environ, "HOME": home}, None, [])}
+        assert found == codes - {"no-docker"}
 
 
 def test_a_submodule_is_not_entered(project: Path, tmp_path: Path) -> None:
@@ -185,31 +187,31 @@ def test_a_submodule_is_not_entered(project: Path, tmp_path: Path) -> None:
     (below / ".git" / "info" / "attributes").write_text("* filter=it\n")
     git("config", "filter.it.clean", f"touch {ran}; cat", where=below)
     (below / "a.txt").write_text("b")
-    assert [] == repository.facts(project, environ)
+    assert [] == repository.findings(project, environ)
     assert not ran.exists()
     commit(below)
-    assert ["uncommitted"] == [fact.code for fact in repository.facts(project, environ)]
+    assert ["uncommitted"] == [finding.code for finding in repository.findings(project, environ)]
 
 
 @pytest.mark.parametrize(
     ("version", "one", "found"),
     [
-        ("1.44.0", Target("prod", None, "ws", None, known=True), set()),
-        ("1.43.9", Target("prod", None, "ws", None, known=True), {"old-astro"}),
-        ("1.43.9", Target("prod", "ws", "ws", None, known=True), set()),
-        ("1.43.9", Target("prod", None, "ws", None, known=False), set()),
-        ("1.27.0", Target("prod", "ws", "ws", None, known=True), {"old-astro"}),
-        ("1.27.1", Target("prod", "ws", "ws", None, known=True), set()),
+        ("1.44.0", Destination("prod", None, "ws", None, token_read=True), set()),
+        ("1.43.9", Destination("prod", None, "ws", None, token_read=True), {"old-astro"}),
+        ("1.43.9", Destination("prod", "ws", "ws", None, token_read=True), set()),
+        ("1.43.9", Destination("prod", None, "ws", None, token_read=False), set()),
+        ("1.27.0", Destination("prod", "ws", "ws", None, token_read=True), {"old-astro"}),
+        ("1.27.1", Destination("prod", "ws", "ws", None, token_read=True), set()),
     ],
 )
 def test_an_astro_is_old_by_what_the_token_needs(
-    project: Path, tmp_path: Path, version: str, one: Target, found: set[str]
+    project: Path, tmp_path: Path, version: str, one: Destination, found: set[str]
 ) -> None:
     astro = tmp_path / "astro"
     astro.write_text(f"#!/bin/sh\necho Astro CLI Version: {version}\n")
     astro.chmod(0o755)
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "XDG_RUNTIME_DIR": ""}
-    assert found == {fact.code for fact in of_programs(project, environ, None, [one])} - {"no-docker"}
+    assert found == {finding.code for finding in of_programs(project, environ, None, [one])} - {"no-docker"}
 
 
 @pytest.mark.parametrize(
@@ -225,16 +227,18 @@ def test_the_workspace_of_an_earlier_run_is_stale_where_another_is_expected(
     lock = home / ".astro" / "config.yaml.lock"
     with lock.open("w") as another:  # who only looks keeps nobody from writing for long
         fcntl.flock(another, fcntl.LOCK_SH)
-        one = Target("prod", None, workspace, None, known=True)
-        assert found == [fact.code for fact in of_home(project, {"HOME": str(home)}, [one])]
+        one = Destination("prod", None, workspace, None, token_read=True)
+        assert found == [finding.code for finding in of_home(project, {"HOME": str(home)}, [one])]
 
 
 def test_what_the_project_expects_goes_before_what_the_token_says() -> None:
     token = AstroToken.parse(SecretValue(make_token(workspace="ws0token", deployment="dep0token").encode()))
-    assert Target("prod", "ws0token", "ws0", "dep0", known=True) == target(
+    assert Destination("prod", "ws0token", "ws0", "dep0", token_read=True) == destination_of(
         "prod", token, Expectations(workspace="ws0", deployment="dep0")
     )
-    assert Target("prod", "ws0token", "ws0token", "dep0token", known=True) == target(
+    assert Destination("prod", "ws0token", "ws0token", "dep0token", token_read=True) == destination_of(
         "prod", token, Expectations()
     )
-    assert Target("prod", None, None, None, known=False) == target("prod", None, Expectations())
+    assert Destination("prod", None, None, None, token_read=False) == destination_of(
+        "prod", None, Expectations()
+    )

@@ -269,7 +269,7 @@ def test_what_becomes_something_else_after_the_look_is_refused_at_once(
     thread = threading.Thread(target=append, daemon=True)
     thread.start()
     thread.join(60)
-    assert (False, [f"{path} is no regular file"]) == (thread.is_alive(), [str(error) for error in raised])
+    assert (False, [f"{path} is not a regular file"]) == (thread.is_alive(), [str(error) for error in raised])
     assert (b"old", None) == ((folder / "target").read_bytes(), raised[0].__context__)
 
 
@@ -279,7 +279,7 @@ def test_a_fifo_that_has_a_reader_is_no_regular_file_either(
     os.mkfifo(path)
     monkeypatch.setattr(files, "refuse_special", lambda _: None)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with pytest.raises(OutputError, match="is no regular file"):
+    with pytest.raises(OutputError, match="is not a regular file"):
         files.append(path, b"new")
     assert b"" == os.read(reader, 100)
     os.close(reader)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AstroTokenError, IntegrityError
 from astro_token.log import logger, silence
+from astro_token.system.programs import settle_platform
 from astro_token_backends.azure import LOGGERS
 from astro_token_backends.azure.address import is_of_a_cloud, may_log_in_to, resource_of
 from astro_token_backends.azure.client_credentials import ClientCredentials
@@ -61,6 +62,7 @@ class Login:
             if self._wire is None:
                 from astro_token_backends.azure.wire import Wire
 
+                settle_platform()  # azure.core's and azure.identity's user agents contain it
                 self._wire = Wire()
             return self._wire
 

@@ -1,11 +1,11 @@
 """
-Installing the Astro CLI: a release of it, verified, as a program of the user's.
+Install a verified release of the Astro CLI for the user.
 
     version ──> checksum file ──> archive ──> program
-    asked for,  one digest for    from the    its one member `astro`,
-    locked, or  each platform     cache, or   in the place of the old one
-    the latest                    fetched     or not at all
+    requested,  one digest per    from the    its member `astro`,
+    pinned, or  platform          cache, or   replaces the old one
+    the latest                    fetched     completely or not at all
 
-An archive is believed by its SHA-256 only:
-that of the release's checksum file, and that of the project's lock.
+An archive is trusted only by its SHA-256:
+the one in the release's checksum file, and the one that the project pins.
 """

@@ -1,8 +1,8 @@
 """
-The one program of an archive, and nothing else of it.
+Extract the program `astro` from an archive.
 
-No member is ever written under a name that the archive gives it, so `tarfile`'s filters have nothing to do.
-An archive that holds what no release holds is refused as a whole all the same: something is wrong with it.
+No member is written under its own name, so `tarfile`'s filters are not needed.
+An archive with members that no release has is refused all the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OTHER_LIMIT = 4 * 1024 * 1024
 _MEMBERS = 64
 _HEADERS = 1024 * 1024
 _BLOCK = 256 * 1024
-# The last one is a header of a header of a header.
+# RecursionError: a header of a header of a header.
 _DAMAGE = (
     tarfile.TarError,
     gzip.BadGzipFile,
@@ -39,55 +39,55 @@ _DAMAGE = (
 
 def unpack(archive: IO[bytes], write: Callable[[bytes], object]) -> None:
     """
-    Hands the program over in pieces, some of them perhaps before the archive is refused.
+    Write the program in blocks, perhaps some of them before the archive is refused.
 
     Raises:
-        IntegrityError: it is no such archive, or holds links, devices, paths that lead out of it, too much.
+        IntegrityError: it is not an archive, or contains links, devices, paths out of it, or too much.
         OSError: as `write`.
     """
     content = _Content(gzip.GzipFile(fileobj=archive))
     try:
-        # A stream: nothing of what came before can be asked for again.
+        # As a stream, which cannot be read twice.
         tar = tarfile.open(fileobj=cast("IO[bytes]", content), mode="r|")  # noqa: SIM115 (nothing to close)
-        found = _programs(tar, content, write)
-        complaint = None if found else f"it holds no {PROGRAM}"
+        count = _write_program(tar, content, write)
+        complaint = None if count else f"it contains no {PROGRAM}"
     except _Refusal as refusal:
         complaint = str(refusal)
     except _DAMAGE:
-        complaint = "it is no archive that can be read"
+        complaint = "it cannot be read"
     if complaint:
         raise IntegrityError(
             f"the archive of the release is refused: {complaint}",
-            hint="nothing was installed; tell Astronomer, for its digest is the one of the release",
+            hint="nothing was installed; tell Astronomer, because the digest is the release's own",
         )
 
 
-def _programs(tar: tarfile.TarFile, content: _Content, write: Callable[[bytes], object]) -> int:
-    """Goes through all members, and returns how many of them are the program."""
-    found = count = 0
+def _write_program(tar: tarfile.TarFile, content: _Content, write: Callable[[bytes], object]) -> int:
+    """Read all members, and return the number of those that are the program."""
+    programs = count = 0
     while (member := tar.next()) is not None:
         count += 1
         parts = member.name.split("/")
         if not parts[0] or ".." in parts:
             raise _Refusal("the path of a member leads out of it")
         if member.type not in {tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE}:
-            raise _Refusal("a member is a link, a device, or something else that is no file")
-        wanted = parts[parts[0] == "." :] == [PROGRAM]
-        found += wanted
-        if not 0 <= member.size <= (_PROGRAM_LIMIT if wanted else _OTHER_LIMIT) or count > _MEMBERS:
-            raise _Refusal("it unpacks to more than a release holds")
-        if wanted and (found > 1 or member.isdir() or not member.size):
-            raise _Refusal(f"{PROGRAM} is not one file in it")
+            raise _Refusal("a member is a link, a device, or another special file")
+        is_program = parts[parts[0] == "." :] == [PROGRAM]
+        programs += is_program
+        if not 0 <= member.size <= (_PROGRAM_LIMIT if is_program else _OTHER_LIMIT) or count > _MEMBERS:
+            raise _Refusal("it unpacks to more than a release contains")
+        if is_program and (programs > 1 or member.isdir() or not member.size):
+            raise _Refusal(f"{PROGRAM} is not a single file in it")
         content.allow(member.size)
-        if wanted:
+        if is_program:
             _copy(tar, member, write)
-    return found
+    return programs
 
 
 def _copy(tar: tarfile.TarFile, member: tarfile.TarInfo, write: Callable[[bytes], object]) -> None:
     file = tar.extractfile(member)
     if file is None:
-        raise _Refusal(f"{PROGRAM} is no file")
+        raise _Refusal(f"{PROGRAM} is not a file")
     left = member.size
     while left:
         block = file.read(min(_BLOCK, left))
@@ -103,9 +103,9 @@ class _Refusal(Exception):  # noqa: N818 (caught where it is raised)
 
 class _Content:
     """
-    What is packed, of which no more can be read than was allowed.
+    The unpacked stream, limited to the size that was allowed.
 
-    A header may say that it is followed by gigabytes of more header, which `tarfile` would keep in memory.
+    A header may claim to be followed by gigabytes of header, which `tarfile` would keep in memory.
     """
 
     def __init__(self, packed: gzip.GzipFile) -> None:
@@ -113,12 +113,12 @@ class _Content:
         self._left = _HEADERS
 
     def allow(self, size: int) -> None:
-        """Allows as much as that, and the next headers."""
+        """Allow as many bytes, and the next headers."""
         self._left = size + _HEADERS
 
     def read(self, size: int) -> bytes:
         block = self._packed.read(size)
         self._left -= len(block)
         if self._left < 0:
-            raise _Refusal("it unpacks to more than a release holds")
+            raise _Refusal("it unpacks to more than a release contains")
         return block

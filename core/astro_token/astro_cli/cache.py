@@ -1,10 +1,9 @@
 """
-Archives that were fetched before, in the user's cache folder.
+The archives that were fetched before, in the user's cache folder.
 
-What comes out of it is verified like what comes over the network,
-through the one open file that is then read.
-Only one process at a time fetches; others wait, and find it.
-A few archives stay, those that were used last: each is some 60 MB, and projects move between few releases.
+A cached archive is verified like a fetched one, through the open file that is then read.
+Only one process at a time fetches; others wait, and use its archive.
+The archives that were used last stay: each has some 60 MB, and projects move between few releases.
 """
 
 from __future__ import annotations
@@ -16,10 +15,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from astro_token.astro_cli.temporary import beside
 from astro_token.errors import IntegrityError
 from astro_token.log import logger
-from astro_token.system.files import locked, open_regular, others_can_write, owned
+from astro_token.system.files import locked, open_regular, others_can_write, owned, temporary_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,37 +25,37 @@ if TYPE_CHECKING:
 __all__ = ["verified"]
 
 _BLOCK = 1024 * 1024
-_KEPT = 3
+_MAX_ARCHIVES = 3
 
 
 @contextmanager
 def verified(name: str, digest: str, fetch: Callable[[Path], str], *, patience: float) -> Iterator[IO[bytes]]:
     """
-    An archive whose content has this digest.
+    Open the archive that has this digest, and fetch it if it is not cached.
 
     Args:
-        fetch: writes it to a path, and returns what its digest really is.
+        fetch: writes it to a path, and returns its real digest.
         patience: seconds to wait for another process that fetches.
 
     Raises:
-        IntegrityError: it has another digest; nothing of it is kept.
-        BackendUnavailableError: another process did not come to an end.
-        OSError: there is no place for it.
+        IntegrityError: it has another digest, and is not kept.
+        BackendUnavailableError: another process did not finish in time.
+        OSError: it cannot be written.
         as `fetch`.
     """
     with ExitStack() as held:
         folder = held.enter_context(_folder())
         held.enter_context(locked(folder, seconds=patience))
         path = folder / name
-        for left in folder.glob(".astro_*.tmp"):  # by kills, for we are alone here
-            left.unlink()
+        for abandoned in folder.glob(".astro_*.tmp"):  # by killed processes: we hold the lock
+            abandoned.unlink()
         file = _opened(path, digest)
         if file is None:
-            with beside(path) as temporary:
+            with temporary_beside(path) as temporary:
                 if fetch(temporary) != digest:
                     raise _wrong(name)
                 temporary.replace(path)
-            _forget_all_but_the_last(folder)
+            _remove_oldest(folder)
             file = _opened(path, digest)
         if file is None:
             raise _wrong(name)
@@ -66,20 +64,20 @@ def verified(name: str, digest: str, fetch: Callable[[Path], str], *, patience: 
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """The cache's folder; where there can be none, one that is gone after the block."""
-    folder = _of_the_user()
+    """Yield the cache folder, or a temporary one if there can be none."""
+    folder = _user_folder()
     if folder is not None:
         yield folder
         return
-    logger.debug("there is no cache folder that can be written to")
+    logger.debug("the cache folder cannot be written to")
     with tempfile.TemporaryDirectory(prefix="astro-token-") as name:
         yield Path(name)
 
 
-def _of_the_user() -> Path | None:
+def _user_folder() -> Path | None:
     from platformdirs import user_cache_path
 
-    with suppress(OSError, RuntimeError):  # a RuntimeError is a user without a home, as containers have them
+    with suppress(OSError, RuntimeError):  # RuntimeError: a user without a home, in containers
         folder = user_cache_path("astro-token", appauthor=False) / "astro-cli"
         if folder.is_absolute():  # older versions make a relative path of an empty home
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -89,7 +87,7 @@ def _of_the_user() -> Path | None:
 
 
 def _opened(path: Path, digest: str) -> IO[bytes] | None:
-    """The file, if it is whole and nobody else can change it while it is read."""
+    """Open a file if it has the digest, and no other user can change it while it is read."""
     try:
         file = open_regular(path)
     except OSError:
@@ -100,27 +98,27 @@ def _opened(path: Path, digest: str) -> IO[bytes] | None:
             while block := file.read(_BLOCK):
                 read.update(block)
             if read.hexdigest() == digest:
-                with suppress(OSError):  # where it is root's
-                    os.utime(path)  # used, and so the last to be forgotten
+                with suppress(OSError):  # it belongs to root
+                    os.utime(path)  # used last, and removed last
                 file.seek(0)
                 return file
     except OSError:
         logger.debug("%s cannot be read", path)
     file.close()
-    logger.debug("%s is not what is wanted, and is fetched again", path)
+    logger.debug("%s has another digest, and is fetched again", path)
     return None
 
 
-def _forget_all_but_the_last(folder: Path) -> None:
-    """Of the archives; to be called under the lock, so that nobody is about to open one."""
-    found = [(path.lstat().st_mtime_ns, path) for path in folder.glob("astro_*.tar.gz")]
-    for _, path in sorted(found)[:-_KEPT]:
+def _remove_oldest(folder: Path) -> None:
+    """Call it under the lock, so that no process is about to open an archive."""
+    archives = [(path.lstat().st_mtime_ns, path) for path in folder.glob("astro_*.tar.gz")]
+    for _, path in sorted(archives)[:-_MAX_ARCHIVES]:
         with suppress(OSError):
             path.unlink()
 
 
 def _wrong(name: str) -> IntegrityError:
     return IntegrityError(
-        f"{name} has not the digest that the checksum file of its release says",
-        hint="nothing was installed; see what is between here and the release server, and the server itself",
+        f"{name} does not have the digest that is pinned or in the checksum file of its release",
+        hint="nothing was installed; check the release server, and proxies between here and it",
     )

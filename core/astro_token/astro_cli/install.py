@@ -1,4 +1,4 @@
-"""Makes a release the user's program, in one step, never through a link, and only if it is the right one."""
+"""Replace the user's `astro` by a verified release, in one step and never through a link."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ import errno
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from astro_token.astro_cli.archive import PROGRAM, unpack
 from astro_token.astro_cli.cache import verified
 from astro_token.astro_cli.download import save
 from astro_token.astro_cli.release import archive_name, file_url, latest, published
-from astro_token.astro_cli.temporary import beside
 from astro_token.errors import AccessDeniedError, ConfigError, IntegrityError, OutputError
-from astro_token.system.files import locked, open_regular, others_can_write, owned, refuse_special, sweep
+from astro_token.record import Record
+from astro_token.system.files import (
+    locked,
+    open_regular,
+    others_can_write,
+    owned,
+    refuse_special,
+    sweep,
+    temporary_beside,
+)
 from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -27,15 +34,14 @@ if TYPE_CHECKING:
 __all__ = ["Installed", "install"]
 
 _BLOCK = 1024 * 1024
-# The last one is of the kernel's own file systems, where nothing can be made.
+# ENOENT comes from file systems of the kernel, in which nothing can be created.
 _UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT})
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
+class Installed(Record):
     """
     Attributes:
-        changed: False where the very same program was there.
+        changed: False if the same program was installed already.
     """
 
     path: Path
@@ -54,20 +60,20 @@ def install(
     told: Callable[[int, int | None], None],
 ) -> Installed:
     """
-    Installs a release as `astro` in a folder, unless it is there.
+    Install a release as `astro` in a folder, unless it is there already.
 
-    With a lock that has the digest nothing is asked for that the cache has;
-    without one the checksum file always is, for what is in the cache could be something else.
+    If the project pins the digest, a cached archive needs no request;
+    otherwise the checksum file is always fetched, because the cache could hold another file.
 
     Args:
-        version: None for the one of the lock, else the latest.
-        told: as of `download.save`.
+        version: None for the pinned one, else the latest.
+        told: as for `download.save`.
 
     Raises:
-        OutputError: in the place of the program, or of its folder, is something else.
+        OutputError: the path of the program or of its folder is something else.
         AccessDeniedError: the folder cannot be written to.
-        IntegrityError: a digest differs, or what comes is no release.
-        ConfigError: the lock does not know the platform.
+        IntegrityError: a digest differs, or the file is not a release.
+        ConfigError: no digest is pinned for the platform.
         as `download.read`, `download.save`, `release.published`, `release.latest`.
     """
     program = folder.absolute() / PROGRAM
@@ -76,20 +82,21 @@ def install(
     pinned = _pinned(lock, platform)
     version = version or (lock.version if lock else latest(environ, deadline))
     name = archive_name(version, platform)
-    summed = None if pinned else _summed(version, platform, environ, deadline)
+    published_digest = None if pinned else _published_digest(version, platform, environ, deadline)
 
     def fetch(path: Path) -> str:
-        if pinned and pinned != _summed(version, platform, environ, deadline):
+        if pinned and pinned != _published_digest(version, platform, environ, deadline):
             raise IntegrityError(
-                f"the lock and the checksum file of release {version} disagree about {platform}",
-                hint="find out which is wrong: the release was changed, or the lock; nothing was installed",
+                f"the pinned digest and the checksum file of release {version} differ for {platform}",
+                hint="find out which one is wrong: the release or astro-token.toml was changed; "
+                "nothing was installed",
             )
-        # An archive takes as long as it takes: what bounds it is silence, and the whole deadline.
+        # Only silence and the whole deadline bound a download, not its duration.
         rest = Deadline(deadline.remaining, attempt=deadline.remaining)
         url = file_url(version, name, environ)
         return rest.retry(lambda left: save(url, path, environ, left, told))
 
-    with verified(name, pinned or summed or "", fetch, patience=deadline.remaining) as archive:
+    with verified(name, pinned or published_digest or "", fetch, patience=deadline.remaining) as archive:
         changed = not _is_there(program, archive)
         if changed:
             archive.seek(0)
@@ -98,42 +105,42 @@ def install(
 
 
 def _pinned(lock: Lock | None, platform: str) -> str | None:
-    """The digest of the lock; None where it only names a version."""
+    """Return the pinned digest; None if only a version is pinned."""
     if lock is None or not lock.sha256:
         return None
     if platform in lock.sha256:
         return lock.sha256[platform]
     raise ConfigError(
-        f"the lock has no digest for {platform}",
+        f"[astro-cli] pins no digest for {platform}",
         hint=f"astro-token install-cli --version {lock.version} --lock prints it for all platforms",
     )
 
 
-def _summed(version: str, platform: str, environ: Mapping[str, str], deadline: Deadline) -> str:
-    """The digest of the checksum file."""
-    known = published(version, environ, deadline).sha256
-    if platform in known:
-        return known[platform]
+def _published_digest(version: str, platform: str, environ: Mapping[str, str], deadline: Deadline) -> str:
+    """Return the digest in the checksum file."""
+    digests = published(version, environ, deadline).sha256
+    if platform in digests:
+        return digests[platform]
     raise IntegrityError(
         f"the checksum file of release {version} does not name an archive for {platform}",
-        hint=f"it has {', '.join(known) or 'none that is known here'}: see the version",
+        hint=f"it names {', '.join(digests) or 'no supported platform'}: check the version",
     )
 
 
 def _refuse_early(program: Path) -> None:
-    """Before anything is fetched: what cannot be written need not be."""
+    """Check the path of the program before anything is fetched."""
     folder = program.parent
     try:
         mode = folder.stat().st_mode
     except NotADirectoryError:
         mode = stat.S_IFREG
-    except FileNotFoundError:  # is made later
+    except FileNotFoundError:  # created later
         return
     if not stat.S_ISDIR(mode):
-        raise OutputError(f"{folder} is no folder", hint="name a folder with --to")
+        raise OutputError(f"{folder} is not a folder", hint="name a folder with --to")
     if os.name == "posix" and mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise OutputError(
-            f"{folder} can be written by everybody, who could put another program in the place of this one",
+            f"every user of this machine can write to {folder}, and replace the program",
             hint=f"chmod o-w {folder}, or name another folder with --to",
         )
     refuse_special(program)
@@ -142,29 +149,29 @@ def _refuse_early(program: Path) -> None:
 
 
 def _is_there(program: Path, archive: IO[bytes]) -> bool:
-    """True if the program of the archive is installed already, and can be run."""
+    """Tell whether the program in the archive is installed already, and can be run."""
     try:
         with open_regular(program) as file:
-            # Whoever else can write it can change it later.
+            # Another user who can write it could change it later.
             if not owned(file) or others_can_write(file):
                 return False
             if not os.access(program, os.X_OK) or program.is_symlink():
                 return False
-            there = hashlib.sha256()
+            installed = hashlib.sha256()
             while block := file.read(_BLOCK):
-                there.update(block)
+                installed.update(block)
     except OSError:
         return False
-    wanted = hashlib.sha256()
-    unpack(archive, wanted.update)
-    return wanted.digest() == there.digest()
+    expected = hashlib.sha256()
+    unpack(archive, expected.update)
+    return expected.digest() == installed.digest()
 
 
 def _put(program: Path, archive: IO[bytes], *, patience: float) -> None:
     folder = program.parent
     try:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with locked(folder, seconds=patience), beside(program) as temporary:
+        with locked(folder, seconds=patience), temporary_beside(program) as temporary:
             refuse_special(program)
             sweep(program)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
@@ -178,7 +185,7 @@ def _put(program: Path, archive: IO[bytes], *, patience: float) -> None:
         return
     except (FileExistsError, NotADirectoryError):
         refusal: OutputError | AccessDeniedError = OutputError(
-            f"{folder} is no folder", hint="name a folder with --to"
+            f"{folder} is not a folder", hint="name a folder with --to"
         )
     except OSError as error:
         if error.errno not in _UNWRITABLE:
@@ -189,5 +196,5 @@ def _put(program: Path, archive: IO[bytes], *, patience: float) -> None:
 
 def _read_only(folder: Path) -> AccessDeniedError:
     return AccessDeniedError(
-        f"{folder} cannot be written to", hint="name a folder of your own with --to, or let it be written to"
+        f"{folder} cannot be written to", hint="name another folder with --to, or change its permissions"
     )

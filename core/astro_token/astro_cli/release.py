@@ -54,7 +54,7 @@ def parse_version(text: str) -> str:
     version = text.removeprefix("v")
     if VERSION.fullmatch(version):
         return version
-    raise UsageError("this is not a version of the Astro CLI", hint="use, for example, --version 1.45.0")
+    raise UsageError("--version is not a version of the Astro CLI", hint="give it as in --version 1.45.0")
 
 
 def platform_of(system: str, machine: str) -> str:
@@ -83,7 +83,7 @@ def file_url(version: str, name: str, environ: Mapping[str, str]) -> str:
 
 def latest(environ: Mapping[str, str], deadline: Deadline) -> str:
     """
-    The version of the latest release.
+    Return the version of the latest release.
 
     Raises:
         IntegrityError: the server does not name it.

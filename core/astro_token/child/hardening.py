@@ -1,30 +1,30 @@
 """
-POSIX-only calls on this process: closed to onlookers at the start, put back as it was for a child.
+Limits of this process: restricted at the start, restored for a child.
 
-Importable everywhere; where a call is missing, its step is left out.
+Importable everywhere; a step that the system does not support is left out.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 from contextlib import suppress
-from typing import NamedTuple
 
-__all__ = ["Inherited", "close_to_onlookers"]
+from astro_token.record import Record
 
-_PR_SET_DUMPABLE = 4
+__all__ = ["SavedLimits", "harden_process"]
+
 _UMASK = 0o077
+_PR_SET_DUMPABLE = 4
 
 
-class Inherited(NamedTuple):
-    """What this process was given and then changed."""
+class SavedLimits(Record):
+    """The limits of this process before `harden_process` changed them; None if it did not."""
 
     umask: int | None = None
     core_limit: tuple[int, int] | None = None
 
     def restore(self) -> None:
-        """Puts it back, right before a child is started or takes over."""
+        """Restore the limits, right before a child is started or replaces us."""
         if self.umask is not None:
             os.umask(self.umask)
         if self.core_limit is not None:
@@ -34,37 +34,30 @@ class Inherited(NamedTuple):
                 resource.setrlimit(resource.RLIMIT_CORE, self.core_limit)
 
 
-def close_to_onlookers() -> Inherited:
-    """
-    Keeps the memory of this process out of core files, and on Linux away from other processes of the user.
+def harden_process() -> SavedLimits:
+    """Disable core dumps, other processes' access to our memory (Linux), and others' access to new files."""
+    if not hasattr(os, "geteuid"):
+        return SavedLimits()
+    import resource
 
-    New files are readable for us alone.
-    """
-    umask = core_limit = None
-    if hasattr(os, "geteuid"):
-        umask = os.umask(_UMASK)
-        import resource
-
-        with suppress(ValueError, OSError):
-            core_limit = resource.getrlimit(resource.RLIMIT_CORE)
-            resource.setrlimit(resource.RLIMIT_CORE, (0, core_limit[1]))
-        _undumpable()
-    return Inherited(umask, core_limit)
+    umask = os.umask(_UMASK)
+    core_limit = None
+    with suppress(ValueError, OSError):
+        core_limit = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, core_limit[1]))
+    _deny_access_to_memory()
+    return SavedLimits(umask, core_limit)
 
 
-def _undumpable() -> None:
-    """Lasts until exec. Without ctypes, or off Linux, it is left out: the limit on core files stands."""
+def _deny_access_to_memory() -> None:
+    """Last until exec. Without ctypes, or on another system, only the limit on core files remains."""
     import sys
 
     if sys.platform != "linux":
         return
     with suppress(ImportError, OSError, AttributeError):
-        import ctypes
+        import _ctypes  # ctypes itself takes ten times as long to import
 
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-# Python ignores these at its start; a child expects them as the system has them.
-CHANGED_BY_PYTHON = tuple(
-    getattr(signal, name) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ") if hasattr(signal, name)
-)
+        program = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # None is this program
+        prctl = _ctypes.dlsym(program, "prctl")
+        _ctypes.call_cdeclfunction(prctl, (_PR_SET_DUMPABLE, 0, 0, 0, 0))

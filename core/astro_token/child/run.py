@@ -1,86 +1,91 @@
 """
-Runs the command, as if the user had typed it: its signals, its terminal, its exit status.
+Run the command as if the user had typed it: with its signals, its terminal and its exit status.
 
-The child is in our process group, so that a terminal's keys and job control reach it by themselves.
-What reaches only us is passed on.
+The child is in our process group, so a terminal's keys and job control reach it directly.
+Signals that reach only us are forwarded.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import stat
 import sys
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from astro_token.child.hardening import CHANGED_BY_PYTHON, Inherited, close_to_onlookers
-from astro_token.errors import CommandError
+from astro_token.child.hardening import harden_process
+from astro_token.errors import CommandError, ConfigError
+from astro_token.system.programs import PROGRAM_FOLDERS, in_checkout, search_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import FrameType
 
+    from astro_token.child.hardening import SavedLimits
     from astro_token.masker.outputs import Outputs
 
 __all__ = ["find_command", "replace_process", "run"]
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
-_PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 # A terminal sends these to the whole group; the child would get them twice.
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 _ENDING = (signal.SIGTERM, signal.SIGHUP, *_FROM_TERMINAL)
+# Python ignores these from its start; a child expects the system's default.
+_IGNORED_BY_PYTHON = tuple(
+    getattr(signal, name) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ") if hasattr(signal, name)
+)
 
 
 def find_command(name: str, environ: Mapping[str, str]) -> str:
     """
-    The path of the program, looked for on the child's PATH.
+    Find the program in the child's PATH.
 
-    Folders that are no absolute path are passed over: what they mean depends on where a job happens to be.
+    Relative folders are skipped: their meaning depends on the job's working folder.
+    An `astro` in the checkout is refused unless the command names it by a path, because it gets the token.
 
     Raises:
-        CommandError: 127 there is none, 126 there is one that cannot be run.
+        CommandError: 127 there is none, 126 it cannot be run.
+        ConfigError: it is an `astro` in the checkout.
     """
     if "/" in name:
-        candidates = [Path(name)]
+        path = name if os.path.isfile(name) and os.access(name, os.X_OK) else None  # noqa: PTH113
+        refused = os.path.exists(name)  # noqa: PTH110
     else:
-        folders = environ.get("PATH", os.defpath).split(os.pathsep)
-        candidates = [Path(folder) / name for folder in folders if os.path.isabs(folder)]  # noqa: PTH117
-    refused = False
-    for path in candidates:
-        try:
-            regular = stat.S_ISREG(path.stat().st_mode)
-        except OSError:
-            continue
-        if regular and os.access(path, os.X_OK):
-            return str(path) if "/" not in name else name
-        refused = refused or regular or "/" in name  # a folder on PATH is passed over, as shells do
+        search = search_path(name, environ)
+        path, refused = search.path, search.not_executable
+        if path and name == "astro" and in_checkout(path, environ):
+            raise ConfigError(
+                f"the astro on PATH lies in the checkout: {path}",
+                hint=f"list its folder in {PROGRAM_FOLDERS} if you trust it, or name it by its path; "
+                "`astro-token install-cli` installs one outside the checkout",
+            )
+    if path:
+        return path
     if refused:
         raise _cannot_run(name)
     raise CommandError(
-        f"{_shown(name)}: command not found",
+        f"{_printable(name)}: command not found",
         exit_code=NOT_FOUND,
-        hint="`astro-token install-cli` installs it; or correct PATH"
+        hint="install it with `astro-token install-cli`, or correct PATH"
         if name == "astro"
-        else "install it, or correct PATH; the command stands after --",
+        else "install it, or correct PATH; the command follows --",
     )
 
 
 def replace_process(
-    path: str, command: Sequence[str], environ: Mapping[str, str], inherited: Inherited
+    path: str, command: Sequence[str], environ: Mapping[str, str], limits: SavedLimits
 ) -> NoReturn:
     """
-    Becomes the command.
+    Become the command.
 
     Raises:
         CommandError: 126, it cannot be run.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    previous = {number: signal.signal(number, signal.SIG_DFL) for number in CHANGED_BY_PYTHON}
-    # Handlers of ours end with this program; an ignored signal would stay ignored.
-    inherited.restore()
+    previous = {number: signal.signal(number, signal.SIG_DFL) for number in _IGNORED_BY_PYTHON}
+    # Our own handlers end with this program; an ignored signal would stay ignored.
+    limits.restore()
     try:
         os.execve(path, list(command), dict(environ))
     except OSError:
@@ -93,17 +98,18 @@ def run(
     path: str,
     command: Sequence[str],
     environ: Mapping[str, str],
-    inherited: Inherited,
+    limits: SavedLimits,
     *,
     started: Callable[[int], None],
     outputs: Outputs | None = None,
 ) -> int:
     """
-    Runs the command and returns its exit status, 128 + n where signal n ended it.
+    Run the command and return its exit status, or 128 + n if signal n ended it.
 
     Args:
-        started: is told the child's process number.
-        outputs: stand between the child's output and ours.
+        limits: that the child gets.
+        started: called with the child's process number.
+        outputs: filter the child's output on its way to ours.
 
     Raises:
         CommandError: 126, it cannot be run.
@@ -112,27 +118,27 @@ def run(
     sys.stdout.flush()
     sys.stderr.flush()
     relay = _Relay()
-    # From here to our end no signal ends us before the child, nor before what is left behind is removed.
+    # From here on no signal ends us before the child ends and our temporary files are removed.
     ignored = relay.install()
-    if relay.waiting:  # it came before the child was started, and so meant us
+    if relay.waiting:  # it arrived before the child was started, so it was meant for us
         return 128 + relay.waiting[0]
     try:
-        inherited.restore()
+        limits.restore()
         child = os.posix_spawn(
             path,
             list(command),
             dict(environ),
             file_actions=outputs.of_child if outputs else (),
-            setsigdef=[number for number in (*CHANGED_BY_PYTHON, *relay.handled) if number not in ignored],
+            setsigdef=[number for number in (*_IGNORED_BY_PYTHON, *relay.handled) if number not in ignored],
         )
     except OSError:
         child = 0
     finally:
-        close_to_onlookers()  # the child was started with what we were given; we close up again
+        harden_process()  # again: the limits were restored for the child only
     if not child:
         raise _cannot_run(command[0])
     started(child)
-    relay.to(child)
+    relay.forward_to(child)
     try:
         if outputs:
             outputs.start()
@@ -145,11 +151,11 @@ def run(
 
 
 def _wait(child: int) -> int:
-    """Waits for the child; as process 1 of a container also for whatever else is left to us."""
+    """Wait for the child; as process 1 of a container also reap orphaned processes."""
     while True:
         try:
             process, status = os.waitpid(-1, 0)
-        except ChildProcessError:  # somebody else waited for it: its status is lost
+        except ChildProcessError:  # other code waited for it, and its status is lost
             return 70
         if process == child and not os.WIFSTOPPED(status):
             code = os.waitstatus_to_exitcode(status)
@@ -158,36 +164,36 @@ def _wait(child: int) -> int:
 
 class _Relay:
     """
-    Passes signals on to the child.
+    Forward signals to the child.
 
     Attributes:
-        ending: the last signal that asked for the end; 0 before.
+        ending: the last signal that requests an end; 0 before.
     """
 
     def __init__(self) -> None:
-        self.handled = (*_PASSED_ON, *_FROM_TERMINAL)
+        self.handled = (*_FORWARDED, *_FROM_TERMINAL)
         self.waiting: list[int] = []
         self.ending = 0
         self._child: int | None = None
 
     def install(self) -> set[signal.Signals]:
-        """Takes the signals over; returns those that we were started to ignore, and the child shall too."""
+        """Handle the signals; return those that we were started to ignore, which the child ignores too."""
         ignored = {number for number in self.handled if signal.getsignal(number) == signal.SIG_IGN}
         for number in self.handled:
             if number not in ignored:
-                signal.signal(number, self._pass_on)
+                signal.signal(number, self._handle)
         return ignored
 
-    def to(self, child: int) -> None:
+    def forward_to(self, child: int) -> None:
         self._child = child
         while self.waiting:
             self._send(self.waiting.pop(0))
 
     def stop(self) -> None:
-        """Sends nothing more: the child's number may be another process's soon."""
+        """Send no more signals: another process may get the child's number."""
         self._child = None
 
-    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         if number in _ENDING:
             self.ending = number
         if self._child is None:
@@ -196,14 +202,16 @@ class _Relay:
             self._send(number)
 
     def _send(self, number: int) -> None:
-        if number in _FROM_TERMINAL and _on_terminal():
+        if number in _FROM_TERMINAL and _in_foreground():
             return
-        with suppress(ProcessLookupError, PermissionError):
+        try:
             os.kill(self._child or 0, number)
+        except (ProcessLookupError, PermissionError):
+            return
 
 
-def _on_terminal() -> bool:
-    """True if our process group has the terminal, whose keys then reach the child without us."""
+def _in_foreground() -> bool:
+    """Tell whether our process group has the terminal, whose keys then reach the child directly."""
     try:
         descriptor = os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:
@@ -218,12 +226,12 @@ def _on_terminal() -> bool:
 
 def _cannot_run(name: str) -> CommandError:
     return CommandError(
-        f"{_shown(name)}: cannot be run",
+        f"{_printable(name)}: cannot be run",
         exit_code=NOT_EXECUTABLE,
-        hint="it has to be a program, or a script that starts with #!, and executable for us",
+        hint="name a program, or a script that starts with #!, that you may execute",
     )
 
 
-def _shown(name: str) -> str:
-    """A command's name for a message: what could forge a line is replaced."""
+def _printable(name: str) -> str:
+    """Replace characters of a command's name that could forge a line of output."""
     return "".join(character if character.isprintable() else "?" for character in name)[:200]

@@ -75,24 +75,18 @@ def refuse_log(environ: Mapping[str, str]) -> None:
 
 def add_summary(data: bytes, status: str, environ: Mapping[str, str]) -> str:
     """Annotate the build by the agent's program."""
-    import os
     import re
-    from pathlib import Path
 
     from astro_token.ci.summary import checkout_folder, refuse_longer
     from astro_token.errors import BackendUnavailableError, OutputError
     from astro_token.formats.program import feed
-    from astro_token.system.programs import on_path
+    from astro_token.system.programs import find_program, why_missing
 
-    agent, checkout = on_path(_AGENT, environ), checkout_folder("BUILDKITE_BUILD_CHECKOUT_PATH", environ)
+    checkout = checkout_folder("BUILDKITE_BUILD_CHECKOUT_PATH", environ)
+    agent = find_program(_AGENT, environ, roots=[checkout] if checkout else ())
     if agent is None:
         raise OutputError(
-            "buildkite-agent is not on PATH", hint="run astro-token where the job's own agent is"
-        )
-    if checkout is not None and Path(os.path.realpath(agent)).is_relative_to(os.path.realpath(checkout)):
-        raise OutputError(
-            "the buildkite-agent on PATH lies in the checkout, and was not run",
-            hint="remove its folder from PATH",
+            f"{_AGENT} {why_missing(_AGENT, environ)}", hint="add the folder of the job's own agent to PATH"
         )
     refuse_longer(data)
     # One annotation for each job: the agent replaces one of the same context.

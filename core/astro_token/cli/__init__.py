@@ -1,7 +1,7 @@
 """
-The command line: one module per command, each thin. This one parses nothing and exits once.
+The command line: one thin module per command. This one parses nothing, and is the only exit point.
 
-Every message goes to standard error, as `astro-token: error: …` and `astro-token: hint: …`.
+Messages go to standard error, as `astro-token: error: …` and `astro-token: hint: …`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["end_if_told", "main", "run"]
 
 _UNAVAILABLE = 75
-_LATE = 0.2  # seconds
+_HURRIED = 0.2  # seconds
 
 
 class _EndedBySignal(BaseException):
@@ -30,11 +30,11 @@ class _EndedBySignal(BaseException):
 
 
 def run() -> NoReturn:
-    """The console script."""
-    gc.disable()  # imports make hardly any garbage, and looking for it takes a twentieth of our time
-    _stand_in_for_closed_streams()
+    """Run the console script."""
+    gc.disable()  # imports create hardly any garbage, and collecting it takes a twentieth of our time
+    _replace_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without our characters is no failure
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without our characters is not an error
     code = 0
     try:
         code = main(sys.argv[1:])
@@ -43,22 +43,22 @@ def run() -> NoReturn:
         code = code or _report_io(error)
     except _EndedBySignal as ended:  # too late for `main`
         code = 128 + ended.number
-    # A thread that a silent service left behind must not keep us: what matters is flushed and closed.
+    # A thread that waits for a silent service must not keep us: everything is flushed and closed.
     os._exit(code)
 
 
 def main(argv: list[str]) -> int:
-    """Runs a command and returns the exit status. The only place where an error becomes one."""
+    """Run a command, and translate errors into the exit status."""
     if argv == ["--version"]:
         from astro_token.version import __version__
 
         print(f"astro-token {__version__}")
         return 0
-    tidying = 1.0
+    closing = 1.0  # seconds for closing the backends
     try:
-        from astro_token.child.hardening import close_to_onlookers
+        from astro_token.child.hardening import harden_process
 
-        inherited = close_to_onlookers()
+        limits = harden_process()
         import signal
 
         for number in _ending():
@@ -70,15 +70,15 @@ def main(argv: list[str]) -> int:
 
         try:
             arguments = parse(argv)
-        except SystemExit:  # argparse has shown a help text
+        except SystemExit:  # argparse has printed a help text
             return 0
-        code: int = arguments.command(arguments, inherited)
+        code: int = arguments.command(arguments, limits)
         end_if_told()
-    except _EndedBySignal as ended:  # first, because it can come before the imports
+    except _EndedBySignal as ended:  # first, because it can arrive before the imports
         return 128 + ended.number
     except AstroTokenError as error:
         if error.exit_code == _UNAVAILABLE:
-            tidying = _LATE  # the time we were given is over
+            closing = _HURRIED  # the deadline has passed
         return report(error.message, error.hint, error.exit_code)
     except OSError as error:
         return _report_io(error)
@@ -86,13 +86,13 @@ def main(argv: list[str]) -> int:
         return report(_bug(error), "report it with the command and the version, without any secret", 70)
     else:
         if code == _UNAVAILABLE:
-            tidying = _LATE
+            closing = _HURRIED
         return code
     finally:
         if "astro_token.secrets.registry" in sys.modules:
             from astro_token.secrets.registry import close_backends
 
-            close_backends(within=tidying)
+            close_backends(within=closing)
 
 
 def _ending() -> list[signal.Signals]:
@@ -104,7 +104,7 @@ def _ending() -> list[signal.Signals]:
 def _end(number: int, _frame: FrameType | None) -> NoReturn:
     import signal
 
-    for ending in _ending():  # what is left to do is to tidy up, and a second signal must not cut it short
+    for ending in _ending():  # a second signal must not interrupt the cleanup
         signal.signal(ending, signal.SIG_IGN)
     _ended.append(number)
     raise _EndedBySignal(number)
@@ -114,17 +114,17 @@ _ended: list[int] = []
 
 
 def end_if_told() -> None:
-    """Ends us where a signal said so, and Python ignored what its handler raised."""
+    """End if a signal arrived and Python ignored the exception of its handler."""
     if _ended:
         raise _EndedBySignal(_ended[0])
 
 
-def _stand_in_for_closed_streams() -> None:
+def _replace_closed_streams() -> None:
     """
-    Opens a standard stream that we were started without, the wrong way round.
+    Open each standard stream that was closed at our start, in the wrong direction.
 
-    Its use fails as before. But no other file gets its number, and errors do not go to standard output,
-    where `print` sends them if there is no standard error. A child finds it closed, as it would without us.
+    Using it fails as before. But no other file gets its number, and errors do not go to standard output,
+    where `print` sends them without a standard error. A child finds the stream closed.
     """
     for number, (name, flags) in enumerate(
         (("stdin", os.O_WRONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_RDONLY))
@@ -143,20 +143,22 @@ def _report_io(error: OSError) -> int:
 
     code = InputOutputError.exit_code
     if isinstance(error, BrokenPipeError):
-        return report("the output was closed before all was written", "see why its reader ended early", code)
+        return report(
+            "the output was closed before everything was written", "check why its reader ended early", code
+        )
     reason = os.strerror(error.errno or 5).lower()
     if isinstance(error.filename, str | os.PathLike):
-        return report(f"{error.filename}: {reason}", "correct what the path names", code)
-    return report(reason, "see that the output has a place, with space left on it", code)
+        return report(f"{error.filename}: {reason}", "correct the path, or the file", code)
+    return report(reason, "check that the output can be written, and has space left", code)
 
 
 def _bug(error: BaseException) -> str:
-    """The type and the place of an exception; never its text, which may hold a value."""
+    """Name the type and the line of an exception; never its text, which may hold a value."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
-    place = ""
+    line = ""
     if frame is not None:
         file = os.path.basename(frame.tb_frame.f_code.co_filename)  # noqa: PTH119
-        place = f" at {file}:{frame.tb_lineno}"
-    return f"a bug here: {type(error).__name__}{place}"
+        line = f" at {file}:{frame.tb_lineno}"
+    return f"a bug in astro-token: {type(error).__name__}{line}"

@@ -14,7 +14,7 @@ from astro_token.secrets.schemes import BUILTIN, Scheme
 if TYPE_CHECKING:
     import argparse
 
-    from astro_token.child.hardening import Inherited
+    from astro_token.child.hardening import SavedLimits
 
 _ABILITIES = {
     "read": protocols.Backend,
@@ -26,7 +26,7 @@ _ABILITIES = {
 }
 
 
-def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
+def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     rows = [_builtin(name, scheme) for name, scheme in BUILTIN.items()]
     # Plugins are listed from the metadata of their distributions, without importing them.
     rows += [_plugin(name, entry.value) for name, entry in plugins().items()]

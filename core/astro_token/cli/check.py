@@ -16,12 +16,12 @@ from astro_token.tokens.read_many import verify_all
 if TYPE_CHECKING:
     import argparse
 
-    from astro_token.child.hardening import Inherited
-    from astro_token.cli.deploy import Shown
+    from astro_token.child.hardening import SavedLimits
+    from astro_token.cli.deploy import PreflightView
     from astro_token.tokens.read_many import TokenReport
 
 
-def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
+def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     if arguments.all and arguments.token:
         raise UsageError("--all and a token are both given", hint="give --all or tokens")
     if arguments.path is not None and not arguments.deploy:
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
     return code
 
 
-def _show(form: str, reports: list[TokenReport], project: Shown | None) -> OSError | None:
+def _show(form: str, reports: list[TokenReport], project: PreflightView | None) -> OSError | None:
     """Print the result. Return a failure, because the remarks are still due and their status may be worse."""
     try:
         _FORMATS[form](reports, project, datetime.now(UTC))
@@ -51,7 +51,7 @@ def _show(form: str, reports: list[TokenReport], project: Shown | None) -> OSErr
     return None
 
 
-def _tell(reports: list[TokenReport], project: Shown | None) -> None:
+def _tell(reports: list[TokenReport], project: PreflightView | None) -> None:
     from astro_token.cli.annotations import tell
     from astro_token.cli.remarks import of_token
 
@@ -61,32 +61,32 @@ def _tell(reports: list[TokenReport], project: Shown | None) -> None:
         tell(project.remarks())
 
 
-def _deploy(path: str | None, reports: list[TokenReport], settings: Settings) -> Shown:
-    from astro_token.cli.deploy import guarded
+def _deploy(path: str | None, reports: list[TokenReport], settings: Settings) -> PreflightView:
+    from astro_token.cli.deploy import examine
 
-    return guarded(path, reports, settings)
+    return examine(path, reports, settings)
 
 
-def _json(reports: list[TokenReport], project: Shown | None, now: datetime) -> None:
+def _json(reports: list[TokenReport], project: PreflightView | None, now: datetime) -> None:
     from astro_token.cli.findings import described
 
     shown = {"deploy": project.json()} if project else {}
     print_json({"tokens": [described(report, now) for report in reports], **shown})
 
 
-def _markdown(reports: list[TokenReport], project: Shown | None, now: datetime) -> None:
+def _markdown(reports: list[TokenReport], project: PreflightView | None, now: datetime) -> None:
     from astro_token.cli.markdown import render
     from astro_token.cli.summary import add
 
-    text = render(reports, project.guarded if project else None, now)
-    statuses = {*(report.status for report in reports), *([project.guarded.status] if project else [])}
+    text = render(reports, project.report if project else None, now)
+    statuses = {*(report.status for report in reports), *([project.report.status] if project else [])}
     try:
         print(text, end="", flush=True)
     finally:
         add(text, next(status for status in ("failed", "warning", "ok") if status in statuses), os.environ)
 
 
-def _table(reports: list[TokenReport], project: Shown | None, now: datetime) -> None:
+def _table(reports: list[TokenReport], project: PreflightView | None, now: datetime) -> None:
     from astro_token.cli.findings import tabled
     from astro_token.cli.table import show
 

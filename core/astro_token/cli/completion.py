@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from astro_token.child.hardening import Inherited
+    from astro_token.child.hardening import SavedLimits
 
 
-def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
+def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     if arguments.shell in {"tokens", "keys"}:
         print("\n".join(_words(keys=arguments.shell == "keys")))
     else:

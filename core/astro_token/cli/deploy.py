@@ -1,14 +1,15 @@
-"""`check --deploy`: what is said of the project, after what is said of the tokens."""
+"""Show the verdicts on a deploy, for `check --deploy`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from astro_token.cli.findings import one_line
 from astro_token.cli.remarks import of_verdicts
-from astro_token.deploy import Guarded, guard
-from astro_token.deploy.target import target
+from astro_token.deploy import PreflightReport, run_preflight
+from astro_token.deploy.destination import destination_of
+from astro_token.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,56 +18,57 @@ if TYPE_CHECKING:
     from astro_token.settings.resolve import Settings
     from astro_token.tokens.read_many import TokenReport
 
-__all__ = ["Shown", "guarded"]
+__all__ = ["PreflightView", "examine"]
 
 
-class Shown(NamedTuple):
-    guarded: Guarded
+class PreflightView(Record):
+    report: PreflightReport
 
     @property
     def exit_code(self) -> int:
-        return self.guarded.exit_code
+        return self.report.exit_code
 
     def json(self) -> dict[str, Any]:
         return {
-            "path": str(self.guarded.path),
-            "status": self.guarded.status,
-            "exit_code": self.guarded.exit_code,
+            "path": str(self.report.path),
+            "status": self.report.status,
+            "exit_code": self.report.exit_code,
             "verdicts": [
                 {
-                    "code": one.code,
-                    "level": one.level,
-                    "message": one_line(one.message),
-                    "hint": one_line(one.hint),
+                    "code": verdict.code,
+                    "level": verdict.level,
+                    "message": one_line(verdict.message),
+                    "hint": one_line(verdict.hint),
                 }
-                for one in self.guarded.verdicts
+                for verdict in self.report.verdicts
             ],
         }
 
     def table(self) -> None:
-        """A row for each finding: a list of codes would be too wide for a terminal."""
+        """Print a row for each verdict: a list of codes would be too wide for a terminal."""
         from astro_token.cli.table import show
 
-        lines = [f"{one.level}: {one.code}" for one in self.guarded.verdicts] or ["ok"]
+        lines = [f"{verdict.level}: {verdict.code}" for verdict in self.report.verdicts] or ["ok"]
         show(
             ("DEPLOY", "VERDICT"),
-            [("" if n else str(self.guarded.path), line) for n, line in enumerate(lines)],
+            [("" if n else str(self.report.path), line) for n, line in enumerate(lines)],
         )
 
     def remarks(self) -> list[Remark]:
-        return of_verdicts(self.guarded.verdicts, "deploy")
+        return of_verdicts(self.report.verdicts, "deploy")
 
 
-def guarded(path: str | None, findings: Sequence[TokenReport], settings: Settings) -> Shown:
-    """Check the project before a deploy of the tokens that were checked."""
-    targets = [
-        target(
-            one.settings.name or str(one.settings.ref),
-            one.token,
-            one.settings.expected,
-            found=one.online.workspace_id if one.online else None,
+def examine(path: str | None, reports: Sequence[TokenReport], settings: Settings) -> PreflightView:
+    """Run the pre-deploy check for the tokens that were read."""
+    destinations = [
+        destination_of(
+            report.settings.name or str(report.settings.ref),
+            report.token,
+            report.settings.expected,
+            online_workspace=report.online.workspace_id if report.online else None,
         )
-        for one in findings
-        if one.settings
+        for report in reports
+        if report.settings
     ]
-    return Shown(guard(Path(path or "."), targets, settings.policy, lock=settings.project.astro_cli))
+    lock = settings.project.astro_cli
+    return PreflightView(run_preflight(Path(path or "."), destinations, settings.policy, lock=lock))

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 from astro_token.cli.output import harmless, print_json
 from astro_token.cli.output import report as report_error
 from astro_token.doctor import examine
+from astro_token.system.programs import settle_platform
 from astro_token.version import __version__
 
 if TYPE_CHECKING:
     import argparse
 
-    from astro_token.child.hardening import Inherited
+    from astro_token.child.hardening import SavedLimits
     from astro_token.doctor import Check, Report
     from astro_token.settings.resolve import TokenSettings
 
 
-def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
+def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     settings, report = examine(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
     if arguments.format == "json":
         print_json(_document(settings, report))
@@ -51,6 +52,7 @@ def _show(check: Check) -> None:
 
 
 def _document(settings: TokenSettings | None, report: Report) -> dict[str, Any]:
+    settle_platform()
     return {
         "astro_token": __version__,
         "python": platform.python_version(),

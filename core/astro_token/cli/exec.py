@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from astro_token.child.hardening import Inherited
+    from astro_token.child.hardening import SavedLimits
     from astro_token.deploy.command import Deploy
     from astro_token.settings.resolve import TokenSettings
     from astro_token.token import AstroToken
 
 
-def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
+def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
     command = arguments.child
     if not command:
         raise UsageError("exec requires a command after --", hint=f"for example: {EXAMPLE}")
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
         return code
     end_if_told()
     if arguments.no_isolate:
-        child.replace_process(program, command, environment.applied(os.environ), inherited)
+        child.replace_process(program, command, environment.applied(os.environ), limits)
     from astro_token.environment.private_home import private_home
 
     outputs = None
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace, inherited: Inherited) -> int:
             program,
             command,
             environment.applied(os.environ, home=str(home.path)),
-            inherited,
+            limits,
             started=home.used_by,
             outputs=outputs,
         )
@@ -91,15 +91,15 @@ def _deploy(command: Sequence[str]) -> Deploy | None:
 def _refuse_deploy(deploy: Deploy, token: AstroToken, settings: TokenSettings) -> int:
     """Report problems of the deploy. Return the exit status if policy forbids to start it, else 0."""
     from astro_token.deploy import before_deploy
-    from astro_token.deploy.target import target
+    from astro_token.deploy.destination import destination_of
     from astro_token.policy.codes import DEPLOY
 
-    wanted = target(settings.name or str(settings.ref), token, settings.expected)
-    guarded = before_deploy(deploy, Path(), wanted, settings.policy)
-    if guarded is None:
+    expected = destination_of(settings.name or str(settings.ref), token, settings.expected)
+    preflight = before_deploy(deploy, Path(), expected, settings.policy)
+    if preflight is None:
         return 0
-    for verdict in guarded.verdicts:
+    for verdict in preflight.verdicts:
         if verdict.level == "error":
             report(f"deploy: {verdict.message}", verdict.hint, DEPLOY[verdict.code].exit_code)
-    warn(guarded.verdicts, "deploy")
-    return guarded.exit_code
+    warn(preflight.verdicts, "deploy")
+    return preflight.exit_code

@@ -23,15 +23,15 @@ from astro_token.tokens.read import read_and_verify
 if TYPE_CHECKING:
     import argparse
 
-    from astro_token.child.hardening import Inherited
+    from astro_token.child.hardening import SavedLimits
     from astro_token.cli.export_plan import ExportPlan
     from astro_token.environment.export import CliEnvironment
     from astro_token.formats.rendering import Rendering
 
 
-def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
+def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     if arguments.output in {"", "-"}:  # an empty variable does not choose standard output
-        raise UsageError("--output names no file", hint="give the path of a file, or omit --output")
+        raise UsageError("--output names no file", hint="give the path of a file, or leave --output out")
     output = Path(arguments.output).absolute() if arguments.output else None
     settings = None
     if arguments.token or not arguments.explain:  # --explain works without any settings

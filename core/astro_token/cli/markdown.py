@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from astro_token.cli.remarks import Remark
-    from astro_token.deploy import Guarded
+    from astro_token.deploy import PreflightReport
     from astro_token.tokens.read_many import TokenReport
 
 __all__ = ["code", "render"]
@@ -45,7 +45,7 @@ _COLUMNS = {
 }
 
 
-def render(reports: Sequence[TokenReport], deploy: Guarded | None, now: datetime) -> str:
+def render(reports: Sequence[TokenReport], deploy: PreflightReport | None, now: datetime) -> str:
     """Render the document, which ends with a line end."""
     rows, faults = [], []
     described = [fields(report, number, now) for number, report in enumerate(reports, 1)]

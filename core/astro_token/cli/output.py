@@ -1,8 +1,7 @@
-"""What every command prints in the same way."""
+"""Messages and documents, which every command prints in the same form."""
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,18 +12,11 @@ if TYPE_CHECKING:
 
     from astro_token.policy.rules import Verdict
 
-__all__ = ["Lines", "harmless", "line", "note", "print_json", "report", "warn"]
-
-
-class Lines(logging.Handler):
-    """What is logged, in the form of all messages."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line(record.levelname.lower(), record.getMessage())
+__all__ = ["harmless", "line", "note", "print_json", "report", "warn"]
 
 
 def report(message: str, hint_text: str | None, code: int) -> int:
-    """Shows an error and returns the exit status, so that both stand in one line of the caller."""
+    """Show an error, and return its exit status."""
     line("error", message)
     if hint_text:
         line("hint", hint_text)
@@ -32,7 +24,7 @@ def report(message: str, hint_text: str | None, code: int) -> int:
 
 
 def warn(verdicts: Iterable[Verdict], name: object) -> None:
-    """Shows what is doubtful about a token that is good enough."""
+    """Show the warnings about a token that may be used."""
     for verdict in verdicts:
         if verdict.level == "warning":
             line("warning", f"{name}: {verdict.message}")
@@ -40,23 +32,23 @@ def warn(verdicts: Iterable[Verdict], name: object) -> None:
 
 
 def note(text: str) -> None:
-    """Says what was done, on standard error like everything that was not asked for."""
+    """Show a message without a level."""
     line("", text)
 
 
 def print_json(document: object) -> None:
-    """Prints a document, in which `##` is written so that no CI system takes it for a command."""
+    """Print a document, with `##` escaped so that no CI system interprets it as a command."""
     import json
 
     print(json.dumps(document, indent=2).replace("##", "#\\u0023"))
 
 
-def line(kind: str, text: str) -> None:
-    """Shows a message on standard error; without a kind it is a plain word."""
-    # One line, whatever was in a path or a name: a second one could look like another message.
+def line(level: str, text: str) -> None:
+    """Show a message on standard error."""
+    # A second line, from a line end in a path or a name, could look like another message.
     shown = harmless(text)
-    prefix = f"astro-token: {kind}: " if kind else "astro-token: "
+    prefix = f"astro-token: {level}: " if level else "astro-token: "
     try:
         print(f"{prefix}{shown}", file=sys.stderr, flush=True)
-    except (OSError, ValueError):  # no standard error: the exit status still tells
+    except (OSError, ValueError):  # standard error is closed; the exit status remains
         return

@@ -1,4 +1,4 @@
-"""The commands and their options, with help that teaches."""
+"""The commands and their options, with help texts that contain examples."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from astro_token.cli.output import line
 from astro_token.errors import UsageError
+from astro_token.log import LEVELS, logger
 from astro_token.version import __version__
 from astro_token.wording import closest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from astro_token.child.hardening import Inherited
+    from astro_token.child.hardening import SavedLimits
 
 __all__ = ["EXAMPLE", "build", "parse"]
 
@@ -22,28 +24,28 @@ EXAMPLE = "astro-token exec prod -- astro deploy --dags"
 
 _TOKEN_HELP = (
     "a reference such as vault:secret/astro/prod#token, or a name from astro-token.toml; "
-    "left out, ASTRO_TOKEN_REF or the file's default is taken"
+    "default: ASTRO_TOKEN_REF, else the default of astro-token.toml"
 )
 
 _MAIN = """\
-Gets an Astro API token out of a secrets backend and into the Astro CLI, safely.
+Hand an Astro API token from a secrets backend to the Astro CLI, safely.
 
   astro-token exec vault:secret/astro/prod#token -- astro deploy --dags
   astro-token check --format json vault:secret/astro/prod#token
   astro-token put file:prod.token.age
 
-Each command has help of its own: astro-token exec --help
+Each command has its own help: astro-token exec --help
 """
 
 _EXEC = """\
-Reads a token, checks it, and runs a command with it.
+Read a token, check it, and run a command with it.
 
-The token reaches the command by its environment and by nothing else. The command gets a private ASTRO_HOME,
-so that the Astro CLI writes the token into a folder that is removed afterwards and takes nothing from an
-earlier job. Credentials of secrets backends and of the CI system are kept from it: docs/exec.md lists them.
-In a CI system the token is *** in what the command prints, whatever encoding it is in.
-What would make an `astro deploy` do nothing, or the wrong thing, is told first: docs/check-deploy.md.
-The exit status is the command's own, 128 + n where signal n ended it.
+The token reaches the command through its environment only. The command gets a private ASTRO_HOME: the Astro
+CLI writes the token into a folder that is removed afterwards, and uses nothing from an earlier job.
+Credentials of secrets backends and of the CI system are removed from its environment: docs/exec.md.
+In a CI system its output shows *** in place of the token, in any encoding.
+Before `astro deploy`, problems that would make it fail or do nothing are reported: docs/check-deploy.md.
+The exit status is the command's own, or 128 + n if signal n ended it.
 
   astro-token exec -- astro deploy --dags
   astro-token exec prod -- astro deployment list
@@ -52,27 +54,27 @@ The exit status is the command's own, 128 + n where signal n ended it.
 """
 
 _EXPORT = """\
-Reads a token, checks it, and prints or stores it for a shell or a CI system.
+Read a token, check it, and print or store it for a shell or a CI system.
 
-exec is safer: what is exported can be read by everything that runs later.
+exec is safer: an exported token can be read by every later program.
 
   out="$(astro-token export --format posix prod)" && eval "$out"
   astro-token export --format github prod          (for the later steps of a GitHub Actions job)
   astro-token export --format json prod | jq -r .ASTRO_API_TOKEN | …
   astro-token export --format value --output token prod
-  astro-token export --explain                     (what would be done here, and reads no token)
+  astro-token export --explain                     (describes the export, reads no token)
 
 The first line assigns before it evaluates, because eval "$(false)" succeeds.
-auto takes the CI system's own form where one is known, and posix elsewhere. Where the log of the CI system
-can be told what to hide, it is told first. docs/formats.md has the line for each shell and system.
+auto selects the format of the CI system, and posix elsewhere. If the CI system can mask values in its log,
+the mask is set first. docs/formats.md has the line for each shell and system.
 """
 
 _CHECK = """\
-Reads tokens and says what they are and whether they can be used. Shows no token.
+Read tokens, and report their claims and whether they can be used. Shows no token.
 
-Each is read from its backend and compared with the expectations and the policy of astro-token.toml.
-With --online Astro is asked, with the token itself: whether it accepts it, and shows it what is expected.
-The exit status is 0 if all can be used, else that of the worst finding.
+Each token is compared with the expectations and the policy of astro-token.toml.
+With --online, requests with the token show whether Astro accepts it for the expected scope.
+The exit status is 0 if all tokens can be used, else that of the worst finding.
 
   astro-token check
   astro-token check --online prod
@@ -83,20 +85,20 @@ The exit status is 0 if all can be used, else that of the worst finding.
 """
 
 _PUT = """\
-Reads a token from standard input or a hidden prompt, checks it, and stores it.
+Read a token from standard input or a hidden prompt, check it, and store it.
 
-Fields of the secret beside the token stay as they are, and nothing that somebody else wrote meanwhile is
-overwritten. A file is encrypted with age; its key is made at a terminal, or with --create-key.
+Other fields of the secret stay as they are, and a concurrent change is not overwritten.
+A file is encrypted with age; its key is created at a terminal, or with --create-key.
 
   astro-token put file:prod.token.age
   some-program | astro-token put vault:secret/astro/prod#token
 """
 
 _DOCTOR = """\
-Looks at every link of the chain from the settings to Astro, and says of each whether it holds.
+Check every step from the settings to Astro, and report each result.
 
-Each is tried once: settings, CI system, backend, credential, network, login, permission, secret, field,
-token, policy, the Astro CLI, and Astro's API, which is asked with the token. A failure does not end the look.
+Each step is tried once: settings, CI system, backend, credential, network, login, permission, secret, field,
+token, policy, the Astro CLI, and Astro's API, with the token. A failure does not end the report.
 No credential and no token is shown: --format json can be pasted into a ticket.
 
   astro-token doctor
@@ -105,18 +107,18 @@ No credential and no token is shown: --format json can be pasted into a ticket.
 """
 
 _BACKENDS = """\
-Lists the backends: what they read, whether their SDK is installed, and what else they can do.
+List the backends: the secrets that they read, whether their SDK is installed, and further abilities.
 
   astro-token backends
   astro-token backends --format json
 """
 
 _INSTALL_CLI = """\
-Installs the Astro CLI for you alone, without root, and prints where it is.
+Install the Astro CLI for you alone, without root, and print its path.
 
-The archive of the release is fetched over https and has to have the SHA-256 of the release's checksum file,
-and the one of the [astro-cli] table of astro-token.toml where that pins it. The program takes the place of an
-old one in one step, or not at all. What is there already, or in the cache, is not fetched again.
+The archive is fetched over https. Its SHA-256 must equal the one in the release's checksum file, and the one
+in the [astro-cli] table of astro-token.toml if that pins it. An older program is replaced in one step, or not
+at all. A release that is installed or cached is not fetched again.
 
   astro-token install-cli
   astro-token install-cli --version 1.45.0 --to ./bin
@@ -138,17 +140,28 @@ tcsh does not tell commands apart: it offers the options of all.
 """
 
 
+# argparse looks up translations of its messages in files, and imports locale for that.
+vars(argparse)["_"] = str
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """For checks of options: the usual one measures the terminal, which imports shutil."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, **{"width": 80, **options})
+
+
 class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
-        super().__init__(
-            **options,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        super().__init__(**options, allow_abbrev=False, formatter_class=_Formatter)
+
+    def format_help(self) -> str:
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
-        # argparse repeats what was typed, which may be a token in a wrong place.
-        hint = f"{self.prog} --help shows what can be given, with examples"
+        # argparse repeats the argument, which may be a misplaced token.
+        hint = f"run {self.prog} --help for the options and examples"
         wrong = re.search(r"(.*invalid choice): (.*) \(choose from (.*)\)", message, flags=re.DOTALL)
         if wrong:
             choices = [choice.strip("' ") for choice in wrong[3].split(",")]
@@ -167,34 +180,34 @@ def _meant(typed: str, choices: list[str]) -> str | None:
     return closest(typed.lower(), choices)
 
 
-def build(asked: str | None = None) -> argparse.ArgumentParser:
+def build(only: str | None = None) -> argparse.ArgumentParser:
     """
-    The parser of everything but what stands after `--`.
+    Build the parser for the arguments before `--`.
 
     Args:
-        asked: the command; then the others get no options, which saves the time to make them.
+        only: the command that needs its options; None for all.
     """
-    parser = _Parser(prog="astro-token", description=_MAIN, parents=[_common()])
+    parser = _Parser(prog="astro-token", description=_MAIN)
+    _options_of_all(parser)
     parser.add_argument("--version", action="version", version=f"astro-token {__version__}")
     # With a prog of its own argparse need not format a usage line now.
     commands = parser.add_subparsers(prog=parser.prog, metavar="COMMAND", required=True, parser_class=_Parser)
     for name, (summary, text, options) in _COMMANDS.items():
-        if asked in {None, name}:
-            command = commands.add_parser(name, help=summary, description=text, parents=[_common()])
+        if only in {None, name}:
+            command = commands.add_parser(name, help=summary, description=text)
+            _options_of_all(command)
             command.set_defaults(name=name, command=_command(name), takes_child=name == "exec")
             options(command)
     return parser
 
 
-def _common() -> _Parser:
-    common = _Parser(add_help=False)
-    common.add_argument(
+def _options_of_all(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--log-level",
-        choices=["debug", "info", "warning", "error"],
+        choices=LEVELS,
         default=argparse.SUPPRESS,
         help="show more on standard error: each step by its reference, never a value",
     )
-    return common
 
 
 def _reads(command: argparse.ArgumentParser) -> None:
@@ -202,13 +215,15 @@ def _reads(command: argparse.ArgumentParser) -> None:
         "--decrypt", metavar="KEY", help="a key, such as vault-transit:astro, if the secret is ciphertext"
     )
     command.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="for reading the token (default: 30)"
+        "--timeout", type=float, metavar="SECONDS", help="time limit for reading the token (default: 30)"
     )
 
 
 def _asks(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--online", action="store_true", help="ask Astro too whether it accepts the token, and for what"
+        "--online",
+        action="store_true",
+        help="also check with Astro whether it accepts the token, and its scope",
     )
 
 
@@ -218,19 +233,21 @@ def _exec(command: argparse.ArgumentParser) -> None:
     command.usage = "astro-token exec [TOKEN] [OPTION…] -- COMMAND [ARG…]"
     command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
     command.add_argument(
-        "--no-isolate", action="store_true", help="become the command, and leave ASTRO_HOME as it is"
+        "--no-isolate",
+        action="store_true",
+        help="replace this process by the command, without a private ASTRO_HOME",
     )
     command.add_argument(
         "--keep-env",
         action="append",
         default=[],
         metavar="NAME",
-        help="a credential that the command needs after all",
+        help="keep a variable that would be removed or changed",
     )
     command.add_argument(
         "--mask",
         action=argparse.BooleanOptionalAction,
-        help="replace the token by *** in what the command prints (default: in a CI system)",
+        help="show *** in place of the token in the command's output (default: in a CI system)",
     )
 
 
@@ -250,7 +267,7 @@ def _export(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", metavar="FILE", help="write a new file that only you can read")
     command.add_argument("--force", action="store_true", help="replace the file of --output if it exists")
     command.add_argument(
-        "--explain", action="store_true", help="say what would be done here, without reading the token"
+        "--explain", action="store_true", help="describe the export without reading the token"
     )
 
 
@@ -262,14 +279,16 @@ def _check(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--deploy",
         action="store_true",
-        help="look at the project too: what would spoil its deploy",
+        help="also check the project for problems that would make its deploy fail or do nothing",
     )
-    command.add_argument("--path", metavar="FOLDER", help="the project's, for --deploy (default: this one)")
+    command.add_argument(
+        "--path", metavar="FOLDER", help="the project's folder, for --deploy (default: the working folder)"
+    )
     command.add_argument(
         "--format",
         choices=["table", "json", "markdown"],
         default="table",
-        help="(default: table); markdown is for the job's summary of a CI system too",
+        help="(default: table); markdown is also written to the job summary of a CI system",
     )
 
 
@@ -283,7 +302,7 @@ def _put(command: argparse.ArgumentParser) -> None:
     _reads(command)
     command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
     command.add_argument(
-        "--create-key", action="store_true", help="make the key of an encrypted file if there is none"
+        "--create-key", action="store_true", help="create the key of an encrypted file if it is missing"
     )
 
 
@@ -300,7 +319,9 @@ def _install_cli(command: argparse.ArgumentParser) -> None:
     aim.add_argument(
         "--lock", action="store_true", help="install nothing; print the table that pins version and digests"
     )
-    command.add_argument("--timeout", type=float, metavar="SECONDS", help="for all of it (default: 600)")
+    command.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="time limit for the installation (default: 600)"
+    )
 
 
 def _completion(command: argparse.ArgumentParser) -> None:
@@ -315,9 +336,9 @@ def _completion(command: argparse.ArgumentParser) -> None:
 _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = {
     "exec": ("run a command with a token", _EXEC, _exec),
     "export": ("hand a token to a shell or a CI system", _EXPORT, _export),
-    "check": ("say what tokens are and whether they can be used", _CHECK, _check),
+    "check": ("report the claims of tokens and whether they can be used", _CHECK, _check),
     "put": ("store a token", _PUT, _put),
-    "doctor": ("look at each link of the chain, and say what to mend", _DOCTOR, _doctor),
+    "doctor": ("check every step from the settings to Astro", _DOCTOR, _doctor),
     "backends": ("list the backends", _BACKENDS, _backends),
     "install-cli": ("install the Astro CLI, verified", _INSTALL_CLI, _install_cli),
     "completion": ("print a script for a shell's completion", _COMPLETION, _completion),
@@ -326,44 +347,43 @@ _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """
-    Reads the command line.
+    Parse the command line.
 
     Raises:
-        UsageError: without what was typed.
+        UsageError: its message repeats no argument.
     """
     from astro_token.secrets.ref import refuse_token
 
     own, dashes, child = _split(argv)
     for text in (*own, *child[:1]):  # the child's arguments are its own
         refuse_token(text)
-    # Where the first argument is a command, no other can be meant.
-    asked = own[0] if own and own[0] in _COMMANDS else None
-    arguments, unknown = build(asked).parse_known_args(own)
+    only = own[0] if own and own[0] in _COMMANDS else None
+    arguments, unknown = build(only).parse_known_args(own)
     if dashes and not arguments.takes_child:
         raise UsageError("only exec takes a command after --", hint="astro-token exec --help has examples")
     if unknown and arguments.takes_child and not dashes:
-        raise UsageError("the command has to stand after --", hint=f"for example: {EXAMPLE}")
+        raise UsageError("the command must follow --", hint=f"for example: {EXAMPLE}")
     if unknown:
-        # Only what can be nothing but an option is repeated.
+        # Only a text that cannot be a token is repeated.
         option = next((text for text in unknown if re.fullmatch(r"--?[a-z][a-z-]{0,20}", text)), None)
         raise UsageError(
-            f"there is no option {option}" if option else "there are too many arguments, or unknown ones",
+            f"unknown option {option}" if option else "too many or unknown arguments",
             hint=(None if option else _format_meant(arguments, own))
-            or f"astro-token {arguments.name} --help shows what can be given, with examples",
+            or f"run astro-token {arguments.name} --help for the options and examples",
         )
     arguments.child = child
-    _log(getattr(arguments, "log_level", "warning"))
+    logger.show_with(line, getattr(arguments, "log_level", "warning"))
     return arguments
 
 
 def _format_meant(arguments: argparse.Namespace, own: list[str]) -> str | None:
-    """Of `export posix prod`, which reads well and is not the form."""
+    """Suggest --format for `export posix prod`."""
     if arguments.name != "export":
         return None
     from astro_token.ci.formats import all_formats
 
     formats = all_formats()
-    return next((f"a format is given as --format {text}" for text in own if text in formats), None)
+    return next((f"give the format as --format {text}" for text in own if text in formats), None)
 
 
 def _split(argv: list[str]) -> tuple[list[str], bool, list[str]]:
@@ -373,22 +393,13 @@ def _split(argv: list[str]) -> tuple[list[str], bool, list[str]]:
     return argv[:at], True, argv[at + 1 :]
 
 
-def _command(name: str) -> Callable[[argparse.Namespace, Inherited], int]:
-    """The command's function, whose module is imported when it is called."""
+def _command(name: str) -> Callable[[argparse.Namespace, SavedLimits], int]:
+    """Return the command's function, which imports its module when it is called."""
 
-    def call(arguments: argparse.Namespace, inherited: Inherited) -> int:
-        function: Callable[[argparse.Namespace, Inherited], int] = import_module(
+    def call(arguments: argparse.Namespace, limits: SavedLimits) -> int:
+        function: Callable[[argparse.Namespace, SavedLimits], int] = import_module(
             f"astro_token.cli.{name.replace('-', '_')}"
         ).run
-        return function(arguments, inherited)
+        return function(arguments, limits)
 
     return call
-
-
-def _log(level: str) -> None:
-    from astro_token.cli.output import Lines
-    from astro_token.log import logger
-
-    logger.addHandler(Lines())
-    logger.setLevel(level.upper())
-    logger.propagate = False

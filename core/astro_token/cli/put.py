@@ -22,11 +22,11 @@ from astro_token.transport.deadline import Deadline
 if TYPE_CHECKING:
     import argparse
 
-    from astro_token.child.hardening import Inherited
+    from astro_token.child.hardening import SavedLimits
     from astro_token.settings.resolve import TokenSettings
 
 
-def run(arguments: argparse.Namespace, _inherited: Inherited) -> int:
+def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
     version = prefixed_with(settings.ref, lambda: _put(settings, create_key=arguments.create_key))
     note(f"stored in {settings.ref}" + (f", version {version}" if version else ""))

@@ -1,49 +1,46 @@
 """
-The pre-deploy guard: what makes `astro deploy` do nothing or the wrong thing, and end with 0 or fail late.
+The pre-deploy check: reasons for which `astro deploy` would fail late, deploy the wrong thing, or do nothing.
 
-    folder       settings         repository   target      stored        environment  programs
-    of the       its own          what git     what the    the home of   variables    astro, docker
-    project      .astro/config    says         tokens are  the CLI
-                                               for
-                                     │
-                                     ▼
-                 facts ── codes, policy ──> verdicts
+    project_layout   settings         repository   destination    cli_home   environment   programs
+    the folder       .astro/config    git          of the tokens  the CLI's  variables     astro, docker
+                                         │
+                                         ▼
+                     findings ── codes, policy ──> verdicts
 
-All offline and read only: nothing is written below the project's folder, and nothing that lies there is run.
-Of a file's content no more is repeated than identifiers.
+All checks are offline and read only: nothing is written to the project's folder, and no program in it is run.
+Messages repeat only identifiers from a file's content.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from astro_token.deploy import folder, repository, settings, target
+from astro_token.deploy import destination, project_layout, repository, settings
 from astro_token.environment.export import TOKEN_VARIABLE
 from astro_token.errors import worst
 from astro_token.policy.codes import DEPLOY
 from astro_token.policy.deploy_codes import verdicts
+from astro_token.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from astro_token.deploy.command import Deploy
-    from astro_token.deploy.target import Target
+    from astro_token.deploy.destination import Destination
     from astro_token.policy.rules import Policy, Verdict
     from astro_token.settings.astro_cli_pin import Lock
 
-__all__ = ["Guarded", "before_deploy", "guard"]
+__all__ = ["PreflightReport", "before_deploy", "run_preflight"]
 
 
-@dataclass(frozen=True, slots=True)
-class Guarded:
+class PreflightReport(Record):
     """
-    What there is to say of a deploy from a folder.
+    The verdicts on a deploy from a folder.
 
     Attributes:
-        path: the folder, as it was named.
+        path: the folder, as the user named it.
         verdicts: errors first.
     """
 
@@ -58,72 +55,73 @@ class Guarded:
 
     @property
     def exit_code(self) -> int:
-        return worst([DEPLOY[one.code].exit_code for one in self.verdicts if one.level == "error"])
+        errors = [verdict for verdict in self.verdicts if verdict.level == "error"]
+        return worst([DEPLOY[verdict.code].exit_code for verdict in errors])
 
 
-def guard(
+def run_preflight(
     path: Path,
-    targets: Sequence[Target],
+    destinations: Sequence[Destination],
     policy: Policy,
     *,
     lock: Lock | None = None,
     environ: Mapping[str, str] | None = None,
-) -> Guarded:
+) -> PreflightReport:
     """
-    Looks at a project before it is deployed.
+    Examine a project before it is deployed.
 
     Args:
-        targets: what the tokens at hand are for.
-        lock: the release of the Astro CLI that is wanted, if one is.
+        destinations: of the tokens at hand.
+        lock: the pinned release of the Astro CLI.
     """
-    from astro_token.deploy import environment, programs, stored
+    from astro_token.deploy import cli_home, environment, programs
 
     environ = os.environ if environ is None else environ
-    place = path.absolute()
-    found = [*folder.facts(place, path, environ)]
-    if folder.is_project(place, environ):
-        found += [
-            *settings.facts(place, path, environ, targets),
-            *repository.facts(place, environ),
+    folder = path.absolute()
+    findings = [*project_layout.findings(folder, path, environ)]
+    if project_layout.is_project(folder, environ):
+        findings += [
+            *settings.findings(folder, path, environ, destinations),
+            *repository.findings(folder, environ),
         ]
-    found += [
-        *target.facts(targets),
-        *stored.facts(place, environ, targets),
-        *environment.facts(environ),
-        *programs.facts(repository.checkout(place, environ), environ, lock, targets),
+    findings += [
+        *destination.findings(destinations),
+        *cli_home.findings(folder, environ, destinations),
+        *environment.findings(environ),
+        *programs.findings(folder, environ, lock, destinations),
     ]
     exported = bool(environ.get(TOKEN_VARIABLE))
-    return Guarded(path, verdicts(found, policy.deploy, exported=exported))
+    return PreflightReport(path, verdicts(findings, policy.deploy, exported=exported))
 
 
 def before_deploy(
     deploy: Deploy,
     path: Path,
-    wanted: Target,
+    expected: Destination,
     policy: Policy,
     *,
     environ: Mapping[str, str] | None = None,
-) -> Guarded | None:
+) -> PreflightReport | None:
     """
-    The cheap part of `guard`, right before `exec` starts `astro deploy` in a folder.
+    Run the cheap part of the check, right before `exec` starts `astro deploy` in a folder.
 
-    `exec` gives the CLI a home of its own, so the user's is not looked at, and no program but git is asked.
-    All are warnings, which stop nothing, but for what policy calls an error.
+    `exec` gives the CLI a home of its own, so the user's is not examined. Only git is started.
+    All findings are warnings, which stop nothing, unless policy makes one an error.
 
     Returns:
-        None where the folder is no project, which the Astro CLI says itself.
+        None if the folder is not a project, which the Astro CLI reports itself.
     """
     environ = os.environ if environ is None else environ
-    place = path.absolute()
-    if not folder.is_project(place, environ):
+    folder = path.absolute()
+    if not project_layout.is_project(folder, environ):
         return None
-    unasked = {code for code, level in policy.deploy.items() if level == "off"} | deploy.moot
-    found = [
-        *folder.facts(place, path, environ, dags=deploy.dags or "dags"),
-        *settings.facts(place, path, environ, [wanted], named=deploy.deployment),
-        *target.facts([wanted], named=deploy.workspace),
+    skipped = {code for code, level in policy.deploy.items() if level == "off"} | deploy.suppressed
+    findings = [
+        *project_layout.findings(folder, path, environ, dags=deploy.dags or "dags"),
+        *settings.findings(folder, path, environ, [expected], named=deploy.deployment),
+        *destination.findings([expected], workspace_option=deploy.workspace),
     ]
-    if not unasked >= {"uncommitted", "git-unknown"}:
-        found += repository.facts(place, environ)
-    left = [fact for fact in found if fact.code not in unasked]
-    return Guarded(path, verdicts(left, policy.deploy, advice=True))
+    if not skipped >= {"uncommitted", "git-unknown"}:
+        findings += repository.findings(folder, environ)
+    remaining = [finding for finding in findings if finding.code not in skipped]
+    return PreflightReport(path, verdicts(remaining, policy.deploy, advice=True))

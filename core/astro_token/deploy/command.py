@@ -1,19 +1,21 @@
 """
-`astro deploy …` on a command line, read as the Astro CLI reads it, and which findings its flags make moot.
+Parse an `astro deploy …` command line as the Astro CLI does, and list the findings that its flags suppress.
 
-Only a command that is the Astro CLI itself is read. What a shell, make or a wrapper runs is not guessed at.
+Only a command that is the Astro CLI itself is parsed, not the commands that a shell, make or a wrapper runs.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from astro_token.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 __all__ = ["Deploy", "deploy_of"]
 
-# Flags by their letters, for those that have one; the others of the Astro CLI's are switches too.
+# Flags with a letter. Flags that are neither here nor below are switches.
 _LETTERS = {
     "d": "dags",
     "e": "env",
@@ -34,24 +36,24 @@ _WITH_VALUE = frozenset({
 _OFF = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 
 
-class Deploy(NamedTuple):
+class Deploy(Record):
     """
     Attributes:
-        deployment: the identifier that it names. A name, by `-n`, does not count:
-            the project's own configuration goes before it.
-        dags: the folder of the DAGs where it names another one.
-        moot: findings that are none with these flags.
-        workspace: by `--workspace-id`.
+        deployment: the identifier that it names. A name, given with `-n`, does not count:
+            the project's own configuration takes precedence over it.
+        dags: the folder of the DAGs, if it is named.
+        suppressed: codes of findings that do not apply with these flags.
+        workspace: the value of `--workspace-id`.
     """
 
     deployment: str | None
     dags: str | None
-    moot: frozenset[str]
+    suppressed: frozenset[str]
     workspace: str | None = None
 
 
 def deploy_of(arguments: Sequence[str]) -> Deploy | None:
-    """What these arguments of the Astro CLI deploy; None where they are for another command, or for help."""
+    """Parse the arguments of the Astro CLI; return None for another command, and for help."""
     words: list[str] = []
     flags: dict[str, str] = {}
     for name, text in _parsed(arguments):
@@ -60,19 +62,19 @@ def deploy_of(arguments: Sequence[str]) -> Deploy | None:
         else:
             words.append(text)
     given = {name for name, text in flags.items() if text and (name in _WITH_VALUE or text not in _OFF)}
-    # A bundle that is no DAGs comes from outside of any project.
+    # A bundle without DAGs comes from outside of any project.
     if words[:1] != ["deploy"] or given & {"help", "non-dags"}:
         return None
     return Deploy(
         next(iter(words[1:]), None),
         flags.get("dags-path") or None,
-        frozenset(_moot(given)),
+        frozenset(_suppressed(given)),
         flags.get("workspace-id") or None,
     )
 
 
-def _moot(given: set[str]) -> Iterator[str]:
-    if "force" in given:  # not no-dags: what is deployed is then removed without a question
+def _suppressed(given: set[str]) -> Iterator[str]:
+    if "force" in given:  # not no-dags: the deployed DAGs are then removed without a question
         yield from ("uncommitted", "git-unknown")
     if "image-name" in given or ("dags" in given and not given & {"parse", "pytest"}):  # no image is built
         yield from ("no-dockerfile", "requirements-clash")
@@ -83,7 +85,7 @@ def _moot(given: set[str]) -> Iterator[str]:
 
 
 def _parsed(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Flags with their values, and arguments without a name, in their order."""
+    """Yield flags with their values, and arguments with an empty name, in their order."""
     rest = iter(words)
     for word in rest:
         if word == "--":
@@ -98,7 +100,7 @@ def _parsed(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _letters(word: str, rest: Iterator[str]) -> Iterator[tuple[str, str]]:
-    """`-fd`, `-nNAME`, `-n=NAME`, `-n NAME`."""
+    """Parse `-fd`, `-nNAME`, `-n=NAME` and `-n NAME`."""
     while word:
         name, word = _LETTERS.get(word[0], word[0]), word[1:]
         if name in _WITH_VALUE:

@@ -1,4 +1,4 @@
-"""Variables that lead the Astro CLI astray."""
+"""Variables that make the Astro CLI use another server or credential."""
 
 from __future__ import annotations
 
@@ -6,38 +6,39 @@ import re
 from typing import TYPE_CHECKING
 
 from astro_token.environment.export import DEAD_VARIABLES
-from astro_token.policy.deploy_codes import Fact
+from astro_token.policy.deploy_codes import Finding
 from astro_token.token import IDENTIFIER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["facts"]
+__all__ = ["findings"]
 
-# What the CLI takes for a domain of Astro's, but for forms with a scheme or a path, which it then fails on.
+# The domains that the CLI accepts as Astro's, except forms with a scheme or a path, on which it fails later.
 _ASTRO = re.compile(r"(?:pr[0-9]{4,6}\.)?(?:cloud\.)?astronomer(?:-(?:dev|stage|perf))?\.io")
 
 
-def facts(environ: Mapping[str, str]) -> Iterator[Fact]:
+def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Examine ASTRO_DOMAIN and the obsolete API keys."""
     domain = environ.get("ASTRO_DOMAIN", "")
     shown = f", {domain}," if IDENTIFIER.fullmatch(domain) else ""
     if domain == "localhost":
-        yield Fact(
+        yield Finding(
             "local-domain",
             "ASTRO_DOMAIN is localhost: the Astro CLI sends the token over plain http to this machine",
             "unset it, unless this is a test",
         )
     elif domain and not _ASTRO.fullmatch(domain):
-        yield Fact(
+        yield Finding(
             "foreign-domain",
-            f"ASTRO_DOMAIN{shown} is no domain of Astro's: the Astro CLI does not use the token there",
+            f"ASTRO_DOMAIN{shown} is not a domain of Astro: the Astro CLI does not use the token there",
             "unset it, or set it to astronomer.io, without a scheme and a path",
         )
     dead = sorted(name for name in DEAD_VARIABLES if environ.get(name))
     if dead:
-        yield Fact(
+        yield Finding(
             "dead-keys",
-            f"{' and '.join(dead)} {'is' if len(dead) == 1 else 'are'} set, which Astro no longer takes "
-            "and the Astro CLI prefers to no token",
-            "take them out of the job, and revoke them where they are still listed",
+            f"{' and '.join(dead)} {'is' if len(dead) == 1 else 'are'} set: "
+            "Astro no longer accepts such keys, and the Astro CLI uses them if there is no token",
+            "remove them from the job, and revoke them where they are still listed",
         )

@@ -1,140 +1,156 @@
-"""The programs that a deploy needs: which are there, and which `astro` it is."""
+"""The programs that a deploy needs: their presence, and the version of `astro`."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from astro_token.deploy.run import ask, outside, program, safe_path
 from astro_token.environment.context import Context
 from astro_token.environment.private_home import private_home
 from astro_token.errors import OutputError
-from astro_token.policy.deploy_codes import Fact
+from astro_token.policy.deploy_codes import Finding
+from astro_token.record import Record
+from astro_token.system.programs import (
+    PROGRAM_FOLDERS,
+    checkout_of,
+    find_program,
+    in_checkout,
+    run_program,
+    search_path,
+    trusted_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
-    from astro_token.deploy.target import Target
+    from astro_token.deploy.destination import Destination
     from astro_token.settings.astro_cli_pin import Lock
 
-__all__ = ["Astro", "astro", "facts"]
+__all__ = ["Astro", "examine_astro", "findings"]
 
-# Since then a token without an expiry is taken as one that never expires, and an expired one is named;
-# before, both were passed over and another failure was shown.
+# Before, a token without an expiry counted as expired, and an expired one led to another error.
 _LEAST = (1, 27, 1)
-# Since then --workspace-id counts for an organization's token (astronomer/astro-cli#1635).
+# Before, --workspace-id was ignored with an organization's token (astronomer/astro-cli#1635).
 _LEAST_FOR_ORGANIZATIONS = (1, 44, 0)
 _VERSION = re.compile(rb"Astro CLI Version: *v?([0-9A-Za-z][0-9A-Za-z.+-]{0,63})\s")
 _RENEW = "run astro-token install-cli, and put its folder first on PATH"
-_INSTALL = "install it by astro-token install-cli, and put its folder on PATH"
+_INSTALL = "install it with astro-token install-cli, and put its folder on PATH"
+_SECONDS = 5.0
+_MAX_BYTES = 64 * 1024
 
 
-class Astro(NamedTuple):
+class Astro(Record):
     """
     Attributes:
-        path: of the one on PATH; None where there is none.
-        version: None where it was not asked, or does not tell.
-        facts: what is wrong with it.
+        path: of the first one on PATH; None if there is none.
+        version: None if it was not run, or prints none.
+        findings: its problems.
     """
 
     path: Path | None
     version: str | None
-    facts: tuple[Fact, ...]
+    findings: tuple[Finding, ...]
 
 
-def facts(
-    top: Path | None, environ: Mapping[str, str], lock: Lock | None, targets: Sequence[Target]
-) -> Iterator[Fact]:
-    """As `astro`, and of what builds the image."""
-    yield from astro(top, environ, lock, targets).facts
-    if not any(program(name, environ) for name in ("docker", "podman")):
-        yield Fact(
+def findings(
+    folder: Path, environ: Mapping[str, str], lock: Lock | None, destinations: Sequence[Destination]
+) -> Iterator[Finding]:
+    """Examine `astro`, and the programs that build the image."""
+    yield from examine_astro(folder, environ, lock, destinations).findings
+    if not any(find_program(name, environ) for name in ("docker", "podman")):
+        yield Finding(
             "no-docker",
             "neither docker nor podman is on PATH: only astro deploy --dags can work",
             "install one of them, or deploy DAGs only",
         )
 
 
-def astro(
-    top: Path | None, environ: Mapping[str, str], lock: Lock | None, targets: Sequence[Target]
+def examine_astro(
+    folder: Path | None, environ: Mapping[str, str], lock: Lock | None, destinations: Sequence[Destination]
 ) -> Astro:
     """
+    Find the `astro` that `exec` would start, and run `astro version`.
+
     Args:
-        top: what lies in this folder is a checkout's, and is not run; None where there is none.
+        folder: the project's; programs of its repository are not run.
     """
-    path = program("astro", environ)
-    if path is None:
-        return Astro(None, None, (Fact("no-astro", "astro is not on PATH", _INSTALL),))
-    if top is not None and not outside(path, top):
-        fact = Fact(
+    name = search_path("astro", environ).path
+    if name is None:
+        return Astro(None, None, (Finding("no-astro", "astro is not on PATH", _INSTALL),))
+    path = Path(name)
+    root = checkout_of(folder, environ) if folder else None
+    roots = [root] if root else []
+    if in_checkout(path, environ, roots):
+        finding = Finding(
             "astro-in-project",
-            "the astro on PATH lies in the repository: it was not run here, and may be deployed",
-            "install it outside, by astro-token install-cli",
+            "the astro on PATH lies in the repository: it was not run here, and exec does not start it",
+            f"install it outside, with astro-token install-cli, or list its folder in {PROGRAM_FOLDERS}",
         )
-        return Astro(path, None, (fact,))
+        return Astro(path, None, (finding,))
     try:
-        version = _version_of(path, environ, top)
-        complaint = "does not say its version as the Astro CLI does, and may be another program"
+        version = _version_of(path, environ, roots)
+        complaint = "does not print its version as the Astro CLI does, and may be another program"
     except (OSError, OutputError):
-        version, complaint = None, "was not asked for its version: there is no safe place for a home"
+        version, complaint = None, "was not run: a temporary home cannot be created"
     if version is None:
-        return Astro(path, None, (Fact("unknown-astro", f"the astro on PATH {complaint}", _INSTALL),))
-    return Astro(path, version, tuple(_wrong(version, lock, targets)))
+        return Astro(path, None, (Finding("unknown-astro", f"the astro on PATH {complaint}", _INSTALL),))
+    return Astro(path, version, tuple(_version_findings(version, lock, destinations)))
 
 
-def _wrong(version: str, lock: Lock | None, targets: Sequence[Target]) -> Iterator[Fact]:
+def _version_findings(
+    version: str, lock: Lock | None, destinations: Sequence[Destination]
+) -> Iterator[Finding]:
     if lock is not None and version != lock.version:
-        yield Fact(
+        yield Finding(
             "other-astro",
-            f"the astro on PATH is {version}, and the project's file wants {lock.version}",
+            f"the astro on PATH is {version}, and the project's file pins {lock.version}",
             _RENEW,
         )
     parts = re.match(r"([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})", version)
-    number = tuple(map(int, parts.groups())) if parts else None  # a build of one's own has none
+    number = tuple(map(int, parts.groups())) if parts else None  # a custom build has none
     if number and number < _LEAST:
-        yield _old(version, _LEAST, "an expired token reads as a missing workspace")
+        yield _old(version, _LEAST, "an expired token is reported as a missing workspace")
     elif (
-        number and number < _LEAST_FOR_ORGANIZATIONS and any(t.known and not t.own_workspace for t in targets)
+        number
+        and number < _LEAST_FOR_ORGANIZATIONS
+        and any(each.token_read and not each.token_workspace for each in destinations)
     ):
         yield _old(
-            version,
-            _LEAST_FOR_ORGANIZATIONS,
-            "a token without a workspace makes --workspace-id count for nothing",
+            version, _LEAST_FOR_ORGANIZATIONS, "--workspace-id is ignored for a token without a workspace"
         )
 
 
-def _old(version: str, least: tuple[int, ...], why: str) -> Fact:
-    return Fact(
+def _old(version: str, least: tuple[int, ...], why: str) -> Finding:
+    return Finding(
         "old-astro",
         f"the astro on PATH is {version}, and before {'.'.join(map(str, least))} {why}",
         _RENEW,
     )
 
 
-def _version_of(astro: Path, environ: Mapping[str, str], top: Path | None) -> str | None:
+def _version_of(astro: Path, environ: Mapping[str, str], roots: Sequence[str]) -> str | None:
     """
-    What the program says of itself, in an environment without the token and with a home that is thrown away.
+    Run `astro version` without the token, in a temporary home.
 
     Args:
-        top: the checkout, of which it is to start nothing.
+        roots: folders of which it must start nothing.
 
     Raises:
-        OSError, OutputError: no place for the home.
+        OSError, OutputError: the home cannot be created.
     """
     with private_home(Context(), {**environ, "ASTRO_HOME": "", "HOME": ""}) as home:
-        # Else it asks for a newer release, and waits for the answer.
+        # Otherwise it looks for a newer release, and waits for the answer.
         (home.path / ".astro" / "config.yaml").write_text('upgrade_message: "false"\n')
-        answer = ask(
-            [str(astro), "version"],
-            {
-                "PATH": safe_path(environ, top),
-                "HOME": str(home.path),
-                "ASTRO_HOME": str(home.path),
-                "ASTRO_TELEMETRY_DISABLED": "1",
-                "LC_ALL": "C",
-            },
-            home.path,
+        clean = {
+            "PATH": trusted_path(environ, roots),
+            "HOME": str(home.path),
+            "ASTRO_HOME": str(home.path),
+            "ASTRO_TELEMETRY_DISABLED": "1",
+            "LC_ALL": "C",
+        }
+        done = run_program(
+            [str(astro), "version"], clean, seconds=_SECONDS, limit=_MAX_BYTES, folder=home.path
         )
-    match = _VERSION.search(answer.output) if answer and answer.code == 0 else None
+    match = _VERSION.search(done.output) if done and done.code == 0 else None
     return match[1].decode("ascii") if match else None

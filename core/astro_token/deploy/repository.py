@@ -1,12 +1,12 @@
 """
-What git says of the project, asked so that a checkout runs nothing of its own.
+Uncommitted changes, according to a git that starts no program of the checkout.
 
 A repository's configuration can name programs: a monitor of its files, filters, hooks, transports.
-They are switched off by settings in git's environment, which go before the repository's,
-and its filters are looked up first because they have names of its choosing;
-a git that does not know such settings (before 2.31) is asked nothing more.
-What the user's own configuration says holds: `safe.directory`, and filters such as Git LFS;
-but what of it lies in the repository, as where the home does, is the repository's.
+They are switched off by settings in git's environment, which take precedence over the repository's.
+Its filters are listed first, because the repository chooses their names.
+A git that does not support such settings (before 2.31) gets no further command.
+The user's own configuration stays in force: `safe.directory`, and filters such as Git LFS;
+but files of it that lie in the repository, for example because the home does, count as the repository's.
 Submodules are not entered: each has a configuration of its own. No lock is taken and no index written.
 """
 
@@ -15,15 +15,25 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from astro_token.deploy.folder import is_project
-from astro_token.deploy.run import ask, outside, program, safe_path
-from astro_token.policy.deploy_codes import Fact
+from astro_token.policy.deploy_codes import Finding
+from astro_token.system.programs import (
+    Completed,
+    in_checkout,
+    lies_in,
+    repository_of,
+    run_program,
+    search_path,
+    trusted_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["checkout", "facts", "root"]
+__all__ = ["findings"]
+
+SECONDS = 5.0
+_MAX_BYTES = 256 * 1024
 
 _KEPT = (
     "HOME",
@@ -38,7 +48,7 @@ _SET = {
     "LC_ALL": "C",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
-    # A clone without all objects would fetch what is missing, by a program of the repository's choosing.
+    # A partial clone would fetch missing objects with a program that the repository chooses.
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_ALLOW_PROTOCOL": "none",
 }
@@ -49,9 +59,9 @@ _SWITCHED_OFF = [
     ("safe.bareRepository", "explicit"),
 ]
 _FILTER_OFF = [("clean", ""), ("process", ""), ("required", "false")]
-_LOOKED_AT = 100
-_USERS = {b"system", b"global", b"command"}
-_QUESTION = [
+_MAX_FILES = 100
+_USER_SCOPES = {b"system", b"global", b"command"}
+_LIST_PROGRAMS = [
     "config",
     "--show-scope",
     "--show-origin",
@@ -73,69 +83,58 @@ _STATUS = [
 ]
 _LATE = "git did not answer in time"
 _WAIT = "run `git status` there, which is quicker the second time, or deploy with --force"
-_HINT = "run `git status` there and correct what it complains of, before the Astro CLI asks git the same"
+_HINT = "run `git status` there and correct its complaint, because the Astro CLI runs the same command"
 
 
-def root(folder: Path) -> Path | None:
-    """The nearest folder from here upwards that is a repository."""
-    # os.path takes what may not be looked at for what is not there.
-    return next((above for above in (folder, *folder.parents) if os.path.exists(above / ".git")), None)  # noqa: PTH110
-
-
-def checkout(folder: Path, environ: Mapping[str, str]) -> Path | None:
-    """The folder of which others have a say, and no program is run: the repository, or a project without."""
-    return root(folder) or (folder if is_project(folder, environ) else None)
-
-
-def facts(folder: Path, environ: Mapping[str, str]) -> list[Fact]:
+def findings(folder: Path, environ: Mapping[str, str]) -> list[Finding]:
     """
-    Whether the Astro CLI would find changes, and so end with 0 and deploy nothing unless forced.
+    Report changes because of which the Astro CLI ends with 0 and deploys nothing unless forced.
 
-    It looks at the whole repository, not at the project's folder only.
+    It examines the whole repository, not only the project's folder.
     """
-    top = root(folder)
-    found = _found(folder, top, environ) if top else None
-    return [found] if found else []
+    top = repository_of(folder)
+    finding = _finding(folder, top, environ) if top else None
+    return [finding] if finding else []
 
 
-def _found(folder: Path, top: Path, environ: Mapping[str, str]) -> Fact | None:
-    git = program("git", environ)
+def _finding(folder: Path, top: str, environ: Mapping[str, str]) -> Finding | None:
+    git = search_path("git", environ).path
     if git is None:
         return _unknown(
-            "git is not on PATH", "install git: without it the Astro CLI deploys whatever lies there"
+            "git is not on PATH", "install git: without it the Astro CLI deploys whatever is there"
         )
-    if not outside(git, top):
-        return _unknown("the git on PATH lies in the repository", "install git outside of it")
+    if in_checkout(git, environ, [top]):  # the Astro CLI would start it
+        return _unknown("the git on PATH lies in the repository", "take its folder out of PATH")
     clean = _environment(environ, top)
-    asked = ask([str(git), *_QUESTION], clean, folder)
-    if asked is None:
+    listed = _run([git, *_LIST_PROGRAMS], clean, folder)
+    if listed is None:
         return _unknown(_LATE, _WAIT)
-    parts = asked.output.split(b"\0")
+    parts = listed.output.split(b"\0")
     settings = list(zip(parts[::3], parts[1::3], parts[2::3], strict=False))
-    # One that does not know our settings would run the repository's programs.
-    known = any((scope, name) == (b"command", b"core.hookspath") for scope, _, name in settings)
-    if asked.code not in {0, 1} or not known:
-        return _unknown("git is too old, or fails", "run `git --version` there: it has to be 2.31 or later")
-    own = _own_filters(settings, folder, top)
-    clean = _with(clean, [(f"filter.{name}.{key}", value) for name in own for key, value in _FILTER_OFF])
-    status = ask([str(git), *_STATUS], clean, folder)
+    # A git that ignores our settings would run the repository's programs.
+    obeys = any((scope, name) == (b"command", b"core.hookspath") for scope, _, name in settings)
+    if listed.code not in {0, 1} or not obeys:
+        return _unknown("git is too old, or fails", "run `git --version` there: 2.31 or later is required")
+    filters = _repository_filters(settings, folder, top)
+    clean = _with(clean, [(f"filter.{name}.{key}", value) for name in filters for key, value in _FILTER_OFF])
+    status = _run([git, *_STATUS], clean, folder)
     if status is None:
         return _unknown(_LATE, _WAIT)
     lines = status.output.split(b"\0")
     changed = [line for line in lines if line[:2] in {b"1 ", b"2 ", b"u "}]
-    if status.code not in {0, None}:
-        return _unknown("git refuses the repository: it is damaged, or another user's")
+    if status.code != 0 and not status.too_long:
+        return _unknown("git refuses the repository: it is damaged, or belongs to another user")
     if b"# branch.oid (initial)" in lines:
-        return Fact(
+        return Finding(
             "uncommitted",
             "the repository has no commit yet: the Astro CLI ends with 0 and deploys nothing",
             "commit first, or deploy with --force",
         )
-    if changed and own and not _certain(changed, own, git, clean, top):
+    if changed and filters and not _certain(changed, filters, git, clean, top):
         return _unknown("there seem to be some, but the repository's own filters are not run here")
-    if changed or status.code is None:
+    if changed or status.too_long:
         count = "1 tracked file has" if len(changed) == 1 else f"{len(changed)} tracked files have"
-        return Fact(
+        return Finding(
             "uncommitted",
             f"{count} uncommitted changes: the Astro CLI ends with 0 and deploys nothing",
             "commit or restore them (git status names them), or deploy with --force",
@@ -143,49 +142,56 @@ def _found(folder: Path, top: Path, environ: Mapping[str, str]) -> Fact | None:
     return None
 
 
-def _certain(changed: list[bytes], own: list[str], git: Path, clean: Mapping[str, str], top: Path) -> bool:
-    """Whether any of them has changed whatever a filter of the repository makes of its content."""
+def _run(argv: list[str], environ: Mapping[str, str], folder: str | Path) -> Completed | None:
+    """Return None if git cannot be started, or does not end in time."""
+    done = run_program(argv, environ, seconds=SECONDS, limit=_MAX_BYTES, folder=folder)
+    return None if done is None or done.late else done
+
+
+def _certain(changed: list[bytes], filters: list[str], git: str, clean: Mapping[str, str], top: str) -> bool:
+    """Tell whether any file has changed regardless of the repository's filters."""
     if not all(line.startswith(b"1 .M") for line in changed):  # staged, removed, or in conflict
         return True
-    names = [os.fsdecode(line.split(b" ", 8)[8]) for line in changed[:_LOOKED_AT]]
-    answer = ask([str(git), "check-attr", "-z", "filter", "--", *names], clean, top)
-    filters = answer.output.split(b"\0")[2::3] if answer and answer.code == 0 else []
-    return any(os.fsdecode(name) not in own for name in filters)
+    names = [os.fsdecode(line.split(b" ", 8)[8]) for line in changed[:_MAX_FILES]]
+    done = _run([git, "check-attr", "-z", "filter", "--", *names], clean, top)
+    used = done.output.split(b"\0")[2::3] if done and done.code == 0 else []
+    return any(os.fsdecode(name) not in filters for name in used)
 
 
-def _unknown(why: str, hint: str = _HINT) -> Fact:
-    return Fact("git-unknown", f"it cannot be told whether there are uncommitted changes: {why}", hint)
+def _unknown(why: str, hint: str = _HINT) -> Finding:
+    return Finding("git-unknown", f"uncommitted changes cannot be detected: {why}", hint)
 
 
-def _own_filters(settings: list[tuple[bytes, bytes, bytes]], folder: Path, top: Path) -> list[str]:
-    """The filters that the repository's configuration names, also where the user's names them too."""
-    named = [
+def _repository_filters(settings: list[tuple[bytes, bytes, bytes]], folder: Path, top: str) -> list[str]:
+    """List the filters that the repository's configuration names, even if the user's names them too."""
+    names = [
         name
         for scope, origin, name in settings
-        if name.startswith(b"filter.") and (scope not in _USERS or _lies_in(origin, folder, top))
+        if name.startswith(b"filter.") and (scope not in _USER_SCOPES or _of_repository(origin, folder, top))
     ]
-    found = [name.partition(b".")[2].rpartition(b".")[0] for name in named]
-    return [os.fsdecode(name) for name in dict.fromkeys(found)]
+    filters = [name.partition(b".")[2].rpartition(b".")[0] for name in names]
+    return [os.fsdecode(name) for name in dict.fromkeys(filters)]
 
 
-def _lies_in(origin: bytes, folder: Path, top: Path) -> bool:
-    """Whether a setting is of a file in the repository, whose name git tells as seen from the folder."""
+def _of_repository(origin: bytes, folder: Path, top: str) -> bool:
+    """Tell whether a setting's file lies in the repository; git names it relative to the folder."""
     kind, _, name = origin.partition(b":")
-    return kind == b"file" and not outside(folder / os.fsdecode(name), top)
+    return kind == b"file" and lies_in(folder / os.fsdecode(name), [top])
 
 
-def _environment(environ: Mapping[str, str], top: Path) -> dict[str, str]:
-    """No variable of git's that would point it elsewhere, and no program of the repository on PATH."""
+def _environment(environ: Mapping[str, str], top: str) -> dict[str, str]:
+    """Leave out variables that would lead git to another repository, and the repository's programs."""
     kept = {name: environ[name] for name in _KEPT if name in environ}
-    return _with({**kept, **_given(environ), **_SET, "PATH": safe_path(environ, top)}, _SWITCHED_OFF)
+    path = trusted_path(environ, [top])
+    return _with({**kept, **_settings_from(environ), **_SET, "PATH": path}, _SWITCHED_OFF)
 
 
-def _given(environ: Mapping[str, str]) -> dict[str, str]:
-    """Settings in the environment, by which CI systems declare safe folders."""
+def _settings_from(environ: Mapping[str, str]) -> dict[str, str]:
+    """Keep git's settings in the environment, by which CI systems declare safe folders."""
     names = ("GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_")
     count = environ.get("GIT_CONFIG_COUNT", "")
-    good = count.isascii() and count.isdigit() and len(count) <= len("9999")
-    return {name: text for name, text in environ.items() if name.startswith(names)} if good else {}
+    valid = count.isascii() and count.isdigit() and len(count) <= len("9999")
+    return {name: text for name, text in environ.items() if name.startswith(names)} if valid else {}
 
 
 def _with(environ: Mapping[str, str], settings: list[tuple[str, str]]) -> dict[str, str]:

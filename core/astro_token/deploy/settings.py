@@ -1,4 +1,4 @@
-"""The project's own `.astro/config.yaml`, which goes before the user's: where it would lead a deploy."""
+"""The effect of the project's own `.astro/config.yaml`, which takes precedence over the user's."""
 
 from __future__ import annotations
 
@@ -6,75 +6,76 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.environment.cli_config import other_registry, problems_of
-from astro_token.policy.deploy_codes import Fact
+from astro_token.policy.deploy_codes import Finding
 from astro_token.token import IDENTIFIER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from astro_token.deploy.target import Target
+    from astro_token.deploy.destination import Destination
 
-__all__ = ["facts"]
+__all__ = ["findings"]
 
 _CONFIG = Path(".astro", "config.yaml")
 _LOUD = {"debug", "trace"}
 
 
-def facts(
+def findings(
     folder: Path,
     shown: Path,
     environ: Mapping[str, str],
-    targets: Sequence[Target],
+    destinations: Sequence[Destination],
     *,
     named: str | None = None,
-) -> Iterator[Fact]:
+) -> Iterator[Finding]:
     """
+    Examine the settings that change where the token or the deploy goes.
+
     Args:
-        targets: what the tokens are for.
-        named: the deployment on the command line, where one is known.
+        named: the deployment that the command line names, if it does.
     """
     file = shown / _CONFIG
     config, problems = problems_of(folder / _CONFIG, environ, shown=file)
     for problem in problems:
-        yield Fact(*problem)
+        yield Finding(*problem)
     if config is None:
         return
     if other_registry(config):
-        yield Fact(
+        yield Finding(
             "other-registry",
-            f"{file} names a registry of its own, which astro remote deploy sends the token to",
-            "take remote.base_image_registry out of it unless that registry is Astronomer's or yours",
+            f"{file} names a registry, and astro remote deploy sends the token to it",
+            "remove remote.base_image_registry from it unless that registry is Astronomer's or yours",
         )
-    yield from _deployment(file, config.text("project.deployment") or None, named, targets)
+    yield from _deployment(file, config.text("project.deployment") or None, named, destinations)
     if config.text("project.workspace"):
-        yield Fact(
+        yield Finding(
             "unread-workspace",
             f"{file} names a workspace, which the Astro CLI never reads",
-            "take project.workspace out of it; workspace in astro-token.toml is what exec hands on",
+            "remove project.workspace from it; exec hands on the workspace in astro-token.toml",
         )
     if config.text("verbosity").lower() in _LOUD:
-        yield Fact(
+        yield Finding(
             "debug-output",
             f"{file} makes the Astro CLI print what it does, and the token with it when it pushes an image",
-            "take verbosity out of it",
+            "remove verbosity from it",
         )
 
 
 def _deployment(
-    file: Path, configured: str | None, named: str | None, targets: Sequence[Target]
-) -> Iterator[Fact]:
-    """Where a deploy goes: to what the command line names, else to what the file names."""
+    file: Path, configured: str | None, named: str | None, destinations: Sequence[Destination]
+) -> Iterator[Finding]:
+    """Compare the deployment of the command line, else that of the file, with each destination."""
     goes = named or configured
-    for target in targets:
-        if goes is None or target.deployment in {None, goes}:
+    for each in destinations:
+        if goes is None or each.deployment in {None, goes}:
             continue
         shown = goes if IDENTIFIER.fullmatch(goes) else "another"
-        correct = f"name {target.deployment} on the command line"
-        yield Fact(
+        correct = f"name {each.deployment} on the command line"
+        yield Finding(
             "project-deployment",
             f"astro deploy goes to deployment {shown}, which {'the command' if named else file} names, "
-            f"and {target.name} is for {target.deployment}",
+            f"and {each.name} is for {each.deployment}",
             f"{correct}, or use the token of the deployment that is named"
             if named
-            else f"{correct} and take project.deployment out of the file",
+            else f"{correct} and remove project.deployment from the file",
         )

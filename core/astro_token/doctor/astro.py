@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.doctor.connectivity import probe
-from astro_token.errors import AstroTokenError
 from astro_token.tokens.steps import API, walk
 from astro_token.transport.deadline import Deadline
 from astro_token.transport.network import public_tls_context
@@ -36,19 +35,19 @@ def check_program(
     Args:
         shared: None if the settings cannot be read, which is reported already.
     """
-    from astro_token.deploy import programs, repository
-    from astro_token.deploy.target import target
+    from astro_token.deploy.destination import destination_of
+    from astro_token.deploy.programs import examine_astro
 
-    top = None
-    with suppress(AstroTokenError, OSError):  # the working directory may have been removed
-        top = repository.checkout(Path.cwd(), environ)
+    folder = None
+    with suppress(OSError):  # the working folder may have been removed
+        folder = Path.cwd()
     lock = shared.project.astro_cli if shared else None
-    targets = [target(str(settings.ref), token, settings.expected)] if settings else []
-    program = programs.astro(top, environ, lock, targets)
-    for fact in program.facts:
-        report.add("astro", "warning", f"{fact.code}: {fact.message}", fact.hint)
-    if not program.facts:
-        report.add("astro", "ok", f"{program.version}, {program.path}")
+    destinations = [destination_of(str(settings.ref), token, settings.expected)] if settings else []
+    cli = examine_astro(folder, environ, lock, destinations)
+    for finding in cli.findings:
+        report.add("astro", "warning", f"{finding.code}: {finding.message}", finding.hint)
+    if not cli.findings:
+        report.add("astro", "ok", f"{cli.version}, {cli.path}")
 
 
 def check_api(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from astro_token.errors import AstroTokenError, BackendUnavailableError, OutputError
-from astro_token.system.programs import on_path, output_of, start, within
+from astro_token.system.programs import find_program, run_program, trusted_path, why_missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,10 +24,10 @@ def find(name: str, environ: Mapping[str, str]) -> str:
     Raises:
         OutputError: no folder contains it.
     """
-    path = on_path(name, environ)
+    path = find_program(name, environ)
     if path is None:
         raise OutputError(
-            f"{name} takes the value, and is not on PATH",
+            f"{name} takes the value, and {why_missing(name, environ)}",
             hint="run astro-token where the CI system's own program is, or use exec",
         )
     return path
@@ -48,17 +47,11 @@ def feed(program: Program, data: bytes, environ: Mapping[str, str], seconds: flo
         f"{name} did not take the value",
         hint="see that it is the CI system's own program and belongs to this job, or use exec",
     )
-    process = start([find(program.argv[0], environ), *program.argv[1:]], environ, fed=True)
-    if process is None:
-        return refused
-    with within(process, seconds) as late:
-        if process.stdin:
-            with suppress(BrokenPipeError):
-                process.stdin.write(data)
-                process.stdin.close()
-        printed = output_of(process, late, _OUTPUT_LIMIT, drained=True)
-    if late.is_set():
+    argv = [find(program.argv[0], environ), *program.argv[1:]]
+    clean = {**environ, "PATH": trusted_path(environ)}
+    done = run_program(argv, clean, seconds=seconds, limit=_OUTPUT_LIMIT, data=data)
+    if done is not None and done.late:
         return BackendUnavailableError(f"{name} did not end in time", hint="try again later")
-    if process.returncode != 0 or program.confirms.encode() not in printed:
+    if done is None or done.code != 0 or program.confirms.encode() not in done.output:
         return refused
     return None

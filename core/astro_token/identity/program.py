@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError, IntegrityError
+from astro_token.errors import AccessDeniedError, BackendUnavailableError, IntegrityError
 from astro_token.identity.web_token import LENGTH_LIMIT, web_token
-from astro_token.system.programs import kill, on_path, output_of, start, within
+from astro_token.system.programs import (
+    find_program,
+    run_program,
+    trusted_path,
+    why_missing,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,24 +34,21 @@ def printed_token(argv: list[str], environ: Mapping[str, str], seconds: float, h
         IntegrityError: its output is not a token.
     """
     name = argv[0]
-    path = on_path(name, environ)
+    path = find_program(name, environ)
     if path is None:
-        raise AccessDeniedError(f"{name} gives the identity token, and is not on PATH", hint=hint)
-    refused: AstroTokenError = AccessDeniedError(
-        f"{name} gives no identity token",
-        hint=f"run `{' '.join(argv[:3])} … >/dev/null` in the job to see the reason",
-    )
-    process = start([path, *argv[1:]], environ)
-    if process is None:
-        raise refused
-    with within(process, seconds) as late:
-        # Output that is longer than any token is not read; the program is killed.
-        output = output_of(process, late, LENGTH_LIMIT)
-        if len(output) > LENGTH_LIMIT:
-            kill(process)
-    if late.is_set():
+        raise AccessDeniedError(
+            f"{name} gives the identity token, and {why_missing(name, environ)}", hint=hint
+        )
+    clean = {**environ, "PATH": trusted_path(environ)}
+    done = run_program([path, *argv[1:]], clean, seconds=seconds, limit=LENGTH_LIMIT)
+    if done is not None and done.late:
         raise BackendUnavailableError(f"{name} did not end in time", hint="try again later")
-    if process.returncode != 0 and len(output) <= LENGTH_LIMIT:
-        raise refused
+    if done is None or (done.code != 0 and not done.too_long):
+        raise AccessDeniedError(
+            f"{name} gives no identity token",
+            hint=f"run `{' '.join(argv[:3])} … >/dev/null` in the job to see the reason",
+        )
     damaged = IntegrityError(f"{name} printed no identity token", hint=f"see which {name} is on PATH")
-    return web_token(output, damaged)
+    if done.too_long:
+        raise damaged
+    return web_token(done.output, damaged)

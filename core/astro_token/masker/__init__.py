@@ -1,8 +1,8 @@
 """
-Keeps a secret out of what a child prints: `***` in its place, whatever the form it is in.
+Replace a secret by `***` in a child's output, in any encoding.
 
-`forms` says what is looked for, `Filter` finds it in an output that comes in pieces,
-and `outputs.Outputs`, for POSIX systems, stands between a child and our own standard output and error.
+`forms` lists the encodings, `Filter` finds them in an output that arrives in pieces,
+and `outputs.Outputs`, on POSIX systems, connects a child to our own standard output and error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The forms in which a secret value can stand in an output."""
+"""The encodings of a secret value in an output."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ if TYPE_CHECKING:
 
 __all__ = ["SHORTEST", "forms"]
 
-# Shorter ones would hide harmless words all over a log.
+# Shorter ones would mask harmless words all over a log.
 SHORTEST = 8
 _ASCII = 128
 
 
 def forms(value: bytes) -> frozenset[bytes]:
     """
-    The value, its lines and the two secret parts of a JWT, each as it is and in every encoding.
+    List the value, its lines and the two secret parts of a JWT, each unchanged and in every encoding.
 
-    A JWT's first part names an algorithm and a key, and is the same in many tokens: alone it is no form.
+    A JWT's header names an algorithm and a key, and is the same in many tokens: it is not masked alone.
     Base64 is cut to the characters that depend on the value alone,
-    so that it is found whatever stands before and after it in what was encoded.
+    so that it is found at any offset of the encoded text.
     """
-    found = {form for part in _parts(value) for form in _encoded(part)}
-    return frozenset(form for form in found if len(form) >= SHORTEST)
+    encoded = {form for part in _parts(value) for form in _encoded(part)}
+    return frozenset(form for form in encoded if len(form) >= SHORTEST)
 
 
 def _parts(value: bytes) -> Iterator[bytes]:
@@ -44,7 +44,7 @@ def _encoded(part: bytes) -> Iterator[bytes]:
         standard = _base64(part, before)
         yield standard
         yield standard.translate(bytes.maketrans(b"+/", b"-_"))
-    for kept in (b"._~-", b"._~/-"):  # a path's slashes are left as they are
+    for kept in (b"._~-", b"._~/-"):  # in a path, slashes are not encoded
         for form in ("%%%02X", "%%%02x"):
             yield "".join(
                 chr(byte) if (chr(byte).isalnum() and byte < _ASCII) or byte in kept else form % byte
@@ -56,6 +56,6 @@ def _encoded(part: bytes) -> Iterator[bytes]:
 
 
 def _base64(part: bytes, before: int) -> bytes:
-    """The part's own characters where a number of other bytes stand before it, modulo 3."""
+    """Encode the part after a number of other bytes, modulo 3, and keep its own characters."""
     own = slice((0, 2, 3)[before], 8 * (before + len(part)) // 6)
     return b2a_base64(bytes(before) + part, newline=False)[own]

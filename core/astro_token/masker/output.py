@@ -1,4 +1,4 @@
-"""One output of a child on its way to one of ours."""
+"""Copy an output of a child to one of ours, masked."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 __all__ = ["PAUSE", "Output"]
 
-PAUSE = 40  # milliseconds; with what the system adds, less than the 50 that are promised
-_AT_ONCE = 64 * 1024
-# What an ended child may have left in a pipe or a pseudo-terminal.
-_LEFT = 1024 * 1024
+PAUSE = 40  # milliseconds; less than the documented 50, together with the system's delay
+_BLOCK = 64 * 1024
+# The most that an ended child can leave in a pipe or a pseudo-terminal.
+_MAX_REST = 1024 * 1024
 
 
 class Output:
     """
-    A pipe, or a pseudo-terminal where ours is a terminal.
+    A pipe, or a pseudo-terminal if ours is a terminal.
 
     Attributes:
-        childs: the end that the child is given.
+        childs: the end that the child gets.
         terminal: the pseudo-terminal if it is one.
-        written: how many bytes went out.
-        ended: False if somebody may still write to it.
-        error: why not all could be written, other than that nobody reads it any more.
+        written: the number of bytes.
+        ended: False if a process may still write to it.
+        error: the reason for an incomplete copy, unless the reader went away.
     """
 
     def __init__(self, target: int, filter_: Filter) -> None:
@@ -48,26 +48,26 @@ class Output:
 
     def copy(self, stop: int) -> None:
         """
-        Copies until nobody writes to it any more, or nobody reads.
+        Copy until the last writer or the reader has closed it.
 
         Args:
-            stop: a pipe; once its other end is closed, only what was written before is copied.
+            stop: a pipe; once its other end is closed, only earlier output is copied.
         """
-        self.ended = True  # also where an error ends it: nobody is to wait for it
+        self.ended = True  # also after an error: nothing must wait for it
         try:
             self.ended = self._copy(stop)
         except OSError as error:
             gone = {errno.EPIPE, errno.ECONNRESET, errno.EIO if self.terminal else errno.EPIPE}
             self.error = None if error.errno in gone else error.with_traceback(None)
         finally:
-            if self.ended:  # the next one who writes is told as if he wrote to ours
+            if self.ended:  # the next writer gets the same error as if it wrote to ours
                 os.close(self.source)
 
     def _copy(self, stop: int) -> bool:
         events = poll()
         events.register(self.source, POLLIN)
         events.register(stop, POLLIN)
-        events.register(self.target, 0)  # its reader may go away while nothing is written
+        events.register(self.target, 0)  # its reader may go away during a silence
         left = None
         settled = True
         while left is None or left > 0:
@@ -75,12 +75,12 @@ class Output:
             ready = dict(events.poll(wait if left is None else 0))
             if ready.get(self.target, 0) & (POLLERR | POLLHUP):
                 return True
-            if ready.get(self.target, 0) & POLLNVAL:  # not to be asked, as devices on some systems
+            if ready.get(self.target, 0) & POLLNVAL:  # devices cannot be polled on some systems
                 events.unregister(self.target)
                 continue
             if stop in ready:
                 events.unregister(stop)
-                left = _LEFT
+                left = _MAX_REST
             elif self.source in ready:
                 data = self._read()
                 self._follow()
@@ -104,8 +104,8 @@ class Output:
 
     def _read(self) -> bytes:
         try:
-            return os.read(self.source, _AT_ONCE)
-        except OSError:  # how a pseudo-terminal says that nobody has it open
+            return os.read(self.source, _BLOCK)
+        except OSError:  # nobody has the pseudo-terminal open
             return b""
 
     def _write(self, data: bytes) -> None:
@@ -113,7 +113,7 @@ class Output:
         while rest:
             try:
                 count = os.write(self.target, rest)
-            except BlockingIOError:  # whoever shares it with us has made it so
+            except BlockingIOError:  # a process that shares it has changed its mode
                 events = poll()
                 events.register(self.target, POLLOUT)
                 events.poll()

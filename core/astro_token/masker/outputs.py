@@ -1,9 +1,9 @@
 """
-A child's standard output and error on their way to ours.
+Copy a child's standard output and error to ours, masked.
 
-A terminal stays a terminal, a pipe a pipe; whatever else it is, a file for one, is a pipe to the child.
-There is a thread for each, so that a slow reader of one does not keep the other back,
-and none reads on before what it has is written.
+A terminal remains a terminal to the child; everything else, also a file, is a pipe.
+Each output has a thread, so that a slow reader of one does not delay the other,
+and no thread reads more before its output is written.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _PATIENCE = 1.0  # seconds
 class Outputs:
     """
     Args:
-        forms: what must not go out.
+        forms: to be masked.
 
     Attributes:
-        of_child: for `posix_spawn`, as which descriptors the child gets its ends.
+        of_child: file actions for `posix_spawn` that give the child its ends.
     """
 
     def __init__(self, forms: Iterable[bytes]) -> None:
@@ -40,25 +40,25 @@ class Outputs:
         self._threads: list[Thread] = []
         self.of_child: list[tuple[int, int, int]] = []
         forms = tuple(forms)
-        found: dict[tuple[int, int, int], Output] = {}
+        outputs: dict[tuple[int, int, int], Output] = {}
         for number in _STREAMS:
-            if not os.get_inheritable(number):  # we were started without it, and so is the child
+            if not os.get_inheritable(number):  # it was closed at our start, and is for the child
                 continue
             status = os.fstat(number)
             target = (status.st_dev, status.st_ino, status.st_rdev)
-            if target not in found:  # what goes to one place is one, which keeps its order
-                found[target] = Output(number, Filter(forms))
-            self.of_child.append((os.POSIX_SPAWN_DUP2, found[target].childs, number))
-        self._outputs = list(found.values())
+            if target not in outputs:  # shared by both if they go to the same file, which keeps their order
+                outputs[target] = Output(number, Filter(forms))
+            self.of_child.append((os.POSIX_SPAWN_DUP2, outputs[target].childs, number))
+        self._outputs = list(outputs.values())
 
     def start(self) -> None:
-        """Once the child has its ends."""
+        """Start copying. Call it when the child has its ends."""
         for output in self._outputs:
             os.close(output.childs)
         if any(output.terminal for output in self._outputs):
             signal.signal(signal.SIGWINCH, lambda *_: self._follow())
-            self._follow()  # it may have got another size before
-        # Signals are the main thread's, whose wait they have to interrupt.
+            self._follow()  # its size may have changed before
+        # Signals must reach the main thread, to interrupt its wait.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             self._threads = _copying(self._outputs, self._stop)
@@ -67,18 +67,18 @@ class Outputs:
 
     def end(self, interrupted: Callable[[], bool]) -> bool:
         """
-        Once the child has ended: waits until what it wrote is out.
+        Wait until the output of the ended child is written.
 
-        Whoever else has an output open still, such as a daemon, keeps it, and it stays masked.
+        Other processes that still have an output open, such as a daemon, keep it, and it stays masked.
 
         Args:
-            interrupted: whether we were told to end; then nobody who does not read is waited for.
+            interrupted: tells whether we were told to end; then a reader that is stuck is not waited for.
 
         Returns:
-            False if not all was written for that reason.
+            False if the output is incomplete for that reason.
 
         Raises:
-            OSError: something could not be written, and not because its reader went away.
+            OSError: the output could not be written, and not because its reader went away.
         """
         os.close(self._stopper)
         for thread, output in zip(self._threads, self._outputs, strict=True):
@@ -92,7 +92,7 @@ class Outputs:
             if output.error is not None:
                 raise output.error
         left = [output for output in self._outputs if not output.ended]
-        # Were the other end closed, its next line would end a daemon.
+        # If our end were closed, a daemon's next line would end it.
         with suppress(OSError):
             if left and os.fork() == 0:
                 _stay(left)
@@ -113,9 +113,9 @@ def _copying(outputs: Iterable[Output], stop: int) -> list[Thread]:
 
 def _stay(left: list[Output]) -> NoReturn:
     """
-    Goes on while somebody has an output open; holds nothing else, and shows nothing of its own.
+    Continue while a process has an output open; hold nothing else, and print nothing.
 
-    Of signals no more than note is taken by now, as of those that a daemon is spared.
+    By now signals are only noted, like those that a daemon is spared.
     """
     try:
         null = os.open(os.devnull, os.O_RDWR)

@@ -1,8 +1,8 @@
 """
-A pseudo-terminal that stands before a terminal.
+A pseudo-terminal in front of a terminal.
 
-It is no controlling terminal: keys, signals and job control stay with the real one, which keeps its modes.
-So a kill leaves no terminal in disorder, and what a child leaves running is not hung up.
+It is not a controlling terminal: keys, signals and job control stay with the real one, which keeps its modes.
+So a kill leaves the terminal in order, and a process that the child leaves running gets no hangup.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class PseudoTerminal:
     """
     Attributes:
         ours: the side to read from.
-        childs: the side that a child is given.
+        childs: the side that a child gets.
     """
 
     def __init__(self, real: int) -> None:
         self._real = real
         self.ours, self.childs = os.openpty()
-        # Only one of the two may make `\r\n` of a line end.
+        # Only one of the two may translate a line end to `\r\n`.
         mode = termios.tcgetattr(real)
         mode[_OUTPUT] &= ~termios.OPOST
         termios.tcsetattr(self.childs, termios.TCSANOW, mode)
@@ -37,31 +37,31 @@ class PseudoTerminal:
         termios.tcsetwinsize(self.childs, self._size)
 
     def follow(self) -> None:
-        """Passes on the real one's size, and the modes that a child has set on its own."""
+        """Copy the real terminal's size to it, and the modes that a child has set to the real one."""
         with suppress(termios.error, OSError):
             size = termios.tcgetwinsize(self._real)
             if size != self._size:
                 self._size = size
                 termios.tcsetwinsize(self.ours, size)
-                # They had word of it from the real one, and may have looked before.
+                # The real terminal sent them the signal, and they may have read the size too early.
                 os.killpg(os.tcgetpgrp(self._real), signal.SIGWINCH)
         with suppress(termios.error, OSError):
             mode = termios.tcgetattr(self.ours)
-            if mode != self._mode and self._in_front():
+            if mode != self._mode and self._in_foreground():
                 self._mode = mode
                 self._apply(mode)
 
     def _apply(self, mode: list[int | list[bytes | int]]) -> None:
-        """Full-screen programs set them where they print, and want keys from the real one so."""
+        """Apply modes to the real terminal: full-screen programs set them on their output, for its keys."""
         real = termios.tcgetattr(self._real)
         opost = real[_OUTPUT] & termios.OPOST
-        for place in (_INPUT, _OUTPUT, _LOCAL, _CHARACTERS):
-            real[place] = mode[place]
+        for index in (_INPUT, _OUTPUT, _LOCAL, _CHARACTERS):
+            real[index] = mode[index]
         real[_OUTPUT] |= opost
         termios.tcsetattr(self._real, termios.TCSADRAIN, real)
 
-    def _in_front(self) -> bool:
+    def _in_foreground(self) -> bool:
         try:
             return os.tcgetpgrp(self._real) == os.getpgrp()
-        except OSError:  # not the terminal of our session: nobody else's job is on it
+        except OSError:  # not the terminal of our session, so no other job is on it
             return True

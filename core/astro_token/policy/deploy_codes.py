@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from astro_token.policy.codes import Level
 
-__all__ = ["Fact", "verdicts"]
+__all__ = ["Finding", "verdicts"]
 
 
-class Fact(Record):
+class Finding(Record):
     """A finding about a deploy before policy sets its level."""
 
     code: str
@@ -24,23 +24,23 @@ class Fact(Record):
 
 
 def verdicts(
-    facts: Iterable[Fact], levels: Mapping[str, Level], *, exported: bool = False, advice: bool = False
+    findings: Iterable[Finding], levels: Mapping[str, Level], *, exported: bool = False, advice: bool = False
 ) -> tuple[Verdict, ...]:
     """
-    Judge the facts, errors first. Facts that policy turns off are left out.
+    Set the levels of findings, errors first. Findings that policy turns off are left out.
 
     Args:
         levels: of the policy.
         exported: `ASTRO_API_TOKEN` is set in this environment.
-        advice: a fact is an error only if policy calls it one.
+        advice: a finding is an error only if policy calls it one.
     """
 
     def judged() -> Iterator[Verdict]:
-        for fact in facts:
-            code = DEPLOY[fact.code]
+        for finding in findings:
+            code = DEPLOY[finding.code]
             usual = "warning" if advice else (exported and code.exported) or code.level
-            level = "error" if code.fixed else levels.get(fact.code, usual)
+            level = "error" if code.fixed else levels.get(finding.code, usual)
             if level != "off":
-                yield Verdict(fact.code, level, fact.message, fact.hint)
+                yield Verdict(finding.code, level, finding.message, finding.hint)
 
     return errors_first(judged())

@@ -1,8 +1,8 @@
 """
-Files that hold secrets, or say where they are: opened, replaced and appended to without surprises.
+Open, replace and append to files that hold or name secrets.
 
-Writing never goes through a link, and never leaves half of anything.
-Where a system lacks an ownership or a flag (Windows), that check is left out.
+Writing never follows a link, and never leaves a partial file.
+Checks that a system does not support (owners and flags on Windows) are left out.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ __all__ = [
     "refuse_special",
     "replace",
     "sweep",
+    "temporary_beside",
 ]
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
@@ -46,7 +47,7 @@ _APPEND_SECONDS = 5.0
 
 def open_regular(path: Path) -> IO[bytes]:
     """
-    Opens a file to read, following links, and never waits as a FIFO would let it.
+    Open a file to read, following links, without waiting as for a FIFO.
 
     Raises:
         IsADirectoryError: it is a folder, a FIFO, a socket or a device.
@@ -67,32 +68,32 @@ def open_regular(path: Path) -> IO[bytes]:
 
 
 def owned(file: IO[bytes]) -> bool:
-    """True if the file is ours or root's."""
+    """Tell whether the file belongs to us or to root."""
     return not hasattr(os, "geteuid") or os.fstat(file.fileno()).st_uid in {os.geteuid(), 0}
 
 
 def others_can_write(file: IO[bytes]) -> bool:
-    """True if group or others may write."""
+    """Tell whether the group or others may write."""
     return os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def anybody_can_write(file: IO[bytes]) -> bool:
-    """True if every user of the machine may write; a group is often what a secret is mounted for."""
+    """Tell whether every user of the machine may write. Secrets are often mounted for a group."""
     return os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & stat.S_IWOTH)
 
 
 def others_can_read(file: IO[bytes]) -> bool:
-    """True if others may read; a group is often what a secret is mounted for."""
+    """Tell whether every user of the machine may read. Secrets are often mounted for a group."""
     return os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
 
 
 @contextmanager
 def locked(folder: Path, *, seconds: float) -> Iterator[None]:
     """
-    Keeps others that use this function out of a folder, and leaves nothing in it.
+    Lock a folder for users of this function, without a lock file.
 
     Raises:
-        BackendUnavailableError: it was locked all this time.
+        BackendUnavailableError: another process held the lock all the time.
         OSError: no such folder, no permission.
     """
     if os.name != "posix":
@@ -118,12 +119,12 @@ def _lock(descriptor: int) -> bool:
 
 def replace(path: Path, data: bytes) -> None:
     """
-    Writes a file that only we may read (0600), as a whole or not at all.
+    Write a file that only we may read (0600), completely or not at all.
 
-    At any moment, also after a kill or a power failure, the file holds either the old content or the new.
+    Also after a kill or a power failure the file has either the old or the new content.
 
     Raises:
-        OutputError: it is a link, or no regular file.
+        OutputError: the path is a link, or not a regular file.
         OSError: no such folder, no space, no permission.
     """
     refuse_special(path)
@@ -133,7 +134,7 @@ def replace(path: Path, data: bytes) -> None:
 
 def create(path: Path, data: bytes) -> None:
     """
-    As `replace`, for a file that must not exist.
+    Write a new file as `replace` does.
 
     Raises:
         OutputError: it exists.
@@ -151,66 +152,75 @@ def create(path: Path, data: bytes) -> None:
 
 def _link(temporary: Path, path: Path) -> None:
     """
-    Gives the file its name, unless that is taken.
+    Give the file its name.
 
     Raises:
-        FileExistsError: it is.
+        FileExistsError: another file has it.
     """
     try:
         os.link(temporary, path)
     except OSError as error:
         if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}:
             raise
-        # A file system without hard links: the name is taken first, and then what it names is exchanged.
+        # A file system without hard links: the name is reserved first, and then replaced.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC | _NOFOLLOW, 0o600))
         temporary.replace(path)
 
 
 def sweep(path: Path) -> None:
     """
-    Removes what a kill of an earlier `replace` or `create` left beside a file.
+    Remove temporary files that killed processes left beside a file.
 
-    To be called under `locked`, where all who write that file hold it: else it could be another one's work.
+    Call it under `locked`, which every writer of that file holds; otherwise it could remove a file in use.
     """
     form = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.tmp")
     with suppress(OSError):
-        for left in path.parent.iterdir():
-            if form.fullmatch(left.name):
-                left.unlink()
+        for each in path.parent.iterdir():
+            if form.fullmatch(each.name):
+                each.unlink()
+
+
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """
+    Yield the name of a temporary file that is to replace the path, and remove it after the block.
+
+    `sweep` removes it if the process is killed.
+    """
+    temporary = path.parent / f".{path.name}.{os.urandom(8).hex()}.tmp"
+    try:
+        yield temporary
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 @contextmanager
 def _temporary(path: Path, data: bytes) -> Iterator[Path]:
-    """A whole file beside the path, on disk before the block and gone after it."""
-    temporary = path.parent / f".{path.name}.{os.urandom(8).hex()}.tmp"
-    descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC | _NOFOLLOW | _BINARY, 0o600
-    )
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    """Write a complete file beside the path, and remove it after the block."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC | _NOFOLLOW | _BINARY
+    with temporary_beside(path) as temporary:
+        with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
             if hasattr(os, "fchmod"):
                 os.fchmod(file.fileno(), 0o600)  # whatever the umask
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         yield temporary
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
     _sync(path.parent)
 
 
 def append(path: Path, data: bytes) -> None:
     """
-    Appends to a file that exists, in one write, or leaves it as it was.
+    Append to an existing file in one write, or leave it unchanged.
 
     Raises:
-        OutputError: it is missing, a link, no regular file, another user's, or has a second name.
+        OutputError: it is missing, a link, not a regular file, another user's, or has a second name.
         OSError: no space, no permission.
     """
     refuse_special(path)
     descriptor = failed = -1
-    try:  # it may have become something else meanwhile: a FIFO would let us wait
+    try:  # it may have been replaced meanwhile: by a FIFO, for which we would wait
         descriptor = os.open(
             path, os.O_WRONLY | os.O_APPEND | _CLOEXEC | _NOFOLLOW | _NONBLOCK | _NOCTTY | _BINARY
         )
@@ -220,18 +230,18 @@ def append(path: Path, data: bytes) -> None:
         failed = error.errno
     if failed == errno.ENOENT:
         raise OutputError(
-            f"{path} does not exist", hint="the CI system makes it: do not set its variable yourself"
+            f"{path} does not exist", hint="leave its variable to the CI system, which creates the file"
         )
     if descriptor < 0:
-        raise OutputError(f"{path} is no regular file", hint="name a regular file")
+        raise OutputError(f"{path} is not a regular file", hint="name a regular file")
     with os.fdopen(descriptor, "ab", buffering=0) as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OutputError(f"{path} is no regular file", hint="name a regular file")
+            raise OutputError(f"{path} is not a regular file", hint="name a regular file")
         if status.st_nlink != 1:
-            raise OutputError(f"{path} has a second name", hint="write to a file of its own")
+            raise OutputError(f"{path} has a second name", hint="name a file without hard links")
         if hasattr(os, "geteuid") and os.geteuid() not in {status.st_uid, 0}:
-            raise OutputError(f"{path} belongs to another user", hint="write to a file of your own")
+            raise OutputError(f"{path} belongs to another user", hint="name a file of your own")
         with _exclusive(descriptor, _APPEND_SECONDS):
             start = os.fstat(descriptor).st_size
             try:
@@ -245,33 +255,35 @@ def append(path: Path, data: bytes) -> None:
 
 def refuse_special(path: Path) -> None:
     """
+    Refuse to write to anything but a regular file.
+
     Raises:
-        OutputError: the path is a link, or something that is no regular file.
+        OutputError: the path is a link, or not a regular file.
     """
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     if stat.S_ISLNK(mode):
-        raise OutputError(f"{path} is a link", hint="name the file itself: what a link points at can change")
+        raise OutputError(f"{path} is a link", hint="name the file itself: the target of a link can change")
     if not stat.S_ISREG(mode):
-        raise OutputError(f"{path} is no regular file", hint="name a regular file")
+        raise OutputError(f"{path} is not a regular file", hint="name a regular file")
 
 
 @contextmanager
 def _exclusive(descriptor: int, seconds: float) -> Iterator[None]:
     """
-    Keeps others that use this function out of an open file; closing it ends that.
+    Lock an open file for users of this function, until it is closed.
 
     Raises:
-        BackendUnavailableError: it was locked all this time.
+        BackendUnavailableError: another process held the lock all the time.
     """
     if os.name == "posix":
         end = time.monotonic() + seconds
         while not _lock(descriptor):
             if time.monotonic() >= end:
                 raise BackendUnavailableError(
-                    "another process holds the file or folder that is to be written",
+                    "another process holds the lock of the file or folder",
                     hint="try again when it is done",
                 )
             time.sleep(_LOCK_PAUSE)
@@ -279,7 +291,7 @@ def _exclusive(descriptor: int, seconds: float) -> Iterator[None]:
 
 
 def _sync(folder: Path) -> None:
-    """Makes the new name in the folder last. Some file systems cannot; the file is whole all the same."""
+    """Make the new name in the folder durable. Some file systems do not support it; the file is complete."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | _CLOEXEC)
         try:

@@ -1,45 +1,343 @@
-"""Another's program, run in a bounded time, in a session of its own, and without its standard error."""
+"""
+Which programs may be started, and running one within limits.
+
+A checkout is other people's input: its pull requests may bring a `git` or an `az` of their own.
+Programs are therefore taken from folders of PATH that are absolute and outside the checkout.
+ASTRO_TOKEN_PROGRAM_FOLDERS lists folders inside it that are accepted, such as that of a virtual environment.
+The checkout is the repository of the working folder; without a repository, an Astro project.
+"""
 
 from __future__ import annotations
 
 import os
-import threading
+from _thread import allocate_lock  # threading would be imported for its name only
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
+from astro_token.errors import ConfigError
+from astro_token.record import Record
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+    import threading
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["kill", "on_path", "output_of", "start", "within"]
+    StrPath = str | os.PathLike[str]
+
+__all__ = [
+    "PROGRAM_FOLDERS",
+    "Completed",
+    "Search",
+    "checkout_of",
+    "find_program",
+    "in_checkout",
+    "lies_in",
+    "repository_of",
+    "run_program",
+    "search_path",
+    "settle_platform",
+    "trusted_path",
+    "trusted_programs",
+    "why_missing",
+]
+
+PROGRAM_FOLDERS = "ASTRO_TOKEN_PROGRAM_FOLDERS"
 
 _PAUSE = 100  # milliseconds
 
 
-def on_path(name: str, environ: Mapping[str, str]) -> str | None:
-    """The program's path; of the folders of PATH only absolute ones count."""
-    from shutil import which
-
-    folders = filter(os.path.isabs, environ.get("PATH", "").split(os.pathsep))
-    return which(name, path=os.pathsep.join(folders))
+# -- the checkout -------------------------------------------------------------------------------------
 
 
-def start(
-    argv: Sequence[str], environ: Mapping[str, str], *, fed: bool = False, folder: Path | None = None
-) -> subprocess.Popen[bytes] | None:
+def repository_of(folder: StrPath) -> str | None:
+    """Return the nearest folder from here upwards that is a repository, without starting git."""
+    here = os.path.abspath(folder)  # noqa: PTH100
+    while not os.path.lexists(os.path.join(here, ".git")):  # noqa: PTH118
+        above = os.path.dirname(here)  # noqa: PTH120
+        if above == here:
+            return None
+        here = above
+    return here
+
+
+def checkout_of(folder: StrPath, environ: Mapping[str, str]) -> str | None:
+    """Return the repository of a folder, else the folder itself if it is an Astro project."""
+    root = repository_of(folder)
+    if root is None and str(folder) != environ.get("HOME"):  # the home holds the CLI's own configuration
+        project = os.path.join(folder, ".astro", "config.yaml")  # noqa: PTH118
+        root = os.fspath(folder) if os.path.isfile(project) else None  # noqa: PTH113
+    return root
+
+
+def lies_in(path: StrPath, folders: Iterable[StrPath]) -> bool:
+    """Tell whether a path lies in one of the folders, by its name or after following links."""
+    return bool(_identities_above(path) & _identities(folders))
+
+
+def in_checkout(path: StrPath, environ: Mapping[str, str], roots: Iterable[StrPath] = ()) -> bool:
     """
-    Starts a program with this environment and nothing else; None where it cannot be started.
+    Tell whether a path lies in the checkout, and not in an accepted folder of it.
 
     Args:
-        fed: its standard input is ours to write; otherwise it has none.
+        roots: further folders that count as the checkout.
+
+    Raises:
+        ConfigError: ASTRO_TOKEN_PROGRAM_FOLDERS is not a list of absolute folders.
     """
+    return _checkout_test(environ, roots)(path)
+
+
+def _checkout_test(environ: Mapping[str, str], roots: Iterable[StrPath]) -> Callable[[StrPath], bool]:
+    checkouts = _identities((*_working_checkout(environ), *roots))
+    accepted = _identities(_accepted(environ))
+
+    def test(path: StrPath) -> bool:
+        above = _identities_above(path) if checkouts else set()
+        return bool(above & checkouts) and not above & accepted
+
+    return test
+
+
+def _working_checkout(environ: Mapping[str, str]) -> Iterator[str]:
+    with suppress(OSError):  # the working folder was removed
+        root = checkout_of(os.getcwd(), environ)  # noqa: PTH109
+        if root is not None:
+            yield root
+
+
+def _accepted(environ: Mapping[str, str]) -> list[str]:
+    folders = [folder for folder in environ.get(PROGRAM_FOLDERS, "").split(os.pathsep) if folder]
+    if not all(map(os.path.isabs, folders)):
+        raise ConfigError(
+            f"{PROGRAM_FOLDERS} contains a relative folder",
+            hint=f"list absolute folders, separated by {os.pathsep}",
+        )
+    return folders
+
+
+def _identities_above(path: StrPath) -> set[tuple[int, int]]:
+    paths = set()
+    for name in (os.path.abspath(path), os.path.realpath(path)):  # noqa: PTH100
+        while name not in paths:
+            paths.add(name)
+            name = os.path.dirname(name)  # noqa: PLW2901, PTH120
+    return _identities(paths)
+
+
+def _identities(paths: Iterable[StrPath]) -> set[tuple[int, int]]:
+    """Device and inode: file systems may ignore case, and have several names for a folder."""
+    found = set()
+    for path in paths:
+        with suppress(OSError, ValueError):
+            status = os.stat(path)  # noqa: PTH116
+            found.add((status.st_dev, status.st_ino))
+    return found
+
+
+# -- finding a program --------------------------------------------------------------------------------
+
+
+class Search(Record):
+    """
+    Attributes:
+        path: the first executable file of this name; None if there is none.
+        not_executable: a file of this name exists, and cannot be run.
+    """
+
+    path: str | None
+    not_executable: bool = False
+
+
+def search_path(name: str, environ: Mapping[str, str]) -> Search:
+    """Search the absolute folders of PATH for a program, also those in the checkout."""
+    return _search(name, _absolute_folders(environ))
+
+
+def find_program(name: str, environ: Mapping[str, str], *, roots: Iterable[StrPath] = ()) -> str | None:
+    """
+    Return the path of a program that may be started; None if PATH has none outside the checkout.
+
+    Args:
+        roots: further folders that count as the checkout.
+
+    Raises:
+        ConfigError: ASTRO_TOKEN_PROGRAM_FOLDERS is not a list of absolute folders.
+    """
+    untrusted = _checkout_test(environ, roots)
+    for folder in _absolute_folders(environ):
+        path = _search(name, [folder]).path
+        # The folder too: a link in the checkout can lead anywhere.
+        if path and not untrusted(folder) and not untrusted(path):
+            return path
+    return None
+
+
+def why_missing(name: str, environ: Mapping[str, str]) -> str:
+    """Return the predicate of a message about a program that `find_program` did not find."""
+    return "is on PATH only in the checkout" if search_path(name, environ).path else "is not on PATH"
+
+
+def trusted_path(environ: Mapping[str, str], roots: Iterable[StrPath] = ()) -> str:
+    """Return PATH without folders that are relative or in the checkout."""
+    untrusted = _checkout_test(environ, roots)
+    folders = [folder for folder in _absolute_folders(environ) if not untrusted(folder)]
+    # An empty PATH would mean the working folder.
+    return os.pathsep.join(folders) or os.devnull
+
+
+class _Restriction:
+    """Of PATH of this process, while SDKs run."""
+
+    def __init__(self) -> None:
+        self.lock = allocate_lock()
+        self._users = 0
+        self._given: str | None = None
+        self._trusted = ""
+
+    def enter(self) -> None:
+        with self.lock:
+            if not self._users:
+                self._given, self._trusted = os.environ.get("PATH"), trusted_path(os.environ)
+                if self._given != self._trusted:
+                    os.environ["PATH"] = self._trusted
+            self._users += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self._users -= 1
+            if not self._users:
+                self._restore()
+
+    def forget(self) -> None:
+        """In a forked child, where the threads that entered it are gone."""
+        self.lock = allocate_lock()
+        if self._users:
+            self._users = 0
+            self._restore()
+
+    def _restore(self) -> None:
+        if self._given != self._trusted and os.environ.get("PATH") == self._trusted:
+            del os.environ["PATH"]
+            if self._given is not None:
+                os.environ["PATH"] = self._given
+
+
+_restriction = _Restriction()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_restriction.forget)
+
+
+@contextmanager
+def trusted_programs() -> Iterator[None]:
+    """
+    Restrict PATH of this process to trusted folders, while an SDK runs that may start programs.
+
+    Threads may enter it together: the first one restricts PATH, and the last one restores it.
+    """
+    _restriction.enter()
+    try:
+        yield
+    finally:
+        _restriction.leave()
+
+
+def settle_platform() -> None:
+    """
+    Keep `platform` from starting `uname` to learn the processor, as `platform.platform()` does.
+
+    SDKs call it for their user agents, with every credential in the environment of that program.
+    """
+    import platform
+
+    if os.name == "posix":
+        vars(platform.uname()).setdefault("processor", "")  # it caches its property here
+
+
+def _absolute_folders(environ: Mapping[str, str]) -> list[str]:
+    folders = environ.get("PATH", os.defpath).split(os.pathsep)
+    return [folder for folder in folders if os.path.isabs(folder)]  # noqa: PTH117
+
+
+def _search(name: str, folders: Iterable[str]) -> Search:
+    suffixes = [""] if os.name == "posix" else os.environ.get("PATHEXT", ".EXE").split(os.pathsep)
+    not_executable = False
+    for folder in folders:
+        for suffix in suffixes:
+            path = os.path.join(folder, name + suffix)  # noqa: PTH118
+            if os.path.isfile(path):  # noqa: PTH113
+                if os.access(path, os.X_OK):
+                    return Search(path)
+                not_executable = True
+    return Search(None, not_executable)
+
+
+# -- running a program --------------------------------------------------------------------------------
+
+
+class Completed(Record):
+    """
+    Attributes:
+        code: the exit status; None if the program was killed.
+        output: at most as much as was allowed.
+        late: it was killed because the time was over.
+        too_long: it was killed because of its output's length.
+    """
+
+    code: int | None
+    output: bytes
+    late: bool = False
+    too_long: bool = False
+
+    _hidden = ("output",)
+
+
+def run_program(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    seconds: float,
+    limit: int,
+    folder: StrPath | None = None,
+    data: bytes | None = None,
+) -> Completed | None:
+    """
+    Run a program to its end, with its standard error dropped, and kill whatever it started.
+
+    Args:
+        argv: begins with a path from `find_program`.
+        environ: all that the program gets; its PATH comes from `trusted_path`.
+        limit: bytes of output. A program with more is killed, unless it was given data:
+            then the rest is read and dropped.
+        data: for standard input, which is empty otherwise.
+
+    Returns:
+        None if the program cannot be started.
+    """
+    process = _start(argv, environ, folder, fed=data is not None)
+    if process is None:
+        return None
+    with _ended_within(process, seconds) as late:
+        if process.stdin is not None and data is not None:
+            with suppress(BrokenPipeError):
+                process.stdin.write(data)
+                process.stdin.close()
+        output = _output_of(process, late, limit, drained=data is not None)
+        too_long = len(output) > limit and data is None
+        if too_long:
+            _kill(process)
+    killed = too_long or late.is_set()
+    return Completed(None if killed else process.returncode, output[:limit], late.is_set(), too_long)
+
+
+def _start(
+    argv: Sequence[str], environ: Mapping[str, str], folder: StrPath | None, *, fed: bool
+) -> subprocess.Popen[bytes] | None:
     import subprocess
 
     with suppress(OSError):
         return subprocess.Popen(
             argv,
-            env=dict(environ),
+            env=environ,
             cwd=folder,
             stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -50,13 +348,15 @@ def start(
 
 
 @contextmanager
-def within(process: subprocess.Popen[bytes], seconds: float) -> Iterator[threading.Event]:
-    """Waits for its end. When the time is over it is killed, and the event set; an exception kills it too."""
+def _ended_within(process: subprocess.Popen[bytes], seconds: float) -> Iterator[threading.Event]:
+    """Wait for the program's end. When the time is over it is killed, and the event set."""
+    import threading
+
     late = threading.Event()
 
     def end() -> None:
         late.set()
-        kill(process)
+        _kill(process)
 
     timer = threading.Timer(max(0.0, seconds), end)
     timer.start()
@@ -65,31 +365,27 @@ def within(process: subprocess.Popen[bytes], seconds: float) -> Iterator[threadi
             try:
                 yield late
             except BaseException:  # a signal to us, which must not wait for the program's end
-                kill(process)
+                _kill(process)
                 raise
     finally:
         timer.cancel()
 
 
-def output_of(
-    process: subprocess.Popen[bytes], late: threading.Event, most: int, *, drained: bool = False
+def _output_of(
+    process: subprocess.Popen[bytes], late: threading.Event, limit: int, *, drained: bool
 ) -> bytes:
     """
-    What it prints until its end, and one byte more than `most` at the most.
+    Read what a program prints until its end, and at most one byte more than the limit.
 
-    What it started can outlive it, with its output open: that is ended too, as far as it can be found,
-    and is not waited for.
-
-    Args:
-        late: of `within`.
-        drained: what is beyond that is read as well, and dropped, so that the program comes to its end.
+    A program's own children can outlive it and keep its output open: they are killed if they can be found,
+    and not waited for.
     """
     output = bytearray()
     if process.stdout is None:
         return b""
-    if os.name != "posix":  # where only sockets can be waited for
-        output += process.stdout.read(most + 1)
-        while drained and process.stdout.read(most + 1):
+    if os.name != "posix":  # only sockets can be polled
+        output += process.stdout.read(limit + 1)
+        while drained and process.stdout.read(limit + 1):
             pass
         return bytes(output)
     import select
@@ -97,21 +393,20 @@ def output_of(
     pipe = process.stdout.fileno()
     waiting = select.poll()
     waiting.register(pipe, select.POLLIN)
-    while not late.is_set() and (drained or len(output) <= most):
+    while not late.is_set() and (drained or len(output) <= limit):
         ended = process.poll() is not None
         if waiting.poll(0 if ended else _PAUSE):
             piece = os.read(pipe, 65536)
-            output += piece[: most + 1 - len(output)]
+            output += piece[: limit + 1 - len(output)]
             if not piece:
                 break
         elif ended:
-            kill(process)  # what it left behind
+            _kill(process)  # what it left behind
             break
     return bytes(output)
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """Ends the program and whatever it started, which could hold its output open."""
+def _kill(process: subprocess.Popen[bytes]) -> None:
     import signal
 
     with suppress(ProcessLookupError, PermissionError):
