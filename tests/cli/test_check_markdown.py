@@ -191,7 +191,7 @@ def test_without_the_ci_system_a_variable_of_its_name_means_nothing(
 KINDS = {
     "link": "is a link",
     "by a link above": "through a link to a folder where the runner keeps no such file",
-    "fifo": "is no regular file",
+    "fifo": "is not a regular file",
     "hard link": "has a second name",
     "elsewhere": "where the runner keeps no such file",
     "in the repository": "where the runner keeps no such file",

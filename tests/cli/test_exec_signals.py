@@ -229,15 +229,14 @@ def test_homes_of_runs_at_work_and_what_is_not_ours_are_not_swept(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "file").touch()
-    young, link, file = (homes / (prefix + name) for name in ("young", "link", "file"))
+    link, file = (homes / (prefix + name) for name in ("link", "file"))
+    young = homes / f"astro-token-unfinished-{os.geteuid()}-young"
     other = homes / "other"
     young.mkdir()
     other.mkdir()
     link.symlink_to(elsewhere)
     file.touch()
-    old = homes / f"{prefix}old"
-    old.mkdir()
-    os.utime(old, (0, 0))
+    (homes / f"{prefix}without-lock").mkdir()
     assert Result(0, "", "") == program("exec", prod, "--", "true")
     assert {busy, young, link, file, other} == set(homes.iterdir())
     assert (elsewhere / "file").exists()

@@ -203,7 +203,7 @@ def test_an_output_without_a_name_is_not_standard_output(
     program: Program, prod: str, planted: Planted
 ) -> None:
     """As `--output "$FILE"` with a variable that is not set."""
-    expected = failure(64, "--output names no file", "give the path of a file, or omit --output")
+    expected = failure(64, "--output names no file", "give the path of a file, or leave --output out")
     assert expected == program("export", "--output", "", prod)
     assert [] == planted.log
 

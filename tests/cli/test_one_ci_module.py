@@ -128,8 +128,6 @@ def test_its_format_is_offered_and_refused_elsewhere(program: Program, prod: str
     done = run(program, loom, "export", "--format", "loom", prod, env={"LOOM": ""})
     assert (73, True) == (done.returncode, "the loom format is for a job of Loom" in done.stderr)
     assert " loom" in run(program, loom, "export", "--help").stdout
-    for shell in ("bash", "zsh", "fish"):
-        assert "loom" in run(program, loom, "completion", shell).stdout
 
 
 def test_its_identity_is_used_and_kept_from_the_command(program: Program, prod: str, loom: Path) -> None:

@@ -233,8 +233,8 @@ def test_astro_cli_1206_a_token_that_may_see_no_workspace_is_told_so_and_shows_n
     ours = scene.ours("check", "--online")
     assert (65, True, True) == (
         ours.code,
-        f"Astro does not let the token see the workspace {WORKSPACE}\n" in ours.stderr,
-        "hint: give the token a role of this workspace" in ours.stderr,
+        f"Astro does not let the token read the workspace {WORKSPACE}\n" in ours.stderr,
+        "hint: give the token a role in this workspace" in ours.stderr,
     )
 
 

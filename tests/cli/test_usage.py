@@ -580,7 +580,7 @@ def test_every_example_works(
         assert (0, "") == (
             done.returncode,
             re.sub(
-                r"(?m)^(::add-mask::|astro-token: (made|stored|ASTRO_API_TOKEN is set|"
+                r"(?m)^(::add-mask::|astro-token: (created|stored|ASTRO_API_TOKEN is set|"
                 r"installed|add this|warning: another astro)).*\n",
                 "",
                 done.stderr.lstrip("\n"),

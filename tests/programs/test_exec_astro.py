@@ -119,7 +119,7 @@ def test_where_no_workspace_is_expected_neither_the_other_job_s_is_taken_nor_is_
     assert result.stderr.startswith(
         "astro-token: warning: deploy: prod names no workspace, and none is expected: "
         "without --workspace-id the Astro CLI fails, or uses the workspace of an earlier run\n"
-        "astro-token: hint: write workspace into the token's table of astro-token.toml, "
+        "astro-token: hint: set workspace in the token's table of astro-token.toml, "
         "which exec hands on, or give --workspace-id\n"
         "Error: failed to find a valid workspace: failed to get current Workspace: "
         "current workspace context not set, you can switch to a workspace with "

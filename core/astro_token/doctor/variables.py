@@ -32,6 +32,7 @@ _CORE = frozenset(
         "NAME",
         "PLAIN_IMPORTS",
         "PLUGINS",
+        "PROGRAM_FOLDERS",
         "REF",
         "TIMEOUT",
         "VERSION",
