@@ -37,7 +37,7 @@ def findings(
     file = shown / _CONFIG
     config, problems = problems_of(folder / _CONFIG, environ, shown=file)
     for problem in problems:
-        yield Finding(*problem)
+        yield Finding(problem.code, problem.message, problem.hint)
     if config is None:
         return
     if other_registry(config):

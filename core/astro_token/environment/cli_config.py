@@ -12,10 +12,11 @@ lists of scalars. Everything that YAML could read in another way is refused, wit
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from astro_token.errors import ConfigError
+from astro_token.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
@@ -77,7 +78,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _SECRETS = ("token", "refreshtoken")
 
 
-class CliConfig(NamedTuple):
+class CliConfig(Record):
     """
     The content of one file.
 
@@ -95,7 +96,7 @@ class CliConfig(NamedTuple):
         return value if isinstance(value, str) else ""
 
 
-class Problem(NamedTuple):
+class Problem(Record):
     """
     A reason not to give the Astro CLI a token with this file.
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from astro_token.record import Record
 
 __all__ = ["DEFAULT_DOMAIN", "Context"]
 
 DEFAULT_DOMAIN = "astronomer.io"
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Record):
     """
-    What the Astro CLI calls its context: where to, for which organization and workspace.
+    The Astro CLI's context.
 
-    It is written into the private home, so that nothing of an earlier job is used
+    The private home contains it, so that nothing of an earlier job is used
     and an organization's token needs no `--workspace-id`.
     """
 

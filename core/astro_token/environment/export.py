@@ -1,19 +1,18 @@
-"""The shared exporter: what the environment of the Astro CLI has to hold, and what it must not."""
+"""The shared exporter: variables to set in the Astro CLI's environment, and variables to remove."""
 
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from astro_token.ci import identity_copies
 from astro_token.environment.context import DEFAULT_DOMAIN, Context
+from astro_token.record import Record
 from astro_token.secrets.registry import declared_credentials
 from astro_token.secrets.schemes import credential_variables
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
@@ -24,7 +23,7 @@ __all__ = ["CliEnvironment", "export", "isolated"]
 
 TOKEN_VARIABLE = "ASTRO_API_TOKEN"
 HOME_VARIABLE = "ASTRO_HOME"
-# The CLI takes these where there is no token; Astro has refused them since June 2024.
+# The CLI uses these if there is no token. Astro has refused them since June 2024.
 DEAD_VARIABLES = frozenset({"ASTRONOMER_KEY_ID", "ASTRONOMER_KEY_SECRET"})
 # Since 1.46 the CLI's telemetry sends the token, from a process that outlives the CLI, writes to its home,
 # and posts to any address that the variable names.
@@ -32,15 +31,14 @@ TELEMETRY_OFF = MappingProxyType({"ASTRO_TELEMETRY_DISABLED": "1"})
 TELEMETRY_ADDRESS = "ASTRO_TELEMETRY_API_URL"
 
 
-@dataclass(frozen=True, slots=True)
-class CliEnvironment:
+class CliEnvironment(Record):
     """
-    What a token asks of the Astro CLI's environment.
+    The changes of an environment in which the Astro CLI uses a token.
 
     Attributes:
         set: variables to set, which are secret.
         unset: variables that would compete with them, or send the token elsewhere.
-        drop: variables that a child needs not, and that could get it more than the token.
+        drop: variables that the child does not need and that would give it more than the token.
         context: for the private home of a child.
         public: variables to set that are not secret.
     """
@@ -48,11 +46,11 @@ class CliEnvironment:
     set: Mapping[str, SecretValue]
     unset: frozenset[str] = DEAD_VARIABLES
     drop: frozenset[str] = frozenset()
-    context: Context = field(default_factory=Context)
-    public: Mapping[str, str] = field(default_factory=dict)
+    context: Context = Context()
+    public: Mapping[str, str] = MappingProxyType({})
 
     def applied(self, environ: Mapping[str, str], *, home: str | None = None) -> dict[str, str]:
-        """A child's environment: the given one with these changes, and the private home if there is one."""
+        """Apply the changes, and set the private home if there is one."""
         gone = self.unset | self.drop
         # A variable without a name is inherited from a broken caller, and exec refuses it.
         child = {name: value for name, value in environ.items() if name and name not in gone}
@@ -71,10 +69,10 @@ def export(
     environ: Mapping[str, str] | None = None,
 ) -> CliEnvironment:
     """
-    Turns a token into what the Astro CLI's environment has to be.
+    List the changes of the environment for a token.
 
     Args:
-        workspace: stands in where the token names none.
+        workspace: used if the token names none.
         keep: variables to leave as they are that would be dropped as credentials,
             or changed to turn the Astro CLI's telemetry off.
     """
@@ -102,21 +100,24 @@ def isolated(
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[dict[str, str]]:
     """
-    The environment in which to run the Astro CLI with a token, for `subprocess.run(…, env=…)`.
+    Create the environment for the Astro CLI with a token, for `subprocess.run(…, env=…)`.
 
-    It is the environment given (None: this process's own) without credentials that the CLI does not need,
-    with the token, without the Astro CLI's telemetry, and with a private `ASTRO_HOME`
-    that is removed at the end of the block.
-    This process's environment and the user's own home are not touched.
+    It contains the token and a private `ASTRO_HOME`, which is removed at the end of the block.
+    It contains no credentials that the CLI does not need, and turns the CLI's telemetry off.
+    This process's environment and the user's own home are not changed.
 
     Args:
-        workspace: the one to work in, for a token of a whole organization.
+        workspace: the CLI's workspace if the token names none.
+        environ: the environment to change; None for that of this process.
         keep: variables to keep as they are, as in `export`.
 
     Raises:
         ConfigError: the Astro CLI's configuration in the working folder is not understood, or not safe.
-        OSError: there is no place for the home.
+        OutputError: no folder is safe for the home.
+        OSError: the home cannot be created.
     """
+    from pathlib import Path
+
     from astro_token.environment.cli_config import refuse_unsafe
     from astro_token.environment.private_home import private_home
 

@@ -1,30 +1,27 @@
 """
-A private, throw-away `ASTRO_HOME` for one run of the Astro CLI.
+A private, temporary `ASTRO_HOME` for one run of the Astro CLI.
 
-The CLI writes the token in clear to its home before it checks it, goes on using it after the variable is
-gone, and takes organization and workspace from what an earlier run left there.
-So each run gets a home of its own: 0700, on a memory file system where there is one, removed afterwards.
-Homes that a kill left behind are removed by the next run.
+The CLI writes the token in clear text to its home before it validates it, keeps using it after the variable
+is gone, and reads organization and workspace of an earlier run from there.
+So each run gets a home of its own: mode 0700, on a memory file system if there is one, removed afterwards.
+The next run removes homes that a killed run left behind.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import stat
-import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from astro_token.environment.cli_config import user_settings
 from astro_token.errors import OutputError
 from astro_token.log import logger
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Any
 
     from astro_token.environment.context import Context
 
@@ -39,12 +36,14 @@ _UNFINISHED = "astro-token-unfinished-"
 _UNFINISHED_SECONDS = 60
 
 
-@dataclass(frozen=True, slots=True)
 class PrivateHome:
-    path: Path
+    __slots__ = ("path",)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def used_by(self, child: int) -> None:
-        """Says which process uses it, so that it is not removed under a child that outlives us."""
+        """Record the process that uses it, so that it is not removed under a child that outlives us."""
         with suppress(OSError):  # the child runs already, and may have removed its home
             (self.path / _CHILD).write_text(f"{child} {_started(child)}")
 
@@ -52,12 +51,13 @@ class PrivateHome:
 @contextmanager
 def private_home(context: Context, environ: Mapping[str, str]) -> Iterator[PrivateHome]:
     """
-    Makes the home, seeded with a context and the user's settings that are no context, and removes it.
+    Create the home with a context and the user's other settings, and remove it at the end.
 
     Raises:
-        OSError: no place for it.
+        OutputError: no folder is safe for it.
+        OSError: it cannot be created.
     """
-    folder = _place(environ)
+    folder = _parent_folder(environ)
     _sweep(folder)
     # Its name is known before it is there, so that a signal at any moment leaves nothing behind.
     name = f"{_user()}-{os.urandom(16).hex()}"
@@ -82,41 +82,45 @@ def private_home(context: Context, environ: Mapping[str, str]) -> Iterator[Priva
 
 
 def remove(path: Path) -> None:
-    """Removes a home, also where the child made its folders unwritable."""
+    """Remove a home, even if the child made its folders unwritable."""
+    from shutil import rmtree
+
     for _ in range(3):  # a detached child, such as the CLI's telemetry, may still be writing
-        shutil.rmtree(path, ignore_errors=True)
+        rmtree(path, ignore_errors=True)
         if not path.exists():
             return
-        _open_up(path)
+        _make_writable(path)
         for parent, names, _ in os.walk(path):  # goes down into a folder only after this
             for name in names:
-                _open_up(Path(parent, name))
+                _make_writable(Path(parent, name))
     logger.warning("the private home %s could not be removed", path)
 
 
-def _open_up(folder: Path) -> None:
-    if not folder.is_symlink():  # what a link points at is not ours
+def _make_writable(folder: Path) -> None:
+    if not folder.is_symlink():  # the target of a link is not ours
         with suppress(OSError):
             folder.chmod(0o700)
 
 
-def _place(environ: Mapping[str, str]) -> Path:
-    """A folder in memory where there is one, else where temporary files go."""
-    wanted = (environ.get("XDG_RUNTIME_DIR"), "/dev/shm", environ.get("RUNNER_TEMP"))  # noqa: S108 (see _safe)
-    for name in wanted:
-        if name and _safe(Path(name)):
+def _parent_folder(environ: Mapping[str, str]) -> Path:
+    """Choose a folder on a memory file system if there is one, else the folder for temporary files."""
+    candidates = (environ.get("XDG_RUNTIME_DIR"), "/dev/shm", environ.get("RUNNER_TEMP"))  # noqa: S108 (see _is_safe)
+    for name in candidates:
+        if name and _is_safe(Path(name)):
             return Path(name)
-    last = Path(tempfile.gettempdir()).absolute()
-    if _safe(last):
-        return last
+    from tempfile import gettempdir
+
+    temporary = Path(gettempdir()).absolute()
+    if _is_safe(temporary):
+        return temporary
     raise OutputError(
-        "there is no safe place for a private home: anybody can rename what is in the temporary folder",
+        "no folder is safe for a private home: other users can rename files in the temporary folder",
         hint="set TMPDIR to a folder that only you can write to",
     )
 
 
-def _safe(folder: Path) -> bool:
-    """True if nobody else can put another folder in the place of ours there."""
+def _is_safe(folder: Path) -> bool:
+    """True if no other user can replace our folder in it."""
     try:
         status = folder.stat()
     except OSError:
@@ -135,7 +139,7 @@ def _user() -> int:
     return os.geteuid() if hasattr(os, "geteuid") else 0
 
 
-# -- homes that a kill left behind ------------------------------------------------------------------
+# -- homes of killed runs ---------------------------------------------------------------------------
 
 
 def _sweep(folder: Path) -> None:
@@ -147,7 +151,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _abandoned(path: Path) -> bool:
-    """True for a home of ours that neither its run nor its child uses."""
+    """True for a home of this user that neither its run nor its child uses."""
     try:
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != _user():
@@ -162,7 +166,7 @@ def _abandoned(path: Path) -> bool:
                 return not _child_lives(path / _CHILD)
             finally:
                 os.close(lock)
-    except OSError:  # gone meanwhile, or held by the run that made it
+    except OSError:  # removed in the meantime, or locked by its run
         return False
     return True
 
@@ -192,24 +196,24 @@ def _child_lives(note: Path) -> bool:
             os.kill(int(child), 0)
     except (OSError, ValueError):
         return False
-    # One that is dead stays listed where process 1 does not reap, as in many a container.
+    # A dead process stays listed if process 1 does not reap it, as in many containers.
     return _started(int(child)) == started and _stat(int(child), 0) != "Z"
 
 
 def _started(process: int) -> str:
-    """When a process started, in the system's count: its number may be used again, this is not."""
+    """Start time of a process in clock ticks. Unlike its number, it is not used again."""
     return _stat(process, 19)
 
 
 def _stat(process: int, column: int) -> str:
-    """A column of what the system tells of a process, from the one after its name on; else nothing."""
+    """A column of /proc/PID/stat, counted from the one after the name; "" if there is none."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[column]
     except (OSError, IndexError):
         return ""
 
 
-# -- what is in it ----------------------------------------------------------------------------------
+# -- the content of a home --------------------------------------------------------------------------
 
 
 def _seed(context: Context, settings: Mapping[str, str | tuple[str, ...]]) -> str:
@@ -241,6 +245,8 @@ def _seed(context: Context, settings: Mapping[str, str | tuple[str, ...]]) -> st
 
 
 def _lines(tree: Mapping[str, Any], indent: str) -> Iterator[str]:
+    import json
+
     for key, value in tree.items():
         if isinstance(value, dict):
             yield f"{indent}{json.dumps(key)}:\n"
