@@ -13,7 +13,7 @@ import pytest
 
 from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError
 from astro_token.testing import appearances, reachable_text
-from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
 from tests.backends.vault import service
 from tests.backends.vault.service import SECONDS, failure, fields, ref, unique
@@ -78,7 +78,7 @@ def logged() -> Iterator[list[str]]:
 
 def vault(logins: VaultLogins, method: str, **environ: str) -> KeyValue:
     return KeyValue(
-        Connection({"VAULT_ADDR": logins.url, "ASTRO_TOKEN_VAULT_AUTH": method, **ROLE, **environ})
+        VaultClient({"VAULT_ADDR": logins.url, "ASTRO_TOKEN_VAULT_AUTH": method, **ROLE, **environ})
     )
 
 

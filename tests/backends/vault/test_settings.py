@@ -8,7 +8,7 @@ import pytest
 
 from astro_token.errors import ConfigError
 from astro_token.testing import appearances, reachable_text
-from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.settings import Settings, read_settings
 from tests.backends.vault.service import SECONDS, failure, ref
@@ -89,7 +89,7 @@ def test_an_address_is_refused_and_not_repeated(address: str) -> None:
 @pytest.mark.parametrize("host", ["vault.example.com", "localhost.evil.example", "192.0.2.1"])
 def test_plain_http_to_another_machine_sends_nothing(host: str, egress: Egress) -> None:
     environ = {"VAULT_ADDR": f"http://{host}:{egress.port}", "VAULT_TOKEN": "t", **egress.proxies()}
-    vault = KeyValue(Connection(environ))
+    vault = KeyValue(VaultClient(environ))
     assert failure(lambda: vault.read(ref("vault:secret/a"), timeout=SECONDS)).exit_code == 78
     assert egress.count == 0
 
@@ -156,7 +156,7 @@ def test_what_is_no_http_proxy_is_refused(proxy: str) -> None:
 
 def test_an_error_of_the_settings_holds_no_credential(canary: str) -> None:
     environ = {"VAULT_ADDR": "ftp://x", "VAULT_TOKEN": canary, "VAULT_PASSWORD": canary}
-    vault = KeyValue(Connection(environ))
+    vault = KeyValue(VaultClient(environ))
     error = failure(lambda: vault.read(ref("vault:secret/a"), timeout=SECONDS))
     assert appearances(canary, reachable_text(error)) == []
     # The frames inside did hold it: the scan would have found them.

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from astro_token.errors import AccessDeniedError, BackendDownError, ConfigError, IntegrityError
-from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
 from tests.backends.vault.service import ROOT, SECONDS, failure, fields, ref
 from tests.servers.certificates import Certificates
@@ -32,7 +32,7 @@ PLACE = "vault:secret/a?kv=1"
 
 def read(server: FaultServer | str, **environ: str) -> SecretValue:
     address = server if isinstance(server, str) else server.url
-    vault = KeyValue(Connection({"VAULT_ADDR": address, "VAULT_TOKEN": "t", **environ}))
+    vault = KeyValue(VaultClient({"VAULT_ADDR": address, "VAULT_TOKEN": "t", **environ}))
     try:
         return vault.read(ref(PLACE), timeout=SECONDS)
     finally:
@@ -287,7 +287,7 @@ def test_not_initialised_sealed_and_open_are_told_apart(certificates: Certificat
         assert {"token": "x"} == fields(read(address, VAULT_TOKEN=openbao.root_token, **environ))
         openbao.seal()
         for place in (PLACE, "vault:secret/a"):
-            vault = KeyValue(Connection({"VAULT_ADDR": address, "VAULT_TOKEN": "t", **environ}))
+            vault = KeyValue(VaultClient({"VAULT_ADDR": address, "VAULT_TOKEN": "t", **environ}))
             error = failure(lambda: vault.read(ref(place), timeout=SECONDS))  # noqa: B023
             assert type(error) is BackendDownError
         login = {"VAULT_TOKEN": "", "VAULT_ROLE_ID": "r", "VAULT_SECRET_ID": "s"}
