@@ -71,7 +71,7 @@ class StatusError(Exception):
         if failure := self._response.failure(also_busy=_BUSY):
             return failure
         if not self._is_vaults:
-            return self._response.damaged()
+            return unexpected()
         if status == 404:  # noqa: PLR2004
             return SecretNotFoundError(
                 "Vault has nothing at this path", hint="check the mount, the path and VAULT_NAMESPACE"
@@ -96,7 +96,7 @@ def requiring(path: str, *capabilities: str) -> Iterator[None]:
 def unexpected() -> IntegrityError:
     return IntegrityError(
         "the response does not have the form that Vault documents",
-        hint="check that VAULT_ADDR names Vault itself, and not a proxy or a portal",
+        hint="check scheme, host and port in VAULT_ADDR: it must name Vault itself, not a proxy or a portal",
     )
 
 

@@ -53,19 +53,17 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
                 "VAULT_ADDR is not set, and BAO_ADDR is not read", hint="set VAULT_ADDR to the same address"
             )
         raise ConfigError("VAULT_ADDR is not set", hint=f"set it to the address of Vault, {_EXAMPLE}")
-    certificate = environ.get("VAULT_CLIENT_CERT")
-    client = (
-        (certificate, environ.get("VAULT_CLIENT_KEY") or None, "VAULT_CLIENT_CERT or VAULT_CLIENT_KEY")
-        if certificate
-        else None
-    )
     route = Route.to(
         address,
         environ,
         service="Vault",
         variable="VAULT_ADDR",
         ca_variables=("VAULT_CACERT", "VAULT_CAPATH"),
-        client_certificate=client,
+        client_certificate=(
+            environ.get("VAULT_CLIENT_CERT") or None,
+            environ.get("VAULT_CLIENT_KEY") or None,
+            "VAULT_CLIENT_CERT or VAULT_CLIENT_KEY",
+        ),
     )
     base = route.address.target.strip("/")
     if base and not _is_path(base):

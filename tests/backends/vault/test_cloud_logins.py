@@ -556,7 +556,7 @@ def test_a_wrong_azure_token_or_role_is_refused_and_nothing_leaks(
         ({"AZURE_CLIENT_ID": "another"}, 77),
         ({"IDENTITY_HEADER": "a\r\nb"}, 78),
         ({"IDENTITY_ENDPOINT": "http://identity.example/msi"}, 78),
-        ({"IDENTITY_HEADER": "", "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://example:port"}, 77),
+        ({"IDENTITY_HEADER": "", "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://example:port"}, 78),
         ({"IDENTITY_HEADER": "wrong"}, 77),
     ],
 )
@@ -683,7 +683,7 @@ print(sorted(name.rpartition(".")[2] for name in sys.modules if "vault.login." i
         timeout=30,
         check=False,
     )
-    assert ("[]\n['answer', 'asked', 'choice', 'password']\n", "") == (done.stdout, done.stderr)
+    assert ("[]\n['context', 'methods', 'password', 'response']\n", "") == (done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("method", ["ldap", "aws", "gcp", "azure"])

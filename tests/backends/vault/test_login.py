@@ -417,7 +417,7 @@ def test_what_wraps_something_else_is_refused(bao: OpenBao, connect: Connect) ->
     client = hvac.Client(url=bao.address, token=bao.root_token)
     other = client.sys.wrap({"token": "x"}, ttl=60)["wrap_info"]["token"]
     error = denied(connect(VAULT_ROLE_ID="r", VAULT_WRAPPED_SECRET_ID=other))
-    assert "something else" in error.message
+    assert "does not wrap" in error.message
 
 
 def test_a_failure_between_unwrapping_and_login_loses_nothing(bao: OpenBao) -> None:
@@ -588,7 +588,7 @@ def test_closing_takes_no_longer_than_a_second_and_raises_nothing(mode: Mode) ->
         assert server.requests[-1].path == "/v1/auth/token/revoke-self"
 
 
-def test_a_login_that_never_comes_back_does_not_block_others_for_ever() -> None:
+def test_a_login_without_an_end_ends_with_its_deadline_and_does_not_block_others() -> None:
     first = threading.Event()
 
     def mode(number: int) -> Mode:
@@ -601,11 +601,12 @@ def test_a_login_that_never_comes_back_does_not_block_others_for_ever() -> None:
         stuck = threading.Thread(target=lambda: failure(lambda: vault.read(place, timeout=0.3)), daemon=True)
         stuck.start()
         assert first.wait(SECONDS)
-        error = failure(lambda: vault.read(place, timeout=0.3))
+        error = failure(lambda: vault.read(place, timeout=0.05))
         assert type(error) is BackendUnavailableError
         assert "earlier login" in error.message
         assert {"token": "x"} == fields(vault.read(place, timeout=SECONDS))
-        assert stuck.is_alive()
+        stuck.join(SECONDS)
+        assert not stuck.is_alive()
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def settings(address: str = "https://vault.example", **environ: str) -> Settings
     ],
 )
 def test_an_address_is_taken(given: str, expected: str) -> None:
-    assert expected == settings(given).address
+    assert expected == settings(given).url
 
 
 @pytest.mark.parametrize(
@@ -144,8 +144,8 @@ PROXY = {"HTTPS_PROXY": "http://proxy.example:3128"}
 def test_a_proxy_is_for_https_and_where_none_is_wanted_there_is_none(
     address: str, environ: dict[str, str], expected: bool
 ) -> None:
-    found = settings(address, **environ).proxy
-    assert ("http://proxy.example:3128" if expected else None) == found
+    proxy = settings(address, **environ).route.proxy
+    assert ("http://proxy.example:3128" if expected else None) == (proxy and proxy.url)
 
 
 @pytest.mark.parametrize("proxy", ["socks5://proxy.example", "http://", "http://a b", "http://a/b"])
