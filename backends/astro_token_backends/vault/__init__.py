@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["LOGGERS", "SCHEMES"]
 
 # The logins by aws and gcp sign with the SDKs of AWS and Google.
-LOGGERS = ("hvac", "botocore", "google")
+LOGGERS = ("hvac", "botocore", "google", "urllib3")
 _SERVICE: dict[str, Any] = {
     "extra": "vault",
     "sdk": "hvac",

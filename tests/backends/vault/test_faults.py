@@ -373,35 +373,6 @@ def test_a_fault_in_any_request_has_its_status_and_leaves_no_secret_in_a_frame(
 # -- what the service says about when to come back ----------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        ({}, None),
-        ({"Retry-After": "3"}, 3.0),
-        ({"Retry-After": " 0 "}, 0.0),
-        ({"Retry-After": "999999999"}, 86400.0),
-        ({"Retry-After": "1e3"}, None),
-        ({"Retry-After": "inf"}, None),
-        ({"Retry-After": "nan"}, None),
-        ({"Retry-After": "-1"}, None),
-        ({"Retry-After": "٣"}, None),
-        ({"Retry-After": "9" * 400}, None),
-        ({"Retry-After": "Mon, 23 Nov 2026 12:00:30 GMT", "Date": "Mon, 23 Nov 2026 12:00:00 GMT"}, 30.0),
-        ({"Retry-After": "Mon, 23 Nov 2026 11:00:00 GMT", "Date": "Mon, 23 Nov 2026 12:00:00 GMT"}, 0.0),
-        ({"Retry-After": "Mon, 23 Nov 9999 12:00:00 GMT", "Date": "Mon, 23 Nov 2026 12:00:00 GMT"}, 86400.0),
-        ({"Retry-After": "Mon, 23 Nov 2026 12:00:30 GMT", "Date": "nonsense"}, None),
-        ({"Retry-After": "Mon, 99 Nov 2026 12:00:30 GMT"}, None),
-        ({"Retry-After": "Mon, 23 Nov 2026 12:00:30 +999999999"}, None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date_and_nonsense_is_nothing(
-    headers: dict[str, str], expected: float | None
-) -> None:
-    from astro_token.transport.network import seconds_to_wait
-
-    assert expected == seconds_to_wait(headers)
-
-
 def test_retry_after_reaches_the_retries() -> None:
     with FaultServer(lambda _: refusal(429, Retry_After="7")) as server:
         backend = KeyValue(VaultClient({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t"}))
