@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import RLock
 from importlib import import_module
 from types import ModuleType
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["allow_placeholders", "import_sdk"]
 
 _allowed = False
+_lock = RLock()
 _imported: set[str] = set()
 
 
@@ -46,7 +48,14 @@ def import_sdk(
     Raises:
         ImportError: the SDK is not installed.
     """
-    deferred = [module for module in without or () if module not in sys.modules and module not in _imported]
+    if not _allowed:
+        return import_module(name)
+    with _lock:  # another thread must not see the placeholders of this one
+        return _import(name, without or {}, unrun)
+
+
+def _import(name: str, without: Mapping[str, tuple[str, ...]], unrun: tuple[str, ...]) -> ModuleType:
+    deferred = [module for module in without if module not in sys.modules and module not in _imported]
     if name in sys.modules or not _usable(unrun):
         return import_module(name)
     before = set(sys.modules)
@@ -56,7 +65,7 @@ def import_sdk(
             for package in unrun:  # one by one: the parent of the next one has to be in sys.modules
                 sys.modules[package] = substitutes[package] = _package(package)
             for module in deferred:
-                sys.modules[module] = substitutes[module] = _Placeholder(module, (without or {})[module])
+                sys.modules[module] = substitutes[module] = _Placeholder(module, without[module])
             imported = import_module(name)
         finally:
             for module, substitute in substitutes.items():
@@ -76,8 +85,7 @@ def _usable(packages: tuple[str, ...]) -> bool:
     """True if placeholders may be used. A package that is loaded is left alone."""
     settings = os.environ
     return (
-        _allowed
-        and settings.get("ASTRO_TOKEN_PLAIN_IMPORTS") != "1"
+        settings.get("ASTRO_TOKEN_PLAIN_IMPORTS") != "1"
         and not settings.get("ASTRO_TOKEN_PLUGINS")
         and not any(package in sys.modules for package in packages)
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping, Sequence
 
-    # The files of a certificate, if there is one, and its key; and the names of their variables, for messages.
+    # The files of a certificate, if there is one, and its key; the names of their variables, for messages.
     ClientCertificate = tuple[str | None, str | None, str]
 
 __all__ = ["CA_VARIABLE", "Trust", "setting"]

@@ -86,6 +86,11 @@ def test_an_address_is_refused_and_not_repeated(address: str) -> None:
     assert "hunter2" not in f"{caught.value.message}{caught.value.hint}"
 
 
+def test_openbaos_own_variable_for_the_address_is_named() -> None:
+    with pytest.raises(ConfigError, match="VAULT_ADDR is not set, and BAO_ADDR is not read"):
+        read_settings({"BAO_ADDR": "https://hunter2.example"})
+
+
 @pytest.mark.parametrize("host", ["vault.example.com", "localhost.evil.example", "192.0.2.1"])
 def test_plain_http_to_another_machine_sends_nothing(host: str, egress: Egress) -> None:
     environ = {"VAULT_ADDR": f"http://{host}:{egress.port}", "VAULT_TOKEN": "t", **egress.proxies()}

@@ -7,7 +7,6 @@ import os
 import pty
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +21,8 @@ from tests.servers.faults import ConnectProxy, FaultServer
 from tests.servers.openbao import OpenBao
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from astro_token.errors import AstroTokenError
     from astro_token.secret import SecretValue
     from tests.servers.certificates import Pair
