@@ -114,12 +114,16 @@ def compare_cpu(service: Service, environ: dict[str, str], runs: int) -> None:
 
 
 def compare_instructions(service: Service, environ: dict[str, str]) -> None:
-    """Compare `exec` and `export` with the bare script, which is left without a command to execute."""
+    """Compare `exec` and `export` with the bare script. The command that would replace them cannot run."""
     ref = service.ref(0)
-    bare = [PYTHON, *service.bare, "/nonexistent"]
+    broken = Path("broken")  # one that does not exist would be refused before the token is read
+    broken.write_bytes(b"\0")
+    broken.chmod(0o755)
+    command_path = str(broken.resolve())
+    bare = [PYTHON, *service.bare, command_path]
     for name, command in {
         "exec": [PROGRAM, "exec", ref, "--", TRUE],
-        "exec --no-isolate": [PROGRAM, "exec", "--no-isolate", ref, "--", "/nonexistent"],
+        "exec --no-isolate": [PROGRAM, "exec", "--no-isolate", ref, "--", command_path],
         "export": [PROGRAM, "export", "--format", "value", ref],
     }.items():
         compare(

@@ -263,7 +263,8 @@ def test_a_key_comes_from_the_input_or_from_the_job(program: Program, canary: st
     }
     for key in ("", "vault-transit:input"):
         done = step(program, title, token="env:SECRET", command="true", decrypt=key)
-        said = f"error: env:SECRET: {key or 'vault-transit:job'}: what is to be decrypted is no ciphertext"
+        used = key or "vault-transit:job"
+        said = f"error: env:SECRET: {used}: the secret's value is not a ciphertext of Vault"
         assert (65, True) == (done.returncode, said in done.stderr), done.stderr
 
 

@@ -267,7 +267,7 @@ def test_it_is_removed_with_all_that_the_child_put_into_it(environ: dict[str, st
 
 
 UNWRITABLE = """
-import fcntl, os, sys
+import fcntl, json, os, shutil, sys
 from pathlib import Path
 from astro_token.environment.context import Context
 from astro_token.environment.private_home import private_home

@@ -91,7 +91,10 @@ def test_a_failure_is_told_by_its_kind_however_deep_it_lies(
         ("-1", None),
         ("soon", None),
         ("1.5", None),
+        ("1e3", None),
+        ("inf", None),
         ("٣", None),
+        ("Mon, 23 Nov 2026 12:00:30 +999999999", None),
         ("Fri, 99 Feb 2001 00:00:00 GMT", None),
     ],
 )

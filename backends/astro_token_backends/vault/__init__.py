@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 __all__ = ["LOGGERS", "SCHEMES"]
 
-# The logins by aws and gcp sign with the SDKs of those.
-LOGGERS = ("hvac", "requests", "urllib3", "botocore", "google")
+# The logins by aws and gcp sign with the SDKs of AWS and Google.
+LOGGERS = ("hvac", "botocore", "google", "urllib3")
 _SERVICE: dict[str, Any] = {
     "extra": "vault",
     "sdk": "hvac",
-    "distributions": ("hvac", "requests"),
+    "distributions": ("hvac",),
     "loggers": LOGGERS,
     "credentials": (
         "VAULT_TOKEN",
@@ -42,7 +42,7 @@ _SERVICE: dict[str, Any] = {
 _SEGMENT = r"[A-Za-z0-9_.-]{1,128}"
 _NAMESPACE_SEGMENT = rf"(?!\.\.?(?:/|$)){_SEGMENT}"
 _NAMESPACE = rf"{_NAMESPACE_SEGMENT}(?:/{_NAMESPACE_SEGMENT})*/?"
-# Vault's own paths serve logins and the seal, and hold no secret.
+# Vault's own paths serve logins and the seal, and contain no secret.
 _OWN = "(?:sys|auth|identity|cubbyhole)/"
 
 SCHEMES = {
@@ -62,7 +62,7 @@ SCHEMES = {
         description="a key of Vault's or OpenBao's transit engine",
         form="KEY or MOUNT/KEY",
         example="vault-transit:astro",
-        # Nor may they follow a namespace.
+        # Vault's own paths may not follow a namespace either.
         grammar=(rf"(?!(?:[^/]+/)*{_OWN}){_SEGMENT}(?:/{_SEGMENT})*",),
         options={"namespace": _NAMESPACE},
         key=True,

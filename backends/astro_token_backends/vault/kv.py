@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import (
     BackendError,
@@ -16,30 +15,31 @@ from astro_token.errors import (
     SecretNotFoundError,
     changed_meanwhile,
 )
+from astro_token.record import Record
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends.boundary import call_sdk
-from astro_token_backends.vault.connection import translated
-from astro_token_backends.vault.refusals import LOOK_AT_ADDRESS, MOUNT_QUESTION, StatusError, needing
-from astro_token_backends.vault.service import VaultService
+from astro_token_backends.vault.client import VaultService
+from astro_token_backends.vault.errors import StatusError, requiring, translated, unexpected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from astro_token.secrets.ref import SecretRef
 
 __all__ = ["KeyValue"]
 
-# Vault's own paths, which a namespace has too: team/auth/… is no secret of a mount called team.
-_NO_SECRETS_IN = frozenset({"sys", "auth", "identity", "cubbyhole"})
+# Vault's own paths, which a namespace has too: team/auth/… is not a secret of a mount called team.
+_RESERVED = frozenset({"sys", "auth", "identity", "cubbyhole"})
 
 
-class _Place(NamedTuple):
+class _Location(Record):
     """
-    A secret, in Vault's terms.
+    The location of a secret, in Vault's terms.
 
     Attributes:
         mount: without slashes at its ends.
-        path: below it.
+        path: below the mount.
         kv: "1" or "2".
     """
 
@@ -47,16 +47,16 @@ class _Place(NamedTuple):
     path: str
     kv: str
 
-    def api(self, part: str = "data") -> str:
-        """As policies name it."""
+    def api_path(self, part: str = "data") -> str:
+        """The path that policies name."""
         return f"{self.mount}/{part}/{self.path}" if self.kv == "2" else f"{self.mount}/{self.path}"
 
     @property
     def hint(self) -> str:
         if self.path.startswith("data/"):
-            return "leave data/ out of the reference: KV 2 adds it by itself, and KV 1 has none"
-        above = self.path.rpartition("/")[0]
-        return f"`vault kv list {self.mount}{above and '/'}{above}` shows what there is"
+            return "remove data/ from the reference: it belongs to the API of KV 2, not to the path"
+        folder = self.path.rpartition("/")[0]
+        return f"list the secrets with `vault kv list {self.mount}{folder and '/'}{folder}`"
 
 
 class KeyValue(VaultService):
@@ -65,220 +65,210 @@ class KeyValue(VaultService):
 
     Reference: `vault:MOUNT/PATH[?version=N&namespace=NS&kv=1|2][#field]`,
     without the `data/` that KV 2 has in its API.
-    Which KV a mount is gets asked once; `kv=` saves that request, and then the mount is the first segment.
+    The KV version of a mount is requested once; `kv=` saves that request, and the mount is the first segment.
 
     Credentials, from the environment: `VAULT_ADDR`, and by `ASTRO_TOKEN_VAULT_AUTH`, or whichever is set,
     `VAULT_TOKEN`; `VAULT_ROLE_ID` with `VAULT_SECRET_ID` or `VAULT_WRAPPED_SECRET_ID`;
     `ASTRO_TOKEN_ID_TOKEN` with `ASTRO_TOKEN_VAULT_ROLE`; a Kubernetes service account; `VAULT_USERNAME` with
     `VAULT_PASSWORD` (`userpass` and `ldap`); `VAULT_CLIENT_CERT` with `VAULT_CLIENT_KEY`;
-    a credential of AWS; a Google service account's key, or Google's machine; an Azure managed identity.
-    The login is made in `VAULT_NAMESPACE`; a reference's namespace is for its secret only.
+    a credential of AWS; a Google service account's key or machine; an Azure managed identity.
+    The login is made in `VAULT_NAMESPACE`; the namespace of a reference is for its secret only.
 
-    Least permission, for reading (KV 1: without `data/`):
+    Least permissions for reading (KV 1: without `data/`):
 
         path "secret/data/astro/prod" { capabilities = ["read"] }
 
-    for writing, and for describing, further:
+    and for writing and describing:
 
         path "secret/data/astro/prod"     { capabilities = ["create", "read", "update"] }
         path "secret/metadata/astro/prod" { capabilities = ["read"] }
 
-    KV 1 keeps no versions, and so has no compare-and-set:
-    `put` compares what is there right before it writes.
-
-    Args:
-        connection: in place of the one that all of the process share.
+    KV 1 has no versions, so it has no compare-and-set:
+    `write` checks whether the secret exists immediately before it writes.
     """
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
-        return call_sdk(lambda: self._read(*self._find(ref, timeout), ref.options.get("version")), translated)
+        return call_sdk(lambda: _read(*self._locate(ref, timeout), ref.options.get("version")), translated)
 
     def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:
         return call_sdk(
-            lambda: self._describe(*self._find(ref, timeout), ref.options.get("version")), translated
+            lambda: _describe(*self._locate(ref, timeout), ref.options.get("version")), translated
         )
 
     def write(
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
     ) -> str:
-        """Stores a JSON object as the fields of the secret, and anything else as its field `token`."""
+        """Store a JSON object as the fields of the secret, and anything else as its field `token`."""
         return call_sdk(
-            lambda: self._write(*self._find(ref, timeout), _fields(value), expected_version), translated
+            lambda: _write(*self._locate(ref, timeout), _fields(value), expected_version), translated
         )
 
-    # -- where it is --------------------------------------------------------------------------------
-
-    def _find(self, ref: SecretRef, timeout: float) -> tuple[Any, _Place]:
+    def _locate(self, ref: SecretRef, timeout: float) -> tuple[Any, _Location]:
         namespace = ref.options.get("namespace", "").strip("/") or None
-        client = self._connection.client(namespace, timeout)
+        adapter = self._client.adapter(namespace, timeout)
         mount, _, path = ref.name.partition("/")
         kv = ref.options.get("kv")
-        if kv and not _NO_SECRETS_IN.intersection(path.split("/")):
-            return client, _Place(mount, path, kv)
-        mounts = self._connection.mounts
-        known = [
+        if kv and not _RESERVED.intersection(path.split("/")):
+            return adapter, _Location(mount, path, kv)
+        mounts = self._client.kv_mounts
+        seen = [
             (mount, kv)
             for (within, mount), kv in list(mounts.items())
             if within == namespace and ref.name.startswith(f"{mount}/")
         ]
-        mount, kv = known[0] if known else _ask_for_mount(client, ref.name)
+        mount, kv = seen[0] if seen else self._detect_mount(adapter, ref.name)
         mounts[namespace, mount] = kv
-        return client, _Place(mount, ref.name.removeprefix(f"{mount}/"), kv)
+        return adapter, _Location(mount, ref.name.removeprefix(f"{mount}/"), kv)
 
-    # -- what is there ------------------------------------------------------------------------------
-
-    def _read(self, client: Any, place: _Place, version: str | None) -> SecretValue:
-        engine = client.secrets.kv
-        if place.kv == "1" and version:
-            raise SecretNotFoundError("KV 1 keeps no versions", hint="leave the version out of the reference")
-        with needing(place.api(), "read"), _missing(place, version):
-            if place.kv == "1":
-                answer = engine.v1.read_secret(place.path, mount_point=place.mount)
-            else:
-                answer = engine.v2.read_secret_version(
-                    place.path, version=version, mount_point=place.mount, raise_on_deleted_version=True
-                )
-        if place.kv == "1":
-            return SecretValue(_json(_map(answer, "data")))
-        return SecretValue(
-            _json(_map(answer, "data", "data")), _number(answer, "data", "metadata", "version")
-        )
-
-    def _describe(self, client: Any, place: _Place, version: str | None) -> SecretMetadata:
-        if place.kv == "1":
-            self._read(client, place, version)  # that it is there is all that KV 1 can tell
-            return SecretMetadata()
-        with needing(place.api("metadata"), "read"), _missing(place, version):
-            answer = client.secrets.kv.v2.read_secret_metadata(place.path, mount_point=place.mount)
-        whole = _map(answer, "data")
-        number = version or _number(whole, "current_version")
-        one = whole["versions"].get(number) if isinstance(whole.get("versions"), dict) else None
-        if not isinstance(one, dict):
-            raise SecretNotFoundError(f"the secret has no version {number}", hint="leave the version out")
-        expires = _time(one, "deletion_time")
-        gone = one.get("destroyed") is True or (expires is not None and expires <= datetime.now(UTC))
-        labels = whole.get("custom_metadata")
-        return SecretMetadata(
-            version=number,
-            created=_time(one if version else whole, "created_time"),
-            updated=_time(one, "created_time"),
-            expires=expires,
-            enabled=not gone,
-            labels={str(name): str(text) for name, text in labels.items()}
-            if isinstance(labels, dict)
-            else None,
-        )
-
-    def _write(self, client: Any, place: _Place, fields: dict[str, Any], expected_version: str | None) -> str:
-        if place.kv == "1":
-            return self._write_kv1(client, place, fields, expected_version)
-        if expected_version is not None and not expected_version.isdecimal():
-            raise changed_meanwhile()
-        cas = None if expected_version is None else int(expected_version)
-        with needing(place.api(), "create", "update"), _refused_by_cas(cas):
-            answer = client.secrets.kv.v2.create_or_update_secret(
-                place.path, fields, cas=cas, mount_point=place.mount
+    def _detect_mount(self, adapter: Any, name: str) -> tuple[str, str]:
+        mount, _, path = name.partition("/")
+        try:
+            details = self._client.mount(adapter, name)
+        except StatusError as refused:
+            raise refused.translated(
+                "check that the mount exists and that the Vault token has not expired, or add to its policy: "
+                f'path "{mount}/data/{path}" {{ capabilities = ["read"] }} (KV 1: without data/)'
+            ) from None
+        mount = str(details.get("path", "")).strip("/")
+        if not mount or not f"{name}/".startswith(f"{mount}/"):
+            raise unexpected()
+        if str(details.get("type")) not in {"kv", "generic"}:
+            raise SecretNotFoundError(
+                "the reference leads to an engine that is not KV", hint="name a secret of a KV mount"
             )
-        return _number(answer, "data", "version")
+        if mount == name:
+            raise SecretNotFoundError(
+                "the reference names a mount, not a secret in it", hint="add the path of the secret"
+            )
+        options = details.get("options")
+        kv = str(options.get("version") or "1") if isinstance(options, dict) else "1"
+        if kv not in {"1", "2"}:
+            raise BackendError("the mount has an unknown KV version", hint="use a mount of KV 1 or 2")
+        return mount, kv
 
-    def _write_kv1(
-        self, client: Any, place: _Place, fields: dict[str, Any], expected_version: str | None
-    ) -> str:
-        if expected_version is not None and self._exists(client, place) != (expected_version != "0"):
+
+def _read(adapter: Any, location: _Location, version: str | None) -> SecretValue:
+    if location.kv == "1" and version:
+        raise SecretNotFoundError("KV 1 has no versions", hint="remove the version from the reference")
+    with requiring(location.api_path(), "read"), _explaining_404(location, version):
+        if location.kv == "1":
+            content = _engine(adapter, "1").read_secret(location.path, mount_point=location.mount)
+        else:
+            content = _engine(adapter, "2").read_secret_version(
+                location.path,
+                version=version,
+                mount_point=location.mount,
+                raise_on_deleted_version=True,
+            )
+    if location.kv == "1":
+        return SecretValue(_json(_object(content, "data")))
+    return SecretValue(
+        _json(_object(content, "data", "data")), _number(content, "data", "metadata", "version")
+    )
+
+
+def _describe(adapter: Any, location: _Location, version: str | None) -> SecretMetadata:
+    if location.kv == "1":
+        _read(adapter, location, version)  # KV 1 tells no more than that the secret exists
+        return SecretMetadata()
+    with requiring(location.api_path("metadata"), "read"), _explaining_404(location, version):
+        content = _engine(adapter, "2").read_secret_metadata(location.path, mount_point=location.mount)
+    from datetime import UTC, datetime
+
+    metadata = _object(content, "data")
+    number = version or _number(metadata, "current_version")
+    versions = metadata.get("versions")
+    details = versions.get(number) if isinstance(versions, dict) else None
+    if not isinstance(details, dict):
+        raise SecretNotFoundError(
+            f"the secret has no version {number}", hint="remove the version from the reference"
+        )
+    expires = _time(details, "deletion_time")
+    is_deleted = expires is not None and expires <= datetime.now(UTC)
+    labels = metadata.get("custom_metadata")
+    return SecretMetadata(
+        version=number,
+        created=_time(details if version else metadata, "created_time"),
+        updated=_time(details, "created_time"),
+        expires=expires,
+        enabled=not is_deleted and details.get("destroyed") is not True,
+        labels={str(name): str(text) for name, text in labels.items()} if isinstance(labels, dict) else None,
+    )
+
+
+def _write(adapter: Any, location: _Location, fields: dict[str, Any], expected_version: str | None) -> str:
+    if location.kv == "1":
+        if expected_version is not None and _exists(adapter, location) != (expected_version != "0"):
             raise changed_meanwhile()
-        with needing(place.api(), "create", "update"):
-            client.secrets.kv.v1.create_or_update_secret(
-                place.path, fields, method="POST", mount_point=place.mount
+        with requiring(location.api_path(), "create", "update"):
+            _engine(adapter, "1").create_or_update_secret(
+                location.path, fields, method="POST", mount_point=location.mount
             )
         return ""
+    if expected_version is not None and not expected_version.isdecimal():
+        raise changed_meanwhile()
+    cas = None if expected_version is None else int(expected_version)
+    with requiring(location.api_path(), "create", "update"), _explaining_cas(cas):
+        content = _engine(adapter, "2").create_or_update_secret(
+            location.path, fields, cas=cas, mount_point=location.mount
+        )
+    return _number(content, "data", "version")
 
-    def _exists(self, client: Any, place: _Place) -> bool:
-        try:
-            self._read(client, place, None)
-        except SecretNotFoundError:
-            return False
-        return True
 
-
-def _ask_for_mount(client: Any, name: str) -> tuple[str, str]:
-    mount, _, path = name.partition("/")
-    denied = (
-        "the Vault token is no longer valid, or there is no such mount, or it needs a policy with: "
-        f'path "{mount}/data/{path}" {{ capabilities = ["read"] }} (KV 1: without data/)'
-    )
+def _exists(adapter: Any, location: _Location) -> bool:
     try:
-        answer = client.adapter.get(f"/v1/{MOUNT_QUESTION}/{name}")
-    except StatusError as refused:
-        raise refused.translated(denied) from None
-    about = _map(answer, "data")
-    found = str(about.get("path", "")).strip("/")
-    if not found or not f"{name}/".startswith(f"{found}/"):
-        raise IntegrityError("the answer names a mount that was not asked for", hint=LOOK_AT_ADDRESS)
-    if str(about.get("type")) not in {"kv", "generic"}:
-        raise SecretNotFoundError(
-            "the reference leads to an engine that is not KV", hint="name a secret of a KV mount"
-        )
-    if found == name:
-        raise SecretNotFoundError(
-            "the reference names a mount, and no secret in it", hint="add the path of the secret"
-        )
-    options = about.get("options")
-    kv = str(options.get("version") or "1") if isinstance(options, dict) else "1"
-    if kv not in {"1", "2"}:
-        raise BackendError("the mount is of a KV version that is not known here", hint="KV 1 and 2 are known")
-    return found, kv
+        _read(adapter, location, None)
+    except SecretNotFoundError:
+        return False
+    return True
+
+
+def _engine(adapter: Any, kv: str) -> Any:
+    return adapter.api(f"secrets_engines.kv_v{kv}:KvV{kv}")
 
 
 @contextmanager
-def _missing(place: _Place, version: str | None) -> Iterator[None]:
-    """Tells what is missing apart: a secret that never was, a version, or one that was deleted."""
+def _explaining_404(location: _Location, version: str | None) -> Iterator[None]:
+    """Distinguish a secret that never existed, a missing version, and one that was deleted."""
     try:
         yield
     except StatusError as refused:
-        if not refused.explained or refused.status != HTTPStatus.NOT_FOUND:
+        if not refused.is_explained or refused.status != HTTPStatus.NOT_FOUND:
             raise
-        missing = _not_found(place, version, refused.content)
+        missing = _not_found(location, version, refused.content)
     else:
         return
     raise missing
 
 
-def _not_found(place: _Place, version: str | None, content: Any) -> SecretNotFoundError:
+def _not_found(location: _Location, version: str | None, content: Any) -> SecretNotFoundError:
     try:
         last = _number(content, "data", "metadata", "version")
     except IntegrityError:
-        what = (
-            f"there is no secret there, or it has no version {version}"
-            if version
-            else "there is no secret there"
+        problem = "the secret does not exist"
+        return SecretNotFoundError(
+            f"{problem}, or has no version {version}" if version else problem, hint=location.hint
         )
-        return SecretNotFoundError(what, hint=place.hint)
-    destroyed = _map(content, "data", "metadata").get("destroyed") is True
-    mend = (
-        "write a new one" if destroyed else f"`vault kv undelete -versions={last} {place.mount}/{place.path}`"
-    )
-    return SecretNotFoundError(
-        f"version {last} of it is {'destroyed' if destroyed else 'deleted'}", hint=mend, version=last
-    )
+    if _object(content, "data", "metadata").get("destroyed") is True:
+        state, hint = "destroyed", "write a new version"
+    else:
+        state = "deleted"
+        hint = f"restore it with `vault kv undelete -versions={last} {location.mount}/{location.path}`"
+    return SecretNotFoundError(f"version {last} of the secret is {state}", hint=hint, version=last)
 
 
 @contextmanager
-def _refused_by_cas(cas: int | None) -> Iterator[None]:
+def _explaining_cas(cas: int | None) -> Iterator[None]:
     try:
         yield
     except StatusError as refused:
         if refused.status != HTTPStatus.BAD_REQUEST or not refused.says("check-and-set"):
             raise
-        failure = (
-            changed_meanwhile()
-            if cas is not None
-            else ConfigError(
-                "the mount is only written with check-and-set", hint="give the version that is to be replaced"
-            )
-        )
     else:
         return
-    raise failure
+    if cas is not None:
+        raise changed_meanwhile()
+    raise ConfigError("the mount requires check-and-set", hint="pass the version that is to be replaced")
 
 
 # -- between our values and Vault's -------------------------------------------------------------------
@@ -289,7 +279,7 @@ def _fields(value: SecretValue) -> dict[str, Any]:
         text = value.reveal().decode()
     except UnicodeDecodeError:
         raise InvalidTokenError(
-            "the value is no text, and KV keeps text only", hint="encode it first"
+            "the value is not UTF-8 text, and KV stores text only", hint="encode it first"
         ) from None
     try:
         fields = json.loads(text)
@@ -302,24 +292,26 @@ def _json(fields: dict[str, Any]) -> bytes:
     return json.dumps(fields, ensure_ascii=False).encode("utf-8", errors="surrogatepass")
 
 
-def _map(answer: Any, *path: str) -> dict[str, Any]:
+def _object(content: Any, *path: str) -> dict[str, Any]:
     for name in path:
-        answer = answer.get(name) if isinstance(answer, dict) else None
-    if not isinstance(answer, dict):
-        raise IntegrityError("the answer is not what Vault answers to this", hint=LOOK_AT_ADDRESS)
-    return answer
+        content = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        raise unexpected()
+    return content
 
 
-def _number(answer: Any, *path: str) -> str:
-    number = _map(answer, *path[:-1]).get(path[-1])
+def _number(content: Any, *path: str) -> str:
+    number = _object(content, *path[:-1]).get(path[-1])
     if not isinstance(number, int) or isinstance(number, bool):
-        raise IntegrityError("the answer names no version", hint=LOOK_AT_ADDRESS)
+        raise unexpected()
     return str(number)
 
 
-def _time(answer: dict[str, Any], name: str) -> datetime | None:
+def _time(content: dict[str, Any], name: str) -> datetime | None:
+    from datetime import UTC, datetime
+
     try:
-        time = datetime.fromisoformat(str(answer.get(name)))
+        time = datetime.fromisoformat(str(content.get(name)))
     except ValueError:
         return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -1,97 +1,97 @@
-"""Where Vault is and how it is reached, from the environment."""
+"""The address of Vault, its route and its namespace, from the environment."""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
-from astro_token.transport.network import checked_address, proxy_for
+from astro_token.record import Record
+from astro_token.transport.route import Route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from urllib.parse import SplitResult
 
-__all__ = ["Settings", "path_from", "read_settings", "text_from"]
+__all__ = ["Settings", "path_setting", "read_settings", "text_setting"]
 
-_EXAMPLE = "as in VAULT_ADDR=https://vault.example.com:8200"
-_PATH = r"(?:[A-Za-z0-9_-][A-Za-z0-9_.-]*)(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*"
-_NOT_TRUE = frozenset({"", "0", "f", "false"})
+_EXAMPLE = "for example VAULT_ADDR=https://vault.example.com:8200"
+_SEGMENT = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
+_FALSE = frozenset({"", "0", "f", "false"})
 
 
-class Settings(NamedTuple):
+class Settings(Record):
     """
     Attributes:
-        address: scheme, host, perhaps a port and a path, with no slash at the end.
+        base: path in front of Vault's own, without a slash at its end; usually empty.
         namespace: of the login, and of references that name none.
-        proxy: for this address; it may hold a password.
-        ca_file, ca_folder: replace the roots that are trusted by default; the first wins.
-        more_cas: a file, added to whatever is trusted.
-        client_certificate, client_key: files.
     """
 
-    address: str
-    namespace: str | None = None
-    proxy: str | None = None
-    ca_file: str | None = None
-    ca_folder: str | None = None
-    more_cas: str | None = None
-    client_certificate: str | None = None
-    client_key: str | None = None
+    route: Route
+    base: str
+    namespace: str | None
 
-    def __repr__(self) -> str:
-        return f"Settings({self.address}, …)"
+    @property
+    def url(self) -> str:
+        return f"{self.route.address.origin}{self.base}"
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """
+    Read the environment. A rejected value is not repeated: it may hold a password.
+
     Raises:
-        ConfigError: they are missing, malformed, or would weaken the connection.
-            What was refused is not repeated: it may hold a password.
+        ConfigError: a setting is missing, malformed, or would weaken the connection.
     """
-    if environ.get("VAULT_SKIP_VERIFY", "").strip().lower() not in _NOT_TRUE:
+    if environ.get("VAULT_SKIP_VERIFY", "").strip().lower() not in _FALSE:
         raise ConfigError(
-            "VAULT_SKIP_VERIFY is set, and the certificate of Vault is never left unchecked",
-            hint="unset it, and name the authority's file in VAULT_CACERT",
+            "VAULT_SKIP_VERIFY is set, but the certificate of Vault is always verified",
+            hint="unset it, and name the file of the CA in VAULT_CACERT",
         )
-    parts = _address(environ.get("VAULT_ADDR", "").strip())
-    return Settings(
-        address=f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/"),
-        namespace=path_from(environ, "VAULT_NAMESPACE"),
-        proxy=proxy_for(parts, environ),
-        ca_file=environ.get("VAULT_CACERT") or None,
-        ca_folder=environ.get("VAULT_CAPATH") or None,
-        more_cas=environ.get("ASTRO_TOKEN_CA_BUNDLE") or None,
-        client_certificate=environ.get("VAULT_CLIENT_CERT") or None,
-        client_key=environ.get("VAULT_CLIENT_KEY") or None,
+    address = environ.get("VAULT_ADDR", "").strip()
+    if not address:
+        if environ.get("BAO_ADDR"):
+            raise ConfigError(
+                "VAULT_ADDR is not set, and BAO_ADDR is not read", hint="set VAULT_ADDR to the same address"
+            )
+        raise ConfigError("VAULT_ADDR is not set", hint=f"set it to the address of Vault, {_EXAMPLE}")
+    route = Route.to(
+        address,
+        environ,
+        service="Vault",
+        variable="VAULT_ADDR",
+        ca_variables=("VAULT_CACERT", "VAULT_CAPATH"),
+        client_certificate=(
+            environ.get("VAULT_CLIENT_CERT") or None,
+            environ.get("VAULT_CLIENT_KEY") or None,
+            "VAULT_CLIENT_CERT or VAULT_CLIENT_KEY",
+        ),
     )
+    base = route.address.target.strip("/")
+    if base and not _is_path(base):
+        raise ConfigError(
+            "VAULT_ADDR is malformed", hint=f"set it to the address without a query, {_EXAMPLE}"
+        )
+    return Settings(route, base and f"/{base}", path_setting(environ, "VAULT_NAMESPACE"))
 
 
-def text_from(environ: Mapping[str, str], name: str) -> str | None:
-    """A variable without the line end that reading it from a file has left; None where it is not set."""
+def text_setting(environ: Mapping[str, str], name: str) -> str | None:
+    """A variable without a line end, which reading it from a file leaves; None if it is unset or empty."""
     return environ.get(name, "").strip("\r\n") or None
 
 
-def path_from(environ: Mapping[str, str], name: str) -> str | None:
+def path_setting(environ: Mapping[str, str], name: str) -> str | None:
     """
-    A variable that becomes a part of a path.
+    A variable that becomes part of a path.
 
     Raises:
-        ConfigError: it could reach another path than the one that it names.
+        ConfigError: it could reach another path.
     """
-    path = (text_from(environ, name) or "").strip("/")
-    if path and not re.fullmatch(_PATH, path):
+    path = (text_setting(environ, name) or "").strip("/")
+    if path and not _is_path(path):
         raise ConfigError(
-            f"{name} is malformed", hint="it is a path of letters, digits and _ . -, as in team/ci"
+            f"{name} is malformed", hint="use a path of letters, digits and _ . -, for example team/ci"
         )
     return path or None
 
 
-def _address(address: str) -> SplitResult:
-    if not address:
-        raise ConfigError("VAULT_ADDR is not set", hint=f"set it to the address of Vault, {_EXAMPLE}")
-    parts = checked_address(address, "VAULT_ADDR")
-    path = parts.path.strip("/")
-    if parts.query or (path and not re.fullmatch(_PATH, path)):
-        raise ConfigError("VAULT_ADDR is malformed", hint=f"set it to the plain address of Vault, {_EXAMPLE}")
-    return parts
+def _is_path(text: str) -> bool:
+    return all(segment and segment[0] != "." and _SEGMENT.issuperset(segment) for segment in text.split("/"))

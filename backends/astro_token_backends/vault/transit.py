@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import re
-from http import HTTPStatus
+from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import DecryptError, IntegrityError, SecretNotFoundError
+from astro_token.errors import DecryptError, SecretNotFoundError
 from astro_token.secret import SecretValue
 from astro_token_backends.boundary import call_sdk
-from astro_token_backends.vault.connection import translated
-from astro_token_backends.vault.refusals import LOOK_AT_ADDRESS, MOUNT_QUESTION, StatusError, needing
-from astro_token_backends.vault.service import VaultService
+from astro_token_backends.vault.client import VaultService
+from astro_token_backends.vault.errors import StatusError, requiring, translated, unexpected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from astro_token.secrets.ref import SecretRef
 
 __all__ = ["Transit"]
 
-_CIPHERTEXT = re.compile(r"vault:v[0-9]+:[A-Za-z0-9+/=]+")
-
+_BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
 _DEFAULT_MOUNT = "transit"
 
 
@@ -30,20 +24,17 @@ class Transit(VaultService):
     """
     Decrypts and encrypts with a key of HashiCorp Vault's and OpenBao's transit engine.
 
-    Reference: `vault-transit:KEY[?namespace=NS]`, with `MOUNT/KEY` where the mount is not `transit`.
-    A ciphertext is the text that Vault gives, `vault:v1:…`.
+    Reference: `vault-transit:KEY[?namespace=NS]`, or `MOUNT/KEY` if the mount is not `transit`.
+    A ciphertext is Vault's text, `vault:v1:…`.
 
     Credentials: those of `vault`.
 
-    Least permission, for decrypting and for encrypting:
+    Least permissions for decrypting and for encrypting:
 
         path "transit/decrypt/astro" { capabilities = ["update"] }
         path "transit/encrypt/astro" { capabilities = ["update"] }
 
-    With `create` too, Vault would make a key where there is none of that name.
-
-    Args:
-        connection: in place of the one that all of the process share.
+    With `create`, Vault would create a key if none has that name.
     """
 
     def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue:
@@ -54,73 +45,75 @@ class Transit(VaultService):
 
     def _decrypt(self, ref: SecretRef, ciphertext: bytes, timeout: float) -> SecretValue:
         text = ciphertext.decode("ascii", errors="replace").strip()
-        if not _CIPHERTEXT.fullmatch(text):
+        if not _is_ciphertext(text):
             raise DecryptError(
-                "what is to be decrypted is no ciphertext of Vault's", hint="it has to begin with vault:v1:"
+                "the secret's value is not a ciphertext of Vault",
+                hint="store a text that begins with vault:v1:",
             )
-
-        def ask(transit: Any, key: str, mount: str) -> Any:
-            return transit.decrypt_data(key, ciphertext=text, mount_point=mount)
-
-        plaintext = self._ask(ref, "decrypt", "plaintext", ask, timeout)
+        plaintext = self._call(ref, "decrypt", "plaintext", text, timeout)
         try:
-            return SecretValue(base64.b64decode(plaintext, validate=True))
+            return SecretValue(b64decode(plaintext, validate=True))
         except ValueError:
-            raise IntegrityError("the answer is no base64", hint=LOOK_AT_ADDRESS) from None
+            raise unexpected() from None
 
     def _encrypt(self, ref: SecretRef, value: SecretValue, timeout: float) -> bytes:
-        def ask(transit: Any, key: str, mount: str) -> Any:
-            plaintext = base64.b64encode(value.reveal()).decode()
-            return transit.encrypt_data(key, plaintext=plaintext, mount_point=mount)
-
-        ciphertext = self._ask(ref, "encrypt", "ciphertext", ask, timeout)
-        if not _CIPHERTEXT.fullmatch(ciphertext):
-            raise IntegrityError("the answer is no ciphertext", hint=LOOK_AT_ADDRESS)
+        plaintext = b64encode(value.reveal()).decode()
+        ciphertext = self._call(ref, "encrypt", "ciphertext", plaintext, timeout)
+        if not _is_ciphertext(ciphertext):
+            raise unexpected()
         return ciphertext.encode()
 
-    def _see_that_it_is_transit(self, client: Any, mount: str) -> None:
-        """Asks what a mount is, once: with any other engine the request for a key would write."""
-        if (client.adapter.namespace, mount) in self._connection.transits:
-            return
-        try:
-            answer = client.adapter.get(f"/v1/{MOUNT_QUESTION}/{mount}")
-        except StatusError as refused:
-            raise refused.translated(
-                f"the Vault token is no longer valid, or there is no mount {mount}, or none that it may use"
-            ) from None
-        about = answer.get("data")
-        if not isinstance(about, dict) or not isinstance(about.get("type"), str):
-            raise IntegrityError("the answer is not what Vault answers to this", hint=LOOK_AT_ADDRESS)
-        if about["type"] != "transit":
-            raise SecretNotFoundError("the reference leads to no transit engine", hint="see the mount's name")
-        self._connection.transits.add((client.adapter.namespace, mount))
-
-    def _ask(
-        self, ref: SecretRef, verb: str, wanted: str, ask: Callable[[Any, str, str], Any], timeout: float
-    ) -> str:
+    def _call(self, ref: SecretRef, verb: str, field: str, text: str, timeout: float) -> str:
+        """Call `decrypt` or `encrypt`, and return one field of the response."""
         mount, _, key = ref.name.rpartition("/")
         mount = mount or _DEFAULT_MOUNT
-        client = self._connection.client(ref.options.get("namespace", "").strip("/") or None, timeout)
+        adapter = self._client.adapter(ref.options.get("namespace", "").strip("/") or None, timeout)
         if mount != _DEFAULT_MOUNT:
-            self._see_that_it_is_transit(client, mount)
-        with needing(f"{mount}/{verb}/{key}", "update"):
+            self._check_mount(adapter, mount)
+        adapter.repeatable = True
+        call = getattr(adapter.api("secrets_engines.transit:Transit"), f"{verb}_data")
+        with requiring(f"{mount}/{verb}/{key}", "update"):
             try:
-                answer = ask(client.secrets.transit, key, mount)
+                content = call(key, text, mount_point=mount)
             except StatusError as refused:
-                if refused.explained and (
-                    refused.status == HTTPStatus.NOT_FOUND or refused.says("key not found")
-                ):
+                if not refused.is_explained:
+                    raise
+                if refused.status == 404 or refused.says("key not found"):  # noqa: PLR2004
                     raise SecretNotFoundError(
-                        "there is no such key", hint="see the mount and the key's name"
+                        "the key does not exist", hint="check the mount and the name of the key"
                     ) from None
-                if refused.explained:
-                    raise DecryptError(
-                        f"Vault cannot {verb} that with this key",
-                        hint="see that it was encrypted with this key, and that its version is still allowed",
-                    ) from None
-                raise
-        data = answer.get("data")
-        text = data.get(wanted) if isinstance(data, dict) else None
-        if not isinstance(text, str):
-            raise IntegrityError("the answer is not what Vault answers to this", hint=LOOK_AT_ADDRESS)
-        return text
+                raise DecryptError(
+                    f"Vault cannot {verb} the value with this key",
+                    hint="check that this key encrypted it, and that the key's version is still allowed",
+                ) from None
+        data = content.get("data")
+        result = data.get(field) if isinstance(data, dict) else None
+        if not isinstance(result, str):
+            raise unexpected()
+        return result
+
+    def _check_mount(self, adapter: Any, mount: str) -> None:
+        """Check once that a mount is a transit engine: in another engine the request would write."""
+        if (adapter.namespace, mount) in self._client.transit_mounts:
+            return
+        try:
+            kind = self._client.mount(adapter, mount).get("type")
+        except StatusError as refused:
+            raise refused.translated(
+                f"check that the mount {mount} exists, and that the Vault token may use it and is valid"
+            ) from None
+        if not isinstance(kind, str):
+            raise unexpected()
+        if kind != "transit":
+            raise SecretNotFoundError(
+                "the reference does not lead to a transit engine", hint="check the name of the mount"
+            )
+        self._client.transit_mounts.add((adapter.namespace, mount))
+
+
+def _is_ciphertext(text: str) -> bool:
+    """`vault:v1:` with any version, and base64."""
+    scheme, _, rest = text.partition(":v")
+    version, _, data = rest.partition(":")
+    is_number = version.isascii() and version.isdigit()
+    return scheme == "vault" and is_number and bool(data) and _BASE64.issuperset(data)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import RLock
 from importlib import import_module
 from types import ModuleType
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["allow_placeholders", "import_sdk"]
 
 _allowed = False
+_lock = RLock()
 _imported: set[str] = set()
 
 
@@ -40,22 +42,30 @@ def import_sdk(
 
     Args:
         without: modules that the import does not load, each with the names that it uses in annotations only.
+            One that is loaded already, or that another SDK was imported without, is left alone.
         unrun: packages whose `__init__` does not run, so that single modules of them can be imported.
 
     Raises:
         ImportError: the SDK is not installed.
     """
-    without = without or {}
-    if name in sys.modules or not _usable(name, (*without, *unrun)):
+    if not _allowed:
+        return import_module(name)
+    with _lock:  # another thread must not see the placeholders of this one
+        return _import(name, without or {}, unrun)
+
+
+def _import(name: str, without: Mapping[str, tuple[str, ...]], unrun: tuple[str, ...]) -> ModuleType:
+    deferred = [module for module in without if module not in sys.modules and module not in _imported]
+    if name in sys.modules or not _usable(unrun):
         return import_module(name)
     before = set(sys.modules)
     try:
-        substitutes = {
-            **{package: _package(package) for package in unrun},
-            **{module: _Placeholder(module, names) for module, names in without.items()},
-        }
-        sys.modules.update(substitutes)
+        substitutes: dict[str, ModuleType] = {}
         try:
+            for package in unrun:  # one by one: the parent of the next one has to be in sys.modules
+                sys.modules[package] = substitutes[package] = _package(package)
+            for module in deferred:
+                sys.modules[module] = substitutes[module] = _Placeholder(module, without[module])
             imported = import_module(name)
         finally:
             for module, substitute in substitutes.items():
@@ -67,19 +77,17 @@ def import_sdk(
         for module in set(sys.modules) - before:
             del sys.modules[module]
         return import_module(name)
-    _imported.update(without)
+    _imported.update(deferred)
     return imported
 
 
-def _usable(name: str, modules: tuple[str, ...]) -> bool:
-    """Decide whether placeholders may be used. A module that is loaded or shared is left alone."""
+def _usable(packages: tuple[str, ...]) -> bool:
+    """True if placeholders may be used. A package that is loaded is left alone."""
     settings = os.environ
     return (
-        _allowed
-        and settings.get("ASTRO_TOKEN_PLAIN_IMPORTS") != "1"
+        settings.get("ASTRO_TOKEN_PLAIN_IMPORTS") != "1"
         and not settings.get("ASTRO_TOKEN_PLUGINS")
-        and not any(module in sys.modules or module in _imported for module in modules)
-        and name not in sys.modules
+        and not any(package in sys.modules for package in packages)
     )
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping, Sequence
 
-    # The files of a certificate and its key, and the names of their variables, for messages.
-    ClientCertificate = tuple[str, str | None, str]
+    # The files of a certificate, if there is one, and its key; the names of their variables, for messages.
+    ClientCertificate = tuple[str | None, str | None, str]
 
 __all__ = ["CA_VARIABLE", "Trust", "setting"]
 
@@ -110,9 +110,9 @@ class Trust:
                 raise _unusable(variable, "contains a damaged certificate")
         if not self.variables:
             _load_system(context, required=not self._files)
-        if self.client is None:
+        certificate, private_key, variables = self.client or (None, None, "")
+        if certificate is None:
             return context
-        certificate, private_key, variables = self.client
         try:
             # The empty password keeps OpenSSL from prompting for one on the terminal.
             context.load_cert_chain(certificate, private_key, password="")

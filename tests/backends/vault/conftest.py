@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from astro_token_backends.vault.connection import Connection
+from astro_token.transport.client import Client
+from astro_token_backends.vault import client
+from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.transit import Transit
 from tests.backends.vault import service
@@ -17,6 +19,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.servers.openbao import OpenBao
+
+
+@pytest.fixture(autouse=True)
+def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the connections of backends that a test does not close."""
+    opened: list[Client] = []
+
+    class Recorded(Client):
+        def __init__(self) -> None:
+            super().__init__()
+            opened.append(self)
+
+    monkeypatch.setattr(client, "Client", Recorded)
+    yield
+    for each in opened:
+        each.close()
 
 
 class Connect(Protocol):
@@ -43,7 +61,7 @@ def connect(bao: OpenBao) -> Iterator[Connect]:
         environ = {"VAULT_ADDR": bao.address, **(environ or {"VAULT_TOKEN": bao.root_token})}
         if set(environ) == {"VAULT_ADDR"}:
             environ["VAULT_TOKEN"] = bao.root_token
-        made.append(KeyValue(Connection(environ)))
+        made.append(KeyValue(VaultClient(environ)))
         return made[-1]
 
     yield connect
@@ -58,7 +76,7 @@ def vault(connect: Connect) -> KeyValue:
 
 @pytest.fixture
 def transit(bao: OpenBao) -> Any:
-    return Transit(Connection({"VAULT_ADDR": bao.address, "VAULT_TOKEN": bao.root_token}))
+    return Transit(VaultClient({"VAULT_ADDR": bao.address, "VAULT_TOKEN": bao.root_token}))
 
 
 @pytest.fixture

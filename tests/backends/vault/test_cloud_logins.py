@@ -13,7 +13,7 @@ import pytest
 
 from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError
 from astro_token.testing import appearances, reachable_text
-from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
 from tests.backends.vault import service
 from tests.backends.vault.service import SECONDS, failure, fields, ref, unique
@@ -78,7 +78,7 @@ def logged() -> Iterator[list[str]]:
 
 def vault(logins: VaultLogins, method: str, **environ: str) -> KeyValue:
     return KeyValue(
-        Connection({"VAULT_ADDR": logins.url, "ASTRO_TOKEN_VAULT_AUTH": method, **ROLE, **environ})
+        VaultClient({"VAULT_ADDR": logins.url, "ASTRO_TOKEN_VAULT_AUTH": method, **ROLE, **environ})
     )
 
 
@@ -556,7 +556,7 @@ def test_a_wrong_azure_token_or_role_is_refused_and_nothing_leaks(
         ({"AZURE_CLIENT_ID": "another"}, 77),
         ({"IDENTITY_HEADER": "a\r\nb"}, 78),
         ({"IDENTITY_ENDPOINT": "http://identity.example/msi"}, 78),
-        ({"IDENTITY_HEADER": "", "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://example:port"}, 77),
+        ({"IDENTITY_HEADER": "", "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://example:port"}, 78),
         ({"IDENTITY_HEADER": "wrong"}, 77),
     ],
 )
@@ -683,7 +683,7 @@ print(sorted(name.rpartition(".")[2] for name in sys.modules if "vault.login." i
         timeout=30,
         check=False,
     )
-    assert ("[]\n['answer', 'asked', 'choice', 'password']\n", "") == (done.stdout, done.stderr)
+    assert ("[]\n['context', 'methods', 'password', 'response']\n", "") == (done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("method", ["ldap", "aws", "gcp", "azure"])

@@ -421,7 +421,7 @@ def test_a_policy_for_nothing_in_the_mount_is_a_denial_with_the_same_hint(
 
 def test_data_in_the_path_of_kv_2_is_pointed_out(vault: KeyValue) -> None:
     error = failure(lambda: vault.read(ref("vault:secret/data/astro/prod"), timeout=SECONDS))
-    assert "leave data/ out" in (error.hint or "")
+    assert "remove data/" in (error.hint or "")
 
 
 def test_a_missing_secret_comes_with_a_way_to_look(vault: KeyValue) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from astro_token.errors import InvalidRefError
 from astro_token.secret import SecretValue
-from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.transit import Transit
 from tests.backends.vault.service import SECONDS, failure, ref
@@ -107,7 +107,7 @@ def server() -> Iterator[HttpServer]:
 
 @pytest.fixture
 def vault(server: HttpServer) -> KeyValue:
-    return KeyValue(Connection({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t"}))
+    return KeyValue(VaultClient({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t"}))
 
 
 @pytest.mark.parametrize("name", EDGES)
@@ -175,7 +175,7 @@ def test_hvac_alone_would_have_left_the_mount(server: HttpServer) -> None:
 )
 def test_an_answer_about_another_mount_is_not_believed(told: object, code: int) -> None:
     with HttpServer(lambda _: Answer.json({"data": told})) as server:
-        vault = KeyValue(Connection({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t"}))
+        vault = KeyValue(VaultClient({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t"}))
         error = failure(lambda: vault.read(ref("vault:secret/astro/prod"), timeout=SECONDS))
         assert code == error.exit_code
         assert len(server.requests) == 1
@@ -188,7 +188,7 @@ def test_a_mount_that_tells_no_version_is_kv_1(options: object) -> None:
         return Answer.json({"data": about if request.path.startswith(QUESTION) else {"token": "x"}})
 
     with HttpServer(answer) as server:
-        vault = KeyValue(Connection({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t"}))
+        vault = KeyValue(VaultClient({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t"}))
         vault.read(ref("vault:secret/astro/prod"), timeout=SECONDS)
         assert server.requests[-1].target == "/v1/secret/astro/prod"
 
@@ -203,7 +203,7 @@ def test_a_mount_that_tells_no_version_is_kv_1(options: object) -> None:
 )
 def test_a_key_is_asked_for_where_its_reference_says(text: str, path: str) -> None:
     with HttpServer(lambda _: Answer.json({"data": {"plaintext": "eA==", "type": "transit"}})) as server:
-        transit = Transit(Connection({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t"}))
+        transit = Transit(VaultClient({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t"}))
         assert SecretValue(b"x") == transit.decrypt(ref(text), b"vault:v1:abcd", timeout=SECONDS)
         mount = path.removeprefix("/v1/").partition("/decrypt/")[0]
         question = [] if mount == "transit" else [f"/v1/sys/internal/ui/mounts/{mount}"]
@@ -215,6 +215,6 @@ def test_a_key_is_asked_for_where_its_reference_says(text: str, path: str) -> No
 @pytest.mark.parametrize("prefix", ["", "/vault", "/a/b/"])
 def test_an_address_may_have_a_path_of_its_own(prefix: str) -> None:
     with HttpServer(lambda _: Answer.json({"data": {"token": "x"}})) as server:
-        vault = KeyValue(Connection({"VAULT_ADDR": f"{server.url}{prefix}", "VAULT_TOKEN": "t"}))
+        vault = KeyValue(VaultClient({"VAULT_ADDR": f"{server.url}{prefix}", "VAULT_TOKEN": "t"}))
         vault.read(ref("vault:secret/a?kv=1"), timeout=SECONDS)
         assert [f"{prefix.rstrip('/')}/v1/secret/a"] == [request.target for request in server.requests]

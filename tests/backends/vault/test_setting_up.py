@@ -13,7 +13,7 @@ import pytest
 
 from astro_token.errors import AccessDeniedError
 from astro_token.secret import SecretValue
-from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.transit import Transit
 from tests.backends.vault.service import ROOT, SECONDS, failure, fields, ref
@@ -74,11 +74,11 @@ def shown(printed: str, name: str) -> list[str]:
     return re.findall(rf"^{name}:? +(\S+)$", printed, re.MULTILINE)
 
 
-def connection(made: OpenBao, **environ: str) -> Connection:
-    return Connection({"VAULT_ADDR": made.address, **environ})
+def connection(made: OpenBao, **environ: str) -> VaultClient:
+    return VaultClient({"VAULT_ADDR": made.address, **environ})
 
 
-def serves(login: Connection, made: OpenBao) -> bool:
+def serves(login: VaultClient, made: OpenBao) -> bool:
     """Reads the secret and decrypts with the key, and may do no more."""
     ciphertext = Transit(connection(made, VAULT_TOKEN=made.root_token)).encrypt(
         KEY, SecretValue(b"value"), timeout=SECONDS

@@ -8,7 +8,7 @@ import pytest
 
 from astro_token.errors import ConfigError
 from astro_token.testing import appearances, reachable_text
-from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.settings import Settings, read_settings
 from tests.backends.vault.service import SECONDS, failure, ref
@@ -36,7 +36,7 @@ def settings(address: str = "https://vault.example", **environ: str) -> Settings
     ],
 )
 def test_an_address_is_taken(given: str, expected: str) -> None:
-    assert expected == settings(given).address
+    assert expected == settings(given).url
 
 
 @pytest.mark.parametrize(
@@ -86,10 +86,15 @@ def test_an_address_is_refused_and_not_repeated(address: str) -> None:
     assert "hunter2" not in f"{caught.value.message}{caught.value.hint}"
 
 
+def test_openbaos_own_variable_for_the_address_is_named() -> None:
+    with pytest.raises(ConfigError, match="VAULT_ADDR is not set, and BAO_ADDR is not read"):
+        read_settings({"BAO_ADDR": "https://hunter2.example"})
+
+
 @pytest.mark.parametrize("host", ["vault.example.com", "localhost.evil.example", "192.0.2.1"])
 def test_plain_http_to_another_machine_sends_nothing(host: str, egress: Egress) -> None:
     environ = {"VAULT_ADDR": f"http://{host}:{egress.port}", "VAULT_TOKEN": "t", **egress.proxies()}
-    vault = KeyValue(Connection(environ))
+    vault = KeyValue(VaultClient(environ))
     assert failure(lambda: vault.read(ref("vault:secret/a"), timeout=SECONDS)).exit_code == 78
     assert egress.count == 0
 
@@ -144,8 +149,8 @@ PROXY = {"HTTPS_PROXY": "http://proxy.example:3128"}
 def test_a_proxy_is_for_https_and_where_none_is_wanted_there_is_none(
     address: str, environ: dict[str, str], expected: bool
 ) -> None:
-    found = settings(address, **environ).proxy
-    assert ("http://proxy.example:3128" if expected else None) == found
+    proxy = settings(address, **environ).route.proxy
+    assert ("http://proxy.example:3128" if expected else None) == (proxy and proxy.url)
 
 
 @pytest.mark.parametrize("proxy", ["socks5://proxy.example", "http://", "http://a b", "http://a/b"])
@@ -156,7 +161,7 @@ def test_what_is_no_http_proxy_is_refused(proxy: str) -> None:
 
 def test_an_error_of_the_settings_holds_no_credential(canary: str) -> None:
     environ = {"VAULT_ADDR": "ftp://x", "VAULT_TOKEN": canary, "VAULT_PASSWORD": canary}
-    vault = KeyValue(Connection(environ))
+    vault = KeyValue(VaultClient(environ))
     error = failure(lambda: vault.read(ref("vault:secret/a"), timeout=SECONDS))
     assert appearances(canary, reachable_text(error)) == []
     # The frames inside did hold it: the scan would have found them.

@@ -19,7 +19,7 @@ import requests
 from astro_token.errors import AstroTokenError, IntegrityError
 from astro_token.secret import SecretValue
 from astro_token.testing import appearances, reachable_text
-from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.transit import Transit
 from tests.backends.vault import service
@@ -42,7 +42,7 @@ VALUE = {"data": {"data": {"token": "x"}, "metadata": {"version": 1}, "version":
 
 
 def vault(server: FaultServer, **environ: str) -> KeyValue:
-    return KeyValue(Connection({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t", **environ}))
+    return KeyValue(VaultClient({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t", **environ}))
 
 
 # -- redirects ----------------------------------------------------------------------------------------
@@ -51,8 +51,8 @@ def vault(server: FaultServer, **environ: str) -> KeyValue:
 def calls(address: str, canary: str) -> dict[str, Callable[[], object]]:
     """A read, a login, a write and an encryption, each with the canary in what it sends."""
 
-    def connection(**environ: str) -> Connection:
-        return Connection({"VAULT_ADDR": address, **environ})
+    def connection(**environ: str) -> VaultClient:
+        return VaultClient({"VAULT_ADDR": address, **environ})
 
     token = connection(VAULT_TOKEN=canary)
     approle = connection(VAULT_ROLE_ID="r", VAULT_SECRET_ID=canary)
@@ -127,7 +127,7 @@ def test_nothing_is_taken_from_the_surroundings(
 ) -> None:
     name = unique()
     service.store(bao, name, token="x")
-    connection = Connection({"VAULT_ADDR": wire.url, "HOME": "/nonexistent", **service.approle(bao)})
+    connection = VaultClient({"VAULT_ADDR": wire.url, "HOME": "/nonexistent", **service.approle(bao)})
     backend = KeyValue(connection)
     assert {"token": "x"} == fields(backend.read(ref(f"vault:secret/{name}"), timeout=SECONDS))
     backend.close()
@@ -153,7 +153,7 @@ def test_plain_http_uses_no_proxy_of_its_own_environment_either(bao: OpenBao, eg
     name = unique()
     service.store(bao, name, token="x")
     environ = {"VAULT_ADDR": bao.address, "VAULT_TOKEN": bao.root_token, **egress.proxies()}
-    KeyValue(Connection(environ)).read(ref(f"vault:secret/{name}"), timeout=SECONDS)
+    KeyValue(VaultClient(environ)).read(ref(f"vault:secret/{name}"), timeout=SECONDS)
     assert egress.count == 0
 
 
@@ -193,7 +193,7 @@ def test_nothing_is_logged_or_printed_of_credentials_and_values(
     name, role = unique(), service.approle(bao)
     place = ref(f"vault:secret/{name}")
     with everything_logged(monkeypatch) as logged:
-        backend = KeyValue(Connection({"VAULT_ADDR": wire.url, **role}))
+        backend = KeyValue(VaultClient({"VAULT_ADDR": wire.url, **role}))
         backend.write(place, SecretValue(canary.encode()), expected_version="0", timeout=SECONDS)
         backend.read(place, timeout=SECONDS)
         failure(lambda: backend.read(ref(f"vault:secret/{name}?version=9"), timeout=SECONDS))
@@ -287,7 +287,7 @@ def test_a_huge_or_packed_body_is_given_up_early(mode: str) -> None:
 def test_no_part_of_an_answer_may_go_on_for_ever(head: bytes, block: bytes) -> None:
     with Listener(endless(head, block)) as listener:
         backend = KeyValue(
-            Connection({"VAULT_ADDR": f"http://127.0.0.1:{listener.port}", "VAULT_TOKEN": "t"})
+            VaultClient({"VAULT_ADDR": f"http://127.0.0.1:{listener.port}", "VAULT_TOKEN": "t"})
         )
         errors: list[AstroTokenError] = []
         with within(0):
@@ -313,7 +313,7 @@ def test_a_value_below_the_limit_is_read_whole_however_it_is_sent(bao: OpenBao) 
     name = unique()
     text = "a" * 200_000
     service.store(bao, name, token=text)  # a body of this size comes in chunks
-    backend = KeyValue(Connection({"VAULT_ADDR": bao.address, "VAULT_TOKEN": bao.root_token}))
+    backend = KeyValue(VaultClient({"VAULT_ADDR": bao.address, "VAULT_TOKEN": bao.root_token}))
     assert {"token": text} == fields(backend.read(ref(f"vault:secret/{name}"), timeout=SECONDS))
 
 

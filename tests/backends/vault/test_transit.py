@@ -11,7 +11,7 @@ from astro_token.errors import AccessDeniedError, DecryptError, IntegrityError, 
 from astro_token.secret import SecretValue
 from astro_token.secrets.protocols import Backend, SupportsClose, SupportsDecrypt, SupportsEncrypt
 from astro_token.testing import appearances, reachable_text
-from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.transit import Transit
 from tests.backends.vault import service
@@ -86,7 +86,7 @@ def test_a_mount_of_another_name_and_a_namespace_are_named_before_the_key(
     [b"", b"no ciphertext", b"vault:v1:", b"vault:v1:a b", b"\xff\xfe", b"vault:v1:\xc3\xa9", b"{}"],
 )
 def test_what_is_no_ciphertext_is_not_sent(bao: OpenBao, wire: Wire, ciphertext: bytes) -> None:
-    transit = Transit(Connection({"VAULT_ADDR": wire.url, "VAULT_TOKEN": bao.root_token}))
+    transit = Transit(VaultClient({"VAULT_ADDR": wire.url, "VAULT_TOKEN": bao.root_token}))
     error = failure(lambda: transit.decrypt(ref("vault-transit:k"), ciphertext, timeout=SECONDS))
     assert type(error) is DecryptError
     assert wire.count == 0
@@ -117,7 +117,7 @@ def test_the_ciphertext_of_another_key_or_a_damaged_one_is_not_decrypted(
 )
 def test_an_answer_that_is_none_is_refused(data: object) -> None:
     with FaultServer(lambda _: Answer.json({"data": data})) as server:
-        transit = Transit(Connection({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t"}))
+        transit = Transit(VaultClient({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t"}))
         place = ref("vault-transit:k")
         for call in (
             lambda: transit.decrypt(place, b"vault:v1:abcd", timeout=SECONDS),
@@ -155,7 +155,7 @@ def test_a_denial_names_the_policy_that_is_missing_and_that_policy_is_enough(bao
 
     def transit(policy: str) -> Transit:
         environ = {"VAULT_ADDR": bao.address, "VAULT_TOKEN": service.token(bao, policy)}
-        return Transit(Connection(environ))
+        return Transit(VaultClient(environ))
 
     def encrypt(it: Transit) -> bytes:
         return it.encrypt(place, SecretValue(b"x"), timeout=SECONDS)
@@ -178,7 +178,7 @@ def test_a_denial_names_the_policy_that_is_missing_and_that_policy_is_enough(bao
 
 def test_without_the_right_to_create_no_key_is_made_by_encrypting(bao: OpenBao) -> None:
     policy = 'path "transit/encrypt/*" { capabilities = ["update"] }'
-    transit = Transit(Connection({"VAULT_ADDR": bao.address, "VAULT_TOKEN": service.token(bao, policy)}))
+    transit = Transit(VaultClient({"VAULT_ADDR": bao.address, "VAULT_TOKEN": service.token(bao, policy)}))
     name = unique("key")
     error = failure(lambda: transit.encrypt(ref(f"vault-transit:{name}"), SecretValue(b"x"), timeout=SECONDS))
     assert error.exit_code in {66, 77}
@@ -191,7 +191,7 @@ def test_one_login_serves_both_backends(bao: OpenBao, key: str, wire: Wire) -> N
     service.store(bao, name, token="x")
     rights = 'path "*" { capabilities = ["read", "update"] }'
     role = service.approle(bao, token_policies=service.policy(bao, rights))
-    connection = Connection({"VAULT_ADDR": wire.url, **role})
+    connection = VaultClient({"VAULT_ADDR": wire.url, **role})
     vault, transit = KeyValue(connection), Transit(connection)
     vault.read(ref(f"vault:secret/{name}"), timeout=SECONDS)
     transit.encrypt(ref(f"vault-transit:{key}"), SecretValue(b"x"), timeout=SECONDS)

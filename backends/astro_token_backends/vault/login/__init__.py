@@ -1,11 +1,11 @@
 """
-From a credential in the environment to a token: `choice` says by which method, and the method's module asks.
+Logins: from a credential in the environment to a Vault token.
 
-`asked` is what a method gets and how it reads it, `answer` what comes of it.
-A method's module, and with it the SDK of a cloud, is imported when that method is chosen.
+`methods` chooses the method, the method's module prepares the credential from a `LoginContext`,
+and `response` reads the result. A method's module, and a cloud's SDK, is imported when it is chosen.
 """
 
-from astro_token_backends.vault.login.answer import Login
-from astro_token_backends.vault.login.choice import Found, find
+from astro_token_backends.vault.login.methods import PreparedLogin, prepare_login
+from astro_token_backends.vault.login.response import Login
 
-__all__ = ["Found", "Login", "find"]
+__all__ = ["Login", "PreparedLogin", "prepare_login"]

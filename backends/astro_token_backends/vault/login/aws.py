@@ -1,9 +1,8 @@
 """
-The identity of an AWS principal: a request to ask who it is, signed and not sent.
+The login with the identity of an AWS principal: a signed request to GetCallerIdentity.
 
-Vault sends it to AWS's token service and takes the answer for the caller's identity.
-It has to be signed for the place that Vault sends it to,
-which is `sts.amazonaws.com` unless its operator says otherwise.
+Vault sends it to AWS's token service (STS), whose response proves the caller's identity.
+It must be signed for the endpoint that Vault calls: `sts.amazonaws.com`, unless its operator set another.
 """
 
 from __future__ import annotations
@@ -17,35 +16,35 @@ from typing import TYPE_CHECKING
 from astro_token.errors import AstroTokenError, ConfigError
 from astro_token.transport.deadline import Deadline
 from astro_token_backends.boundary import call_sdk
-from astro_token_backends.vault.login.asked import Credential, missing_package
+from astro_token_backends.vault.login.context import Credential, missing_package
 
 if TYPE_CHECKING:
-    from astro_token_backends.vault.login.asked import Asked
+    from astro_token_backends.vault.login.context import LoginContext
 
 __all__ = ["aws"]
 
 _BODY = "Action=GetCallerIdentity&Version=2011-06-15"
-_REGION = re.compile(r"[a-z]{2}(?:-gov)?-[a-z]+-\d{1,2}")
-_GLOBAL = "us-east-1"  # for which sts.amazonaws.com wants its requests signed
+_REGION = r"[a-z]{2}(?:-gov)?-[a-z]+-\d{1,2}"
+_GLOBAL = "us-east-1"  # requests to sts.amazonaws.com are signed for it
 
 
-def aws(asked: Asked) -> Credential:
-    role = asked.required("ASTRO_TOKEN_VAULT_ROLE")
-    region, url = _token_service(asked)
+def aws(context: LoginContext) -> Credential:
+    role = context.required("ASTRO_TOKEN_VAULT_ROLE")
+    region, url = _token_service(context)
     headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
-    if server := asked.text("ASTRO_TOKEN_VAULT_AUDIENCE"):
+    if server := context.text("ASTRO_TOKEN_VAULT_AUDIENCE"):
         if not re.fullmatch(r"[!-~]+", server):
             raise ConfigError(
                 "ASTRO_TOKEN_VAULT_AUDIENCE is malformed",
-                hint="give the method's iam_server_id_header_value, as in vault.example.com",
+                hint="use the iam_server_id_header_value of the method, for example vault.example.com",
             )
         headers["X-Vault-AWS-IAM-Server-ID"] = server
-    source, signed = Deadline(asked.seconds).once(
+    source, signed = Deadline(context.seconds).once(
         lambda seconds: call_sdk(lambda: _signed(region, url, headers, seconds), _translated)
     )
     return Credential(
-        asked.with_role(source),
-        lambda: asked.post(
+        context.with_role(source),
+        lambda: context.post(
             role=role,
             iam_http_request_method="POST",
             iam_request_url=_code(url),
@@ -55,20 +54,20 @@ def aws(asked: Asked) -> Credential:
     )
 
 
-def _token_service(asked: Asked) -> tuple[str, str]:
-    """The region to sign for, and the address."""
-    region = asked.text("AWS_REGION") or asked.text("AWS_DEFAULT_REGION") or _GLOBAL
-    if not _REGION.fullmatch(region):
-        raise ConfigError("AWS_REGION is malformed", hint="as in AWS_REGION=eu-west-1")
-    # China and the government's regions know nothing of the global address.
-    own = asked.text("AWS_STS_REGIONAL_ENDPOINTS") == "regional" or region.startswith(("cn-", "us-gov-"))
-    if not own:
+def _token_service(context: LoginContext) -> tuple[str, str]:
+    """The region to sign for, and the URL."""
+    region = context.text("AWS_REGION") or context.text("AWS_DEFAULT_REGION") or _GLOBAL
+    if not re.fullmatch(_REGION, region):
+        raise ConfigError("AWS_REGION is malformed", hint="use a region's name, such as eu-west-1")
+    # The regions of China and of the US government do not share the global endpoint.
+    is_separate = region.startswith(("cn-", "us-gov-"))
+    if not is_separate and context.text("AWS_STS_REGIONAL_ENDPOINTS") != "regional":
         return _GLOBAL, "https://sts.amazonaws.com/"
     return region, f"https://sts.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}/"
 
 
 def _signed(region: str, url: str, headers: dict[str, str], seconds: float) -> tuple[str, dict[str, str]]:
-    """What it is signed with, in words, and the headers of the request, with the signature among them."""
+    """The source of the credential, for people, and the headers of the signed request."""
     try:
         import botocore  # noqa: F401
     except ModuleNotFoundError:

@@ -1,126 +1,117 @@
-"""The managed identity of a machine or an app in Azure, with the machine's place where it has one."""
+"""The login with the managed identity of a machine or an app in Azure. A machine's location is sent along."""
 
 from __future__ import annotations
 
-import json
-import socket
+import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-from astro_token.errors import AccessDeniedError, ConfigError
-from astro_token.identity.request import Question, ask, damaged
+from astro_token.errors import AccessDeniedError, BackendDownError, BackendUnavailableError
 from astro_token.secret import SecretValue
-from astro_token.transport.deadline import Deadline
-from astro_token_backends.vault.login.asked import Credential
+from astro_token.transport.client import Client
+from astro_token.transport.failure import damaged
+from astro_token.transport.route import Route
+from astro_token_backends.vault.login.context import Credential
 
 if TYPE_CHECKING:
-    from astro_token_backends.vault.login.asked import Asked
+    from astro_token_backends.vault.login.context import LoginContext
 
 __all__ = ["azure"]
 
 _RESOURCE = "https://management.azure.com/"
-_SYSTEM = "Azure's managed identity"
-_HINT = "assign an identity to it; see AZURE_CLIENT_ID, and ASTRO_TOKEN_VAULT_AUDIENCE, which is the resource"
+_SERVICE = "Azure's managed identity"
 _MACHINE = "http://169.254.169.254"
-_ELSEWHERE = "AZURE_POD_IDENTITY_AUTHORITY_HOST"  # the SDK's own variable for another address than that
+_MACHINE_VARIABLE = "AZURE_POD_IDENTITY_AUTHORITY_HOST"  # the SDK's own, for another address
 _PROBE_SECONDS = 1.0
 
 
-def azure(asked: Asked) -> Credential:
-    role = asked.required("ASTRO_TOKEN_VAULT_ROLE")
-    source, token, place = Deadline(asked.seconds).once(lambda seconds: _identity(asked, seconds))
+def azure(context: LoginContext) -> Credential:
+    role = context.required("ASTRO_TOKEN_VAULT_ROLE")
+    with Client() as client:
+        source, token, location = _identity(context, client)
     return Credential(
-        asked.with_role(source),
-        lambda: asked.client("").auth.azure.login(
-            role, token.reveal().decode(), mount_point=asked.mount, **place
+        context.with_role(source),
+        lambda: context.api("azure:Azure").login(
+            role, token.reveal().decode(), mount_point=context.mount, **location
         ),
     )
 
 
-def _identity(asked: Asked, seconds: float) -> tuple[str, SecretValue, dict[str, str]]:
-    query = {"resource": asked.text("ASTRO_TOKEN_VAULT_AUDIENCE") or _RESOURCE}
-    if client := asked.text("AZURE_CLIENT_ID"):
-        query["client_id"] = client
-    endpoint, secret = asked.text("IDENTITY_ENDPOINT"), asked.text("IDENTITY_HEADER")
+def _identity(context: LoginContext, client: Client) -> tuple[str, SecretValue, dict[str, str]]:
+    query = {"resource": context.text("ASTRO_TOKEN_VAULT_AUDIENCE") or _RESOURCE}
+    if client_id := context.text("AZURE_CLIENT_ID"):
+        query["client_id"] = client_id
+    endpoint, secret = context.text("IDENTITY_ENDPOINT"), context.text("IDENTITY_HEADER")
     if endpoint and secret:  # App Service, Functions, Container Apps
-        query = {"api-version": "2019-08-01", **query}
-        own = {"X-IDENTITY-HEADER": secret}
-        token = _token(_asked("IDENTITY_ENDPOINT", endpoint, query, own), asked, seconds)
+        service = _Metadata(context, client, "IDENTITY_ENDPOINT", {"X-IDENTITY-HEADER": secret})
+        token = service.token(endpoint, {"api-version": "2019-08-01", **query})
         return "the managed identity of IDENTITY_ENDPOINT", token, {}
-    host = (asked.text(_ELSEWHERE) or _MACHINE).rstrip("/")
-    _see_that_it_is_there(host)
-    query = {"api-version": "2018-02-01", **query}
-    token = _token(_of_machine(host, "identity/oauth2/token", query), asked, seconds)
-    place = _place(_of_machine(host, "instance", {"api-version": "2021-02-01"}), asked, seconds)
-    return "the managed identity of this virtual machine", token, place
+    url = f"{(context.text(_MACHINE_VARIABLE) or _MACHINE).rstrip('/')}/metadata"
+    service = _Metadata(context, client, _MACHINE_VARIABLE, {"Metadata": "true"})
+    service.check_presence(url)
+    token = service.token(f"{url}/identity/oauth2/token", {"api-version": "2018-02-01", **query})
+    return "the managed identity of this virtual machine", token, service.location(f"{url}/instance")
 
 
-def _token(question: Question, asked: Asked, seconds: float) -> SecretValue:
-    token = _map(question, asked, seconds).get("access_token")
-    if not isinstance(token, str) or not token.isascii():
-        raise damaged(_SYSTEM)
-    return SecretValue(token.encode())
+class _Metadata:
+    """The service that gives a machine or an app its identity."""
 
+    def __init__(self, context: LoginContext, client: Client, variable: str, headers: dict[str, str]) -> None:
+        self._context = context
+        self._client = client
+        self._variable = variable
+        self._headers = headers
 
-def _place(question: Question, asked: Asked, seconds: float) -> dict[str, str]:
-    """What Vault looks the machine up by, where a role is bound to where it is."""
-    compute = _map(question, asked, seconds).get("compute")
-    if not isinstance(compute, dict):
-        raise damaged(_SYSTEM)
-    scale_set = compute.get("vmScaleSetName")
-    named = {
-        "subscription_id": compute.get("subscriptionId"),
-        "resource_group_name": compute.get("resourceGroupName"),
-        "vmss_name" if scale_set else "vm_name": scale_set or compute.get("name"),
-    }
-    return {name: value for name, value in named.items() if isinstance(value, str) and value}
+    def check_presence(self, url: str) -> None:
+        """Fail early outside of Azure, where no machine has the address."""
+        try:
+            self._client.probe(self._route(url), time.monotonic() + _PROBE_SECONDS)
+            return
+        except (BackendDownError, BackendUnavailableError):
+            pass
+        raise AccessDeniedError(
+            "no usable credential for Vault: the login by azure finds no managed identity",
+            hint="outside of Azure select another login; an app has IDENTITY_ENDPOINT and IDENTITY_HEADER, "
+            "a virtual machine has a metadata server",
+        )
 
+    def token(self, url: str, query: dict[str, str]) -> SecretValue:
+        route, content = self._get(url, query)
+        token = content.get("access_token")
+        if not isinstance(token, str) or not token.isascii():
+            raise damaged(route)
+        return SecretValue(token.encode())
 
-def _map(question: Question, asked: Asked, seconds: float) -> dict[str, Any]:
-    try:
-        content = json.loads(ask(question, asked.environ, seconds).decode())
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise damaged(_SYSTEM)
-    return content
+    def location(self, url: str) -> dict[str, str]:
+        """The names by which Vault looks the machine up, if the role is bound to its location."""
+        route, content = self._get(url, {"api-version": "2021-02-01"})
+        compute = content.get("compute")
+        if not isinstance(compute, dict):
+            raise damaged(route)
+        scale_set = compute.get("vmScaleSetName")
+        names = {
+            "subscription_id": compute.get("subscriptionId"),
+            "resource_group_name": compute.get("resourceGroupName"),
+            "vmss_name" if scale_set else "vm_name": scale_set or compute.get("name"),
+        }
+        return {name: value for name, value in names.items() if isinstance(value, str) and value}
 
+    def _route(self, url: str) -> Route:
+        return Route.to(url, self._context.environ, service=_SERVICE, variable=self._variable, login=True)
 
-def _of_machine(host: str, what: str, query: dict[str, str]) -> Question:
-    return _asked(_ELSEWHERE, f"{host}/metadata/{what}", query, {"Metadata": "true"})
-
-
-def _asked(variable: str, url: str, query: dict[str, str], headers: dict[str, str]) -> Question:
-    if not all(value.isascii() and value.isprintable() for value in headers.values()):
-        raise ConfigError("IDENTITY_HEADER is malformed", hint="do not set it yourself")
-    url = f"{url}{'&' if '?' in url else '?'}{urlencode(query)}"
-    return Question(_SYSTEM, variable, _HINT, url, headers=headers, plain_hosts=_plain_hosts(url))
-
-
-def _plain_hosts(url: str) -> frozenset[str]:
-    """Those that are asked in clear beside this machine: link-local ones, which are never routed to."""
-    import ipaddress
-
-    try:
-        host = urlsplit(url).hostname or ""
-        near = ipaddress.ip_address(host) in ipaddress.ip_network("169.254.0.0/16")
-    except ValueError:
-        near = False
-    return frozenset({host}) if near else frozenset()
-
-
-def _see_that_it_is_there(host: str) -> None:
-    """Outside of Azure nobody answers at that address, and waiting for it would take all the time."""
-    try:
-        address = urlsplit(host)
-        place = address.hostname or "", address.port or (443 if address.scheme == "https" else 80)
-        socket.create_connection(place, _PROBE_SECONDS).close()
-    except (OSError, ValueError):
-        pass
-    else:
-        return
-    raise AccessDeniedError(
-        "no usable credential for Vault: the login by azure finds no managed identity",
-        hint="looked for IDENTITY_ENDPOINT with IDENTITY_HEADER, and for a machine's metadata server; "
-        "outside of Azure choose another login",
-    )
+    def _get(self, url: str, query: dict[str, str]) -> tuple[Route, dict[str, Any]]:
+        route = self._route(f"{url}{'&' if '?' in url else '?'}{urlencode(query)}")
+        until = time.monotonic() + self._context.seconds
+        response = self._client.send(route, "GET", route.address.target, until=until, headers=self._headers)
+        if failure := response.failure():
+            raise failure
+        if response.status != 200:  # noqa: PLR2004
+            raise AccessDeniedError(
+                f"{_SERVICE} gives no token (status {response.status})",
+                hint="assign an identity to the machine or app; "
+                "check AZURE_CLIENT_ID, and ASTRO_TOKEN_VAULT_AUDIENCE, which is the resource",
+            )
+        content = response.json()
+        if content is None:
+            raise response.damaged()
+        return route, content

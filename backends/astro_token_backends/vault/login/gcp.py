@@ -1,4 +1,4 @@
-"""The identity of a Google service account: a JWT that its key signs, or Google for its machine."""
+"""The login with a Google service account: a JWT signed with its key, or by Google for its machine."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from astro_token.errors import AccessDeniedError, AstroTokenError, BackendDownEr
 from astro_token.secret import SecretValue
 from astro_token_backends.boundary import call_sdk
 from astro_token_backends.credential_source import printable_path
-from astro_token_backends.vault.login.asked import Credential, missing_package
+from astro_token_backends.vault.login.context import Credential, missing_package
 
 if TYPE_CHECKING:
-    from astro_token_backends.vault.login.asked import Asked
+    from astro_token_backends.vault.login.context import LoginContext
 
 __all__ = ["gcp"]
 
 _FILE = "GOOGLE_APPLICATION_CREDENTIALS"
-_LIFETIME = 300  # seconds; a role takes 900 unless it says less
+_LIFETIME = 300  # seconds; a role accepts 900 unless it is configured for less
 
 
-def gcp(asked: Asked) -> Credential:
-    role = asked.required("ASTRO_TOKEN_VAULT_ROLE")
+def gcp(context: LoginContext) -> Credential:
+    role = context.required("ASTRO_TOKEN_VAULT_ROLE")
     audience = f"vault/{role}"
-    file = asked.text(_FILE)
+    file = context.text(_FILE)
     if file:
         source = f"a service account's key in {printable_path(file)} ({_FILE})"
         token = call_sdk(lambda: _signed(file, audience), _unusable)
     else:
         source = "the service account of Google's metadata server"
-        token = _of_machine(asked, audience)
+        token = _of_machine(context, audience)
     return Credential(
-        asked.with_role(source),
-        lambda: asked.client("").auth.gcp.login(role, token.reveal().decode(), mount_point=asked.mount),
+        context.with_role(source),
+        lambda: context.api("gcp:Gcp").login(role, token.reveal().decode(), mount_point=context.mount),
     )
 
 
-def _of_machine(asked: Asked, audience: str) -> SecretValue:
+def _of_machine(context: LoginContext, audience: str) -> SecretValue:
     from astro_token.identity.google import google_identity
 
     try:
-        return google_identity(audience, environ=asked.environ, timeout=asked.seconds)
+        return google_identity(audience, environ=context.environ, timeout=context.seconds)
     except BackendDownError:
-        if asked.text("GCE_METADATA_HOST"):
+        if context.text("GCE_METADATA_HOST"):
             raise
     raise AccessDeniedError(
         "no usable credential for Vault: the login by gcp finds no service account",
-        hint=f"looked for a key file in {_FILE}, and for Google's metadata server, which is not known here",
+        hint=f"name a key file in {_FILE}: this machine has no metadata server of Google's",
     )
 
 
@@ -60,8 +60,8 @@ def _signed(file: str, audience: str) -> SecretValue:
     account = json.loads(Path(file).read_text(encoding="utf-8"))
     if account["type"] != "service_account":
         raise ConfigError(
-            f"the login by gcp needs a service account's key in {_FILE}, and there is another credential",
-            hint="name a key file; on a machine of Google's leave it unset, and its service account is taken",
+            f"{_FILE} names a credential that is not a service account's key",
+            hint="name a key file; unset the variable to use the service account of a Google machine",
         )
     claims = {"sub": account["client_email"], "aud": audience, "exp": int(time.time()) + _LIFETIME}
     signer = crypt.RSASigner.from_service_account_info(account)  # type: ignore[no-untyped-call]
@@ -69,8 +69,8 @@ def _signed(file: str, audience: str) -> SecretValue:
 
 
 def _unusable(_: Exception) -> AstroTokenError:
-    # Whatever it is, it is about the file: nothing is sent here.
+    # The file is the cause: nothing is sent here.
     return ConfigError(
-        f"the file that {_FILE} names cannot be read, or is no service account's key",
-        hint="name the JSON file that Google gave when the key was made",
+        f"the file that {_FILE} names cannot be read, or is not a service account's key",
+        hint="name the JSON file that Google created with the key",
     )

@@ -1,41 +1,41 @@
-"""A name and a password: Vault's own users, and those of a directory."""
+"""The logins with a user name and a password: of Vault's own users, and of a directory."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
-from astro_token_backends.vault.login.asked import Credential
+from astro_token_backends.vault.login.context import Credential
 
 if TYPE_CHECKING:
-    from astro_token_backends.vault.login.asked import Asked
+    from astro_token_backends.vault.login.context import LoginContext
 
 __all__ = ["ldap", "userpass"]
 
 
-_SOURCE = "VAULT_USERNAME, VAULT_PASSWORD"
+def userpass(context: LoginContext) -> Credential:
+    return _credential(context, "userpass:Userpass")
 
 
-def userpass(asked: Asked) -> Credential:
-    _given(asked)
+def ldap(context: LoginContext) -> Credential:
+    return _credential(context, "ldap:Ldap")
+
+
+def _credential(context: LoginContext, api: str) -> Credential:
+    _user_and_password(context)
     return Credential(
-        _SOURCE, lambda: asked.client("").auth.userpass.login(*_given(asked), mount_point=asked.mount)
+        "VAULT_USERNAME, VAULT_PASSWORD",
+        lambda: context.api(api).login(*_user_and_password(context), mount_point=context.mount),
     )
 
 
-def ldap(asked: Asked) -> Credential:
-    _given(asked)
-    return Credential(
-        _SOURCE, lambda: asked.client("").auth.ldap.login(*_given(asked), mount_point=asked.mount)
-    )
+def _user_and_password(context: LoginContext) -> tuple[str, str]:
+    import re
 
-
-def _given(asked: Asked) -> tuple[str, str]:
-    user = asked.required("VAULT_USERNAME")
-    # It becomes a part of the path; Vault takes no other names either.
+    user = context.required("VAULT_USERNAME")
+    # It becomes part of the path. Vault accepts no other names either.
     if not re.fullmatch(r"\w(?:[\w.@-]*\w)?", user, re.ASCII):
         raise ConfigError(
-            "VAULT_USERNAME is no user name of Vault", hint="letters, digits, _ . @ and - are allowed"
+            "VAULT_USERNAME is not a user name of Vault", hint="use letters, digits, _ . @ and -"
         )
-    return user, asked.required("VAULT_PASSWORD")
+    return user, context.required("VAULT_PASSWORD")

@@ -10,7 +10,7 @@ import pytest
 from astro_token.errors import ConfigError
 from astro_token.secrets.schemes import BUILTIN
 from astro_token.testing import appearances
-from astro_token_backends.vault.connection import Connection
+from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.transit import Transit
 from tests.backends.clouds import logged, source_failure, told
@@ -33,7 +33,7 @@ APPROLE = {"VAULT_ROLE_ID": "role-id-of-the-test", "VAULT_SECRET_ID": "secret-id
 
 
 def source(**environ: str) -> str:
-    backend = KeyValue(Connection({"VAULT_ADDR": "http://127.0.0.1:1", **environ}))
+    backend = KeyValue(VaultClient({"VAULT_ADDR": "http://127.0.0.1:1", **environ}))
     text = backend.credential_source(ref(SECRET), timeout=SECONDS)
     assert [] == [name for name in HELD & environ.keys() if environ[name] in text]
     return text
@@ -60,27 +60,27 @@ def test_after_the_login_alone_a_read_does_not_log_in_again(
 
 
 def test_the_source_is_told_without_a_request(wire: Wire) -> None:
-    vault = KeyValue(Connection({"VAULT_ADDR": wire.url, **APPROLE}))
+    vault = KeyValue(VaultClient({"VAULT_ADDR": wire.url, **APPROLE}))
     vault.credential_source(ref(SECRET), timeout=SECONDS)
     vault.address(ref(SECRET))
     assert [] == wire.lines()
 
 
 def test_a_given_token_is_nothing_to_log_in_with(wire: Wire) -> None:
-    vault = KeyValue(Connection({"VAULT_ADDR": wire.url, "VAULT_TOKEN": "worthless"}))
+    vault = KeyValue(VaultClient({"VAULT_ADDR": wire.url, "VAULT_TOKEN": "worthless"}))
     assert (wire.url, "token: VAULT_TOKEN") == told(vault, SECRET)
     assert [] == wire.lines()
 
 
 def test_secrets_and_keys_share_the_login(bao: OpenBao, wire: Wire) -> None:
-    connection = Connection({"VAULT_ADDR": wire.url, **service.approle(bao)})
+    connection = VaultClient({"VAULT_ADDR": wire.url, **service.approle(bao)})
     assert told(KeyValue(connection), SECRET) == told(Transit(connection), "vault-transit:k")
     assert 1 == wire.count
     connection.close()
 
 
 def test_a_login_that_is_refused_is_told_as_by_a_read(bao: OpenBao) -> None:
-    vault = KeyValue(Connection({"VAULT_ADDR": bao.address, **APPROLE}))
+    vault = KeyValue(VaultClient({"VAULT_ADDR": bao.address, **APPROLE}))
     assert "approle: VAULT_ROLE_ID, VAULT_SECRET_ID" == vault.credential_source(ref(SECRET), timeout=SECONDS)
     error = failure(lambda: vault.log_in(ref(SECRET), timeout=SECONDS))
     assert (77, "Vault refuses the login by approle") == (error.exit_code, error.message)
@@ -124,7 +124,7 @@ def test_each_method_names_what_it_takes_and_no_value(environ: dict[str, str], e
 def test_the_file_of_vault_login(tmp_path: Path) -> None:
     (tmp_path / ".vault-token").write_text("s.worthless\n")
     environ = {"HOME": str(tmp_path), "ASTRO_TOKEN_VAULT_AUTH": "token"}
-    backend = KeyValue(Connection({"VAULT_ADDR": "http://127.0.0.1:1", **environ}))
+    backend = KeyValue(VaultClient({"VAULT_ADDR": "http://127.0.0.1:1", **environ}))
     told = backend.credential_source(ref(SECRET), timeout=SECONDS)
     assert f"token: {tmp_path}/.vault-token" == told
 
@@ -153,7 +153,7 @@ def test_the_identity_that_was_asked_for_to_tell_the_source_serves_for_the_login
         environ = {**server.environment("github"), "ASTRO_TOKEN_VAULT_ROLE": "ci", "VAULT_ADDR": vault.url}
         for seconds, asked in ((SECONDS, 1), (SECONDS - 1, 2), (SECONDS + 2, 2)):
             server.requests.clear()
-            backend = KeyValue(Connection(environ))
+            backend = KeyValue(VaultClient(environ))
             backend.credential_source(ref(SECRET), timeout=SECONDS)
             backend.log_in(ref(SECRET), timeout=seconds)
             assert asked == len(server.requests), "what has another end is found anew"
@@ -172,20 +172,20 @@ def test_the_identity_that_was_asked_for_to_tell_the_source_serves_for_the_login
     ],
 )
 def test_without_a_credential_the_error_is_that_of_the_read(environ: dict[str, str]) -> None:
-    backend = KeyValue(Connection({"VAULT_ADDR": "http://127.0.0.1:1", **environ}))
+    backend = KeyValue(VaultClient({"VAULT_ADDR": "http://127.0.0.1:1", **environ}))
     assert 77 == source_failure(backend, SECRET).exit_code
 
 
 @pytest.mark.parametrize("address", ["", "http://vault.example.com", "https://user:pass@vault.example.com"])
 def test_an_address_that_is_refused_is_an_error_of_the_settings(address: str) -> None:
-    backend = KeyValue(Connection({"VAULT_ADDR": address, "VAULT_TOKEN": "t"}))
+    backend = KeyValue(VaultClient({"VAULT_ADDR": address, "VAULT_TOKEN": "t"}))
     error = failure(lambda: backend.address(ref(SECRET)))
     assert isinstance(error, ConfigError)
     assert "pass" not in error.message + str(error.hint)
 
 
 def test_the_address_keeps_port_and_path() -> None:
-    backend = KeyValue(Connection({"VAULT_ADDR": "https://vault.example.com:8200/team/"}))
+    backend = KeyValue(VaultClient({"VAULT_ADDR": "https://vault.example.com:8200/team/"}))
     assert "https://vault.example.com:8200/team" == backend.address(ref(SECRET))
 
 

@@ -1,0 +1,105 @@
+"""The input of a login method."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from astro_token.errors import AccessDeniedError, MissingDependencyError
+from astro_token.record import Record
+from astro_token_backends.vault.settings import text_setting
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping
+
+    from astro_token.secret import SecretValue
+
+__all__ = ["Credential", "LoginContext", "missing_package", "read_file"]
+
+_LOGIN_SECONDS = 0.2  # kept for Vault, if the credential takes all the others
+
+
+class Credential(Record):
+    """
+    Attributes:
+        source: for people.
+        log_in: sends the login, and returns Vault's response.
+    """
+
+    source: str
+    log_in: Callable[[], Any]
+
+
+class LoginContext(Record):
+    """
+    Attributes:
+        mount: of the method, without `auth/`.
+        adapter: creates a `VaultAdapter` for a token, which may be empty.
+        unwrapped: content of wrapping tokens, by their hash: they work once.
+        until: deadline by the monotonic clock.
+    """
+
+    _hidden = ("environ",)
+    method: str
+    mount: str
+    environ: Mapping[str, str]
+    adapter: Callable[[str], Any]
+    unwrapped: dict[str, SecretValue]
+    until: float
+
+    @property
+    def seconds(self) -> float:
+        """Seconds remaining for the credential."""
+        return self.until - time.monotonic() - _LOGIN_SECONDS
+
+    def text(self, name: str) -> str | None:
+        return text_setting(self.environ, name)
+
+    def required(self, name: str) -> str:
+        value = self.text(name)
+        if value is None:
+            raise AccessDeniedError(
+                f"no usable credential for Vault: the login by {self.method} needs {name}",
+                hint=f"set {name}",
+            )
+        return value
+
+    def with_role(self, source: str) -> str:
+        from astro_token_backends.credential_source import printable
+
+        role = self.text("ASTRO_TOKEN_VAULT_ROLE")
+        return f"{source}, {f'role {printable(role)}' if role else 'no role'}"
+
+    def api(self, name: str) -> Any:
+        """One of hvac's login methods, without a token: `approle:AppRole`."""
+        return self.adapter("").api(f"auth_methods.{name}")
+
+    def post(self, **body: str | None) -> Any:
+        """Send a login whose class in hvac would read the credential itself."""
+        url = f"/v1/auth/{self.mount}/login"
+        return self.adapter("").post(url, json={name: text for name, text in body.items() if text})
+
+
+def read_file(path: str | os.PathLike[str], missing: str, hint: str) -> str:
+    """
+    The text of a file, without surrounding whitespace.
+
+    Raises:
+        AccessDeniedError: it cannot be read, or is empty. `missing` is the message.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 (pathlib is slow to load)
+            text = file.read().strip()
+    except (OSError, ValueError):
+        text = ""
+    if not text:
+        raise AccessDeniedError(missing, hint=hint)
+    return text
+
+
+def missing_package(method: str, package: str, extra: str) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"the login by {method} needs the Python package {package}, which is not installed",
+        hint=f"pip install 'astro-token[vault,{extra}]'",
+    )

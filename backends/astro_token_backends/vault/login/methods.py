@@ -1,0 +1,130 @@
+"""The choice of the login method, from the environment."""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from astro_token.errors import AccessDeniedError, ConfigError
+from astro_token.record import Record
+from astro_token.secret import SecretValue
+from astro_token_backends.vault.errors import StatusError
+from astro_token_backends.vault.login.response import Login, checked_token, parse_login
+from astro_token_backends.vault.settings import path_setting, text_setting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from astro_token_backends.vault.login.context import Credential, LoginContext
+
+__all__ = ["PreparedLogin", "prepare_login"]
+
+# The module in this package that has a function of the method's name.
+_METHODS = {
+    "approle": "approle",
+    "jwt": "identity_token",
+    "kubernetes": "identity_token",
+    "userpass": "password",
+    "ldap": "password",
+    "cert": "cert",
+    "aws": "aws",
+    "gcp": "gcp",
+    "azure": "azure",
+}
+# The method if ASTRO_TOKEN_VAULT_AUTH is unset: the first whose variable is set.
+_BY_VARIABLE = {
+    "token": "VAULT_TOKEN",
+    "approle": "VAULT_ROLE_ID",
+    "jwt": "ASTRO_TOKEN_VAULT_ROLE",  # and the identity of the CI job
+}
+_SECRET_IDS = ("VAULT_SECRET_ID", "VAULT_WRAPPED_SECRET_ID")
+
+
+class PreparedLogin(Record):
+    """
+    Attributes:
+        source: the method and its credential, for people.
+        log_in: sends one login.
+    """
+
+    source: str
+    log_in: Callable[[], Login]
+
+
+def prepare_login(
+    environ: Mapping[str, str],
+    adapter: Callable[[str], Any],
+    unwrapped: dict[str, SecretValue],
+    until: float,
+) -> PreparedLogin:
+    """
+    Choose the method and read its credential. Nothing is sent to Vault yet.
+
+    Args:
+        adapter, unwrapped, until: as in `LoginContext`.
+
+    Raises:
+        AstroTokenError: there is no usable credential; by `log_in`: Vault refuses it, or does not respond.
+    """
+    method = _method(environ)
+    if method == "token":
+        token, source = _given_token(environ)
+        return PreparedLogin(f"token: {source}", lambda: Login(token))
+    from astro_token_backends.vault.login.context import LoginContext
+
+    mount = path_setting(environ, "ASTRO_TOKEN_VAULT_MOUNT") or method
+    context = LoginContext(method, mount, environ, adapter, unwrapped, until)
+    module = import_module(f"astro_token_backends.vault.login.{_METHODS[method]}")
+    credential: Credential = getattr(module, method)(context)
+    at = "" if mount == method else f" at auth/{mount}"
+    return PreparedLogin(f"{method}{at}: {credential.source}", lambda: _log_in(context, credential))
+
+
+def _log_in(context: LoginContext, credential: Credential) -> Login:
+    method = context.method
+    started = time.monotonic()
+    try:
+        content = credential.log_in()
+    except StatusError as refused:
+        hint = f"check that auth/{context.mount} is the mount, and that role and credential are still valid"
+        if method == "approle" and not any(map(context.text, _SECRET_IDS)):
+            hint = "set VAULT_SECRET_ID; CI systems leave secrets empty in the jobs of a fork"
+        if refused.is_explained:
+            raise AccessDeniedError(f"Vault refuses the login by {method}", hint=hint) from None
+        raise refused.translated(hint) from None
+    return parse_login(content, method, started)
+
+
+def _method(environ: Mapping[str, str]) -> str:
+    name = environ.get("ASTRO_TOKEN_VAULT_AUTH", "").strip()
+    if name:
+        if name not in {"token", *_METHODS}:
+            methods = ", ".join(("token", *_METHODS))
+            raise ConfigError("ASTRO_TOKEN_VAULT_AUTH names no login method", hint=f"use one of {methods}")
+        return name
+    for method, variable in _BY_VARIABLE.items():
+        if text_setting(environ, variable):
+            return method
+    raise AccessDeniedError(
+        "no usable credential for Vault",
+        hint="set VAULT_TOKEN, VAULT_ROLE_ID, or ASTRO_TOKEN_VAULT_ROLE with the CI system's identity "
+        "or ASTRO_TOKEN_ID_TOKEN; "
+        "select other logins, and the token of `vault login`, with ASTRO_TOKEN_VAULT_AUTH",
+    )
+
+
+def _given_token(environ: Mapping[str, str]) -> tuple[SecretValue, str]:
+    token, source = text_setting(environ, "VAULT_TOKEN"), "VAULT_TOKEN"
+    if token is None:
+        from astro_token_backends.credential_source import printable_path
+        from astro_token_backends.vault.login.context import read_file
+
+        file = f"{environ.get('HOME') or '/nonexistent'}/.vault-token"
+        source = printable_path(file)
+        token = read_file(
+            file,
+            "VAULT_TOKEN is not set, and `vault login` has left no token",
+            hint="set VAULT_TOKEN, or log in with `vault login`",
+        )
+    return SecretValue(checked_token(token, "the Vault token").encode()), source
