@@ -1,4 +1,4 @@
-"""What surrounds a request: addresses, proxies, authorities, files, logs."""
+"""Requests and their surroundings: addresses, proxies, CA bundles, files, logs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import pytest
 from astro_token_backends.aws.kms import KMS
 from astro_token_backends.aws.parameter_store import ParameterStore
 from astro_token_backends.aws.secrets_manager import SecretsManager
-from astro_token_backends.aws.session import Session
-from tests.backends.aws.service import SECONDS, client, error_of, ref, secret, unique
+from tests.backends.aws.service import SECONDS, client, error_of, new_session, ref, secret, unique
 from tests.backends.clouds import modules_after
 from tests.servers.faults import ConnectProxy, FaultServer
 from tests.servers.http1 import Answer
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from astro_token.secret import SecretValue
+    from astro_token_backends.aws.client import Session
     from tests.servers.certificates import Certificates
     from tests.servers.ministack import MiniStack
 
@@ -37,7 +37,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(text: str = "aws:a", session: Session | None = None) -> SecretValue:
-    return SecretsManager(session=session or Session()).read(ref(text), timeout=SECONDS)
+    return SecretsManager(session=session or new_session()).read(ref(text), timeout=SECONDS)
 
 
 @pytest.mark.parametrize("scheme", ["aws", "aws-ssm", "aws-kms"])
@@ -53,7 +53,7 @@ def test_each_service_has_an_endpoint_variable_of_its_own(
     with FaultServer(500) as other, FaultServer(lambda _: Answer.json(answers[scheme])) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", other.url)
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{variable}", server.url)
-        session = Session()
+        session = new_session()
         if scheme == "aws-kms":
             value = KMS(session=session).decrypt(ref("aws-kms:alias/a"), b"x", timeout=SECONDS)
         elif scheme == "aws-ssm":
@@ -83,7 +83,7 @@ def test_the_sdks_own_variables_choose_the_endpoint(
         monkeypatch.setenv(name, value)
     with ConnectProxy() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        kms, key = KMS(session=Session()), ref("aws-kms:alias/a?region=us-east-1")
+        kms, key = KMS(session=new_session()), ref("aws-kms:alias/a?region=us-east-1")
         assert error_of(lambda: kms.decrypt(key, b"x", timeout=SECONDS)).exit_code == 75
     assert proxy.targets == [f"{host}:443"]
 
@@ -145,12 +145,12 @@ def test_a_proxy_gets_its_own_credential_and_says_when_it_wants_one(
     elsewhere: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ConnectProxy(status=407) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//user:word@"))
-        error = error_of(read)
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//us%20er:p%40ss%3Aw@"))
+        error = error_of(read, "p@ss:w", "p%40ss%3Aw")
         assert [request.headers.get("proxy-authorization") for request in proxy.requests] == [
-            "Basic dXNlcjp3b3Jk"
+            "Basic dXMgZXI6cEBzczp3"  # us er:p@ss:w
         ]
-    assert (error.exit_code, error.message) == (78, "the proxy wants a user and a password")
+    assert (error.exit_code, error.message) == (78, "the proxy requires a user and a password")
 
 
 class TestAuthorities:
