@@ -114,12 +114,15 @@ def compare_cpu(service: Service, environ: dict[str, str], runs: int) -> None:
 
 
 def compare_instructions(service: Service, environ: dict[str, str]) -> None:
-    """Compare `exec` and `export` with the bare script, which is left without a command to execute."""
+    """Compare `exec` and `export` with the bare script. The system refuses the command that replaces it."""
     ref = service.ref(0)
-    bare = [PYTHON, *service.bare, "/nonexistent"]
+    refused = Path.cwd() / "refused"
+    refused.write_bytes(b"\0")
+    refused.chmod(0o700)
+    bare = [PYTHON, *service.bare, str(refused)]
     for name, command in {
         "exec": [PROGRAM, "exec", ref, "--", TRUE],
-        "exec --no-isolate": [PROGRAM, "exec", "--no-isolate", ref, "--", "/nonexistent"],
+        "exec --no-isolate": [PROGRAM, "exec", "--no-isolate", ref, "--", str(refused)],
         "export": [PROGRAM, "export", "--format", "value", ref],
     }.items():
         compare(

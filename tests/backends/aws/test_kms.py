@@ -217,7 +217,7 @@ class TestAuthenticatedCiphertexts:
             "AWS_REGION": "eu-west-1",
         }.items():
             monkeypatch.setenv(name, value)
-        sdk = botocore.session.new_session().create_client("kms", region_name="eu-west-1")
+        sdk = botocore.session.Session().create_client("kms", region_name="eu-west-1")
         yield [f"aws-kms:{sdk.create_key()['KeyMetadata']['KeyId']}" for _ in range(2)]
         server.stop()
 

@@ -460,7 +460,7 @@ class TestStagesOfAnotherEmulator:
             "AWS_REGION": "eu-west-1",
         }.items():
             monkeypatch.setenv(name, value)
-        yield Secrets(botocore.session.new_session().create_client("secretsmanager", region_name="eu-west-1"))
+        yield Secrets(botocore.session.Session().create_client("secretsmanager", region_name="eu-west-1"))
         server.stop()
 
     def test_stages_move_as_they_do_with_the_first(self, moto: Secrets) -> None:
