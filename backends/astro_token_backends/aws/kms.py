@@ -67,7 +67,7 @@ class KMS(AwsService):
             for name, value in ref.options.items()
             if name.startswith(_CONTEXT)
         }
-        optional = {"EncryptionContext": context} if context else {}
+        optional: dict[str, Any] = {"EncryptionContext": context} if context else {}
         return self._call(ref, operation, until, KeyId=ref.name, **optional, **arguments)
 
 

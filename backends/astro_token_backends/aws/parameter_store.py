@@ -195,10 +195,10 @@ class ParameterStore(AwsService):
             )
         return str(version)
 
-    def _kept(self, ref: SecretRef, current: _Parameter, until: float) -> dict[str, str]:
+    def _kept(self, ref: SecretRef, current: _Parameter, until: float) -> dict[str, Any]:
         """The properties that a write must repeat. Without a key, AWS would use the account's."""
         listed = self._listed(ref, current, until)
-        kept = {"Type": current.kind}
+        kept: dict[str, Any] = {"Type": current.kind}
         if current.kind == "SecureString":
             key = listed.get("KeyId")
             if not isinstance(key, str):

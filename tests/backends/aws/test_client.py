@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.errors import AstroTokenError
 from astro_token_backends.aws.kms import KMS
 from astro_token_backends.aws.parameter_store import ParameterStore
 from astro_token_backends.aws.secrets_manager import SecretsManager
@@ -171,6 +172,41 @@ class TestAuthorities:
             monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates.ca_file))
             assert read() == secret("value")
 
+    def test_that_of_the_profile_is_used_and_named_if_it_is_unusable(
+        self,
+        elsewhere: None,
+        certificates: Certificates,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        (tmp_path / "config").write_text(f"[default]\nca_bundle = {certificates.ca_file}\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        with FaultServer(200, json.dumps(VALUE).encode(), tls=certificates.server.context()) as server:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+            assert read() == secret("value")
+            route = SecretsManager(session=new_session()).route(ref("aws:a"))
+            assert route.trust is not None
+            assert route.trust.variables == ("the profile's ca_bundle",)
+            (tmp_path / "config").write_text(f"[default]\nca_bundle = {tmp_path}/none\n")
+            error = error_of(read)
+        assert error.exit_code == 78
+        assert error.message.startswith("the file that the profile's ca_bundle names cannot be read")
+
+    def test_the_variable_wins_over_the_profile_and_over_that_of_every_service(
+        self,
+        elsewhere: None,
+        certificates: Certificates,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        (tmp_path / "config").write_text(f"[default]\nca_bundle = {tmp_path}/none\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
+        with FaultServer(200, json.dumps(VALUE).encode(), tls=certificates.server.context()) as server:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+            monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates.ca_file))
+            assert read() == secret("value")
+
     def test_the_login_service_is_checked_by_the_same(
         self,
         elsewhere: None,
@@ -200,6 +236,32 @@ class TestAuthorities:
             assert server.count == 2
         assert not (tmp_path / "keys").exists()
         assert os.environ["SSLKEYLOGFILE"] == str(tmp_path / "keys")
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
+@pytest.mark.parametrize(
+    "value", ["https://proxy.example", "socks5://proxy.example", "http://user:p#w@proxy"]
+)
+def test_a_proxy_of_another_kind_is_refused(
+    elsewhere: None, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    error = error_of(read)
+    assert (error.exit_code, error.message) == (78, f"{variable} is not the address of an HTTP proxy")
+
+
+def test_reads_share_a_connection_and_a_write_opens_its_own(
+    elsewhere: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FaultServer(lambda _: Answer.json(VALUE)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        backend = SecretsManager(session=new_session())
+        for _ in range(3):
+            assert backend.read(ref("aws:a"), timeout=SECONDS) == secret("value")
+        assert (server.count, server.connections) == (3, 1)
+        with pytest.raises(AstroTokenError):
+            backend.write(ref("aws:a"), secret("new"), expected_version=None, timeout=SECONDS)
+        assert (server.count, server.connections) == (4, 2)
 
 
 @pytest.mark.parametrize(

@@ -308,6 +308,15 @@ class TestMachine:
             assert error.message.startswith("the metadata service ")
             assert backend.read(ref(f"aws:{name}"), timeout=SECONDS) == secret("value")
 
+    def test_plain_http_to_a_machine_other_than_a_metadata_service_is_refused(
+        self, wire: Wire, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://metadata.example/")
+        error = error_of(lambda: read("a"))
+        assert (error.exit_code, wire.count) == (78, 0)
+        assert "AWS_EC2_METADATA_SERVICE_ENDPOINT" in error.message
+
     def test_one_that_refuses_is_no_credential(self, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
         with FaultServer(403) as machine:
             monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{machine.url}/")
