@@ -116,14 +116,19 @@ class Sender:
 
 class MetadataSession:
     """
-    Takes the place of botocore's HTTP session where it asks a container or an instance for its role.
+    Takes the place of botocore's HTTP session for the metadata service of a container or an instance.
+
+    Args:
+        is_configured: the environment names the service, so that a failure is an error.
+            An instance's service may not exist.
 
     Attributes:
-        failure: of the last request, if the service is busy.
+        failure: of the last request, if an instance's service is busy.
     """
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: Sender, *, is_configured: bool = False) -> None:
         self._sender = sender
+        self._is_configured = is_configured
         self.failure: BackendUnavailableError | None = None
 
     def send(self, request: Any) -> AWSResponse:
@@ -135,13 +140,16 @@ class MetadataSession:
         try:
             response = self._sender.send(request, route, until, is_read=True)
         except AstroTokenError as error:
-            if route.trust or isinstance(error, ConfigError):
+            if self._is_configured or isinstance(error, ConfigError):
                 raise
         else:
             failure = response.failure()
-            self.failure = failure if isinstance(failure, BackendUnavailableError) else None
+            if isinstance(failure, BackendUnavailableError):
+                if self._is_configured:
+                    raise failure
+                self.failure = failure
             return _for_botocore(request, response)
-        raise EndpointConnectionError(endpoint_url=route.address.origin)  # there is no such service here
+        raise EndpointConnectionError(endpoint_url=route.address.origin)  # this is not an instance
 
 
 def _for_botocore(request: Any, response: Response) -> AWSResponse:

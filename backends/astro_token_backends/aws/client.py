@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from astro_token.secrets.ref import SecretRef
     from astro_token.transport.route import Route
-    from astro_token_backends.aws.adapter import MetadataSession, Sender
+    from astro_token_backends.aws.adapter import Sender
 
 __all__ = ["AwsService", "Session", "shared"]
 
@@ -40,17 +40,16 @@ class _Open:
         used: the credentials of the login that was made.
     """
 
-    def __init__(self, sdk: Any, sender: Sender, metadata: MetadataSession, of_reference: str | None) -> None:
+    def __init__(self, sdk: Any, sender: Sender, of_reference: str | None) -> None:
         self.sdk = sdk
         self.sender = sender
-        self.metadata = metadata
         self.region: str | None = sdk.get_config_variable("region")
         # Logs in where the first secret is: an endpoint of another region may be out of reach.
         region = resolve_region(of_reference, self.region)
         sdk.set_config_variable("region", region)
         sdk.register("before-send", sender)
         chain = sdk.get_component("credential_provider")
-        adapt_chain(chain, metadata)
+        self.metadata = adapt_chain(chain, sender)
         self.login = Login(
             sdk,
             chain,
@@ -202,11 +201,10 @@ class Session:
         """Admit one thread at a time: threads can share clients, but not a session."""
         with self._lock.within(until - time.monotonic()), _without_key_log():
             if self._open is None:
-                from astro_token_backends.aws.adapter import MetadataSession, Sender
+                from astro_token_backends.aws.adapter import Sender
 
                 sdk = new_session()
-                sender = Sender(sdk)
-                self._open = _Open(sdk, sender, MetadataSession(sender), region)
+                self._open = _Open(sdk, Sender(sdk), region)
                 silence(LOGGERS)
             opened = self._open
             with opened.sender.within(until):

@@ -16,7 +16,7 @@ from astro_token.errors import AccessDeniedError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from astro_token_backends.aws.adapter import MetadataSession
+    from astro_token_backends.aws.adapter import MetadataSession, Sender
 
 __all__ = ["adapt_chain"]
 
@@ -24,8 +24,15 @@ __all__ = ["adapt_chain"]
 # ruff: noqa: SLF001
 
 
-def adapt_chain(chain: Any, metadata: MetadataSession) -> None:
-    """Change the providers of a chain, and those that a source profile adds to it."""
+def adapt_chain(chain: Any, sender: Sender) -> MetadataSession:
+    """
+    Change the providers of a chain, and those that a source profile adds to it.
+
+    Return the session that asks for an instance's role.
+    """
+    from astro_token_backends.aws.adapter import MetadataSession
+
+    instance, container = MetadataSession(sender), MetadataSession(sender, is_configured=True)
     for index, provider in enumerate(_silenced(chain.providers)):
         builder = getattr(provider, "_profile_provider_builder", None)
         if builder is not None:
@@ -33,12 +40,14 @@ def adapt_chain(chain: Any, metadata: MetadataSession) -> None:
             builder.providers = lambda *given, providers=providers, **named: _silenced(
                 providers(*given, **named)
             )
-        client: Any = getattr(provider, "_role_fetcher", None) or getattr(provider, "_fetcher", None)
+        is_instance = getattr(provider, "METHOD", None) == "iam-role"
+        client: Any = getattr(provider, "_role_fetcher" if is_instance else "_fetcher", None)
         if hasattr(client, "_session"):
-            client._session = metadata
+            client._session = instance if is_instance else container
             client.RETRY_ATTEMPTS, client.SLEEP_TIME = 1, 0
-        if getattr(provider, "METHOD", None) == "iam-role":
+        if is_instance:
             chain.providers[index] = _InstanceProvider(provider)
+    return instance
 
 
 def _silenced(providers: Iterable[Any]) -> list[Any]:
