@@ -114,16 +114,15 @@ def compare_cpu(service: Service, environ: dict[str, str], runs: int) -> None:
 
 
 def compare_instructions(service: Service, environ: dict[str, str]) -> None:
-    """Compare `exec` and `export` with the bare script. The command that would replace them cannot run."""
+    """Compare `exec` and `export` with the bare script. The system refuses the command that replaces it."""
     ref = service.ref(0)
-    broken = Path("broken")  # one that does not exist would be refused before the token is read
-    broken.write_bytes(b"\0")
-    broken.chmod(0o755)
-    command_path = str(broken.resolve())
-    bare = [PYTHON, *service.bare, command_path]
+    refused = Path.cwd() / "refused"
+    refused.write_bytes(b"\0")
+    refused.chmod(0o700)
+    bare = [PYTHON, *service.bare, str(refused)]
     for name, command in {
         "exec": [PROGRAM, "exec", ref, "--", TRUE],
-        "exec --no-isolate": [PROGRAM, "exec", "--no-isolate", ref, "--", command_path],
+        "exec --no-isolate": [PROGRAM, "exec", "--no-isolate", ref, "--", str(refused)],
         "export": [PROGRAM, "export", "--format", "value", ref],
     }.items():
         compare(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from astro_token_backends.aws.refusals import refused
+from astro_token_backends.aws.errors import refused
 from astro_token_backends.azure import key_vault, keys
 
 DOCS = Path(__file__).parents[2] / "docs"

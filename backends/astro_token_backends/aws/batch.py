@@ -1,4 +1,4 @@
-"""Several at once: batches side by side, and by itself whatever a batch does not bring."""
+"""Read several secrets: batches side by side, then the secrets that the batches left out, one by one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from astro_token.errors import (
     InvalidRefError,
     SecretNotFoundError,
 )
-from astro_token_backends.aws.place import region_of
-from astro_token_backends.aws.refusals import is_of_credential, translated
+from astro_token_backends.aws.endpoint import region_of
+from astro_token_backends.aws.errors import is_of_credential, translated
 from astro_token_backends.boundary import call_sdk
 
 if TYPE_CHECKING:
@@ -24,49 +24,50 @@ if TYPE_CHECKING:
 
 __all__ = ["in_batches"]
 
+_A = TypeVar("_A")
 _T = TypeVar("_T")
-# What one secret of a batch, or the right to batches, can be the cause of.
-_OF_ONE = (AccessDeniedError, BackendError, DecryptError, InvalidRefError, SecretNotFoundError)
+# Errors whose cause can be a single secret of the batch, or the permission for batches.
+_SINGLE = (AccessDeniedError, BackendError, DecryptError, InvalidRefError, SecretNotFoundError)
 _WORKERS = 8
 
 
 def in_batches(
     refs: Sequence[SecretRef],
     size: int,
-    place: Callable[[SecretRef], Hashable | None],
-    batch: Callable[[Sequence[SecretRef]], Mapping[SecretRef, SecretValue | AstroTokenError]],
-    single: Callable[[SecretRef], SecretValue],
+    group: Callable[[SecretRef], Hashable | None],
+    read_batch: Callable[[Sequence[SecretRef]], Mapping[SecretRef, SecretValue | AstroTokenError]],
+    read: Callable[[SecretRef], SecretValue],
 ) -> dict[SecretRef, SecretValue | AstroTokenError]:
     """
-    Where the credential is refused, no more is asked in that region.
+    Read several secrets. A region that refuses the credential gets no further requests.
 
     Args:
-        size: how many one batch takes.
-        place: only those of the same place go into one batch; None where it can be in none.
-        batch: reads several; what it leaves out is read by itself.
+        size: the largest batch.
+        group: secrets of one group can share a batch; None if the secret cannot be in any.
+        read_batch: reads several secrets. Those that it leaves out are read one by one.
     """
-    places: dict[Hashable, list[SecretRef]] = {}
-    alone: list[SecretRef] = []
+    groups: dict[Hashable, list[SecretRef]] = {}
+    singles: list[SecretRef] = []
     for ref in dict.fromkeys(refs):
-        where = place(ref)
-        (alone if where is None else places.setdefault(where, [])).append(ref)
-    chunks = [refs[at : at + size] for refs in places.values() for at in range(0, len(refs), size)]
-    alone += [ref for chunk in chunks if len(chunk) == 1 for ref in chunk]
-    found: dict[SecretRef, SecretValue | AstroTokenError] = {}
+        key = group(ref)
+        (singles if key is None else groups.setdefault(key, [])).append(ref)
+    batches = [refs[start : start + size] for refs in groups.values() for start in range(0, len(refs), size)]
+    singles += [ref for batch in batches if len(batch) == 1 for ref in batch]
+    batches = [batch for batch in batches if len(batch) > 1]
+    outcomes: dict[SecretRef, SecretValue | AstroTokenError] = {}
     caught = _Calls().caught
-    chunks = [chunk for chunk in chunks if len(chunk) > 1]
-    for chunk, outcome in zip(
-        chunks, _side_by_side(lambda chunk: caught(chunk[0], lambda: batch(chunk)), chunks), strict=True
-    ):
+    results = _side_by_side(lambda batch: caught(batch[0], lambda: read_batch(batch)), batches)
+    for batch, outcome in zip(batches, results, strict=True):
         if not isinstance(outcome, AstroTokenError):
-            found.update(outcome)
-            alone += [ref for ref in chunk if ref not in outcome]
-        elif isinstance(outcome, _OF_ONE):
-            alone += chunk
+            outcomes.update(outcome)
+            singles += [ref for ref in batch if ref not in outcome]
+        elif isinstance(outcome, _SINGLE):
+            singles += batch
         else:
-            found.update(dict.fromkeys(chunk, outcome))
-    found.update(zip(alone, _side_by_side(lambda ref: caught(ref, lambda: single(ref)), alone), strict=True))
-    return {ref: found[ref] for ref in refs}
+            outcomes.update(dict.fromkeys(batch, outcome))
+    values = _side_by_side(lambda ref: caught(ref, lambda: read(ref)), singles)
+    outcomes.update(zip(singles, values, strict=True))
+    return {ref: outcomes[ref] for ref in refs}
 
 
 class _Calls:
@@ -74,8 +75,8 @@ class _Calls:
         self._refusals: dict[str | None, AstroTokenError] = {}
 
     def caught(self, ref: SecretRef, call: Callable[[], _T]) -> _T | AstroTokenError:
-        """What a call returns or raises; a refusal of the credential is not sought twice."""
-        region = region_of(ref)  # one that an account has not opted into knows no credential of it
+        """Return the result or the error of a call, or an earlier refusal of the credential in its region."""
+        region = region_of(ref)  # a region that the account has not enabled refuses its credentials
         if region in self._refusals:
             return self._refusals[region]
         try:
@@ -86,13 +87,10 @@ class _Calls:
             return error.with_traceback(None)
 
 
-_A = TypeVar("_A")
-
-
-def _side_by_side(call: Callable[[_A], _T], several: Sequence[_A]) -> list[_T]:
-    if len(several) < 2:  # noqa: PLR2004
-        return [call(one) for one in several]
+def _side_by_side(call: Callable[[_A], _T], items: Sequence[_A]) -> list[_T]:
+    if len(items) < 2:  # noqa: PLR2004
+        return [call(item) for item in items]
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(_WORKERS) as pool:
-        return list(pool.map(call, several))
+        return list(pool.map(call, items))

@@ -1,10 +1,9 @@
-"""Parameter Store of AWS Systems Manager: `aws-ssm:PARAMETER`, through botocore, the core of boto3."""
+"""Parameter Store of AWS Systems Manager: `aws-ssm:PARAMETER`, with botocore, the core of boto3."""
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +17,12 @@ from astro_token.errors import (
     changed_meanwhile,
     result,
 )
+from astro_token.record import Record
 from astro_token.secret import SecretMetadata, SecretValue
-from astro_token_backends import network
 from astro_token_backends.aws.batch import in_batches
-from astro_token_backends.aws.place import region_of
-from astro_token_backends.aws.refusals import code_of, refused, translated
-from astro_token_backends.aws.service import AwsService
+from astro_token_backends.aws.client import AwsService
+from astro_token_backends.aws.endpoint import region_of
+from astro_token_backends.aws.errors import code_of, damaged, refused, translated
 from astro_token_backends.boundary import call_sdk
 
 if TYPE_CHECKING:
@@ -38,8 +37,7 @@ _PAGES = 20
 _TYPES = {"String", "StringList", "SecureString"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Parameter:
+class _Parameter(Record):
     name: str
     kind: str
     version: int
@@ -48,25 +46,21 @@ class _Parameter:
 
 class ParameterStore(AwsService):
     """
-    Parameters of Parameter Store: SecureString, decrypted; String; StringList, as the one text that it is.
+    Parameters of Parameter Store: SecureString, decrypted; String; StringList, as one text.
 
     Reference: `aws-ssm:PARAMETER-or-ARN[?region=R&version=N|label=L][#field]`.
 
     Credentials: those of `aws`.
 
-    Permissions on the parameter: `ssm:GetParameter`, and `kms:Decrypt` where it has a key of its own;
+    Permissions on the parameter: `ssm:GetParameter`, and `kms:Decrypt` if it has its own key;
     to describe `ssm:DescribeParameters` on `*`; to write all of these, `ssm:PutParameter` and `kms:Encrypt`.
-    Several are read at once with `ssm:GetParameters`, and one by one without it.
+    Several parameters are read at once with `ssm:GetParameters`, else one by one.
 
     Parameter Store has no compare-and-set: the version is compared right before the write,
-    and again with the version that the write was given.
-    If somebody came in between, theirs is replaced, stays in the history, and is named in the error.
+    and again with the version that the write returns.
+    A write in between is replaced, stays in the history, and is named in the error.
 
     Requests: 1 with keys from the environment, 2 with the CI system's identity.
-
-    Args:
-        client: one of the SDK's, for all regions.
-        session: in place of the one that all of the process share.
     """
 
     _service = "ssm"
@@ -83,7 +77,7 @@ class ParameterStore(AwsService):
             refs,
             _BATCH,
             lambda ref: (region_of(ref),),
-            lambda some: self._read_batch(some, until),
+            lambda batch: self._read_batch(batch, until),
             lambda ref: self._read(ref, until),
         )
 
@@ -94,75 +88,70 @@ class ParameterStore(AwsService):
     def write(
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
     ) -> str:
-        """Adds a version of the same type, under the same key."""
+        """Add a version of the same type, under the same key."""
         until = time.monotonic() + timeout
         return call_sdk(lambda: self._write(ref, value, expected_version, until), translated)
 
-    def _ask(self, ref: SecretRef, operation: str, until: float, **arguments: Any) -> Any:
-        return self._session.call("ssm", operation, arguments, region=region_of(ref), until=until)
-
     def _read(self, ref: SecretRef, until: float) -> SecretValue:
-        answer = self._ask(ref, "get_parameter", until, Name=_selected(ref), WithDecryption=True)
-        return result(_value(answer.get("Parameter")))
+        response = self._call(ref, "get_parameter", until, Name=_selected(ref), WithDecryption=True)
+        return result(_value(response.get("Parameter")))
 
     def _read_batch(
         self, refs: Sequence[SecretRef], until: float
     ) -> dict[SecretRef, SecretValue | AstroTokenError]:
         names = list(dict.fromkeys(_selected(ref) for ref in refs))
-        answer = self._ask(refs[0], "get_parameters", until, Names=names, WithDecryption=True)
-        values, invalid = answer.get("Parameters"), answer.get("InvalidParameters")
+        response = self._call(refs[0], "get_parameters", until, Names=names, WithDecryption=True)
+        values, invalid = response.get("Parameters"), response.get("InvalidParameters")
         if not isinstance(values, list):
-            return dict.fromkeys(refs, network.damaged())
-        found: dict[SecretRef, SecretValue | AstroTokenError] = {}
+            return dict.fromkeys(refs, damaged())
+        outcomes: dict[SecretRef, SecretValue | AstroTokenError] = {}
         for ref in refs:
-            asked = _selected(ref)
-            for one in values:
-                selector = one.get("Selector") or ""
-                if asked in {f"{one.get('Name')}{selector}", f"{one.get('ARN')}{selector}"}:
-                    found[ref] = _value(one)
-            if asked in (invalid or ()):
-                found[ref] = refused("ParameterNotFound", "GetParameters")
-        return found
+            name = _selected(ref)
+            for value in values:
+                selector = value.get("Selector") or ""
+                if name in {f"{value.get('Name')}{selector}", f"{value.get('ARN')}{selector}"}:
+                    outcomes[ref] = _value(value)
+            if name in (invalid or ()):
+                outcomes[ref] = refused("ParameterNotFound", "GetParameters")
+        return outcomes
 
-    # -- what is told without the value ---------------------------------------------------------------
+    # -- metadata -------------------------------------------------------------------------------------
 
     def _describe(self, ref: SecretRef, until: float) -> SecretMetadata:
-        now = self._look(ref, until)
+        parameter = self._parameter(ref, until)
         if ref.pinned:
-            return SecretMetadata(version=str(now.version), updated=now.modified, enabled=True)
-        more = self._listed(ref, now, until)
+            return SecretMetadata(version=str(parameter.version), updated=parameter.modified, enabled=True)
+        listed = self._listed(ref, parameter, until)
         return SecretMetadata(
-            version=str(more.get("Version") or now.version),
-            updated=now.modified,
-            expires=_expiration(more.get("Policies")),
+            version=str(listed.get("Version") or parameter.version),
+            updated=parameter.modified,
+            expires=_expiration(listed.get("Policies")),
             enabled=True,
         )
 
-    def _look(self, ref: SecretRef, until: float) -> _Parameter:
-        """What a read tells besides the value, which stays encrypted where it is, and is dropped."""
-        one = self._ask(ref, "get_parameter", until, Name=_selected(ref)).get("Parameter")
-        about = (
-            {name: one.get(name) for name in ("Name", "Type", "Version", "LastModifiedDate")} if one else {}
-        )
-        del one
-        name, kind, version, modified = about.values() if about else (None,) * 4
+    def _parameter(self, ref: SecretRef, until: float) -> _Parameter:
+        """The result of a read without the value. A SecureString is not decrypted for it."""
+        content = self._call(ref, "get_parameter", until, Name=_selected(ref)).get("Parameter") or {}
+        names = ("Name", "Type", "Version", "LastModifiedDate")
+        name, kind, version, modified = (content.get(name) for name in names)
+        del content
         if not isinstance(name, str) or kind not in _TYPES or not isinstance(version, int):
-            raise network.damaged()
+            raise damaged()
         return _Parameter(name, kind, version, modified if isinstance(modified, datetime) else None)
 
     def _listed(self, ref: SecretRef, parameter: _Parameter, until: float) -> Mapping[str, Any]:
-        """Its key, its tier and its policies, which only a list tells; pages of a list may be empty."""
-        only = {"ParameterFilters": [{"Key": "Name", "Option": "Equals", "Values": [parameter.name]}]}
+        """The key, tier and policies, which only a list contains. Pages of a list may be empty."""
+        filters = [{"Key": "Name", "Option": "Equals", "Values": [parameter.name]}]
         page: dict[str, Any] = {}
         for _ in range(_PAGES):
-            answer = self._ask(ref, "describe_parameters", until, **only, **page)
-            for one in answer.get("Parameters") or []:
-                if isinstance(one, dict) and one.get("Name") == parameter.name:
-                    return one
-            if not answer.get("NextToken"):
+            response = self._call(ref, "describe_parameters", until, ParameterFilters=filters, **page)
+            for listed in response.get("Parameters") or []:
+                if isinstance(listed, dict) and listed.get("Name") == parameter.name:
+                    return listed
+            if not response.get("NextToken"):
                 break
-            page = {"NextToken": answer["NextToken"]}
-        return {}  # one of another account is not listed
+            page = {"NextToken": response["NextToken"]}
+        return {}  # a parameter of another account is not listed
 
     # -- writing --------------------------------------------------------------------------------------
 
@@ -173,11 +162,11 @@ class ParameterStore(AwsService):
             text = None
         if not text:
             raise InvalidTokenError(
-                "the value is no text, and a parameter keeps text only", hint="encode it first"
+                "the value is not text, and a parameter can hold text only", hint="encode it first"
             )
         del text
         try:
-            now = self._look(ref, until)
+            current = self._parameter(ref, until)
         except Exception as error:
             if (
                 getattr(error, "operation_name", "") == "GetParameter"
@@ -185,22 +174,18 @@ class ParameterStore(AwsService):
             ):
                 raise _no_parameter(ref) from None
             raise
-        if expected is not None and expected != str(now.version):
+        if expected is not None and expected != str(current.version):
             raise changed_meanwhile("parameter")
-        kept = self._kept(ref, now, until)
-        answer = self._ask(
-            ref,
-            "put_parameter",
-            until,
-            Name=now.name,
-            Value=value.reveal().decode(),
-            Overwrite=True,
-            **kept,
+        kept = self._kept(ref, current, until)
+        text = value.reveal().decode()
+        response = self._call(
+            ref, "put_parameter", until, Name=current.name, Value=text, Overwrite=True, **kept
         )
-        version = answer.get("Version")
+        del text
+        version = response.get("Version")
         if not isinstance(version, int):
-            raise network.damaged()
-        if expected is not None and version != now.version + 1:
+            raise damaged()
+        if expected is not None and version != current.version + 1:
             raise BackendUnavailableError(
                 f"somebody else changed the parameter at the same time; our version {version} is the newest",
                 hint=f"check version {version - 1}",
@@ -208,16 +193,16 @@ class ParameterStore(AwsService):
             )
         return str(version)
 
-    def _kept(self, ref: SecretRef, now: _Parameter, until: float) -> dict[str, str]:
-        """What a write has to say so that it stays: without a key, AWS would take the account's."""
-        listed = self._listed(ref, now, until)
-        kept = {"Type": now.kind}
-        if now.kind == "SecureString":
+    def _kept(self, ref: SecretRef, current: _Parameter, until: float) -> dict[str, Any]:
+        """The properties that a write must repeat. Without a key, AWS would use the account's."""
+        listed = self._listed(ref, current, until)
+        kept: dict[str, Any] = {"Type": current.kind}
+        if current.kind == "SecureString":
             key = listed.get("KeyId")
             if not isinstance(key, str):
                 raise AccessDeniedError(
-                    "AWS does not list the parameter, so its key is not known, and would be lost by a write",
-                    hint="a parameter of another account can be read and not written: write it in its own",
+                    "AWS does not list the parameter, so a write would replace its unknown key",
+                    hint="write a parameter of another account from within that account",
                 )
             kept["KeyId"] = key
         if listed.get("Tier") == "Advanced":
@@ -228,25 +213,25 @@ class ParameterStore(AwsService):
 def _selected(ref: SecretRef) -> str:
     version, label = ref.options.get("version"), ref.options.get("label")
     if version and label:
-        raise InvalidRefError("version and label are both given", hint="leave one of them out")
+        raise InvalidRefError("the reference has a version and a label", hint="remove one of them")
     selector = version or label
     return f"{ref.name}:{selector}" if selector else ref.name
 
 
-def _value(one: Any) -> SecretValue | AstroTokenError:
-    one = one if isinstance(one, dict) else {}
-    text, kind, version = one.get("Value"), one.get("Type"), one.get("Version")
+def _value(parameter: Any) -> SecretValue | AstroTokenError:
+    fields = parameter if isinstance(parameter, dict) else {}
+    text, kind, version = fields.get("Value"), fields.get("Type"), fields.get("Version")
     if not isinstance(text, str) or kind not in _TYPES or not isinstance(version, int):
-        return network.damaged()
+        return damaged()
     return SecretValue(text.encode("utf-8", errors="surrogatepass"), str(version))
 
 
 def _expiration(policies: Any) -> datetime | None:
     for policy in policies or []:
         try:
-            said = json.loads(policy["PolicyText"])
-            if said["Type"] == "Expiration":
-                return datetime.fromisoformat(said["Attributes"]["Timestamp"])
+            content = json.loads(policy["PolicyText"])
+            if content["Type"] == "Expiration":
+                return datetime.fromisoformat(content["Attributes"]["Timestamp"])
         except (KeyError, TypeError, ValueError):
             continue
     return None
@@ -255,7 +240,8 @@ def _expiration(policies: Any) -> datetime | None:
 def _no_parameter(ref: SecretRef) -> SecretNotFoundError:
     region = region_of(ref)
     return SecretNotFoundError(
-        "there is no such parameter, and none is made",
-        hint=f"`aws ssm put-parameter --name {ref.name.split(':parameter')[-1]} --type SecureString --value -"
-        f"{f' --region {region}' if region else ''}` makes it",
+        "the parameter does not exist, and is not created",
+        hint="create it with `aws ssm put-parameter "
+        f"--name {ref.name.split(':parameter')[-1]} --type SecureString --value -"
+        f"{f' --region {region}' if region else ''}`",
     )

@@ -1,4 +1,4 @@
-"""AWS Secrets Manager: `aws:NAME`, through botocore, the core of boto3."""
+"""AWS Secrets Manager: `aws:NAME`, with botocore, the core of boto3."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AstroTokenError, SecretNotFoundError, changed_meanwhile, result
 from astro_token.secret import SecretMetadata, SecretValue
-from astro_token_backends import network
 from astro_token_backends.aws.batch import in_batches
-from astro_token_backends.aws.place import region_of
-from astro_token_backends.aws.refusals import code_of, refused, translated
-from astro_token_backends.aws.service import AwsService
+from astro_token_backends.aws.client import AwsService
+from astro_token_backends.aws.endpoint import region_of
+from astro_token_backends.aws.errors import code_of, damaged, refused, translated
 from astro_token_backends.boundary import call_sdk
 
 if TYPE_CHECKING:
@@ -27,32 +26,28 @@ __all__ = ["SecretsManager"]
 
 _OPTIONS = {"version_id": "VersionId", "stage": "VersionStage"}
 _CURRENT = "AWSCURRENT"
-_OURS = "ASTRO_TOKEN"  # the stage under which a new version waits until it is made the current one
+_PENDING = "ASTRO_TOKEN"  # the stage of a new version until it becomes the current one
 _BATCH = 20
 _VERSION = re.compile(r"[A-Za-z0-9-]{1,64}")
-_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")  # which an ARN has behind the name, and a partial ARN has not
+_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")  # follows the name in an ARN, but not in a partial ARN
 
 
 class SecretsManager(AwsService):
     """
-    Secrets of AWS Secrets Manager: their text or bytes, of the stage AWSCURRENT unless told otherwise.
+    Secrets of AWS Secrets Manager: their text or bytes, of the stage AWSCURRENT by default.
 
     Reference: `aws:NAME-or-ARN[?region=R&version_id=ID&stage=LABEL][#field]`; an ARN may lack its suffix.
 
-    Credentials: the SDK's chain, which is keys in the environment, a profile (with roles and SSO),
+    Credentials: botocore's chain, which is keys in the environment, a profile (with roles and SSO),
     a web identity's file, the role of a container or an instance; else `AWS_ROLE_ARN` with the identity
     of the CI system; and from there the role in `ASTRO_TOKEN_AWS_ASSUME_ROLE_ARN`.
 
-    Permissions on the secret: `secretsmanager:GetSecretValue`, and `kms:Decrypt` where it has its own key;
-    to describe `secretsmanager:DescribeSecret`; to write further `secretsmanager:PutSecretValue`,
+    Permissions on the secret: `secretsmanager:GetSecretValue`, and `kms:Decrypt` if it has its own key;
+    to describe `secretsmanager:DescribeSecret`; to write also `secretsmanager:PutSecretValue`,
     `secretsmanager:UpdateSecretVersionStage` and `kms:GenerateDataKey`.
-    Several are read at once with `secretsmanager:BatchGetSecretValue` on `*`, and one by one without it.
+    Several secrets are read at once with `secretsmanager:BatchGetSecretValue` on `*`, else one by one.
 
     Requests: 1 with keys from the environment, 2 with the CI system's identity.
-
-    Args:
-        client: one of the SDK's, for all regions.
-        session: in place of the one that all of the process share.
     """
 
     _service = "secretsmanager"
@@ -69,67 +64,60 @@ class SecretsManager(AwsService):
             refs,
             _BATCH,
             lambda ref: None if _OPTIONS.keys() & ref.options.keys() else (region_of(ref),),
-            lambda some: self._read_batch(some, until),
+            lambda batch: self._read_batch(batch, until),
             lambda ref: self._read(ref, until),
         )
 
     def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:
         until = time.monotonic() + timeout
-        return call_sdk(lambda: _metadata(self._ask(ref, "describe_secret", until), ref.options), translated)
+        return call_sdk(
+            lambda: _metadata(self._request(ref, "describe_secret", until), ref.options), translated
+        )
 
     def write(
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
     ) -> str:
         """
-        Adds a version and makes it the current one.
+        Add a version and make it the current one.
 
-        With an expected version this is a real compare-and-set:
-        the new version waits under a stage of our own,
-        and AWS moves AWSCURRENT to it only from the version that was expected.
+        With an expected version this is a real compare-and-set: the new version gets a stage of our own,
+        and AWS moves AWSCURRENT to it only from the expected version.
         """
         until = time.monotonic() + timeout
         return call_sdk(lambda: self._write(ref, value, expected_version, until), translated)
 
-    def _ask(self, ref: SecretRef, operation: str, until: float, **arguments: Any) -> Any:
-        asked = {"SecretId": ref.name, **arguments}
-        return self._session.call("secretsmanager", operation, asked, region=region_of(ref), until=until)
+    def _request(self, ref: SecretRef, operation: str, until: float, **arguments: Any) -> Any:
+        return self._call(ref, operation, until, SecretId=ref.name, **arguments)
 
     def _read(self, ref: SecretRef, until: float) -> SecretValue:
-        asked = {_OPTIONS[name]: value for name, value in ref.options.items() if name in _OPTIONS}
-        return result(_value(self._ask(ref, "get_secret_value", until, **asked)))
+        selection = {_OPTIONS[name]: value for name, value in ref.options.items() if name in _OPTIONS}
+        return result(_value(self._request(ref, "get_secret_value", until, **selection)))
 
     def _read_batch(
         self, refs: Sequence[SecretRef], until: float
     ) -> dict[SecretRef, SecretValue | AstroTokenError]:
         names = list(dict.fromkeys(ref.name for ref in refs))
-        answer = self._session.call(
-            "secretsmanager",
-            "batch_get_secret_value",
-            {"SecretIdList": names},
-            region=region_of(refs[0]),
-            until=until,
-            answers=len(names),
-        )
-        values, errors = answer.get("SecretValues"), answer.get("Errors")
+        response = self._call(refs[0], "batch_get_secret_value", until, values=len(names), SecretIdList=names)
+        values, errors = response.get("SecretValues"), response.get("Errors")
         if not isinstance(values, list) or not isinstance(errors or [], list):
-            return dict.fromkeys(refs, network.damaged())
-        found: dict[SecretRef, SecretValue | AstroTokenError] = {}
+            return dict.fromkeys(refs, damaged())
+        outcomes: dict[SecretRef, SecretValue | AstroTokenError] = {}
         for ref in refs:
-            for one in values:
-                if _is(ref.name, one.get("Name"), one.get("ARN")):
-                    found[ref] = _value(one)
-            for one in errors or []:
-                if _is(ref.name, one.get("SecretId"), one.get("SecretId")):
-                    found.setdefault(ref, refused(str(one.get("ErrorCode")), "GetSecretValue"))
-        return found
+            for value in values:
+                if _is_named(ref.name, value.get("Name"), value.get("ARN")):
+                    outcomes[ref] = _value(value)
+            for error in errors or []:
+                if _is_named(ref.name, error.get("SecretId"), error.get("SecretId")):
+                    outcomes.setdefault(ref, refused(str(error.get("ErrorCode")), "GetSecretValue"))
+        return outcomes
 
     def _write(self, ref: SecretRef, value: SecretValue, expected: str | None, until: float) -> str:
-        # A new one each time: one derived from the value would tell of it, and would lead to an older version
-        # of the same value. Nothing is sent twice, and the core looks at what is there if an answer is lost.
+        # Random: an identifier derived from the value would reveal it, and would select an older version
+        # of the same value. Nothing is sent twice, and the core reads the secret if a response is lost.
         new = str(uuid.uuid4())
-        stage = {} if expected is None else {"VersionStages": [_OURS]}
+        stage = {} if expected is None else {"VersionStages": [_PENDING]}
         try:
-            answer = self._ask(
+            response = self._request(
                 ref, "put_secret_value", until, ClientRequestToken=new, **_content(value), **stage
             )
         except Exception as error:
@@ -139,17 +127,17 @@ class SecretsManager(AwsService):
             ):
                 raise _no_secret(ref) from None
             raise
-        if answer.get("VersionId") != new:
-            raise network.damaged()
-        # The first version of a secret gets the stage by itself.
-        if expected is not None and _CURRENT not in (answer.get("VersionStages") or ()):
+        if response.get("VersionId") != new:
+            raise damaged()
+        # The first version of a secret gets the stage without a request.
+        if expected is not None and _CURRENT not in (response.get("VersionStages") or ()):
             self._make_current(ref, new, expected, until)
         return new
 
     def _make_current(self, ref: SecretRef, new: str, expected: str, until: float) -> None:
         before = {} if expected == "0" else {"RemoveFromVersionId": expected}
         try:
-            self._ask(
+            self._request(
                 ref,
                 "update_secret_version_stage",
                 until,
@@ -160,45 +148,45 @@ class SecretsManager(AwsService):
         except Exception as error:
             if getattr(error, "operation_name", "") != "UpdateSecretVersionStage":
                 raise
-            # Whatever the reason, nothing may be left that says that this version is waited for.
+            # Leave no version behind that looks pending.
             with suppress(Exception):
-                self._ask(
+                self._request(
                     ref,
                     "update_secret_version_stage",
                     until,
-                    VersionStage=_OURS,
+                    VersionStage=_PENDING,
                     RemoveFromVersionId=new,
                 )
-            if code_of(error) not in _SOMEBODY_ELSE:
+            if code_of(error) not in _CHANGED:
                 raise
         else:
             return
         raise changed_meanwhile()
 
 
-# How AWS says that the stage is not on the version that was expected.
-_SOMEBODY_ELSE = {"InvalidParameterException", "ResourceNotFoundException"}
+# The codes for a stage that is not on the expected version.
+_CHANGED = {"InvalidParameterException", "ResourceNotFoundException"}
 
 
-def _is(asked: str, name: object, arn: object) -> bool:
-    """True if that is what a secret that was asked for is called in the answer."""
-    if asked in {name, arn}:
+def _is_named(reference: str, name: object, arn: object) -> bool:
+    """True if a secret of the response is the one that a reference names."""
+    if reference in {name, arn}:
         return True
     return (
-        asked.startswith("arn:")
+        reference.startswith("arn:")
         and isinstance(arn, str)
-        and arn.startswith(asked)
-        and _SUFFIX.fullmatch(arn.removeprefix(asked)) is not None
+        and arn.startswith(reference)
+        and _SUFFIX.fullmatch(arn.removeprefix(reference)) is not None
     )
 
 
-def _value(answer: Any) -> SecretValue | AstroTokenError:
-    # To the SDK a damaged body is an answer without fields, and no error.
-    text, data, version = (answer.get(name) for name in ("SecretString", "SecretBinary", "VersionId"))
+def _value(response: Any) -> SecretValue | AstroTokenError:
+    # For botocore a damaged body is a response without fields, and not an error.
+    text, data, version = (response.get(name) for name in ("SecretString", "SecretBinary", "VersionId"))
     if isinstance(text, str):
         data = text.encode("utf-8", errors="surrogatepass")
-    named = isinstance(version, str) and _VERSION.fullmatch(version)
-    return SecretValue(data, version) if named and isinstance(data, bytes) else network.damaged()
+    has_version = isinstance(version, str) and _VERSION.fullmatch(version)
+    return SecretValue(data, version) if has_version and isinstance(data, bytes) else damaged()
 
 
 def _content(value: SecretValue) -> dict[str, str | bytes]:
@@ -208,15 +196,15 @@ def _content(value: SecretValue) -> dict[str, str | bytes]:
         return {"SecretBinary": value.reveal()}
 
 
-def _metadata(answer: Any, options: Mapping[str, str]) -> SecretMetadata:
-    created, changed = answer.get("CreatedDate"), answer.get("LastChangedDate")
-    if not isinstance(answer.get("ARN"), str):
-        raise network.damaged()
-    # A secret marked for deletion may tell of no versions.
-    deleted = answer.get("DeletedDate") is not None
-    tags = {str(tag.get("Key")): str(tag.get("Value", "")) for tag in answer.get("Tags") or []}
+def _metadata(response: Any, options: Mapping[str, str]) -> SecretMetadata:
+    created, changed = response.get("CreatedDate"), response.get("LastChangedDate")
+    if not isinstance(response.get("ARN"), str):
+        raise damaged()
+    # AWS may list no versions of a secret that is marked for deletion.
+    deleted = response.get("DeletedDate") is not None
+    tags = {str(tag.get("Key")): str(tag.get("Value", "")) for tag in response.get("Tags") or []}
     return SecretMetadata(
-        version=None if deleted else _version(answer.get("VersionIdsToStages") or {}, options),
+        version=None if deleted else _version(response.get("VersionIdsToStages") or {}, options),
         created=created if isinstance(created, datetime) else None,
         updated=changed if isinstance(changed, datetime) else None,
         enabled=not deleted,
@@ -225,21 +213,22 @@ def _metadata(answer: Any, options: Mapping[str, str]) -> SecretMetadata:
 
 
 def _version(stages: Mapping[str, Sequence[str]], options: Mapping[str, str]) -> str:
-    wanted, stage = options.get("version_id"), options.get("stage")
-    for version, its in stages.items():
-        if wanted in {None, version} and (stage or (None if wanted else _CURRENT)) in {None, *its}:
+    identifier, stage = options.get("version_id"), options.get("stage")
+    stage = stage or (None if identifier else _CURRENT)
+    for version, own in stages.items():
+        if identifier in {None, version} and stage in {None, *own}:
             return version
     raise SecretNotFoundError(
         "the secret has no such version or stage",
-        hint="`aws secretsmanager list-secret-version-ids --secret-id NAME` lists them",
+        hint="list them with `aws secretsmanager list-secret-version-ids --secret-id NAME`",
     )
 
 
 def _no_secret(ref: SecretRef) -> SecretNotFoundError:
     region = region_of(ref)
-    where = f" --region {region}" if region else ""
+    option = f" --region {region}" if region else ""
     name = ref.name.split(":secret:")[-1]
     return SecretNotFoundError(
-        "there is no such secret, and none is made",
-        hint=f"`aws secretsmanager create-secret --name {name}{where}` makes it",
+        "the secret does not exist, and is not created",
+        hint=f"create it with `aws secretsmanager create-secret --name {name}{option}`",
     )

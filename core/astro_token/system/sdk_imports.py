@@ -41,7 +41,8 @@ def import_sdk(
     Import a module of an SDK.
 
     Args:
-        without: modules that the import does not load, each with the names that it uses in annotations only.
+        without: modules that the import does not load, each with the names that it uses in annotations,
+            as base classes and for instances that nothing uses.
             One that is loaded already, or that another SDK was imported without, is left alone.
         unrun: packages whose `__init__` does not run, so that single modules of them can be imported.
 
@@ -91,18 +92,23 @@ def _usable(packages: tuple[str, ...]) -> bool:
     )
 
 
+class _Unused:
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+
 class _Placeholder(ModuleType):
     """A module that loads the real one when an attribute is used."""
 
-    def __init__(self, name: str, annotations: tuple[str, ...]) -> None:
+    def __init__(self, name: str, names: tuple[str, ...]) -> None:
         super().__init__(name)
         self.__path__: list[str] = []  # so that `import requests.exceptions` takes it for a package
-        vars(self).update({each: type(each, (), {}) for each in annotations})
-        self._annotations = annotations
+        vars(self).update({each: type(each, (_Unused,), {}) for each in names})
+        self._names = names
 
     def end_import(self) -> None:
-        """Take back the names that stood in for annotations."""
-        for each in vars(self).pop("_annotations"):
+        """Take back the names: from now on they are those of the real module."""
+        for each in vars(self).pop("_names"):
             vars(self).pop(each, None)
 
     def __getattr__(self, attribute: str) -> object:

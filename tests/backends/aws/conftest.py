@@ -6,18 +6,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token_backends.aws.session import Session, shared
+from astro_token_backends.aws.client import shared
+from tests.backends.aws.service import new_session, sessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from astro_token_backends.aws.client import Session
     from tests.servers.ministack import MiniStack
 
 
 @pytest.fixture(autouse=True)
 def _logged_out() -> Iterator[None]:
     yield
-    shared().close()
+    for session in (shared(), *sessions):
+        session.close()
+    sessions.clear()
 
 
 @pytest.fixture
@@ -28,7 +32,5 @@ def environment(ministack: MiniStack, monkeypatch: pytest.MonkeyPatch) -> MiniSt
 
 
 @pytest.fixture
-def session(environment: MiniStack) -> Iterator[Session]:
-    made = Session()
-    yield made
-    made.close()
+def session(environment: MiniStack) -> Session:
+    return new_session()

@@ -13,6 +13,7 @@ from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import appearances, reachable_text
 from astro_token_backends.aws import LOGGERS
+from astro_token_backends.aws.client import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 
 SECONDS = 10.0
 ACCOUNT = "000000000000"
+
+
+sessions: list[Session] = []
+
+
+def new_session() -> Session:
+    """A login of its own, which ends with the test."""
+    sessions.append(Session())
+    return sessions[-1]
 
 
 def client(server: MiniStack, service: str, region: str | None = None) -> Any:

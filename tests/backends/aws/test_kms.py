@@ -18,8 +18,7 @@ from astro_token.secrets.ciphertext import decode_ciphertext, encode_ciphertext
 from astro_token.secrets.protocols import Backend, SupportsClose, SupportsDecrypt, SupportsEncrypt
 from astro_token.secrets.registry import open_backend
 from astro_token_backends.aws.kms import KMS
-from astro_token_backends.aws.session import Session
-from tests.backends.aws.service import SECONDS, allow, client, error_of, keys, ref, secret
+from tests.backends.aws.service import SECONDS, allow, client, error_of, keys, new_session, ref, secret
 from tests.servers.faults import FaultServer
 from tests.servers.http1 import Answer
 from tests.servers.wire import Wire
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from astro_token.secret import SecretValue
+    from astro_token_backends.aws.client import Session
     from tests.servers.ministack import MiniStack
 
 
@@ -112,7 +112,7 @@ def test_the_key_goes_along_when_we_decrypt(
 ) -> None:
     with Wire(environment.endpoint) as wire:
         monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", wire.url)
-        kms = KMS(session=Session())
+        kms = KMS(session=new_session())
         decrypt(kms, f"aws-kms:{key['alias']}", encrypt(kms, f"aws-kms:{key['alias']}", "value"))
         asked = [json.loads(request.body) for request in wire.requests]
     assert [one["KeyId"] for one in asked] == [key["alias"], key["alias"]]
@@ -133,18 +133,18 @@ def test_a_refusal_by_its_name(
 ) -> None:
     with FaultServer(lambda _: Answer.json({"__type": code}, 400)) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        assert type(error_of(lambda: decrypt(KMS(session=Session()), "aws-kms:alias/a", b"x"))) is kind
+        assert type(error_of(lambda: decrypt(KMS(session=new_session()), "aws-kms:alias/a", b"x"))) is kind
 
 
 @pytest.mark.parametrize("ciphertext", [b"", b"x" * 7000])
 def test_what_cannot_be_a_ciphertext_is_not_sent(environment: MiniStack, ciphertext: bytes) -> None:
-    error = error_of(lambda: decrypt(KMS(session=Session()), "aws-kms:alias/a", ciphertext))
+    error = error_of(lambda: decrypt(KMS(session=new_session()), "aws-kms:alias/a", ciphertext))
     assert type(error) is DecryptError
 
 
 @pytest.mark.parametrize("size", [0, 4097])
 def test_what_kms_does_not_encrypt_is_not_sent(environment: MiniStack, size: int) -> None:
-    error = error_of(lambda: encrypt(KMS(session=Session()), "aws-kms:alias/a", b"x" * size))
+    error = error_of(lambda: encrypt(KMS(session=new_session()), "aws-kms:alias/a", b"x" * size))
     assert type(error) is InvalidTokenError
 
 
@@ -174,7 +174,7 @@ def test_a_denial_names_the_permission_and_that_one_is_enough(
     def as_one_who_may(action: str) -> KMS:
         for name, value in keys(environment, allow(action, on=key["arn"])).items():
             monkeypatch.setenv(name, value)
-        return KMS(session=Session())
+        return KMS(session=new_session())
 
     encrypter = as_one_who_may("kms:Encrypt")
     ciphertext = encrypt(encrypter, place, canary)
@@ -196,7 +196,7 @@ def test_an_answer_without_what_it_must_have(
 ) -> None:
     with FaultServer(lambda _: Answer.json(answer)) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        kms = KMS(session=Session())
+        kms = KMS(session=new_session())
         assert error_of(lambda: decrypt(kms, "aws-kms:alias/a", b"x")).exit_code == 76
         assert error_of(lambda: encrypt(kms, "aws-kms:alias/a", b"x")).exit_code == 76
 
@@ -222,7 +222,7 @@ class TestAuthenticatedCiphertexts:
         server.stop()
 
     def test_a_flipped_byte_a_cut_and_another_key_are_refused(self, keys: list[str], canary: str) -> None:
-        kms = KMS(session=Session())
+        kms = KMS(session=new_session())
         ciphertext = encrypt(kms, f"{keys[0]}?context.a=b", canary)
         assert decrypt(kms, f"{keys[0]}?context.a=b", ciphertext) == secret(canary)
         flipped = ciphertext[:-1] + bytes([ciphertext[-1] ^ 1])

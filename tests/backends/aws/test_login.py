@@ -15,7 +15,6 @@ from astro_token.secrets.registry import open_backend
 from astro_token.secrets.schemes import BUILTIN
 from astro_token.testing import appearances, reachable_text
 from astro_token_backends.aws.secrets_manager import SecretsManager
-from astro_token_backends.aws.session import Session
 from tests.backends.aws.service import (
     ACCOUNT,
     SECONDS,
@@ -23,6 +22,7 @@ from tests.backends.aws.service import (
     client,
     error_of,
     keys,
+    new_session,
     ref,
     secret,
     trust_of,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from astro_token.secret import SecretValue
+    from astro_token_backends.aws.client import Session
     from tests.servers.jwks import Issuer
     from tests.servers.ministack import MiniStack
 
@@ -93,7 +94,7 @@ def put(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
 
 
 def read(name: str, session: Session | None = None) -> SecretValue:
-    return SecretsManager(session=session or Session()).read(ref(f"aws:{name}"), timeout=SECONDS)
+    return SecretsManager(session=session or new_session()).read(ref(f"aws:{name}"), timeout=SECONDS)
 
 
 def asked(wire: Wire) -> list[str]:
@@ -134,7 +135,7 @@ class TestChain:
             backend.close()
 
     def test_threads_log_in_once(self, wire: Wire, name: str, job: CiIdentity, role: str) -> None:
-        backend, values = SecretsManager(session=Session()), []
+        backend, values = SecretsManager(session=new_session()), []
 
         def one() -> None:
             values.append(backend.read(ref(f"aws:{name}"), timeout=SECONDS))
@@ -301,11 +302,20 @@ class TestMachine:
                 "instance": "AWS_EC2_METADATA_SERVICE_ENDPOINT",
             }[where]
             monkeypatch.setenv(variable, f"{machine.url}/")
-            backend = SecretsManager(session=Session())
+            backend = SecretsManager(session=new_session())
             error = error_of(lambda: backend.read(ref(f"aws:{name}"), timeout=SECONDS))
             assert (error.exit_code, wire.count, machine.count) == (75, 0, 1)
-            assert "role is busy" in error.message
+            assert error.message.startswith("the metadata service ")
             assert backend.read(ref(f"aws:{name}"), timeout=SECONDS) == secret("value")
+
+    def test_plain_http_to_a_machine_other_than_a_metadata_service_is_refused(
+        self, wire: Wire, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://metadata.example/")
+        error = error_of(lambda: read("a"))
+        assert (error.exit_code, wire.count) == (78, 0)
+        assert "AWS_EC2_METADATA_SERVICE_ENDPOINT" in error.message
 
     def test_one_that_refuses_is_no_credential(self, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
         with FaultServer(403) as machine:
@@ -403,7 +413,7 @@ class TestJob:
     ) -> None:
         with FaultServer(503) as sts:
             monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
-            backend = SecretsManager(session=Session())
+            backend = SecretsManager(session=new_session())
             codes = [
                 error_of(lambda: backend.read(ref("aws:a"), timeout=SECONDS)).exit_code for _ in range(3)
             ]
@@ -476,7 +486,7 @@ class TestJob:
 
         with HttpServer(answer) as server:
             monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-            backend = SecretsManager(session=Session())
+            backend = SecretsManager(session=new_session())
             for _ in range(2):
                 assert backend.read(ref("aws:a"), timeout=SECONDS) == secret("value")
             logins = [request.body for request in server.requests if b"WebIdentityToken" in request.body]

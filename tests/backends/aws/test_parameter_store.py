@@ -18,14 +18,24 @@ from astro_token.secrets.protocols import SupportsDescribe, SupportsReadMany, Su
 from astro_token.secrets.registry import open_backend
 from astro_token.testing import BackendContract, Harness
 from astro_token_backends.aws.parameter_store import ParameterStore
-from astro_token_backends.aws.session import Session
-from tests.backends.aws.service import SECONDS, allow, client, error_of, keys, ref, secret, unique
+from tests.backends.aws.service import (
+    SECONDS,
+    allow,
+    client,
+    error_of,
+    keys,
+    new_session,
+    ref,
+    secret,
+    unique,
+)
 from tests.servers.faults import FaultServer
 from tests.servers.http1 import Answer
 from tests.servers.wire import Wire
 
 if TYPE_CHECKING:
     from astro_token.secret import SecretValue
+    from astro_token_backends.aws.client import Session
     from tests.servers.ministack import MiniStack
 
 MISSING = "aws-ssm:/no/such/parameter"
@@ -141,7 +151,7 @@ class TestDescribing:
         parameters.put(canary, name)
         with Wire(environment.endpoint) as wire:
             monkeypatch.setenv("AWS_ENDPOINT_URL", wire.url)
-            backend = ParameterStore(session=Session())
+            backend = ParameterStore(session=new_session())
             about = backend.describe(ref(f"aws-ssm:{name}"), timeout=SECONDS)
             assert [json.loads(request.body).get("WithDecryption") for request in wire.requests] == [
                 None,
@@ -168,7 +178,7 @@ class TestDescribing:
         ]
         with FaultServer(lambda number: pages[number - 1]) as server:
             monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-            about = ParameterStore(session=Session()).describe(ref("aws-ssm:/a"), timeout=SECONDS)
+            about = ParameterStore(session=new_session()).describe(ref("aws-ssm:/a"), timeout=SECONDS)
             assert server.count == 3
         assert about.expires is not None
         assert about.expires.isoformat() == "2030-01-02T03:04:05+00:00"
@@ -232,7 +242,7 @@ class TestWriting:
 
         with FaultServer(between, upstream=environment.endpoint) as server:
             monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-            backend = ParameterStore(session=Session())
+            backend = ParameterStore(session=new_session())
             error = error_of(lambda: self.write(backend, name, "ours", "1"))
         assert error.exit_code == 75
         assert "version 2" in str(error.hint)
@@ -266,18 +276,18 @@ class TestWriting:
             statements = [allow(action, on=on) for action, on in needed.items() if action != lacking]
             for variable, value in keys(environment, *statements).items():
                 monkeypatch.setenv(variable, value)
-            error = error_of(lambda: self.write(ParameterStore(session=Session()), name, "x", "1"))
+            error = error_of(lambda: self.write(ParameterStore(session=new_session()), name, "x", "1"))
             assert error.exit_code == 77
             assert lacking in str(error.hint)
         statements = [allow(action, on=on) for action, on in needed.items()]
         for variable, value in keys(environment, *statements).items():
             monkeypatch.setenv(variable, value)
-        assert self.write(ParameterStore(session=Session()), name, "second", "1") == "2"
+        assert self.write(ParameterStore(session=new_session()), name, "second", "1") == "2"
 
 
 def backend_of(environment: MiniStack, monkeypatch: pytest.MonkeyPatch) -> ParameterStore:
     monkeypatch.setenv("AWS_ENDPOINT_URL", environment.endpoint)
-    return ParameterStore(session=Session())
+    return ParameterStore(session=new_session())
 
 
 class TestReadingMany:
@@ -298,7 +308,7 @@ class TestReadingMany:
         refs = [ref(text) for text in texts]
         with Wire(environment.endpoint) as wire:
             monkeypatch.setenv("AWS_ENDPOINT_URL", wire.url)
-            found = ParameterStore(session=Session()).read_many(refs, timeout=SECONDS)
+            found = ParameterStore(session=new_session()).read_many(refs, timeout=SECONDS)
             asked = [request.headers["x-amz-target"].rpartition(".")[2] for request in wire.requests]
         assert list(found) == refs
         for place, expected in zip(refs, texts.values(), strict=True):
@@ -318,7 +328,7 @@ class TestReadingMany:
         for variable, value in keys(environment, *statements).items():
             monkeypatch.setenv(variable, value)
         refs = [ref(f"aws-ssm:{name}") for name in names]
-        found = ParameterStore(session=Session()).read_many(refs, timeout=SECONDS)
+        found = ParameterStore(session=new_session()).read_many(refs, timeout=SECONDS)
         assert [found[refs[0]], found[refs[1]]] == [secret("value 0"), secret("value 1")]
         denied = found[refs[2]]
         assert isinstance(denied, AstroTokenError)

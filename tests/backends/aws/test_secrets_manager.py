@@ -15,8 +15,17 @@ from astro_token.secrets.protocols import SupportsDescribe, SupportsReadMany, Su
 from astro_token.secrets.registry import open_backend
 from astro_token.testing import BackendContract, Harness, make_token
 from astro_token_backends.aws.secrets_manager import SecretsManager
-from astro_token_backends.aws.session import Session
-from tests.backends.aws.service import SECONDS, allow, client, error_of, keys, ref, secret, unique
+from tests.backends.aws.service import (
+    SECONDS,
+    allow,
+    client,
+    error_of,
+    keys,
+    new_session,
+    ref,
+    secret,
+    unique,
+)
 from tests.servers.faults import FaultServer
 from tests.servers.http1 import Answer
 from tests.servers.wire import Wire
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from astro_token.secret import SecretValue
+    from astro_token_backends.aws.client import Session
     from tests.servers.ministack import MiniStack
 
 MISSING = f"aws:{unique()}"
@@ -119,7 +129,7 @@ class TestReading:
         profile.write_text("[default]\nregion = eu-west-1\n")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(profile))
         monkeypatch.delenv("AWS_REGION")
-        backend = SecretsManager(session=Session())
+        backend = SecretsManager(session=new_session())
         assert read(backend, f"aws:{name}") == secret("value")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         assert error_of(lambda: read(backend, f"aws:{name}")).exit_code == 66
@@ -263,7 +273,7 @@ class TestWriting:
         name, _ = secrets.put("first")
         with Wire(environment.endpoint) as wire:
             monkeypatch.setenv("AWS_ENDPOINT_URL", wire.url)
-            backend = SecretsManager(session=Session())
+            backend = SecretsManager(session=new_session())
             versions = [self.write(backend, name, "the same") for _ in range(2)]
             tokens = [json.loads(request.body)["ClientRequestToken"] for request in wire.requests]
         assert tokens == versions
@@ -282,7 +292,7 @@ class TestWriting:
             assert lacking in str(error.hint)
         for variable, value in keys(environment, allow(*needed, on=on)).items():
             monkeypatch.setenv(variable, value)
-        self.write(SecretsManager(session=Session()), name, "second", version)
+        self.write(SecretsManager(session=new_session()), name, "second", version)
 
     def failed_as(
         self,
@@ -294,7 +304,7 @@ class TestWriting:
     ) -> AstroTokenError:
         for variable, value in keys(environment, statement).items():
             monkeypatch.setenv(variable, value)
-        return error_of(lambda: self.write(SecretsManager(session=Session()), name, "x", version))
+        return error_of(lambda: self.write(SecretsManager(session=new_session()), name, "x", version))
 
 
 class TestReadingMany:
@@ -321,7 +331,7 @@ class TestReadingMany:
         refs = [ref(text) for text in texts]
         with Wire(environment.endpoint) as wire:
             monkeypatch.setenv("AWS_ENDPOINT_URL", wire.url)
-            found = SecretsManager(session=Session()).read_many(refs, timeout=SECONDS)
+            found = SecretsManager(session=new_session()).read_many(refs, timeout=SECONDS)
             asked = [request.headers["x-amz-target"].rpartition(".")[2] for request in wire.requests]
         assert list(found) == refs
         for place, expected in zip(refs, texts.values(), strict=True):
@@ -342,7 +352,7 @@ class TestReadingMany:
         for variable, value in keys(environment, *statements).items():
             monkeypatch.setenv(variable, value)
         refs = [ref(f"aws:{name}") for name in names]
-        found = SecretsManager(session=Session()).read_many(refs, timeout=SECONDS)
+        found = SecretsManager(session=new_session()).read_many(refs, timeout=SECONDS)
         assert [found[refs[0]], found[refs[1]]] == [secret("value 0"), secret("value 1")]
         denied = found[refs[2]]
         assert isinstance(denied, AstroTokenError)
@@ -359,7 +369,7 @@ class TestReadingMany:
         for variable, value in keys(environment, *statements).items():
             monkeypatch.setenv(variable, value)
         refs = [ref(f"aws:{name}") for name in names]
-        found = SecretsManager(session=Session()).read_many(refs, timeout=SECONDS)
+        found = SecretsManager(session=new_session()).read_many(refs, timeout=SECONDS)
         assert found[refs[0]] == secret("value 0")
         denied = found[refs[1]]
         assert isinstance(denied, AstroTokenError)
@@ -388,7 +398,7 @@ class TestReadingMany:
         refs = [ref("aws:a"), ref("aws:b")]
         with FaultServer(lambda _: answer) as server:
             monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-            found = SecretsManager(session=Session()).read_many(refs, timeout=SECONDS)
+            found = SecretsManager(session=new_session()).read_many(refs, timeout=SECONDS)
             assert server.count == requests
         outcomes = [found[place] for place in refs]
         assert [one.exit_code for one in outcomes if isinstance(one, AstroTokenError)] == [code, code]
@@ -401,7 +411,7 @@ class TestReadingMany:
         elsewhere = [ref(f"aws:{number}?region=us-east-1") for number in range(2)]
         with FaultServer(lambda _: Answer.json({"__type": "ExpiredTokenException"}, 400)) as server:
             monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-            found = SecretsManager(session=Session()).read_many([*refs, *elsewhere], timeout=SECONDS)
+            found = SecretsManager(session=new_session()).read_many([*refs, *elsewhere], timeout=SECONDS)
             # The batches that were under way, and none of those that would have been read alone.
             assert 2 <= server.count <= 4
         hints = {one.hint for one in found.values() if isinstance(one, AstroTokenError)}
@@ -416,7 +426,7 @@ class TestReadingMany:
         with FaultServer(404) as machine:
             monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"{machine.url}/")
             refs = [ref(f"aws:{number}") for number in range(10)]
-            found = SecretsManager(session=Session()).read_many(refs, timeout=SECONDS)
+            found = SecretsManager(session=new_session()).read_many(refs, timeout=SECONDS)
             assert machine.count == 1
         assert {one.exit_code for one in found.values() if isinstance(one, AstroTokenError)} == {77}
 
@@ -454,7 +464,7 @@ class TestStagesOfAnotherEmulator:
         server.stop()
 
     def test_stages_move_as_they_do_with_the_first(self, moto: Secrets) -> None:
-        backend = SecretsManager(session=Session())
+        backend = SecretsManager(session=new_session())
         name, first = moto.put("first")
         place = ref(f"aws:{name}")
         second = backend.write(place, secret("second"), expected_version=first, timeout=SECONDS)

@@ -75,7 +75,7 @@ def _signed(region: str, url: str, headers: dict[str, str], seconds: float) -> t
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
 
-    from astro_token_backends.aws.session import Session
+    from astro_token_backends.aws.client import Session
 
     session = Session()
     until = time.monotonic() + seconds
@@ -90,7 +90,7 @@ def _signed(region: str, url: str, headers: dict[str, str], seconds: float) -> t
 
 
 def _translated(error: Exception) -> AstroTokenError:
-    from astro_token_backends.aws.refusals import translated
+    from astro_token_backends.aws.errors import translated
 
     return translated(error)
 

@@ -1,4 +1,4 @@
-"""What the SDK's chain found, in words: it says itself by which of its ways, and no more."""
+"""Describe the credential that botocore's provider chain resolved."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from astro_token_backends.credential_source import printable, printable_path
 
-__all__ = ["source_of"]
+__all__ = ["describe_source"]
 
-# Of a profile, by the SDK's name of the way: the setting that leads there, and the words.
+# Of a profile, by botocore's name of the method: the setting that selects it, and its description.
 _OF_PROFILES = {
     "shared-credentials-file": ("aws_access_key_id", "keys"),
     "config-file": ("aws_access_key_id", "keys"),
@@ -22,11 +22,11 @@ _OF_PROFILES = {
 _CONTAINER = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 
 
-def source_of(credentials: Any, sdk: Any) -> str:
+def describe_source(credentials: Any, sdk: Any) -> str:
     """
     Args:
-        credentials: of botocore.
-        sdk: the session that they are of.
+        credentials: botocore's.
+        sdk: the session that resolved them.
     """
     method = str(credentials.method)
     web_identity = os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE")
@@ -36,28 +36,28 @@ def source_of(credentials: Any, sdk: Any) -> str:
     if method == "assume-role-with-web-identity" and web_identity:
         return f"the web identity in {printable_path(web_identity)} (AWS_WEB_IDENTITY_TOKEN_FILE)"
     if method in _OF_PROFILES:
-        setting, what = _OF_PROFILES[method]
+        setting, description = _OF_PROFILES[method]
         profile = sdk.get_config_variable("profile") or "default"
-        return f"{what} of the profile {printable(profile)} in {_file_with(sdk, profile, setting)}"
+        return f"{description} of the profile {printable(profile)} in {_file_with(sdk, profile, setting)}"
     if method == "container-role":
         return f"the container's role ({next((name for name in _CONTAINER if name in os.environ), 'ECS')})"
     if method == "iam-role":
         return "the instance's role"
     if method == "ec2-credentials-file":
         return "the file of AWS_CREDENTIAL_FILE"
-    return "boto's configuration" if method == "boto-config" else "what the SDK found"
+    return "boto's configuration" if method == "boto-config" else "a provider of botocore"
 
 
 def _file_with(sdk: Any, profile: str, setting: str) -> str:
-    """The one of the two files that has this setting for a profile."""
+    """The file that has this setting for a profile."""
     from botocore.configloader import load_config, raw_config_parse
     from botocore.exceptions import BotoCoreError
 
     keys, config = (sdk.get_config_variable(name) for name in ("credentials_file", "config_file"))
     try:
-        found = setting in raw_config_parse(keys).get(profile, {})
-        if not found and setting in load_config(config)["profiles"].get(profile, {}):
+        has_setting = setting in raw_config_parse(keys).get(profile, {})
+        if not has_setting and setting in load_config(config)["profiles"].get(profile, {}):
             keys = config
-    except BotoCoreError:  # there is but the other one
+    except BotoCoreError:  # one of them does not exist
         keys = keys if os.path.exists(os.path.expanduser(keys)) else config  # noqa: PTH110, PTH111 (texts)
     return printable_path(os.path.expanduser(keys))  # noqa: PTH111 (a text)

@@ -1,4 +1,4 @@
-"""What surrounds a request: addresses, proxies, authorities, files, logs."""
+"""Requests and their surroundings: addresses, proxies, CA bundles, files, logs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.errors import AstroTokenError
 from astro_token_backends.aws.kms import KMS
 from astro_token_backends.aws.parameter_store import ParameterStore
 from astro_token_backends.aws.secrets_manager import SecretsManager
-from astro_token_backends.aws.session import Session
-from tests.backends.aws.service import SECONDS, client, error_of, ref, secret, unique
+from tests.backends.aws.service import SECONDS, client, error_of, new_session, ref, secret, unique
 from tests.backends.clouds import modules_after
 from tests.servers.faults import ConnectProxy, FaultServer
 from tests.servers.http1 import Answer
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from astro_token.secret import SecretValue
+    from astro_token_backends.aws.client import Session
     from tests.servers.certificates import Certificates
     from tests.servers.ministack import MiniStack
 
@@ -37,7 +38,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(text: str = "aws:a", session: Session | None = None) -> SecretValue:
-    return SecretsManager(session=session or Session()).read(ref(text), timeout=SECONDS)
+    return SecretsManager(session=session or new_session()).read(ref(text), timeout=SECONDS)
 
 
 @pytest.mark.parametrize("scheme", ["aws", "aws-ssm", "aws-kms"])
@@ -53,7 +54,7 @@ def test_each_service_has_an_endpoint_variable_of_its_own(
     with FaultServer(500) as other, FaultServer(lambda _: Answer.json(answers[scheme])) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", other.url)
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{variable}", server.url)
-        session = Session()
+        session = new_session()
         if scheme == "aws-kms":
             value = KMS(session=session).decrypt(ref("aws-kms:alias/a"), b"x", timeout=SECONDS)
         elif scheme == "aws-ssm":
@@ -83,7 +84,7 @@ def test_the_sdks_own_variables_choose_the_endpoint(
         monkeypatch.setenv(name, value)
     with ConnectProxy() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        kms, key = KMS(session=Session()), ref("aws-kms:alias/a?region=us-east-1")
+        kms, key = KMS(session=new_session()), ref("aws-kms:alias/a?region=us-east-1")
         assert error_of(lambda: kms.decrypt(key, b"x", timeout=SECONDS)).exit_code == 75
     assert proxy.targets == [f"{host}:443"]
 
@@ -145,12 +146,12 @@ def test_a_proxy_gets_its_own_credential_and_says_when_it_wants_one(
     elsewhere: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ConnectProxy(status=407) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//user:word@"))
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//us%20er:p%40ss%3Aw@"))
         error = error_of(read)
         assert [request.headers.get("proxy-authorization") for request in proxy.requests] == [
-            "Basic dXNlcjp3b3Jk"
+            "Basic dXMgZXI6cEBzczp3"  # us er:p@ss:w
         ]
-    assert (error.exit_code, error.message) == (78, "the proxy wants a user and a password")
+    assert (error.exit_code, error.message) == (78, "the proxy requires a user and a password")
 
 
 class TestAuthorities:
@@ -166,6 +167,41 @@ class TestAuthorities:
     def test_that_of_the_sdk_is_taken_too(
         self, elsewhere: None, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        with FaultServer(200, json.dumps(VALUE).encode(), tls=certificates.server.context()) as server:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+            monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates.ca_file))
+            assert read() == secret("value")
+
+    def test_that_of_the_profile_is_used_and_named_if_it_is_unusable(
+        self,
+        elsewhere: None,
+        certificates: Certificates,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        (tmp_path / "config").write_text(f"[default]\nca_bundle = {certificates.ca_file}\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        with FaultServer(200, json.dumps(VALUE).encode(), tls=certificates.server.context()) as server:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+            assert read() == secret("value")
+            route = SecretsManager(session=new_session()).route(ref("aws:a"))
+            assert route.trust is not None
+            assert route.trust.variables == ("the profile's ca_bundle",)
+            (tmp_path / "config").write_text(f"[default]\nca_bundle = {tmp_path}/none\n")
+            error = error_of(read)
+        assert error.exit_code == 78
+        assert error.message.startswith("the file that the profile's ca_bundle names cannot be read")
+
+    def test_the_variable_wins_over_the_profile_and_over_that_of_every_service(
+        self,
+        elsewhere: None,
+        certificates: Certificates,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        (tmp_path / "config").write_text(f"[default]\nca_bundle = {tmp_path}/none\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
         with FaultServer(200, json.dumps(VALUE).encode(), tls=certificates.server.context()) as server:
             monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
             monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates.ca_file))
@@ -200,6 +236,32 @@ class TestAuthorities:
             assert server.count == 2
         assert not (tmp_path / "keys").exists()
         assert os.environ["SSLKEYLOGFILE"] == str(tmp_path / "keys")
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
+@pytest.mark.parametrize(
+    "value", ["https://proxy.example", "socks5://proxy.example", "http://user:p#w@proxy"]
+)
+def test_a_proxy_of_another_kind_is_refused(
+    elsewhere: None, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    error = error_of(read)
+    assert (error.exit_code, error.message) == (78, f"{variable} is not the address of an HTTP proxy")
+
+
+def test_reads_share_a_connection_and_a_write_opens_its_own(
+    elsewhere: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FaultServer(lambda _: Answer.json(VALUE)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        backend = SecretsManager(session=new_session())
+        for _ in range(3):
+            assert backend.read(ref("aws:a"), timeout=SECONDS) == secret("value")
+        assert (server.count, server.connections) == (3, 1)
+        with pytest.raises(AstroTokenError):
+            backend.write(ref("aws:a"), secret("new"), expected_version=None, timeout=SECONDS)
+        assert (server.count, server.connections) == (4, 2)
 
 
 @pytest.mark.parametrize(

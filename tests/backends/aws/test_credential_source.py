@@ -13,8 +13,7 @@ from astro_token.testing import appearances
 from astro_token_backends.aws.kms import KMS
 from astro_token_backends.aws.parameter_store import ParameterStore
 from astro_token_backends.aws.secrets_manager import SecretsManager
-from astro_token_backends.aws.session import Session
-from tests.backends.aws.service import SECONDS, allow, client, error_of, keys, ref, unique
+from tests.backends.aws.service import SECONDS, allow, client, error_of, keys, new_session, ref, unique
 from tests.backends.aws.test_login import (
     KEYS,
     READ,
@@ -46,7 +45,7 @@ __all__ = ["job", "nobody", "role", "wire"]
 
 @pytest.fixture
 def backend() -> SecretsManager:
-    return SecretsManager(session=Session())
+    return SecretsManager(session=new_session())
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +155,7 @@ class TestSources:
         files(monkeypatch, tmp_path)
         for profile, what in (("deploy", "its role"), ("program", "its program")):
             monkeypatch.setenv("AWS_PROFILE", profile)
-            source = SecretsManager(session=Session()).credential_source(ref("aws:a"), timeout=SECONDS)
+            source = SecretsManager(session=new_session()).credential_source(ref("aws:a"), timeout=SECONDS)
             assert source == f"{what} of the profile {profile} in {tmp_path}/config"
         assert wire.count == 0
 
@@ -217,7 +216,7 @@ class TestSources:
         self, wire: Wire, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         put(monkeypatch, **environ)
-        error = source_failure(SecretsManager(session=Session()), "aws:a")
+        error = source_failure(SecretsManager(session=new_session()), "aws:a")
         assert error.exit_code == (78 if "AWS_PROFILE" in environ else 77)
         assert wire.count == 0
 
@@ -254,11 +253,11 @@ class TestAddress:
     ) -> None:
         monkeypatch.delenv("AWS_ENDPOINT_URL")
         put(monkeypatch, **environ)
-        assert SecretsManager(session=Session()).address(ref("aws:a")) == expected
+        assert SecretsManager(session=new_session()).address(ref("aws:a")) == expected
 
     def test_the_reference_names_the_region(self, nobody: MiniStack, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("AWS_ENDPOINT_URL")
-        session = Session()
+        session = new_session()
         made: dict[str, Any] = {
             "aws:a?region=us-east-2": SecretsManager(session=session),
             "aws-ssm:arn:aws:ssm:ap-south-1:123456789012:parameter/a": ParameterStore(session=session),
@@ -277,7 +276,7 @@ class TestAddress:
         self, nobody: MiniStack, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         put(monkeypatch, **environ)
-        backend = SecretsManager(session=Session())
+        backend = SecretsManager(session=new_session())
         assert error_of(lambda: backend.address(ref("aws:a"))).exit_code == 78
 
 
@@ -290,6 +289,6 @@ def files(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 def test_no_key_of_the_environment_is_among_the_words(environment: MiniStack) -> None:
-    backend = SecretsManager(session=Session())
+    backend = SecretsManager(session=new_session())
     text = "".join(told(backend, "aws:a"))
     assert [name for name in KEYS if os.environ[name] in text] == []

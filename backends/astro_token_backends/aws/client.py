@@ -1,0 +1,265 @@
+"""The clients of all AWS services in a process, and their one login."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from astro_token.log import logger, silence
+from astro_token.transport.client import BODY_LIMIT
+from astro_token_backends.aws import LOGGERS
+from astro_token_backends.aws.credential_chain import adapt_chain
+from astro_token_backends.aws.endpoint import endpoint_url, region_of, resolve_region
+from astro_token_backends.aws.errors import no_credential, translated
+from astro_token_backends.aws.login import Login
+from astro_token_backends.aws.sdk_session import client_config, import_botocore, new_session
+from astro_token_backends.boundary import call_sdk
+from astro_token_backends.login import LoginLock, one_per_process
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+
+    from astro_token.secrets.ref import SecretRef
+    from astro_token.transport.route import Route
+    from astro_token_backends.aws.adapter import Sender
+
+__all__ = ["AwsService", "Session", "shared"]
+
+_ROUTE_SECONDS = 1.0
+
+
+class _Open:
+    """
+    An open session of botocore.
+
+    Attributes:
+        region: of the profile.
+        used: the credentials of the login that was made.
+    """
+
+    def __init__(self, sdk: Any, sender: Sender, of_reference: str | None) -> None:
+        self.sdk = sdk
+        self.sender = sender
+        self.region: str | None = sdk.get_config_variable("region")
+        # Logs in where the first secret is: an endpoint of another region may be out of reach.
+        region = resolve_region(of_reference, self.region)
+        sdk.set_config_variable("region", region)
+        sdk.register("before-send", sender)
+        chain = sdk.get_component("credential_provider")
+        self.metadata = adapt_chain(chain, sender)
+        self.login = Login(
+            sdk,
+            chain,
+            lambda credentials: self._sts(region, credentials),
+            lambda: sender.until - time.monotonic(),
+        )
+        sdk.register_component("credential_provider", self.login)
+        self.used: Any = None
+        self.clients: dict[tuple[str, str, str | None], Any] = {}
+
+    def client(self, service: str, region: str, *, sign: bool = True, **options: Any) -> Any:
+        from botocore import UNSIGNED
+
+        return self.sdk.create_client(
+            service,
+            region_name=region,
+            endpoint_url=endpoint_url(self.sdk, service),
+            config=client_config() if sign else client_config(signature_version=UNSIGNED),
+            **options,
+        )
+
+    def _sts(self, region: str, credentials: Any | None) -> Any:
+        with _without_key_log():
+            if credentials is None:
+                return self.client("sts", region, sign=False)
+            frozen = credentials.get_frozen_credentials()
+            return self.client(
+                "sts",
+                region,
+                aws_access_key_id=frozen.access_key,
+                aws_secret_access_key=frozen.secret_key,
+                aws_session_token=frozen.token,
+            )
+
+    def credentials(self) -> Any:
+        """
+        The credentials, before any role is assumed.
+
+        Raises:
+            AstroTokenError: there are none, or the metadata service is busy.
+            Exception: botocore's.
+        """
+        try:
+            credentials = self.sdk.get_credentials()
+        except Exception:
+            if self.metadata.failure is None:
+                raise
+            credentials = None
+        if credentials is None:
+            raise self.metadata.failure or no_credential()
+        return credentials
+
+    def frozen_credentials(self) -> Any:
+        """The credentials as they are now. A role is assumed here. It raises as `credentials` does."""
+        credentials = self.credentials()
+        if self.used is not credentials:
+            logger.debug("logging in to AWS with %s", self.login.source)
+        frozen = credentials.get_frozen_credentials()
+        self.used = credentials
+        return frozen
+
+
+class Session:
+    """
+    Reads the environment and logs in at first use, and renews credentials that expire.
+
+    The methods raise AstroTokenErrors for the environment, the login and the network,
+    and botocore's exceptions for the service's refusals and the profile.
+    Regions are those of a reference; None stands for the environment's.
+
+    Args:
+        client: one of botocore's, in place of those that would be created.
+    """
+
+    def __init__(self, client: Any = None) -> None:
+        import_botocore()  # a missing package is reported here
+        self._given = client
+        self._lock = LoginLock("AWS")
+        silence(LOGGERS)
+        self._open: _Open | None = None
+
+    def call(
+        self,
+        service: str,
+        operation: str,
+        region: str | None,
+        until: float,
+        values: int = 1,
+        **arguments: Any,
+    ) -> Any:
+        """
+        Send one request, after the login if there was none.
+
+        Args:
+            until: the deadline, by the monotonic clock.
+            values: the number of secrets that the response may hold.
+        """
+        if self._given is not None:
+            return getattr(self._given, operation)(**arguments)
+        with self._opened(region, until) as opened:
+            name = resolve_region(region, opened.region)
+            key = (service, name, endpoint_url(opened.sdk, service))
+            if key not in opened.clients:
+                opened.frozen_credentials()
+                opened.clients[key] = opened.client(service, name)
+            client = opened.clients[key]
+        with opened.sender.within(until, BODY_LIMIT * values):
+            return getattr(client, operation)(**arguments)
+
+    def route(self, service: str, region: str | None) -> Route:
+        """The route to a service. Nothing is sent."""
+        from astro_token_backends.aws.adapter import aws_route
+
+        if self._given is not None:
+            return aws_route(str(self._given.meta.endpoint_url))
+        with self._opened(region, time.monotonic() + _ROUTE_SECONDS) as opened:
+            client = opened.client(service, resolve_region(region, opened.region), sign=False)
+            return aws_route(str(client.meta.endpoint_url), opened.sender.ca_bundle)
+
+    def credential_source(self, region: str | None, until: float) -> str:
+        """Describe the credential that a login would use. No role is assumed."""
+        if self._given is not None:
+            return "the client that was given"
+        with self._opened(region, until) as opened:
+            opened.credentials()
+            return opened.login.source
+
+    def log_in(self, region: str | None, until: float) -> None:
+        if self._given is None:
+            self.credentials(region, until)
+
+    def credentials(self, region: str | None, until: float) -> Any:
+        """The frozen credentials of the login, to sign with."""
+        with self._opened(region, until) as opened:
+            return opened.frozen_credentials()
+
+    def forget(self) -> None:
+        """Drop everything: in a forked child it is the parent's."""
+        self._open = None
+        self._lock.forget()
+
+    def close(self) -> None:
+        opened, self._open = self._open, None
+        if opened is not None:
+            opened.sender.close()
+
+    @contextmanager
+    def _opened(self, region: str | None, until: float) -> Iterator[_Open]:
+        """Admit one thread at a time: threads can share clients, but not a session."""
+        with self._lock.within(until - time.monotonic()), _without_key_log():
+            if self._open is None:
+                from astro_token_backends.aws.adapter import Sender
+
+                sdk = new_session()
+                self._open = _Open(sdk, Sender(sdk), region)
+                silence(LOGGERS)
+            opened = self._open
+            with opened.sender.within(until):
+                yield opened
+
+
+class AwsService:
+    """
+    What the backends of AWS have in common.
+
+    Args:
+        client: one of botocore's, for all regions.
+        session: in place of the one that the process shares.
+    """
+
+    _service: ClassVar[str]  # botocore's name for it
+
+    def __init__(self, client: Any = None, *, session: Session | None = None) -> None:
+        self._session = session or (Session(client) if client is not None else shared())
+
+    def route(self, ref: SecretRef) -> Route:
+        return call_sdk(lambda: self._session.route(self._service, region_of(ref)), translated)
+
+    def address(self, ref: SecretRef) -> str:
+        return self.route(ref).address.origin
+
+    def trust(self, ref: SecretRef) -> ssl.SSLContext:
+        from astro_token.transport.trust import Trust
+
+        return (self.route(ref).trust or Trust(os.environ)).context()
+
+    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
+        until = time.monotonic() + timeout
+        return call_sdk(lambda: self._session.credential_source(region_of(ref), until), translated)
+
+    def log_in(self, ref: SecretRef, *, timeout: float) -> None:
+        until = time.monotonic() + timeout
+        call_sdk(lambda: self._session.log_in(region_of(ref), until), translated)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _call(self, ref: SecretRef, operation: str, until: float, values: int = 1, **arguments: Any) -> Any:
+        return self._session.call(self._service, operation, region_of(ref), until, values, **arguments)
+
+
+@contextmanager
+def _without_key_log() -> Iterator[None]:
+    """Botocore opens the file that SSLKEYLOGFILE names with each client, even if that never connects."""
+    name = os.environ.pop("SSLKEYLOGFILE", None)
+    try:
+        yield
+    finally:
+        if name is not None:
+            os.environ["SSLKEYLOGFILE"] = name
+
+
+shared = one_per_process(Session)  # by all three services

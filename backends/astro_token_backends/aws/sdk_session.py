@@ -1,0 +1,132 @@
+"""Create sessions of botocore: without its HTTP library, and with one attempt per request."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from astro_token.system.sdk_imports import import_sdk
+from astro_token.transport.address import checked_address
+from astro_token_backends.aws.endpoint import LOGIN_ENDPOINTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["client_config", "import_botocore", "new_session"]
+
+# Ours, and those that the credential chain may call. Botocore would look through 440 folders for more.
+_SERVICES = ("kms", "secretsmanager", "ssm", "sts", "sso", "sso-oidc", "signin")
+_REPLACED = {
+    "urllib3.util": (),
+    "urllib3.connection": ("HTTPConnection", "VerifiedHTTPSConnection"),
+    "urllib3.connectionpool": ("HTTPConnectionPool", "HTTPSConnectionPool"),
+    "botocore.httpsession": ("URLLib3Session",),
+    "botocore.docs.docstring": ("ClientMethodDocstring", "PaginatorDocstring", "WaiterDocstring"),
+    "jmespath": (),
+}
+_UNRUN = ("urllib3", "botocore.docs")
+
+
+def import_botocore() -> Any:
+    """
+    Import `botocore.session`.
+
+    Raises:
+        ImportError: botocore is not installed.
+    """
+    module = import_sdk("botocore.session", without=_REPLACED, unrun=_UNRUN)
+    package = sys.modules["botocore"]
+    if not hasattr(package, "httpsession"):
+        # The credential chain creates two sessions when it is built, which `MetadataSession` replaces.
+        package.httpsession = SimpleNamespace(URLLib3Session=lambda *_, **__: None)  # type: ignore[attr-defined]
+    return module
+
+
+def new_session() -> Any:
+    """
+    Create a session that reads the environment and the profile's files.
+
+    Raises:
+        ConfigError: the address of a login service.
+        Exception: botocore's, for the profile.
+    """
+    sdk = import_botocore().Session()
+    data_path = sdk.get_config_variable("data_path")
+    paths = [os.path.expanduser(path) for path in data_path.split(os.pathsep)] if data_path else []  # noqa: PTH111
+    sdk.register_component("data_loader", _loader(paths))
+    sdk.set_config_variable(
+        "defaults_mode", "legacy"
+    )  # the other modes set timeouts and retries, which are ours
+    sdk.set_config_variable("metadata_service_timeout", 1)
+    sdk.set_config_variable("metadata_service_num_attempts", 1)
+    if "AWS_EC2_METADATA_V1_DISABLED" not in os.environ:
+        # Falling back to the first version is unsafe, and doubles the second that it takes
+        # to find out that this is not an instance.
+        sdk.set_config_variable("ec2_metadata_v1_disabled", True)
+    # The clients of the credential chain follow the environment's addresses, but not those of a profile.
+    for profile in sdk.full_config.get("profiles", {}).values():
+        profile.pop("endpoint_url", None)
+        profile.pop("services", None)
+    for name in LOGIN_ENDPOINTS:
+        if os.environ.get(name):
+            checked_address(os.environ[name], name)
+    sdk.set_default_client_config(client_config(ignore_configured_endpoint_urls=False))
+    return sdk
+
+
+def client_config(**options: Any) -> Any:
+    from botocore.config import Config
+
+    # The environment's address is passed to each client.
+    options = {"ignore_configured_endpoint_urls": True, **options}
+    return Config(retries={"total_max_attempts": 1, "mode": "standard"}, **options)
+
+
+def _loader(paths: list[str]) -> Any:
+    from botocore.loaders import Loader
+
+    class ShortLoader(Loader):  # type: ignore[misc]
+        """Loads no data of other services."""
+
+        def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 (botocore's interface)
+            return list(_SERVICES)
+
+        def load_data_with_path(self, name: str) -> tuple[Any, str]:
+            if name != "endpoints" or paths:
+                return super().load_data_with_path(name)  # type: ignore[no-any-return]
+            partitions, path = super().load_data_with_path("partitions")
+            return {"version": 3, "partitions": list(_without_services(partitions))}, path
+
+    return ShortLoader(extra_search_paths=paths)
+
+
+def _without_services(partitions: Any) -> Iterator[dict[str, Any]]:
+    """
+    What `endpoints.json` says without its services. That file takes a seventh of a read to parse, and the
+    rules of each service decide on its endpoint anyway.
+    """
+    for partition in partitions["partitions"]:
+        outputs = partition["outputs"]
+        suffix, both = outputs["dnsSuffix"], outputs["dualStackDnsSuffix"]
+        name, fips = "{service}.{region}.{dnsSuffix}", "{service}-fips.{region}.{dnsSuffix}"
+        variants = [
+            {"tags": ["fips"], "hostname": fips, "dnsSuffix": suffix},
+            {"tags": ["dualstack"], "hostname": name, "dnsSuffix": both},
+            {"tags": ["dualstack", "fips"], "hostname": fips, "dnsSuffix": both},
+        ]
+        defaults = {
+            "hostname": name,
+            "protocols": ["https"],
+            "signatureVersions": ["v4"],
+            "variants": variants,
+        }
+        yield {
+            "partition": partition["id"],
+            "dnsSuffix": suffix,
+            "regionRegex": partition["regionRegex"],
+            "regions": partition["regions"],
+            "services": {},
+            "defaults": defaults,
+        }
