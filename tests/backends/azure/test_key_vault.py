@@ -242,7 +242,8 @@ class TestFaults:
         with vault(server, certificates, mode, secret(canary)) as other:
             monkeypatch.setenv("ASTRO_TOKEN_AZURE_HOSTS", f"127.0.0.1:{other.port}")
             error = failure(open_backend("azure"), f"azure:{other.url}/secrets/s", canaries=[canary])
-            assert other.count == 2
+            # An open connection that ends before the response is replaced once.
+            assert other.count == (3 if mode in {"reset", "close"} else 2)
             assert other.sent < 1 << 25
         assert code == error.exit_code
 

@@ -364,7 +364,8 @@ class TestRefusals:
                 keys = open_backend("azure-keys")
                 ref = f"azure-keys:{other.url}/keys/k"
                 assert code == refused(keys, ref, None, canary, timeout=1 if mode == "hang" else 10).exit_code
-                assert other.count == 2
+                # An open connection that ends before the response is replaced once.
+                assert other.count == (3 if mode in {"reset", "close"} else 2)
             assert trap.connections == 0
 
     @pytest.mark.parametrize(
