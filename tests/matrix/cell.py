@@ -178,6 +178,8 @@ def _about_requests(subject: Subject, fault: Fault, good: Good, made: int) -> st
         most = good.requests
     elif subject.renews and fault.code == 77:
         most = 2 * good.requests
+    elif subject.later and fault.name in {"end before", "reset before"}:
+        most += 1  # a connection that is used again and ends is replaced once, for reads
     return "" if least <= made <= most else f"{made} requests in place of {most}"
 
 

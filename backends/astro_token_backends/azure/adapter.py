@@ -21,6 +21,7 @@ from astro_token.record import replace
 from astro_token.transport.address import parse_address
 from astro_token.transport.client import Client
 from astro_token.transport.failure import damaged
+from astro_token_backends.azure.errors import login_denial
 from astro_token_backends.azure.settings import login_route, vault_route
 
 if TYPE_CHECKING:
@@ -81,21 +82,16 @@ class Attempt(threading.local):
 
     Attributes:
         until: its deadline, by the monotonic clock.
-        denial: the login's response if its status is 400 or more. Others contain secrets and are not kept.
+        denial: the error for a response of the login with a status of 400 or more.
     """
 
     until = 0.0
     failure: AstroTokenError | None = None
-    denial: Response | None = None
+    denial: AstroTokenError | None = None
 
     @property
     def seconds(self) -> float:
         return max(0.0, self.until - time.monotonic())
-
-    def take_outcome(self) -> tuple[AstroTokenError | None, Response | None]:
-        outcome = self.failure, self.denial
-        self.failure = self.denial = None
-        return outcome
 
 
 class LoginTransport(_Transport):
@@ -110,7 +106,7 @@ class LoginTransport(_Transport):
 
     def begin(self, timeout: float) -> None:
         self.attempt.until = time.monotonic() + timeout
-        self.attempt.take_outcome()
+        self.attempt.failure = self.attempt.denial = None
 
     def send(self, request: Any, **options: Any) -> SdkResponse:
         return self.send_over(None, request, **options)
@@ -138,7 +134,7 @@ class LoginTransport(_Transport):
         seconds: float = inf,
         route: Route | None = None,
     ) -> Response:
-        self.attempt.take_outcome()
+        self.attempt.failure = self.attempt.denial = None
         try:
             to = route or login_route(url)
             response = self._client.send(
@@ -151,7 +147,7 @@ class LoginTransport(_Transport):
                 repeatable=method != "PUT",  # a POST logs in, wraps or unwraps
             )
             if route is None and response.status >= 400:  # noqa: PLR2004
-                self.attempt.denial = response
+                self.attempt.denial = login_denial(response)
             failure = response.failure(_ALSO_BUSY)
         except AstroTokenError as error:
             failure = error

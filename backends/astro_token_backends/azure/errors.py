@@ -23,9 +23,29 @@ from astro_token.transport.route import Route
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from astro_token.transport.client import Response
     from astro_token_backends.azure.settings import ObjectId
 
-__all__ = ["Operation", "bad_credential", "damaged", "translated"]
+__all__ = ["Operation", "bad_credential", "damaged", "login_denial", "translated"]
+
+# Error codes of Entra: transient failures, and defects of an assertion.
+_TRANSIENT = frozenset({90033, 90055, 50196, 1000031})
+_ASSERTION_DEFECTS = {
+    700211: "no federated credential of the application has the issuer of the identity token",
+    700213: "no federated credential of the application has the subject of the identity token",
+    700212: "no federated credential of the application has the audience of the identity token",
+    70021: "no federated credential of the application fits the identity token",
+    700024: "the identity token has expired, or this machine's clock is wrong",
+    50013: "Azure cannot verify the identity token",
+}
+_OTHER_DEFECTS = {
+    90002: ("the Azure tenant does not exist", "check AZURE_TENANT_ID and AZURE_AUTHORITY_HOST"),
+    700016: ("the tenant has no such application", "check AZURE_CLIENT_ID and AZURE_TENANT_ID"),
+    500011: (
+        "the login service does not serve the vault's cloud",
+        "set AZURE_AUTHORITY_HOST to the login service of the vault's cloud",
+    ),
+}
 
 
 class Operation(Record):
@@ -125,6 +145,33 @@ class Operation(Record):
         return AccessDeniedError(
             f"Azure denies access to the {kind}", hint=f"grant {self.permission}; check the vault's firewall"
         )
+
+
+def login_denial(response: Response, audience: str = "") -> AstroTokenError:
+    """
+    The error that stands for the login service's response without a token.
+
+    Args:
+        audience: of the identity token, if one was sent.
+    """
+    content = response.json() or {}
+    if not isinstance(content.get("error"), str) and response.status not in {401, 403}:
+        return response.damaged()
+    listed = content.get("error_codes")
+    codes = {code for code in listed if isinstance(code, int)} if isinstance(listed, list) else set()
+    if content.get("error") == "temporarily_unavailable" or codes & _TRANSIENT:
+        return BackendUnavailableError("the Azure login service is busy, or failed", hint="try again later")
+    for code, (message, hint) in _OTHER_DEFECTS.items():
+        if code in codes:
+            return AccessDeniedError(message, hint=hint)
+    defect = next((text for code, text in _ASSERTION_DEFECTS.items() if code in codes), None)
+    if audience or defect:
+        return AccessDeniedError(
+            defect or "Azure does not accept the identity token",
+            hint="give the application of AZURE_CLIENT_ID in AZURE_TENANT_ID a federated credential with the "
+            f"issuer and the subject of this job's identity token and the audience {audience or 'of it'}",
+        )
+    return bad_credential()
 
 
 def translated(error: Exception) -> AstroTokenError:

@@ -23,7 +23,11 @@ __all__ = ["KeyVault"]
 
 _LONGEST = 25 * 1024  # bytes, the service's limit
 # Parts of the SDK that no call of ours uses, with the names that it uses in annotations only.
-_UNUSED: dict[str, tuple[str, ...]] = {}
+_UNUSED = {
+    "azure.keyvault.secrets._shared.async_challenge_auth_policy": ("AsyncChallengeAuthPolicy",),
+    "azure.keyvault.secrets._shared.async_client_base": ("AsyncKeyVaultClientBase",),
+    "email.policy": ("HTTP",),
+}
 _HEX = frozenset("0123456789abcdef")
 _VERSION_LENGTH = 32
 _PERMISSION = "Microsoft.KeyVault/vaults/secrets/{}/action (role {}), or the access policy {} on secrets"

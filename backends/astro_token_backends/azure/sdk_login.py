@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError
 from astro_token.record import Record
-from astro_token_backends.azure.client_credentials import login_denial
 from astro_token_backends.azure.errors import bad_credential
 from astro_token_backends.credential_source import printable_path
 
@@ -50,14 +49,11 @@ class SdkLogin(Record):
         try:
             return self.credential.get_token(scope, **{name: text for name, text in options.items() if text})
         except Exception:  # noqa: BLE001 (the SDK does not tell a busy login from one that denies access)
-            failure, denial = transport.attempt.take_outcome()
-        if self.is_probe:
-            # A response shows that the identity exists.
-            raise (
-                failure if isinstance(failure, BackendUnavailableError) and denial else self.fallback_error()
-            )
-        if failure is None and denial is not None:
-            failure = login_denial(denial)
+            failure, denial = transport.attempt.failure, transport.attempt.denial
+        is_busy = isinstance(failure, BackendUnavailableError) and denial is not None
+        if self.is_probe and not is_busy:  # only a response shows that the identity exists
+            raise self.fallback_error()
+        failure = failure or denial
         # The login's own error tells more about a denial.
         raise failure if failure and not isinstance(failure, AccessDeniedError) else self.fallback_error()
 
