@@ -25,9 +25,8 @@ from astro_token_backends.azure.errors import login_denial
 from astro_token_backends.azure.settings import login_route, vault_route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from astro_token.transport.client import Response
     from astro_token.transport.route import Route
 
 __all__ = ["LoginTransport", "SdkResponse", "VaultTransport"]
@@ -40,14 +39,12 @@ class SdkResponse:
     A response as far as the SDK uses one. It has been read.
 
     Attributes:
-        received: None for a response that no server sent.
+        received: the response of the transport; None if no server sent it.
     """
 
     reason = ""
 
-    def __init__(
-        self, request: Any, status: int, headers: Any, body: bytes | None, received: Response | None = None
-    ) -> None:
+    def __init__(self, request: Any, status: int, headers: Any, body: bytes | None, received: Any) -> None:
         self.request, self.status_code, self.received = request, status, received
         self.headers = case_insensitive_dict(headers)
         self.content_type = self.headers.get("Content-Type")
@@ -108,43 +105,23 @@ class LoginTransport(_Transport):
         self.attempt.until = time.monotonic() + timeout
         self.attempt.failure = self.attempt.denial = None
 
-    def send(self, request: Any, **options: Any) -> SdkResponse:
-        return self.send_over(None, request, **options)
-
-    def send_over(self, route: Route | None, request: Any, **options: Any) -> SdkResponse:
+    def send(self, request: Any, *, route: Route | None = None, **options: Any) -> SdkResponse:
         """Send a request of the SDK. Without a route it belongs to the login."""
         content = request.content if hasattr(request, "content") else request.data
-        if isinstance(content, dict):
-            content = urlencode(content)
-        body = content.encode() if isinstance(content, str) else content
+        content = urlencode(content) if isinstance(content, dict) else content
         # The SDK sets a timeout only to find out quickly whether this machine has an identity.
-        seconds = options.get("connection_timeout", inf)
-        received = self.exchange(
-            request.method, request.url, request.headers, body, seconds=seconds, route=route
-        )
-        return SdkResponse(request, received.status, received.headers.items(), received.body, received)
-
-    def exchange(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        *,
-        seconds: float = inf,
-        route: Route | None = None,
-    ) -> Response:
+        until = min(self.attempt.until, time.monotonic() + options.get("connection_timeout", inf))
         self.attempt.failure = self.attempt.denial = None
         try:
-            to = route or login_route(url)
+            to = route or login_route(request.url)
             response = self._client.send(
                 to,
-                method,
+                request.method,
                 to.address.target,
-                until=min(self.attempt.until, time.monotonic() + seconds),
-                headers=headers,
-                body=body,
-                repeatable=method != "PUT",  # a POST logs in, wraps or unwraps
+                until=until,
+                headers=request.headers,
+                body=content.encode() if isinstance(content, str) else content,
+                repeatable=request.method != "PUT",  # a POST logs in, wraps or unwraps
             )
             if route is None and response.status >= 400:  # noqa: PLR2004
                 self.attempt.denial = login_denial(response)
@@ -154,7 +131,7 @@ class LoginTransport(_Transport):
         if failure is not None:
             self.attempt.failure = failure
             raise failure
-        return response
+        return SdkResponse(request, response.status, response.headers.items(), response.body, response)
 
     def end(self) -> None:
         """Close the idle connections."""
@@ -180,5 +157,5 @@ class VaultTransport(_Transport):
             raise damaged(route)
         if "Authorization" not in request.headers and (challenge := self._challenge()):
             headers = {"WWW-Authenticate": challenge, "Content-Type": "application/json"}
-            return SdkResponse(request, 401, headers, b"{}")
-        return self._transport.send_over(replace(route, address=address), request, **options)
+            return SdkResponse(request, 401, headers, b"{}", None)
+        return self._transport.send(request, route=replace(route, address=address), **options)

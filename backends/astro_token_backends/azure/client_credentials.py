@@ -67,14 +67,12 @@ class ClientCredentials(Record):
         return result(self._outcome(transport, scope, claims))
 
     def _outcome(self, transport: LoginTransport, scope: str, claims: str | None) -> Any | AstroTokenError:
-        from urllib.parse import urlencode
-
         from azure.core.credentials import AccessToken
+        from azure.core.rest import HttpRequest
 
         form = {"grant_type": "client_credentials", "client_id": self.client, "scope": scope}
         if claims:
             form["claims"] = claims
-        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
         try:
             proof = self.proof().reveal().decode()
             if self.is_assertion:
@@ -82,7 +80,8 @@ class ClientCredentials(Record):
             else:
                 form["client_secret"] = proof
             url = f"{self.authority}/{self.tenant}/oauth2/v2.0/token"
-            response = transport.exchange("POST", url, headers, urlencode(form).encode())
+            request = HttpRequest("POST", url, headers={"Accept": "application/json"}, data=form)
+            response = transport.send(request).received
         except AstroTokenError as error:
             return error
         if response.status != 200:  # noqa: PLR2004

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import IntegrityError, result
+from astro_token.errors import AstroTokenError, IntegrityError
 from astro_token.log import logger, silence
 from astro_token_backends.azure import LOGGERS
 from astro_token_backends.azure.client_credentials import ClientCredentials
@@ -117,10 +117,14 @@ class Login:
             return self._chosen_method()
 
     def _chosen_method(self) -> ClientCredentials | SdkLogin:
-        if self._method is None:
-            self._method = result(choose_login(self.transport, os.environ, self._credential))
+        method = self._method
+        if method is None:
+            chosen = choose_login(self.transport, os.environ, self._credential)
+            if isinstance(chosen, AstroTokenError):
+                raise chosen
+            method = self._method = chosen
             silence(LOGGERS)  # of azure.identity, which were created by its import
-        return self._method
+        return method
 
 
 class _Credential:
