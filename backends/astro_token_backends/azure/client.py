@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from astro_token.system.sdk_imports import import_sdk
 from astro_token_backends.azure.errors import translated
 from astro_token_backends.azure.login import Login, shared
 from astro_token_backends.azure.settings import ObjectId, vault_route
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AzureService"]
 
+# The SDK re-exports these classes, which no call of ours uses. It needs email.policy for batches only.
+_ASYNC = {
+    "async_challenge_auth_policy": "AsyncChallengeAuthPolicy",
+    "async_client_base": "AsyncKeyVaultClientBase",
+}
+
 
 class AzureService:
     """
@@ -26,9 +33,13 @@ class AzureService:
     """
 
     _kind: ClassVar[str]  # of object: `secrets` or `keys`
-    _client_class: Any  # of the SDK
+    _client_name: ClassVar[str]  # of the SDK's class
 
     def __init__(self, login: Login | None = None, credential: Any = None) -> None:
+        package = f"azure.keyvault.{self._kind}"
+        unused = {f"{package}._shared.{module}": (name,) for module, name in _ASYNC.items()}
+        sdk = import_sdk(package, without={**unused, "email.policy": ("HTTP",)})
+        self._client_class = getattr(sdk, self._client_name)
         self._login = login or (Login(credential) if credential else shared())
         self._clients: dict[str, Any] = {}
 

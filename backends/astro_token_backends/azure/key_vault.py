@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import BackendUnavailableError, InvalidTokenError
 from astro_token.secret import SecretMetadata, SecretValue
-from astro_token.system.sdk_imports import import_sdk
 from astro_token_backends.azure.client import AzureService
 from astro_token_backends.azure.errors import Operation, damaged, translated
 from astro_token_backends.boundary import call_sdk
@@ -16,18 +15,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from astro_token.secrets.ref import SecretRef
-    from astro_token_backends.azure.login import Login
     from astro_token_backends.azure.settings import ObjectId
 
 __all__ = ["KeyVault"]
 
 _LONGEST = 25 * 1024  # bytes, the service's limit
-# Parts of the SDK that no call of ours uses, with the names that it uses in annotations only.
-_UNUSED = {
-    "azure.keyvault.secrets._shared.async_challenge_auth_policy": ("AsyncChallengeAuthPolicy",),
-    "azure.keyvault.secrets._shared.async_client_base": ("AsyncKeyVaultClientBase",),
-    "email.policy": ("HTTP",),
-}
 _HEX = frozenset("0123456789abcdef")
 _VERSION_LENGTH = 32
 _PERMISSION = "Microsoft.KeyVault/vaults/secrets/{}/action (role {}), or the access policy {} on secrets"
@@ -57,10 +49,7 @@ class KeyVault(AzureService):
     """
 
     _kind = "secrets"
-
-    def __init__(self, login: Login | None = None, credential: Any = None) -> None:
-        self._client_class = import_sdk("azure.keyvault.secrets", without=_UNUSED).SecretClient
-        super().__init__(login, credential)
+    _client_name = "SecretClient"
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
         return call_sdk(lambda: self._read(ref, timeout), translated)

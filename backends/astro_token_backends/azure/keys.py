@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import DecryptError
 from astro_token.secret import SecretValue
-from astro_token.system.sdk_imports import import_sdk
 from astro_token_backends.azure.client import AzureService
 from astro_token_backends.azure.errors import Operation, damaged, translated
 from astro_token_backends.azure.jwe import ALGORITHM, Envelope, base64url, from_base64url, new_key, seal
@@ -52,11 +51,11 @@ class Keys(AzureService):
     """
 
     _kind = "keys"
+    _client_name = "KeyClient"
 
     def __init__(self, login: Login | None = None, credential: Any = None) -> None:
         import cryptography  # noqa: F401 (report now that it is not installed)
 
-        self._client_class = import_sdk("azure.keyvault.keys").KeyClient
         super().__init__(login, credential)
 
     def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue:
