@@ -27,11 +27,6 @@ _SERVICE: dict[str, Any] = {
         "IDENTITY_HEADER",
         "MSI_ENDPOINT",
         "MSI_SECRET",
-        # Of Azure Pipelines: a service connection, and what its tasks give to a script on request.
-        "ASTRO_TOKEN_AZURE_SERVICE_CONNECTION",
-        "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
-        "idToken",
-        "servicePrincipalKey",
     ),
     "settings": (
         "AZURE_TENANT_ID",

@@ -1,28 +1,26 @@
-"""The logins that azure.identity does: a certificate, the machine's identity, a developer's login."""
+"""The logins of azure.identity: a certificate, the machine's identity, a developer's login."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError
-from astro_token_backends.azure.client_credentials import login_refusal
-from astro_token_backends.azure.refusals import bad_credential
+from astro_token.record import Record
+from astro_token_backends.azure.errors import bad_credential
 from astro_token_backends.credential_source import printable_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from astro_token_backends.azure.wire import Wire
+    from astro_token_backends.azure.adapter import LoginTransport
 
-__all__ = ["SdkLogin", "certificate", "looked_for", "managed_identity"]
+__all__ = ["SdkLogin", "certificate", "managed_identity", "probed_login"]
 
-_OUR_OWN = ("environment", "workload_identity")
-_OF_DESKTOPS = ("shared_token_cache", "visual_studio_code", "broker", "interactive_browser")
+_REPLACED = ("environment", "workload_identity")  # by our own logins
+_INTERACTIVE = ("shared_token_cache", "visual_studio_code", "broker", "interactive_browser")
 _PROGRAMS = {"cli": "az", "powershell": "Azure PowerShell", "developer_cli": "azd"}
-# A login leaves its folder in the home. Starting the programs to be told so takes seconds.
+# A login leaves its folder in the home. To start a program that nobody has used takes seconds.
 _FOLDERS = {
     "cli": ("AZURE_CONFIG_DIR", "~/.azure"),
     "powershell": ("", "~/.Azure"),
@@ -30,85 +28,87 @@ _FOLDERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SdkLogin:
+class SdkLogin(Record):
     """
     Attributes:
         credential: of the SDK.
-        source: what it takes, for people.
-        otherwise: makes the error where it has no token, unless the network or the login service says why.
-        sought: nobody has to be where an identity was only looked for.
+        source: of the credential, for people.
+        fallback_error: makes the error, unless the network or the login service tells the reason.
+        is_probe: the credential looks for an identity that may not exist.
     """
 
-    credential: Any = field(repr=False)
+    tenant = None  # only the vault tells it
+    _hidden = ("credential",)
+    credential: Any
     source: str
-    otherwise: Callable[[], AstroTokenError]
-    sought: bool = False
+    fallback_error: Callable[[], AstroTokenError]
+    is_probe: bool = False
 
-    def token(self, wire: Wire, scope: str, tenant: str | None, claims: str | None) -> Any:
+    def token(self, transport: LoginTransport, scope: str, tenant: str | None, claims: str | None) -> Any:
         options = {"tenant_id": tenant, "claims": claims}
         try:
-            given = {name: value for name, value in options.items() if value}
-            return self.credential.get_token(scope, **given)
-        except Exception:  # noqa: BLE001 (to the SDK a login that is busy, not there or refuses us is the same)
-            failure, answer = wire.failure, wire.answer
-        if self.sought:
-            waits = isinstance(failure, BackendUnavailableError) and answer is not None
-            raise failure if waits and failure else self.otherwise()
-        if failure is None and answer is not None and answer.status_code >= 400:  # noqa: PLR2004
-            failure = login_refusal(answer)
-        # What was refused is best said by who knows which login it was.
-        raise failure if failure and not isinstance(failure, AccessDeniedError) else self.otherwise()
+            return self.credential.get_token(scope, **{name: text for name, text in options.items() if text})
+        except Exception:  # noqa: BLE001 (the SDK does not tell a busy login from one that denies access)
+            failure, denial = transport.attempt.failure, transport.attempt.denial
+        is_busy = isinstance(failure, BackendUnavailableError) and denial is not None
+        if self.is_probe and not is_busy:  # only a response shows that the identity exists
+            raise self.fallback_error()
+        failure = failure or denial
+        # The login's own error tells more about a denial.
+        raise failure if failure and not isinstance(failure, AccessDeniedError) else self.fallback_error()
 
 
-def certificate(wire: Wire, path: str) -> SdkLogin:
+def certificate(transport: LoginTransport, path: str) -> SdkLogin:
     from azure import identity
 
-    # The authority comes from the environment, which we trust: nobody needs to be asked about it.
+    # The authority comes from the environment, which is trusted. Instance discovery would verify it.
     credential = identity.EnvironmentCredential(
-        transport=wire, retry_total=0, disable_instance_discovery=True
+        transport=transport, retry_total=0, disable_instance_discovery=True
     )
     source = f"the certificate in {printable_path(path)} (AZURE_CLIENT_CERTIFICATE_PATH)"
     return SdkLogin(credential, source, bad_credential)
 
 
-def managed_identity(wire: Wire, client: str | None, variable: str) -> SdkLogin:
+def managed_identity(transport: LoginTransport, client: str | None, variable: str) -> SdkLogin:
     from azure import identity
 
-    credential = identity.ManagedIdentityCredential(client_id=client, transport=wire, retry_total=0)
-    return SdkLogin(credential, _managed(variable, client), _no_identity)
+    credential = identity.ManagedIdentityCredential(client_id=client, transport=transport, retry_total=0)
+    return SdkLogin(credential, _identity_of(variable, client), _no_token)
 
 
-def looked_for(wire: Wire, environ: Mapping[str, str], otherwise: Callable[[], AstroTokenError]) -> SdkLogin:
+def probed_login(
+    transport: LoginTransport, environ: Mapping[str, str], fallback_error: Callable[[], AstroTokenError]
+) -> SdkLogin:
+    """The first of the logins that only a request or a program can find."""
     from azure import identity
 
-    left_out = [*_OUR_OWN, *_OF_DESKTOPS, *(name for name in _FOLDERS if not _has_folder(name, environ))]
+    excluded = [*_REPLACED, *_INTERACTIVE, *(name for name in _FOLDERS if not _has_folder(name, environ))]
     credential = identity.DefaultAzureCredential(
-        transport=wire,
+        transport=transport,
         retry_total=0,
-        process_timeout=max(1, int(wire.seconds)),
-        **{f"exclude_{name}_credential": True for name in left_out},
+        process_timeout=max(1, int(transport.attempt.seconds)),
+        **{f"exclude_{name}_credential": True for name in excluded},
     )
-    asked = [
-        _managed("this virtual machine", environ.get("AZURE_CLIENT_ID")),
-        *(_PROGRAMS[name] for name in _FOLDERS if name not in left_out),
+    candidates = [
+        _identity_of("this virtual machine", environ.get("AZURE_CLIENT_ID")),
+        *(_PROGRAMS[name] for name in _FOLDERS if name not in excluded),
     ]
-    chosen = " that AZURE_TOKEN_CREDENTIALS allows" if environ.get("AZURE_TOKEN_CREDENTIALS") else ""
-    return SdkLogin(credential, f"the first of these{chosen}: {', '.join(asked)}", otherwise, sought=True)
+    limit = " that AZURE_TOKEN_CREDENTIALS allows" if environ.get("AZURE_TOKEN_CREDENTIALS") else ""
+    source = f"the first of these{limit}: {', '.join(candidates)}"
+    return SdkLogin(credential, source, fallback_error, is_probe=True)
 
 
-def _managed(whose: str, client: str | None) -> str:
-    return f"the managed identity of {whose}{' that AZURE_CLIENT_ID names' if client else ''}"
+def _identity_of(owner: str, client: str | None) -> str:
+    return f"the managed identity of {owner}{' that AZURE_CLIENT_ID names' if client else ''}"
 
 
-def _no_identity() -> AccessDeniedError:
+def _no_token() -> AccessDeniedError:
     return AccessDeniedError(
         "the managed identity gives no token",
-        hint="see that the machine has one; AZURE_CLIENT_ID has to be the client id of a user-assigned one, "
-        "and unset for the system's",
+        hint="check that the machine has an identity; set AZURE_CLIENT_ID for a user-assigned one only",
     )
 
 
 def _has_folder(name: str, environ: Mapping[str, str]) -> bool:
-    variable, usual = _FOLDERS[name]
-    return os.path.isdir(environ.get(variable) or Path(usual).expanduser())  # noqa: PTH112 (takes any text)
+    variable, default = _FOLDERS[name]
+    return os.path.isdir(environ.get(variable) or os.path.expanduser(default))  # noqa: PTH111, PTH112

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def no_challenge_of_another_server() -> None:
-    """The SDK keeps each vault's by its host and port, and a server may get the port of an earlier one."""
+    """Clear the SDK's challenges, kept by host and port: a server may get the port of an earlier one."""
     of_keys.clear()
     of_secrets.clear()
 
@@ -28,7 +28,7 @@ def no_challenge_of_another_server() -> None:
 def server(
     azure_server: AzureServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> AzureServer:
-    """The server, with all of an environment but a credential."""
+    """The server, and its environment without a credential."""
     for name, value in environment(azure_server, certificates).items():
         if name not in CLIENT:
             monkeypatch.setenv(name, value)
@@ -58,5 +58,5 @@ def keys(server: AzureServer, principal: None) -> Keys:
 
 @pytest.fixture
 def name() -> str:
-    """Of a secret or a key of the test's own."""
+    """The name of a new secret or key."""
     return f"s-{uuid.uuid4().hex}"

@@ -1,4 +1,4 @@
-"""What leads the backends of Azure to a server of the tests."""
+"""The environment, references and responses of a test server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLIENT = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
 
 
 def environment(server: AzureServer, certificates: Certificates) -> dict[str, str]:
-    """What leads the SDK to a server, with a credential."""
+    """The variables for a server, with a credential."""
     return {
         "ASTRO_TOKEN_AZURE_HOSTS": f"127.0.0.1:{server.port}",
         "ASTRO_TOKEN_CA_BUNDLE": str(certificates.ca_file),
@@ -37,7 +37,7 @@ def key_ref(server: AzureServer, name: str, rest: str = "") -> str:
 
 
 def secret(value: str) -> bytes:
-    """What the service answers."""
+    """The service's response."""
     return json.dumps(
         {"value": value, "id": f"https://h/secrets/s/{uuid.uuid4().hex}", "attributes": {}}
     ).encode()
@@ -52,7 +52,7 @@ def vault(
     redirect: str | None = None,
     headers: dict[str, str] | None = None,
 ) -> FaultServer:
-    """One that sends us to log in, and once we have, answers in this mode."""
+    """A vault that responds with a challenge, and after the login in this mode."""
     login = f'authorization="{server.url}/{server.tenant}", resource="{server.resource}"'
     challenge = Answer.json({}, 401, {"WWW-Authenticate": f"Bearer {login}"})
     return FaultServer(

@@ -3,6 +3,8 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import subprocess
+import sys
 import uuid
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from astro_token.secrets.registry import open_backend
 from astro_token.testing import BackendContract, Harness, appearances
 from tests.backends.azure.service import CLIENT, environment, ref, secret, vault
 from tests.backends.clouds import failure, logged, modules_after, quick_failure, read
+from tests.conftest import ROOT
 from tests.servers.azure import AzureServer, Fault
 from tests.servers.faults import BlackHole, ConnectProxy, FaultServer, refused_port
 from tests.timing import within
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 
     from astro_token_backends.azure.key_vault import KeyVault
     from tests.servers.certificates import Certificates
+
+# The newest and the oldest versions of the SDK that the extra allows.
+PYTHONS = (sys.executable, str(ROOT / ".venv-oldest" / "bin" / "python"))
 
 
 class TestContract(BackendContract):
@@ -242,7 +248,8 @@ class TestFaults:
         with vault(server, certificates, mode, secret(canary)) as other:
             monkeypatch.setenv("ASTRO_TOKEN_AZURE_HOSTS", f"127.0.0.1:{other.port}")
             error = failure(open_backend("azure"), f"azure:{other.url}/secrets/s", canaries=[canary])
-            assert other.count == 2
+            # An open connection that ends before the response is replaced once.
+            assert other.count == (3 if mode in {"reset", "close"} else 2)
             assert other.sent < 1 << 25
         assert code == error.exit_code
 
@@ -416,3 +423,22 @@ def test_importing_the_modules_loads_no_sdk() -> None:
         "import astro_token_backends.azure.key_vault; import astro_token_backends.azure.keys"
     )
     assert {"azure", "azure.core", "msal", "cryptography", "requests"} & loaded == set()
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_command_line_imports_the_sdk_without_its_async_classes(python: str, tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from astro_token.system.sdk_imports import allow_placeholders\n"
+        "from astro_token_backends.azure.key_vault import KeyVault\n"
+        "allow_placeholders()\n"
+        "KeyVault()._client('v.vault.azure.net')\n"
+        "unused = ('azure.keyvault.secrets._shared.async_client_base', 'email.policy', 'requests')\n"
+        "print([name for name in unused if name in sys.modules])\n"
+        "from email.policy import HTTP\n"
+        "print(HTTP.linesep == '\\r\\n')\n"
+    )
+    done = subprocess.run(
+        [python, "-W", "error", "-c", code], env={}, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr, done.stdout.split()) == (0, "", ["[]", "True"])

@@ -38,7 +38,7 @@ def public(key: KeyVersion) -> jwk.JWK:
 
 
 def made_elsewhere(key: KeyVersion, text: str, **header: object) -> bytes:
-    """What jwcrypto encrypts to the public key."""
+    """Encrypt with jwcrypto for the public key."""
     said = {name: value for name, value in {**HEADER, **header}.items() if value is not None}
     box = jwe.JWE(text.encode(), json.dumps(said))
     box.allowed_algs = [said["alg"], said["enc"]]
@@ -57,7 +57,7 @@ def decrypt(keys: Keys, ref: str, ciphertext: bytes, timeout: float = 10) -> str
 def refused(
     keys: Keys, ref: str, ciphertext: bytes | None, canary: str = "x" * 40, timeout: float = 10
 ) -> AstroTokenError:
-    """The error of decrypting, or of encrypting the canary where there is no ciphertext."""
+    """Decrypt, or without ciphertext encrypt the canary, and return the error."""
     value = SecretValue(canary.encode())
     encrypted = partial(keys.encrypt, SecretRef.parse(ref), value, timeout=timeout)
     decrypted = partial(keys.decrypt, SecretRef.parse(ref), ciphertext or b"", timeout=timeout)
@@ -364,7 +364,8 @@ class TestRefusals:
                 keys = open_backend("azure-keys")
                 ref = f"azure-keys:{other.url}/keys/k"
                 assert code == refused(keys, ref, None, canary, timeout=1 if mode == "hang" else 10).exit_code
-                assert other.count == 2
+                # An open connection that ends before the response is replaced once.
+                assert other.count == (3 if mode in {"reset", "close"} else 2)
             assert trap.connections == 0
 
     @pytest.mark.parametrize(

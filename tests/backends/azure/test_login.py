@@ -43,7 +43,7 @@ def stored(server: AzureServer, name: str) -> str:
 
 @pytest.fixture
 def application(server: AzureServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tenant and the client, without anything that proves them."""
+    """The tenant and the client, without a proof."""
     monkeypatch.setenv("AZURE_TENANT_ID", server.tenant)
     monkeypatch.setenv("AZURE_CLIENT_ID", server.client_id)
 
@@ -56,7 +56,7 @@ def job(issuer: Issuer) -> Iterator[CiIdentity]:
 
 @pytest.fixture
 def nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No identity of a virtual machine, no program of Azure's."""
+    """No identity of a virtual machine, and no program."""
     monkeypatch.setenv("PATH", "/nothing")
     monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", f"http://127.0.0.1:{refused_port()}")
 
@@ -279,7 +279,7 @@ class TestWhichIsUsed:
         logged_in: bool,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """Nor is its program started where nobody has used it."""
+        """A program that nobody has used is not started."""
         started = az(tmp_path, monkeypatch, server.issue(), logged_in=logged_in)
         if logged_in:
             assert read(open_backend("azure"), stored).reveal() == b"value"
@@ -365,7 +365,7 @@ class TestRefusals:
         certificates: Certificates,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """Not even from a host that was listed as one's own."""
+        """The same holds for a listed host."""
         for resource in (
             "https://management.azure.com",
             "https://evil.example",
@@ -498,7 +498,7 @@ class TestSovereignClouds:
 
 
 @pytest.mark.parametrize(
-    ("way", "read_one", "write_one"),
+    ("login", "read_one", "write_one"),
     [
         ("secret", ["POST", "GET"], ["POST", "GET", "PUT"]),
         ("pod", ["POST", "GET"], ["POST", "GET", "PUT"]),
@@ -512,7 +512,7 @@ def test_the_requests_are_as_many_as_the_documentation_says(
     certificates: Certificates,
     issuer: Issuer,
     tmp_path: Path,
-    way: str,
+    login: str,
     read_one: list[str],
     write_one: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -522,7 +522,7 @@ def test_the_requests_are_as_many_as_the_documentation_says(
         for variable, setting in environment(fresh, certificates).items():
             if variable in {"ASTRO_TOKEN_CA_BUNDLE", "AZURE_TENANT_ID", "AZURE_CLIENT_ID"}:
                 monkeypatch.setenv(variable, setting)
-        prove(way, fresh, issuer, tmp_path, monkeypatch)
+        prove(login, fresh, issuer, tmp_path, monkeypatch)
         for calls in (["read"], ["write"]):
             # The SDK remembers the challenges of all hosts for as long as it runs.
             host = f"v{uuid.uuid4().hex[:8]}.vault.azure.net"
@@ -548,13 +548,13 @@ def test_the_requests_are_as_many_as_the_documentation_says(
 
 
 def prove(
-    way: str, server: AzureServer, issuer: Issuer, folder: Path, monkeypatch: pytest.MonkeyPatch
+    login: str, server: AzureServer, issuer: Issuer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sets what logs in."""
+    """Configure a login."""
     token = issuer.mint({"sub": "s", "aud": "api://AzureADTokenExchange"})
     server.trust(issuer, subject="s")
     (folder / "token").write_text(token)
-    if way in {"environment", "machine"}:
+    if login in {"environment", "machine"}:
         monkeypatch.delenv("AZURE_CLIENT_ID")
     given = {
         "secret": {"AZURE_CLIENT_SECRET": server.client_secret},
@@ -567,9 +567,9 @@ def prove(
         "machine": {"AZURE_POD_IDENTITY_AUTHORITY_HOST": server.identity_url},
         "certificate": {"AZURE_CLIENT_CERTIFICATE_PATH": str(folder / "client.pem")},
     }
-    if way == "certificate":
+    if login == "certificate":
         server.directory.trust_certificate(client_certificate(folder / "client.pem").read_bytes())
-    for name, value in given[way].items():
+    for name, value in given[login].items():
         monkeypatch.setenv(name, value)
 
 
@@ -611,7 +611,7 @@ def test_a_proxy_that_refuses(
 def az(
     folder: Path, monkeypatch: pytest.MonkeyPatch, token: str, *, logged_in: bool = True
 ) -> Callable[[], bool]:
-    """A stand-in for `az`; what is returned tells whether it was started."""
+    """Install a stand-in for `az`. Return a function that is true once it was started."""
     programs = folder / "programs"
     programs.mkdir()
     trace = folder / "started"

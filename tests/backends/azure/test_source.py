@@ -1,4 +1,4 @@
-"""What is told of the login before it is made, and that making it beforehand spares the read's."""
+"""The source of the credential, and a login before the first read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Cloud:
 
     @property
     def seen(self) -> list[str]:
-        """What was asked, in order: `token`, `secret`, or `identity` of the machine."""
+        """The requests in order: `token`, `secret`, or `identity` of the machine."""
         requests = [
             (one.time, "secret" if one.path.startswith("/secrets") else "token")
             for one in self._http.requests
@@ -69,7 +69,7 @@ def cloud(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 @pytest.mark.parametrize(
-    ("way", "words", "before", "after"),
+    ("login", "words", "before", "after"),
     [
         ("secret", "AZURE_CLIENT_SECRET", ["token"], ["token", "secret"]),
         (
@@ -108,15 +108,15 @@ def test_after_the_login_alone_a_read_does_not_log_in_again(
     cloud: Cloud,
     issuer: Issuer,
     tmp_path: Path,
-    way: str,
+    login: str,
     words: str,
     before: list[str],
     after: list[str],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Where only the vault tells the tenant, it is asked for it by the read, as without a login before."""
-    prove(way, cloud.server, issuer, tmp_path, monkeypatch)
+    """If only the vault tells the tenant, the read requests the challenge, as without a login before."""
+    prove(login, cloud.server, issuer, tmp_path, monkeypatch)
     caplog.set_level(logging.DEBUG)
     backend: Any = open_backend("azure")
     expected = words.format(folder=tmp_path)
@@ -183,19 +183,3 @@ def test_a_listed_host_alone_knows_what_to_log_in_to(server: AzureServer, backen
 def test_what_is_given_is_said(server: AzureServer) -> None:
     backend = KeyVault(credential=object())
     assert "the credential that was given" == told(backend, ref(server, "s"))[1]
-
-
-@pytest.mark.parametrize(
-    ("scheme", "host"), [("azure", "evil.example"), ("azure-keys", "team.vault.azure.net.example")]
-)
-def test_an_address_that_gets_no_credential_is_refused(scheme: str, host: str) -> None:
-    kind = "keys" if scheme == "azure-keys" else "secrets"
-    ref = SecretRef.parse(f"{scheme}:https://{host}/{kind}/s")
-    assert 78 == failure_of(lambda: open_backend(scheme).address(ref)).exit_code
-
-
-def test_a_vaults_name_leads_to_its_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
-    address = open_backend("azure-keys").address
-    assert "https://team.vault.azure.net" == address(SecretRef.parse("azure-keys:Team/k"))
-    monkeypatch.setenv("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.us")
-    assert "https://team.vault.usgovcloudapi.net" == address(SecretRef.parse("azure-keys:Team/k"))

@@ -1,0 +1,77 @@
+"""The common part of both backends: one login, one client of the SDK for each vault, and the route to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from astro_token.system.sdk_imports import import_sdk
+from astro_token_backends.azure.errors import translated
+from astro_token_backends.azure.login import Login, shared
+from astro_token_backends.azure.settings import ObjectId, vault_route
+from astro_token_backends.boundary import call_sdk
+
+if TYPE_CHECKING:
+    import ssl
+
+    from astro_token.secrets.ref import SecretRef
+    from astro_token.transport.route import Route
+
+__all__ = ["AzureService"]
+
+# The SDK re-exports these classes, which no call of ours uses. It needs email.policy for batches only.
+_ASYNC = {
+    "async_challenge_auth_policy": "AsyncChallengeAuthPolicy",
+    "async_client_base": "AsyncKeyVaultClientBase",
+}
+
+
+class AzureService:
+    """
+    Args:
+        login: replaces the login that the process shares.
+        credential: a credential of the SDK, which replaces those in the environment.
+    """
+
+    _kind: ClassVar[str]  # of object: `secrets` or `keys`
+    _client_name: ClassVar[str]  # of the SDK's class
+
+    def __init__(self, login: Login | None = None, credential: Any = None) -> None:
+        package = f"azure.keyvault.{self._kind}"
+        unused = {f"{package}._shared.{module}": (name,) for module, name in _ASYNC.items()}
+        sdk = import_sdk(package, without={**unused, "email.policy": ("HTTP",)})
+        self._client_class = getattr(sdk, self._client_name)
+        self._login = login or (Login(credential) if credential else shared())
+        self._clients: dict[str, Any] = {}
+
+    def route(self, ref: SecretRef) -> Route:
+        return call_sdk(lambda: vault_route(ObjectId.parse(ref, self._kind).host), translated)
+
+    def address(self, ref: SecretRef) -> str:
+        return self.route(ref).address.origin
+
+    def trust(self, ref: SecretRef) -> ssl.SSLContext:
+        trust = self.route(ref).trust
+        assert trust is not None  # noqa: S101 (a vault's address is https)
+        return trust.context()
+
+    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
+        return call_sdk(lambda: self._login.credential_source(self._begin(ref, timeout).host), translated)
+
+    def log_in(self, ref: SecretRef, *, timeout: float) -> None:
+        """Log in. If only the vault can tell the audience, the first read does it."""
+        call_sdk(lambda: self._login.log_in(self._begin(ref, timeout).host), translated)
+
+    def close(self) -> None:
+        self._clients = {}
+        self._login.close()
+
+    def _begin(self, ref: SecretRef, timeout: float) -> ObjectId:
+        """Begin an attempt on the object of a reference."""
+        target = ObjectId.parse(ref, self._kind)
+        self._login.transport.begin(timeout)
+        return target
+
+    def _client(self, host: str) -> Any:
+        if host not in self._clients:
+            self._clients[host] = self._client_class(f"https://{host}", **self._login.client_options(host))
+        return self._clients[host]

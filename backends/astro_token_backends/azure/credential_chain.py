@@ -1,0 +1,195 @@
+"""
+Choose the login, the first that is configured:
+
+1. AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH or AZURE_FEDERATED_TOKEN_FILE
+2. a managed identity named in the environment (IDENTITY_ENDPOINT, MSI_ENDPOINT)
+3. the CI system's identity, if AZURE_TENANT_ID and AZURE_CLIENT_ID, or the variables of a service
+   connection of Azure Pipelines, name an application; not if AZURE_TOKEN_CREDENTIALS names another login
+4. a login that only a request or a program can find: a virtual machine's identity,
+   then az, Azure PowerShell and azd
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError, bare
+from astro_token.secret import SecretValue
+from astro_token.transport.address import checked_address
+from astro_token_backends.azure.client_credentials import ClientCredentials
+from astro_token_backends.azure.settings import AUTHORITY, authority_host
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from astro_token_backends.azure.adapter import LoginTransport
+    from astro_token_backends.azure.sdk_login import SdkLogin
+    from astro_token_backends.credential_source import JobIdentity
+
+    LoginMethod = ClientCredentials | SdkLogin
+
+__all__ = ["choose_login"]
+
+AUDIENCE = "ASTRO_TOKEN_AZURE_AUDIENCE"
+_EXCHANGE = "api://AzureADTokenExchange"
+_LONGEST_FILE = 16 * 1024
+_SEARCHED = (
+    "AZURE_TENANT_ID",
+    "AZURE_CLIENT_ID",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_CLIENT_CERTIFICATE_PATH",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "IDENTITY_ENDPOINT",
+    "MSI_ENDPOINT",
+)
+
+
+def choose_login(
+    transport: LoginTransport, environ: Mapping[str, str], credential: Any
+) -> LoginMethod | AstroTokenError:
+    """
+    Choose the login. Errors are returned.
+
+    Args:
+        credential: of the SDK, which replaces those in the environment; or None.
+    """
+    try:
+        return _choose(transport, environ, credential)
+    except AstroTokenError as error:
+        return bare(error)
+    except (ValueError, OSError):
+        return ConfigError(
+            "the variables of the Azure login are not usable",
+            hint=f"check AZURE_TENANT_ID, AZURE_CLIENT_ID, {AUTHORITY}, AZURE_TOKEN_CREDENTIALS "
+            "and the files that AZURE_… variables name",
+        )
+
+
+def _choose(transport: LoginTransport, environ: Mapping[str, str], credential: Any) -> LoginMethod:
+    if credential is not None:
+        from astro_token_backends.azure.errors import bad_credential
+        from astro_token_backends.azure.sdk_login import SdkLogin
+
+        return SdkLogin(credential, "the credential that was given", bad_credential)
+    authority = _authority(environ)
+    application = _application(environ)
+    if secret := environ.get("AZURE_CLIENT_SECRET"):
+        tenant, client = application or _incomplete("AZURE_CLIENT_SECRET")
+        kept = SecretValue(secret.encode())
+        return ClientCredentials(authority, tenant, client, lambda: kept, False, "AZURE_CLIENT_SECRET")
+    if path := environ.get("AZURE_CLIENT_CERTIFICATE_PATH"):
+        from astro_token_backends.azure.sdk_login import certificate
+
+        _ = application or _incomplete("AZURE_CLIENT_CERTIFICATE_PATH")
+        return certificate(transport, path)
+    if path := environ.get("AZURE_FEDERATED_TOKEN_FILE"):
+        from astro_token_backends.credential_source import printable_path
+
+        tenant, client = application or _incomplete("AZURE_FEDERATED_TOKEN_FILE")
+        source = f"the federated token in {printable_path(path)} (AZURE_FEDERATED_TOKEN_FILE)"
+        return ClientCredentials(
+            authority, tenant, client, lambda: _file_token(path), True, source, _EXCHANGE
+        )
+    if variable := next(filter(environ.get, ("IDENTITY_ENDPOINT", "MSI_ENDPOINT")), None):
+        from astro_token_backends.azure.sdk_login import managed_identity
+
+        return managed_identity(transport, environ.get("AZURE_CLIENT_ID"), variable)
+    application = application or _application(environ, "AZURESUBSCRIPTION")
+    if application and not environ.get("AZURE_TOKEN_CREDENTIALS"):
+        login = _job_login(transport, environ, authority, *application)
+        if login:
+            return login
+    from astro_token_backends.azure.sdk_login import probed_login
+
+    return probed_login(transport, environ, lambda: _no_credential(environ))
+
+
+def _application(environ: Mapping[str, str], prefix: str = "AZURE") -> tuple[str, str] | None:
+    """Tenant and client."""
+    tenant, client = environ.get(f"{prefix}_TENANT_ID"), environ.get(f"{prefix}_CLIENT_ID")
+    if not tenant or not client:
+        return None
+    if not re.fullmatch(r"[0-9A-Za-z.-]{1,253}", tenant) or not re.fullmatch(r"[0-9A-Za-z-]{1,64}", client):
+        raise ConfigError(
+            f"{prefix}_TENANT_ID or {prefix}_CLIENT_ID is malformed",
+            hint="copy both ids from the Azure portal",
+        )
+    return tenant, client
+
+
+def _incomplete(variable: str) -> tuple[str, str]:
+    raise ConfigError(
+        f"{variable} is set, but AZURE_TENANT_ID or AZURE_CLIENT_ID is not",
+        hint=f"set all three, or unset {variable}",
+    )
+
+
+def _authority(environ: Mapping[str, str]) -> str:
+    text = environ.get(AUTHORITY, "").strip().rstrip("/")
+    address = checked_address(text if "://" in text else f"https://{authority_host(environ)}", AUTHORITY)
+    path = address.target.rstrip("/")
+    if not re.fullmatch(r"(?:/[A-Za-z0-9._-]+)*", path):
+        raise ConfigError(f"the address in {AUTHORITY} is not valid", hint="use https://HOST")
+    return f"{address.origin}{path}"
+
+
+def _job_login(
+    transport: LoginTransport, environ: Mapping[str, str], authority: str, tenant: str, client: str
+) -> ClientCredentials | None:
+    """The login with the CI system's identity; None without such an identity."""
+    from astro_token_backends.credential_source import job_identity
+
+    audience = environ.get(AUDIENCE) or _EXCHANGE
+
+    def identity() -> JobIdentity | None:
+        return job_identity(audience, environ=environ, timeout=transport.attempt.seconds)
+
+    first = identity()
+    if first is None:
+        return None
+    unused = [first]
+
+    def proof() -> SecretValue:
+        current = unused.pop() if unused else identity()
+        return current.token if current else SecretValue(b"")
+
+    variable = "AZURE_CLIENT_ID" if _application(environ) else "AZURESUBSCRIPTION_CLIENT_ID"
+    source = f"{first.source}, as the application in {variable}"
+    return ClientCredentials(authority, tenant, client, proof, True, source, audience)
+
+
+def _file_token(path: str) -> SecretValue:
+    """Read a pod's projected token, which is replaced while we run."""
+    from pathlib import Path
+
+    from astro_token.system.files import open_regular
+    from astro_token.token import is_jwt
+
+    data = b""
+    try:
+        with open_regular(Path(path)) as file:
+            data = file.read(_LONGEST_FILE + 1).strip()
+    except (OSError, ValueError):
+        pass
+    if len(data) > _LONGEST_FILE or not is_jwt(data):
+        raise ConfigError(
+            "the file that AZURE_FEDERATED_TOKEN_FILE names contains no identity token",
+            hint="name the file of a pod's projected service account token",
+        )
+    return SecretValue(data)
+
+
+def _no_credential(environ: Mapping[str, str]) -> AccessDeniedError:
+    from astro_token.ci.identity import identity_hint
+
+    present = [name for name in _SEARCHED if environ.get(name)]
+    remedy = (
+        identity_hint(environ)
+        or "run az login, or set AZURE_TENANT_ID and AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET"
+    )
+    return AccessDeniedError(
+        "there is no Azure credential",
+        hint=f"{remedy}; looked for: {', '.join(_SEARCHED)}, the CI system's identity, a managed identity, "
+        f"az, Azure PowerShell, azd; found: {', '.join(present) or 'none'}",
+    )

@@ -1,0 +1,153 @@
+"""Vaults and clouds: the vault that a reference names, its route, and the audience of its tokens."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from astro_token.errors import ConfigError
+from astro_token.record import Record
+from astro_token.transport.address import parse_address
+from astro_token.transport.route import Route
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from astro_token.secrets.ref import SecretRef
+
+__all__ = [
+    "AUTHORITY",
+    "HOSTS",
+    "ObjectId",
+    "authority_host",
+    "is_in_cloud",
+    "login_route",
+    "may_request",
+    "vault_resource",
+    "vault_route",
+]
+
+HOSTS = "ASTRO_TOKEN_AZURE_HOSTS"
+AUTHORITY = "AZURE_AUTHORITY_HOST"
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE",)
+_PUBLIC = "login.microsoftonline.com"
+# By the login service of a cloud: the domain of its vaults, and that of its managed HSMs.
+_CLOUDS = {
+    _PUBLIC: ("vault.azure.net", "managedhsm.azure.net"),
+    "login.microsoftonline.us": ("vault.usgovcloudapi.net", "managedhsm.usgovcloudapi.net"),
+    "login.chinacloudapi.cn": ("vault.azure.cn", "managedhsm.azure.cn"),
+    "login.partner.microsoftonline.cn": ("vault.azure.cn", "managedhsm.azure.cn"),
+    "login.microsoftonline.de": ("vault.microsoftazure.de", "managedhsm.microsoftazure.de"),
+}
+_VAULTS = frozenset(vault for vault, _ in _CLOUDS.values())
+_HSMS = frozenset(hsm for _, hsm in _CLOUDS.values())
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+class ObjectId(Record):
+    """
+    The identifier of a secret or a key, as Azure calls it.
+
+    Attributes:
+        host: of the vault, in lower case, with the port if there is one.
+        version: None for the newest.
+    """
+
+    host: str
+    name: str
+    version: str | None
+
+    @classmethod
+    def parse(cls, ref: SecretRef, kind: str) -> ObjectId:
+        """
+        Args:
+            kind: `secrets` or `keys`.
+
+        Raises:
+            ConfigError: the host must not receive our credential.
+        """
+        if ref.name.startswith("https://"):
+            host, _, path = ref.name.removeprefix("https://").partition("/")
+            parts = path.split("/")[1:]
+        else:
+            vault, name = ref.name.split("/")
+            host, parts = f"{vault}.{_vault_domain()}", [name]
+        host = host.lower()
+        listed = {entry.strip().lower() for entry in os.environ.get(HOSTS, "").split(",")}
+        if not is_in_cloud(host, hsm=kind == "keys") and host not in listed:
+            raise ConfigError(
+                "the reference's host is not in the domain of an Azure cloud's vaults",
+                hint=f"if the host is yours and may receive your credential, list it in {HOSTS}",
+            )
+        return cls(host, parts[0], parts[1] if len(parts) > 1 else ref.options.get("version"))
+
+    @property
+    def cli_option(self) -> str:
+        """The option of `az` for the vault."""
+        vault, _, domain = self.host.partition(".")
+        if not is_in_cloud(self.host):
+            return "--vault-name VAULT"
+        return f"--hsm-name {vault}" if domain in _HSMS else f"--vault-name {vault}"
+
+
+def vault_route(host: str) -> Route:
+    return Route.to(
+        f"https://{host}",
+        os.environ,
+        service="Azure Key Vault",
+        variable="the reference",
+        ca_variables=_CA_VARIABLES,
+    )
+
+
+def login_route(url: str) -> Route:
+    """The route to the login service, or over http to the service that tells a machine its identity."""
+    is_login = url.startswith("https:")
+    return Route.to(
+        url,
+        os.environ,
+        service="the Azure login service" if is_login else "the managed identity endpoint",
+        variable=AUTHORITY if is_login else "IDENTITY_ENDPOINT",
+        ca_variables=_CA_VARIABLES,
+        login=True,
+    )
+
+
+def is_in_cloud(host: str, *, hsm: bool = True) -> bool:
+    """True for the host of a vault, or also of a managed HSM, in a cloud of Azure."""
+    name, _, domain = host.partition(".")
+    is_name = name != "" and _NAME_CHARACTERS.issuperset(name)
+    return is_name and (domain in _VAULTS or (hsm and domain in _HSMS))
+
+
+def vault_resource(host: str) -> str | None:
+    """The audience of the tokens that a vault accepts; None if only the vault can tell it."""
+    return f"https://{host.partition('.')[2]}" if is_in_cloud(host) else None
+
+
+def may_request(host: str, scope: str) -> bool:
+    """
+    True for a scope that a vault at this host may request.
+
+    A token for anything else, such as Azure's management, is one that the vault could use itself.
+    """
+    resource = scope.removesuffix("/.default")
+    try:
+        address = parse_address(resource)
+    except ValueError:
+        return False
+    domain = address.host
+    if not re.fullmatch(r"(?i)https://[^/?]+/?", resource) or "." not in domain:
+        return False
+    is_parent = host.partition(":")[0].endswith(f".{domain}")
+    return is_parent or (not is_in_cloud(host) and domain in _VAULTS | _HSMS)
+
+
+def authority_host(environ: Mapping[str, str]) -> str:
+    """The host of the login service, in lower case."""
+    return environ.get(AUTHORITY, "").strip().removeprefix("https://").strip("/").lower() or _PUBLIC
+
+
+def _vault_domain() -> str:
+    return _CLOUDS.get(authority_host(os.environ), _CLOUDS[_PUBLIC])[0]
