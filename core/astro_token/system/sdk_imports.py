@@ -40,22 +40,23 @@ def import_sdk(
 
     Args:
         without: modules that the import does not load, each with the names that it uses in annotations only.
+            One that is loaded already, or that another SDK was imported without, is left alone.
         unrun: packages whose `__init__` does not run, so that single modules of them can be imported.
 
     Raises:
         ImportError: the SDK is not installed.
     """
-    without = without or {}
-    if name in sys.modules or not _usable(name, (*without, *unrun)):
+    deferred = [module for module in without or () if module not in sys.modules and module not in _imported]
+    if name in sys.modules or not _usable(unrun):
         return import_module(name)
     before = set(sys.modules)
     try:
-        substitutes = {
-            **{package: _package(package) for package in unrun},
-            **{module: _Placeholder(module, names) for module, names in without.items()},
-        }
-        sys.modules.update(substitutes)
+        substitutes: dict[str, ModuleType] = {}
         try:
+            for package in unrun:  # one by one: the parent of the next one has to be in sys.modules
+                sys.modules[package] = substitutes[package] = _package(package)
+            for module in deferred:
+                sys.modules[module] = substitutes[module] = _Placeholder(module, (without or {})[module])
             imported = import_module(name)
         finally:
             for module, substitute in substitutes.items():
@@ -63,23 +64,26 @@ def import_sdk(
                     del sys.modules[module]
                 if isinstance(substitute, _Placeholder):
                     substitute.end_import()
+                    # `import package.module` binds the package only, and expects the module in it.
+                    package, _, attribute = module.rpartition(".")
+                    if package in sys.modules:
+                        vars(sys.modules[package]).setdefault(attribute, substitute)
     except Exception:  # noqa: BLE001 (whatever a version of the SDK does not expect)
         for module in set(sys.modules) - before:
             del sys.modules[module]
         return import_module(name)
-    _imported.update(without)
+    _imported.update(deferred)
     return imported
 
 
-def _usable(name: str, modules: tuple[str, ...]) -> bool:
-    """Decide whether placeholders may be used. A module that is loaded or shared is left alone."""
+def _usable(packages: tuple[str, ...]) -> bool:
+    """True if placeholders may be used. A package that is loaded is left alone."""
     settings = os.environ
     return (
         _allowed
         and settings.get("ASTRO_TOKEN_PLAIN_IMPORTS") != "1"
         and not settings.get("ASTRO_TOKEN_PLUGINS")
-        and not any(module in sys.modules or module in _imported for module in modules)
-        and name not in sys.modules
+        and not any(package in sys.modules for package in packages)
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from astro_token.secrets.registry import open_backend
-from astro_token_backends.gcp.connection import Connection
+from astro_token_backends.gcp.client import Connection
 from astro_token_backends.gcp.secret_manager import SecretManager
 from tests.backends.clouds import in_a_process, modules_after, read
 from tests.backends.gcp.calls import failure

@@ -14,7 +14,7 @@ from astro_token.errors import BackendUnavailableError, InvalidTokenError, Secre
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract, Harness, appearances
-from astro_token_backends.gcp.secret_manager import _place
+from astro_token_backends.gcp.secret_manager import _version
 from tests.backends.clouds import logged, modules_after, read
 from tests.backends.gcp.calls import failure, failure_of, write
 from tests.servers.gcp import Code, Fault, GcpServer
@@ -80,7 +80,7 @@ class TestReading:
         ],
     )
     def test_each_region_has_its_own_address(self, ref: str, host: str) -> None:
-        assert host == f"{_place(SecretRef.parse(ref)).host}:443"
+        assert host == f"{_version(SecretRef.parse(ref)).host}:443"
 
 
 class TestRefusals:
@@ -334,7 +334,7 @@ def test_nothing_is_logged_or_printed_of_the_value(
 
 
 def test_importing_the_module_loads_no_sdk() -> None:
-    for module in ("secret_manager", "kms", "credentials", "connection"):
+    for module in ("secret_manager", "kms", "credential_chain", "login", "login_request", "client"):
         assert {"grpc", "google.auth", "google.cloud", "requests"} & modules_after(
             f"import astro_token_backends.gcp.{module}"
         ) == set()

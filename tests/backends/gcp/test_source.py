@@ -11,7 +11,7 @@ import pytest
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.registry import open_backend
 from astro_token.testing import appearances
-from astro_token_backends.gcp.connection import Connection
+from astro_token_backends.gcp.client import Connection
 from astro_token_backends.gcp.kms import KMS
 from astro_token_backends.gcp.secret_manager import SecretManager
 from tests.backends.clouds import in_a_process, logged, read, source_failure, told
