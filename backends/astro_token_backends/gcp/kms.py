@@ -112,8 +112,8 @@ class KMS(GcpService):
                 return SecretNotFoundError(
                     "the key does not exist",
                     hint="check the project, the location and the key ring, or create the key: "
-                    f"gcloud kms keys create {key} --keyring={ring} --location={location} --project={project} "
-                    "--purpose=encryption",
+                    f"gcloud kms keys create {key} --keyring={ring} --location={location} "
+                    f"--project={project} --purpose=encryption",
                 )
             case sdk.FailedPrecondition():
                 return SecretNotFoundError(

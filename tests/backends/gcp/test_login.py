@@ -400,9 +400,9 @@ class TestTheJobsIdentity:
         connection = Connection()
         backend = SecretManager(connection=connection)
         read(backend, present)
-        found = connection._found
-        assert found is not None
-        found.credential.expiry = found.credential.expiry.replace(year=2020)
+        credential = connection.login._credential
+        assert credential is not None
+        credential.value.expiry = credential.value.expiry.replace(year=2020)
         read(backend, present)
         assert (2, 2) == (len(login.requests), len(ci.requests))
         backend.close()
@@ -547,7 +547,7 @@ class TestRefusedLogins:
         source = {"file": str(tmp_path / "identity")}
         use(external("//iam.googleapis.com/x", source, token_url="http://sts.example.com/v1/token"))
         error = failure(open_backend("gcp"), "gcp:p1/s", canary)
-        assert (78, True) == (error.exit_code, "over plain http" in error.message)
+        assert (78, True) == (error.exit_code, "is not https" in error.message)
 
 
 class TestNoCredential:
@@ -556,8 +556,8 @@ class TestNoCredential:
         error = failure(backend, "gcp:p1/s")
         for place in (
             "GOOGLE_APPLICATION_CREDENTIALS (not set)",
-            "the file of gcloud (not there)",
-            "the metadata server (not asked (NO_GCE_CHECK))",
+            "gcloud's file (does not exist)",
+            "the metadata server (skipped because of NO_GCE_CHECK)",
             "ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER (not set)",
         ):
             assert place in str(error.hint)

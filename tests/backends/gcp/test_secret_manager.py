@@ -133,7 +133,7 @@ class TestRefusals:
     ) -> None:
         error = failure(backend, f"gcp:{place}/secrets/astro")
         assert error.exit_code == 66
-        assert f"gcloud secrets create astro {flags} makes one" in str(error.hint)
+        assert f"gcloud secrets create astro {flags}" in str(error.hint)
 
     def test_a_secret_that_has_expired_is_deleted(
         self, backend: SecretManager, server: GcpServer, name: str, canary: str
@@ -147,10 +147,10 @@ class TestRefusals:
         ("reason", "hint"),
         [
             ("SERVICE_DISABLED", "gcloud services enable secretmanager.googleapis.com --project=p1"),
-            ("CONSUMER_INVALID", "see p1"),
+            ("CONSUMER_INVALID", "check p1"),
             ("ACCESS_TOKEN_SCOPE_INSUFFICIENT", "cloud-platform"),
             ("SOMETHING_NEW", "secretmanager.versions.access"),
-            (None, "see that p1 is right"),
+            (None, "check that the project p1 is right"),
         ],
     )
     def test_a_denial_is_told_by_its_reason(
@@ -276,7 +276,7 @@ class TestWriting:
         server.before["AddSecretVersion"] = lambda: server.put(full, b"theirs")
         caplog.set_level(logging.WARNING)
         assert write(backend, f"gcp:{full}", "ours", "1") == "3"
-        assert [f"{full}: somebody else added version 2 right before ours, and 3 is the latest now"] == (
+        assert [f"{full}: someone else added version 2 right before ours; 3 is the latest now"] == (
             caplog.messages
         )
         assert [b"theirs", b"ours"] == [
