@@ -125,10 +125,10 @@ class Connection:
                 return getattr(injected, method.name)(
                     request=request, retry=None, timeout=left(), metadata=[]
                 )
-            resource = request[method.resource]
-            headers = [("x-goog-request-params", f"{method.resource}={_quoted(resource)}")]
-            headers += self.login.headers(left())
-            return self._stub(method, route, request)(timeout=left(), metadata=headers)
+            stub = self._stub(method, route, request)  # first: a setting may be wrong
+            routing = ("x-goog-request-params", f"{method.resource}={_quoted(request[method.resource])}")
+            headers = [routing, *self.login.headers(left())]
+            return stub(timeout=left(), metadata=headers)
 
         response = call_sdk(send, failure)
         if response is None:  # gRPC accepts a success without a message
@@ -217,7 +217,8 @@ class GcpService:
 
     def __init__(self, client: Any = None, *, connection: Connection | None = None) -> None:
         with _silent_grpc():  # a missing package has to show here
-            import_sdk(f"{self._package}.types.service", unrun=(self._package,))
+            types = f"{self._package}.types"
+            import_sdk(f"{types}.service", unrun=(self._package, types))
             import_sdk("grpc", without={"grpc.aio": ()})
         self._injected = client
         self._connection = connection or _shared()

@@ -58,12 +58,15 @@ def sdk_error(error: Exception) -> Exception:
 
     if not isinstance(error, grpc.RpcError):
         return error
-    from google.api_core.exceptions import DataLoss, from_grpc_error
+    from google.api_core import exceptions
 
+    sdk: Any = exceptions
+    converted: Exception
     try:
-        return from_grpc_error(error)
+        converted = sdk.from_grpc_error(error)
     except Exception:  # noqa: BLE001 (the details of the status are malformed)
-        return DataLoss("")
+        converted = sdk.DataLoss("")
+    return converted
 
 
 def status_failure(error: Exception, permission: Permission, route: Route) -> AstroTokenError:

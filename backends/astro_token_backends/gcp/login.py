@@ -84,12 +84,13 @@ class Login:
         self._client.close()
 
     def _choose(self, seconds: float) -> Credential:
-        from astro_token_backends.gcp.credential_chain import Credential, choose_credential
+        from astro_token_backends.gcp import credential_chain as chain
 
         if self._injected is not None:
-            return Credential("the injected credential", self._injected)
+            return chain.Credential("the injected credential", self._injected)
         environ = self._environ()
-        return self._request(lambda request: choose_credential(environ, request), seconds)
+        chosen: Credential = self._request(lambda request: chain.choose_credential(environ, request), seconds)
+        return chosen
 
     def _log_in(self, credential: Credential | None, seconds: float) -> Credential:
         until = time.monotonic() + seconds
