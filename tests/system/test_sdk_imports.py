@@ -74,11 +74,14 @@ def test_parts_of_grpc_and_google_auth_load_at_first_use(python: str, tmp_path: 
         "from astro_token.system.sdk_imports import allow_placeholders, import_sdk\n"
         "allow_placeholders()\n"
         "grpc = import_sdk('grpc', without={'grpc.aio': ()})\n"
-        "import_sdk('google.oauth2.service_account', without={'cryptography.x509': ()})\n"
+        "unused = {'cryptography.x509': (), 'google.auth.iam': (), 'google.oauth2._client': ()}\n"
+        "import_sdk('google.oauth2.service_account', without=unused)\n"
         "print('grpc.aio' in sys.modules)\n"
         "import cryptography, google.auth.crypt\n"
         "print(grpc.aio.Channel.__name__, cryptography.x509.Certificate.__name__)\n"
         "import grpc.aio, cryptography.x509\n"
+        "from google.auth import iam, impersonated_credentials\n"
+        "assert iam.Signer and impersonated_credentials._client.jwt_grant\n"
         "print(type(grpc.aio).__name__, type(cryptography.x509).__name__)\n"
     )
     assert run(python, code, tmp_path) == ["False", "Channel Certificate", "module module"]

@@ -154,8 +154,9 @@ def _of_type(kind: object, content: dict[str, Any]) -> Any:
     # Each by its own class: google-auth's loader of all types is deprecated.
     created: Any
     if kind == "service_account":
-        # It signs its tokens itself, so no request is made. x509 would only verify other tokens.
-        created = import_sdk("google.oauth2.service_account", without={"cryptography.x509": ()}).Credentials
+        # It signs its tokens itself: nothing is requested, and no certificate is read.
+        unused = {"cryptography.x509": (), "google.auth.iam": (), "google.oauth2._client": ()}
+        created = import_sdk("google.oauth2.service_account", without=unused).Credentials
         return created.from_service_account_info(content, scopes=[_SCOPE]).with_always_use_jwt_access(True)
     if kind == "authorized_user":
         from google.oauth2 import credentials

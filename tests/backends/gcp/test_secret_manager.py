@@ -380,6 +380,7 @@ def test_the_command_line_loads_messages_without_the_sdks_clients(
     replaced = {
         "cryptography.x509",
         "google.api_core",
+        "google.auth.iam",
         "google.cloud.kms_v1",
         "google.cloud.secretmanager_v1",
         "grpc.aio",
