@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from tests.servers.gcp_login import GcpLogin
     from tests.servers.jwks import Issuer
 
-# Prints what was read, or the exit code of a failure, and how long it took with the import.
+# As the command line: prints the value, or the exit code of a failure and its time with the import.
 IN_A_PROCESS = """
 import time
+from astro_token.system.sdk_imports import allow_placeholders
+allow_placeholders()
 start = time.monotonic()
 from astro_token.errors import AstroTokenError
 from astro_token.secrets.ref import SecretRef
@@ -288,6 +290,8 @@ class TestWhatTheMachineHas:
         monkeypatch.setenv("ASTRO_TOKEN_GCP_SERVICE_ACCOUNT", DEPLOYER)
         read(open_backend("gcp"), present)
         assert (DEPLOYER, 1) == (principal(server), len(login.requests))
+        done = in_a_process(IN_A_PROCESS.format(name=present.rpartition("/")[2]))
+        assert ("", DEPLOYER, 2) == (done.stderr, principal(server), len(login.requests))
 
     @pytest.mark.parametrize("acting", [True, False])
     def test_the_machines_account(
