@@ -11,8 +11,6 @@ import os
 import sys
 from io import TextIOWrapper
 
-from astro_token.system.sdk_imports import allow_placeholders
-
 TYPE_CHECKING = False  # typing's own would be imported for it, which takes longer than `--version` does
 if TYPE_CHECKING:
     import signal
@@ -33,7 +31,6 @@ class _EndedBySignal(BaseException):
 
 def run() -> NoReturn:
     """The console script."""
-    allow_placeholders()
     gc.disable()  # imports make hardly any garbage, and looking for it takes a twentieth of our time
     _stand_in_for_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):

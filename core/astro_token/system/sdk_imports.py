@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import RLock
 from importlib import import_module
 from types import ModuleType
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["allow_placeholders", "import_sdk"]
 
 _allowed = False
+_lock = RLock()
 _imported: set[str] = set()
 
 
@@ -39,14 +41,22 @@ def import_sdk(
     Import a module of an SDK.
 
     Args:
-        without: modules that the import does not load, each with the names that it uses in annotations only.
+        without: modules that the import does not load, each with the names that it uses in annotations,
+            as base classes and for instances that nothing uses.
             One that is loaded already, or that another SDK was imported without, is left alone.
         unrun: packages whose `__init__` does not run, so that single modules of them can be imported.
 
     Raises:
         ImportError: the SDK is not installed.
     """
-    deferred = [module for module in without or () if module not in sys.modules and module not in _imported]
+    if not _allowed:
+        return import_module(name)
+    with _lock:  # another thread must not see the placeholders of this one
+        return _import(name, without or {}, unrun)
+
+
+def _import(name: str, without: Mapping[str, tuple[str, ...]], unrun: tuple[str, ...]) -> ModuleType:
+    deferred = [module for module in without if module not in sys.modules and module not in _imported]
     if name in sys.modules or not _usable(unrun):
         return import_module(name)
     before = set(sys.modules)
@@ -56,7 +66,7 @@ def import_sdk(
             for package in unrun:  # one by one: the parent of the next one has to be in sys.modules
                 sys.modules[package] = substitutes[package] = _package(package)
             for module in deferred:
-                sys.modules[module] = substitutes[module] = _Placeholder(module, (without or {})[module])
+                sys.modules[module] = substitutes[module] = _Placeholder(module, without[module])
             imported = import_module(name)
         finally:
             for module, substitute in substitutes.items():
@@ -80,25 +90,29 @@ def _usable(packages: tuple[str, ...]) -> bool:
     """True if placeholders may be used. A package that is loaded is left alone."""
     settings = os.environ
     return (
-        _allowed
-        and settings.get("ASTRO_TOKEN_PLAIN_IMPORTS") != "1"
+        settings.get("ASTRO_TOKEN_PLAIN_IMPORTS") != "1"
         and not settings.get("ASTRO_TOKEN_PLUGINS")
         and not any(package in sys.modules for package in packages)
     )
 
 
+class _Unused:
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+
 class _Placeholder(ModuleType):
     """A module that loads the real one when an attribute is used."""
 
-    def __init__(self, name: str, annotations: tuple[str, ...]) -> None:
+    def __init__(self, name: str, names: tuple[str, ...]) -> None:
         super().__init__(name)
         self.__path__: list[str] = []  # so that `import requests.exceptions` takes it for a package
-        vars(self).update({each: type(each, (), {}) for each in annotations})
-        self._annotations = annotations
+        vars(self).update({each: type(each, (_Unused,), {}) for each in names})
+        self._names = names
 
     def end_import(self) -> None:
-        """Take back the names that stood in for annotations."""
-        for each in vars(self).pop("_annotations"):
+        """Take back the names: from now on they are those of the real module."""
+        for each in vars(self).pop("_names"):
             vars(self).pop(each, None)
 
     def __getattr__(self, attribute: str) -> object:
