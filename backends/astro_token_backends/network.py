@@ -6,13 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from astro_token.errors import BackendUnavailableError, ConfigError, IntegrityError
-from astro_token.transport.network import checked_address, connection_failure, extra_authorities, is_loopback
+from astro_token.transport.network import checked_address, connection_failure, is_loopback
 
 __all__ = [
     "busy",
     "connection_failure",
     "damaged",
-    "extra_authorities",
     "is_loopback",
     "redirected",
     "refuse_plain_http",

@@ -26,10 +26,9 @@ GOOGLE = """
 import sys
 from astro_token.system.sdk_imports import allow_placeholders, import_sdk
 allow_placeholders()
-service = import_sdk(
-    "google.cloud.secretmanager_v1.types.service", unrun=("google.cloud.secretmanager_v1",)
-)
-print("google.cloud.secretmanager_v1" in sys.modules, "google.api_core" in sys.modules)
+package = "google.cloud.{package}"
+service = import_sdk(package + ".types.service", unrun=(package, package + ".types"))
+print(package in sys.modules, "google.api_core" in sys.modules)
 """
 
 
@@ -56,8 +55,41 @@ def test_hvac_is_imported_without_requests_which_loads_at_first_use(python: str,
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_google_messages_are_imported_without_their_clients(python: str, tmp_path: Path) -> None:
-    code = GOOGLE + (
+@pytest.mark.parametrize("package", ["secretmanager_v1", "kms_v1"])
+def test_google_messages_are_imported_without_their_clients(
+    python: str, package: str, tmp_path: Path
+) -> None:
+    code = GOOGLE.format(package=package) + (
+        f"import google.cloud.{package} as real, google.cloud.{package}.types as types\n"
+        "name = next(name for name in dir(service) if name.endswith('Request'))\n"
+        "print(getattr(real, name) is getattr(types, name) is getattr(service, name))\n"
+    )
+    assert run(python, code, tmp_path) == ["False False", "True"]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_parts_of_grpc_and_google_auth_load_at_first_use(python: str, tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from astro_token.system.sdk_imports import allow_placeholders, import_sdk\n"
+        "allow_placeholders()\n"
+        "grpc = import_sdk('grpc', without={'grpc.aio': ()})\n"
+        "unused = {'cryptography.x509': (), 'google.auth.iam': (), 'google.oauth2._client': ()}\n"
+        "import_sdk('google.oauth2.service_account', without=unused)\n"
+        "print('grpc.aio' in sys.modules)\n"
+        "import cryptography, google.auth.crypt\n"
+        "print(grpc.aio.Channel.__name__, cryptography.x509.Certificate.__name__)\n"
+        "import grpc.aio, cryptography.x509\n"
+        "from google.auth import iam, impersonated_credentials\n"
+        "assert iam.Signer and impersonated_credentials._client.jwt_grant\n"
+        "print(type(grpc.aio).__name__, type(cryptography.x509).__name__)\n"
+    )
+    assert run(python, code, tmp_path) == ["False", "Channel Certificate", "module module"]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_google_clients_are_those_of_an_ordinary_import_later(python: str, tmp_path: Path) -> None:
+    code = GOOGLE.format(package="secretmanager_v1") + (
         "import google.cloud.secretmanager_v1 as real\n"
         "print(real.AccessSecretVersionRequest is service.AccessSecretVersionRequest)\n"
         "print(real.SecretManagerServiceClient.__name__)\n"

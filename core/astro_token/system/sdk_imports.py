@@ -74,6 +74,10 @@ def _import(name: str, without: Mapping[str, tuple[str, ...]], unrun: tuple[str,
                     del sys.modules[module]
                 if isinstance(substitute, _Placeholder):
                     substitute.end_import()
+                    # `import package.module` binds the package only, and expects the module in it.
+                    package, _, attribute = module.rpartition(".")
+                    if package in sys.modules:
+                        vars(sys.modules[package]).setdefault(attribute, substitute)
     except Exception:  # noqa: BLE001 (whatever a version of the SDK does not expect)
         for module in set(sys.modules) - before:
             del sys.modules[module]

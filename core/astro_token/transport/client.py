@@ -6,8 +6,15 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError, IntegrityError, bare, result
-from astro_token.transport.failure import busy, connection_failure, damaged, proxy_failure, seconds_to_wait
+from astro_token.errors import AstroTokenError, BackendUnavailableError, bare, result
+from astro_token.transport.failure import (
+    busy,
+    connection_failure,
+    damaged,
+    proxy_failure,
+    redirected,
+    seconds_to_wait,
+)
 from astro_token.version import __version__
 
 if TYPE_CHECKING:
@@ -165,10 +172,7 @@ class Response:
         if status in _BUSY or status >= 500 or status in also_busy:  # noqa: PLR2004
             return busy(route, status, self.retry_after)
         if 300 <= status < 400:  # noqa: PLR2004
-            return IntegrityError(
-                f"{route.service} answered with a redirect, which is not followed",
-                hint=f"check {route.variable} and the proxy",
-            )
+            return redirected(route)
         if status == 407:  # noqa: PLR2004
             return proxy_failure(status, route)
         return None if self.body is not None or status in _DENIED else self.damaged()

@@ -124,6 +124,18 @@ class TestAnswers:
             assert failure(open_backend("gcp"), "gcp:p1/s").exit_code == 76
             assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 * 1024
 
+    @pytest.mark.parametrize("details", ["not base64", "/////w==", "CAcSAm5v"])
+    def test_malformed_details_of_a_status(
+        self, put: Callable[[str], None], certificates: Certificates, details: str
+    ) -> None:
+        answer: list[gcp_faults.Frame | str] = [
+            headers(),
+            trailers(5, **{"grpc-status-details-bin": details}),
+        ]
+        with Http2Server(answer, certificates.server.context()) as other:
+            put(other.endpoint)
+            assert failure(open_backend("gcp"), "gcp:p1/s").exit_code == 76
+
     def test_too_much_metadata(self, backend: SecretManager, server: GcpServer) -> None:
         server.faults.append(Fault(Code.NOT_FOUND, metadata=200_000))
         assert failure(backend, "gcp:p1/s").exit_code == 76

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
@@ -215,13 +215,24 @@ class TestDamage:
         assert (exit_code, 1) == (error.exit_code, len(server.seen))
 
 
+def sdk_client(kms: KMS) -> Any:
+    """A client of the SDK on the channel of the backend."""
+    from google.cloud.kms_v1 import KeyManagementServiceClient
+    from google.cloud.kms_v1.services.key_management_service.transports import (
+        KeyManagementServiceGrpcTransport,
+    )
+
+    channel = next(iter(kms._connection._channels.values()))
+    return KeyManagementServiceClient(transport=KeyManagementServiceGrpcTransport(channel=channel))
+
+
 def test_the_service_knows_a_bad_checksum(kms: KMS, server: GcpServer, key: str) -> None:
     """What the tests above lean on: the server refuses what was damaged on the way."""
     import google_crc32c
     from google.api_core import exceptions
 
-    client = next(iter(kms._connection._clients.values())) if encrypt(kms, f"gcp-kms:{key}", "x") else None
-    assert client is not None
+    assert encrypt(kms, f"gcp-kms:{key}", "x")
+    client = sdk_client(kms)
     bearer = [("authorization", server.seen[-1].metadata["authorization"])]
     request = {"name": key, "plaintext": b"x", "plaintext_crc32c": google_crc32c.value(b"y")}
     with pytest.raises(exceptions.InvalidArgument, match="plaintext_crc32c"):

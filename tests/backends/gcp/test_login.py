@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from astro_token.secrets.registry import open_backend
-from astro_token_backends.gcp.connection import Connection
+from astro_token_backends.gcp.client import Connection
 from astro_token_backends.gcp.secret_manager import SecretManager
 from tests.backends.clouds import in_a_process, modules_after, read
 from tests.backends.gcp.calls import failure
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from tests.servers.gcp_login import GcpLogin
     from tests.servers.jwks import Issuer
 
-# Prints what was read, or the exit code of a failure, and how long it took with the import.
+# As the command line: prints the value, or the exit code of a failure and its time with the import.
 IN_A_PROCESS = """
 import time
+from astro_token.system.sdk_imports import allow_placeholders
+allow_placeholders()
 start = time.monotonic()
 from astro_token.errors import AstroTokenError
 from astro_token.secrets.ref import SecretRef
@@ -288,6 +290,8 @@ class TestWhatTheMachineHas:
         monkeypatch.setenv("ASTRO_TOKEN_GCP_SERVICE_ACCOUNT", DEPLOYER)
         read(open_backend("gcp"), present)
         assert (DEPLOYER, 1) == (principal(server), len(login.requests))
+        done = in_a_process(IN_A_PROCESS.format(name=present.rpartition("/")[2]))
+        assert ("", DEPLOYER, 2) == (done.stderr, principal(server), len(login.requests))
 
     @pytest.mark.parametrize("acting", [True, False])
     def test_the_machines_account(
@@ -400,9 +404,9 @@ class TestTheJobsIdentity:
         connection = Connection()
         backend = SecretManager(connection=connection)
         read(backend, present)
-        found = connection._found
-        assert found is not None
-        found.credential.expiry = found.credential.expiry.replace(year=2020)
+        credential = connection.login._credential
+        assert credential is not None
+        credential.value.expiry = credential.value.expiry.replace(year=2020)
         read(backend, present)
         assert (2, 2) == (len(login.requests), len(ci.requests))
         backend.close()
@@ -547,7 +551,7 @@ class TestRefusedLogins:
         source = {"file": str(tmp_path / "identity")}
         use(external("//iam.googleapis.com/x", source, token_url="http://sts.example.com/v1/token"))
         error = failure(open_backend("gcp"), "gcp:p1/s", canary)
-        assert (78, True) == (error.exit_code, "over plain http" in error.message)
+        assert (78, True) == (error.exit_code, "is not https" in error.message)
 
 
 class TestNoCredential:
@@ -556,8 +560,8 @@ class TestNoCredential:
         error = failure(backend, "gcp:p1/s")
         for place in (
             "GOOGLE_APPLICATION_CREDENTIALS (not set)",
-            "the file of gcloud (not there)",
-            "the metadata server (not asked (NO_GCE_CHECK))",
+            "gcloud's file (does not exist)",
+            "the metadata server (skipped because of NO_GCE_CHECK)",
             "ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER (not set)",
         ):
             assert place in str(error.hint)

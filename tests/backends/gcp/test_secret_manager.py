@@ -6,7 +6,7 @@ import logging
 import uuid
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,15 +14,16 @@ from astro_token.errors import BackendUnavailableError, InvalidTokenError, Secre
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract, Harness, appearances
-from astro_token_backends.gcp.secret_manager import _place
+from astro_token_backends.gcp.secret_manager import SecretManager, _version
 from tests.backends.clouds import logged, modules_after, read
 from tests.backends.gcp.calls import failure, failure_of, write
 from tests.servers.gcp import Code, Fault, GcpServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from astro_token_backends.gcp.secret_manager import SecretManager
+    from tests.servers.certificates import Certificates
     from tests.servers.gcp_identity import ServiceAccount
 
 
@@ -80,7 +81,30 @@ class TestReading:
         ],
     )
     def test_each_region_has_its_own_address(self, ref: str, host: str) -> None:
-        assert host == f"{_place(SecretRef.parse(ref)).host}:443"
+        assert host == f"{_version(SecretRef.parse(ref)).host}:443"
+
+    def test_a_client_of_the_sdk_can_be_injected(
+        self, server: GcpServer, certificates: Certificates, name: str
+    ) -> None:
+        import grpc
+        from google.cloud.secretmanager_v1 import SecretManagerServiceClient
+        from google.cloud.secretmanager_v1.services.secret_manager_service import transports
+
+        server.put(f"projects/p1/secrets/{name}", b"value")
+        bearer = grpc.access_token_call_credentials(server.identities.issue("me@example.com"))
+        tls = grpc.ssl_channel_credentials(certificates.ca_file.read_bytes())
+        channel = grpc.secure_channel(server.endpoint, grpc.composite_channel_credentials(tls, bearer))
+        made: Any = SecretManagerServiceClient
+        client = made(transport=transports.SecretManagerServiceGrpcTransport(channel=channel))
+        backend = SecretManager(client=client)
+        assert read(backend, f"gcp:p1/{name}").reveal() == b"value"
+        assert failure(backend, "gcp:p1/nothing").exit_code == 66
+        assert (
+            backend.write(
+                SecretRef.parse(f"gcp:p1/{name}"), SecretValue(b"new"), expected_version="1", timeout=5
+            )
+            == "2"
+        )
 
 
 class TestRefusals:
@@ -133,7 +157,7 @@ class TestRefusals:
     ) -> None:
         error = failure(backend, f"gcp:{place}/secrets/astro")
         assert error.exit_code == 66
-        assert f"gcloud secrets create astro {flags} makes one" in str(error.hint)
+        assert f"gcloud secrets create astro {flags}" in str(error.hint)
 
     def test_a_secret_that_has_expired_is_deleted(
         self, backend: SecretManager, server: GcpServer, name: str, canary: str
@@ -147,10 +171,10 @@ class TestRefusals:
         ("reason", "hint"),
         [
             ("SERVICE_DISABLED", "gcloud services enable secretmanager.googleapis.com --project=p1"),
-            ("CONSUMER_INVALID", "see p1"),
+            ("CONSUMER_INVALID", "check p1"),
             ("ACCESS_TOKEN_SCOPE_INSUFFICIENT", "cloud-platform"),
             ("SOMETHING_NEW", "secretmanager.versions.access"),
-            (None, "see that p1 is right"),
+            (None, "check that the project p1 is right"),
         ],
     )
     def test_a_denial_is_told_by_its_reason(
@@ -276,7 +300,7 @@ class TestWriting:
         server.before["AddSecretVersion"] = lambda: server.put(full, b"theirs")
         caplog.set_level(logging.WARNING)
         assert write(backend, f"gcp:{full}", "ours", "1") == "3"
-        assert [f"{full}: somebody else added version 2 right before ours, and 3 is the latest now"] == (
+        assert [f"{full}: someone else added version 2 right before ours; 3 is the latest now"] == (
             caplog.messages
         )
         assert [b"theirs", b"ours"] == [
@@ -334,7 +358,32 @@ def test_nothing_is_logged_or_printed_of_the_value(
 
 
 def test_importing_the_module_loads_no_sdk() -> None:
-    for module in ("secret_manager", "kms", "credentials", "connection"):
+    for module in ("secret_manager", "kms", "credential_chain", "login", "login_request", "client"):
         assert {"grpc", "google.auth", "google.cloud", "requests"} & modules_after(
             f"import astro_token_backends.gcp.{module}"
         ) == set()
+
+
+def test_the_command_line_loads_messages_without_the_sdks_clients(
+    server: GcpServer, key_file: Path, key: str
+) -> None:
+    loaded = modules_after(
+        "from astro_token.system.sdk_imports import allow_placeholders\n"
+        "allow_placeholders()\n"
+        "from astro_token.secrets.ref import SecretRef\n"
+        "from astro_token.secrets.registry import open_backend\n"
+        f"value = open_backend('gcp-kms').encrypt(SecretRef.parse('gcp-kms:{key}'), "
+        "__import__('astro_token.secret').secret.SecretValue(b'x'), timeout=5)\n"
+        "open_backend('gcp')"
+    )
+    assert {"google.cloud.secretmanager_v1.types.service", "google.cloud.kms_v1.types.service"} <= loaded
+    replaced = {
+        "cryptography.x509",
+        "google.api_core",
+        "google.auth.iam",
+        "google.cloud.kms_v1",
+        "google.cloud.secretmanager_v1",
+        "grpc.aio",
+        "requests",
+    }
+    assert replaced & loaded == set()

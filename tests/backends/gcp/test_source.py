@@ -11,7 +11,7 @@ import pytest
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.registry import open_backend
 from astro_token.testing import appearances
-from astro_token_backends.gcp.connection import Connection
+from astro_token_backends.gcp.client import Connection
 from astro_token_backends.gcp.kms import KMS
 from astro_token_backends.gcp.secret_manager import SecretManager
 from tests.backends.clouds import in_a_process, logged, read, source_failure, told
@@ -130,10 +130,10 @@ class TestRequests:
             valid = True
 
         backend = SecretManager(connection=Connection(credential=Given()))
-        assert "the credential that was given" == source(backend, "gcp:p1/a")
+        assert "the injected credential" == source(backend, "gcp:p1/a")
         injected: list[Any] = [SecretManager(client=object()), KMS(client=object())]
         for made, ref in zip(injected, ("gcp:p1/a", KEY), strict=True):
-            assert (f"https://{server.endpoint}", "the client that was given") == told(made, ref)
+            assert (f"https://{server.endpoint}", "the injected client") == told(made, ref)
 
 
 class TestSources:
@@ -189,12 +189,10 @@ class TestAddress:
             for place in ("", "locations/europe-west1/")
         ]
         assert ["", "europe-west1."] == [
-            address.removeprefix("https://secretmanager.")
-            .removesuffix("googleapis.com:443")
-            .replace("rep.", "")
+            address.removeprefix("https://secretmanager.").removesuffix("googleapis.com").replace("rep.", "")
             for address in found
         ]
-        assert "https://cloudkms.googleapis.com:443" == open_backend("gcp-kms").address(SecretRef.parse(KEY))
+        assert "https://cloudkms.googleapis.com" == open_backend("gcp-kms").address(SecretRef.parse(KEY))
 
     @pytest.mark.parametrize("given", ["https://private.example", "private.example", "a b:443"])
     def test_one_that_is_refused(self, given: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,257 @@
+"""
+The chain of credentials, as Google's SDKs define it; after them, the CI system's identity.
+
+The order: the file in GOOGLE_APPLICATION_CREDENTIALS, gcloud's file, the metadata server,
+ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER. google.auth.default() is not used: it looks up a project,
+waits seconds for a metadata server, and its requests cannot be replaced.
+"""
+
+from __future__ import annotations
+
+import os
+
+from astro_token.errors import AccessDeniedError
+from astro_token.record import Record
+from astro_token.system.sdk_imports import import_sdk
+from astro_token_backends.credential_source import printable_path
+from astro_token_backends.gcp.login_request import NoMetadataServerError
+from astro_token_backends.gcp.settings import PROVIDER, SERVICE_ACCOUNT, provider, service_account
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from astro_token_backends.credential_source import JobIdentity
+    from astro_token_backends.gcp.login_request import LoginRequest
+
+__all__ = ["CREDENTIAL_FILE", "Credential", "NoIdentityError", "choose_credential", "no_credential"]
+
+CREDENTIAL_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
+_GCLOUD = "gcloud auth application-default login"
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_QUOTA_PROJECT = "GOOGLE_CLOUD_QUOTA_PROJECT"
+_JWT = "urn:ietf:params:oauth:token-type:jwt"
+_FILE_LIMIT = 1 << 20
+# By the type in the credential's file.
+_KINDS = {
+    "service_account": "a service account's key",
+    "authorized_user": "a user's login",
+    "external_account": "an external account",
+    "external_account_authorized_user": "an external user's login",
+    "impersonated_service_account": "an impersonated service account",
+}
+
+
+class NoIdentityError(Exception):
+    """The CI system gives the job no identity."""
+
+
+class Credential(Record):
+    """
+    A credential of google-auth. That of a metadata server has a token already.
+
+    Attributes:
+        source: for people.
+    """
+
+    _hidden = ("value",)
+    source: str
+    value: Any
+
+
+def choose_credential(environ: Mapping[str, str], request: LoginRequest) -> Credential:
+    """
+    Return the first credential that exists. If it fails later, no other one is tried.
+
+    Raises:
+        AccessDeniedError: no credential exists, or its file is unusable.
+        AstroTokenError: a setting, a CI identity's request, or the metadata server's.
+        NoIdentityError: only the provider is set, and the CI system gives no identity.
+    """
+    file = environ.get(CREDENTIAL_FILE)
+    if file:
+        return _as_account(_from_file(file, CREDENTIAL_FILE), environ)
+    if os.path.isfile(file := _gcloud_file(environ)):  # noqa: PTH113 (pathlib is slow to load)
+        return _as_account(_from_file(file, _GCLOUD), environ)
+    if environ.get("NO_GCE_CHECK") != "true":
+        try:
+            return _as_account(_of_machine(environ, request), environ)
+        except NoMetadataServerError:
+            pass
+    if name := provider(environ):
+        return _as_account(_of_job(name, environ, request), environ)
+    raise no_credential(environ)
+
+
+def no_credential(environ: Mapping[str, str]) -> AccessDeniedError:
+    from astro_token.ci.identity import identity_hint
+
+    skipped = environ.get("NO_GCE_CHECK") == "true"
+    machine = "skipped because of NO_GCE_CHECK" if skipped else "does not answer"
+    job = "not set"
+    if environ.get(PROVIDER):
+        job = f"set, but the CI system gives no identity: {identity_hint(environ) or 'none was detected'}"
+    return AccessDeniedError(
+        "no Google Cloud credential is configured",
+        hint=f"set {CREDENTIAL_FILE}, or run {_GCLOUD}; tried: "
+        f"{CREDENTIAL_FILE} (not set), gcloud's file (does not exist), the metadata server ({machine}), "
+        f"{PROVIDER} ({job})",
+    )
+
+
+def _as_account(credential: Credential, environ: Mapping[str, str]) -> Credential:
+    """Let the credential act as ASTRO_TOKEN_GCP_SERVICE_ACCOUNT, and add the quota project."""
+    source, value = credential.source, credential.value
+    account, project = service_account(environ), environ.get(_QUOTA_PROJECT)
+    if account:
+        from google.auth import impersonated_credentials
+
+        acting: Any = impersonated_credentials.Credentials
+        value = acting(value, account, [_SCOPE])
+        source = f"{source}, acting as {account} ({SERVICE_ACCOUNT})"
+    # with_quota_project makes a copy, which has no token.
+    if project and hasattr(value, "with_quota_project") and value.quota_project_id != project:
+        value = value.with_quota_project(project)
+    return Credential(source, value)
+
+
+# -- a file -------------------------------------------------------------------------------------------
+
+
+def _gcloud_file(environ: Mapping[str, str]) -> str:
+    home = environ["APPDATA"] if os.name == "nt" and "APPDATA" in environ else os.path.expanduser("~/.config")  # noqa: PTH111
+    folder = environ.get("CLOUDSDK_CONFIG") or f"{home}/gcloud"
+    return f"{folder}/application_default_credentials.json"
+
+
+def _from_file(file: str, setting: str) -> Credential:
+    """
+    Load the credential in a file.
+
+    Args:
+        setting: the variable that names the file, or the command that wrote it.
+
+    Raises:
+        AccessDeniedError: the file is not a credential.
+    """
+    import json
+
+    try:
+        with open(file, "rb") as opened:  # noqa: PTH123
+            content = json.loads(opened.read(_FILE_LIMIT))
+        kind = content["type"]
+        return Credential(f"{_KINDS[kind]} in {printable_path(file)} ({setting})", _of_type(kind, content))
+    except Exception:  # noqa: BLE001, S110 (google-auth raises anything, and quotes the file)
+        pass
+    raise AccessDeniedError(
+        "the file with the Google Cloud credential cannot be read, or is not a credential",
+        hint=f"check the file of {setting}: it must be a service account's key, or written by gcloud",
+    )
+
+
+def _of_type(kind: object, content: dict[str, Any]) -> Any:
+    # Each by its own class: google-auth's loader of all types is deprecated.
+    created: Any
+    if kind == "service_account":
+        # It signs its tokens itself: nothing is requested, and no certificate is read.
+        unused = {"cryptography.x509": (), "google.auth.iam": (), "google.oauth2._client": ()}
+        created = import_sdk("google.oauth2.service_account", without=unused).Credentials
+        return created.from_service_account_info(content, scopes=[_SCOPE]).with_always_use_jwt_access(True)
+    if kind == "authorized_user":
+        from google.oauth2 import credentials
+
+        created = credentials.Credentials
+        return created.from_authorized_user_info(content)
+    if kind == "external_account":
+        return _external(content).from_info(content, scopes=[_SCOPE])
+    if kind == "external_account_authorized_user":
+        from google.auth import external_account_authorized_user
+
+        created = external_account_authorized_user.Credentials
+        return created.from_info(content)
+    if kind == "impersonated_service_account":
+        from google.auth import impersonated_credentials
+
+        created = impersonated_credentials.Credentials
+        return created.from_impersonated_service_account_info(content, scopes=[_SCOPE])
+    raise ValueError
+
+
+def _external(content: dict[str, Any]) -> Any:
+    if content.get("subject_token_type") == "urn:ietf:params:aws:token-type:aws4_request":
+        from google.auth import aws
+
+        return aws.Credentials
+    if content.get("credential_source", {}).get("executable") is not None:
+        from google.auth import pluggable
+
+        class Executable(pluggable.Credentials):
+            """Run the program in the file without our standard input, which belongs to the command."""
+
+            def __init__(self, *values: Any, **named: Any) -> None:
+                super().__init__(*values, **named)  # type: ignore[no-untyped-call]
+                if os.name == "posix":
+                    command = self._credential_source_executable_command
+                    self._credential_source_executable_command = (
+                        f"""/bin/sh -c 'exec "$0" "$@" </dev/null' {command}"""
+                    )
+
+        return Executable
+    from google.auth import identity_pool
+
+    return identity_pool.Credentials
+
+
+# -- the machine, and the CI job ----------------------------------------------------------------------
+
+
+def _of_machine(environ: Mapping[str, str], request: LoginRequest) -> Credential:
+    from google.auth import compute_engine
+
+    class Machine(compute_engine.Credentials):
+        def with_scopes(self, *_: object, **__: object) -> Machine:
+            """Return the same credential: its token may act as an account, too."""
+            return self
+
+    created: Any = Machine
+    # Without the universe, google-auth requests it.
+    machine = created(
+        default_scopes=[_SCOPE],
+        universe_domain="googleapis.com",
+        quota_project_id=environ.get(_QUOTA_PROJECT) or None,
+    )
+    request.probing = True
+    machine.refresh(request)
+    return Credential("the metadata server's service account", machine)
+
+
+def _of_job(name: str, environ: Mapping[str, str], request: LoginRequest) -> Credential:
+    from google.auth import identity_pool
+
+    from astro_token_backends.credential_source import job_identity
+
+    audience = environ.get("ASTRO_TOKEN_GCP_AUDIENCE") or f"https://iam.googleapis.com/{name}"
+
+    def identity(seconds: float) -> JobIdentity:
+        identity = job_identity(audience, environ=environ, timeout=seconds)
+        if identity is None:
+            raise NoIdentityError
+        return identity
+
+    first = identity(request.seconds)
+    unused = [first]
+
+    class Supplier(identity_pool.SubjectTokenSupplier):
+        def get_subject_token(self, context: object, request: LoginRequest) -> str:  # noqa: ARG002
+            current = unused.pop() if unused else identity(request.seconds)
+            return current.token.reveal().decode()
+
+    created: Any = identity_pool.Credentials
+    credential = created(
+        audience=f"//iam.googleapis.com/{name}",
+        subject_token_type=_JWT,
+        subject_token_supplier=Supplier(),
+        default_scopes=[_SCOPE],
+    )
+    return Credential(f"{first.source}, with {name} ({PROVIDER})", credential)
