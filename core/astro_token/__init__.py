@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from astro_token.secret import SecretMetadata, SecretValue
     from astro_token.secrets.protocols import (
         Backend,
-        SupportsAddress,
         SupportsClose,
         SupportsCreateKey,
         SupportsCredentialSource,
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
         SupportsLogIn,
         SupportsReadCurrent,
         SupportsReadMany,
-        SupportsTrust,
+        SupportsRoute,
         SupportsWrite,
         SupportsWriteCiphertext,
     )
@@ -94,7 +93,6 @@ __all__ = [
     "SecretNotFoundError",
     "SecretRef",
     "SecretValue",
-    "SupportsAddress",
     "SupportsClose",
     "SupportsCreateKey",
     "SupportsCredentialSource",
@@ -105,7 +103,7 @@ __all__ = [
     "SupportsLogIn",
     "SupportsReadCurrent",
     "SupportsReadMany",
-    "SupportsTrust",
+    "SupportsRoute",
     "SupportsWrite",
     "SupportsWriteCiphertext",
     "TokenSettings",

@@ -36,7 +36,6 @@ from astro_token.errors import AstroTokenError, BackendUnavailableError, Decrypt
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.secrets.protocols import (
     Backend,
-    SupportsAddress,
     SupportsClose,
     SupportsCredentialSource,
     SupportsDecrypt,
@@ -44,6 +43,7 @@ from astro_token.secrets.protocols import (
     SupportsEncrypt,
     SupportsLogIn,
     SupportsReadMany,
+    SupportsRoute,
     SupportsWrite,
 )
 from astro_token.secrets.ref import SecretRef
@@ -425,9 +425,8 @@ def _tells_no_secret(backend: object, ref: SecretRef, secret: str, timeout: floa
 
 def _told(backend: object, ref: SecretRef, timeout: float) -> list[str]:
     told = []
-    if isinstance(backend, SupportsAddress):
-        told.append(backend.address(ref))
-        assert re.match(r"https?://[^/@?#]+(?:/|$)", told[-1])
+    if isinstance(backend, SupportsRoute):
+        told.append(backend.route(ref).address.origin)
     if isinstance(backend, SupportsCredentialSource):
         told.append(backend.credential_source(ref, timeout=timeout))
     if isinstance(backend, SupportsLogIn):

@@ -56,7 +56,7 @@ def failure(
 def told(backend: Any, ref: str) -> tuple[str, str]:
     """The address and the source of the credential, as `doctor` asks for them, and then logs in."""
     parsed = SecretRef.parse(ref)
-    address = backend.address(parsed)
+    address = backend.route(parsed).address.origin
     source = backend.credential_source(parsed, timeout=10.0)
     backend.log_in(parsed, timeout=10.0)
     assert f"{address}{source}".isprintable()

@@ -27,6 +27,7 @@ from astro_token.settings.resolve import TokenSettings
 from astro_token.testing import appearances, make_token, reachable_text
 from astro_token.tokens.read_many import WORKERS, verify_all
 from astro_token.transport.deadline import ATTEMPTS
+from astro_token.transport.route import Route
 from tests.timing import PATIENCE
 
 if TYPE_CHECKING:
@@ -188,8 +189,8 @@ def test_a_token_takes_no_thread_of_its_own(
 class Unreachable(Single):
     """Cannot be reached at one address, and answers at the other."""
 
-    def address(self, ref: SecretRef) -> str:
-        return f"https://{ref.name.partition('/')[0]}"
+    def route(self, ref: SecretRef) -> Route:
+        return Route.to(f"https://{ref.name.partition('/')[0]}", {})
 
     def answer(self, ref: SecretRef) -> Answer:
         if ref.name.startswith("down/"):

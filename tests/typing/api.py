@@ -20,7 +20,6 @@ from astro_token import (
     SecretMetadata,
     SecretRef,
     SecretValue,
-    SupportsAddress,
     SupportsClose,
     SupportsCredentialSource,
     SupportsCredentialVariables,
@@ -29,10 +28,12 @@ from astro_token import (
     SupportsEncrypt,
     SupportsLogIn,
     SupportsReadMany,
+    SupportsRoute,
     SupportsWrite,
     Verdict,
 )
 from astro_token.testing import make_token
+from astro_token.transport.route import Route
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -110,8 +111,8 @@ class Everything:
     def credential_variables(self) -> Collection[str]:
         return ["MY_KEY"]
 
-    def address(self, ref: SecretRef) -> str:
-        return f"https://{ref}.example"
+    def route(self, ref: SecretRef) -> Route:
+        return Route.to(f"https://{ref.name}.example.com", {})
 
     def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
         return f"MY_KEY{ref}{timeout}"
@@ -135,7 +136,7 @@ writing: SupportsWrite = Everything()
 decrypting: SupportsDecrypt = Everything()
 encrypting: SupportsEncrypt = Everything()
 declaring: SupportsCredentialVariables = Everything()
-addressed: SupportsAddress = Everything()
+routed: SupportsRoute = Everything()
 sourced: SupportsCredentialSource = Everything()
 logging_in: SupportsLogIn = Everything()
 closing: SupportsClose = Everything()

@@ -19,7 +19,6 @@ from astro_token_backends.boundary import call_sdk
 from astro_token_backends.login import LoginLock, one_per_process
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator
 
     from astro_token.secrets.ref import SecretRef
@@ -227,14 +226,6 @@ class AwsService:
 
     def route(self, ref: SecretRef) -> Route:
         return call_sdk(lambda: self._session.route(self._service, region_of(ref)), translated)
-
-    def address(self, ref: SecretRef) -> str:
-        return self.route(ref).address.origin
-
-    def trust(self, ref: SecretRef) -> ssl.SSLContext:
-        from astro_token.transport.trust import Trust
-
-        return (self.route(ref).trust or Trust(os.environ)).context()
 
     def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
         until = time.monotonic() + timeout

@@ -11,8 +11,6 @@ from astro_token_backends.azure.settings import ObjectId, vault_route
 from astro_token_backends.boundary import call_sdk
 
 if TYPE_CHECKING:
-    import ssl
-
     from astro_token.secrets.ref import SecretRef
     from astro_token.transport.route import Route
 
@@ -45,14 +43,6 @@ class AzureService:
 
     def route(self, ref: SecretRef) -> Route:
         return call_sdk(lambda: vault_route(ObjectId.parse(ref, self._kind).host), translated)
-
-    def address(self, ref: SecretRef) -> str:
-        return self.route(ref).address.origin
-
-    def trust(self, ref: SecretRef) -> ssl.SSLContext:
-        trust = self.route(ref).trust
-        assert trust is not None  # noqa: S101 (a vault's address is https)
-        return trust.context()
 
     def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
         return call_sdk(lambda: self._login.credential_source(self._begin(ref, timeout).host), translated)

@@ -28,7 +28,6 @@ from astro_token_backends.login import one_per_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
@@ -225,12 +224,6 @@ class GcpService:
 
     def route(self, ref: SecretRef) -> Route:
         return call_sdk(lambda: self._route(ref), unknown)
-
-    def address(self, ref: SecretRef) -> str:
-        return self.route(ref).address.origin
-
-    def trust(self, ref: SecretRef) -> ssl.SSLContext:
-        return call_sdk(lambda: self._route(ref).trust.context(("h2",)), unknown)  # type: ignore[union-attr]
 
     def credential_source(self, ref: SecretRef, *, timeout: float) -> str:  # noqa: ARG002 (one for all)
         if self._injected is not None:

@@ -16,7 +16,6 @@ from astro_token_backends.vault.login import Login, PreparedLogin, prepare_login
 from astro_token_backends.vault.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Mapping
 
     from astro_token.secret import SecretValue
@@ -216,14 +215,6 @@ class VaultService:
 
     def route(self, ref: SecretRef) -> Route:  # noqa: ARG002 (one Vault serves all)
         return call_sdk(self._client.settings, translated).route
-
-    def address(self, ref: SecretRef) -> str:  # noqa: ARG002
-        return call_sdk(self._client.settings, translated).url
-
-    def trust(self, ref: SecretRef) -> ssl.SSLContext:
-        from astro_token.transport.trust import Trust
-
-        return (self.route(ref).trust or Trust({})).context()
 
     def credential_source(self, ref: SecretRef, *, timeout: float) -> str:  # noqa: ARG002
         return call_sdk(lambda: self._client.credential_source(timeout), translated)

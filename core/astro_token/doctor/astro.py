@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from astro_token.doctor.connectivity import probe
 from astro_token.tokens.steps import API, walk
 from astro_token.transport.deadline import Deadline
-from astro_token.transport.network import public_tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,16 +58,11 @@ def check_api(
     Args:
         seconds: for each of the two.
     """
-    from urllib.parse import urlsplit
-
     from astro_token.astro_api import AstroApi
-    from astro_token.astro_api.address import api_address
+    from astro_token.astro_api.address import api_route
 
     def check() -> tuple[bool, str]:
-        url = api_address(environ)
-        deadline = Deadline(seconds)
-        detail = probe(urlsplit(url), public_tls_context(environ), environ, deadline, to="Astro's API")
-        return True, f"{url} {detail}"
+        return True, probe(api_route(environ), Deadline(seconds))
 
     if not report.run("api", check):
         return

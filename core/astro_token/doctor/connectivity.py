@@ -1,59 +1,35 @@
-"""Probe an address through the configured proxy."""
+"""Probe a route."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from astro_token.errors import AstroTokenError, ConfigError, named
-from astro_token.transport.network import proxy_for, reach
+from astro_token.errors import AstroTokenError, named
+from astro_token.transport.client import Client
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Mapping
-    from urllib.parse import SplitResult
-
     from astro_token.transport.deadline import Deadline
+    from astro_token.transport.route import Route
 
-__all__ = ["probe", "redact_url"]
+__all__ = ["probe"]
+
+_PROTOCOLS = ("h2", "http/1.1")  # gRPC refuses a connection without h2
 
 
-def probe(
-    address: SplitResult,
-    trust: ssl.SSLContext,
-    environ: Mapping[str, str],
-    deadline: Deadline,
-    *,
-    to: str = "the service",
-) -> str:
+def probe(route: Route, deadline: Deadline) -> str:
     """
-    Connect, and describe the result in words that follow the address.
+    Connect, and describe the route.
 
     Raises:
         AstroTokenError: the connection failed. The message names the address.
     """
-    proxy = proxy_for(address, environ) if address.scheme == "https" else None
-    if proxy and not _is_url(proxy):
-        raise ConfigError("HTTPS_PROXY is malformed", hint="as in http://proxy.example.com:3128")
-    if proxy and proxy.startswith("https:"):  # its password would be sent in clear text
-        return "was not probed: HTTPS_PROXY names a proxy that is reached over TLS"
+    address = route.address.origin
     try:
-        deadline.once(lambda seconds: reach(address, trust, environ, seconds, to=to))
+        deadline.once(lambda seconds: Client().probe(route, time.monotonic() + seconds, _PROTOCOLS))
     except AstroTokenError as error:
-        failure = named(error, redact_url(address))
+        failure = named(error, address)
     else:
-        return f"can be reached{' through the proxy of HTTPS_PROXY' if proxy else ''}"
+        proxy = f" through the proxy of {route.proxy.variable}" if route.proxy else ""
+        return f"{address} can be reached{proxy}"
     raise failure
-
-
-def redact_url(address: SplitResult) -> str:
-    """Return an address without its user, password, query and fragment, which may hold a secret."""
-    return address._replace(netloc=address.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-def _is_url(proxy: str) -> bool:
-    try:
-        parts = urlsplit(proxy)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a bracket that is not closed, a port that is not a number
-        return False

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from astro_token.doctor.connectivity import probe, redact_url
+from astro_token.doctor.connectivity import probe
 from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
@@ -20,19 +17,17 @@ from astro_token.errors import (
 )
 from astro_token.policy.rules import enforce
 from astro_token.secrets.protocols import (
-    SupportsAddress,
     SupportsCredentialSource,
     SupportsLogIn,
-    SupportsTrust,
+    SupportsRoute,
 )
 from astro_token.secrets.registry import plugins
 from astro_token.secrets.schemes import BUILTIN
-from astro_token.transport.network import public_tls_context
+from astro_token.transport.route import Route
 from astro_token.wording import when
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from urllib.parse import SplitResult
 
     from astro_token.doctor.report import Report
     from astro_token.policy.rules import Verdict
@@ -226,34 +221,19 @@ def _check_credential(report: Report, name: str, ref: SecretRef, backend: object
     return bool(report.run(name, check))
 
 
-def _check_network(report: Report, name: str, ref: SecretRef, backend: object, deadline: Deadline) -> bool:
-    if not isinstance(backend, SupportsAddress):
+def _check_network(report: Report, name: str, ref: SecretRef, backend: Any, deadline: Deadline) -> bool:
+    if not isinstance(backend, SupportsRoute):
         report.add(name, "none", "not needed" if ref.scheme in BUILTIN else _SILENT)
         return True
 
     def check() -> tuple[bool, str]:
         # With a deadline although nothing is sent: a plugin may block, and raise anything.
-        address = deadline.once(lambda _: _parse_address(backend.address(ref)))
-        trust = (
-            deadline.once(lambda _: backend.trust(ref))
-            if isinstance(backend, SupportsTrust)
-            else public_tls_context(os.environ)
-        )
-        return True, f"{redact_url(address)} {probe(address, trust, os.environ, deadline)}"
+        route = deadline.once(lambda _: backend.route(ref))
+        if not isinstance(route, Route):
+            raise BackendError("the backend does not return a Route", hint=_AUTHORS)
+        return True, probe(route, deadline)
 
     return bool(report.run(name, check))
-
-
-def _parse_address(address: object) -> SplitResult:
-    """
-    Raises:
-        BackendError: it is not an address.
-    """
-    with suppress(ValueError):
-        parts = urlsplit(address if isinstance(address, str) else "")
-        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
-            return parts
-    raise BackendError("the backend does not return its address", hint=_AUTHORS)
 
 
 def _log_in(report: Report, name: str, ref: SecretRef, backend: Any, deadline: Deadline) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from astro_token.ci import identity_variables
 from astro_token.policy.rules import RULES
 from astro_token.secrets.schemes import BUILTIN
 from astro_token.wording import closest
@@ -27,8 +28,6 @@ _CORE = frozenset(
         "CLI_RELEASES_URL",
         "DECRYPT",
         "FIELD",
-        "ID_TOKEN",
-        "KUBERNETES_TOKEN_FILE",
         "NAME",
         "PLAIN_IMPORTS",
         "PLUGINS",
@@ -54,12 +53,8 @@ _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")  # any other name is nobody's, and may
 
 def own_variables() -> frozenset[str]:
     """Every variable of this project. A test compares them with the sources."""
-    return _CORE.union(
-        name
-        for scheme in BUILTIN.values()
-        for name in (*scheme.credentials, *scheme.settings)
-        if name.startswith(_PREFIX)
-    )
+    declared = [name for scheme in BUILTIN.values() for name in (*scheme.credentials, *scheme.settings)]
+    return _CORE.union(name for name in (*declared, *identity_variables()) if name.startswith(_PREFIX))
 
 
 def look(report: Report, environ: Mapping[str, str], schemes: Iterable[str]) -> None:

@@ -14,16 +14,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Collection, Mapping, Sequence
 
     from astro_token.errors import AstroTokenError
     from astro_token.secret import SecretMetadata, SecretValue
     from astro_token.secrets.ref import SecretRef
+    from astro_token.transport.route import Route
 
 __all__ = [
     "Backend",
-    "SupportsAddress",
     "SupportsClose",
     "SupportsCreateKey",
     "SupportsCredentialSource",
@@ -34,7 +33,7 @@ __all__ = [
     "SupportsLogIn",
     "SupportsReadCurrent",
     "SupportsReadMany",
-    "SupportsTrust",
+    "SupportsRoute",
     "SupportsWrite",
     "SupportsWriteCiphertext",
 ]
@@ -140,21 +139,14 @@ class SupportsCredentialVariables(Protocol):
 
 
 @runtime_checkable
-class SupportsAddress(Protocol):
+class SupportsRoute(Protocol):
     """
-    Return the address of the service as `https://HOST[:PORT]`, without connecting.
+    Returns the route to the service of a reference: address, proxy and CA bundle. Nothing is sent.
 
-    Raises errors of the settings: an address is missing or refused.
+    `Route.to` of `astro_token.transport.route` makes one.
     """
 
-    def address(self, ref: SecretRef) -> str: ...
-
-
-@runtime_checkable
-class SupportsTrust(Protocol):
-    """Return the TLS context for the service's address, so that `doctor` can test the connection."""
-
-    def trust(self, ref: SecretRef) -> ssl.SSLContext: ...
+    def route(self, ref: SecretRef) -> Route: ...
 
 
 @runtime_checkable

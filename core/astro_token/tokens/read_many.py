@@ -14,7 +14,7 @@ from astro_token.errors import AstroTokenError, BackendError, BackendUnavailable
 from astro_token.log import logger
 from astro_token.policy.rules import enforce
 from astro_token.record import Record
-from astro_token.secrets.protocols import SupportsAddress, SupportsReadMany
+from astro_token.secrets.protocols import SupportsReadMany, SupportsRoute
 from astro_token.secrets.read import secret_value
 from astro_token.secrets.registry import can
 from astro_token.settings.resolve import TokenSettings, resolve_several
@@ -234,7 +234,7 @@ def _late(request: TokenSettings | AstroTokenError, deadline: Deadline) -> Token
 def _host(backend: object, ref: SecretRef) -> Hashable:
     """Name the host that a backend contacts: its address if it tells one, else the scheme."""
     try:
-        address = backend.address(ref) if isinstance(backend, SupportsAddress) else ""
+        address = backend.route(ref).address.origin if isinstance(backend, SupportsRoute) else ""
         return f"{ref.scheme} {address}"
     except Exception:  # noqa: BLE001 (a plugin may raise anything; reading reports what is wrong)
         return ref.scheme

@@ -253,7 +253,7 @@ class TestAddress:
     ) -> None:
         monkeypatch.delenv("AWS_ENDPOINT_URL")
         put(monkeypatch, **environ)
-        assert SecretsManager(session=new_session()).address(ref("aws:a")) == expected
+        assert SecretsManager(session=new_session()).route(ref("aws:a")).address.origin == expected
 
     def test_the_reference_names_the_region(self, nobody: MiniStack, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("AWS_ENDPOINT_URL")
@@ -263,7 +263,7 @@ class TestAddress:
             "aws-ssm:arn:aws:ssm:ap-south-1:123456789012:parameter/a": ParameterStore(session=session),
             "aws-kms:alias/a?region=cn-north-1": KMS(session=session),
         }
-        assert [backend.address(ref(text)) for text, backend in made.items()] == [
+        assert [backend.route(ref(text)).address.origin for text, backend in made.items()] == [
             "https://secretsmanager.us-east-2.amazonaws.com",
             "https://ssm.ap-south-1.amazonaws.com",
             "https://kms.cn-north-1.amazonaws.com.cn",
@@ -277,7 +277,7 @@ class TestAddress:
     ) -> None:
         put(monkeypatch, **environ)
         backend = SecretsManager(session=new_session())
-        assert error_of(lambda: backend.address(ref("aws:a"))).exit_code == 78
+        assert error_of(lambda: backend.route(ref("aws:a"))).exit_code == 78
 
 
 def files(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.secrets.protocols import SupportsAddress, SupportsLogIn
+from astro_token.secrets.protocols import SupportsLogIn, SupportsRoute
 from astro_token.testing import appearances
 from tests.backends.clouds import logged
 from tests.backends.file.scene import failure
@@ -76,4 +76,4 @@ def test_without_a_key_the_error_is_that_of_the_read(
 
 
 def test_a_file_has_no_address_and_no_login(scene: Scene) -> None:
-    assert not isinstance(scene.backend, SupportsAddress | SupportsLogIn)
+    assert not isinstance(scene.backend, SupportsRoute | SupportsLogIn)

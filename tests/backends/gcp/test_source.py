@@ -185,17 +185,20 @@ class TestAddress:
         backend: Any = open_backend("gcp")
         secret = "projects/p1/{}secrets/a"
         found = [
-            backend.address(SecretRef.parse(f"gcp:{secret.format(place)}"))
+            backend.route(SecretRef.parse(f"gcp:{secret.format(place)}")).address.origin
             for place in ("", "locations/europe-west1/")
         ]
         assert ["", "europe-west1."] == [
             address.removeprefix("https://secretmanager.").removesuffix("googleapis.com").replace("rep.", "")
             for address in found
         ]
-        assert "https://cloudkms.googleapis.com" == open_backend("gcp-kms").address(SecretRef.parse(KEY))
+        assert (
+            "https://cloudkms.googleapis.com"
+            == open_backend("gcp-kms").route(SecretRef.parse(KEY)).address.origin
+        )
 
     @pytest.mark.parametrize("given", ["https://private.example", "private.example", "a b:443"])
     def test_one_that_is_refused(self, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("ASTRO_TOKEN_GCP_ENDPOINT", given)
         backend: Any = open_backend("gcp")
-        assert 78 == failure_of(lambda: backend.address(SecretRef.parse("gcp:p1/a"))).exit_code
+        assert 78 == failure_of(lambda: backend.route(SecretRef.parse("gcp:p1/a"))).exit_code

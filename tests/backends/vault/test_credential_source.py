@@ -62,7 +62,7 @@ def test_after_the_login_alone_a_read_does_not_log_in_again(
 def test_the_source_is_told_without_a_request(wire: Wire) -> None:
     vault = KeyValue(VaultClient({"VAULT_ADDR": wire.url, **APPROLE}))
     vault.credential_source(ref(SECRET), timeout=SECONDS)
-    vault.address(ref(SECRET))
+    vault.route(ref(SECRET))
     assert [] == wire.lines()
 
 
@@ -179,14 +179,14 @@ def test_without_a_credential_the_error_is_that_of_the_read(environ: dict[str, s
 @pytest.mark.parametrize("address", ["", "http://vault.example.com", "https://user:pass@vault.example.com"])
 def test_an_address_that_is_refused_is_an_error_of_the_settings(address: str) -> None:
     backend = KeyValue(VaultClient({"VAULT_ADDR": address, "VAULT_TOKEN": "t"}))
-    error = failure(lambda: backend.address(ref(SECRET)))
+    error = failure(lambda: backend.route(ref(SECRET)))
     assert isinstance(error, ConfigError)
     assert "pass" not in error.message + str(error.hint)
 
 
-def test_the_address_keeps_port_and_path() -> None:
+def test_the_route_keeps_the_port() -> None:
     backend = KeyValue(VaultClient({"VAULT_ADDR": "https://vault.example.com:8200/team/"}))
-    assert "https://vault.example.com:8200/team" == backend.address(ref(SECRET))
+    assert "https://vault.example.com:8200" == backend.route(ref(SECRET)).address.origin
 
 
 # -- roles without the policy `default` ---------------------------------------------------------------
@@ -233,4 +233,4 @@ def test_both_vault_schemes_have_all_three_abilities() -> None:
     for scheme in ("vault", "vault-transit"):
         made: Any = {"vault": KeyValue, "vault-transit": Transit}[scheme]
         assert BUILTIN[scheme].backend.endswith(made.__name__)
-        assert all(callable(getattr(made, name)) for name in ("address", "credential_source", "log_in"))
+        assert all(callable(getattr(made, name)) for name in ("route", "credential_source", "log_in"))
