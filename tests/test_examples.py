@@ -232,7 +232,7 @@ def test_extras_of_the_action_are_names_only(program: Program) -> None:
 
 def test_a_token_that_is_an_option_is_refused_before_anything(program: Program) -> None:
     done = step(program, "Install", token="--no-isolate")
-    assert (64, True) == (done.returncode, "no option" in done.stderr)
+    assert (64, True) == (done.returncode, "not an option" in done.stderr)
 
 
 def test_the_command_of_the_action_has_the_job_s_own_environment(program: Program, canary: str) -> None:
