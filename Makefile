@@ -1,4 +1,4 @@
-# `make` shows what there is. Needs Python 3.11 or later, make and git; everything else goes into .venv* folders.
+# `make` lists the targets. Needs Python 3.11 or later, make and git; everything else is installed into .venv* folders.
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,17 +15,17 @@ export PYTHONSAFEPATH := 1
 .PHONY: help demo test test-long lint format bench dist lock picture tables completion clean
 
 help:
-	@echo 'make demo       a token travels from an encrypted file into a child process'
-	@echo 'make test       all tests, with the servers they need'
-	@echo 'make test-long  longer sweeps'
-	@echo 'make lint       ruff and mypy'
-	@echo 'make format     let ruff format'
-	@echo 'make bench      CPU time against the bare SDKs, as ratios'
-	@echo 'make picture    the picture of check in the README'
-	@echo 'make tables     the tables of policy and verdicts in the documents, from the code'
-	@echo 'make completion scripts for completion in shells'
-	@echo 'make dist       the wheel, and a zipapp that needs no installed packages'
-	@echo 'make lock       lock the requirements anew'
+	@echo 'make demo       pass a token from an encrypted file to a command'
+	@echo 'make test       run all tests, with the servers that they need'
+	@echo 'make test-long  run the longer tests'
+	@echo 'make lint       run ruff and mypy'
+	@echo 'make format     format with ruff'
+	@echo 'make bench      compare the CPU time with scripts that use the SDKs directly'
+	@echo 'make picture    draw the picture of check in the README'
+	@echo 'make tables     write the tables of policy and verdicts in the documents, from the code'
+	@echo 'make completion write the completion scripts for shells'
+	@echo 'make dist       build the wheel, and a zipapp that needs no installed packages'
+	@echo 'make lock       lock the requirements again'
 	@echo 'make clean      remove the environments'
 
 demo: .venv-core/done
@@ -58,7 +58,7 @@ tables: $(VENV)/done
 completion: $(VENV)/done
 	$(BIN)/python .ci/completion.py
 
-# Every build gives the same bytes. What the zipapp is made of comes from the lock, into a folder that goes away.
+# Every build gives the same bytes. The content of the zipapp comes from the lock, through a temporary folder.
 dist: .venv-core/done
 	@set -e; export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-315532800}; \
 	work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
@@ -94,7 +94,7 @@ $(VENV)/done: requirements/dev.txt pyproject.toml
 	.venv-core/bin/python $(PIP) $(OURSELVES) -e .
 	@touch $@
 
-# What a user has who installs one extra, and nothing else.
+# The environment of a user who installs one extra and nothing else.
 $(EXTRAS:%=.venv-%/done): .venv-%/done: requirements/%.txt pyproject.toml $(VENV)/done
 	$(PYTHON) -m venv --without-pip .venv-$*
 	$(BIN)/python $(PIP) --python .venv-$* $(LOCKED) -r requirements/$*.txt

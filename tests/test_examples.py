@@ -208,14 +208,14 @@ def environment_file(program: Program) -> Path:
 def test_the_action_hands_the_token_to_later_steps(program: Program, canary: str) -> None:
     file = environment_file(program)
     program.environ |= {"SECRET": canary, "GITHUB_ENV": str(file)}
-    done = step(program, "Hand the token to the steps after this one", token="env:SECRET")
+    done = step(program, "Export the token to the later steps", token="env:SECRET")
     assert (0, "") == (done.returncode, done.stdout), done.stderr
     assert f"::add-mask::{canary}\n" in done.stderr
     assert canary in file.read_text()
 
 
 @pytest.mark.parametrize(
-    "title", ["Run the command with the token", "Hand the token to the steps after this one"]
+    "title", ["Run the command with the token", "Export the token to the later steps"]
 )
 def test_an_input_of_the_action_is_never_run(program: Program, title: str) -> None:
     evil = 'env:X$(touch pwned)`touch pwned`"; touch pwned; "'
@@ -226,13 +226,13 @@ def test_an_input_of_the_action_is_never_run(program: Program, title: str) -> No
 
 def test_extras_of_the_action_are_names_only(program: Program) -> None:
     done = step(program, "Install", extras="vault]; touch pwned #")
-    assert (64, True) == (done.returncode, "extras are names" in done.stderr)
+    assert (64, True) == (done.returncode, "extras must be names" in done.stderr)
     assert list(program.work.iterdir()) == []
 
 
 def test_a_token_that_is_an_option_is_refused_before_anything(program: Program) -> None:
     done = step(program, "Install", token="--no-isolate")
-    assert (64, True) == (done.returncode, "no option" in done.stderr)
+    assert (64, True) == (done.returncode, "not an option" in done.stderr)
 
 
 def test_the_command_of_the_action_has_the_job_s_own_environment(program: Program, canary: str) -> None:
@@ -253,7 +253,7 @@ def test_the_command_of_the_action_has_the_job_s_own_environment(program: Progra
 
 
 @pytest.mark.parametrize(
-    "title", ["Run the command with the token", "Hand the token to the steps after this one"]
+    "title", ["Run the command with the token", "Export the token to the later steps"]
 )
 def test_a_key_comes_from_the_input_or_from_the_job(program: Program, canary: str, title: str) -> None:
     program.environ |= {
