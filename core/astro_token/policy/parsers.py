@@ -27,9 +27,9 @@ _MAX_KEY = 32
 
 def scope(value: object, name: str) -> Scope:
     """Parse a scope."""
-    for known in SCOPES:
-        if known == value:
-            return known
+    for each in SCOPES:
+        if each == value:
+            return each
     raise ConfigError(f"{name} is not a scope", hint=f"use one of {', '.join(SCOPES)}")
 
 
@@ -94,7 +94,7 @@ def _level(value: object, name: str) -> Level:
 
 
 def unknown_key(key: str, keys: Iterable[str], table: str) -> ConfigError:
-    """Create the error for an unknown key of a table. A key is shown only if it cannot be anything else."""
+    """Build the error for an unknown key of a table. A key is shown only if it cannot be anything else."""
     keys = list(keys)
     letters = key.replace("_", "").replace("-", "")
     is_key = 0 < len(key) <= _MAX_KEY and key.isascii() and (letters.isalpha() or not letters)
