@@ -76,14 +76,6 @@ def decode_part(part: bytes) -> dict[str, Any] | None:
     return decoded if isinstance(decoded, dict) else None
 
 
-def __getattr__(name: str) -> Any:
-    if name != "IDENTIFIER":
-        raise AttributeError(name)
-    import re
-
-    return re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-
-
 def _refuse_constant(_: str) -> NoReturn:
     raise ValueError  # NaN and Infinity are not JSON
 

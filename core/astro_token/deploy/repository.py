@@ -81,9 +81,8 @@ _STATUS = [
     "--no-renames",
     "--ignore-submodules=dirty",
 ]
-_LATE = "git did not answer in time"
-_WAIT = "run `git status` there, which is quicker the second time, or deploy with --force"
-_HINT = "run `git status` there and correct its complaint, because the Astro CLI runs the same command"
+_LATE = "git did not end in time"
+_WAIT = "run git status there, which is quicker the second time, or deploy with --force"
 
 
 def findings(folder: Path, environ: Mapping[str, str]) -> list[Finding]:
@@ -114,7 +113,7 @@ def _finding(folder: Path, top: str, environ: Mapping[str, str]) -> Finding | No
     # A git that ignores our settings would run the repository's programs.
     obeys = any((scope, name) == (b"command", b"core.hookspath") for scope, _, name in settings)
     if listed.code not in {0, 1} or not obeys:
-        return _unknown("git is too old, or fails", "run `git --version` there: 2.31 or later is required")
+        return _unknown("git is too old, or fails", "run git --version there: 2.31 or later is required")
     filters = _repository_filters(settings, folder, top)
     clean = _with(clean, [(f"filter.{name}.{key}", value) for name in filters for key, value in _FILTER_OFF])
     status = _run([git, *_STATUS], clean, folder)
@@ -137,7 +136,6 @@ def _finding(folder: Path, top: str, environ: Mapping[str, str]) -> Finding | No
         return Finding(
             "uncommitted",
             f"{count} uncommitted changes: the Astro CLI ends with 0 and deploys nothing",
-            "commit or restore them (git status names them), or deploy with --force",
         )
     return None
 
@@ -149,7 +147,7 @@ def _run(argv: list[str], environ: Mapping[str, str], folder: str | Path) -> Com
 
 
 def _certain(changed: list[bytes], filters: list[str], git: str, clean: Mapping[str, str], top: str) -> bool:
-    """Tell whether any file has changed regardless of the repository's filters."""
+    """Search for a file that has changed regardless of the repository's filters."""
     if not all(line.startswith(b"1 .M") for line in changed):  # staged, removed, or in conflict
         return True
     names = [os.fsdecode(line.split(b" ", 8)[8]) for line in changed[:_MAX_FILES]]
@@ -158,8 +156,8 @@ def _certain(changed: list[bytes], filters: list[str], git: str, clean: Mapping[
     return any(os.fsdecode(name) not in filters for name in used)
 
 
-def _unknown(why: str, hint: str = _HINT) -> Finding:
-    return Finding("git-unknown", f"uncommitted changes cannot be detected: {why}", hint)
+def _unknown(reason: str, hint: str = "") -> Finding:
+    return Finding("git-unknown", f"uncommitted changes cannot be detected: {reason}", hint)
 
 
 def _repository_filters(settings: list[tuple[bytes, bytes, bytes]], folder: Path, top: str) -> list[str]:
@@ -174,7 +172,7 @@ def _repository_filters(settings: list[tuple[bytes, bytes, bytes]], folder: Path
 
 
 def _of_repository(origin: bytes, folder: Path, top: str) -> bool:
-    """Tell whether a setting's file lies in the repository; git names it relative to the folder."""
+    """Test if a setting's file lies in the repository; git names it relative to the folder."""
     kind, _, name = origin.partition(b":")
     return kind == b"file" and lies_in(folder / os.fsdecode(name), [top])
 

@@ -66,7 +66,7 @@ NEW = "create a new token in Astro and store it instead"
 _CHECK_FILE = "check whether it was deleted, and the project file"
 _INSTALL = "install it with `astro-token install-cli`, and put its folder on `PATH`"
 _RENEW = "run `astro-token install-cli`, and put its folder first on `PATH`"
-_EXEC = "run it with `astro-token exec`, which gives the Astro CLI a home of its own"
+_EXEC = "use `astro-token exec`, which gives the Astro CLI a home of its own"
 _REMOVE = "remove it, and find out who added it"
 
 # One row per code: level and meaning, below them the remedy and what is special.
@@ -173,7 +173,8 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
         "correct the line that the message names", ConfigError, "error"),
     "stale-workspace": Code("warning",
         "the home has another workspace than the expected one, and the token names none",
-        f"{_EXEC} with the expected workspace, or give `--workspace-id`", PolicyError, "error"),
+        "use `astro-token exec`, which passes on the expected workspace, or give `--workspace-id`",
+        PolicyError, "error"),
     "stored-domain": Code("warning", "the home's context is another domain",
         f"{_EXEC}, or set `ASTRO_DOMAIN` to the domain that you mean", ConfigError, "error"),
     "home-in-project": Code("warning", "`ASTRO_HOME` is inside the project",
@@ -181,7 +182,7 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
     "odd-home": Code("warning", "`ASTRO_HOME` is relative, or not a folder",
         "set it to the absolute path of a folder outside the project", ConfigError),
     "login-overwritten": Code("warning", "the home holds a person's login",
-        f"{_EXEC}; or log in again afterwards"),
+        f"{_EXEC}, or log in again afterwards"),
     "token-left": Code("warning", "the home holds the token of an earlier run",
         "run `astro logout` with this home, revoke that token if others can read the file, "
         "and use `astro-token exec`"),
