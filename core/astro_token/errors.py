@@ -234,7 +234,7 @@ _ATTRIBUTES = {"message", "hint", "version", "retry_after", "known", "exit_code"
 
 
 def worst(codes: Iterable[int]) -> int:
-    """Choose the exit status of several failures by severity; 0 for none. Statuses of a command come first."""
+    """Choose the exit status of several failures by severity; 0 for none. That of a command comes first."""
     classes = [kind for name, kind in globals().items() if name.endswith("Error") and name != "CommandError"]
     severity = {kind.exit_code: kind.severity for kind in classes}
     return max(filter(None, codes), key=lambda code: severity.get(code, CommandError.severity), default=0)

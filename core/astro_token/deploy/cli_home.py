@@ -65,8 +65,7 @@ def _location(folder: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     path = Path(home)
     if not path.is_absolute():
         yield Finding(
-            "odd-home",
-            "ASTRO_HOME is a relative path: the home depends on the working folder of each step",
+            "odd-home", "ASTRO_HOME is a relative path: the home depends on the working folder of each step"
         )
         path = folder / path
     elif not os.path.isdir(path) and os.path.exists(path):  # noqa: PTH110, PTH112 (see project_layout.py)

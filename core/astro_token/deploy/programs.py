@@ -56,10 +56,7 @@ def findings(
     """Examine `astro`, and the programs that build the image."""
     yield from examine_astro(folder, environ, lock, destinations).findings
     if not any(find_program(name, environ) for name in ("docker", "podman")):
-        yield Finding(
-            "no-docker",
-            "neither docker nor podman is on PATH: only astro deploy --dags can work",
-        )
+        yield Finding("no-docker", "neither docker nor podman is on PATH: only astro deploy --dags can work")
 
 
 def examine_astro(
@@ -110,8 +107,7 @@ def _version_findings(
         least, reason = _LEAST_FOR_ORGANIZATIONS, "--workspace-id is ignored for a token without a workspace"
     if least:
         yield Finding(
-            "old-astro",
-            f"the astro on PATH is {version}, and before {'.'.join(map(str, least))} {reason}",
+            "old-astro", f"the astro on PATH is {version}, and before {'.'.join(map(str, least))} {reason}"
         )
 
 

@@ -1,9 +1,9 @@
 """
 The Astro CLI's configuration files, `.astro/config.yaml` of the project and of the home.
 
-The CLI reads the project's file before the home's, and builds the API's address from it: whoever can write
-the file can have the token sent anywhere. So a command starts only if every line of the file was understood,
-every key is known and every value is safe.
+The project's file takes precedence over the home's, and the CLI builds the API's address from it: anyone who
+can write the file can have the token sent to any server. So a command starts only if every line of the file
+was understood, every key is in a list of harmless keys, and every value is safe.
 
 The reader accepts the part of YAML that the CLI writes and that people write: block maps of scalars, and
 lists of scalars. Everything that YAML could read in another way is refused, with its line.
@@ -117,7 +117,7 @@ class ConfigSyntaxError(Exception):
     A line is outside the part of YAML that is read.
 
     Attributes:
-        line: its number, from 1; 0 for the whole file.
+        line: its number, from 1; 0 for the file itself.
         reason: follows the line's number in a message.
     """
 
@@ -253,7 +253,7 @@ def _split(content: str) -> tuple[str, str]:
         key, colon, rest = content.partition(":")
     if colon != ":" or (rest and rest[0] != " "):
         raise ValueError("is not `key: value`")
-    # A dot would make several keys of it; all else is of the forms that YAML reads in its own ways.
+    # A dot separates the keys of the CLI's own paths; YAML gives the other forms a special meaning.
     if not key or key.strip(_KEY_CHARACTERS) or (not quoted and (key[0] == "-" or key.lower() in _NOT_TEXT)):
         raise ValueError("has a key that is not made of letters, digits, - and _")
     return key.lower(), rest.strip(" ")
@@ -328,7 +328,7 @@ def problems_of(
     path: Path, environ: Mapping[str, str], *, shown: Path | None = None, home: bool = False
 ) -> tuple[CliConfig | None, list[Problem]]:
     """
-    Read a file, and list the reasons not to give the Astro CLI a token with it.
+    Read a file, and list the reasons not to give the Astro CLI a token.
 
     Args:
         shown: the path for messages.
@@ -367,7 +367,7 @@ def refuse_unsafe(
     folder: Path, environ: Mapping[str, str], *, registry: bool = True, home: bool = False
 ) -> None:
     """
-    Check the configuration of the project in a folder before the Astro CLI is started there with a token.
+    Check the configuration of the project in a folder before the Astro CLI starts there with a token.
 
     Args:
         registry: warn about a registry that would get the token; remote execution needs one.

@@ -311,7 +311,7 @@ class Policy(_Table):
 
 RULES = Policy.rules
 
-# The codes that are found by looking at a token alone.
+# The codes of the offline check.
 OFFLINE: Mapping[str, Code] = MappingProxyType(
     {**TOKEN, **{name: code for rule in RULES.values() for name, code in rule.codes.items()}}
 )
