@@ -1,21 +1,24 @@
 """
-The Astro CLI's home, with settings and tokens that logins and earlier jobs left there.
+The Astro CLI's variables, and its home, with settings and tokens that logins and earlier jobs left there.
 
-`exec` gives the command a home of its own, so that this one does no harm.
-An `astro` that is started without `exec` uses this one, and writes the token into it.
+`exec` gives the command a home of its own, so that the user's does no harm.
+An `astro` that is started without `exec` uses the user's, and writes the token into it.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.deploy.destination import shown
 from astro_token.environment.cli_config import CliConfig, home_file, problems_of
 from astro_token.environment.context import DEFAULT_DOMAIN
+from astro_token.environment.export import DEAD_VARIABLES
 from astro_token.policy.deploy_codes import Finding
 from astro_token.system.programs import lies_in
+from astro_token.token import is_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,12 +28,15 @@ if TYPE_CHECKING:
 __all__ = ["findings"]
 
 _MANY_YEARS = "2080"  # the CLI writes a duration where it means a time, which puts the expiry far away
+# The domains that the CLI accepts as Astro's, except forms with a scheme or a path, on which it fails later.
+_ASTRO = re.compile(r"(?:pr[0-9]{4,6}\.)?(?:cloud\.)?astronomer(?:-(?:dev|stage|perf))?\.io")
 
 
 def findings(
     folder: Path, environ: Mapping[str, str], destinations: Sequence[Destination]
 ) -> Iterator[Finding]:
-    """Examine the home and its configuration."""
+    """Examine the variables, and the home with its configuration."""
+    yield from _variables(environ)
     yield from _location(folder, environ)
     file = home_file(environ)
     if file is None:
@@ -55,6 +61,28 @@ def findings(
         yield Finding(
             "home-locked",
             f"another Astro CLI holds {file}: yours waits 10 seconds, and then ignores the token",
+        )
+
+
+def _variables(environ: Mapping[str, str]) -> Iterator[Finding]:
+    domain = environ.get("ASTRO_DOMAIN", "")
+    if domain == "localhost":
+        yield Finding(
+            "local-domain",
+            "ASTRO_DOMAIN is localhost: the Astro CLI sends the token over plain http to this machine",
+        )
+    elif domain and not _ASTRO.fullmatch(domain):
+        named = f", {domain}," if is_identifier(domain) else ""
+        yield Finding(
+            "foreign-domain",
+            f"ASTRO_DOMAIN{named} is not a domain of Astro: the Astro CLI does not use the token there",
+        )
+    dead = sorted(name for name in DEAD_VARIABLES if environ.get(name))
+    if dead:
+        yield Finding(
+            "dead-keys",
+            f"{' and '.join(dead)} {'is' if len(dead) == 1 else 'are'} set: "
+            "Astro no longer accepts such keys, and the Astro CLI uses them if there is no token",
         )
 
 
