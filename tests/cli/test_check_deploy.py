@@ -401,10 +401,10 @@ def test_policy_says_what_is_an_error_and_the_environment_says_it_first(project:
         ('uncomitted = "off"', "policy.deploy.uncomitted is unknown", "did you mean uncommitted?"),
         (
             "uncommitted = false",
-            "policy.deploy.uncommitted has no valid level",
+            "policy.deploy.uncommitted is not a level",
             "use one of off, warning, error",
         ),
-        ('uncommitted = ["off"]', "policy.deploy.uncommitted has no valid level", "use one of off"),
+        ('uncommitted = ["off"]', "policy.deploy.uncommitted is not a level", "use one of off"),
     ],
 )
 def test_a_mistake_in_the_project_s_policy_is_named(
@@ -422,7 +422,7 @@ def test_a_mistake_in_the_project_s_policy_is_named(
     [
         ("uncomitted=off", " contains an unknown code", "did you mean uncommitted?"),
         ("\x1b[31m=off", " contains an unknown code", "the codes are no-project"),
-        ("uncommitted=", ": uncommitted has no valid level", "use one of off, warning, error"),
+        ("uncommitted=", ": uncommitted is not a level", "use one of off, warning, error"),
         ("uncommitted=error,", " contains an unknown code", "the codes are"),
     ],
 )
