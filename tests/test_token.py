@@ -413,8 +413,8 @@ def test_an_expiry_before_1970_is_long_past() -> None:
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
-        ({"permissions": None}, "it carries no permissions, as the token of a person's login does"),
-        ({"permissions": []}, "it carries no permissions, as the token of a person's login does"),
+        ({"permissions": None}, "it has no permissions, like the token of a person's login"),
+        ({"permissions": []}, "it has no permissions, like the token of a person's login"),
         ({"permissions": "organizationId:a"}, "its permissions are malformed"),
         ({"permissions": {"organizationId": "a"}}, "its permissions are malformed"),
         ({"permissions": [1]}, "its permissions are malformed"),

@@ -84,8 +84,7 @@ class AstroTokenError(Exception):
 
 
 class UsageError(AstroTokenError):
-    exit_code = 64
-    severity = 11
+    exit_code, severity = 64, 11
 
 
 class InvalidRefError(UsageError):
@@ -93,18 +92,15 @@ class InvalidRefError(UsageError):
 
 
 class InvalidTokenError(AstroTokenError):
-    exit_code = 65
-    severity = 6
+    exit_code, severity = 65, 6
 
 
 class PolicyError(AstroTokenError):
-    exit_code = 65
-    severity = 6
+    exit_code, severity = 65, 6
 
 
 class DecryptError(AstroTokenError):
-    exit_code = 65
-    severity = 6
+    exit_code, severity = 65, 6
 
 
 class SecretNotFoundError(AstroTokenError):
@@ -116,8 +112,7 @@ class SecretNotFoundError(AstroTokenError):
             after a deletion; else None.
     """
 
-    exit_code = 66
-    severity = 5
+    exit_code, severity = 66, 5
 
     def __init__(self, message: str, *, hint: str | None = None, version: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -125,23 +120,19 @@ class SecretNotFoundError(AstroTokenError):
 
 
 class BackendDownError(AstroTokenError):
-    exit_code = 69
-    severity = 4
+    exit_code, severity = 69, 4
 
 
 class BackendError(AstroTokenError):
-    exit_code = 70
-    severity = 10
+    exit_code, severity = 70, 10
 
 
 class OutputError(AstroTokenError):
-    exit_code = 73
-    severity = 3
+    exit_code, severity = 73, 3
 
 
 class InputOutputError(AstroTokenError):
-    exit_code = 74
-    severity = 2
+    exit_code, severity = 74, 2
 
 
 class BackendUnavailableError(AstroTokenError):
@@ -150,11 +141,10 @@ class BackendUnavailableError(AstroTokenError):
 
     Attributes:
         retry_after: seconds to wait, as the service requests, or None.
-        known: the message tells the outcome of a write; else the write may have succeeded without a response.
+        known: the message states the outcome of a write; else a write without a response may have succeeded.
     """
 
-    exit_code = 75
-    severity = 1
+    exit_code, severity = 75, 1
 
     def __init__(
         self, message: str, *, hint: str | None = None, retry_after: float | None = None, known: bool = False
@@ -173,18 +163,15 @@ def changed_meanwhile(kind: str = "secret") -> BackendUnavailableError:
 
 
 class IntegrityError(AstroTokenError):
-    exit_code = 76
-    severity = 9
+    exit_code, severity = 76, 9
 
 
 class AccessDeniedError(AstroTokenError):
-    exit_code = 77
-    severity = 7
+    exit_code, severity = 77, 7
 
 
 class ConfigError(AstroTokenError):
-    exit_code = 78
-    severity = 8
+    exit_code, severity = 78, 8
 
 
 class UnknownBackendError(ConfigError):
@@ -217,13 +204,13 @@ def bare(error: AstroTokenError) -> AstroTokenError:
     """
     error.__cause__ = error.__context__ = None
     error.args = (error.message,)
-    for name in vars(error).keys() - _OURS:
+    for name in vars(error).keys() - _ATTRIBUTES:
         delattr(error, name)
     return error.with_traceback(None)
 
 
 def named(error: AstroTokenError, name: object) -> AstroTokenError:
-    """Copy an error, sanitized, with a reference or a name in front. Callers may share the original."""
+    """Copy an error, sanitized, with a reference or a name in front. The original may be shared."""
     copy = type(error).__new__(type(error))
     copy.__dict__.update(vars(error))
     if str(name) not in copy.message:
@@ -243,13 +230,11 @@ def result(outcome: _T | AstroTokenError) -> _T:
     return outcome
 
 
-_OURS = {"message", "hint", "version", "retry_after", "known", "exit_code"}
+_ATTRIBUTES = {"message", "hint", "version", "retry_after", "known", "exit_code"}
 
 
 def worst(codes: Iterable[int]) -> int:
-    """Choose the exit status for several failures by their severity; 0 for none. Unknown ones come first."""
-    classes = [
-        kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, AstroTokenError)
-    ]
-    severity = {kind.exit_code: kind.severity for kind in classes if kind is not CommandError}
+    """Choose the exit status of several failures by severity; 0 for none. That of a command comes first."""
+    classes = [kind for name, kind in globals().items() if name.endswith("Error") and name != "CommandError"]
+    severity = {kind.exit_code: kind.severity for kind in classes}
     return max(filter(None, codes), key=lambda code: severity.get(code, CommandError.severity), default=0)

@@ -64,21 +64,14 @@ class SecretValue:
     def __format__(self, spec: str) -> str:
         return _REDACTED
 
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
+    def __reduce_ex__(self, *_: object) -> NoReturn:
         raise TypeError("a SecretValue cannot be copied or pickled")
 
-    def __getstate__(self) -> NoReturn:
-        raise TypeError("a SecretValue cannot be copied or pickled")
-
-    def __copy__(self) -> NoReturn:
-        raise TypeError("a SecretValue cannot be copied or pickled")
-
-    def __deepcopy__(self, memo: object) -> NoReturn:
-        raise TypeError("a SecretValue cannot be copied or pickled")
+    __getstate__ = __copy__ = __deepcopy__ = __reduce_ex__
 
 
 class SecretMetadata(Record):
-    """Properties of a secret without its value. Times are aware; None is "not told"."""
+    """Properties of a secret without its value. Times are aware; None stands for what the service omits."""
 
     version: str | None = None
     created: datetime | None = None

@@ -76,14 +76,6 @@ def decode_part(part: bytes) -> dict[str, Any] | None:
     return decoded if isinstance(decoded, dict) else None
 
 
-def __getattr__(name: str) -> Any:
-    if name != "IDENTIFIER":
-        raise AttributeError(name)
-    import re
-
-    return re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-
-
 def _refuse_constant(_: str) -> NoReturn:
     raise ValueError  # NaN and Infinity are not JSON
 
@@ -135,7 +127,7 @@ class AstroToken(Record):
         are removed first: backends and people add them, and each of them breaks the Astro CLI obscurely.
 
         Raises:
-            InvalidTokenError: it is not an Astro API token. The message tells only the kind of defect.
+            InvalidTokenError: it is not an Astro API token. The message contains only the kind of defect.
         """
         secret = normalise(value)
         parsed = _parse(secret)
@@ -182,8 +174,8 @@ def _parse(secret: SecretValue) -> AstroToken | str:
         return "its first part is damaged or cut off"
     if claims is None:
         return "its second part is damaged or cut off"
-    times = [_time(claims.get(name)) for name in ("iat", "nbf", "exp")]
-    if any(time is False for time in times):
+    issued, not_before, expires = times = [_time(claims.get(name)) for name in ("iat", "nbf", "exp")]
+    if False in times:
         return "its iat, nbf or exp is not a number"
     names = _names(claims.get("permissions"))
     if isinstance(names, str):
@@ -191,21 +183,16 @@ def _parse(secret: SecretValue) -> AstroToken | str:
     token_id = claims.get("apiTokenId")
     if token_id is not None and not is_identifier(token_id):
         return "its apiTokenId is malformed"
-    issued, not_before, expires = (time or None for time in times)
     return AstroToken(
         secret=secret,
-        scope="deployment"
-        if "deployment" in names
-        else "workspace"
-        if "workspace" in names
-        else "organization",
+        scope=next((scope for scope in reversed(SCOPES) if scope in names), "organization"),
         organization=names.get("organization"),
         workspace=names.get("workspace"),
         deployment=names.get("deployment"),
         token_id=token_id,
-        issued=issued,
-        not_before=not_before,
-        expires=expires,
+        issued=issued or None,
+        not_before=not_before or None,
+        expires=expires or None,
         doubts=_doubts(header["alg"], len(signature)),
     )
 
@@ -213,7 +200,7 @@ def _parse(secret: SecretValue) -> AstroToken | str:
 def _names(permissions: object) -> dict[str, str] | str:
     """Collect the identifiers among the permissions, as in `workspaceId:clx…`; or return a complaint."""
     if permissions is None or permissions == []:
-        return "it carries no permissions, as the token of a person's login does"
+        return "it has no permissions, like the token of a person's login"
     if not isinstance(permissions, list) or not all(isinstance(entry, str) for entry in permissions):
         return "its permissions are malformed"
     names: dict[str, str] = {}

@@ -46,8 +46,8 @@ UNPROVEN = {"organization-unproven", "workspace-unproven", "deployment-unproven"
 
 
 MALFORMED: list[tuple[dict[str, Any], str]] = [
-    ({"permissions": None}, "it carries no permissions, as the token of a person's login does"),
-    ({"permissions": []}, "it carries no permissions, as the token of a person's login does"),
+    ({"permissions": None}, "it has no permissions, like the token of a person's login"),
+    ({"permissions": []}, "it has no permissions, like the token of a person's login"),
     ({"permissions": "workspaceId:w1"}, "its permissions are malformed"),
     ({"permissions": {"workspaceId": "w1"}}, "its permissions are malformed"),
     ({"permissions": ["workspaceId:w1", 7]}, "its permissions are malformed"),

@@ -173,7 +173,7 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
     "debug-output": (
         lambda p: p.settings("project: {}\nverbosity: debug\n"),
         (
-            ".astro/config.yaml makes the Astro CLI print what it does, "
+            ".astro/config.yaml makes the Astro CLI log each step, "
             "and the token with it when it pushes an image"
         ),
     ),
@@ -181,7 +181,7 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
         lambda p: p.settings("project: {name: demo, deployment: cldep0}\n"),
         (
             ".astro/config.yaml line 1 has a value that is not one bare or quoted text: "
-            "what the Astro CLI would do with the token is not certain"
+            "the Astro CLI could send the token to another server"
         ),
     ),
     "uncommitted": (
@@ -401,10 +401,10 @@ def test_policy_says_what_is_an_error_and_the_environment_says_it_first(project:
         ('uncomitted = "off"', "policy.deploy.uncomitted is unknown", "did you mean uncommitted?"),
         (
             "uncommitted = false",
-            "policy.deploy.uncommitted has no valid level",
+            "policy.deploy.uncommitted is not a level",
             "use one of off, warning, error",
         ),
-        ('uncommitted = ["off"]', "policy.deploy.uncommitted has no valid level", "use one of off"),
+        ('uncommitted = ["off"]', "policy.deploy.uncommitted is not a level", "use one of off"),
     ],
 )
 def test_a_mistake_in_the_project_s_policy_is_named(
@@ -422,7 +422,7 @@ def test_a_mistake_in_the_project_s_policy_is_named(
     [
         ("uncomitted=off", " contains an unknown code", "did you mean uncommitted?"),
         ("\x1b[31m=off", " contains an unknown code", "the codes are no-project"),
-        ("uncommitted=", ": uncommitted has no valid level", "use one of off, warning, error"),
+        ("uncommitted=", ": uncommitted is not a level", "use one of off, warning, error"),
         ("uncommitted=error,", " contains an unknown code", "the codes are"),
     ],
 )
@@ -605,7 +605,7 @@ def test_nothing_of_a_file_is_repeated_but_identifiers(project: Project) -> None
     )
     assert 65 == result.code
     assert "goes to deployment another, which" in result.stderr
-    assert "the Astro CLI uses another one from" in result.stderr
+    assert "the Astro CLI uses another from" in result.stderr
     assert "::error::" not in result.stdout + result.stderr
 
 

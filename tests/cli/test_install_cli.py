@@ -412,7 +412,7 @@ def test_a_release_that_was_changed_after_it_was_locked_is_refused_unseen(
     place.lock(locked(releases))
     releases.publish(VERSION, content=b"#!/bin/sh\necho evil\n")  # its checksum file agrees
     message = f"the pinned digest and the checksum file of release {VERSION} differ for {HERE}"
-    hint = "find out which one is wrong: the release or astro-token.toml was changed; nothing was installed"
+    hint = "find out if the release or astro-token.toml was changed; nothing was installed"
     assert failure(76, message, hint) == program("install-cli")
     assert ([CHECKSUMS], ["astro"], OLD) == (releases.asked(), place.files(), place.astro.read_bytes())
 
@@ -476,7 +476,7 @@ def test_the_project_s_file_names_no_place_to_fetch_from(
 
 NO_VERSION = "--version is not a version of the Astro CLI"
 NO_VERSIONS = ("", "latest", "1.45", "../x", "1.45.0\n")
-NO_TIME = "--timeout is out of range"
+NO_TIME = "the timeout is not between 0 and 3600 seconds"
 AS_IN = "give it as in --version 1.45.0"
 HELP = "run astro-token install-cli --help for the options and examples"
 
@@ -486,8 +486,8 @@ HELP = "run astro-token install-cli --help for the options and examples"
     [
         *((["--version", version], 64, NO_VERSION, AS_IN) for version in NO_VERSIONS),
         (["--to", ""], 64, "--to names no folder", "give the path of a folder, or leave --to out"),
-        (["--timeout", "0"], 64, NO_TIME, "give 1 to 3600 seconds"),
-        (["--timeout", "nan"], 64, NO_TIME, "give 1 to 3600 seconds"),
+        (["--timeout", "0"], 64, NO_TIME, "give 1 to 3600"),
+        (["--timeout", "nan"], 64, NO_TIME, "give 1 to 3600"),
         (["--lock", "--to", "x"], 64, "argument --to: not allowed with argument --lock", HELP),
         (["1.45.0"], 64, "too many or unknown arguments", HELP),
     ],
@@ -699,7 +699,7 @@ if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
 try:
-    install("1.45.0", "linux-amd64", Path(sys.argv[1]), lock=None, environ={}, seconds=1, told=print)
+    install("1.45.0", "linux-amd64", Path(sys.argv[1]), lock=None, environ={}, seconds=1, progress=print)
 except AstroTokenError as error:
     print(error.exit_code, error)
 """
@@ -984,7 +984,7 @@ def test_a_terminal_sees_how_far_it_is(program: Program, place: Place, dripping:
         env=program.environment(dripping),
         cwd=program.work,
     ) as terminal:
-        terminal.wait_for("fetching the Astro CLI")
+        terminal.wait_for("downloading the Astro CLI")
         terminal.wait_for("/100.0 kB")
         terminal.process.send_signal(signal.SIGTERM)
         assert 128 + signal.SIGTERM == terminal.finish()

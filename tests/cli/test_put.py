@@ -41,7 +41,7 @@ def test_a_piped_token_is_stored_as_astro_showed_it(program: Program, planted: P
 def test_what_is_no_token_is_not_stored(program: Program, planted: Planted, canary: str) -> None:
     shown = "store the token as Astro showed it when it was created, or create a new one"
     form = "it does not consist of three parts of letters, digits, - and _ with dots between them"
-    person = "it carries no permissions, as the token of a person's login does"
+    person = "it has no permissions, like the token of a person's login"
     head, claims, signature = canary.split(".")
     program.canaries += [head + claims]
     for given, code, message, hint in (

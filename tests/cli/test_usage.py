@@ -202,7 +202,7 @@ def test_a_secret_that_holds_no_usable_token(program: Program, planted: Planted,
     head, claims, signature = canary.split(".")
     program.canaries.append(f"{head}.{claims}")
     form = "it does not consist of three parts of letters, digits, - and _ with dots between them"
-    login = "it carries no permissions, as the token of a person's login does"
+    login = "it has no permissions, like the token of a person's login"
     none = "the value is not an Astro API token: "
     field = "correct the part of the reference after #"
     name = "name the field after # in the reference, as in vault:secret/astro/prod#token"

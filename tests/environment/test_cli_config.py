@@ -143,13 +143,13 @@ def test_the_error_names_the_line_and_the_key(config: Path) -> None:
     ) == (refused(folder).message, refused(folder).hint)
     config.write_text("project:\n  name: demo\n  new: x\n")
     assert (
-        f"{config} line 3: project.new is not a key that is known to be harmless",
+        f"{config} line 3: project.new is not in the list of harmless keys",
         "correct or remove project.new; if it is harmless, add it to ASTRO_TOKEN_CLI_KEYS",
     ) == (refused(folder).message, refused(folder).hint)
     config.write_text("project:\n  name: !!str demo\n")
     assert refused(folder).message == (
         f"{config} line 2 has a value that is not one bare or quoted text: "
-        "what the Astro CLI would do with the token is not certain"
+        "the Astro CLI could send the token to another server"
     )
 
 

@@ -50,3 +50,11 @@ def test_the_environment_s_levels_are_read_in_full_or_refused() -> None:
 
 def test_no_level_of_a_code_is_lower_where_the_token_is_exported() -> None:
     assert all(code.exported in {None, "error"} for code in CODES.values())
+
+
+def test_the_hint_of_a_finding_is_the_remedy_of_its_code_unless_it_has_its_own() -> None:
+    assert ("own", "keep one of them") == tuple(
+        Finding("requirements-clash", "m", h).hint for h in ("own", "")
+    )
+    assert "`astro dev init`" in CODES["no-dockerfile"].remedy
+    assert not any("`" in Finding(code, "m").hint for code in CODES)

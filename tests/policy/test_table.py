@@ -27,7 +27,7 @@ ROW = """
         example="1000",
         doc="the greatest number of characters of a token",
         codes={"too-long": Code("error", "it is longer than `max_length`", "create a shorter one")},
-        judge=lambda case: [("too-long", "the token is too long", "create a shorter one")]
+        check=lambda case: [("too-long", "the token is too long", "create a shorter one")]
         if case.policy.max_length and len(case.token.secret.reveal()) > case.policy.max_length
         else [],
     )

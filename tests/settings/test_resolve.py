@@ -10,7 +10,7 @@ import pytest
 from astro_token.errors import AstroTokenError, ConfigError, InvalidRefError, UnknownBackendError, UsageError
 from astro_token.policy.rules import Expectations, Policy
 from astro_token.secrets.ref import SecretRef
-from astro_token.settings.resolve import Settings, TokenSettings, resolve, resolve_several
+from astro_token.settings.resolve import Settings, TokenSettings, resolve
 from astro_token.testing import make_token
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ def test_nothing_at_all_is_a_configuration_error(tmp_path: Path, environ: dict[s
     assert (ConfigError, "no token is configured") == (type(error), error.message)
 
 
-def test_a_bare_token_does_not_stand_in_where_the_file_names_tokens_and_no_default(write: Write) -> None:
+def test_a_bare_token_is_not_used_if_the_file_names_several_tokens_and_no_default(
+    write: Write,
+) -> None:
     folder = write("astro-token.toml", FILE.replace('default = "prod"', "")).parent
     error = failure(folder, None, BARE)
     assert "none of them is the default" in error.message
@@ -123,6 +125,19 @@ def test_the_settings_tell_their_source(
 ) -> None:
     settings = found(folder, token, environ)
     assert (source, folder / "astro-token.toml") == (settings.source, settings.project_file)
+
+
+def test_the_only_token_of_the_file_needs_no_default(write: Write) -> None:
+    text = '[tokens.only]\nref = "env:ONLY"\nworkspace = "clws1"\n'
+    folder = write("astro-token.toml", text).parent
+    settings = found(folder, None, BARE)
+    assert ("env:ONLY", "only", "the only token of astro-token.toml", Expectations(workspace="clws1")) == (
+        str(settings.ref),
+        settings.name,
+        settings.source,
+        settings.expected,
+    )
+    assert "env:FROM_REF" == str(found(folder, None, REF).ref)
 
 
 def test_a_bare_token_without_a_file_tells_its_variable(tmp_path: Path) -> None:
@@ -442,27 +457,27 @@ def test_a_malformed_floor_is_an_error_and_not_no_floor(
 
 
 def test_all_tokens_of_the_file_come_in_its_order(folder: Path) -> None:
-    every = resolve_several(None, environ={**REF, FLOOR + "REQUIRE_EXPIRY": "true"}, directory=folder)
+    settings = Settings(environ={**REF, FLOOR + "REQUIRE_EXPIRY": "true"}, directory=folder)
     assert [("prod", True), ("dev", True)] == [
         (settings.name, settings.policy.require_expiry)
-        for settings in every
+        for settings in settings.tokens(None)
         if isinstance(settings, TokenSettings)
     ]
 
 
 def test_what_is_wrong_with_one_stands_in_its_place(folder: Path) -> None:
-    found = resolve_several(["dev", "env:", "prod", "nope"], environ={}, directory=folder)
+    found = Settings(environ={}, directory=folder).tokens(["dev", "env:", "prod", "nope"])
     assert [TokenSettings, InvalidRefError, TokenSettings, UsageError] == [type(one) for one in found]
 
 
 def test_what_is_wrong_with_all_is_raised(folder: Path) -> None:
     with pytest.raises(ConfigError):
-        resolve_several(["dev", "prod"], environ={"ASTRO_TOKEN_TIMEOUT": "soon"}, directory=folder)
+        Settings(environ={"ASTRO_TOKEN_TIMEOUT": "soon"}, directory=folder)
 
 
 def test_all_of_none_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no project file names a token"):
-        resolve_several(None, environ=REF, directory=tmp_path)
+        Settings(environ=REF, directory=tmp_path).tokens(None)
 
 
 def test_this_process_and_its_folder_are_what_counts_where_none_is_given(

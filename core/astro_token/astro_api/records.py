@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import IntegrityError
 from astro_token.record import Record
-from astro_token.token import IDENTIFIER, SCOPES, Scope
+from astro_token.token import SCOPES, Scope, is_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -161,7 +161,7 @@ class Body:
         return str(value).lower().replace("_", "-") if fits else None
 
     def _identifier(self, value: object) -> str:
-        if not isinstance(value, str) or not IDENTIFIER.fullmatch(value) or repeats(value, self._bearer):
+        if not isinstance(value, str) or not is_identifier(value) or repeats(value, self._bearer):
             raise _malformed()
         return value
 

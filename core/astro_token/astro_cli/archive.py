@@ -39,7 +39,7 @@ _DAMAGE = (
 
 def unpack(archive: IO[bytes], write: Callable[[bytes], object]) -> None:
     """
-    Write the program in blocks, perhaps some of them before the archive is refused.
+    Write the program in blocks. Some may be written before the archive is refused.
 
     Raises:
         IntegrityError: it is not an archive, or contains links, devices, paths out of it, or too much.
@@ -76,25 +76,14 @@ def _write_program(tar: tarfile.TarFile, content: _Content, write: Callable[[byt
         programs += is_program
         if not 0 <= member.size <= (_PROGRAM_LIMIT if is_program else _OTHER_LIMIT) or count > _MEMBERS:
             raise _Refusal("it unpacks to more than a release contains")
-        if is_program and (programs > 1 or member.isdir() or not member.size):
-            raise _Refusal(f"{PROGRAM} is not a single file in it")
         content.allow(member.size)
         if is_program:
-            _copy(tar, member, write)
+            file = tar.extractfile(member)
+            if programs > 1 or file is None or not member.size:
+                raise _Refusal(f"{PROGRAM} is not a single file in it")
+            while block := file.read(_BLOCK):
+                write(block)
     return programs
-
-
-def _copy(tar: tarfile.TarFile, member: tarfile.TarInfo, write: Callable[[bytes], object]) -> None:
-    file = tar.extractfile(member)
-    if file is None:
-        raise _Refusal(f"{PROGRAM} is not a file")
-    left = member.size
-    while left:
-        block = file.read(min(_BLOCK, left))
-        if not block:
-            raise _Refusal("it ends early")
-        left -= len(block)
-        write(block)
 
 
 class _Refusal(Exception):  # noqa: N818 (caught where it is raised)

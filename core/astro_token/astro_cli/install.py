@@ -57,20 +57,20 @@ def install(
     lock: Lock | None,
     environ: Mapping[str, str],
     seconds: float,
-    told: Callable[[int, int | None], None],
+    progress: Callable[[int, int | None], None],
 ) -> Installed:
     """
-    Install a release as `astro` in a folder, unless it is there already.
+    Install a release as `astro` in a folder, unless the same program is installed there.
 
     If the project pins the digest, a cached archive needs no request;
     otherwise the checksum file is always fetched, because the cache could hold another file.
 
     Args:
         version: None for the pinned one, else the latest.
-        told: as for `download.save`.
+        progress: as for `download.save`.
 
     Raises:
-        OutputError: the path of the program or of its folder is something else.
+        OutputError: the path of the program is not a regular file, or that of its folder not a folder.
         AccessDeniedError: the folder cannot be written to.
         IntegrityError: a digest differs, or the file is not a release.
         ConfigError: no digest is pinned for the platform.
@@ -88,16 +88,15 @@ def install(
         if pinned and pinned != _published_digest(version, platform, environ, deadline):
             raise IntegrityError(
                 f"the pinned digest and the checksum file of release {version} differ for {platform}",
-                hint="find out which one is wrong: the release or astro-token.toml was changed; "
-                "nothing was installed",
+                hint="find out if the release or astro-token.toml was changed; nothing was installed",
             )
         # Only silence and the whole deadline bound a download, not its duration.
         rest = Deadline(deadline.remaining, attempt=deadline.remaining)
         url = file_url(version, name, environ)
-        return rest.retry(lambda left: save(url, path, environ, left, told))
+        return rest.retry(lambda left: save(url, path, environ, left, progress))
 
     with verified(name, pinned or published_digest or "", fetch, patience=deadline.remaining) as archive:
-        changed = not _is_there(program, archive)
+        changed = not _is_installed(program, archive)
         if changed:
             archive.seek(0)
             _put(program, archive, patience=deadline.remaining)
@@ -105,7 +104,7 @@ def install(
 
 
 def _pinned(lock: Lock | None, platform: str) -> str | None:
-    """Return the pinned digest; None if only a version is pinned."""
+    """Return the pinned digest; None if only a version is pinned, or nothing."""
     if lock is None or not lock.sha256:
         return None
     if platform in lock.sha256:
@@ -117,7 +116,6 @@ def _pinned(lock: Lock | None, platform: str) -> str | None:
 
 
 def _published_digest(version: str, platform: str, environ: Mapping[str, str], deadline: Deadline) -> str:
-    """Return the digest in the checksum file."""
     digests = published(version, environ, deadline).sha256
     if platform in digests:
         return digests[platform]
@@ -148,8 +146,8 @@ def _refuse_early(program: Path) -> None:
         raise _read_only(folder)
 
 
-def _is_there(program: Path, archive: IO[bytes]) -> bool:
-    """Tell whether the program in the archive is installed already, and can be run."""
+def _is_installed(program: Path, archive: IO[bytes]) -> bool:
+    """Compare the installed program with that in the archive; false also if it cannot be run."""
     try:
         with open_regular(program) as file:
             # Another user who can write it could change it later.

@@ -14,8 +14,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from astro_token.astro_cli.download import read, redirect
-from astro_token.astro_cli.request import CHECK_ROUTE, RELEASES
+from astro_token.astro_cli.download import CHECK_ROUTE, RELEASES, read, redirect
 from astro_token.errors import (
     ConfigError,
     IntegrityError,
@@ -59,7 +58,7 @@ def parse_version(text: str) -> str:
 
 def platform_of(system: str, machine: str) -> str:
     """
-    The name of a platform in a release, from Python's names of the system and the machine.
+    Name a platform as releases do, from Python's names of the system and the machine.
 
     Raises:
         UnsupportedOperationError: it has no release, or none that we can unpack.

@@ -16,6 +16,7 @@ from astro_token.errors import ConfigError, IntegrityError, UsageError
 from astro_token.log import logger
 from astro_token.settings.astro_cli_pin import table
 from astro_token.settings.project_file import find_project
+from astro_token.settings.resolve import checked_timeout
 from astro_token.system.programs import search_path
 from astro_token.transport.deadline import Deadline
 
@@ -26,23 +27,26 @@ if TYPE_CHECKING:
     from astro_token.settings.project_file import Project
 
 _SECONDS = 600.0  # an archive has some 60 MB, and lines may be slow
-_MAX_SECONDS = 3600.0
 
 
 def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     version = parse_version(arguments.version) if arguments.version is not None else None
-    seconds = _SECONDS if arguments.timeout is None else arguments.timeout
-    if not 0 < seconds <= _MAX_SECONDS:
-        raise UsageError("--timeout is out of range", hint="give 1 to 3600 seconds")
+    seconds = _SECONDS if arguments.timeout is None else checked_timeout(arguments.timeout)
     project = find_project(Path.cwd())
     if arguments.lock:
         return _print_lock(version, project, seconds)
     _refuse_contradiction(version, project)
     folder = _folder(arguments.to)
     machine = platform_of(sys.platform, platform.machine())
-    with transfer("fetching the Astro CLI") as told:
+    with transfer("downloading the Astro CLI") as progress:
         installed = install(
-            version, machine, folder, lock=project.astro_cli, environ=os.environ, seconds=seconds, told=told
+            version,
+            machine,
+            folder,
+            lock=project.astro_cli,
+            environ=os.environ,
+            seconds=seconds,
+            progress=progress,
         )
     done = "installed" if installed.changed else "nothing to do:"
     note(f"{done} the Astro CLI {installed.version} ({machine}) as {installed.path}")

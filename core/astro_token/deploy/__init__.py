@@ -1,8 +1,8 @@
 """
 The pre-deploy check: reasons for which `astro deploy` would fail late, deploy the wrong thing, or do nothing.
 
-    project_layout   settings         repository   destination    cli_home   environment   programs
-    the folder       .astro/config    git          of the tokens  the CLI's  variables     astro, docker
+    project_layout   settings         repository   destination    cli_home        programs
+    the folder       .astro/config    git          of the tokens  and variables   astro, docker
                                          │
                                          ▼
                      findings ── codes, policy ──> verdicts
@@ -49,14 +49,11 @@ class PreflightReport(Record):
 
     @property
     def status(self) -> str:
-        if any(verdict.level == "error" for verdict in self.verdicts):
-            return "failed"
-        return "warning" if self.verdicts else "ok"
+        return "failed" if self.exit_code else "warning" if self.verdicts else "ok"
 
     @property
     def exit_code(self) -> int:
-        errors = [verdict for verdict in self.verdicts if verdict.level == "error"]
-        return worst([DEPLOY[verdict.code].exit_code for verdict in errors])
+        return worst(DEPLOY[verdict.code].exit_code for verdict in self.verdicts if verdict.level == "error")
 
 
 def run_preflight(
@@ -71,10 +68,10 @@ def run_preflight(
     Examine a project before it is deployed.
 
     Args:
-        destinations: of the tokens at hand.
+        destinations: of the tokens to deploy with.
         lock: the pinned release of the Astro CLI.
     """
-    from astro_token.deploy import cli_home, environment, programs
+    from astro_token.deploy import cli_home, programs
 
     environ = os.environ if environ is None else environ
     folder = path.absolute()
@@ -87,7 +84,6 @@ def run_preflight(
     findings += [
         *destination.findings(destinations),
         *cli_home.findings(folder, environ, destinations),
-        *environment.findings(environ),
         *programs.findings(folder, environ, lock, destinations),
     ]
     exported = bool(environ.get(TOKEN_VARIABLE))
@@ -115,13 +111,13 @@ def before_deploy(
     folder = path.absolute()
     if not project_layout.is_project(folder, environ):
         return None
-    skipped = {code for code, level in policy.deploy.items() if level == "off"} | deploy.suppressed
+    off = {code for code, level in policy.deploy.items() if level == "off"}
     findings = [
         *project_layout.findings(folder, path, environ, dags=deploy.dags or "dags"),
         *settings.findings(folder, path, environ, [expected], named=deploy.deployment),
         *destination.findings([expected], workspace_option=deploy.workspace),
     ]
-    if not skipped >= {"uncommitted", "git-unknown"}:
+    if not off | deploy.suppressed >= {"uncommitted", "git-unknown"}:
         findings += repository.findings(folder, environ)
-    remaining = [finding for finding in findings if finding.code not in skipped]
+    remaining = [finding for finding in findings if finding.code not in deploy.suppressed]
     return PreflightReport(path, verdicts(remaining, policy.deploy, advice=True))

@@ -1,21 +1,24 @@
 """
-The Astro CLI's home, with settings and tokens that logins and earlier jobs left there.
+The Astro CLI's variables, and its home, with settings and tokens that logins and earlier jobs left there.
 
-`exec` gives the command a home of its own, so that this one does no harm.
-An `astro` that is started without `exec` uses this one, and writes the token into it.
+`exec` gives the command a home of its own, so that the user's does no harm.
+An `astro` that is started without `exec` uses the user's, and writes the token into it.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from astro_token.deploy.destination import shown
 from astro_token.environment.cli_config import CliConfig, home_file, problems_of
 from astro_token.environment.context import DEFAULT_DOMAIN
+from astro_token.environment.export import DEAD_VARIABLES
 from astro_token.policy.deploy_codes import Finding
 from astro_token.system.programs import lies_in
-from astro_token.token import IDENTIFIER
+from astro_token.token import is_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,14 +27,16 @@ if TYPE_CHECKING:
 
 __all__ = ["findings"]
 
-_EXEC = "run it with astro-token exec, which gives the Astro CLI a home of its own"
 _MANY_YEARS = "2080"  # the CLI writes a duration where it means a time, which puts the expiry far away
+# The domains that the CLI accepts as Astro's, except forms with a scheme or a path, on which it fails later.
+_ASTRO = re.compile(r"(?:pr[0-9]{4,6}\.)?(?:cloud\.)?astronomer(?:-(?:dev|stage|perf))?\.io")
 
 
 def findings(
     folder: Path, environ: Mapping[str, str], destinations: Sequence[Destination]
 ) -> Iterator[Finding]:
-    """Examine the home and its configuration."""
+    """Examine the variables, and the home with its configuration."""
+    yield from _variables(environ)
     yield from _location(folder, environ)
     file = home_file(environ)
     if file is None:
@@ -45,11 +50,10 @@ def findings(
     domain = environ.get("ASTRO_DOMAIN") or saved or DEFAULT_DOMAIN
     context = f"contexts.{domain.replace('.', '_').lower()}."
     if not environ.get("ASTRO_DOMAIN") and saved not in {"", DEFAULT_DOMAIN}:
-        named = saved if IDENTIFIER.fullmatch(saved) else "another one"
         yield Finding(
             "stored-domain",
-            f"the current context in {file} is {named}, which the Astro CLI uses, not {DEFAULT_DOMAIN}",
-            f"{_EXEC}, or set ASTRO_DOMAIN to the domain that you mean",
+            f"the current context in {file} is {shown(saved)}, "
+            f"which the Astro CLI uses, not {DEFAULT_DOMAIN}",
         )
     yield from _workspace(file, config.text(f"{context}workspace"), destinations)
     yield from _token(file, config, context)
@@ -57,7 +61,28 @@ def findings(
         yield Finding(
             "home-locked",
             f"another Astro CLI holds {file}: yours waits 10 seconds, and then ignores the token",
-            f"let one job at a time use this home, or {_EXEC}",
+        )
+
+
+def _variables(environ: Mapping[str, str]) -> Iterator[Finding]:
+    domain = environ.get("ASTRO_DOMAIN", "")
+    if domain == "localhost":
+        yield Finding(
+            "local-domain",
+            "ASTRO_DOMAIN is localhost: the Astro CLI sends the token over plain http to this machine",
+        )
+    elif domain and not _ASTRO.fullmatch(domain):
+        named = f", {domain}," if is_identifier(domain) else ""
+        yield Finding(
+            "foreign-domain",
+            f"ASTRO_DOMAIN{named} is not a domain of Astro: the Astro CLI does not use the token there",
+        )
+    dead = sorted(name for name in DEAD_VARIABLES if environ.get(name))
+    if dead:
+        yield Finding(
+            "dead-keys",
+            f"{' and '.join(dead)} {'is' if len(dead) == 1 else 'are'} set: "
+            "Astro no longer accepts such keys, and the Astro CLI uses them if there is no token",
         )
 
 
@@ -68,34 +93,25 @@ def _location(folder: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     path = Path(home)
     if not path.is_absolute():
         yield Finding(
-            "odd-home",
-            "ASTRO_HOME is a relative path: the home depends on the working folder of each step",
-            "set it to an absolute path outside the project",
+            "odd-home", "ASTRO_HOME is a relative path: the home depends on the working folder of each step"
         )
         path = folder / path
     elif not os.path.isdir(path) and os.path.exists(path):  # noqa: PTH110, PTH112 (see project_layout.py)
-        yield Finding(
-            "odd-home",
-            "ASTRO_HOME is not a folder: the Astro CLI continues without its settings",
-            "set it to a folder outside the project",
-        )
+        yield Finding("odd-home", "ASTRO_HOME is not a folder: the Astro CLI continues without its settings")
     if lies_in(path, [folder]):
         yield Finding(
             "home-in-project",
             "ASTRO_HOME lies in the project: the token is written there in clear, and deployed with the rest",
-            f"set it to a folder outside the project, or {_EXEC}",
         )
 
 
 def _workspace(file: Path, stale: str, destinations: Sequence[Destination]) -> Iterator[Finding]:
     for each in destinations:
         if stale and each.token_read and not each.token_workspace and each.workspace not in {None, stale}:
-            named = stale if IDENTIFIER.fullmatch(stale) else "another one"
             yield Finding(
                 "stale-workspace",
-                f"{each.name} names no workspace, so the Astro CLI uses {named} from {file}, "
+                f"{each.name} names no workspace, so the Astro CLI uses {shown(stale)} from {file}, "
                 f"and {each.workspace} is expected: it ends with 0 and deploys nothing",
-                f"{_EXEC} with the expected workspace, or give --workspace-id",
             )
 
 
@@ -105,20 +121,17 @@ def _token(file: Path, config: CliConfig, context: str) -> Iterator[Finding]:
     login = config.text(f"{context}refreshtoken") or config.text(f"{context}user_email")
     if login and config.text(f"{context}expiresin") < _MANY_YEARS:
         yield Finding(
-            "login-overwritten",
-            f"{file} holds a login, which the Astro CLI overwrites with the token",
-            f"{_EXEC}; or log in again afterwards",
+            "login-overwritten", f"{file} holds a login, which the Astro CLI overwrites with the token"
         )
     else:
         yield Finding(
             "token-left",
             f"{file} holds the token of an earlier run, which the Astro CLI uses if no other is given",
-            "run astro logout there, revoke that token if others can read the file, and use astro-token exec",
         )
 
 
 def _held(lock: Path) -> bool:
-    """Tell whether a process holds the lock. The file alone means nothing: it is never removed."""
+    """Test the lock for a process that holds it. The file alone means nothing: it is never removed."""
     if os.name != "posix":
         return False
     import fcntl

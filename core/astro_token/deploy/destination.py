@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.policy.deploy_codes import Finding
 from astro_token.record import Record
-from astro_token.token import IDENTIFIER
+from astro_token.token import is_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from astro_token.policy.rules import Expectations
     from astro_token.token import AstroToken
 
-__all__ = ["Destination", "destination_of", "findings"]
+__all__ = ["Destination", "destination_of", "findings", "shown"]
 
 
 class Destination(Record):
@@ -40,15 +40,21 @@ def destination_of(
     Combine a token's claims with the expectations.
 
     Args:
-        online_workspace: the workspace that Astro names, which `exec --online` hands on.
+        online_workspace: the workspace that Astro names, which `exec --online` passes on.
     """
+    workspace, deployment = (token.workspace, token.deployment) if token else (None, None)
     return Destination(
         name,
-        token.workspace if token else None,
-        expected.workspace or (token.workspace if token else None) or online_workspace,
-        expected.deployment or (token.deployment if token else None),
+        workspace,
+        expected.workspace or workspace or online_workspace,
+        expected.deployment or deployment,
         token is not None,
     )
+
+
+def shown(text: str) -> str:
+    """Return an identifier for a message. Any other text may hold a secret, and is not repeated."""
+    return text if is_identifier(text) else "another"
 
 
 def findings(
@@ -62,18 +68,14 @@ def findings(
     """
     for each in destinations:
         if workspace_option is not None and each.workspace not in {None, workspace_option}:
-            shown = workspace_option if IDENTIFIER.fullmatch(workspace_option) else "another one"
             yield Finding(
                 "other-workspace",
-                f"the command names workspace {shown}, and {each.name} is for {each.workspace}: "
-                "the Astro CLI would deploy nothing and succeed",
-                "leave --workspace-id out, which exec makes unnecessary, or use the token of that workspace",
+                f"the command names workspace {shown(workspace_option)}, and {each.name} is for "
+                f"{each.workspace}: the Astro CLI would deploy nothing and succeed",
             )
         if each.token_read and each.workspace is None:
             yield Finding(
                 "no-workspace",
                 f"{each.name} names no workspace, and none is expected: without --workspace-id "
                 "the Astro CLI fails, or uses the workspace of an earlier run",
-                "set workspace in the token's table of astro-token.toml, which exec hands on, "
-                "or give --workspace-id",
             )

@@ -12,7 +12,6 @@ from astro_token.errors import OutputError
 from astro_token.policy.deploy_codes import Finding
 from astro_token.record import Record
 from astro_token.system.programs import (
-    PROGRAM_FOLDERS,
     checkout_of,
     find_program,
     in_checkout,
@@ -34,8 +33,6 @@ _LEAST = (1, 27, 1)
 # Before, --workspace-id was ignored with an organization's token (astronomer/astro-cli#1635).
 _LEAST_FOR_ORGANIZATIONS = (1, 44, 0)
 _VERSION = re.compile(rb"Astro CLI Version: *v?([0-9A-Za-z][0-9A-Za-z.+-]{0,63})\s")
-_RENEW = "run astro-token install-cli, and put its folder first on PATH"
-_INSTALL = "install it with astro-token install-cli, and put its folder on PATH"
 _SECONDS = 5.0
 _MAX_BYTES = 64 * 1024
 
@@ -59,11 +56,7 @@ def findings(
     """Examine `astro`, and the programs that build the image."""
     yield from examine_astro(folder, environ, lock, destinations).findings
     if not any(find_program(name, environ) for name in ("docker", "podman")):
-        yield Finding(
-            "no-docker",
-            "neither docker nor podman is on PATH: only astro deploy --dags can work",
-            "install one of them, or deploy DAGs only",
-        )
+        yield Finding("no-docker", "neither docker nor podman is on PATH: only astro deploy --dags can work")
 
 
 def examine_astro(
@@ -77,7 +70,7 @@ def examine_astro(
     """
     name = search_path("astro", environ).path
     if name is None:
-        return Astro(None, None, (Finding("no-astro", "astro is not on PATH", _INSTALL),))
+        return Astro(None, None, (Finding("no-astro", "astro is not on PATH"),))
     path = Path(name)
     root = checkout_of(folder, environ) if folder else None
     roots = [root] if root else []
@@ -85,7 +78,6 @@ def examine_astro(
         finding = Finding(
             "astro-in-project",
             "the astro on PATH lies in the repository: it was not run here, and exec does not start it",
-            f"install it outside, with astro-token install-cli, or list its folder in {PROGRAM_FOLDERS}",
         )
         return Astro(path, None, (finding,))
     try:
@@ -94,7 +86,7 @@ def examine_astro(
     except (OSError, OutputError):
         version, complaint = None, "was not run: a temporary home cannot be created"
     if version is None:
-        return Astro(path, None, (Finding("unknown-astro", f"the astro on PATH {complaint}", _INSTALL),))
+        return Astro(path, None, (Finding("unknown-astro", f"the astro on PATH {complaint}"),))
     return Astro(path, version, tuple(_version_findings(version, lock, destinations)))
 
 
@@ -103,30 +95,20 @@ def _version_findings(
 ) -> Iterator[Finding]:
     if lock is not None and version != lock.version:
         yield Finding(
-            "other-astro",
-            f"the astro on PATH is {version}, and the project's file pins {lock.version}",
-            _RENEW,
+            "other-astro", f"the astro on PATH is {version}, and the project's file pins {lock.version}"
         )
     parts = re.match(r"([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})", version)
-    number = tuple(map(int, parts.groups())) if parts else None  # a custom build has none
-    if number and number < _LEAST:
-        yield _old(version, _LEAST, "an expired token is reported as a missing workspace")
-    elif (
-        number
-        and number < _LEAST_FOR_ORGANIZATIONS
-        and any(each.token_read and not each.token_workspace for each in destinations)
-    ):
-        yield _old(
-            version, _LEAST_FOR_ORGANIZATIONS, "--workspace-id is ignored for a token without a workspace"
+    number = tuple(map(int, parts.groups())) if parts else _LEAST_FOR_ORGANIZATIONS  # a custom build has none
+    names_none = any(each.token_read and not each.token_workspace for each in destinations)
+    least, reason = None, ""
+    if number < _LEAST:
+        least, reason = _LEAST, "an expired token is reported as a missing workspace"
+    elif number < _LEAST_FOR_ORGANIZATIONS and names_none:
+        least, reason = _LEAST_FOR_ORGANIZATIONS, "--workspace-id is ignored for a token without a workspace"
+    if least:
+        yield Finding(
+            "old-astro", f"the astro on PATH is {version}, and before {'.'.join(map(str, least))} {reason}"
         )
-
-
-def _old(version: str, least: tuple[int, ...], why: str) -> Finding:
-    return Finding(
-        "old-astro",
-        f"the astro on PATH is {version}, and before {'.'.join(map(str, least))} {why}",
-        _RENEW,
-    )
 
 
 def _version_of(astro: Path, environ: Mapping[str, str], roots: Sequence[str]) -> str | None:

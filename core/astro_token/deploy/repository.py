@@ -2,7 +2,7 @@
 Uncommitted changes, according to a git that starts no program of the checkout.
 
 A repository's configuration can name programs: a monitor of its files, filters, hooks, transports.
-They are switched off by settings in git's environment, which take precedence over the repository's.
+Settings in git's environment switch them off, and take precedence over the repository's.
 Its filters are listed first, because the repository chooses their names.
 A git that does not support such settings (before 2.31) gets no further command.
 The user's own configuration stays in force: `safe.directory`, and filters such as Git LFS;
@@ -36,14 +36,9 @@ SECONDS = 5.0
 _MAX_BYTES = 256 * 1024
 
 _KEPT = (
-    "HOME",
-    "XDG_CONFIG_HOME",
-    "GIT_CONFIG_GLOBAL",
-    "GIT_CONFIG_SYSTEM",
-    "GIT_CONFIG_NOSYSTEM",
-    "GIT_CEILING_DIRECTORIES",
-    "GIT_DISCOVERY_ACROSS_FILESYSTEM",
-)
+    "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM",
+    "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM",
+)  # fmt: skip
 _SET = {
     "LC_ALL": "C",
     "GIT_OPTIONAL_LOCKS": "0",
@@ -62,35 +57,22 @@ _FILTER_OFF = [("clean", ""), ("process", ""), ("required", "false")]
 _MAX_FILES = 100
 _USER_SCOPES = {b"system", b"global", b"command"}
 _LIST_PROGRAMS = [
-    "config",
-    "--show-scope",
-    "--show-origin",
-    "--name-only",
-    "--null",
-    "--get-regexp",
+    "config", "--show-scope", "--show-origin", "--name-only", "--null", "--get-regexp",
     r"^(core\.hookspath|filter\..*\.(clean|process))$",
-]
+]  # fmt: skip
 _STATUS = [
-    "--no-pager",
-    "status",
-    "--porcelain=v2",
-    "--branch",
-    "--no-ahead-behind",
-    "--null",
-    "--untracked-files=no",
-    "--no-renames",
-    "--ignore-submodules=dirty",
-]
-_LATE = "git did not answer in time"
-_WAIT = "run `git status` there, which is quicker the second time, or deploy with --force"
-_HINT = "run `git status` there and correct its complaint, because the Astro CLI runs the same command"
+    "--no-pager", "status", "--porcelain=v2", "--branch", "--no-ahead-behind", "--null",
+    "--untracked-files=no", "--no-renames", "--ignore-submodules=dirty",
+]  # fmt: skip
+_LATE = "git did not end in time"
+_WAIT = "run git status there, which is quicker the second time, or deploy with --force"
 
 
 def findings(folder: Path, environ: Mapping[str, str]) -> list[Finding]:
     """
-    Report changes because of which the Astro CLI ends with 0 and deploys nothing unless forced.
+    Report changes in the repository, with which the Astro CLI ends with 0 and deploys nothing unless forced.
 
-    It examines the whole repository, not only the project's folder.
+    Changes outside the project's folder count, too.
     """
     top = repository_of(folder)
     finding = _finding(folder, top, environ) if top else None
@@ -114,7 +96,7 @@ def _finding(folder: Path, top: str, environ: Mapping[str, str]) -> Finding | No
     # A git that ignores our settings would run the repository's programs.
     obeys = any((scope, name) == (b"command", b"core.hookspath") for scope, _, name in settings)
     if listed.code not in {0, 1} or not obeys:
-        return _unknown("git is too old, or fails", "run `git --version` there: 2.31 or later is required")
+        return _unknown("git is too old, or fails", "run git --version there: 2.31 or later is required")
     filters = _repository_filters(settings, folder, top)
     clean = _with(clean, [(f"filter.{name}.{key}", value) for name in filters for key, value in _FILTER_OFF])
     status = _run([git, *_STATUS], clean, folder)
@@ -135,9 +117,7 @@ def _finding(folder: Path, top: str, environ: Mapping[str, str]) -> Finding | No
     if changed or status.too_long:
         count = "1 tracked file has" if len(changed) == 1 else f"{len(changed)} tracked files have"
         return Finding(
-            "uncommitted",
-            f"{count} uncommitted changes: the Astro CLI ends with 0 and deploys nothing",
-            "commit or restore them (git status names them), or deploy with --force",
+            "uncommitted", f"{count} uncommitted changes: the Astro CLI ends with 0 and deploys nothing"
         )
     return None
 
@@ -149,7 +129,7 @@ def _run(argv: list[str], environ: Mapping[str, str], folder: str | Path) -> Com
 
 
 def _certain(changed: list[bytes], filters: list[str], git: str, clean: Mapping[str, str], top: str) -> bool:
-    """Tell whether any file has changed regardless of the repository's filters."""
+    """Search for a file that has changed regardless of the repository's filters."""
     if not all(line.startswith(b"1 .M") for line in changed):  # staged, removed, or in conflict
         return True
     names = [os.fsdecode(line.split(b" ", 8)[8]) for line in changed[:_MAX_FILES]]
@@ -158,8 +138,8 @@ def _certain(changed: list[bytes], filters: list[str], git: str, clean: Mapping[
     return any(os.fsdecode(name) not in filters for name in used)
 
 
-def _unknown(why: str, hint: str = _HINT) -> Finding:
-    return Finding("git-unknown", f"uncommitted changes cannot be detected: {why}", hint)
+def _unknown(reason: str, hint: str = "") -> Finding:
+    return Finding("git-unknown", f"uncommitted changes cannot be detected: {reason}", hint)
 
 
 def _repository_filters(settings: list[tuple[bytes, bytes, bytes]], folder: Path, top: str) -> list[str]:
@@ -174,13 +154,13 @@ def _repository_filters(settings: list[tuple[bytes, bytes, bytes]], folder: Path
 
 
 def _of_repository(origin: bytes, folder: Path, top: str) -> bool:
-    """Tell whether a setting's file lies in the repository; git names it relative to the folder."""
+    """Test if a setting's file lies in the repository; git names it relative to the folder."""
     kind, _, name = origin.partition(b":")
     return kind == b"file" and lies_in(folder / os.fsdecode(name), [top])
 
 
 def _environment(environ: Mapping[str, str], top: str) -> dict[str, str]:
-    """Leave out variables that would lead git to another repository, and the repository's programs."""
+    """Build git's environment, without variables that name a repository or a program."""
     kept = {name: environ[name] for name in _KEPT if name in environ}
     path = trusted_path(environ, [top])
     return _with({**kept, **_settings_from(environ), **_SET, "PATH": path}, _SWITCHED_OFF)

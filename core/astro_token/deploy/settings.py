@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.environment.cli_config import other_registry, problems_of
+from astro_token.deploy.destination import shown
+from astro_token.environment.cli_config import CONFIG_FILE, other_registry, problems_of
 from astro_token.policy.deploy_codes import Finding
-from astro_token.token import IDENTIFIER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from astro_token.deploy.destination import Destination
 
 __all__ = ["findings"]
 
-_CONFIG = Path(".astro", "config.yaml")
 _LOUD = {"debug", "trace"}
 
 
 def findings(
     folder: Path,
-    shown: Path,
+    name: Path,
     environ: Mapping[str, str],
     destinations: Sequence[Destination],
     *,
@@ -32,32 +31,26 @@ def findings(
     Examine the settings that change where the token or the deploy goes.
 
     Args:
-        named: the deployment that the command line names, if it does.
+        name: the folder as the user named it, for messages.
+        named: the deployment that the command line names; None for none.
     """
-    file = shown / _CONFIG
-    config, problems = problems_of(folder / _CONFIG, environ, shown=file)
+    file = name / CONFIG_FILE
+    config, problems = problems_of(folder / CONFIG_FILE, environ, shown=file)
     for problem in problems:
         yield Finding(problem.code, problem.message, problem.hint)
     if config is None:
         return
     if other_registry(config):
         yield Finding(
-            "other-registry",
-            f"{file} names a registry, and astro remote deploy sends the token to it",
-            "remove remote.base_image_registry from it unless that registry is Astronomer's or yours",
+            "other-registry", f"{file} names a registry, and astro remote deploy sends the token to it"
         )
     yield from _deployment(file, config.text("project.deployment") or None, named, destinations)
     if config.text("project.workspace"):
-        yield Finding(
-            "unread-workspace",
-            f"{file} names a workspace, which the Astro CLI never reads",
-            "remove project.workspace from it; exec hands on the workspace in astro-token.toml",
-        )
+        yield Finding("unread-workspace", f"{file} names a workspace, which the Astro CLI never reads")
     if config.text("verbosity").lower() in _LOUD:
         yield Finding(
             "debug-output",
-            f"{file} makes the Astro CLI print what it does, and the token with it when it pushes an image",
-            "remove verbosity from it",
+            f"{file} makes the Astro CLI log each step, and the token with it when it pushes an image",
         )
 
 
@@ -69,12 +62,11 @@ def _deployment(
     for each in destinations:
         if goes is None or each.deployment in {None, goes}:
             continue
-        shown = goes if IDENTIFIER.fullmatch(goes) else "another"
         correct = f"name {each.deployment} on the command line"
         yield Finding(
             "project-deployment",
-            f"astro deploy goes to deployment {shown}, which {'the command' if named else file} names, "
-            f"and {each.name} is for {each.deployment}",
+            f"astro deploy goes to deployment {shown(goes)}, which {'the command' if named else file} "
+            f"names, and {each.name} is for {each.deployment}",
             f"{correct}, or use the token of the deployment that is named"
             if named
             else f"{correct} and remove project.deployment from the file",

@@ -1,9 +1,9 @@
 """
 The Astro CLI's configuration files, `.astro/config.yaml` of the project and of the home.
 
-The CLI reads the project's file before the home's, and builds the API's address from it: whoever can write
-the file can have the token sent anywhere. So a command starts only if every line of the file was understood,
-every key is known and every value is safe.
+The project's file takes precedence over the home's, and the CLI builds the API's address from it: anyone who
+can write the file can have the token sent to any server. So a command starts only if every line of the file
+was understood, every key is in a list of harmless keys, and every value is safe.
 
 The reader accepts the part of YAML that the CLI writes and that people write: block maps of scalars, and
 lists of scalars. Everything that YAML could read in another way is refused, with its line.
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 __all__ = [
+    "CONFIG_FILE",
     "CliConfig",
     "ConfigSyntaxError",
     "Problem",
@@ -34,12 +35,13 @@ __all__ = [
     "warn_unsafe",
 ]
 
+CONFIG_FILE = Path(".astro", "config.yaml")
 KEYS_VARIABLE = "ASTRO_TOKEN_CLI_KEYS"
 _MAX_BYTES = 64 * 1024
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _KEY_CHARACTERS = f"{_LETTERS}{_LETTERS.upper()}0123456789_-"
 # YAML reads these as something other than a text.
-_NO_KEYS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
+_NOT_TEXT = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _NULLS = frozenset({"~", "null", "Null", "NULL", "{}", "[]"})
 
 # -- keys and values ---------------------------------------------------------------------------------
@@ -72,8 +74,8 @@ _HARMLESS = frozenset({
     "telemetry.anonymous_id", "telemetry.enabled", "telemetry.notice_shown", "upgrade_message", "verbosity",
     "webserver.port",
 })  # fmt: skip
-_KNOWN = frozenset({*_HARMLESS, *_REGISTRIES, *_DEFAULTS})
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_KEYS = frozenset({*_HARMLESS, *_REGISTRIES, *_DEFAULTS})
+_CONTEXTS = ("context", "contexts")
 # The reader keeps no value of these.
 _SECRETS = ("token", "refreshtoken")
 
@@ -91,7 +93,7 @@ class CliConfig(Record):
     lines: Mapping[str, int]
 
     def text(self, key: str) -> str:
-        """The value of a key; "" if it is missing or a list."""
+        """Return the value of a key; "" if it is missing or a list."""
         value = self.values.get(key, "")
         return value if isinstance(value, str) else ""
 
@@ -115,7 +117,7 @@ class ConfigSyntaxError(Exception):
     A line is outside the part of YAML that is read.
 
     Attributes:
-        line: its number, from 1; 0 for the whole file.
+        line: its number, from 1; 0 for the file itself.
         reason: follows the line's number in a message.
     """
 
@@ -187,7 +189,7 @@ def _lines(data: bytes) -> list[str]:
 
 
 class _Reader:
-    """Line by line: the open keys with their indents, and what the next line may add."""
+    """Reads line by line, and keeps the open keys with their indents."""
 
     def __init__(self) -> None:
         self.values: dict[str, str | tuple[str, ...]] = {}
@@ -199,10 +201,7 @@ class _Reader:
         self._items = -1  # the indent of the list that the last key has; -1 for none
 
     def add(self, number: int, indent: int, content: str) -> None:
-        """
-        Raises:
-            ValueError: the line is outside the part of YAML that is read.
-        """
+        """Add a line. ValueError: it is outside the part of YAML that is read."""
         if indent == 0 and content.startswith("---") and not content[3:].partition(" #")[0].strip(" "):
             if self._started:
                 raise ValueError("starts a second document")
@@ -220,7 +219,7 @@ class _Reader:
         self._items = indent
         name = self._open[-1][1]
         items = self.values[name] or ()
-        self.values[name] = (*items, _kept(name, _scalar(text)))
+        self.values[name] = (*items, _redacted(name, _scalar(text)))
 
     def _key(self, number: int, indent: int, content: str) -> None:
         key, rest = _split(content)
@@ -240,12 +239,12 @@ class _Reader:
         self._open.append((indent, name))
         self._empty, self._items = not rest or rest[0] == "#", -1
         self.values.pop(parent, None)  # it has keys, and no value
-        self.values[name] = "" if self._empty else _kept(name, _scalar(rest))
+        self.values[name] = "" if self._empty else _redacted(name, _scalar(rest))
         self.lines[name] = number
 
 
 def _split(content: str) -> tuple[str, str]:
-    """The key of a line, in lower case as the Astro CLI compares it, and the text behind the colon."""
+    """Split a line into its key, in lower case as the Astro CLI compares it, and the text after the colon."""
     quoted = content[0] in "\"'"
     if quoted:
         key, _, rest = content[1:].partition(content[0])
@@ -254,14 +253,14 @@ def _split(content: str) -> tuple[str, str]:
         key, colon, rest = content.partition(":")
     if colon != ":" or (rest and rest[0] != " "):
         raise ValueError("is not `key: value`")
-    # A dot would make several keys of it; all else is of the forms that YAML reads in its own ways.
-    if not key or key.strip(_KEY_CHARACTERS) or (not quoted and (key[0] == "-" or key.lower() in _NO_KEYS)):
+    # A dot separates the keys of the CLI's own paths; YAML gives the other forms a special meaning.
+    if not key or key.strip(_KEY_CHARACTERS) or (not quoted and (key[0] == "-" or key.lower() in _NOT_TEXT)):
         raise ValueError("has a key that is not made of letters, digits, - and _")
     return key.lower(), rest.strip(" ")
 
 
 def _scalar(text: str) -> str:
-    """The value of a scalar on one line; "" for null and for an empty map or list."""
+    """Parse a scalar on one line; "" for null and for an empty map or list."""
     refused = ValueError("has a value that is not one bare or quoted text")
     if not text:
         raise refused
@@ -282,17 +281,17 @@ def _scalar(text: str) -> str:
     return text
 
 
-def _kept(name: str, value: str) -> str:
+def _redacted(name: str, value: str) -> str:
     return "…" if value and name.rpartition(".")[2] in _SECRETS else value
 
 
-# -- judging -------------------------------------------------------------------------------------------
+# -- problems ------------------------------------------------------------------------------------------
 
 
 def home_file(environ: Mapping[str, str]) -> Path | None:
-    """The file of the user's own home of the Astro CLI."""
+    """Return the path of the file in the user's own home of the Astro CLI."""
     home = environ.get("ASTRO_HOME") or environ.get("HOME")
-    return Path(home) / ".astro" / "config.yaml" if home else None
+    return Path(home) / CONFIG_FILE if home else None
 
 
 def unsafe(
@@ -302,16 +301,16 @@ def unsafe(
     Yield the keys that keep the Astro CLI from getting a token, each with a code and a reason.
 
     Args:
-        home: the file is the user's own: contexts belong there, and keys that are not known are not copied.
+        home: the file is the user's own: contexts belong there, and other keys are not copied.
         accepted: further keys that are harmless.
     """
     for name, value in config.values.items():
         section = name.partition(".")[0]
-        if value == "" and any(known.startswith(f"{name}.") for known in _KNOWN):
+        if value == "" and any(key.startswith(f"{name}.") for key in _KEYS):
             continue
-        if home and (section in {"context", "contexts"} or (name == "local.core" and _is_loopback(value))):
+        if home and (section in _CONTEXTS or (name == "local.core" and _is_loopback(value))):
             continue
-        if name in _DEFAULTS or section in {"cloud", "context", "contexts", "local"}:
+        if name in _DEFAULTS or section in {"cloud", "local", *_CONTEXTS}:
             if value not in _DEFAULTS.get(name, ()):
                 code = "plain-http" if name == "cloud.api.protocol" else "other-api"
                 yield name, code, "decides where the Astro CLI sends the token"
@@ -321,15 +320,15 @@ def unsafe(
         elif name == "dev.build_secrets":
             if "ASTRO_API_TOKEN" in str(value).upper():
                 yield name, "other-api", "gives the token to the image's build"
-        elif name not in _KNOWN and name not in accepted and not home:
-            yield name, "config-unread", "is not a key that is known to be harmless"
+        elif name not in _KEYS and name not in accepted and not home:
+            yield name, "config-unread", "is not in the list of harmless keys"
 
 
 def problems_of(
     path: Path, environ: Mapping[str, str], *, shown: Path | None = None, home: bool = False
 ) -> tuple[CliConfig | None, list[Problem]]:
     """
-    Read and judge a file.
+    Read a file, and list the reasons not to give the Astro CLI a token.
 
     Args:
         shown: the path for messages.
@@ -350,7 +349,7 @@ def problems_of(
             else "make it a file of your own that others cannot write to, or remove it"
         )
         where = f"{shown} line {error.line}" if error.line else str(shown)
-        message = f"{where} {error.reason}: what the Astro CLI would do with the token is not certain"
+        message = f"{where} {error.reason}: the Astro CLI could send the token to another server"
         return None, [Problem("config-unread", message, hint)]
     if config is None:
         return None, []
@@ -368,7 +367,7 @@ def refuse_unsafe(
     folder: Path, environ: Mapping[str, str], *, registry: bool = True, home: bool = False
 ) -> None:
     """
-    Check the configuration of the project in a folder before the Astro CLI is started there with a token.
+    Check the configuration of the project in a folder before the Astro CLI starts there with a token.
 
     Args:
         registry: warn about a registry that would get the token; remote execution needs one.
@@ -377,41 +376,39 @@ def refuse_unsafe(
     Raises:
         ConfigError: a file was not understood, or it is not safe.
     """
-    for problems in _both(folder, environ, registry=registry, home=home):
-        if problems:
-            raise ConfigError(problems[0].message, hint=problems[0].hint)
+    for problem in _problems(folder, environ, registry=registry, home=home):
+        raise ConfigError(problem.message, hint=problem.hint)
 
 
 def warn_unsafe(folder: Path, environ: Mapping[str, str]) -> None:
     """Report what `refuse_unsafe` refuses as warnings, for a token that is only handed over."""
     from astro_token.log import logger
 
-    for problems in _both(folder, environ, registry=False, home=True):
-        for problem in problems:
-            logger.warning("%s", problem.message)
+    for problem in _problems(folder, environ, registry=False, home=True):
+        logger.warning("%s", problem.message)
 
 
-def _both(folder: Path, environ: Mapping[str, str], *, registry: bool, home: bool) -> Iterator[list[Problem]]:
-    path = folder / ".astro" / "config.yaml"
+def _problems(folder: Path, environ: Mapping[str, str], *, registry: bool, home: bool) -> Iterator[Problem]:
+    path = folder / CONFIG_FILE
     config, problems = problems_of(path, environ)
-    yield problems
+    yield from problems
     if registry and config and other_registry(config):
         from astro_token.log import logger
 
         logger.warning("%s names a registry that the Astro CLI sends the token to", path)
     file = home_file(environ)
     if home and file is not None and file != path:
-        yield problems_of(file, environ, home=True)[1]
+        yield from problems_of(file, environ, home=True)[1]
 
 
 def other_registry(config: CliConfig) -> bool:
-    """True if the file names a registry that is not Astronomer's."""
+    """Test if the file names a registry that is not Astronomer's."""
     return any(config.values.get(name, "") not in safe for name, safe in _REGISTRIES.items())
 
 
 def user_settings(environ: Mapping[str, str]) -> Mapping[str, str | tuple[str, ...]]:
     """
-    The known settings of the user's home, for a private home: without contexts, which hold tokens.
+    Return the settings of the user's home for a private home, without contexts, which hold tokens.
 
     Nothing is copied from a file that was not understood, is not safe, or could be another user's.
     """
@@ -428,7 +425,7 @@ def user_settings(environ: Mapping[str, str]) -> Mapping[str, str | tuple[str, .
     return {
         name: value
         for name, value in config.values.items()
-        if name in _KNOWN and value and name.partition(".")[0] not in {"context", "contexts"}
+        if name in _KEYS and value and name.partition(".")[0] not in _CONTEXTS
     }
 
 
@@ -444,12 +441,8 @@ def _accepted(environ: Mapping[str, str]) -> frozenset[str]:
 
 
 def _is_loopback(address: object) -> bool:
-    """True for http to this machine by name or address, with a port and one of the CLI's paths."""
-    if not isinstance(address, str) or not address.startswith("http://"):
-        return False
-    authority, _, path = address.removeprefix("http://").partition("/")
-    host, colon, port = authority.rpartition(":") if not authority.endswith("]") else (authority, "", "")
-    if not colon:
-        host = authority
-    digits = not colon or (port.isascii() and port.isdigit())
-    return host in _LOOPBACK and digits and path in {"", "v1", "v1alpha1"}
+    """Accept http to this machine by name or address, with one of the CLI's paths."""
+    import re
+
+    pattern = r"http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?(/(v1|v1alpha1)?)?"
+    return isinstance(address, str) and re.fullmatch(pattern, address) is not None

@@ -1,4 +1,4 @@
-"""The shared exporter: variables to set in the Astro CLI's environment, and variables to remove."""
+"""The changes of an environment for the Astro CLI: variables to set, and variables to remove."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ TOKEN_VARIABLE = "ASTRO_API_TOKEN"
 HOME_VARIABLE = "ASTRO_HOME"
 # The CLI uses these if there is no token. Astro has refused them since June 2024.
 DEAD_VARIABLES = frozenset({"ASTRONOMER_KEY_ID", "ASTRONOMER_KEY_SECRET"})
-# Since 1.46 the CLI's telemetry sends the token, from a process that outlives the CLI, writes to its home,
-# and posts to any address that the variable names.
+# Since 1.46 the CLI's telemetry sends the token to any address that the variable names,
+# from a process that outlives the CLI and writes to its home.
 TELEMETRY_OFF = MappingProxyType({"ASTRO_TELEMETRY_DISABLED": "1"})
 TELEMETRY_ADDRESS = "ASTRO_TELEMETRY_API_URL"
 
@@ -52,7 +52,7 @@ class CliEnvironment(Record):
     def applied(self, environ: Mapping[str, str], *, home: str | None = None) -> dict[str, str]:
         """Apply the changes, and set the private home if there is one."""
         gone = self.unset | self.drop
-        # A variable without a name is inherited from a broken caller, and exec refuses it.
+        # A broken caller can pass on a variable without a name, which exec refuses.
         child = {name: value for name, value in environ.items() if name and name not in gone}
         child |= self.public
         child |= {name: secret.reveal().decode("ascii") for name, secret in self.set.items()}

@@ -30,21 +30,19 @@ __all__ = ["PrivateHome", "private_home"]
 _PREFIX = "astro-token-home-"
 _LOCK = ".astro-token-lock"
 _CHILD = ".astro-token-child"
-# A home gets its lock before its name, so one without a lock is abandoned: the Astro CLI's telemetry
-# makes one when it outlives us. Under this name it is being made, and left alone for a minute.
+# A home is created and locked under this name, and then renamed. So a home without a lock is abandoned:
+# the Astro CLI's telemetry creates such homes if it outlives us. An unfinished home is kept for a minute.
 _UNFINISHED = "astro-token-unfinished-"
 _UNFINISHED_SECONDS = 60
 
 
 class PrivateHome:
-    __slots__ = ("path",)
-
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def used_by(self, child: int) -> None:
-        """Record the process that uses it, so that it is not removed under a child that outlives us."""
-        with suppress(OSError):  # the child runs already, and may have removed its home
+        """Record the process that uses it, so that no other run removes it before that process ends."""
+        with suppress(OSError):  # the child is running, and may have removed its home
             (self.path / _CHILD).write_text(f"{child} {_started(child)}")
 
 
@@ -59,7 +57,7 @@ def private_home(context: Context, environ: Mapping[str, str]) -> Iterator[Priva
     """
     folder = _parent_folder(environ)
     _sweep(folder)
-    # Its name is known before it is there, so that a signal at any moment leaves nothing behind.
+    # The names are chosen before the folders exist, so that a signal at any moment leaves nothing behind.
     name = f"{_user()}-{os.urandom(16).hex()}"
     unfinished, home = folder / f"{_UNFINISHED}{name}", PrivateHome(folder / f"{_PREFIX}{name}")
     lock = None
@@ -120,7 +118,7 @@ def _parent_folder(environ: Mapping[str, str]) -> Path:
 
 
 def _is_safe(folder: Path) -> bool:
-    """True if no other user can replace our folder in it."""
+    """Test that no other user can rename or replace our files in a folder."""
     try:
         status = folder.stat()
     except OSError:
@@ -151,7 +149,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _abandoned(path: Path) -> bool:
-    """True for a home of this user that neither its run nor its child uses."""
+    """Test for a home of this user that neither its run nor its child uses."""
     try:
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != _user():
@@ -201,12 +199,12 @@ def _child_lives(note: Path) -> bool:
 
 
 def _started(process: int) -> str:
-    """Start time of a process in clock ticks. Unlike its number, it is not used again."""
+    """Return the start time of a process in clock ticks. Unlike the number, it is never reused."""
     return _stat(process, 19)
 
 
 def _stat(process: int, column: int) -> str:
-    """A column of /proc/PID/stat, counted from the one after the name; "" if there is none."""
+    """Read a column of /proc/PID/stat, counted from the process's name; "" if it is missing."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[column]
     except (OSError, IndexError):
@@ -218,7 +216,7 @@ def _stat(process: int, column: int) -> str:
 
 def _seed(context: Context, settings: Mapping[str, str | tuple[str, ...]]) -> str:
     """
-    Write the CLI's own config.yaml. JSON strings are YAML strings, so nothing can break out of its place.
+    Render the CLI's config.yaml. JSON strings are YAML strings, so no value can change its structure.
 
     Args:
         settings: by dotted key.

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from astro_token.errors import ConfigError, InvalidTokenError, PolicyError
 from astro_token.record import Record
+from astro_token.token import SCOPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Code(Record):
         level: an error keeps the token from being used; for a deploy, an error means that the Astro CLI
             ends with 0 although nothing or the wrong thing is deployed, or that it must fail.
         meaning: the finding, in one clause about the token or the project.
-        remedy: the instruction for the user.
+        remedy: the instruction for the user, and the hint of findings that have no better one.
         error: the class with the exit status of an error.
         exported: the level if `ASTRO_API_TOKEN` is set: the next `astro` command then uses it together with
             the user's home. `exec` gives the command its own home, so defects of the user's do no harm.
@@ -55,281 +56,158 @@ class Code(Record):
     def exit_code(self) -> int:
         return self.error.exit_code
 
+    @property
+    def hint(self) -> str:
+        """The remedy for a terminal."""
+        return self.remedy.replace("`", "")
 
-_NEW = "create a new token and store it instead"
-_PROJECT_FILE = "store the right token, or correct the project file"
-_CLI = "run `astro-token install-cli`"
 
-TOKEN: Mapping[str, Code] = MappingProxyType(
-    {
-        "expired": Code("error", "it has expired", _NEW, InvalidTokenError),
-        "not-yet-valid": Code("error", "it is not valid yet", "wait, or set this machine's clock"),
-        **{
-            f"wrong-{scope}": Code(
-                "error", f"it is for another {scope} than the project expects", _PROJECT_FILE
-            )
-            for scope in ("organization", "workspace", "deployment")
-        },
-        "organization-unproven": Code(
-            "warning",
-            "it names no organization, and the project expects one",
-            "use a token that names its organization, or check it with `--online`",
-        ),
-        **{
-            f"{scope}-unproven": Code(
-                "warning",
-                f"it names no {scope}, and the project expects one",
-                f"use a token of {scope} scope, or check it with `--online`",
-            )
-            for scope in ("workspace", "deployment")
-        },
-        "signature-cut": Code(
-            "warning",
-            "its signature is too short for its algorithm, probably cut off",
-            "store the complete token as Astro showed it",
-        ),
-    }
-)
+NEW = "create a new token in Astro and store it instead"
+_CHECK_FILE = "check whether it was deleted, and the project file"
+_INSTALL = "install it with `astro-token install-cli`, and put its folder on `PATH`"
+_RENEW = "run `astro-token install-cli`, and put its folder first on `PATH`"
+_EXEC = "use `astro-token exec`, which gives the Astro CLI a home of its own"
+_REMOVE = "remove it, and find out who added it"
 
-ONLINE: Mapping[str, Code] = MappingProxyType(
-    {
-        "revoked": Code(
-            "error",
-            "Astro does not accept it: it was revoked or rotated, or belongs to another Astro domain",
-            "store its replacement, or create a new token",
-            InvalidTokenError,
-        ),
-        "forbidden": Code(
-            "error",
-            "Astro denies every request",
-            "check the organization's list of allowed IP addresses, and the token's roles",
-        ),
-        "organization-missing": Code(
-            "error",
-            "Astro does not show it the organization, or shows it none; the Astro CLI crashes on the latter",
-            "check the token's roles, and the identifier in the project file",
-        ),
-        "workspace-missing": Code(
-            "error",
-            "the workspace does not exist, or Astro hides it",
-            "check whether it was deleted, and the project file",
-        ),
-        "workspace-forbidden": Code(
-            "error",
-            "it may not see the expected workspace",
-            "give it a role in the workspace, or store the right token",
-        ),
-        "deployment-missing": Code(
-            "error",
-            "the deployment does not exist, or Astro hides it",
-            "check whether it was deleted, and the project file",
-        ),
-        "deployment-forbidden": Code(
-            "error",
-            "it may not see the deployment",
-            "give it a role in the deployment, or store the right token",
-        ),
-        "deployment-elsewhere": Code(
-            "error",
-            "the deployment is in another workspace than the expected one, or than the token's: "
-            "the Astro CLI would deploy nothing and end with 0",
-            "correct the project file, or store the right token",
-        ),
-        "organization-unready": Code(
-            "warning",
-            "the organization has no product, which crashes the Astro CLI",
-            "contact Astronomer's support",
-        ),
-        "token-missing": Code(
-            "warning",
-            "Astro does not find it by its id, or does not show it",
-            "look for it in the organization's list of tokens",
-        ),
-        "role-too-wide": Code(
-            "warning",
-            "a role administers, is for something the project does not expect, "
-            "or is wider than policy or the expectations need",
-            "use `DEPLOYMENT_ADMIN` of one deployment or `WORKSPACE_AUTHOR` of its workspace, "
-            "which is enough for a deploy",
-        ),
-        "unverified": Code(
-            "warning", "it may not read its own workspace", "name the expected deployment in the project file"
-        ),
-        "clock-skew": Code(
-            "warning",
-            "this machine's clock and Astro's differ by more than two minutes",
-            "set this machine's clock",
-        ),
-    }
-)
+# One row per code: level and meaning, below them the remedy and what is special.
+# fmt: off
+TOKEN: Mapping[str, Code] = MappingProxyType({
+    "expired": Code("error", "it has expired",
+        NEW, InvalidTokenError),
+    "not-yet-valid": Code("error", "it is not valid yet",
+        "wait until it is, or check this machine's clock"),
+    **{f"wrong-{scope}": Code("error", f"it is for another {scope} than the project expects",
+        "store the right token under this reference, or correct the project file")
+        for scope in SCOPES},
+    "organization-unproven": Code("warning", "it names no organization, and the project expects one",
+        "use a token that names its organization, or check it with `--online`"),
+    **{f"{scope}-unproven": Code("warning", f"it names no {scope}, and the project expects one",
+        f"use a token of {scope} scope, or check it with `--online`")
+        for scope in SCOPES[1:]},
+    "signature-cut": Code("warning", "its signature is too short for its algorithm, probably cut off",
+        "store the complete token as Astro showed it when it was created"),
+})
 
-DEPLOY: Mapping[str, Code] = MappingProxyType(
-    {
-        # the folder
-        "no-project": Code(
-            "error",
-            "there is no `.astro/config.yaml`, or the folder is the home folder",
-            "name the project's folder with `--path`, or move the project out of the home folder",
-            ConfigError,
-        ),
-        "no-dags": Code(
-            "error",
-            "`dags` contains no Python file, is a link, or is missing",
-            "put the DAGs there; check that the step that generates or downloads them has run",
-        ),
-        "dags-ignored": Code(
-            "warning", "a line of `dags/.airflowignore` matches every file", "remove the line"
-        ),
-        "no-dockerfile": Code(
-            "warning",
-            "there is no `Dockerfile`",
-            "add the one that `astro dev init` creates, or deploy only DAGs",
-        ),
-        "requirements-clash": Code(
-            "warning", "`requirements.txt` pins one package to two versions", "keep one of them"
-        ),
-        # its .astro/config.yaml
-        "plain-http": Code(
-            "error",
-            "the project's `.astro/config.yaml` sets `cloud.api.protocol` to anything but `https`",
-            "remove it, and find out who added it",
-            ConfigError,
-            fixed=True,
-        ),
-        "other-api": Code(
-            "error",
-            "it changes a setting of `cloud`, `context`, `contexts` or `local`, "
-            "`container.binary` has a path, or `dev.build_secrets` names the token",
-            "remove it, and find out who added it",
-            ConfigError,
-            fixed=True,
-        ),
-        "other-registry": Code(
-            "warning",
-            "it sets `remote.base_image_registry`",
-            "remove it unless the registry is Astronomer's or yours",
-        ),
-        "project-deployment": Code(
-            "error",
-            "its `project.deployment` is not the token's deployment; "
-            "with `exec`, nor the one on the command line",
-            "correct the file, the command, or the token",
-        ),
-        "unread-workspace": Code(
-            "warning",
-            "it sets `project.workspace`",
-            "remove it; `exec` passes on `workspace` of `astro-token.toml`",
-        ),
-        "debug-output": Code("warning", "it sets `verbosity` to debug", "remove `verbosity`"),
-        "config-unread": Code(
-            "error",
-            "a line of it is not understood, a key is unknown, or it cannot be read",
-            "write one `key: value` per line, without tags, anchors, braces and escapes; "
-            "add a harmless key to `ASTRO_TOKEN_CLI_KEYS`",
-            ConfigError,
-            fixed=True,
-        ),
-        # its repository
-        "uncommitted": Code(
-            "error",
-            "tracked files have changed, or there is no commit",
-            "commit or restore them, or deploy with `--force`",
-        ),
-        "git-unknown": Code(
-            "warning",
-            "git is missing, refuses, is too slow, or needs the repository's own filters",
-            "run `git status` there",
-        ),
-        # the token
-        "no-workspace": Code(
-            "error",
-            "the token names no workspace, and the project expects none",
-            "set `workspace` in the token's table of `astro-token.toml`",
-        ),
-        "other-workspace": Code(
-            "error",
-            "`exec` runs a deploy with a `--workspace-id` that is not the token's workspace",
-            "correct the command, or use the token of that workspace",
-        ),
-        # the home of the Astro CLI
-        "home-plain-http": Code(
-            "warning",
-            "the home's `config.yaml` is not understood or not safe, or another user can change it",
-            "correct the line that the message names",
-            ConfigError,
-            "error",
-        ),
-        "stale-workspace": Code(
-            "warning",
-            "the home has another workspace than the expected one, and the token names none",
-            "use `exec` with the expected workspace, or give `--workspace-id`",
-            PolicyError,
-            "error",
-        ),
-        "stored-domain": Code(
-            "warning",
-            "the home's context is another domain",
-            "use `exec`, or set `ASTRO_DOMAIN`",
-            ConfigError,
-            "error",
-        ),
-        "home-in-project": Code(
-            "warning",
-            "`ASTRO_HOME` is inside the project",
-            "set it to a folder outside the project, or use `exec`",
-            ConfigError,
-            "error",
-        ),
-        "odd-home": Code(
-            "warning",
-            "`ASTRO_HOME` is relative, or not a folder",
-            "set it to an absolute path outside the project",
-            ConfigError,
-        ),
-        "login-overwritten": Code(
-            "warning", "the home holds a person's login", "use `exec`, or log in again afterwards"
-        ),
-        "token-left": Code(
-            "warning",
-            "the home holds the token of an earlier run",
-            "run `astro logout` with this home, and use `exec`",
-        ),
-        "home-locked": Code(
-            "warning",
-            "another Astro CLI is writing to the home",
-            "run one job at a time with this home, or use `exec`",
-        ),
-        # the environment
-        "foreign-domain": Code(
-            "error",
-            "`ASTRO_DOMAIN` is not a domain of Astro",
-            "unset it, or set it to `astronomer.io`",
-            ConfigError,
-        ),
-        "local-domain": Code(
-            "warning", "`ASTRO_DOMAIN` is `localhost`", "unset it, unless this is a test", ConfigError
-        ),
-        "dead-keys": Code(
-            "warning",
-            "`ASTRONOMER_KEY_ID` or `ASTRONOMER_KEY_SECRET` is set",
-            "remove them from the job, and revoke them",
-        ),
-        # programs
-        "no-astro": Code("error", "`astro` is not on `PATH`", _CLI, ConfigError),
-        "old-astro": Code(
-            "warning", "it is older than 1.27.1, or than 1.44.0 and the token names no workspace", _CLI
-        ),
-        "other-astro": Code("warning", "it is not the version in `[astro-cli]` of `astro-token.toml`", _CLI),
-        "unknown-astro": Code("warning", "it does not print its version as the Astro CLI does", _CLI),
-        "astro-in-project": Code(
-            "warning",
-            "it is inside the repository, and was not run",
-            "install it outside with `astro-token install-cli`",
-        ),
-        "no-docker": Code(
-            "warning",
-            "neither `docker` nor `podman` is on `PATH`",
-            "install one of them, or deploy only DAGs",
-        ),
-    }
-)
+ONLINE: Mapping[str, Code] = MappingProxyType({
+    "revoked": Code("error",
+        "Astro does not accept it: it was revoked or rotated, or belongs to another Astro domain",
+        "store its replacement, or create a new token", InvalidTokenError),
+    "forbidden": Code("error", "Astro denies every request",
+        "check the organization's list of allowed IP addresses, and the token's roles"),
+    "organization-missing": Code("error",
+        "Astro does not show it the organization, or shows it none; the Astro CLI crashes on the latter",
+        "check the token's roles, and the identifier in the project file"),
+    "workspace-missing": Code("error", "the workspace does not exist, or Astro hides it",
+        _CHECK_FILE),
+    "workspace-forbidden": Code("error", "it may not see the expected workspace",
+        "give it a role in the workspace, or store the right token"),
+    "deployment-missing": Code("error", "the deployment does not exist, or Astro hides it",
+        _CHECK_FILE),
+    "deployment-forbidden": Code("error", "it may not see the deployment",
+        "give it a role in the deployment, or store the right token"),
+    "deployment-elsewhere": Code("error",
+        "the deployment is in another workspace than the expected one, or than the token's: "
+        "the Astro CLI would deploy nothing and end with 0",
+        "correct the project file, or store the right token"),
+    "organization-unready": Code("warning", "the organization has no product, which crashes the Astro CLI",
+        "contact Astronomer's support"),
+    "token-missing": Code("warning", "Astro does not find it by its id, or does not show it",
+        "search for it in the organization's list of tokens"),
+    "role-too-wide": Code("warning", "a role administers, is for something the project does not expect, "
+        "or is wider than policy or the expectations need",
+        "use `DEPLOYMENT_ADMIN` of one deployment or `WORKSPACE_AUTHOR` of its workspace, "
+        "which is enough for a deploy"),
+    "unverified": Code("warning", "it may not read its own workspace",
+        "name the expected deployment in the project file"),
+    "clock-skew": Code("warning", "this machine's clock and Astro's differ by more than two minutes",
+        "set this machine's clock"),
+})
+
+DEPLOY: Mapping[str, Code] = MappingProxyType({
+    # the folder
+    "no-project": Code("error", "there is no `.astro/config.yaml`, or the folder is the home folder",
+        "name the project's folder with `--path`, or move the project out of the home folder", ConfigError),
+    "no-dags": Code("error", "`dags` contains no Python file, is a link, or is missing",
+        "put the DAGs there; if an earlier step creates or downloads them, check that it ran"),
+    "dags-ignored": Code("warning", "a line of `dags/.airflowignore` matches every file",
+        "remove the line; Airflow 3 reads globs there, and Airflow 2 regular expressions"),
+    "no-dockerfile": Code("warning", "there is no `Dockerfile`",
+        "add the one that `astro dev init` creates, or deploy only DAGs, with `--dags`"),
+    "requirements-clash": Code("warning", "`requirements.txt` pins one package to two versions",
+        "keep one of them"),
+    # its .astro/config.yaml
+    "plain-http": Code("error",
+        "the project's `.astro/config.yaml` sets `cloud.api.protocol` to anything but `https`",
+        _REMOVE, ConfigError, fixed=True),
+    "other-api": Code("error", "it changes a setting of `cloud`, `context`, `contexts` or `local`, "
+        "`container.binary` has a path, or `dev.build_secrets` names the token",
+        _REMOVE, ConfigError, fixed=True),
+    "other-registry": Code("warning", "it sets `remote.base_image_registry`",
+        "remove `remote.base_image_registry` unless the registry is Astronomer's or yours"),
+    "project-deployment": Code("error", "its `project.deployment` is not the token's deployment; "
+        "with `exec`, nor the one on the command line",
+        "correct the file, the command, or the token"),
+    "unread-workspace": Code("warning", "it sets `project.workspace`",
+        "remove `project.workspace`; `exec` passes on `workspace` of `astro-token.toml`"),
+    "debug-output": Code("warning", "it sets `verbosity` to debug",
+        "remove `verbosity`"),
+    "config-unread": Code("error", "a line of it is not understood, a key is unknown, or it cannot be read",
+        "write one `key: value` per line, without tags, anchors, braces and escapes; "
+        "add a harmless key to `ASTRO_TOKEN_CLI_KEYS`", ConfigError, fixed=True),
+    # its repository
+    "uncommitted": Code("error", "tracked files have changed, or there is no commit",
+        "commit or restore them (`git status` lists them), or deploy with `--force`"),
+    "git-unknown": Code("warning",
+        "git is missing, refuses, is too slow, or needs the repository's own filters",
+        "run `git status` there and correct its complaint, because the Astro CLI runs the same command"),
+    # the token
+    "no-workspace": Code("error", "the token names no workspace, and the project expects none",
+        "set `workspace` in the token's table of `astro-token.toml`, which `exec` passes on, "
+        "or give `--workspace-id`"),
+    "other-workspace": Code("error",
+        "`exec` runs a deploy with a `--workspace-id` that is not the token's workspace",
+        "leave `--workspace-id` out, which `exec` makes unnecessary, or use the token of that workspace"),
+    # the home of the Astro CLI
+    "home-plain-http": Code("warning",
+        "the home's `config.yaml` is not understood or not safe, or another user can change it",
+        "correct the line that the message names", ConfigError, "error"),
+    "stale-workspace": Code("warning",
+        "the home has another workspace than the expected one, and the token names none",
+        "use `astro-token exec`, which passes on the expected workspace, or give `--workspace-id`",
+        PolicyError, "error"),
+    "stored-domain": Code("warning", "the home's context is another domain",
+        f"{_EXEC}, or set `ASTRO_DOMAIN` to the domain that you mean", ConfigError, "error"),
+    "home-in-project": Code("warning", "`ASTRO_HOME` is inside the project",
+        f"set it to a folder outside the project, or {_EXEC}", ConfigError, "error"),
+    "odd-home": Code("warning", "`ASTRO_HOME` is relative, or not a folder",
+        "set it to the absolute path of a folder outside the project", ConfigError),
+    "login-overwritten": Code("warning", "the home holds a person's login",
+        f"{_EXEC}, or log in again afterwards"),
+    "token-left": Code("warning", "the home holds the token of an earlier run",
+        "run `astro logout` with this home, revoke that token if others can read the file, "
+        "and use `astro-token exec`"),
+    "home-locked": Code("warning", "another Astro CLI is writing to the home",
+        f"run one job at a time with this home, or {_EXEC}"),
+    # the environment
+    "foreign-domain": Code("error", "`ASTRO_DOMAIN` is not a domain of Astro",
+        "unset it, or set it to `astronomer.io`, without a scheme and a path", ConfigError),
+    "local-domain": Code("warning", "`ASTRO_DOMAIN` is `localhost`",
+        "unset it, unless this is a test", ConfigError),
+    "dead-keys": Code("warning", "`ASTRONOMER_KEY_ID` or `ASTRONOMER_KEY_SECRET` is set",
+        "remove them from the job, and revoke them if they are still listed"),
+    # programs
+    "no-astro": Code("error", "`astro` is not on `PATH`",
+        _INSTALL, ConfigError),
+    "old-astro": Code("warning", "it is older than 1.27.1, or than 1.44.0 and the token names no workspace",
+        _RENEW),
+    "other-astro": Code("warning", "it is not the version in `[astro-cli]` of `astro-token.toml`",
+        _RENEW),
+    "unknown-astro": Code("warning", "it does not print its version as the Astro CLI does",
+        _INSTALL),
+    "astro-in-project": Code("warning", "it is inside the repository, and was not run",
+        "install it outside, with `astro-token install-cli`, "
+        "or list its folder in `ASTRO_TOKEN_PROGRAM_FOLDERS`"),
+    "no-docker": Code("warning", "neither `docker` nor `podman` is on `PATH`",
+        "install one of them, or deploy only DAGs"),
+})
+# fmt: on

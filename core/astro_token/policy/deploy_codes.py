@@ -1,4 +1,4 @@
-"""Facts about a deploy, and the verdicts that policy makes of them."""
+"""Findings about a deploy, and the verdicts that policy makes of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from astro_token.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from astro_token.policy.codes import Level
 
@@ -16,11 +16,19 @@ __all__ = ["Finding", "verdicts"]
 
 
 class Finding(Record):
-    """A finding about a deploy before policy sets its level."""
+    """
+    A finding about a deploy before policy sets its level.
+
+    Args:
+        hint: empty for the remedy of the code.
+    """
 
     code: str
     message: str
     hint: str
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(code, message, hint or DEPLOY[code].hint)
 
 
 def verdicts(
@@ -32,15 +40,13 @@ def verdicts(
     Args:
         levels: of the policy.
         exported: `ASTRO_API_TOKEN` is set in this environment.
-        advice: a finding is an error only if policy calls it one.
+        advice: a finding is an error only if policy says so.
     """
-
-    def judged() -> Iterator[Verdict]:
-        for finding in findings:
-            code = DEPLOY[finding.code]
-            usual = "warning" if advice else (exported and code.exported) or code.level
-            level = "error" if code.fixed else levels.get(finding.code, usual)
-            if level != "off":
-                yield Verdict(finding.code, level, finding.message, finding.hint)
-
-    return errors_first(judged())
+    result = []
+    for finding in findings:
+        code = DEPLOY[finding.code]
+        usual = "warning" if advice else (exported and code.exported) or code.level
+        level = "error" if code.fixed else levels.get(finding.code, usual)
+        if level != "off":
+            result.append(Verdict(finding.code, level, finding.message, finding.hint))
+    return errors_first(result)

@@ -17,6 +17,9 @@ from astro_token.wording import did_you_mean
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import TypeVar
+
+    _Text = TypeVar("_Text", bound=str)
 
 __all__ = ["duration", "flag", "flag_text", "levels", "levels_text", "scope", "unknown_key"]
 
@@ -27,10 +30,7 @@ _MAX_KEY = 32
 
 def scope(value: object, name: str) -> Scope:
     """Parse a scope."""
-    for known in SCOPES:
-        if known == value:
-            return known
-    raise ConfigError(f"{name} is not a scope", hint=f"use one of {', '.join(SCOPES)}")
+    return _choice(value, SCOPES, f"{name} is not a scope")
 
 
 def flag(value: object, name: str) -> bool:
@@ -42,10 +42,8 @@ def flag(value: object, name: str) -> bool:
 
 def flag_text(value: object, name: str) -> bool:
     """Parse a boolean of a variable."""
-    if value in ("true", "1"):
-        return True
-    if value in ("false", "0"):
-        return False
+    if value in ("true", "1", "false", "0"):
+        return value in ("true", "1")
     raise ConfigError(f"{name} is not true or false", hint="set it to true or false")
 
 
@@ -87,14 +85,18 @@ def levels_text(value: object, name: str) -> Mapping[str, Level]:
 
 
 def _level(value: object, name: str) -> Level:
-    for level in LEVELS:
-        if level == value:
-            return level
-    raise ConfigError(f"{name} has no valid level", hint=f"use one of {', '.join(LEVELS)}, in TOML in quotes")
+    return _choice(value, LEVELS, f"{name} is not a level", ", in TOML in quotes")
+
+
+def _choice(value: object, choices: tuple[_Text, ...], complaint: str, note: str = "") -> _Text:
+    for choice in choices:
+        if choice == value:
+            return choice
+    raise ConfigError(complaint, hint=f"use one of {', '.join(choices)}{note}")
 
 
 def unknown_key(key: str, keys: Iterable[str], table: str) -> ConfigError:
-    """Create the error for an unknown key of a table. A key is shown only if it cannot be anything else."""
+    """Build the error for an unknown key of a table. A key is shown only if it cannot be anything else."""
     keys = list(keys)
     letters = key.replace("_", "").replace("-", "")
     is_key = 0 < len(key) <= _MAX_KEY and key.isascii() and (letters.isalpha() or not letters)

@@ -1,8 +1,8 @@
 """
 Policy: the rules for tokens, one row per key, and the verdicts on a token.
 
-A row of `Policy` is everything about its key: TOML key, variable, parsers, which of two values is stricter,
-verdict codes, judging function, documentation. The project file, the environment, `judge`, `doctor`,
+A row of `Policy` is everything about its key: TOML key, variable, parsers, the stricter of two values,
+verdict codes, check, documentation. The project file, the environment, `judge`, `doctor`,
 the JSON schema and the tables in the documentation are derived from it (`make tables` writes the latter two).
 """
 
@@ -12,16 +12,8 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from astro_token.errors import ConfigError, PolicyError
-from astro_token.policy.codes import DEPLOY, LEVELS, ONLINE, TOKEN, Code, Level
-from astro_token.policy.parsers import (
-    duration,
-    flag,
-    flag_text,
-    levels,
-    levels_text,
-    scope,
-    unknown_key,
-)
+from astro_token.policy.codes import DEPLOY, LEVELS, NEW, ONLINE, TOKEN, Code, Level
+from astro_token.policy.parsers import duration, flag, flag_text, levels, levels_text, scope, unknown_key
 from astro_token.record import Record, replace
 from astro_token.token import SCOPES, AstroToken, Scope
 from astro_token.wording import did_you_mean, moment, span
@@ -31,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, ClassVar, Literal
 
-    Finding = tuple[str, str, str]  # code, message, hint
+    Finding = tuple[str, str] | tuple[str, str, str]  # code, message, and a hint instead of the remedy
 
 __all__ = [
     "CODES",
@@ -51,7 +43,10 @@ __all__ = [
 
 PREFIX = "ASTRO_TOKEN_POLICY_"
 _MAX_CLOCK_SKEW = timedelta(seconds=120)
-_NEW = "create a new token in Astro and store it instead"
+_NARROWER = "create a token of a scope that policy allows, and store it instead"
+_WITH_EXPIRY = "create one with an expiry, and rotate it"
+_ONLINE = "or check it with --online"
+_ROTATE = "rotate it in Astro, and store the new one instead"
 
 
 class Expectations(Record):
@@ -81,10 +76,10 @@ class Verdict(Record):
 
 class Case(Record):
     """
-    A token to judge.
+    A token to check, with everything that the checks need.
 
     Attributes:
-        since: creation or last rotation; None if unknown.
+        since: time of creation or last rotation; None if unknown.
     """
 
     token: AstroToken
@@ -94,10 +89,10 @@ class Case(Record):
     since: datetime | None
 
 
-# -- the judging functions of the rows ------------------------------------------------------------------
+# -- the checks of the rows -----------------------------------------------------------------------------
 
 
-def _judge_scope(case: Case) -> Iterator[Finding]:
+def _check_scope(case: Case) -> Iterator[Finding]:
     widest, actual = case.policy.max_scope, case.token.scope
     if widest is not None and SCOPES.index(actual) < SCOPES.index(widest):
         yield (
@@ -107,30 +102,29 @@ def _judge_scope(case: Case) -> Iterator[Finding]:
         )
 
 
-def _judge_missing_expiry(case: Case) -> Iterator[Finding]:
+def _check_expiry(case: Case) -> Iterator[Finding]:
     if case.token.expires is None:
-        yield "no-expiry", "the token never expires", "create one with an expiry, and rotate it"
+        yield "no-expiry", "the token never expires"
 
 
-def _judge_min_validity(case: Case) -> Iterator[Finding]:
+def _check_min_validity(case: Case) -> Iterator[Finding]:
     expires, least = case.token.expires, case.policy.min_validity
     if expires is not None and timedelta() < expires - case.now < least:
         yield (
             "expires-too-soon",
             f"the token expires at {moment(expires)}, and policy requires {span(least)} from now",
-            _NEW,
         )
 
 
-def _judge_warn_validity(case: Case) -> Iterator[Finding]:
+def _check_warn_validity(case: Case) -> Iterator[Finding]:
     expires, policy = case.token.expires, case.policy
     if expires is None or expires <= case.now:
         return
     if policy.min_validity <= expires - case.now < policy.warn_validity:
-        yield "expires-soon", f"the token expires at {moment(expires)}", _NEW
+        yield "expires-soon", f"the token expires at {moment(expires)}"
 
 
-def _judge_age(case: Case) -> Iterator[Finding]:
+def _check_age(case: Case) -> Iterator[Finding]:
     limit, since = case.policy.max_age, case.since
     if limit is None:
         return
@@ -147,11 +141,7 @@ def _judge_age(case: Case) -> Iterator[Finding]:
             "check this machine's clock, or create a new token in Astro",
         )
     elif case.now - since > limit:
-        yield (
-            "too-old",
-            f"the token dates from {moment(since)}, and policy allows an age of {span(limit)}",
-            "rotate it in Astro, and store the new one instead",
-        )
+        yield "too-old", f"the token dates from {moment(since)}, and policy allows an age of {span(limit)}"
 
 
 def _narrower(first: Scope, second: Scope) -> Scope:
@@ -175,13 +165,13 @@ class PolicyRule(Record):
 
     Attributes:
         default: the value that allows everything.
-        parse: parses a TOML value; gets the name of the setting for its message, and raises `ConfigError`.
+        parse: parses a TOML value; see `policy.parsers`.
         stricter: chooses the stricter of two values.
         example: a TOML value, for the documentation.
         doc: one line, for the documentation.
         parse_text: parses the text of the variable; None if `parse` does.
-        codes: the verdict codes that `judge` yields.
-        judge: yields code, message and hint of each finding.
+        codes: the verdict codes of `check`.
+        check: yields each finding: code, message, and a hint unless the remedy of the code serves.
         key: the TOML key; the attribute's name.
     """
 
@@ -192,7 +182,7 @@ class PolicyRule(Record):
     doc: str
     parse_text: Callable[[object, str], Any] | None = None
     codes: Mapping[str, Code] = MappingProxyType({})
-    judge: Callable[[Case], Iterable[Finding]] = lambda _: ()
+    check: Callable[[Case], Iterable[Finding]] = lambda _: ()
     key: str = ""
 
     @property
@@ -239,12 +229,8 @@ class Policy(_Table):
         stricter=_narrower,
         example='"workspace"',
         doc="the widest scope that a token may have: `organization` > `workspace` > `deployment`",
-        codes={
-            "scope-too-wide": Code(
-                "error", "its scope is wider than `max_scope`", "create a token of a scope that policy allows"
-            )
-        },
-        judge=_judge_scope,
+        codes={"scope-too-wide": Code("error", "its scope is wider than `max_scope`", _NARROWER)},
+        check=_check_scope,
     )
     require_expiry: bool = _rule(
         default=False,
@@ -253,15 +239,8 @@ class Policy(_Table):
         stricter=max,
         example="true",
         doc="a token that never expires is an error, not a warning",
-        codes={
-            "no-expiry": Code(
-                "warning",
-                "it never expires",
-                "create one with an expiry, and rotate it",
-                required="require_expiry",
-            )
-        },
-        judge=_judge_missing_expiry,
+        codes={"no-expiry": Code("warning", "it never expires", _WITH_EXPIRY, required="require_expiry")},
+        check=_check_expiry,
     )
     min_validity: timedelta = _rule(
         default=timedelta(),
@@ -269,12 +248,8 @@ class Policy(_Table):
         stricter=max,
         example='"1h"',
         doc="a token that expires sooner is an error",
-        codes={
-            "expires-too-soon": Code(
-                "error", "it is valid for less than `min_validity`", "create a new token and store it instead"
-            )
-        },
-        judge=_judge_min_validity,
+        codes={"expires-too-soon": Code("error", "it is valid for less than `min_validity`", NEW)},
+        check=_check_min_validity,
     )
     warn_validity: timedelta = _rule(
         default=timedelta(),
@@ -282,14 +257,8 @@ class Policy(_Table):
         stricter=max,
         example='"14d"',
         doc="a token that expires sooner is a warning",
-        codes={
-            "expires-soon": Code(
-                "warning",
-                "it is valid for less than `warn_validity`",
-                "create a new token and store it instead",
-            )
-        },
-        judge=_judge_warn_validity,
+        codes={"expires-soon": Code("warning", "it is valid for less than `warn_validity`", NEW)},
+        check=_check_warn_validity,
     )
     max_age: timedelta | None = _rule(
         default=None,
@@ -298,11 +267,7 @@ class Policy(_Table):
         example='"90d"',
         doc="a token that was created, or last rotated, longer ago is an error",
         codes={
-            "too-old": Code(
-                "error",
-                "it was created, or last rotated, longer ago than `max_age`",
-                "rotate it, and store the new token instead",
-            ),
+            "too-old": Code("error", "it was created, or last rotated, longer ago than `max_age`", _ROTATE),
             "age-unproven": Code(
                 "warning",
                 "it contains no issue time or one in the future, and policy has a `max_age`",
@@ -310,7 +275,7 @@ class Policy(_Table):
                 "with `--online`",
             ),
         },
-        judge=_judge_age,
+        check=_check_age,
     )
     online: bool = _rule(
         default=False,
@@ -346,7 +311,7 @@ class Policy(_Table):
 
 RULES = Policy.rules
 
-# The codes that are found by looking at a token alone.
+# The codes of the offline check.
 OFFLINE: Mapping[str, Code] = MappingProxyType(
     {**TOKEN, **{name: code for rule in RULES.values() for name, code in rule.codes.items()}}
 )
@@ -403,17 +368,14 @@ def judge(
     since: datetime | None = None,
 ) -> tuple[Verdict, ...]:
     """
-    Find everything that is wrong with a token, errors first. Doubts that remain offline are warnings.
+    Check a token offline, and return its defects, errors first. What cannot be proven offline is a warning.
 
     Args:
-        since: the time at which Astro created or last rotated it, if Astro told; else its own claim counts.
+        since: the time at which Astro created or last rotated it, if known; else its own claim counts.
     """
     case = Case(token, policy, expected, now or datetime.now(UTC), since or token.issued)
-    findings = [*_judge_times(case)]
-    for rule in RULES.values():
-        findings += rule.judge(case)
-    findings += [*_judge_expectations(case), *_judge_signature(case)]
-    return errors_first(_verdict(policy, *finding) for finding in findings)
+    checks = (_check_times, *(rule.check for rule in RULES.values()), _check_expectations, _check_signature)
+    return errors_first(_verdict(policy, *finding) for check in checks for finding in check(case))
 
 
 def enforce(verdicts: Iterable[Verdict], ref: object = None) -> None:
@@ -438,25 +400,21 @@ def errors_first(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
     return tuple(sorted(verdicts, key=lambda verdict: verdict.level != "error"))
 
 
-def _verdict(policy: Policy, name: str, message: str, hint: str) -> Verdict:
+def _verdict(policy: Policy, name: str, message: str, hint: str = "") -> Verdict:
     code = OFFLINE[name]
     required = code.required is not None and getattr(policy, code.required)
-    return Verdict(name, "error" if required else code.level, message, hint)
+    return Verdict(name, "error" if required else code.level, message, hint or code.hint)
 
 
-def _judge_times(case: Case) -> Iterator[Finding]:
+def _check_times(case: Case) -> Iterator[Finding]:
     token, now = case.token, case.now
     if token.expires is not None and token.expires <= now:
-        yield "expired", f"the token expired at {moment(token.expires)}", _NEW
+        yield "expired", f"the token expired at {moment(token.expires)}"
     if token.not_before and token.not_before > now + _MAX_CLOCK_SKEW:
-        yield (
-            "not-yet-valid",
-            f"the token is not valid before {moment(token.not_before)}",
-            "wait until then, or check this machine's clock",
-        )
+        yield "not-yet-valid", f"the token is not valid before {moment(token.not_before)}"
 
 
-def _judge_expectations(case: Case) -> Iterator[Finding]:
+def _check_expectations(case: Case) -> Iterator[Finding]:
     token, expected = case.token, case.expected
     # A deployment is part of its workspace: if the deployment is right, the workspace needs no proof.
     right_deployment = expected.deployment is not None and token.deployment == expected.deployment
@@ -464,31 +422,18 @@ def _judge_expectations(case: Case) -> Iterator[Finding]:
         wanted, actual = getattr(expected, kind), getattr(token, kind)
         if wanted is None or wanted == actual or (kind == "workspace" and not actual and right_deployment):
             continue
-        if actual is None:
-            yield (
-                f"{kind}-unproven",
-                f"the token names no {kind}; the project expects {wanted}",
-                _proof_hint(kind, token),
-            )
+        if actual is not None:
+            message = f"the token is for {kind} {actual}, and the project expects {wanted}"
+            yield f"wrong-{kind}", message
         else:
-            yield (
-                f"wrong-{kind}",
-                f"the token is for {kind} {actual}, and the project expects {wanted}",
-                "store the right token under this reference, or correct the project file",
-            )
+            message = f"the token names no {kind}; the project expects {wanted}"
+            # A token of organization scope need not name its organization: another scope would not help.
+            by_name = token.deployment and kind != "organization"
+            hint = f"use a token of {kind} scope, or name its deployment in the project file, {_ONLINE}"
+            yield f"{kind}-unproven", message, hint if by_name else ""
 
 
-def _proof_hint(kind: Scope, token: AstroToken) -> str:
-    if kind == "organization":  # a token of organization scope need not name its organization either
-        return "use a token that names its organization, or check it with --online"
-    other = ", or name its deployment in the project file" if token.deployment else ""
-    return f"use a token of {kind} scope{other}, or check it with --online"
-
-
-def _judge_signature(case: Case) -> Iterator[Finding]:
+def _check_signature(case: Case) -> Iterator[Finding]:
     if "signature-cut" in case.token.doubts:
-        yield (
-            "signature-cut",
-            "the token's signature is too short for its algorithm, so its end is probably cut off",
-            "store the complete token as Astro showed it when it was created",
-        )
+        message = "the token's signature is too short for its algorithm, so its end is probably cut off"
+        yield "signature-cut", message

@@ -3,7 +3,7 @@ The project file: `astro-token.toml`, or `[tool.astro-token]` in `pyproject.toml
 
 It is untrusted input, because anyone who may open a pull request may write it.
 It names secrets, expectations, policy and the release of the Astro CLI, and nothing else:
-an address, a credential or a command in it would let its author send our credential elsewhere.
+with an address, a credential or a command in it, its author could have our credential sent to another server.
 It is read only if nobody but its owner can write it, and the owner is us or root.
 """
 

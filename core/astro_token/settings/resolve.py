@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from astro_token.settings.project_file import Project
 
-__all__ = ["Settings", "TokenSettings", "resolve", "resolve_several"]
+__all__ = ["Settings", "TokenSettings", "checked_timeout", "resolve"]
 
 FALLBACK = SecretRef("env", "ASTRO_API_TOKEN")
 _MAX_TIMEOUT = 3600.0
@@ -37,7 +37,7 @@ class TokenSettings(Record):
         timeout: seconds for reading it, decryption included.
         source: the setting that named the token: "given as an argument", "from ASTRO_TOKEN_REF",
             "from ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME", "the default of astro-token.toml",
-            "from ASTRO_API_TOKEN".
+            "the only token of astro-token.toml", "from ASTRO_API_TOKEN".
         project_file: the project file in effect; None if there is none.
     """
 
@@ -59,7 +59,7 @@ class Settings:
         policy: is tightened by the project file and the environment.
         timeout: seconds per token; None for `ASTRO_TOKEN_TIMEOUT`, else the default.
         environ: None for the environment of this process.
-        directory: the folder from which the project file is looked up; None for the current one.
+        directory: the folder in which the search for the project file begins; None for the current one.
 
     Attributes:
         project: the content of the project file.
@@ -103,9 +103,10 @@ class Settings:
                 "--decrypt" if decrypt else "ASTRO_TOKEN_DECRYPT" if from_environ else f"{name}: decrypt"
             )
             raise InvalidRefError(f"{setting} takes a key reference", hint="for example vault-transit:astro")
-        for one in (ref, key):
-            if one is not None and not any_scheme:
-                check_scheme(one.scheme)
+        if not any_scheme:
+            check_scheme(ref.scheme)
+            if key is not None:
+                check_scheme(key.scheme)
         return TokenSettings(
             ref,
             name=name,
@@ -143,7 +144,7 @@ class Settings:
         return result
 
     def _choose(self, token: str | SecretRef | None) -> tuple[SecretRef, str | None, str]:
-        """Choose the reference, its name in the project file, and the words for its source."""
+        """Choose the reference. Return it with its name in the project file and the words for its source."""
         environ, project = self.environ, self.project
         if isinstance(token, SecretRef):
             return token, None, "given as an argument"
@@ -159,16 +160,17 @@ class Settings:
         if reference:
             return (*self._lookup(reference), "from ASTRO_TOKEN_REF")
         if backend or parts:
-            ref = _assembled(backend, environ)
-            return ref, None, "from ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME"
-        if project.default is not None and project.path is not None:
-            ref = project.tokens[project.default].ref
-            return ref, project.default, f"the default of {project.path.name}"
-        if project.tokens:
-            raise ConfigError(
-                "the project file names tokens, and none of them is the default",
-                hint=f"give one of {', '.join(project.tokens)} as the argument, or set default in the file",
-            )
+            return _assembled(backend, environ), None, "from ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME"
+        if project.tokens and project.path:
+            name, source = project.default, "the default"
+            if name is None and len(project.tokens) == 1:
+                name, source = next(iter(project.tokens)), "the only token"
+            if name is None:
+                raise ConfigError(
+                    "the project file names several tokens, and none of them is the default",
+                    hint=f"give one of {', '.join(project.tokens)} as the argument, or set default",
+                )
+            return project.tokens[name].ref, name, f"{source} of {project.path.name}"
         if environ.get("ASTRO_API_TOKEN"):
             return FALLBACK, None, "from ASTRO_API_TOKEN"
         raise ConfigError(
@@ -231,20 +233,6 @@ def resolve(
     return settings.token(token, decrypt=decrypt, any_scheme=any_scheme)
 
 
-def resolve_several(
-    tokens: Sequence[str | SecretRef | None] | None,
-    *,
-    decrypt: str | SecretRef | None = None,
-    policy: Policy | None = None,
-    timeout: float | None = None,
-    environ: Mapping[str, str] | None = None,
-    directory: Path | None = None,
-) -> list[TokenSettings | AstroTokenError]:
-    """Resolve several tokens, as `Settings.tokens` does."""
-    settings = Settings(policy=policy, timeout=timeout, environ=environ, directory=directory)
-    return settings.tokens(tokens, decrypt=decrypt)
-
-
 def _assembled(backend: str | None, environ: Mapping[str, str]) -> SecretRef:
     """Assemble the reference of `ASTRO_TOKEN_BACKEND`, `…_NAME`, `…_FIELD` and `…_VERSION`."""
     name, version = environ.get("ASTRO_TOKEN_NAME"), environ.get("ASTRO_TOKEN_VERSION")
@@ -270,16 +258,26 @@ def _is_key(ref: SecretRef) -> bool:
     return scheme is None or scheme.key
 
 
+def checked_timeout(seconds: float) -> float:
+    """
+    Check a timeout that is given as an argument.
+
+    Raises:
+        UsageError: it is out of range.
+    """
+    if 0 < seconds <= _MAX_TIMEOUT:
+        return float(seconds)
+    raise UsageError("the timeout is not between 0 and 3600 seconds", hint="give 1 to 3600")
+
+
 def _timeout(given: float | None, environ: Mapping[str, str]) -> float:
     text = environ.get("ASTRO_TOKEN_TIMEOUT")
-    if given is None and not text:
+    if given is not None:
+        return checked_timeout(given)
+    if not text:
         return DEFAULT_SECONDS
     try:
-        seconds = float(text or "") if given is None else float(given)
-    except (ValueError, OverflowError):
-        seconds = 0.0
-    if 0 < seconds <= _MAX_TIMEOUT:
-        return seconds
-    if given is not None:
-        raise UsageError("the timeout is not between 0 and 3600 seconds", hint="give 1 to 3600")
-    raise ConfigError("ASTRO_TOKEN_TIMEOUT is not a number of seconds", hint="set it to 1 to 3600")
+        return checked_timeout(float(text))
+    except (ValueError, UsageError):
+        refusal = ConfigError("ASTRO_TOKEN_TIMEOUT is not a number of seconds", hint="set it to 1 to 3600")
+    raise refusal

@@ -17,7 +17,7 @@ from astro_token.record import Record
 from astro_token.secrets.protocols import SupportsReadMany, SupportsRoute
 from astro_token.secrets.read import secret_value
 from astro_token.secrets.registry import can
-from astro_token.settings.resolve import TokenSettings, resolve_several
+from astro_token.settings.resolve import Settings, TokenSettings
 from astro_token.tokens.steps import BACKEND, SECRET, TokenPath, is_local, steps, walk
 from astro_token.transport.deadline import DEFAULT_SECONDS, Deadline, Workers
 
@@ -88,7 +88,7 @@ def read_tokens(
     Raises:
         ConfigError: settings that concern all of them.
     """
-    reports = verify_all(resolve_several(tokens, policy=policy, timeout=timeout))
+    reports = verify_all(Settings(policy=policy, timeout=timeout).tokens(tokens))
     return [report.error or report.token or BackendError("nothing was read") for report in reports]
 
 
@@ -102,7 +102,7 @@ def verify_all(
     Read and verify tokens within one deadline.
 
     Args:
-        requests: as `resolve_several` returns them.
+        requests: as `Settings.tokens` returns them.
         done: is called after each token, from any thread.
         online: ask Astro about each token, as policy may require anyway.
 
