@@ -36,17 +36,17 @@ _REQUEST_URL, _REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN
 
 
 def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
-    from astro_token.identity.http import authorization, token_member, with_query
-    from astro_token.identity.request import Question
-
     variants = ((name, hint) for name, mark, hint in _VARIANTS if is_true(environ, mark))
     name, hint = next(variants, ("GitHub Actions", _ID_TOKEN_WRITE))
 
     def fetch(audience: str | None, seconds: float) -> SecretValue:
-        url = with_query(environ[_REQUEST_URL], {} if audience is None else {"audience": audience})
+        from astro_token.identity.request import TokenRequest, authorization, requested_token
+
+        query = {} if audience is None else {"audience": audience}
         headers = authorization("bearer", environ, _REQUEST_TOKEN)
-        request = Question(name, _REQUEST_URL, hint, url, headers=headers)
-        return token_member("value", request, environ, seconds)
+        url = environ[_REQUEST_URL]
+        request = TokenRequest(name, _REQUEST_URL, hint, url, query, headers, member="value")
+        return requested_token(request, environ, seconds)
 
     if environ.get(_REQUEST_URL) and environ.get(_REQUEST_TOKEN):  # a container may get these two alone
         return IdentityRequest(name, fetch)
