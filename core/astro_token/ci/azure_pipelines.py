@@ -67,7 +67,7 @@ def render(variables: Variables) -> Rendering:
 
 
 def masks(values: tuple[str, ...]) -> Rendering:
-    from astro_token.formats.masks import texts_to_hide
+    from astro_token.masker.forms import texts_to_hide
 
     # Of a value with several lines, each line is masked.
     lines = [_escaped(text) for text in texts_to_hide(values) if not {"\r", "\n"} & set(text)]

@@ -58,7 +58,7 @@ def render(variables: Variables) -> Rendering:
 def masks(values: tuple[str, ...]) -> Rendering:
     from json import dumps
 
-    from astro_token.formats.masks import texts_to_hide
+    from astro_token.masker.forms import texts_to_hide
 
     text = dumps({str(number): text for number, text in enumerate(texts_to_hide(values))})
     return Rendering(text + "\n", Program((_AGENT, "redactor", "add", "--format=json")))
@@ -79,7 +79,7 @@ def add_summary(data: bytes, status: str, environ: Mapping[str, str]) -> str:
 
     from astro_token.ci.summary import checkout_folder, refuse_longer
     from astro_token.errors import BackendUnavailableError, OutputError
-    from astro_token.formats.program import feed
+    from astro_token.formats.delivery import feed
     from astro_token.system.programs import find_program, why_missing
 
     checkout = checkout_folder("BUILDKITE_BUILD_CHECKOUT_PATH", environ)

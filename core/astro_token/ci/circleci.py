@@ -45,7 +45,7 @@ def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
 
 def bash_env(variables: Variables) -> Rendering:
     from astro_token.formats.job_file import job_file
-    from astro_token.formats.posix import assignments
+    from astro_token.formats.shells import posix_assignments
 
     to = job_file(
         "BASH_ENV",
@@ -57,7 +57,7 @@ def bash_env(variables: Variables) -> Rendering:
     )
     then = f'{" ".join(variables.set)} is set for the steps after this one; in this one: source "$BASH_ENV"'
     # The empty line ends one that an earlier command left open.
-    return Rendering("\n" + assignments(variables), to, then=then)
+    return Rendering("\n" + posix_assignments(variables), to, then=then)
 
 
 SYSTEMS = (

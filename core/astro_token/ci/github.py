@@ -65,7 +65,7 @@ def output(variables: Variables) -> Rendering:
 
 
 def masks(values: tuple[str, ...]) -> Rendering:
-    from astro_token.formats.masks import texts_to_hide
+    from astro_token.masker.forms import texts_to_hide
 
     commands = [f"::add-mask::{_escaped(text)}\n" for text in texts_to_hide(values)]
     # A command has to start a line: the empty line ends one that an earlier command left open.

@@ -26,7 +26,7 @@ class TokenRequest(Record):
         variable: the setting that holds the address.
         hint: the advice if the service refuses.
         query: added to the address.
-        member: the one of the JSON object in the response that holds the token; None if the body is the token.
+        member: holds the token in the JSON object of the response; None if the body is the token.
         metadata: the service is a metadata server, which plain http may reach, and which signs its responses.
     """
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from astro_token.masker.forms import SHORTEST
-from astro_token.masker.normalize import ALIKE, BREAKS, ESCAPE, SEQUENCE, ignored, normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +19,16 @@ MASK = b"***"
 _NEEDLE = 128
 _HEAD = 4
 
+# Line ends are ignored, because encoders break their lines; this avoids a set of forms for each width.
+# So are colours, which a search or a highlighted log inserts into a value, and an incomplete one at the end.
+# Both alphabets of base64 are read as one.
+_BREAKS = b"\r\n"
+_ESCAPE = b"\x1b"
+_COLOUR = re.compile(rb"\x1b\[[0-?]*[@-~]")
+_UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]{0,32})?\Z")
+_IGNORED = re.compile(rb"[\r\n]|%s|%s" % (_COLOUR.pattern, _UNFINISHED.pattern))
+_ALIKE = bytes.maketrans(b"-_", b"+/")
+
 
 class Filter:
     """
@@ -29,7 +39,7 @@ class Filter:
     """
 
     def __init__(self, forms: Iterable[bytes]) -> None:
-        alike = {form.translate(ALIKE, BREAKS) for form in forms}
+        alike = {form.translate(_ALIKE, _BREAKS) for form in forms}
         self._forms = sorted(form for form in alike if len(form) >= SHORTEST)
         self._longest = max(map(len, self._forms), default=1)
         # At most two line ends after each character are ignored. Otherwise empty lines were held for ever.
@@ -53,11 +63,11 @@ class Filter:
 
     def feed(self, data: bytes) -> bytes:
         """Take more output, and return the part that can be written now."""
-        if self._tail and (ESCAPE in data or ESCAPE in self._tail):
+        if self._tail and (_ESCAPE in data or _ESCAPE in self._tail):
             data = self._tail + data
-            text = normalize(data)
+            text = _normalize(data)
         else:
-            data, text = self._tail + data, self._text + normalize(data)
+            data, text = self._tail + data, self._text + _normalize(data)
         if self._tail and len(data) <= self._reach and self._goes_on(text):
             self._tail, self._text, shown = data, text, b""
         else:
@@ -100,8 +110,8 @@ class Filter:
                 shown.append(data[at:start])
             if start >= hidden or at > hidden:  # otherwise it overlaps with a masked one
                 shown.append(MASK)
-            if ESCAPE in data:  # a colour that ends inside would last
-                shown += SEQUENCE.findall(data, max(start, at), max(at, end))
+            if _ESCAPE in data:  # a colour that ends inside would last
+                shown += _COLOUR.findall(data, max(start, at), max(at, end))
             at = hidden = max(at, end)
         if at < upto:
             shown.append(data[at:upto])
@@ -127,7 +137,7 @@ class Filter:
                 merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
             else:
                 merged.append((start, end))
-        offsets, lengths = ignored(data)
+        offsets, lengths = _ignored(data)
         return [
             (at + lengths[bisect_right(offsets, at)], to + lengths[bisect_right(offsets, to - 1)])
             for at, to in merged
@@ -136,7 +146,7 @@ class Filter:
     def _begun(self, data: bytes, text: bytes) -> int:
         """Return the length of the longest end of the text that begins a form."""
         if len(data) > self._reach:
-            text = normalize(data[-self._reach :])
+            text = _normalize(data[-self._reach :])
         text = text[-(self._longest - 1) :] if self._longest > 1 else b""
         best = 0
         for head, forms in self._heads.items():
@@ -152,9 +162,9 @@ class Filter:
 
     def _length(self, data: bytes, begun: int) -> int:
         """Return the length of the end of the data that contains so many bytes of the text."""
-        if ESCAPE in data:
+        if _ESCAPE in data:
             end = data[-self._reach :]
-            offsets, lengths = ignored(end)
+            offsets, lengths = _ignored(end)
             at = len(end) - lengths[-1] - begun
             return len(end) - at - lengths[bisect_right(offsets, at)] if begun else 0
         length = begun
@@ -164,3 +174,22 @@ class Filter:
             if length == begun + breaks:
                 return length
             length = begun + breaks
+
+
+def _normalize(data: bytes) -> bytes:
+    """Return the text that is searched for forms."""
+    if _ESCAPE in data:
+        last = data.rfind(_ESCAPE)
+        if _UNFINISHED.match(data, last):
+            data = data[:last]
+        data = b"".join(_COLOUR.split(data))  # faster than `sub`
+    return data.translate(_ALIKE, _BREAKS)
+
+
+def _ignored(data: bytes) -> tuple[list[int], list[int]]:
+    """Return the offsets in the text at which data was ignored, and its length up to each, after a 0."""
+    offsets, lengths = [], [0]
+    for match in _IGNORED.finditer(data):
+        offsets.append(match.start() - lengths[-1])
+        lengths.append(lengths[-1] + len(match[0]))
+    return offsets, lengths
