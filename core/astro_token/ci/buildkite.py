@@ -26,7 +26,6 @@ _STYLES = {"ok": "success", "warning": "warning", "failed": "error"}
 
 
 def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
-
     hint = "if the job runs in a container, set `mount-buildkite-agent: true` in the docker plugin"
 
     def fetch(audience: str | None, seconds: float) -> SecretValue:
@@ -51,7 +50,7 @@ def render(variables: Variables) -> Rendering:
     if len(text) > _LINE_LIMIT:
         raise refuse("Buildkite's agent", "it is too long")
     argv = (_AGENT, "env", "set", "--input-format=json", "--output-format=json", "-")
-    then = f"{' '.join(variables.set)} is set for the hooks and the command after this one"
+    then = f"{variables.names} is set for the hooks and the command after this one"
     return Rendering(text + "\n", Program(argv, confirms=f'"{name}"'), then=then)
 
 

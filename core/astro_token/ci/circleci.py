@@ -22,7 +22,6 @@ _TOKEN = "CIRCLE_OIDC_TOKEN_V2"
 
 
 def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
-
     def fetch(audience: str | None, seconds: float) -> SecretValue:
         from json import dumps
 
@@ -55,7 +54,7 @@ def bash_env(variables: Variables) -> Rendering:
         hint="run the step by bash, which is the default, or use exec",
         may_create=True,
     )
-    then = f'{" ".join(variables.set)} is set for the steps after this one; in this one: source "$BASH_ENV"'
+    then = f'{variables.names} is set for the steps after this one; in this one: source "$BASH_ENV"'
     # The empty line ends one that an earlier command left open.
     return Rendering("\n" + posix_assignments(variables), to, then=then)
 

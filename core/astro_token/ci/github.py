@@ -54,7 +54,7 @@ def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
 
 
 def environment(variables: Variables) -> Rendering:
-    then = f"{' '.join(variables.set)} is set for the steps after this one"
+    then = f"{variables.names} is set for the steps after this one"
     return _appended(variables, variables.assigned, "GITHUB_ENV", then)
 
 
@@ -122,7 +122,6 @@ def add_summary(data: bytes, _status: str, environ: Mapping[str, str]) -> str | 
 
 
 def _appended(variables: Variables, texts: Mapping[str, str], variable: str, then: str) -> Rendering:
-
     to = runner_file(variable, variables.environ)
     # The empty line ends one that an earlier command of the step left open, as `echo -n` does.
     # Without it the value would stand on a line of its own, and in the runner's error.

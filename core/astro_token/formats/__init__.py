@@ -15,7 +15,6 @@ from astro_token.record import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from astro_token.errors import OutputError
     from astro_token.formats.rendering import Rendering, Variables
 
 __all__ = ["GENERIC", "ExportFormat", "Refusal", "script_format"]
@@ -23,7 +22,7 @@ __all__ = ["GENERIC", "ExportFormat", "Refusal", "script_format"]
 
 class Refusal(Record):
     """
-    A consumer that has no safe destination for a value that is read while a job runs.
+    The function of a format whose consumer has no safe destination for a value that is read while a job runs.
 
     Attributes:
         consumer: for people.
@@ -35,11 +34,11 @@ class Refusal(Record):
     reason: str
     line: str = "{}"
 
-    def error(self) -> OutputError:
+    def __call__(self, _variables: Variables) -> Rendering:
         from astro_token.errors import OutputError
 
         line = self.line.format("astro-token exec -- astro deploy")
-        return OutputError(
+        raise OutputError(
             f"{self.consumer} has no safe destination for the value: {self.reason}", hint=f"use exec: {line}"
         )
 
@@ -57,7 +56,7 @@ class ExportFormat(Record):
         aliases: other names that people use.
     """
 
-    render: str | Callable[[Variables], Rendering] | Refusal
+    render: str | Callable[[Variables], Rendering]
     exclusive: bool = False
     evaluated: bool = False
     lifetime: str = ""

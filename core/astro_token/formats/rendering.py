@@ -95,6 +95,11 @@ class Variables(Record):
     public: Mapping[str, str] = MappingProxyType({})
 
     @property
+    def names(self) -> str:
+        """The names of the secret variables, for people."""
+        return " ".join(self.set)
+
+    @property
     def assigned(self) -> dict[str, str]:
         """All variables to set, secret or not."""
         return {**self.set, **self.public}

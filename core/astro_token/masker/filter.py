@@ -32,9 +32,9 @@ _ALIKE = bytes.maketrans(b"-_", b"+/")
 
 class Filter:
     """
-    Hold back only an end of the output that may begin a form.
+    Mask an output that arrives in pieces, and hold back only an end that may begin a form.
 
-    It is shorter than the longest form, without line ends and colours.
+    That end is shorter than the longest form, without line ends and colours.
     A form becomes one `***`, and so do overlapping forms.
     """
 
@@ -42,11 +42,11 @@ class Filter:
         alike = {form.translate(_ALIKE, _BREAKS) for form in forms}
         self._forms = sorted(form for form in alike if len(form) >= SHORTEST)
         self._longest = max(map(len, self._forms), default=1)
-        # At most two line ends after each character are ignored. Otherwise empty lines were held for ever.
+        # At most two line ends after each character are ignored: empty lines are not held back for ever.
         self._reach = 3 * self._longest
         # A form that contains another one occurs only together with it.
-        least = [form for form in self._forms if not any(a in form for a in self._forms if a != form)]
-        self._needles = sorted({form[-_NEEDLE:] for form in least})
+        minimal = [form for form in self._forms if not any(a in form for a in self._forms if a != form)]
+        self._needles = sorted({form[-_NEEDLE:] for form in minimal})
         self._heads: dict[bytes, list[bytes]] = {}
         for form in self._forms:
             self._heads.setdefault(form[:_HEAD], []).append(form)
@@ -58,7 +58,7 @@ class Filter:
 
     @property
     def waiting(self) -> bool:
-        """Tell whether `pause` would release something."""
+        """True if `pause` would release something."""
         return self._out < len(self._tail) and len(self._text) < SHORTEST
 
     def feed(self, data: bytes) -> bytes:
@@ -94,16 +94,16 @@ class Filter:
 
     def _take(self, data: bytes, text: bytes) -> bytes:
         begun = self._begun(data, text)
-        found = any(needle in text for needle in self._needles)
-        if not begun and not found and not self._tail:  # nearly always: nothing is copied
+        has_form = any(needle in text for needle in self._needles)
+        if not begun and not has_form and not self._tail:  # nearly always: nothing is copied
             return data
         upto = len(data) - self._length(data, begun)
-        return self._pass(data, text[len(text) - begun :], upto, self._spans(data, text) if found else ())
+        return self._pass(data, text[len(text) - begun :], upto, self._spans(data, text) if has_form else ())
 
-    def _pass(self, data: bytes, begun: bytes, upto: int, found: Iterable[tuple[int, int]]) -> bytes:
+    def _pass(self, data: bytes, begun: bytes, upto: int, spans: Iterable[tuple[int, int]]) -> bytes:
         """Return the data up to an index, masked; the rest, which begins a form, is the new tail."""
         at, hidden, shown = self._out, self._hidden, []
-        for start, end in found:
+        for start, end in spans:
             if start >= upto:
                 break
             if start > at:
@@ -120,7 +120,7 @@ class Filter:
         return b"".join(shown)
 
     def _goes_on(self, text: bytes) -> bool:
-        """Tell whether all of the held text still begins a form."""
+        """True if all of the held text still begins a form."""
         return any(len(text) < len(form) and form.startswith(text) for form in self._forms)
 
     def _spans(self, data: bytes, text: bytes) -> list[tuple[int, int]]:
