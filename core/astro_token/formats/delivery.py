@@ -1,4 +1,4 @@
-"""Deliver a rendering to its destination: the only part of the formats with an effect."""
+"""Delivery of a rendering to its destination: the only part of the formats with an effect."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _OUTPUT_LIMIT = 65536  # bytes of a program's output that are searched for its c
 
 def refuse_destination(rendering: Rendering, environ: Mapping[str, str]) -> None:
     """
-    Refuse a destination that could not take the text, before a secret is read or a mask is shown.
+    Refuse a destination that cannot take the text, before a secret is read or a mask is shown.
 
     Raises:
-        OutputError: the file is missing, a link, another user's, not regular, or outside of its folders;
+        OutputError: the file is missing, a link, another user's, not regular, or outside its folders;
             the program is not on PATH.
     """
     to = rendering.to

@@ -162,18 +162,12 @@ class Filter:
 
     def _length(self, data: bytes, begun: int) -> int:
         """Return the length of the end of the data that contains so many bytes of the text."""
-        if _ESCAPE in data:
-            end = data[-self._reach :]
-            offsets, lengths = _ignored(end)
-            at = len(end) - lengths[-1] - begun
-            return len(end) - at - lengths[bisect_right(offsets, at)] if begun else 0
-        length = begun
-        while True:
-            start = len(data) - length
-            breaks = data.count(b"\r", start) + data.count(b"\n", start)
-            if length == begun + breaks:
-                return length
-            length = begun + breaks
+        if not begun:
+            return 0
+        end = data[-self._reach :]
+        offsets, lengths = _ignored(end)
+        at = len(end) - lengths[-1] - begun
+        return len(end) - at - lengths[bisect_right(offsets, at)]
 
 
 def _normalize(data: bytes) -> bytes:
