@@ -669,7 +669,7 @@ def test_what_the_agent_does_not_mask_is_not_handed_over(
     program: Program, prod: str, buildkite: Callable[[int], Path], form: str
 ) -> None:
     log = buildkite(1)
-    hint = "see that it is the CI system's own program and belongs to this job, or use exec"
+    hint = "check that it is the CI system's own program and belongs to this job, or use exec"
     message = "buildkite-agent redactor add did not take the value"
     assert failure(73, message, hint) == program("export", "--format", form, prod)
     assert 1 == len(log.read_text().splitlines())
@@ -693,7 +693,7 @@ def test_an_agent_that_does_not_say_that_it_has_set_the_variable_is_an_error(
     """It ends with 0 where the job's socket answers with an error."""
     agent = buildkite(0).with_name("buildkite-agent")
     agent.write_text("#!/bin/sh\ncat >/dev/null\necho '{}'\n")
-    hint = "see that it is the CI system's own program and belongs to this job, or use exec"
+    hint = "check that it is the CI system's own program and belongs to this job, or use exec"
     assert failure(73, "buildkite-agent env set did not take the value", hint) == program("export", prod)
 
 

@@ -68,22 +68,22 @@ def test_the_masks_of_each_text_hide_every_form_of_it(log: str) -> None:
 
 
 def test_forms_that_are_not_masked_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("astro_token.formats.masks.texts_to_hide", lambda values: list(values))
+    monkeypatch.setattr("astro_token.masker.forms.texts_to_hide", lambda values: list(values))
     found = {form for form, _ in misses("buildkite", 100, "raw alone")}
     parts = {"a line", "a part", "hexadecimal", "hexadecimal in capitals"}
     assert (
         parts | {f"{alphabet}b64encode after {n}" for alphabet in ("", "urlsafe_") for n in range(3)} <= found
     )
-    monkeypatch.setattr("astro_token.formats.masks.texts_to_hide", lambda values: ["another"])
+    monkeypatch.setattr("astro_token.masker.forms.texts_to_hide", lambda values: ["another"])
     assert "itself" in {form for form, _ in misses("buildkite", 100, "nothing")}
 
 
 @pytest.mark.parametrize("name", sorted(READERS.keys() - {"json", "nushell", "value", "buildkite"}))
 def test_values_that_are_not_refused_are_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With nothing refused, and for GitHub nothing random, the consumers read something else."""
-    for module in ("text", "docker", "dotenv", "powershell", "cmd"):
+    for module in ("text", "files", "shells"):
         monkeypatch.setattr(f"astro_token.formats.{module}.carry_line", lambda _, text, __=(): text)
-    monkeypatch.setattr("astro_token.formats.systemd._escaped", lambda text: text)
+    monkeypatch.setattr("astro_token.formats.files._escaped", lambda text: text)
     monkeypatch.setattr("secrets.token_hex", lambda _: "")
     given = [*texts(COUNT, name), "x\nghadelimiter_\nPATH<<E\n/evil\nE"]
     assert faults(name, given)

@@ -12,7 +12,7 @@ import pytest
 
 from astro_token.ci.formats import masks, render
 from astro_token.errors import AstroTokenError, BackendUnavailableError, OutputError
-from astro_token.formats.program import feed, find
+from astro_token.formats.delivery import feed, find
 from astro_token.formats.rendering import Program, Variables
 from astro_token.testing import appearances
 from tests.formats.consumers import NAME, variables

@@ -232,7 +232,7 @@ def test_no_redirect_is_followed(status: int, system: str, bearer: str) -> None:
         "ftp://127.0.0.1",
         "file:///etc/passwd",
         "127.0.0.1:80",
-        "https://",
+        "https:///elsewhere",
         "https://user@actions.example",
         "https://user:password@127.0.0.1",
         "http://127.0.0.1@actions.example",

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astro_token.masker import MASK, Filter, forms
+from astro_token.masker.filter import MASK, Filter
+from astro_token.masker.forms import forms
 from astro_token.testing import appearances, make_token
 from tests.timing import SLACK
 

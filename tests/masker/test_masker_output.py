@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from astro_token.masker import Filter
-from astro_token.masker.output import Output
+from astro_token.masker.filter import Filter
+from astro_token.masker.outputs import Output
 from tests.timing import wait_until
 
 

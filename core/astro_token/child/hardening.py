@@ -35,7 +35,7 @@ class SavedLimits(Record):
 
 
 def harden_process() -> SavedLimits:
-    """Disable core dumps, other processes' access to our memory (Linux), and others' access to new files."""
+    """Disable core dumps, other processes' access to our memory (Linux), and other users' to new files."""
     if not hasattr(os, "geteuid"):
         return SavedLimits()
     import resource
@@ -50,7 +50,7 @@ def harden_process() -> SavedLimits:
 
 
 def _deny_access_to_memory() -> None:
-    """Last until exec. Without ctypes, or on another system, only the limit on core files remains."""
+    """Make this process undumpable until exec. Without ctypes only the limit on core files remains."""
     import sys
 
     if sys.platform != "linux":

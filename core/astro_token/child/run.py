@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from astro_token.child.hardening import harden_process
@@ -38,21 +39,20 @@ _IGNORED_BY_PYTHON = tuple(
 
 def find_command(name: str, environ: Mapping[str, str]) -> str:
     """
-    Find the program in the child's PATH.
+    Find the program in the child's PATH. Relative folders are skipped.
 
-    Relative folders are skipped: their meaning depends on the job's working folder.
     An `astro` in the checkout is refused unless the command names it by a path, because it gets the token.
 
     Raises:
-        CommandError: 127 there is none, 126 it cannot be run.
+        CommandError: there is none (127), or it cannot be run (126).
         ConfigError: it is an `astro` in the checkout.
     """
     if "/" in name:
         path = name if os.path.isfile(name) and os.access(name, os.X_OK) else None  # noqa: PTH113
-        refused = os.path.exists(name)  # noqa: PTH110
+        exists = os.path.exists(name)  # noqa: PTH110
     else:
         search = search_path(name, environ)
-        path, refused = search.path, search.not_executable
+        path, exists = search.path, search.not_executable
         if path and name == "astro" and in_checkout(path, environ):
             raise ConfigError(
                 f"the astro on PATH lies in the checkout: {path}",
@@ -61,7 +61,7 @@ def find_command(name: str, environ: Mapping[str, str]) -> str:
             )
     if path:
         return path
-    if refused:
+    if exists:
         raise _cannot_run(name)
     raise CommandError(
         f"{_printable(name)}: command not found",
@@ -76,10 +76,10 @@ def replace_process(
     path: str, command: Sequence[str], environ: Mapping[str, str], limits: SavedLimits
 ) -> NoReturn:
     """
-    Become the command.
+    Replace this process by the command.
 
     Raises:
-        CommandError: 126, it cannot be run.
+        CommandError: it cannot be run (126).
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -107,12 +107,12 @@ def run(
     Run the command and return its exit status, or 128 + n if signal n ended it.
 
     Args:
-        limits: that the child gets.
+        limits: restored for the child.
         started: called with the child's process number.
-        outputs: filter the child's output on its way to ours.
+        outputs: mask the child's output on its way to ours.
 
     Raises:
-        CommandError: 126, it cannot be run.
+        CommandError: it cannot be run (126).
         OSError: its output could not be written.
     """
     sys.stdout.flush()
@@ -120,7 +120,7 @@ def run(
     relay = _Relay()
     # From here on no signal ends us before the child ends and our temporary files are removed.
     ignored = relay.install()
-    if relay.waiting:  # it arrived before the child was started, so it was meant for us
+    if relay.waiting:  # a signal that arrives before the child starts is meant for us
         return 128 + relay.waiting[0]
     try:
         limits.restore()
@@ -187,7 +187,7 @@ class _Relay:
     def forward_to(self, child: int) -> None:
         self._child = child
         while self.waiting:
-            self._send(self.waiting.pop(0))
+            _send(self.waiting.pop(0), child)
 
     def stop(self) -> None:
         """Send no more signals: another process may get the child's number."""
@@ -199,15 +199,14 @@ class _Relay:
         if self._child is None:
             self.waiting.append(number)
         else:
-            self._send(number)
+            _send(number, self._child)
 
-    def _send(self, number: int) -> None:
-        if number in _FROM_TERMINAL and _in_foreground():
-            return
-        try:
-            os.kill(self._child or 0, number)
-        except (ProcessLookupError, PermissionError):
-            return
+
+def _send(number: int, child: int) -> None:
+    if number in _FROM_TERMINAL and _in_foreground():
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(child, number)
 
 
 def _in_foreground() -> bool:

@@ -1,7 +1,7 @@
 """
-CI systems: one module each, found by its file, with a `CISystem` record for everything about the system.
+CI systems: one module each, with a `CISystem` record for everything about the system.
 
-Detection looks at environment variables alone. It runs in every command, so it imports nothing else.
+Detection reads environment variables alone. It runs in every command, so it imports nothing else.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _modules() -> Iterator[str]:
 
 
 def ci_systems(environ: Mapping[str, str]) -> list[CISystem]:
-    """Return the systems that the environment shows, the likeliest first; several if they are nested."""
+    """Return the detected systems, the likeliest first; several if they are nested."""
     detected: dict[str, CISystem] = {}
     for system in all_systems():
         if system.detected(environ):
@@ -61,12 +61,12 @@ def ci_system(environ: Mapping[str, str]) -> CISystem | None:
 
 
 def in_ci(environ: Mapping[str, str]) -> bool:
-    """True in any CI system: nearly all set CI, and with `CI=false` a person says that this is none."""
+    """True in any CI system, also one that is not detected: nearly all set CI."""
     return environ.get("CI", "").lower() not in {"", "0", "false", "no"} or bool(ci_system(environ))
 
 
 def identity_variables() -> frozenset[str]:
-    """Return all variables that hold an identity of a job or lead to one."""
+    """Return all variables that hold the identity of a job, or lead to it."""
     declared = [name for system in all_systems() for name in system.identity_variables]
     return frozenset((*_OWN_IDENTITY_VARIABLES, *declared))
 
@@ -78,11 +78,7 @@ def identity_copies(environ: Mapping[str, str]) -> frozenset[str]:
     `ASTRO_TOKEN_ID_TOKEN` is often a copy of another one.
     """
     identities = {environ[name] for name in identity_variables() if environ.get(name)}
-    suffixes = tuple(
-        system.identity_suffix
-        for system in all_systems()
-        if system.identity_suffix and system.detected(environ)
-    )
+    suffixes = tuple(s.identity_suffix for s in all_systems() if s.identity_suffix and s.detected(environ))
     return frozenset(
         name for name, value in environ.items() if value in identities or name.endswith(suffixes)
     )

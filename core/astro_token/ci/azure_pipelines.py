@@ -25,9 +25,6 @@ _CONNECTIONS = ("ASTRO_TOKEN_AZURE_SERVICE_CONNECTION", "AZURESUBSCRIPTION_SERVI
 
 
 def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
-    from astro_token.identity.http import authorization, token_member, with_query
-    from astro_token.identity.request import Question
-
     access = "give the step `env: SYSTEM_ACCESSTOKEN: $(System.AccessToken)`"
     hint = (
         f"{access}; a service connection has to be named by a task of the same stage (azureSubscription), "
@@ -36,15 +33,17 @@ def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
     connection = next(filter(None, map(environ.get, _CONNECTIONS)), None)
 
     def fetch(_: str | None, seconds: float) -> SecretValue:
+        from astro_token.identity.request import TokenRequest, authorization, requested_token
+
         query = {"api-version": "7.1", **({"serviceConnectionId": connection} if connection else {})}
         headers = {
             **authorization("Bearer", environ, _BEARER),
             "Content-Type": "application/json",
             "X-TFS-FedAuthRedirect": "Suppress",  # otherwise a refusal redirects to a page for people
         }
-        url = with_query(environ[_ADDRESS].rstrip("/"), query)
-        request = Question(_NAME, _ADDRESS, hint, url, "POST", headers)
-        return token_member("oidcToken", request, environ, seconds)
+        url = environ[_ADDRESS].rstrip("/")
+        request = TokenRequest(_NAME, _ADDRESS, hint, url, query, headers, "POST", member="oidcToken")
+        return requested_token(request, environ, seconds)
 
     able = environ.get(_ADDRESS) and environ.get(_BEARER)
     if able and not environ[_BEARER].startswith("$("):  # a macro without a value is left as it is
@@ -68,7 +67,7 @@ def render(variables: Variables) -> Rendering:
 
 
 def masks(values: tuple[str, ...]) -> Rendering:
-    from astro_token.formats.masks import texts_to_hide
+    from astro_token.masker.forms import texts_to_hide
 
     # Of a value with several lines, each line is masked.
     lines = [_escaped(text) for text in texts_to_hide(values) if not {"\r", "\n"} & set(text)]

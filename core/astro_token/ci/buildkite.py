@@ -26,7 +26,6 @@ _STYLES = {"ok": "success", "warning": "warning", "failed": "error"}
 
 
 def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
-
     hint = "if the job runs in a container, set `mount-buildkite-agent: true` in the docker plugin"
 
     def fetch(audience: str | None, seconds: float) -> SecretValue:
@@ -51,14 +50,14 @@ def render(variables: Variables) -> Rendering:
     if len(text) > _LINE_LIMIT:
         raise refuse("Buildkite's agent", "it is too long")
     argv = (_AGENT, "env", "set", "--input-format=json", "--output-format=json", "-")
-    then = f"{' '.join(variables.set)} is set for the hooks and the command after this one"
+    then = f"{variables.names} is set for the hooks and the command after this one"
     return Rendering(text + "\n", Program(argv, confirms=f'"{name}"'), then=then)
 
 
 def masks(values: tuple[str, ...]) -> Rendering:
     from json import dumps
 
-    from astro_token.formats.masks import texts_to_hide
+    from astro_token.masker.forms import texts_to_hide
 
     text = dumps({str(number): text for number, text in enumerate(texts_to_hide(values))})
     return Rendering(text + "\n", Program((_AGENT, "redactor", "add", "--format=json")))
@@ -79,7 +78,7 @@ def add_summary(data: bytes, status: str, environ: Mapping[str, str]) -> str:
 
     from astro_token.ci.summary import checkout_folder, refuse_longer
     from astro_token.errors import BackendUnavailableError, OutputError
-    from astro_token.formats.program import feed
+    from astro_token.formats.delivery import feed
     from astro_token.system.programs import find_program, why_missing
 
     checkout = checkout_folder("BUILDKITE_BUILD_CHECKOUT_PATH", environ)

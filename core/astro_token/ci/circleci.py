@@ -22,7 +22,6 @@ _TOKEN = "CIRCLE_OIDC_TOKEN_V2"
 
 
 def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
-
     def fetch(audience: str | None, seconds: float) -> SecretValue:
         from json import dumps
 
@@ -45,7 +44,7 @@ def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
 
 def bash_env(variables: Variables) -> Rendering:
     from astro_token.formats.job_file import job_file
-    from astro_token.formats.posix import assignments
+    from astro_token.formats.shells import posix_assignments
 
     to = job_file(
         "BASH_ENV",
@@ -55,9 +54,9 @@ def bash_env(variables: Variables) -> Rendering:
         hint="run the step by bash, which is the default, or use exec",
         may_create=True,
     )
-    then = f'{" ".join(variables.set)} is set for the steps after this one; in this one: source "$BASH_ENV"'
+    then = f'{variables.names} is set for the steps after this one; in this one: source "$BASH_ENV"'
     # The empty line ends one that an earlier command left open.
-    return Rendering("\n" + assignments(variables), to, then=then)
+    return Rendering("\n" + posix_assignments(variables), to, then=then)
 
 
 SYSTEMS = (

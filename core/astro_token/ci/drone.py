@@ -8,24 +8,24 @@ from astro_token.formats import ExportFormat, Refusal
 _FILES = "its steps share files only"
 
 
-def _format(name: str, reason: str, line: str) -> ExportFormat:
-    return ExportFormat(Refusal(name, reason, line))
-
-
 SYSTEMS = (
     CISystem(
         "Harness CI",
         "drone",
         {"HARNESS_BUILD_ID": ""},
         precedence=70,
-        formats={"harness": _format("Harness CI", "its outputs are shown in plain text", "command: {}")},
+        formats={
+            "harness": ExportFormat(
+                Refusal("Harness CI", "its outputs are shown in clear text", "command: {}")
+            )
+        },
     ),
     CISystem(
         "Woodpecker",
         "drone",
         {"CI": "woodpecker"},
         precedence=70,
-        formats={"woodpecker": _format("Woodpecker", _FILES, "commands: [{}]")},
+        formats={"woodpecker": ExportFormat(Refusal("Woodpecker", _FILES, "commands: [{}]"))},
     ),
     CISystem("Woodpecker", "drone", {"CI_SYSTEM_NAME": "woodpecker"}, precedence=70),
     CISystem(
@@ -33,6 +33,6 @@ SYSTEMS = (
         "drone",
         {"DRONE": "true"},
         precedence=70,
-        formats={"drone": _format("Drone", _FILES, "commands: [{}]")},
+        formats={"drone": ExportFormat(Refusal("Drone", _FILES, "commands: [{}]"))},
     ),
 )

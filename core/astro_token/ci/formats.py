@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.ci import all_systems
 from astro_token.errors import OutputError, UsageError
-from astro_token.formats import GENERIC, ExportFormat, Refusal
+from astro_token.formats import GENERIC, ExportFormat
 from astro_token.record import replace
 
 if TYPE_CHECKING:
@@ -52,9 +52,7 @@ def render(name: str, variables: Variables) -> Rendering:
             "a variable's name is malformed", hint="use letters, digits and _, and no digit in front"
         )
     chosen = formats[name]
-    if isinstance(chosen.render, Refusal):
-        raise chosen.render.error()
-    rendering = _loaded(chosen.render)(variables)
+    rendering = _function(chosen)(variables)
     if chosen.lifetime:
         rendering = replace(rendering, then=f"{rendering.then}; {chosen.lifetime}")
     if variables.log is None:
@@ -71,10 +69,10 @@ def masks(key: str, values: tuple[str, ...]) -> Rendering:
     return next(s.masks for s in all_systems() if s.key == key and s.masks)(values)
 
 
-def _loaded(render: str | Callable[[Variables], Rendering]) -> Callable[[Variables], Rendering]:
-    if not isinstance(render, str):
-        return render
-    module, _, name = render.partition(":")
+def _function(row: ExportFormat) -> Callable[[Variables], Rendering]:
+    if not isinstance(row.render, str):
+        return row.render
+    module, _, name = row.render.partition(":")
     function: Callable[[Variables], Rendering] = getattr(import_module(f"astro_token.formats.{module}"), name)
     return function
 

@@ -36,17 +36,17 @@ _REQUEST_URL, _REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN
 
 
 def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
-    from astro_token.identity.http import authorization, token_member, with_query
-    from astro_token.identity.request import Question
-
     variants = ((name, hint) for name, mark, hint in _VARIANTS if is_true(environ, mark))
     name, hint = next(variants, ("GitHub Actions", _ID_TOKEN_WRITE))
 
     def fetch(audience: str | None, seconds: float) -> SecretValue:
-        url = with_query(environ[_REQUEST_URL], {} if audience is None else {"audience": audience})
+        from astro_token.identity.request import TokenRequest, authorization, requested_token
+
+        query = {} if audience is None else {"audience": audience}
         headers = authorization("bearer", environ, _REQUEST_TOKEN)
-        request = Question(name, _REQUEST_URL, hint, url, headers=headers)
-        return token_member("value", request, environ, seconds)
+        url = environ[_REQUEST_URL]
+        request = TokenRequest(name, _REQUEST_URL, hint, url, query, headers, member="value")
+        return requested_token(request, environ, seconds)
 
     if environ.get(_REQUEST_URL) and environ.get(_REQUEST_TOKEN):  # a container may get these two alone
         return IdentityRequest(name, fetch)
@@ -54,7 +54,7 @@ def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
 
 
 def environment(variables: Variables) -> Rendering:
-    then = f"{' '.join(variables.set)} is set for the steps after this one"
+    then = f"{variables.names} is set for the steps after this one"
     return _appended(variables, variables.assigned, "GITHUB_ENV", then)
 
 
@@ -65,7 +65,7 @@ def output(variables: Variables) -> Rendering:
 
 
 def masks(values: tuple[str, ...]) -> Rendering:
-    from astro_token.formats.masks import texts_to_hide
+    from astro_token.masker.forms import texts_to_hide
 
     commands = [f"::add-mask::{_escaped(text)}\n" for text in texts_to_hide(values)]
     # A command has to start a line: the empty line ends one that an earlier command left open.
@@ -122,7 +122,6 @@ def add_summary(data: bytes, _status: str, environ: Mapping[str, str]) -> str | 
 
 
 def _appended(variables: Variables, texts: Mapping[str, str], variable: str, then: str) -> Rendering:
-
     to = runner_file(variable, variables.environ)
     # The empty line ends one that an earlier command of the step left open, as `echo -n` does.
     # Without it the value would stand on a line of its own, and in the runner's error.

@@ -42,8 +42,7 @@ def after_script(variables: Variables) -> Rendering:
     hint = "use GitLab Runner 16.4 or later, or use exec"
     to = job_file("GITLAB_ENV", variables.environ, "the runner", checkout="CI_PROJECT_DIR", hint=hint)
     lines = [f"{name}={carry_line('GITLAB_ENV', text)}\n" for name, text in variables.assigned.items()]
-    names = " ".join(variables.set)
-    then = f"{names} is set in after_script; for before_script and script use --format gitlab"
+    then = f"{variables.names} is set in after_script; for before_script and script use --format gitlab"
     return Rendering("\n" + "".join(lines), to, then=then)
 
 

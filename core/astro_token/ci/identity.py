@@ -42,16 +42,30 @@ def ci_identity(
         AstroTokenError: the token cannot be obtained, is for another audience, or has expired.
             No other identity is tried instead.
     """
-    outcome = _outcome(environ, audience, timeout)
-    del environ  # a traceback with it would lead to all the secrets in it
+    identities = job_identities(os.environ if environ is None else environ)
+    requests = [each for each in identities if isinstance(each, IdentityRequest)]
+    if not requests:
+        return None
+    outcome: SecretValue | AstroTokenError
+    if len(requests) > 1:
+        # An agent that runs inside another system's job passes that job's variables on to its own jobs.
+        outcome = ConfigError(
+            f"the environment holds the identities of {' and '.join(each.source for each in requests)}",
+            hint="unset the variables of the wrong one, or set ASTRO_TOKEN_ID_TOKEN to the token",
+        )
+    else:
+        if len(identities) > 1:
+            logger.warning("of several CI systems in the environment, %s has an identity", requests[0].source)
+        outcome = request_token(requests[0], audience, timeout)
+    del environ, identities, requests  # a traceback with them would lead to all the secrets in them
     return result(outcome)
 
 
 def identity_hint(environ: Mapping[str, str] | None = None) -> str | None:
     """Return the advice for a job whose CI system gives it no identity; None in other situations."""
-    found = job_identities(os.environ if environ is None else environ)
-    missing = [each for each in found if isinstance(each, NoIdentity)]
-    return f"{missing[0].source}: {missing[0].hint}" if missing and len(missing) == len(found) else None
+    identities = job_identities(os.environ if environ is None else environ)
+    missing = [each for each in identities if isinstance(each, NoIdentity)]
+    return f"{missing[0].source}: {missing[0].hint}" if missing and missing == identities else None
 
 
 def identity_source(environ: Mapping[str, str]) -> str:
@@ -63,31 +77,13 @@ def identity_source(environ: Mapping[str, str]) -> str:
 
 
 def job_identities(environ: Mapping[str, str]) -> list[IdentityRequest | NoIdentity]:
-    """Return the identities that the environment shows: several if CI systems are nested."""
+    """Return the identities in the environment: several if CI systems are nested."""
     if request := _set_by_user(environ):
         return [request]
-    finders = dict.fromkeys(system.identity for system in all_systems() if system.identity)
-    found = [identity for finder in finders if (identity := finder(environ))]
+    functions = dict.fromkeys(system.identity for system in all_systems() if system.identity)
+    identities = [identity for function in functions if (identity := function(environ))]
     # A machine's identity is a job's only if the machine exists for that job alone.
-    return [each for each in found if not each.of_machine] or found
-
-
-def _outcome(
-    environ: Mapping[str, str] | None, audience: str | None, timeout: float
-) -> SecretValue | AstroTokenError | None:
-    found = job_identities(os.environ if environ is None else environ)
-    requests = [each for each in found if isinstance(each, IdentityRequest)]
-    if len(requests) > 1:
-        # An agent that runs inside another system's job passes that job's variables on to its own jobs.
-        return ConfigError(
-            f"the environment holds the identities of {' and '.join(each.source for each in requests)}",
-            hint="unset the variables of the wrong one, or set ASTRO_TOKEN_ID_TOKEN to the token",
-        )
-    if not requests:
-        return None
-    if len(found) > 1:
-        logger.warning("of several CI systems in the environment, %s has an identity", requests[0].source)
-    return request_token(requests[0], audience, timeout)
+    return [each for each in identities if not each.of_machine] or identities
 
 
 def _set_by_user(environ: Mapping[str, str]) -> IdentityRequest | None:

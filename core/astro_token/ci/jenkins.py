@@ -11,7 +11,6 @@ from astro_token.identity import NoIdentity
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
 _MARKS = {"JENKINS_URL": "", "BUILD_ID": ""}
 _REASON = "variables that a step sets in env are not masked and reach all stages"
 
@@ -19,7 +18,6 @@ _REASON = "variables that a step sets in env are not masked and reach all stages
 def identity(environ: Mapping[str, str]) -> NoIdentity | None:
     if not all(map(environ.get, _MARKS)):
         return None
-
     hint = "bind a token of the OpenID Connect Provider plugin to ASTRO_TOKEN_ID_TOKEN by withCredentials"
     return NoIdentity("Jenkins", hint)
 

@@ -27,7 +27,7 @@ def render(variables: Variables) -> Rendering:
         f"##teamcity[setParameter name='env.{name}' value='{_escaped(text)}']\n"
         for name, text in variables.assigned.items()
     ]
-    then = f"{' '.join(variables.set)} is set for the steps after this one; its type has to be password"
+    then = f"{variables.names} is set for the steps after this one; its type has to be password"
     return Rendering("\n" + "".join(lines), then=then)
 
 

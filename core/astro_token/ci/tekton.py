@@ -11,7 +11,7 @@ SYSTEMS = (
         "tekton",
         {},
         formats={
-            "tekton": ExportFormat(Refusal("Tekton", "its results are stored in plain text", "script: {}"))
+            "tekton": ExportFormat(Refusal("Tekton", "its results are stored in clear text", "script: {}"))
         },
     ),
 )

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
     outputs = None
     # CI systems mask only the secrets that they store themselves.
     if in_ci(os.environ) if arguments.mask is None else arguments.mask:
-        from astro_token.masker import forms
+        from astro_token.masker.forms import forms
         from astro_token.masker.outputs import Outputs
 
         outputs = Outputs(forms(token.secret.reveal()))

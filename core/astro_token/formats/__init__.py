@@ -1,5 +1,5 @@
 """
-Forms of a `CliEnvironment` for shells, files and programs, one module each. Those of CI systems: `ci/`.
+Formats of `export` for shells, files and programs; `ci/` has those of the CI systems.
 
 A format is a pure function from variables to a `Rendering`.
 It takes any text and either renders it so that the consumer reads back exactly that text, or refuses.
@@ -15,7 +15,6 @@ from astro_token.record import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from astro_token.errors import OutputError
     from astro_token.formats.rendering import Rendering, Variables
 
 __all__ = ["GENERIC", "ExportFormat", "Refusal", "script_format"]
@@ -23,7 +22,7 @@ __all__ = ["GENERIC", "ExportFormat", "Refusal", "script_format"]
 
 class Refusal(Record):
     """
-    A consumer that has no safe destination for a value that is read while a job runs.
+    The function of a format whose consumer has no safe destination for a value that is read while a job runs.
 
     Attributes:
         consumer: for people.
@@ -35,11 +34,11 @@ class Refusal(Record):
     reason: str
     line: str = "{}"
 
-    def error(self) -> OutputError:
+    def __call__(self, _variables: Variables) -> Rendering:
         from astro_token.errors import OutputError
 
         line = self.line.format("astro-token exec -- astro deploy")
-        return OutputError(
+        raise OutputError(
             f"{self.consumer} has no safe destination for the value: {self.reason}", hint=f"use exec: {line}"
         )
 
@@ -57,7 +56,7 @@ class ExportFormat(Record):
         aliases: other names that people use.
     """
 
-    render: str | Callable[[Variables], Rendering] | Refusal
+    render: str | Callable[[Variables], Rendering]
     exclusive: bool = False
     evaluated: bool = False
     lifetime: str = ""
@@ -67,22 +66,22 @@ class ExportFormat(Record):
 
 def script_format(lifetime: str) -> ExportFormat:
     """Return the format of a CI system in which one shell runs a whole script."""
-    return ExportFormat("posix:render", evaluated=True, lifetime=lifetime)
+    return ExportFormat("shells:posix", evaluated=True, lifetime=lifetime)
 
 
 GENERIC: Mapping[str, ExportFormat] = {
     "posix": ExportFormat(
-        "posix:render", evaluated=True, aliases=("sh", "bash", "zsh", "ksh", "dash", "shell")
+        "shells:posix", evaluated=True, aliases=("sh", "bash", "zsh", "ksh", "dash", "shell")
     ),
-    "fish": ExportFormat("fish:render", evaluated=True),
-    "powershell": ExportFormat("powershell:render", evaluated=True, aliases=("pwsh", "ps1")),
-    "nushell": ExportFormat("nushell:render", evaluated=True, aliases=("nu",)),
-    "cmd": ExportFormat("cmd:render", evaluated=True),
-    "json": ExportFormat("json:render"),
-    "dotenv": ExportFormat("dotenv:render", aliases=("env",)),
-    "docker": ExportFormat("docker:render"),
-    "systemd": ExportFormat("systemd:render"),
-    "value": ExportFormat("value:render"),
+    "fish": ExportFormat("shells:fish", evaluated=True),
+    "powershell": ExportFormat("shells:powershell", evaluated=True, aliases=("pwsh", "ps1")),
+    "nushell": ExportFormat("files:nushell", evaluated=True, aliases=("nu",)),
+    "cmd": ExportFormat("shells:cmd", evaluated=True),
+    "json": ExportFormat("files:json"),
+    "dotenv": ExportFormat("files:dotenv", aliases=("env",)),
+    "docker": ExportFormat("files:docker"),
+    "systemd": ExportFormat("files:systemd"),
+    "value": ExportFormat("files:value"),
     "direnv": ExportFormat(
         Refusal("direnv", "every program run in the folder would get it, and DIRENV_DIFF holds a copy of it")
     ),

@@ -1,4 +1,4 @@
-"""Deliver a rendering to its destination: the only part of the formats with an effect."""
+"""Delivery of a rendering to its destination: the only part of the formats with an effect."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from astro_token.errors import OutputError, result
+from astro_token.errors import AstroTokenError, BackendUnavailableError, OutputError, result
 from astro_token.formats.rendering import File, Program
 from astro_token.system.files import append, create, refuse_special, replace
 
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
     from astro_token.formats.rendering import Rendering
 
-__all__ = ["deliver", "describe_destination", "refuse_destination"]
+__all__ = ["deliver", "describe_destination", "feed", "find", "refuse_destination"]
 
 PROGRAM_SECONDS = 30.0
+_OUTPUT_LIMIT = 65536  # bytes of a program's output that are searched for its confirmation
 
 
 def refuse_destination(rendering: Rendering, environ: Mapping[str, str]) -> None:
     """
-    Refuse a destination that could not take the text, before a secret is read or a mask is shown.
+    Refuse a destination that cannot take the text, before a secret is read or a mask is shown.
 
     Raises:
-        OutputError: the file is missing, a link, another user's, not regular, or outside of its folders;
+        OutputError: the file is missing, a link, another user's, not regular, or outside its folders;
             the program is not on PATH.
     """
     to = rendering.to
@@ -50,8 +51,6 @@ def refuse_destination(rendering: Rendering, environ: Mapping[str, str]) -> None
         if hasattr(os, "geteuid") and os.geteuid() not in {status.st_uid, 0}:
             raise OutputError(f"{to.path} belongs to another user", hint="write to a file of your own")
     elif isinstance(to, Program):
-        from astro_token.formats.program import find
-
         find(to.argv[0], environ)
 
 
@@ -78,8 +77,6 @@ def deliver(
         else:
             append(to.path, data)
     elif isinstance(to, Program):
-        from astro_token.formats.program import feed
-
         result(feed(to, data, environ, PROGRAM_SECONDS))
     elif to == "output" and output is not None:
         (replace if force else create)(output, data)
@@ -100,3 +97,46 @@ def describe_destination(rendering: Rendering, output: Path | None = None) -> st
     if to == "log":
         return "standard error"
     return "standard output" if output is None else str(output)
+
+
+def find(name: str, environ: Mapping[str, str]) -> str:
+    """
+    Return the program's path; only absolute folders of PATH count.
+
+    Raises:
+        OutputError: no folder contains it.
+    """
+    from astro_token.system.programs import find_program, why_missing
+
+    path = find_program(name, environ)
+    if path is None:
+        raise OutputError(
+            f"{name} takes the value, and {why_missing(name, environ)}",
+            hint="run astro-token where the CI system's own program is, or use exec",
+        )
+    return path
+
+
+def feed(program: Program, data: bytes, environ: Mapping[str, str], seconds: float) -> AstroTokenError | None:
+    """
+    Run a program with a secret as its input, and return its failure: no traceback leads to the secret.
+
+    The program's output is never shown, since it may repeat the secret.
+
+    Raises:
+        OutputError: the program does not exist.
+    """
+    from astro_token.system.programs import run_program, trusted_path
+
+    name = " ".join(program.argv[:3])
+    argv = [find(program.argv[0], environ), *program.argv[1:]]
+    clean = {**environ, "PATH": trusted_path(environ)}
+    done = run_program(argv, clean, seconds=seconds, limit=_OUTPUT_LIMIT, data=data)
+    if done is not None and done.late:
+        return BackendUnavailableError(f"{name} did not end in time", hint="try again later")
+    if done is None or done.code != 0 or program.confirms.encode() not in done.output:
+        return OutputError(
+            f"{name} did not take the value",
+            hint="check that it is the CI system's own program and belongs to this job, or use exec",
+        )
+    return None

@@ -1,7 +1,7 @@
 """
-A file of the job that a CI system names in a variable and reads between the steps: one rule for all systems.
+Files of a job that a CI system names in variables and reads between the steps: one rule for all systems.
 
-The variable can be wrong, and so can a link in its path. Locations where no system keeps such a file are
+A variable can be wrong, and so can a link in its path. Locations where no system keeps such a file are
 refused: above all the checkout, from which caches, artifacts and images are made.
 """
 

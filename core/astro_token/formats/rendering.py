@@ -33,25 +33,15 @@ class JobFileRule(Record):
     checkout: Path | None = None
 
     def refuse_name(self, path: Path) -> None:
-        """
-        Judge the path by its names alone.
-
-        Raises:
-            OutputError: the path leads elsewhere.
-        """
+        """Refuse a path whose names lead elsewhere."""
         absolute = path.is_absolute() and ".." not in path.parts
-        if not absolute or _strays(path, self.folders, self.checkout):
+        if not absolute or _is_elsewhere(path, self.folders, self.checkout):
             raise self._error(f"names {path}, where {self.owner} keeps no such file")
 
     def refuse_target(self, path: Path) -> None:
-        """
-        Judge the path after its links are resolved.
-
-        Raises:
-            OutputError: the path leads elsewhere.
-        """
+        """Refuse a path that leads elsewhere through a link."""
         folders = tuple(map(_resolved, self.folders))
-        if _strays(_resolved(path), folders, self.checkout and _resolved(self.checkout)):
+        if _is_elsewhere(_resolved(path), folders, self.checkout and _resolved(self.checkout)):
             raise self._error(f"leads through a link to a folder where {self.owner} keeps no such file")
 
     def _error(self, problem: str) -> OutputError:
@@ -63,7 +53,7 @@ def _resolved(path: Path) -> Path:
     return type(path)(os.path.realpath(path))
 
 
-def _strays(path: Path, folders: tuple[Path, ...], checkout: Path | None) -> bool:
+def _is_elsewhere(path: Path, folders: tuple[Path, ...], checkout: Path | None) -> bool:
     inside = [folder for folder in folders if path.is_relative_to(folder)]
     if folders and not inside:
         return True
@@ -79,7 +69,7 @@ class Variables(Record):
     Attributes:
         set: names and texts; the texts are secret.
         public: names and texts that no log needs to hide.
-        unset: names that are set now and have to go, if the consumer can unset.
+        unset: names that are set now, to be unset if the consumer can.
         environ: the CI system's variables, which name its files.
         log: the key of the CI system whose log is told to hide the texts, or None.
         call: the command line that renders this, for `Rendering.then`.
@@ -93,6 +83,11 @@ class Variables(Record):
     call: str = "astro-token export"
     file: str | None = None
     public: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def names(self) -> str:
+        """The names of the secret variables, for people."""
+        return " ".join(self.set)
 
     @property
     def assigned(self) -> dict[str, str]:
@@ -140,7 +135,7 @@ class Rendering(Record):
         to: the destination; "output" is standard output or the file of `--output`,
             "log" is standard error, which CI systems read as they read standard output.
         masks: tells the CI system's log to hide the value; written first.
-        then: the user's next step, or the effect; of a shell's format it is a line to write.
+        then: the user's next step, or the effect; for a shell's format, a line to write.
     """
 
     text: str

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["google_identity", "metadata_request"]
 
-_HOSTS = frozenset({"metadata.google.internal", "169.254.169.254", "169.254.169.252"})
 _PATH = "/computeMetadata/v1/instance/service-accounts/default/identity"
 
 
@@ -36,22 +35,21 @@ def google_identity(
 
 def metadata_request(source: str, environ: Mapping[str, str]) -> IdentityRequest:
     def fetch(audience: str | None, seconds: float) -> SecretValue:
-        from astro_token.identity.http import token_body, with_query
-        from astro_token.identity.request import Question
+        from astro_token.identity.request import TokenRequest, requested_token
 
         if audience is None:
             raise ConfigError(f"{source} gives identity tokens for an audience only", hint="name one")
         host = environ.get("GCE_METADATA_HOST") or "metadata.google.internal"
-        request = Question(
+        request = TokenRequest(
             source,
             "GCE_METADATA_HOST",
             "use a service account of your own that may create identity tokens for itself "
             "(iam.serviceAccounts.getOpenIdToken)",
-            with_query(f"http://{host}{_PATH}", {"audience": audience, "format": "full"}),
+            f"http://{host}{_PATH}",
+            query={"audience": audience, "format": "full"},
             headers={"Metadata-Flavor": "Google"},
-            signature=("Metadata-Flavor", "Google"),
-            plain_hosts=_HOSTS,
+            metadata=True,
         )
-        return token_body(request, environ, seconds)
+        return requested_token(request, environ, seconds)
 
     return IdentityRequest(source, fetch, of_machine=True)

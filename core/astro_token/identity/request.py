@@ -1,101 +1,97 @@
-"""One HTTP request that carries a credential to one place, and nowhere else."""
+"""Identity tokens that a service returns in its response to one request."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING
 
-from astro_token.errors import (
-    AccessDeniedError,
-    AstroTokenError,
-    BackendUnavailableError,
-    IntegrityError,
-)
-from astro_token.transport.network import checked_address, connection_failure, opener, seconds_to_wait
-from astro_token.version import __version__
+from astro_token.errors import AccessDeniedError, ConfigError
+from astro_token.identity.web_token import web_token
+from astro_token.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Question", "ask", "damaged"]
+    from astro_token.secret import SecretValue
 
-_BODY_LIMIT = 64 * 1024
-_PASSING = frozenset({408, 425, 429})
+__all__ = ["TokenRequest", "authorization", "requested_token"]
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class TokenRequest(Record):
     """
+    A request for an identity token.
+
     Attributes:
-        system: whom we ask, for people.
-        variable: the one that the address comes from.
-        hint: what to do where it refuses.
-        signature: a header and its value, by which an answer is known to be its own.
-        plain_hosts: those beside this machine that may be asked over plain http.
+        service: for people.
+        variable: the setting that holds the address.
+        hint: the advice if the service refuses.
+        query: added to the address.
+        member: holds the token in the JSON object of the response; None if the body is the token.
+        metadata: the service is a metadata server, which plain http may reach, and which signs its responses.
     """
 
-    system: str
+    _hidden = ("url", "headers")
+    service: str
     variable: str
     hint: str
-    url: str = field(repr=False)
+    url: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
     method: str = "GET"
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    signature: tuple[str, str] | None = None
-    plain_hosts: frozenset[str] = frozenset()
+    member: str | None = None
+    metadata: bool = False
 
 
-def ask(question: Question, environ: Mapping[str, str], seconds: float) -> bytes:
+def requested_token(request: TokenRequest, environ: Mapping[str, str], seconds: float) -> SecretValue:
     """
-    The body of the answer. A redirect is not followed, and nothing of an answer gets into an error.
+    Send the request, and return the token. A redirect is not followed.
 
     Raises:
-        ConfigError: the address, the proxy or the file of authorities cannot be used.
-        AccessDeniedError: it refuses.
+        ConfigError: the address, the proxy or the CA bundle cannot be used.
+        AccessDeniedError: the service refuses.
         BackendDownError: its host name is unknown.
         BackendUnavailableError: it cannot be reached, is busy, or does not answer in time.
-        IntegrityError: no trusted TLS, a redirect, a damaged answer.
+        IntegrityError: no trusted TLS, a redirect, or a response without a token.
     """
-    from http.client import HTTPException
-    from urllib import request
+    from urllib.parse import urlencode
 
-    address = checked_address(question.url, question.variable, plain=question.plain_hosts)
-    headers = {"User-Agent": f"astro-token/{__version__}", **question.headers}
-    asked = request.Request(question.url, headers=headers, method=question.method)  # noqa: S310
-    by = opener(address, environ)
-    try:
-        with by.open(asked, timeout=seconds) as answer:
-            body: bytes = answer.read(_BODY_LIMIT)
-            failure = _refusal(question, answer)
-    except (OSError, UnicodeError) as error:
-        failure = connection_failure(error, question.system)
-    except HTTPException:
-        failure = damaged(question.system)
+    from astro_token.transport.client import Client
+    from astro_token.transport.route import Route
+
+    until = time.monotonic() + seconds
+    route = Route.to(
+        request.url, environ, service=request.service, variable=request.variable, login=request.metadata
+    )
+    target = route.address.target
+    if request.query:
+        target += f"{'&' if '?' in target else '?'}{urlencode(request.query)}"
+    with Client() as client:
+        response = client.send(route, request.method, target, until=until, headers=request.headers)
+    failure = response.failure()
+    if failure is None and 400 <= response.status < 500:  # noqa: PLR2004
+        failure = AccessDeniedError(
+            f"{request.service} gives no identity token (status {response.status})", hint=request.hint
+        )
     if failure is not None:
         raise failure
-    return body
+    is_signed = not request.metadata or response.headers.get("Metadata-Flavor") == "Google"
+    if response.status != 200 or not is_signed:  # noqa: PLR2004
+        raise response.damaged()
+    data = response.body or b""
+    if request.member is not None:
+        text = (response.json() or {}).get(request.member)
+        data = text.encode(errors="replace") if isinstance(text, str) else b""
+    return web_token(data, response.damaged())
 
 
-def damaged(system: str) -> IntegrityError:
-    return IntegrityError(
-        f"the answer of {system} is damaged, or not its own", hint="see the proxy, and what else is between"
-    )
+def authorization(scheme: str, environ: Mapping[str, str], variable: str) -> dict[str, str]:
+    """
+    Return the header with the credential of a variable.
 
-
-def _refusal(question: Question, answer: Any) -> AstroTokenError | None:
-    """What an answer means, of which the body was read, unless it is whole and good."""
-    system, status, kind = question.system, answer.status, answer.status // 100
-    if status in _PASSING or kind == 5:  # noqa: PLR2004
-        return BackendUnavailableError(
-            f"{system} cannot give an identity token now (status {status})",
-            hint="try again later",
-            retry_after=seconds_to_wait(answer.headers),
-        )
-    if kind == 3:  # noqa: PLR2004
-        return IntegrityError(
-            f"{system} sent us elsewhere, where we do not go", hint=f"see {question.variable}"
-        )
-    if kind == 4:  # noqa: PLR2004
-        return AccessDeniedError(f"{system} gives no identity token (status {status})", hint=question.hint)
-    name, value = question.signature or ("", None)
-    good = status == 200 and answer.headers.get(name) == value  # noqa: PLR2004
-    return None if good and not answer.length else damaged(system)  # its length is what is still to come
+    Raises:
+        ConfigError: the value cannot be a credential.
+    """
+    credential = environ[variable].strip()
+    if not credential or not all("!" <= character <= "~" for character in credential):
+        raise ConfigError(f"{variable} contains a character that no token has", hint="do not set it yourself")
+    return {"Authorization": f"{scheme} {credential}"}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from astro_token.masker.forms import SHORTEST
-from astro_token.masker.normalize import ALIKE, BREAKS, ESCAPE, SEQUENCE, ignored, normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,24 +19,34 @@ MASK = b"***"
 _NEEDLE = 128
 _HEAD = 4
 
+# Line ends are ignored, because encoders break their lines; this avoids a set of forms for each width.
+# So are colours, which a search or a highlighted log inserts into a value, and an incomplete one at the end.
+# Both alphabets of base64 are read as one.
+_BREAKS = b"\r\n"
+_ESCAPE = b"\x1b"
+_COLOUR = re.compile(rb"\x1b\[[0-?]*[@-~]")
+_UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]{0,32})?\Z")
+_IGNORED = re.compile(rb"[\r\n]|%s|%s" % (_COLOUR.pattern, _UNFINISHED.pattern))
+_ALIKE = bytes.maketrans(b"-_", b"+/")
+
 
 class Filter:
     """
-    Hold back only an end of the output that may begin a form.
+    Mask an output that arrives in pieces, and hold back only an end that may begin a form.
 
-    It is shorter than the longest form, without line ends and colours.
+    That end is shorter than the longest form, without line ends and colours.
     A form becomes one `***`, and so do overlapping forms.
     """
 
     def __init__(self, forms: Iterable[bytes]) -> None:
-        alike = {form.translate(ALIKE, BREAKS) for form in forms}
+        alike = {form.translate(_ALIKE, _BREAKS) for form in forms}
         self._forms = sorted(form for form in alike if len(form) >= SHORTEST)
         self._longest = max(map(len, self._forms), default=1)
-        # At most two line ends after each character are ignored. Otherwise empty lines were held for ever.
+        # At most two line ends after each character are ignored: empty lines are not held back for ever.
         self._reach = 3 * self._longest
         # A form that contains another one occurs only together with it.
-        least = [form for form in self._forms if not any(a in form for a in self._forms if a != form)]
-        self._needles = sorted({form[-_NEEDLE:] for form in least})
+        minimal = [form for form in self._forms if not any(a in form for a in self._forms if a != form)]
+        self._needles = sorted({form[-_NEEDLE:] for form in minimal})
         self._heads: dict[bytes, list[bytes]] = {}
         for form in self._forms:
             self._heads.setdefault(form[:_HEAD], []).append(form)
@@ -48,16 +58,16 @@ class Filter:
 
     @property
     def waiting(self) -> bool:
-        """Tell whether `pause` would release something."""
+        """True if `pause` would release something."""
         return self._out < len(self._tail) and len(self._text) < SHORTEST
 
     def feed(self, data: bytes) -> bytes:
         """Take more output, and return the part that can be written now."""
-        if self._tail and (ESCAPE in data or ESCAPE in self._tail):
+        if self._tail and (_ESCAPE in data or _ESCAPE in self._tail):
             data = self._tail + data
-            text = normalize(data)
+            text = _normalize(data)
         else:
-            data, text = self._tail + data, self._text + normalize(data)
+            data, text = self._tail + data, self._text + _normalize(data)
         if self._tail and len(data) <= self._reach and self._goes_on(text):
             self._tail, self._text, shown = data, text, b""
         else:
@@ -84,24 +94,24 @@ class Filter:
 
     def _take(self, data: bytes, text: bytes) -> bytes:
         begun = self._begun(data, text)
-        found = any(needle in text for needle in self._needles)
-        if not begun and not found and not self._tail:  # nearly always: nothing is copied
+        has_form = any(needle in text for needle in self._needles)
+        if not begun and not has_form and not self._tail:  # nearly always: nothing is copied
             return data
         upto = len(data) - self._length(data, begun)
-        return self._pass(data, text[len(text) - begun :], upto, self._spans(data, text) if found else ())
+        return self._pass(data, text[len(text) - begun :], upto, self._spans(data, text) if has_form else ())
 
-    def _pass(self, data: bytes, begun: bytes, upto: int, found: Iterable[tuple[int, int]]) -> bytes:
+    def _pass(self, data: bytes, begun: bytes, upto: int, spans: Iterable[tuple[int, int]]) -> bytes:
         """Return the data up to an index, masked; the rest, which begins a form, is the new tail."""
         at, hidden, shown = self._out, self._hidden, []
-        for start, end in found:
+        for start, end in spans:
             if start >= upto:
                 break
             if start > at:
                 shown.append(data[at:start])
             if start >= hidden or at > hidden:  # otherwise it overlaps with a masked one
                 shown.append(MASK)
-            if ESCAPE in data:  # a colour that ends inside would last
-                shown += SEQUENCE.findall(data, max(start, at), max(at, end))
+            if _ESCAPE in data:  # a colour that ends inside would last
+                shown += _COLOUR.findall(data, max(start, at), max(at, end))
             at = hidden = max(at, end)
         if at < upto:
             shown.append(data[at:upto])
@@ -110,7 +120,7 @@ class Filter:
         return b"".join(shown)
 
     def _goes_on(self, text: bytes) -> bool:
-        """Tell whether all of the held text still begins a form."""
+        """True if all of the held text still begins a form."""
         return any(len(text) < len(form) and form.startswith(text) for form in self._forms)
 
     def _spans(self, data: bytes, text: bytes) -> list[tuple[int, int]]:
@@ -127,7 +137,7 @@ class Filter:
                 merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
             else:
                 merged.append((start, end))
-        offsets, lengths = ignored(data)
+        offsets, lengths = _ignored(data)
         return [
             (at + lengths[bisect_right(offsets, at)], to + lengths[bisect_right(offsets, to - 1)])
             for at, to in merged
@@ -136,7 +146,7 @@ class Filter:
     def _begun(self, data: bytes, text: bytes) -> int:
         """Return the length of the longest end of the text that begins a form."""
         if len(data) > self._reach:
-            text = normalize(data[-self._reach :])
+            text = _normalize(data[-self._reach :])
         text = text[-(self._longest - 1) :] if self._longest > 1 else b""
         best = 0
         for head, forms in self._heads.items():
@@ -152,15 +162,28 @@ class Filter:
 
     def _length(self, data: bytes, begun: int) -> int:
         """Return the length of the end of the data that contains so many bytes of the text."""
-        if ESCAPE in data:
-            end = data[-self._reach :]
-            offsets, lengths = ignored(end)
-            at = len(end) - lengths[-1] - begun
-            return len(end) - at - lengths[bisect_right(offsets, at)] if begun else 0
-        length = begun
-        while True:
-            start = len(data) - length
-            breaks = data.count(b"\r", start) + data.count(b"\n", start)
-            if length == begun + breaks:
-                return length
-            length = begun + breaks
+        if not begun:
+            return 0
+        end = data[-self._reach :]
+        offsets, lengths = _ignored(end)
+        at = len(end) - lengths[-1] - begun
+        return len(end) - at - lengths[bisect_right(offsets, at)]
+
+
+def _normalize(data: bytes) -> bytes:
+    """Return the text that is searched for forms."""
+    if _ESCAPE in data:
+        last = data.rfind(_ESCAPE)
+        if _UNFINISHED.match(data, last):
+            data = data[:last]
+        data = b"".join(_COLOUR.split(data))  # faster than `sub`
+    return data.translate(_ALIKE, _BREAKS)
+
+
+def _ignored(data: bytes) -> tuple[list[int], list[int]]:
+    """Return the offsets in the text at which data was ignored, and its length up to each, after a 0."""
+    offsets, lengths = [], [0]
+    for match in _IGNORED.finditer(data):
+        offsets.append(match.start() - lengths[-1])
+        lengths.append(lengths[-1] + len(match[0]))
+    return offsets, lengths

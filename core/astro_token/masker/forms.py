@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from binascii import b2a_base64
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["SHORTEST", "forms"]
+__all__ = ["SHORTEST", "forms", "texts_to_hide"]
 
 # Shorter ones would mask harmless words all over a log.
 SHORTEST = 8
-_ASCII = 128
 
 
 def forms(value: bytes) -> frozenset[bytes]:
@@ -26,6 +27,19 @@ def forms(value: bytes) -> frozenset[bytes]:
     """
     encoded = {form for part in _parts(value) for form in _encoded(part)}
     return frozenset(form for form in encoded if len(form) >= SHORTEST)
+
+
+def texts_to_hide(values: tuple[str, ...]) -> list[str]:
+    """
+    List the texts that a log has to hide: values of any length and their forms, the longest first.
+
+    Blank ones are left out. Systems that derive some of the forms get them all the same: their replacements
+    do not derive ours.
+    """
+    visible = [value for value in values if value.strip()]
+    derived = {form for value in visible for form in forms(value.encode())}
+    ordered = [form.decode() for form in sorted(derived, key=lambda form: (-len(form), form))]
+    return [text for text in dict.fromkeys([*visible, *ordered]) if text.strip()]
 
 
 def _parts(value: bytes) -> Iterator[bytes]:
@@ -44,12 +58,10 @@ def _encoded(part: bytes) -> Iterator[bytes]:
         standard = _base64(part, before)
         yield standard
         yield standard.translate(bytes.maketrans(b"+/", b"-_"))
-    for kept in (b"._~-", b"._~/-"):  # in a path, slashes are not encoded
-        for form in ("%%%02X", "%%%02x"):
-            yield "".join(
-                chr(byte) if (chr(byte).isalnum() and byte < _ASCII) or byte in kept else form % byte
-                for byte in part
-            ).encode()
+    for safe in ("", "/"):  # in a path, slashes are not encoded
+        percent = quote(part, safe=safe)
+        yield percent.encode()
+        yield re.sub("%..", lambda escape: escape[0].lower(), percent).encode()
     text = part.decode("utf-8", "replace")
     for ascii_only in (True, False):
         yield json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode()
