@@ -1,4 +1,4 @@
-"""The format and destination of `export`: decided from the environment alone, before anything is read."""
+"""Choose the format and destination of `export` from the environment, before the token is read."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class ExportPlan(Record):
     Attributes:
         requested: a format's name, or auto.
         environ: the environment that decides.
-        terminal: standard error is a terminal.
-        systems: the CI systems that the environment shows; the plan is for the first.
+        terminal: true if standard error is a terminal.
+        systems: the detected CI systems; the plan is for the first.
         call: the command line, for `Rendering.then`.
-        file: the argument of `--output`, quoted, or None.
+        file: the quoted argument of `--output`, or None.
     """
 
     requested: str
@@ -48,7 +48,7 @@ class ExportPlan(Record):
 
     @property
     def interactive(self) -> bool:
-        """True if a person reads standard error, and no CI system."""
+        """True if standard error is read by a person and not by a CI system."""
         return self.terminal and not (self.system and self.system.terminal)
 
     @property
@@ -63,7 +63,7 @@ class ExportPlan(Record):
 
     @property
     def log(self) -> str | None:
-        """The key of the system whose log can be told what to hide, or None."""
+        """The key of the system whose log can mask the token, or None."""
         system = self.system
         if system is None or system.masks is None or self.interactive:
             return None
@@ -77,16 +77,16 @@ class ExportPlan(Record):
 
     def dry_run(self) -> Rendering:
         """
-        Render a text that is not secret.
+        Render a placeholder instead of the token.
 
         Raises:
-            OutputError: there is no destination, or none that can be trusted.
+            OutputError: the destination is missing or is not trusted.
         """
         home = home_system(self.format_name)
         if home and (self.system is None or self.system.key != home.key or self.interactive):
-            # It would show the token where nothing removes it.
+            # Elsewhere the format would show the token.
             raise OutputError(
-                f"the {self.format_name} format is for a job of {home.name}, and this is none",
+                f"the {self.format_name} format is only for jobs of {home.name}",
                 hint="use exec, or --format posix in a shell",
             )
         variables = Variables(
@@ -97,13 +97,13 @@ class ExportPlan(Record):
             file=self.file,
         )
         rendering = render(self.format_name, variables)
-        for each in (rendering.masks, rendering):
-            if each is not None:
-                refuse_destination(each, self.environ)
+        if rendering.masks is not None:
+            refuse_destination(rendering.masks, self.environ)
+        refuse_destination(rendering, self.environ)
         return rendering
 
     def notices(self) -> list[str]:
-        """Messages for people beside the result."""
+        """Return the messages that accompany the result."""
         if self.system is None:
             unknown = "unknown CI system: the output is for a POSIX shell, and the log hides nothing"
             return [unknown] if self.requested == "auto" and in_ci(self.environ) else []
@@ -112,7 +112,7 @@ class ExportPlan(Record):
             notices.append(f"the environment also shows {others}; this export is for {self.system.name}")
         if not self.interactive and self.log is None and not self.format.self_masking:
             notices.append(
-                f"the log of {self.system.name} does not hide the token: see that nothing prints it"
+                f"the log of {self.system.name} does not hide the token: make sure that nothing prints it"
             )
         return notices
 
@@ -126,17 +126,14 @@ def plan_export(
     file: str | None = None,
 ) -> ExportPlan:
     """
-    Decide by the environment.
+    Plan an export.
 
     Args:
-        token: the argument; it is shown, so it has to be checked to be a reference or a name.
+        token: the argument, which must be a valid reference or name because it is shown.
     """
     home = home_system(requested)
-    # With a system's own format the user selects the system.
+    # The own format of a system selects this system.
     systems = sorted(ci_systems(environ), key=lambda system: home is not None and system.key != home.key)
-    words = ["astro-token", "export"]
-    words += [] if requested == "auto" else ["--format", requested]
-    words += [token] if token else []
-    return ExportPlan(
-        requested, environ, terminal, tuple(systems), join(words), quote(file) if file else None
-    )
+    options = [] if requested == "auto" else ["--format", requested]
+    call = join(["astro-token", "export", *options, *([token] if token else [])])
+    return ExportPlan(requested, environ, terminal, tuple(systems), call, quote(file) if file else None)
