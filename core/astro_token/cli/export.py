@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.ci.formats import render
-from astro_token.cli.export_plan import plan_export
+from astro_token.cli.export_plan import ExportPlan
 from astro_token.cli.output import harmless, note, warn
 from astro_token.environment.cli_config import warn_unsafe
 from astro_token.environment.export import export
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import argparse
 
     from astro_token.child.hardening import SavedLimits
-    from astro_token.cli.export_plan import ExportPlan
     from astro_token.formats.rendering import Rendering
 
 
@@ -35,7 +34,7 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     settings = None
     if arguments.token or not arguments.explain:  # --explain works without any settings
         settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
-    plan = plan_export(
+    plan = ExportPlan(
         arguments.format,
         os.environ,
         terminal=sys.stderr.isatty(),

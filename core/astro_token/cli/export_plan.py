@@ -11,60 +11,58 @@ from astro_token.environment.export import TOKEN_VARIABLE
 from astro_token.errors import OutputError
 from astro_token.formats.delivery import refuse_destination
 from astro_token.formats.rendering import Rendering, Variables
-from astro_token.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from astro_token.ci.system import CISystem
-    from astro_token.formats import ExportFormat
 
-__all__ = ["ExportPlan", "plan_export"]
+__all__ = ["ExportPlan"]
 
 _PLACEHOLDER = "placeholder"  # the value of a dry run
 
 
-class ExportPlan(Record):
+class ExportPlan:
     """
-    Attributes:
+    Args:
         requested: a format's name, or auto.
         environ: the environment that decides.
         terminal: true if standard error is a terminal.
+        token: the argument, which must be a valid reference or name because it is shown.
+        file: the argument of `--output`, or None.
+
+    Attributes:
         systems: the detected CI systems; the plan is for the first.
-        call: the command line, for `Rendering.then`.
-        file: the quoted argument of `--output`, or None.
+        interactive: true if standard error is read by a person and not by a CI system.
+        log: the key of the system whose log can mask the token, or None.
     """
 
-    requested: str
-    environ: Mapping[str, str]
-    terminal: bool
-    systems: tuple[CISystem, ...]
-    call: str = "astro-token export"
-    file: str | None = None
+    def __init__(
+        self,
+        requested: str,
+        environ: Mapping[str, str],
+        *,
+        terminal: bool,
+        token: str | None = None,
+        file: str | None = None,
+    ) -> None:
+        home = home_system(requested)
+        # The own format of a system selects this system.
+        self.systems = sorted(
+            ci_systems(environ), key=lambda system: home is not None and system.key != home.key
+        )
+        self.system = system = next(iter(self.systems), None)
+        self.requested, self.environ, self.file = requested, environ, quote(file) if file else None
+        self.interactive = terminal and not (system and system.terminal)
+        self.format_name = requested
+        if requested == "auto":
+            self.format_name = system.format if system else "posix"
+        self.format = all_formats()[self.format_name]
+        options = [] if requested == "auto" else ["--format", requested]
+        self._call = join(["astro-token", "export", *options, *([token] if token else [])])
+        self.log = self._masking_log(system)
 
-    @property
-    def system(self) -> CISystem | None:
-        return next(iter(self.systems), None)
-
-    @property
-    def interactive(self) -> bool:
-        """True if standard error is read by a person and not by a CI system."""
-        return self.terminal and not (self.system and self.system.terminal)
-
-    @property
-    def format_name(self) -> str:
-        if self.requested != "auto":
-            return self.requested
-        return self.system.format if self.system else "posix"
-
-    @property
-    def format(self) -> ExportFormat:
-        return all_formats()[self.format_name]
-
-    @property
-    def log(self) -> str | None:
-        """The key of the system whose log can mask the token, or None."""
-        system = self.system
+    def _masking_log(self, system: CISystem | None) -> str | None:
         if system is None or system.masks is None or self.interactive:
             return None
         # A system's own format is refused anyway without its file or program.
@@ -93,7 +91,7 @@ class ExportPlan(Record):
             {TOKEN_VARIABLE: _PLACEHOLDER},
             environ=self.environ,
             log=self.log,
-            call=self.call,
+            call=self._call,
             file=self.file,
         )
         rendering = render(self.format_name, variables)
@@ -115,25 +113,3 @@ class ExportPlan(Record):
                 f"the log of {self.system.name} does not hide the token: make sure that nothing prints it"
             )
         return notices
-
-
-def plan_export(
-    requested: str,
-    environ: Mapping[str, str],
-    *,
-    terminal: bool,
-    token: str | None = None,
-    file: str | None = None,
-) -> ExportPlan:
-    """
-    Plan an export.
-
-    Args:
-        token: the argument, which must be a valid reference or name because it is shown.
-    """
-    home = home_system(requested)
-    # The own format of a system selects this system.
-    systems = sorted(ci_systems(environ), key=lambda system: home is not None and system.key != home.key)
-    options = [] if requested == "auto" else ["--format", requested]
-    call = join(["astro-token", "export", *options, *([token] if token else [])])
-    return ExportPlan(requested, environ, terminal, tuple(systems), call, quote(file) if file else None)
