@@ -15,7 +15,7 @@ from astro_token.log import logger
 from astro_token.record import Record
 from astro_token.secrets.ciphertext import encode_ciphertext
 from astro_token.secrets.fields import merge_field, same_secret
-from astro_token.secrets.read import prefixed_with
+from astro_token.secrets.read import prefixed_with, secret_value
 from astro_token.secrets.registry import can, open_backend, require
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def read_current(settings: TokenSettings, deadline: Deadline) -> Current:
     backend = require(open_backend(ref.scheme), "write", ref.scheme, "it cannot be written")
     read = backend.read_current if can(backend, "read_current") else backend.read
     try:
-        value = deadline.retry(lambda seconds: read(ref.without_field(), timeout=seconds))
+        value = deadline.retry(lambda seconds: secret_value(read(ref.without_field(), timeout=seconds)))
     except SecretNotFoundError as error:
         return Current(None, error.version or "0")
     return Current(value, value.version)
@@ -112,9 +112,8 @@ def _require_unchanged(settings: TokenSettings, current: Current, deadline: Dead
 def _encrypted(key: SecretRef, secret: SecretValue, deadline: Deadline) -> SecretValue:
     logger.debug("encrypting with %s", key)
     service = require(open_backend(key.scheme), "encrypt", key.scheme, "it cannot encrypt")
-    return prefixed_with(
-        key,
-        lambda: encode_ciphertext(
-            deadline.retry(lambda seconds: service.encrypt(key, secret, timeout=seconds))
-        ),
-    )
+
+    def encrypt(seconds: float) -> SecretValue:
+        return encode_ciphertext(service.encrypt(key, secret, timeout=seconds))
+
+    return prefixed_with(key, lambda: deadline.retry(encrypt))
