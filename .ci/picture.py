@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from astro_token.cli.findings import tabled
+from astro_token.cli.findings import tabulate
 from astro_token.cli.table import draw, laid_out
 from astro_token.errors import PolicyError
 from astro_token.policy.rules import CODES, Verdict
@@ -86,7 +86,7 @@ def picture() -> str:
     )  # fmt: skip
     for start, command, findings in (("", "--all --online", TOKENS), ("\n", "prod", TOKENS[:1])):
         console.print(f"{start}$ astro-token check {command}", style="bold")
-        draw(console, laid_out(*tabled(findings, NOW), WIDTH))
+        draw(console, laid_out(*tabulate(findings, NOW), WIDTH))
     svg = console.export_svg(title="astro-token", code_format=FORMAT, unique_id="check")
     return "".join(f"{line.rstrip()}\n" for line in svg.splitlines())
 

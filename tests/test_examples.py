@@ -214,9 +214,7 @@ def test_the_action_hands_the_token_to_later_steps(program: Program, canary: str
     assert canary in file.read_text()
 
 
-@pytest.mark.parametrize(
-    "title", ["Run the command with the token", "Export the token to the later steps"]
-)
+@pytest.mark.parametrize("title", ["Run the command with the token", "Export the token to the later steps"])
 def test_an_input_of_the_action_is_never_run(program: Program, title: str) -> None:
     evil = 'env:X$(touch pwned)`touch pwned`"; touch pwned; "'
     done = step(program, title, token=evil, command="true", working_directory=".")
@@ -252,9 +250,7 @@ def test_the_command_of_the_action_has_the_job_s_own_environment(program: Progra
     assert f"{program.home}/.local/bin:/usr/bin:/bin\n" == done.stdout
 
 
-@pytest.mark.parametrize(
-    "title", ["Run the command with the token", "Export the token to the later steps"]
-)
+@pytest.mark.parametrize("title", ["Run the command with the token", "Export the token to the later steps"])
 def test_a_key_comes_from_the_input_or_from_the_job(program: Program, canary: str, title: str) -> None:
     program.environ |= {
         "SECRET": canary,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.cli.findings import tabled
+from astro_token.cli.findings import tabulate
 from astro_token.cli.table import laid_out, show
 from astro_token.errors import BackendUnavailableError, PolicyError
 from astro_token.policy.rules import Verdict
@@ -379,7 +379,7 @@ def test_that_astro_could_not_be_asked_is_told_beside_what_was_found_without_it(
     token = AstroToken.parse(SecretValue(make_token(expires_in=-5).encode()))
     expired = Verdict("expired", "error", "it is over", "create one")
     online = Online(token, (expired,), error=BackendUnavailableError("no answer"))
-    _, _, (block,) = tabled([TokenReport(None, token, (expired,), PolicyError("it is over"), online)], now)
+    _, _, (block,) = tabulate([TokenReport(None, token, (expired,), PolicyError("it is over"), online)], now)
     assert [("VERDICT", "failed"), ("", "error: expired")] == block[-2:]
 
 
@@ -583,7 +583,7 @@ def test_an_output_that_takes_nothing_ends_with_74(program: Program, planted: Pl
     planted.store("prod", fixed())
     full = (
         "astro-token: error: no space left on device\n"
-        "astro-token: hint: check that the output can be written, and has space left\n"
+        "astro-token: hint: check that the output can be written and has space left\n"
     )
     for form in ("table", "json", "markdown"):
         done = subprocess.run(

@@ -22,8 +22,7 @@ from astro_token.astro_api.records import (
     TokenRecord,
     WorkspaceRecord,
 )
-from astro_token.cli.deploy import PreflightView
-from astro_token.cli.findings import described
+from astro_token.cli.findings import describe_preflight, describe_token
 from astro_token.deploy import PreflightReport
 from astro_token.errors import AstroTokenError, PolicyError
 from astro_token.policy.codes import DEPLOY, ONLINE
@@ -62,10 +61,10 @@ KINDS = [
 ]
 
 
-def of(finding: TokenReport, deploy: PreflightView | None = None) -> dict[str, Any]:
+def of(finding: TokenReport, deploy: PreflightReport | None = None) -> dict[str, Any]:
     return {
-        "tokens": [described(finding, NOW)],
-        **({"deploy": deploy.json()} if deploy else {}),
+        "tokens": [describe_token(finding, NOW)],
+        **({"deploy": describe_preflight(deploy)} if deploy else {}),
     }
 
 
@@ -130,7 +129,7 @@ def test_it_names_the_codes_the_errors_and_the_statuses_that_there_are() -> None
 )
 def test_it_notices_what_is_no_such_document(place: str, change: dict[str, Any]) -> None:
     finding = TokenReport(SETTINGS, TOKEN, verdicts({"expired": "error"}))
-    document = of(finding, PreflightView(PreflightReport(Path(), verdicts({"no-dags": "error"}))))
+    document = of(finding, PreflightReport(Path(), verdicts({"no-dags": "error"})))
     CHECK.validate(document)
     part: Any = document
     for key in place.split(".") if place else []:
@@ -147,8 +146,8 @@ def test_it_allows_every_verdict_at_every_level_that_it_can_have() -> None:
     project = {code: one.level for code, one in DEPLOY.items()}
     for level in ("warning", "error"):
         found = verdicts(dict.fromkeys(project, level))
-        CHECK.validate(of(TokenReport(SETTINGS, TOKEN), PreflightView(PreflightReport(Path("a b"), found))))
-    CHECK.validate(of(TokenReport(SETTINGS, TOKEN), PreflightView(PreflightReport(Path(), ()))))
+        CHECK.validate(of(TokenReport(SETTINGS, TOKEN), PreflightReport(Path("a b"), found)))
+    CHECK.validate(of(TokenReport(SETTINGS, TOKEN), PreflightReport(Path(), ())))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -208,9 +207,9 @@ def test_an_error_of_somebody_elses_backend_is_told_in_its_words(of_online: bool
 
 def test_a_folder_with_a_line_end_in_its_name_is_no_second_line() -> None:
     verdict = Verdict("no-dags", "error", "a\nb has none", "see a\nb")
-    found = PreflightView(PreflightReport(Path("a\nb"), (verdict,)))
+    found = PreflightReport(Path("a\nb"), (verdict,))
     CHECK.validate(of(TokenReport(SETTINGS, TOKEN), found))
-    assert "a?b has none" == found.json()["verdicts"][0]["message"]
+    assert "a?b has none" == describe_preflight(found)["verdicts"][0]["message"]
 
 
 def said(program: Program, *arguments: str, **options: Any) -> dict[str, Any]:

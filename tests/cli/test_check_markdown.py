@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from astro_token.ci.summary import LIMIT
-from astro_token.cli.annotations import annotation
-from astro_token.cli.markdown import code
+from astro_token.cli.markdown import add_summary, code
 from astro_token.cli.output import harmless
-from astro_token.cli.remarks import Remark
-from astro_token.cli.summary import add
+from astro_token.cli.remarks import Remark, annotation
 from astro_token.testing import make_token
 from tests.cli.deploy_project import make, tree
 from tests.cli.terminal import Terminal
@@ -387,7 +385,7 @@ def test_what_is_too_long_is_not_handed_to_an_agent(
         "PATH": f"{agent.parent}:/usr/bin:/bin",
         "BUILDKITE_BUILD_CHECKOUT_PATH": str(tmp_path / "checkout"),
     }
-    add("x" * (LIMIT + over), "ok", environ)
+    add_summary("x" * (LIMIT + over), "ok", environ)
     told = capsys.readouterr().err
     assert (not over, bool(over)) == (bool(list(folder.iterdir())), "longer than 1024 KiB" in told)
 

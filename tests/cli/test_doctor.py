@@ -363,7 +363,7 @@ def test_a_plugin_that_tells_nothing_of_itself_is_read_all_the_same(
     code, links = examined(program, "planted:prod")
     assert 0 == code
     silent = {name: links[name]["found"] for name in ("credential", "network", "login")}
-    assert dict.fromkeys(silent, "the backend does not tell") == silent
+    assert dict.fromkeys(silent, "the backend does not support this check") == silent
     assert "planted 1.0" == links["sdk"]["found"]
     assert 1 == planted.log.count("read prod")
 

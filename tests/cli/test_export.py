@@ -82,7 +82,7 @@ def test_what_the_token_is_not_stops_it(program: Program, planted: Planted) -> N
     )
 
 
-FULL = "check that the output can be written, and has space left"
+FULL = "check that the output can be written and has space left"
 
 
 @pytest.mark.parametrize("form", ["posix", "json", "value"])
@@ -196,7 +196,7 @@ def test_a_folder_that_takes_no_file_ends_with_74(program: Program, prod: str) -
     lines = result.stderr.splitlines()
     assert (74, "", 2) == (result.code, result.stdout, len(lines))
     assert lines[0].startswith(f"astro-token: error: {folder}/")
-    assert "astro-token: hint: correct the path, or the file" == lines[1]
+    assert "astro-token: hint: correct the path or the file" == lines[1]
 
 
 def test_an_output_without_a_name_is_not_standard_output(
@@ -378,7 +378,9 @@ def test_a_system_that_is_not_there_for_sure_is_told_no_mask(
     """Where the variable lies, something else may read the log, and would show the commands."""
     github.unlink()
     (github.parent / "file").touch()
-    word = "astro-token: the log of GitHub Actions does not hide the token: see that nothing prints it\n"
+    word = (
+        "astro-token: the log of GitHub Actions does not hide the token: make sure that nothing prints it\n"
+    )
     # Not there, not set, below a file, in the checkout, too long to be a name.
     for place in (github, "", github.parent / "file" / "x", program.work / "x", "/" + "x" * 5000):
         result = program(
@@ -446,13 +448,13 @@ def test_a_systems_own_form_is_refused_anywhere_else(
     for environ in ({}, {"CI": "true"}, {k: v for k, v in others.items() if k not in OF_SYSTEMS[form]}):
         result = program("export", "--format", form, prod, env=environ)
         assert (73, "") == (result.code, result.stdout)
-        assert f"astro-token: error: the {form} format is for a job of " in result.stderr
+        assert f"astro-token: error: the {form} format is only for jobs of " in result.stderr
     assert [] == planted.log
 
 
 # -- in other CI systems ----------------------------------------------------------------------------
 
-UNHIDDEN = "astro-token: the log of {} does not hide the token: see that nothing prints it\n"
+UNHIDDEN = "astro-token: the log of {} does not hide the token: make sure that nothing prints it\n"
 
 
 @pytest.mark.parametrize(
@@ -749,7 +751,7 @@ def test_where_jobs_have_none_a_terminal_is_a_persons_who_is_shown_no_command(
         program.environ = {name: value for name, value in program.environ.items() if "GITHUB" not in name}
     program.environ |= {**OF_SYSTEMS[form], "ASTRO_API_TOKEN": ""}
     code, shown = at_terminal(program, "--format", form, prod)
-    assert (73, True) == (code, f"the {form} format is for a job of" in shown)
+    assert (73, True) == (code, f"the {form} format is only for jobs of" in shown)
     # And in a shell's form there is no mask for anybody to read.
     out = program.folder / "out"
     assert (0, "") == at_terminal(program, "--format", "posix", prod, redirect=f">'{out}'")

@@ -126,7 +126,7 @@ def test_its_format_is_offered_and_refused_elsewhere(program: Program, prod: str
     done = run(program, loom, "export", "--format", "weaver", prod)
     assert (64, True) == (done.returncode, "did you mean loom?" in done.stderr)
     done = run(program, loom, "export", "--format", "loom", prod, env={"LOOM": ""})
-    assert (73, True) == (done.returncode, "the loom format is for a job of Loom" in done.stderr)
+    assert (73, True) == (done.returncode, "the loom format is only for jobs of Loom" in done.stderr)
     assert " loom" in run(program, loom, "export", "--help").stdout
 
 

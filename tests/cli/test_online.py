@@ -159,7 +159,7 @@ def test_each_request_is_told_on_demand_with_its_id(
     program: Program, api: AstroApi, store: Callable[[str], str]
 ) -> None:
     result = program("check", "--online", "--log-level", "debug", store(api.issue()))
-    lines = [line for line in result.stderr.splitlines() if "asked Astro" in line]
+    lines = [line for line in result.stderr.splitlines() if "from Astro: status" in line]
     assert 3 == len(lines)
     assert [True] * 3 == [ident in line for ident, line in zip(api.request_ids, lines, strict=True)]
 

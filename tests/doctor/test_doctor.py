@@ -11,7 +11,7 @@ import pytest
 from astro_token.doctor import Report, examine
 from astro_token.doctor.connectivity import probe
 from astro_token.doctor.investigation import probe_service
-from astro_token.doctor.variables import look
+from astro_token.doctor.variables import check_variables
 from astro_token.errors import AstroTokenError, ConfigError
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import make_token
@@ -178,7 +178,7 @@ def test_a_name_that_no_variable_has_is_not_shown() -> None:
     token = make_token().replace(".", "_").replace("-", "_")
     names = ("ASTRO_TOKEN_REFF", f"ASTRO_TOKEN_{token}", "ASTRO_TOKEN_A\n::error::", "ASTRO_TOKEN_\udcff", "")
     report = Report()
-    look(report, dict.fromkeys(names, "x"), ["vault"])
+    check_variables(report, dict.fromkeys(names, "x"), ["vault"])
     assert ["ASTRO_TOKEN_REFF", "ASTRO_TOKEN_REFF is unknown"] == [check.detail for check in report.checks]
 
 

@@ -28,7 +28,7 @@ from astro_token.testing import appearances, make_token, reachable_text
 from astro_token.tokens.read_many import WORKERS, verify_all
 from astro_token.transport.deadline import ATTEMPTS
 from astro_token.transport.route import Route
-from tests.timing import PATIENCE
+from tests.timing import PATIENCE, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -220,6 +220,22 @@ def test_a_host_that_another_token_has_reached_is_tried_for_each(
     outcomes = found("one:good", *(f"one:bad{number}" for number in range(20)))
     assert [canary, *[BackendUnavailableError] * 20] == kinds(outcomes)
     assert {ATTEMPTS} == {backend.asked.count(f"bad{number}") for number in range(20)}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_address_that_blocks_does_not_outlast_the_deadline(opened: dict[str, Any], count: int) -> None:
+    class Blocked(Single):
+        def address(self, ref: SecretRef) -> str:
+            never.wait()
+            return ""
+
+    never = threading.Event()
+    opened["one"] = Blocked(dict.fromkeys("ab", BackendUnavailableError("no answer")))
+    requests = [TokenSettings(SecretRef("one", name), timeout=1) for name in "ab"[:count]]
+    with within(5):
+        reports = verify_all(requests)
+    never.set()
+    assert [75] * count == [report.exit_code for report in reports]
 
 
 # -- by the batch -----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
+    BackendError,
     BackendUnavailableError,
     InvalidRefError,
     InvalidTokenError,
@@ -354,3 +355,24 @@ def test_without_versions_a_lost_answer_is_no_failure_where_the_value_is_there(
     store = Unversioned({"token": "old"}, lose="after")
     assert "" == put(opened, store)
     assert {"token": TEXT} == json.loads(store.data or b"")
+
+
+def test_a_backend_that_returns_the_wrong_type_has_failed_and_nothing_is_written(
+    opened: dict[str, Any],
+) -> None:
+    class Text(Store):
+        def read(self, ref: SecretRef, *, timeout: float) -> Any:
+            return TEXT
+
+    class TextKey(Key):
+        def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> Any:
+            return value.reveal().decode()
+
+    store = Text(b"x")
+    error = failure(opened, store)
+    assert (BackendError, "the backend did not return a SecretValue") == (type(error), error.message)
+    opened["keys"] = TextKey()
+    error = failure(opened, Store(b"x"), decrypt="keys:k")
+    assert BackendError is type(error)
+    assert TEXT not in error.message
+    assert [] == store.writes

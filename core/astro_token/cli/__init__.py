@@ -1,5 +1,5 @@
 """
-The command line: one thin module per command. This one parses nothing, and is the only exit point.
+The command line: one thin module per command, and the only exit point.
 
 Messages go to standard error, as `astro-token: error: …` and `astro-token: hint: …`.
 """
@@ -9,20 +9,20 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from importlib import import_module
 from io import TextIOWrapper
 
 from astro_token.system.sdk_imports import allow_placeholders
 
-TYPE_CHECKING = False  # typing's own would be imported for it, which takes longer than `--version` does
+TYPE_CHECKING = False  # importing typing takes longer than `--version` does
 if TYPE_CHECKING:
     import signal
     from types import FrameType
     from typing import NoReturn
 
-__all__ = ["end_if_told", "main", "run"]
+__all__ = ["end_if_signalled", "main", "run"]
 
 _UNAVAILABLE = 75
-_HURRIED = 0.2  # seconds
 
 
 class _EndedBySignal(BaseException):
@@ -37,7 +37,7 @@ def run() -> NoReturn:
     gc.disable()  # imports create hardly any garbage, and collecting it takes a twentieth of our time
     _replace_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without our characters is not an error
+        sys.stdout.reconfigure(errors="backslashreplace")  # for terminals without some of our characters
     code = 0
     try:
         code = main(sys.argv[1:])
@@ -46,8 +46,7 @@ def run() -> NoReturn:
         code = code or _report_io(error)
     except _EndedBySignal as ended:  # too late for `main`
         code = 128 + ended.number
-    # A thread that waits for a silent service must not keep us: everything is flushed and closed.
-    os._exit(code)
+    os._exit(code)  # everything is flushed and closed; a thread may still wait for a silent service
 
 
 def main(argv: list[str]) -> int:
@@ -57,14 +56,14 @@ def main(argv: list[str]) -> int:
 
         print(f"astro-token {__version__}")
         return 0
-    closing = 1.0  # seconds for closing the backends
+    code = 0
     try:
         from astro_token.child.hardening import harden_process
 
         limits = harden_process()
         import signal
 
-        for number in _ending():
+        for number in _ending_signals():
             if signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}:
                 signal.signal(number, _end)
         from astro_token.cli.output import report
@@ -75,30 +74,26 @@ def main(argv: list[str]) -> int:
             arguments = parse(argv)
         except SystemExit:  # argparse has printed a help text
             return 0
-        code: int = arguments.command(arguments, limits)
-        end_if_told()
+        command = import_module(f"astro_token.cli.{arguments.name.replace('-', '_')}")
+        code = command.run(arguments, limits)
+        end_if_signalled()
     except _EndedBySignal as ended:  # first, because it can arrive before the imports
-        return 128 + ended.number
+        code = 128 + ended.number
     except AstroTokenError as error:
-        if error.exit_code == _UNAVAILABLE:
-            closing = _HURRIED  # the deadline has passed
-        return report(error.message, error.hint, error.exit_code)
+        code = report(error.message, error.hint, error.exit_code)
     except OSError as error:
-        return _report_io(error)
+        code = _report_io(error)
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a traceback would be one more bug)
-        return report(_bug(error), "report it with the command and the version, without any secret", 70)
-    else:
-        if code == _UNAVAILABLE:
-            closing = _HURRIED
-        return code
+        code = report(_bug(error), "report it with the command and the version, without any secret", 70)
     finally:
         if "astro_token.secrets.registry" in sys.modules:
             from astro_token.secrets.registry import close_backends
 
-            close_backends(within=closing)
+            close_backends(within=0.2 if code == _UNAVAILABLE else 1.0)  # after a deadline, hurry
+    return code
 
 
-def _ending() -> list[signal.Signals]:
+def _ending_signals() -> list[signal.Signals]:
     import signal
 
     return [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -107,7 +102,7 @@ def _ending() -> list[signal.Signals]:
 def _end(number: int, _frame: FrameType | None) -> NoReturn:
     import signal
 
-    for ending in _ending():  # a second signal must not interrupt the cleanup
+    for ending in _ending_signals():  # a second signal must not interrupt the cleanup
         signal.signal(ending, signal.SIG_IGN)
     _ended.append(number)
     raise _EndedBySignal(number)
@@ -116,8 +111,8 @@ def _end(number: int, _frame: FrameType | None) -> NoReturn:
 _ended: list[int] = []
 
 
-def end_if_told() -> None:
-    """End if a signal arrived and Python ignored the exception of its handler."""
+def end_if_signalled() -> None:
+    """End if a signal arrived and Python ignored the exception of our signal handler."""
     if _ended:
         raise _EndedBySignal(_ended[0])
 
@@ -126,8 +121,8 @@ def _replace_closed_streams() -> None:
     """
     Open each standard stream that was closed at our start, in the wrong direction.
 
-    Using it fails as before. But no other file gets its number, and errors do not go to standard output,
-    where `print` sends them without a standard error. A child finds the stream closed.
+    Using it fails as before, but no other file gets its number, and `print` does not send errors to
+    standard output for lack of a standard error. A child finds the stream closed.
     """
     for number, (name, flags) in enumerate(
         (("stdin", os.O_WRONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_RDONLY))
@@ -151,8 +146,8 @@ def _report_io(error: OSError) -> int:
         )
     reason = os.strerror(error.errno or 5).lower()
     if isinstance(error.filename, str | os.PathLike):
-        return report(f"{error.filename}: {reason}", "correct the path, or the file", code)
-    return report(reason, "check that the output can be written, and has space left", code)
+        return report(f"{error.filename}: {reason}", "correct the path or the file", code)
+    return report(reason, "check that the output can be written and has space left", code)
 
 
 def _bug(error: BaseException) -> str:

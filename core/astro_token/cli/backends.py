@@ -24,12 +24,24 @@ _ABILITIES = {
     "decrypt": protocols.SupportsDecrypt,
     "encrypt": protocols.SupportsEncrypt,
 }
+_PLUGIN = {
+    "scheme": "",
+    "what": "",
+    "form": "-",
+    "example": None,
+    "options": [],
+    "can": ["read"],
+    "extra": None,
+    "installed": True,
+}
 
 
 def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
-    rows = [_builtin(name, scheme) for name, scheme in BUILTIN.items()]
+    rows = [_describe(name, scheme) for name, scheme in BUILTIN.items()]
     # Plugins are listed from the metadata of their distributions, without importing them.
-    rows += [_plugin(name, entry.value) for name, entry in plugins().items()]
+    rows += [
+        {**_PLUGIN, "scheme": name, "what": f"a plugin, {entry.value}"} for name, entry in plugins().items()
+    ]
     if arguments.format == "json":
         print_json({"backends": rows})
         return 0
@@ -42,36 +54,19 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     return 0
 
 
-def _builtin(name: str, scheme: Scheme) -> dict[str, Any]:
+def _describe(name: str, scheme: Scheme) -> dict[str, Any]:
+    module, _, attribute = scheme.backend.partition(":")
+    backend = getattr(import_module(module), attribute)
     return {
         "scheme": name,
         "what": scheme.description,
         "form": scheme.form,
         "example": scheme.example,
         "options": sorted(option + ("NAME" if option.endswith(".") else "") for option in scheme.options),
-        "can": _abilities(scheme),
+        "can": [ability for ability, protocol in _ABILITIES.items() if issubclass(backend, protocol)],
         "extra": scheme.extra,
         "installed": scheme.sdk is None or _installed(scheme.sdk),
     }
-
-
-def _plugin(name: str, value: str) -> dict[str, Any]:
-    return {
-        "scheme": name,
-        "what": f"a plugin, {value}",
-        "form": "-",
-        "example": None,
-        "options": [],
-        "can": ["read"],
-        "extra": None,
-        "installed": True,
-    }
-
-
-def _abilities(scheme: Scheme) -> list[str]:
-    module, _, attribute = scheme.backend.partition(":")
-    backend = getattr(import_module(module), attribute)
-    return [name for name, capability in _ABILITIES.items() if issubclass(backend, capability)]
 
 
 def _installed(package: str) -> bool:

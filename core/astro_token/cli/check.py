@@ -1,4 +1,4 @@
-"""`check`: verify tokens and show what they are for."""
+"""`check`: verify tokens, and show their claims."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import argparse
 
     from astro_token.child.hardening import SavedLimits
-    from astro_token.cli.deploy import PreflightView
+    from astro_token.deploy import PreflightReport
     from astro_token.tokens.read_many import TokenReport
 
 
@@ -31,72 +31,84 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     requests = settings.tokens(tokens, decrypt=arguments.decrypt)
     with progress(len(requests), "checking" if arguments.online else "reading") as done:
         reports = verify_all(requests, done=done, online=arguments.online)
-    project = _deploy(arguments.path, reports, settings) if arguments.deploy else None
-    output_error = _show(arguments.format, reports, project)
-    if project or any(report.status != "ok" for report in reports):
-        _tell(reports, project)
-    code = worst([*(report.exit_code for report in reports), project.exit_code if project else 0])
+    preflight = _preflight(arguments.path, reports, settings) if arguments.deploy else None
+    output_error = None
+    try:
+        _FORMATS[arguments.format](reports, preflight, datetime.now(UTC))
+        sys.stdout.flush()
+    except OSError as error:  # remarks still follow, and their exit status may be worse
+        output_error = error
+    if preflight or any(report.status != "ok" for report in reports):
+        _show_remarks(reports, preflight)
+    code = worst([*(report.exit_code for report in reports), preflight.exit_code if preflight else 0])
     if output_error is not None and worst([code, InputOutputError.exit_code]) != code:
         raise output_error
     return code
 
 
-def _show(form: str, reports: list[TokenReport], project: PreflightView | None) -> OSError | None:
-    """Print the result. Return a failure, because the remarks are still due and their status may be worse."""
-    try:
-        _FORMATS[form](reports, project, datetime.now(UTC))
-        sys.stdout.flush()
-    except OSError as error:
-        return error
-    return None
+def _preflight(path: str | None, reports: list[TokenReport], settings: Settings) -> PreflightReport:
+    """Run the pre-deploy check for the tokens that were read."""
+    from pathlib import Path
+
+    from astro_token.deploy import run_preflight
+    from astro_token.deploy.destination import destination_of
+
+    destinations = [
+        destination_of(
+            report.settings.name or str(report.settings.ref),
+            report.token,
+            report.settings.expected,
+            online_workspace=report.online.workspace_id if report.online else None,
+        )
+        for report in reports
+        if report.settings
+    ]
+    return run_preflight(Path(path or "."), destinations, settings.policy, lock=settings.project.astro_cli)
 
 
-def _tell(reports: list[TokenReport], project: PreflightView | None) -> None:
-    from astro_token.cli.annotations import tell
-    from astro_token.cli.remarks import of_token
+def _show_remarks(reports: list[TokenReport], preflight: PreflightReport | None) -> None:
+    from astro_token.cli.remarks import of_token, of_verdicts, show_remarks
 
     for report in reports:
-        tell(of_token(report))
-    if project:
-        tell(project.remarks())
+        show_remarks(of_token(report))
+    if preflight:
+        show_remarks(of_verdicts(preflight.verdicts, "deploy"))
 
 
-def _deploy(path: str | None, reports: list[TokenReport], settings: Settings) -> PreflightView:
-    from astro_token.cli.deploy import examine
+def _json(reports: list[TokenReport], preflight: PreflightReport | None, now: datetime) -> None:
+    from astro_token.cli.findings import describe_preflight, describe_token
 
-    return examine(path, reports, settings)
-
-
-def _json(reports: list[TokenReport], project: PreflightView | None, now: datetime) -> None:
-    from astro_token.cli.findings import described
-
-    shown = {"deploy": project.json()} if project else {}
-    print_json({"tokens": [described(report, now) for report in reports], **shown})
+    document: dict[str, object] = {"tokens": [describe_token(report, now) for report in reports]}
+    if preflight:
+        document["deploy"] = describe_preflight(preflight)
+    print_json(document)
 
 
-def _markdown(reports: list[TokenReport], project: PreflightView | None, now: datetime) -> None:
-    from astro_token.cli.markdown import render
-    from astro_token.cli.summary import add
+def _markdown(reports: list[TokenReport], preflight: PreflightReport | None, now: datetime) -> None:
+    from astro_token.cli.markdown import add_summary, render
 
-    text = render(reports, project.report if project else None, now)
-    statuses = {*(report.status for report in reports), *([project.report.status] if project else [])}
+    text = render(reports, preflight, now)
+    statuses = {*(report.status for report in reports), *([preflight.status] if preflight else [])}
     try:
         print(text, end="", flush=True)
     finally:
-        add(text, next(status for status in ("failed", "warning", "ok") if status in statuses), os.environ)
+        status = next(status for status in ("failed", "warning", "ok") if status in statuses)
+        add_summary(text, status, os.environ)
 
 
-def _table(reports: list[TokenReport], project: PreflightView | None, now: datetime) -> None:
-    from astro_token.cli.findings import tabled
+def _table(reports: list[TokenReport], preflight: PreflightReport | None, now: datetime) -> None:
+    from astro_token.cli.findings import tabulate
     from astro_token.cli.table import show
 
-    has_table = len(reports) > 1 or reports[0].settings is not None
-    if has_table:
-        show(*tabled(reports, now))
-    if has_table and project:
-        print()
-    if project:
-        project.table()
+    if has_table := len(reports) > 1 or reports[0].settings is not None:
+        show(*tabulate(reports, now))
+    if preflight:
+        if has_table:
+            print()
+        # A row for each verdict: a list of codes would be too wide for a terminal.
+        codes = [f"{verdict.level}: {verdict.code}" for verdict in preflight.verdicts] or ["ok"]
+        paths = [str(preflight.path), *("" for _ in codes[1:])]
+        show(("DEPLOY", "VERDICT"), list(zip(paths, codes, strict=True)))
 
 
 _FORMATS = {"table": _table, "json": _json, "markdown": _markdown}

@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
 
 
 def _words(*, keys: bool) -> list[str]:
-    """List schemes, and for a TOKEN the names in the project file. Shells expand the words: all are safe."""
+    """List schemes, and for a TOKEN the names in the project file, all of them safe for a shell to expand."""
     from pathlib import Path
 
     from astro_token.errors import AstroTokenError
@@ -34,4 +34,4 @@ def _words(*, keys: bool) -> list[str]:
     try:
         return [*sorted(find_project(Path.cwd()).tokens), *schemes]
     except (AstroTokenError, OSError):
-        return schemes  # a message would disturb the line that is being typed
+        return schemes  # a message would corrupt the line that is being typed

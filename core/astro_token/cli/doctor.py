@@ -32,15 +32,14 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     failed = list(dict.fromkeys(check.name for check in report.checks if check.state == "failed"))
     if not failed:
         return report.exit_code
-    first = "it" if len(failed) == 1 else f"{failed[0]} first"
-    count = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
+    count, first = ("1 check", "it") if len(failed) == 1 else (f"{len(failed)} checks", f"{failed[0]} first")
     return report_error(
         f"{count} failed: {', '.join(failed)}", f"fix {first} and run doctor again", report.exit_code
     )
 
 
 def _show(check: Check) -> None:
-    """Print a check for people, folded on a terminal only: elsewhere people search the output."""
+    """Print a check, folded on a terminal only: elsewhere people search the output."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     head = f"{check.state:13}{check.name:16}"
     lines = [harmless(check.detail), *([f"hint: {harmless(check.hint)}"] if check.hint else [])]
@@ -61,15 +60,14 @@ def _document(settings: TokenSettings | None, report: Report) -> dict[str, Any]:
         "ref": str(settings.ref) if settings else None,
         "decrypt": str(settings.decrypt) if settings and settings.decrypt else None,
         "exit_code": report.exit_code,
-        "links": [_describe(check) for check in report.checks],
-    }
-
-
-def _describe(check: Check) -> dict[str, Any]:
-    return {
-        "link": check.name,
-        "state": check.state,
-        "found": check.detail,
-        "hint": check.hint,
-        "exit_code": check.exit_code,
+        "links": [
+            {
+                "link": check.name,
+                "state": check.state,
+                "found": check.detail,
+                "hint": check.hint,
+                "exit_code": check.exit_code,
+            }
+            for check in report.checks
+        ],
     }

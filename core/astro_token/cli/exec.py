@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.ci import in_ci
-from astro_token.cli import end_if_told
+from astro_token.cli import end_if_signalled
 from astro_token.cli.output import report, warn
 from astro_token.cli.parser import EXAMPLE
 from astro_token.environment.cli_config import refuse_unsafe
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
     deploy = _deploy(command)
     refuse_unsafe(Path.cwd(), os.environ, registry=deploy is None, home=arguments.no_isolate)
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
-    # Before the secret is read: a command that does not exist needs no token.
+    # Before the secret is read: a missing command needs no token.
     program = child.find_command(command[0], os.environ)
     token, verdicts = read_and_verify(settings, online=arguments.online)
     enforce(verdicts, settings.ref)
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
     close_backends()
     if deploy is not None and (code := _refuse_deploy(deploy, token, settings)):
         return code
-    end_if_told()
+    end_if_signalled()
     if arguments.no_isolate:
         child.replace_process(program, command, environment.applied(os.environ), limits)
     from astro_token.environment.private_home import private_home
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
 
         outputs = Outputs(forms(token.secret.reveal()))
     with private_home(environment.context, os.environ) as home:
-        end_if_told()
+        end_if_signalled()
         return child.run(
             program,
             command,

@@ -1,4 +1,4 @@
-"""`export`: the token in a format that a shell or a CI system reads."""
+"""`export`: print or store the token in a format that a shell or a CI system reads."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.ci.formats import render
-from astro_token.cli.export_plan import plan_export
-from astro_token.cli.output import note, warn
+from astro_token.cli.export_plan import ExportPlan
+from astro_token.cli.output import harmless, note, warn
 from astro_token.environment.cli_config import warn_unsafe
 from astro_token.environment.export import export
 from astro_token.errors import OutputError, UsageError
-from astro_token.formats.delivery import deliver
+from astro_token.formats.delivery import deliver, describe_destination
 from astro_token.formats.rendering import File, Program, Variables
 from astro_token.policy.rules import enforce
 from astro_token.settings.resolve import resolve
@@ -24,19 +24,17 @@ if TYPE_CHECKING:
     import argparse
 
     from astro_token.child.hardening import SavedLimits
-    from astro_token.cli.export_plan import ExportPlan
-    from astro_token.environment.export import CliEnvironment
     from astro_token.formats.rendering import Rendering
 
 
 def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
-    if arguments.output in {"", "-"}:  # an empty variable does not choose standard output
+    if arguments.output in {"", "-"}:  # "" comes from an unset variable, which selects nothing
         raise UsageError("--output names no file", hint="give the path of a file, or leave --output out")
     output = Path(arguments.output).absolute() if arguments.output else None
     settings = None
     if arguments.token or not arguments.explain:  # --explain works without any settings
         settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
-    plan = plan_export(
+    plan = ExportPlan(
         arguments.format,
         os.environ,
         terminal=sys.stderr.isatty(),
@@ -44,12 +42,10 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
         file=arguments.output,
     )
     if settings is None or arguments.explain:
-        from astro_token.cli.explain import explain
-
-        explain(plan, output)
+        _explain(plan, output)
         _refuse_output(plan, arguments.output, force=arguments.force)
         return 0
-    # Before a secret is read: without a destination none is needed.
+    # Before the secret is read: without a destination it is not needed.
     expected = plan.dry_run()
     _refuse_output(plan, arguments.output, force=arguments.force)
     if expected.to == "output" and output is None:
@@ -58,7 +54,15 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     token, verdicts = read_and_verify(settings)
     enforce(verdicts, settings.ref)
     warn(verdicts, settings.ref)
-    rendering = render(plan.format_name, _variables(export(token), plan.log))
+    environment = export(token)
+    variables = Variables(
+        set={name: secret.reveal().decode("ascii") for name, secret in environment.set.items()},
+        unset=tuple(sorted(name for name in environment.unset if name in os.environ)),
+        environ=os.environ,
+        log=plan.log,
+        public=environment.public,
+    )
+    rendering = render(plan.format_name, variables)
     for notice in plan.notices():
         note(notice)
     deliver(rendering, os.environ, output, force=arguments.force)
@@ -67,14 +71,28 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     return 0
 
 
-def _variables(environment: CliEnvironment, log: str | None) -> Variables:
-    return Variables(
-        set={name: secret.reveal().decode("ascii") for name, secret in environment.set.items()},
-        unset=tuple(sorted(name for name in environment.unset if name in os.environ)),
-        environ=os.environ,
-        log=log,
-        public=environment.public,
-    )
+def _explain(plan: ExportPlan, output: Path | None) -> None:
+    """
+    Print the plan.
+
+    Raises:
+        OutputError: the export would be refused. The lines before the refusal are printed.
+    """
+
+    def show(name: str, text: str) -> None:
+        print(f"{name + ':':9}{harmless(text)}")
+
+    show("system", plan.system.description if plan.system else "no CI system detected")
+    for other in plan.systems[1:]:
+        show("also", other.description)
+    show("format", plan.format_name)
+    for notice in plan.notices():
+        show("note", notice)
+    rendering = plan.dry_run()
+    masks = rendering.masks
+    show("goes to", describe_destination(rendering, output))
+    show("masks", f"go first, to {describe_destination(masks)}" if masks else "none")
+    show("then", rendering.then)
 
 
 def _refuse_output(plan: ExportPlan, output: str | None, *, force: bool) -> None:
@@ -93,24 +111,19 @@ def _refuse_output(plan: ExportPlan, output: str | None, *, force: bool) -> None
 
 
 def _refuse_log(plan: ExportPlan, expected: Rendering) -> None:
-    """
-    Refuse to print for nobody.
-
-    Raises:
-        OutputError: standard output is a terminal, or a log that does not hide the token.
-    """
-    where = None
+    """Refuse standard output if it is a terminal, or a log that does not hide the token."""
     if sys.stdout.isatty():
-        where = "a terminal"
+        reader = "a terminal"
     elif not plan.format.exclusive and plan.notices() and _is_log():
-        where = "the log"
-    if where:
-        instead = expected.then if plan.format.evaluated else "write it to a file by --output"
-        raise OutputError(
-            f"standard output is {where}, which would show the token", hint=f"use exec, or {instead}"
-        )
+        reader = "the log"
+    else:
+        return
+    instead = expected.then if plan.format.evaluated else "write it to a file by --output"
+    raise OutputError(
+        f"standard output is {reader}, which would show the token", hint=f"use exec, or {instead}"
+    )
 
 
 def _is_log() -> bool:
-    """True if standard output and standard error are the same file. A log can also be two files."""
+    """True if standard output and standard error are one file. A log of two files is not recognized."""
     return os.name == "posix" and os.path.sameopenfile(1, 2) and not stat.S_ISCHR(os.fstat(1).st_mode)

@@ -1,4 +1,4 @@
-"""The format and destination of `export`: decided from the environment alone, before anything is read."""
+"""Choose the format and destination of `export` from the environment, before the token is read."""
 
 from __future__ import annotations
 
@@ -11,60 +11,58 @@ from astro_token.environment.export import TOKEN_VARIABLE
 from astro_token.errors import OutputError
 from astro_token.formats.delivery import refuse_destination
 from astro_token.formats.rendering import Rendering, Variables
-from astro_token.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from astro_token.ci.system import CISystem
-    from astro_token.formats import ExportFormat
 
-__all__ = ["ExportPlan", "plan_export"]
+__all__ = ["ExportPlan"]
 
 _PLACEHOLDER = "placeholder"  # the value of a dry run
 
 
-class ExportPlan(Record):
+class ExportPlan:
     """
-    Attributes:
+    Args:
         requested: a format's name, or auto.
         environ: the environment that decides.
-        terminal: standard error is a terminal.
-        systems: the CI systems that the environment shows; the plan is for the first.
-        call: the command line, for `Rendering.then`.
-        file: the argument of `--output`, quoted, or None.
+        terminal: true if standard error is a terminal.
+        token: the argument, which must be a valid reference or name because it is shown.
+        file: the argument of `--output`, or None.
+
+    Attributes:
+        systems: the detected CI systems; the plan is for the first.
+        interactive: true if standard error is read by a person and not by a CI system.
+        log: the key of the system whose log can mask the token, or None.
     """
 
-    requested: str
-    environ: Mapping[str, str]
-    terminal: bool
-    systems: tuple[CISystem, ...]
-    call: str = "astro-token export"
-    file: str | None = None
+    def __init__(
+        self,
+        requested: str,
+        environ: Mapping[str, str],
+        *,
+        terminal: bool,
+        token: str | None = None,
+        file: str | None = None,
+    ) -> None:
+        home = home_system(requested)
+        # The own format of a system selects this system.
+        self.systems = sorted(
+            ci_systems(environ), key=lambda system: home is not None and system.key != home.key
+        )
+        self.system = system = next(iter(self.systems), None)
+        self.requested, self.environ, self.file = requested, environ, quote(file) if file else None
+        self.interactive = terminal and not (system and system.terminal)
+        self.format_name = requested
+        if requested == "auto":
+            self.format_name = system.format if system else "posix"
+        self.format = all_formats()[self.format_name]
+        options = [] if requested == "auto" else ["--format", requested]
+        self._call = join(["astro-token", "export", *options, *([token] if token else [])])
+        self.log = self._masking_log(system)
 
-    @property
-    def system(self) -> CISystem | None:
-        return next(iter(self.systems), None)
-
-    @property
-    def interactive(self) -> bool:
-        """True if a person reads standard error, and no CI system."""
-        return self.terminal and not (self.system and self.system.terminal)
-
-    @property
-    def format_name(self) -> str:
-        if self.requested != "auto":
-            return self.requested
-        return self.system.format if self.system else "posix"
-
-    @property
-    def format(self) -> ExportFormat:
-        return all_formats()[self.format_name]
-
-    @property
-    def log(self) -> str | None:
-        """The key of the system whose log can be told what to hide, or None."""
-        system = self.system
+    def _masking_log(self, system: CISystem | None) -> str | None:
         if system is None or system.masks is None or self.interactive:
             return None
         # A system's own format is refused anyway without its file or program.
@@ -77,33 +75,33 @@ class ExportPlan(Record):
 
     def dry_run(self) -> Rendering:
         """
-        Render a text that is not secret.
+        Render a placeholder instead of the token.
 
         Raises:
-            OutputError: there is no destination, or none that can be trusted.
+            OutputError: the destination is missing or is not trusted.
         """
         home = home_system(self.format_name)
         if home and (self.system is None or self.system.key != home.key or self.interactive):
-            # It would show the token where nothing removes it.
+            # Elsewhere the format would show the token.
             raise OutputError(
-                f"the {self.format_name} format is for a job of {home.name}, and this is none",
+                f"the {self.format_name} format is only for jobs of {home.name}",
                 hint="use exec, or --format posix in a shell",
             )
         variables = Variables(
             {TOKEN_VARIABLE: _PLACEHOLDER},
             environ=self.environ,
             log=self.log,
-            call=self.call,
+            call=self._call,
             file=self.file,
         )
         rendering = render(self.format_name, variables)
-        for each in (rendering.masks, rendering):
-            if each is not None:
-                refuse_destination(each, self.environ)
+        if rendering.masks is not None:
+            refuse_destination(rendering.masks, self.environ)
+        refuse_destination(rendering, self.environ)
         return rendering
 
     def notices(self) -> list[str]:
-        """Messages for people beside the result."""
+        """Return the messages that accompany the result."""
         if self.system is None:
             unknown = "unknown CI system: the output is for a POSIX shell, and the log hides nothing"
             return [unknown] if self.requested == "auto" and in_ci(self.environ) else []
@@ -112,31 +110,6 @@ class ExportPlan(Record):
             notices.append(f"the environment also shows {others}; this export is for {self.system.name}")
         if not self.interactive and self.log is None and not self.format.self_masking:
             notices.append(
-                f"the log of {self.system.name} does not hide the token: see that nothing prints it"
+                f"the log of {self.system.name} does not hide the token: make sure that nothing prints it"
             )
         return notices
-
-
-def plan_export(
-    requested: str,
-    environ: Mapping[str, str],
-    *,
-    terminal: bool,
-    token: str | None = None,
-    file: str | None = None,
-) -> ExportPlan:
-    """
-    Decide by the environment.
-
-    Args:
-        token: the argument; it is shown, so it has to be checked to be a reference or a name.
-    """
-    home = home_system(requested)
-    # With a system's own format the user selects the system.
-    systems = sorted(ci_systems(environ), key=lambda system: home is not None and system.key != home.key)
-    words = ["astro-token", "export"]
-    words += [] if requested == "auto" else ["--format", requested]
-    words += [token] if token else []
-    return ExportPlan(
-        requested, environ, terminal, tuple(systems), join(words), quote(file) if file else None
-    )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from astro_token.child.hardening import SavedLimits
     from astro_token.settings.project_file import Project
 
-_SECONDS = 600.0  # an archive has some 60 MB, and lines may be slow
+_SECONDS = 600.0  # an archive has some 60 MB, and connections may be slow
 
 
 def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
@@ -51,14 +51,14 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     done = "installed" if installed.changed else "nothing to do:"
     note(f"{done} the Astro CLI {installed.version} ({machine}) as {installed.path}")
     _warn_of_path(installed.path)
-    # As bytes, which the shell needs unchanged: a path need not be text.
+    # As bytes, because a path need not be text.
     sys.stdout.flush()
     sys.stdout.buffer.write(os.fsencode(installed.path) + b"\n")
     return 0
 
 
 def _print_lock(version: str | None, project: Project, seconds: float) -> int:
-    """Print the table that pins a release; the user adds it to the project's file."""
+    """Print the table that pins a release, for the project file."""
     deadline = Deadline(seconds)
     lock = published(version or latest(os.environ, deadline), os.environ, deadline)
     if not lock.sha256:
@@ -82,26 +82,18 @@ def _refuse_contradiction(version: str | None, project: Project) -> None:
 
 
 def _folder(given: str | None) -> Path:
-    if given == "":  # from a variable that is not set: not the working folder
+    if given == "":  # from an unset variable, which must not select the working folder
         raise UsageError("--to names no folder", hint="give the path of a folder, or leave --to out")
-    if given is not None:
-        return _expanded(Path(given)).absolute()
     try:
-        home = Path.home()
+        # Expanded here too, because a shell does not expand `--to=~/bin`.
+        folder = (Path.home() / ".local" / "bin") if given is None else Path(given).expanduser()
     except RuntimeError:
-        home = Path()
-    if not home.is_absolute():
+        folder = None
+    if given is None and (folder is None or not folder.is_absolute()):
         raise ConfigError("no home folder is set", hint="name a folder with --to")
-    return home / ".local" / "bin"
-
-
-def _expanded(path: Path) -> Path:
-    """Replace a ~ that the shell did not replace, as in `--to=~/bin`."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        unknown = UsageError("--to names an unknown home", hint="give the folder without ~")
-    raise unknown
+    if folder is None:
+        raise UsageError("--to names an unknown home", hint="give the folder without ~")
+    return folder.absolute()
 
 
 def _warn_of_path(program: Path) -> None:

@@ -1,4 +1,4 @@
-"""Messages and documents, which every command prints in the same form."""
+"""Print messages and documents, in the same form for every command."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def report(message: str, hint_text: str | None, code: int) -> int:
 
 
 def warn(verdicts: Iterable[Verdict], name: object) -> None:
-    """Show the warnings about a token that may be used."""
+    """Show the warnings among verdicts. The name of the token or deploy comes first."""
     for verdict in verdicts:
         if verdict.level == "warning":
             line("warning", f"{name}: {verdict.message}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from astro_token.cli.output import line
@@ -15,8 +14,6 @@ from astro_token.wording import closest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from astro_token.child.hardening import SavedLimits
 
 __all__ = ["EXAMPLE", "build", "parse"]
 
@@ -126,11 +123,11 @@ at all. A release that is installed or cached is not fetched again.
 """
 
 _COMPLETION = """\
-Prints a script that completes commands, options, their values and token names in a shell.
+Print a script that completes commands, options, their values and token names in a shell.
 
 For a TOKEN or a KEY the script runs `astro-token completion tokens` or `keys`, which prints the names in
 astro-token.toml and the schemes, reads no secret and connects to nothing.
-tcsh does not tell commands apart: it offers the options of all.
+In tcsh the script offers the options of all commands.
 
   astro-token completion bash         (as ~/.local/share/bash-completion/completions/astro-token)
   astro-token completion zsh          (as _astro-token in a folder of fpath)
@@ -145,7 +142,7 @@ vars(argparse)["_"] = str
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """For checks of options: the usual one measures the terminal, which imports shutil."""
+    """Check the help texts of options without measuring the terminal, which imports shutil."""
 
     def __init__(self, prog: str, **options: Any) -> None:
         super().__init__(prog, **{"width": 80, **options})
@@ -166,18 +163,14 @@ class _Parser(argparse.ArgumentParser):
         if wrong:
             choices = [choice.strip("' ") for choice in wrong[3].split(",")]
             message = f"{wrong[1]} (choose from {', '.join(choices)})"
-            meant = _meant(wrong[2].strip("'"), choices)
+            from astro_token.ci.formats import format_names
+
+            typed = wrong[2].strip("'").lower()
+            names = format_names()
+            meant = names[typed] if names.get(typed) in choices else closest(typed, choices)
             hint = f"did you mean {meant}? {hint}" if meant else hint
         message = re.sub(r"(ignored explicit argument|invalid \S+ value).*", r"\1", message, flags=re.DOTALL)
         raise UsageError(message, hint=hint)
-
-
-def _meant(typed: str, choices: list[str]) -> str | None:
-    from astro_token.ci.formats import format_names
-
-    if (name := format_names().get(typed.lower())) in choices:
-        return name
-    return closest(typed.lower(), choices)
 
 
 def build(only: str | None = None) -> argparse.ArgumentParser:
@@ -185,23 +178,23 @@ def build(only: str | None = None) -> argparse.ArgumentParser:
     Build the parser for the arguments before `--`.
 
     Args:
-        only: the command that needs its options; None for all.
+        only: the only command to add; None for all.
     """
     parser = _Parser(prog="astro-token", description=_MAIN)
-    _options_of_all(parser)
+    _add_log_level(parser)
     parser.add_argument("--version", action="version", version=f"astro-token {__version__}")
-    # With a prog of its own argparse need not format a usage line now.
+    # Without `prog` argparse would format a usage line now.
     commands = parser.add_subparsers(prog=parser.prog, metavar="COMMAND", required=True, parser_class=_Parser)
     for name, (summary, text, options) in _COMMANDS.items():
         if only in {None, name}:
             command = commands.add_parser(name, help=summary, description=text)
-            _options_of_all(command)
-            command.set_defaults(name=name, command=_command(name), takes_child=name == "exec")
+            _add_log_level(command)
+            command.set_defaults(name=name)
             options(command)
     return parser
 
 
-def _options_of_all(parser: argparse.ArgumentParser) -> None:
+def _add_log_level(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-level",
         choices=LEVELS,
@@ -210,7 +203,8 @@ def _options_of_all(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _reads(command: argparse.ArgumentParser) -> None:
+def _add_token(command: argparse.ArgumentParser, count: str = "?") -> None:
+    command.add_argument("token", nargs=count, metavar="TOKEN", help=_TOKEN_HELP)
     command.add_argument(
         "--decrypt", metavar="KEY", help="a key, such as vault-transit:astro, if the secret is ciphertext"
     )
@@ -219,7 +213,7 @@ def _reads(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _asks(command: argparse.ArgumentParser) -> None:
+def _add_online(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--online",
         action="store_true",
@@ -228,10 +222,9 @@ def _asks(command: argparse.ArgumentParser) -> None:
 
 
 def _exec(command: argparse.ArgumentParser) -> None:
-    _reads(command)
-    _asks(command)
+    _add_token(command)
+    _add_online(command)
     command.usage = "astro-token exec [TOKEN] [OPTION…] -- COMMAND [ARG…]"
-    command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
     command.add_argument(
         "--no-isolate",
         action="store_true",
@@ -255,8 +248,7 @@ def _export(command: argparse.ArgumentParser) -> None:
     from astro_token.ci.formats import all_formats
 
     formats = all_formats()
-    _reads(command)
-    command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
+    _add_token(command)
     command.add_argument(
         "--format",
         choices=["auto", *formats],
@@ -271,10 +263,14 @@ def _export(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_format(command: argparse.ArgumentParser, *others: str, note: str = "") -> None:
+    choices = ["table", "json", *others]
+    command.add_argument("--format", choices=choices, default="table", help=f"(default: table){note}")
+
+
 def _check(command: argparse.ArgumentParser) -> None:
-    _reads(command)
-    _asks(command)
-    command.add_argument("token", nargs="*", metavar="TOKEN", help=_TOKEN_HELP)
+    _add_token(command, "*")
+    _add_online(command)
     command.add_argument("--all", action="store_true", help="every token of astro-token.toml")
     command.add_argument(
         "--deploy",
@@ -284,39 +280,28 @@ def _check(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--path", metavar="FOLDER", help="the project's folder, for --deploy (default: the working folder)"
     )
-    command.add_argument(
-        "--format",
-        choices=["table", "json", "markdown"],
-        default="table",
-        help="(default: table); markdown is also written to the job summary of a CI system",
-    )
+    _add_format(command, "markdown", note="; markdown is also written to the job summary of a CI system")
 
 
 def _doctor(command: argparse.ArgumentParser) -> None:
-    _reads(command)
-    command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
-    command.add_argument("--format", choices=["table", "json"], default="table", help="(default: table)")
+    _add_token(command)
+    _add_format(command)
 
 
 def _put(command: argparse.ArgumentParser) -> None:
-    _reads(command)
-    command.add_argument("token", nargs="?", metavar="TOKEN", help=_TOKEN_HELP)
+    _add_token(command)
     command.add_argument(
         "--create-key", action="store_true", help="create the key of an encrypted file if it is missing"
     )
-
-
-def _backends(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--format", choices=["table", "json"], default="table", help="(default: table)")
 
 
 def _install_cli(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--version", metavar="X", help="such as 1.45.0 (default: that of astro-token.toml, else the latest)"
     )
-    aim = command.add_mutually_exclusive_group()
-    aim.add_argument("--to", metavar="DIR", help="the folder of the program (default: ~/.local/bin)")
-    aim.add_argument(
+    target = command.add_mutually_exclusive_group()
+    target.add_argument("--to", metavar="DIR", help="the folder of the program (default: ~/.local/bin)")
+    target.add_argument(
         "--lock", action="store_true", help="install nothing; print the table that pins version and digests"
     )
     command.add_argument(
@@ -339,7 +324,7 @@ _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]
     "check": ("report the claims of tokens and whether they can be used", _CHECK, _check),
     "put": ("store a token", _PUT, _put),
     "doctor": ("check every step from the settings to Astro", _DOCTOR, _doctor),
-    "backends": ("list the backends", _BACKENDS, _backends),
+    "backends": ("list the backends", _BACKENDS, _add_format),
     "install-cli": ("install the Astro CLI, verified", _INSTALL_CLI, _install_cli),
     "completion": ("print a script for a shell's completion", _COMPLETION, _completion),
 }
@@ -354,52 +339,34 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """
     from astro_token.secrets.ref import refuse_token
 
-    own, dashes, child = _split(argv)
-    for text in (*own, *child[:1]):  # the child's arguments are its own
+    dashes = "--" in argv
+    end = argv.index("--") if dashes else len(argv)
+    own, child = argv[:end], argv[end + 1 :]
+    for text in (*own, *child[:1]):  # further arguments belong to the child
         refuse_token(text)
     only = own[0] if own and own[0] in _COMMANDS else None
     arguments, unknown = build(only).parse_known_args(own)
-    if dashes and not arguments.takes_child:
+    takes_child = arguments.name == "exec"
+    if dashes and not takes_child:
         raise UsageError("only exec takes a command after --", hint="astro-token exec --help has examples")
-    if unknown and arguments.takes_child and not dashes:
+    if unknown and takes_child and not dashes:
         raise UsageError("the command must follow --", hint=f"for example: {EXAMPLE}")
     if unknown:
-        # Only a text that cannot be a token is repeated.
-        option = next((text for text in unknown if re.fullmatch(r"--?[a-z][a-z-]{0,20}", text)), None)
-        raise UsageError(
-            f"unknown option {option}" if option else "too many or unknown arguments",
-            hint=(None if option else _format_meant(arguments, own))
-            or f"run astro-token {arguments.name} --help for the options and examples",
-        )
+        _refuse(arguments.name, unknown, own)
     arguments.child = child
     logger.show_with(line, getattr(arguments, "log_level", "warning"))
     return arguments
 
 
-def _format_meant(arguments: argparse.Namespace, own: list[str]) -> str | None:
-    """Suggest --format for `export posix prod`."""
-    if arguments.name != "export":
-        return None
-    from astro_token.ci.formats import all_formats
+def _refuse(command: str, unknown: list[str], own: list[str]) -> NoReturn:
+    """Refuse unknown arguments. Only a text that cannot be a token is repeated."""
+    hint = f"run astro-token {command} --help for the options and examples"
+    option = next((text for text in unknown if re.fullmatch(r"--?[a-z][a-z-]{0,20}", text)), None)
+    if option:
+        raise UsageError(f"unknown option {option}", hint=hint)
+    if command == "export":  # `export posix prod`
+        from astro_token.ci.formats import all_formats
 
-    formats = all_formats()
-    return next((f"give the format as --format {text}" for text in own if text in formats), None)
-
-
-def _split(argv: list[str]) -> tuple[list[str], bool, list[str]]:
-    if "--" not in argv:
-        return argv, False, []
-    at = argv.index("--")
-    return argv[:at], True, argv[at + 1 :]
-
-
-def _command(name: str) -> Callable[[argparse.Namespace, SavedLimits], int]:
-    """Return the command's function, which imports its module when it is called."""
-
-    def call(arguments: argparse.Namespace, limits: SavedLimits) -> int:
-        function: Callable[[argparse.Namespace, SavedLimits], int] = import_module(
-            f"astro_token.cli.{name.replace('-', '_')}"
-        ).run
-        return function(arguments, limits)
-
-    return call
+        meant = next((text for text in own if text in all_formats()), None)
+        hint = f"give the format as --format {meant}" if meant else hint
+    raise UsageError("too many or unknown arguments", hint=hint)

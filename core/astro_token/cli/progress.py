@@ -1,9 +1,10 @@
-"""How far something is that takes a while: for people who wait for it, and for nobody else."""
+"""Progress bars on a terminal, for steps that take long."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,34 +12,35 @@ if TYPE_CHECKING:
 
 __all__ = ["progress", "transfer"]
 
-_WORTH_IT = 4  # what is fewer is done before anybody looks
+_FEWEST = 4  # fewer steps are done before a bar could be read
 
 
 @contextmanager
 def progress(total: int, doing: str) -> Iterator[Callable[[], None]]:
-    """A function to call after each step; on a terminal a bar moves with it, and is gone at the end."""
-    if total < _WORTH_IT or not sys.stderr.isatty():
+    """Yield a function to call after each step."""
+    if total < _FEWEST:
         yield lambda: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as shown:
-        task = shown.add_task(doing, total=total)
-        yield lambda: shown.advance(task)
+    with _bar(doing, "MofNCompleteColumn", total=total, visible=True) as update:
+        yield lambda: update(advance=1)
 
 
 @contextmanager
 def transfer(doing: str) -> Iterator[Callable[[int, int | None], None]]:
-    """As `progress`, for bytes: how many have come, and how many there are if that is known."""
-    if not sys.stderr.isatty():
-        yield lambda _done, _size: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+    """Yield a function to call with the number of bytes received, and the size or None."""
+    with _bar(doing, "DownloadColumn", total=None, visible=False) as update:  # nothing to show for a cache
+        yield lambda done, size: update(completed=done, total=size, visible=True)
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as shown:
-        task = shown.add_task(doing, total=None, visible=False)  # not for what is in the cache
-        yield lambda done, size: shown.update(task, completed=done, total=size, visible=True)
+
+@contextmanager
+def _bar(doing: str, column: str, *, total: int | None, visible: bool) -> Iterator[Callable[..., None]]:
+    """Yield the function that updates the bar, which disappears at the end."""
+    if not sys.stderr.isatty():
+        yield lambda **_: None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), getattr(progress, column)())
+    with progress.Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+        yield partial(bar.update, bar.add_task(doing, total=total, visible=visible))

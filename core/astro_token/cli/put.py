@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
 
 
 def _put(settings: TokenSettings, *, create_key: bool) -> str:
-    # Before a person is asked for a token: the backend may not accept one.
+    # Before a person pastes a token: the backend may not be able to store one.
     current = read_current(settings, Deadline(settings.timeout))
     _prepare_key(settings, current, is_requested=create_key)
     token = AstroToken.parse(_input())

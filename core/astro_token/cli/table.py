@@ -1,8 +1,8 @@
 """
-Tables for people: rows if they fit, else a block for each.
+Print tables for people: rows if they fit, else a block for each.
 
-Without a terminal they have no colour, and a row stays on one line. rich is loaded for a terminal only,
-because importing it takes longer than everything else that a table needs.
+Without a terminal they have no colour, and a row stays on one line.
+Only a terminal needs rich, whose import takes longer than everything else here.
 """
 
 from __future__ import annotations
@@ -52,18 +52,21 @@ def show(head: Sequence[str], rows: Sequence[Sequence[str]], blocks: Sequence[Bl
 def laid_out(
     head: Sequence[str], rows: Sequence[Sequence[str]], blocks: Sequence[Block], width: int | None
 ) -> list[Line]:
-    lines = _columns(head, _broken(head, [_harmless(row) for row in rows], width))
+    table = [[(title, _HEAD) for title in head]]
+    table += [
+        [(text, _style(title, text)) for title, text in zip(head, row, strict=True)]
+        for row in _broken(head, [_harmless(row) for row in rows], width)
+    ]
+    lines = _aligned(table)
     if rows and (width is None or max(map(_width_of, lines)) <= width):
         return lines
     laid: list[Line] = []
     for block in blocks or [list(zip(head, row, strict=True)) for row in rows]:
-        cells = [[title, harmless(cell)] for title, cell in block]
-        labelled = _columns(("", ""), cells)[1:]
-        title = ""
-        for line, cell in zip(labelled, cells, strict=True):
-            title = cell[0] or title
-            line[-1] = (line[-1][0], _style(title, cell[1]))
-        laid += [*([[]] if laid else []), *labelled]
+        table, title = [], ""
+        for label, cell in block:
+            title, text = label or title, harmless(cell)
+            table.append([(label, ""), (text, _style(title, text))])
+        laid += [*([[]] if laid else []), *_aligned(table)]
     return laid
 
 
@@ -97,17 +100,17 @@ def draw(console: Console, lines: Iterable[Line]) -> None:
         console.print(text, soft_wrap=True)
 
 
-def _columns(head: Sequence[str], cells: Sequence[Sequence[str]]) -> list[Line]:
-    # A cell that is alone on its line needs no column.
-    sharing = [row for row in cells if any(row[1:])]
-    widths = [max(map(_width, column)) + _GAP for column in zip(head, *sharing, strict=True)]
-    lines = [[(text + " " * (width - _width(text)), _HEAD) for text, width in zip(head, widths, strict=True)]]
-    for row in cells:
-        columns = zip(head, row, widths, strict=True)
-        lines.append(
-            [(text + " " * (width - _width(text)), _style(title, text)) for title, text, width in columns]
-        )
-    return lines
+def _aligned(rows: Sequence[Line]) -> list[Line]:
+    """Pad cells to columns. A cell that is alone on its line needs no column."""
+    sharing = [row for row in rows if row is rows[0] or any(text for text, _ in row[1:])]
+    widths = [max(_width(text) for text, _ in column) + _GAP for column in zip(*sharing, strict=True)]
+    return [
+        [
+            (text + " " * (width - _width(text)), style)
+            for (text, style), width in zip(row, widths, strict=True)
+        ]
+        for row in rows
+    ]
 
 
 def _style(title: str, text: str) -> str:

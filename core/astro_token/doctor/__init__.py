@@ -8,8 +8,8 @@ Check every step from the settings to Astro, in order, and report each with its 
     identity       network       field          api
                    login         decryption
 
-The steps of the path are those of `tokens.steps`; an observer reports them and investigates a failure.
-A check that fails skips only those that need it. Each is tried once, and nothing is written anywhere.
+The steps from backend to policy are those of `tokens.steps`: an observer reports them and probes services.
+A failed check skips only the checks that need it. Each is tried once, and nothing is written.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from astro_token.doctor import variables
 from astro_token.doctor.astro import check_api, check_program
 from astro_token.doctor.environment import check_ci, check_identity, check_settings
 from astro_token.doctor.investigation import Investigation
 from astro_token.doctor.report import CHECKS, STATES, Check, Report
+from astro_token.doctor.variables import check_variables
 from astro_token.tokens.steps import READING, TokenPath, steps, walk
 from astro_token.transport.deadline import DEFAULT_SECONDS, Deadline
 
@@ -43,16 +43,16 @@ def examine(
     environ: Mapping[str, str] | None = None,
 ) -> tuple[TokenSettings | None, Report]:
     """
-    Check the path of a token. Failures are reported, not raised.
+    Check every step for a token. Failures are reported, not raised.
 
     Args:
-        token, decrypt, timeout: as `settings.resolve` takes them.
+        token, decrypt, timeout: as in `settings.resolve`.
     """
     environ = os.environ if environ is None else environ
     report = Report()
     settings, shared = check_settings(report, token, decrypt=decrypt, timeout=timeout, environ=environ)
     refs = [ref for ref in (settings.ref, settings.decrypt) if ref] if settings else []
-    variables.look(report, environ, [ref.scheme for ref in refs])
+    check_variables(report, environ, [ref.scheme for ref in refs])
     check_ci(report, environ)
     check_identity(report, environ)
     seconds = settings.timeout if settings else DEFAULT_SECONDS

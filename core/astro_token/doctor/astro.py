@@ -1,4 +1,4 @@
-"""The Astro CLI and Astro's API."""
+"""Check the Astro CLI and Astro's API."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def check_program(
     token: AstroToken | None,
 ) -> None:
     """
-    Check the `astro` on PATH. Its faults are warnings: other users of the token may need no CLI.
+    Check the `astro` on PATH. Its faults are warnings: the token may be for a program without the CLI.
 
     Args:
-        shared: None if the settings cannot be read, which is reported already.
+        shared: the settings of all tokens; None if they cannot be read.
     """
     from astro_token.deploy.destination import destination_of
     from astro_token.deploy.programs import examine_astro
@@ -53,10 +53,10 @@ def check_api(
     report: Report, path: TokenPath | None, observer: Observer, environ: Mapping[str, str], seconds: float
 ) -> None:
     """
-    Check that Astro's API is reached and, with a token, whether Astro accepts it.
+    Check that Astro's API can be reached and that Astro accepts the token.
 
     Args:
-        seconds: for each of the two.
+        seconds: the time limit of each of the two checks.
     """
     from astro_token.astro_api import AstroApi
     from astro_token.astro_api.address import api_route
@@ -67,7 +67,7 @@ def check_api(
     if not report.run("api", check):
         return
     if path is None or path.token is None:
-        report.skip("api", why="there is no token to ask Astro about")
+        report.skip("api", why="there is no token to check with Astro")
         return
     with AstroApi(environ) as path.api:
         path.deadline = Deadline(seconds, attempts=1)

@@ -1,4 +1,4 @@
-"""The checks that need no service: the settings, the CI system, and the job's identity."""
+"""Check what needs no service: the settings, the CI system, and the job's identity."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_settings(
     timeout: float | None,
     environ: Mapping[str, str],
 ) -> tuple[TokenSettings | None, Settings | None]:
-    """Resolve the settings of the token. The shared ones are there even if they select no token."""
+    """Resolve the settings of the token. Also return those that all tokens share, even if this fails."""
     shared: Settings | None = None
 
     def check() -> tuple[TokenSettings, str]:
@@ -56,7 +56,7 @@ def check_ci(report: Report, environ: Mapping[str, str]) -> None:
 
 
 def check_identity(report: Report, environ: Mapping[str, str]) -> None:
-    """Report the identities that could be exchanged for a credential. None is requested before a login."""
+    """Report the identities that could be exchanged for a credential. Only a login requests one."""
     identities = job_identities(environ)
     if not identities:
         report.add("identity", "none", "no CI system gives this process an identity")

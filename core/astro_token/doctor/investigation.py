@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from astro_token.doctor.connectivity import probe
+from astro_token.doctor.report import SERVICE_CHECKS
 from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
@@ -23,34 +25,32 @@ from astro_token.secrets.protocols import (
 )
 from astro_token.secrets.registry import plugins
 from astro_token.secrets.schemes import BUILTIN
+from astro_token.token import SCOPES
 from astro_token.transport.route import Route
 from astro_token.wording import when
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Sequence
 
     from astro_token.doctor.report import Report
     from astro_token.policy.rules import Verdict
     from astro_token.secrets.ref import SecretRef
-    from astro_token.token import AstroToken
     from astro_token.tokens.steps import TokenPath
     from astro_token.transport.deadline import Deadline
 
 __all__ = ["Investigation", "probe_service"]
 
-_SILENT = "the backend does not tell"
+_UNSUPPORTED = "the backend does not support this check"
 _AUTHORS = "report it to the backend's authors"
-_PROBES = ("sdk", "credential", "network", "login")
-# After these the permission is known to be there.
+# These errors show that reading is permitted.
 _PERMITTED = (SecretNotFoundError, DecryptError, InvalidTokenError)
 
-# For each step the checks that are skipped with it, and the reason.
-_SKIPPED = {
-    "secret": (("permission", "secret", "version"), "not logged in"),
-    "field": (("field",), "the secret was not read"),
-    "decryption": (("decryption",), "there is no ciphertext, or not logged in to the key's service"),
-    "token": (("token",), "there is no value"),
-    "policy": (("policy",), "there is no token"),
+_SKIP_REASONS = {
+    "secret": "not logged in",
+    "field": "the secret was not read",
+    "decryption": "there is no ciphertext, or not logged in to the key's service",
+    "token": "there is no value",
+    "policy": "there is no token",
 }
 
 
@@ -69,13 +69,14 @@ class Investigation:
             self._report.fail(step, error)
             if step.endswith("backend"):
                 prefix = step.removesuffix("backend")
-                self._report.skip(*(f"{prefix}{name}" for name in _PROBES), why="there is no backend")
+                names = [prefix + name for name in SERVICE_CHECKS[1:]]
+                self._report.skip(*names, why="there is no backend")
         elif step == "backend":
             if not probe_service(self._report, path.ref, path.backend, path.deadline):
-                path.backend = None  # which skips the reading
+                path.backend = None  # so that no secret is read
         elif step == "key-backend":
-            key = path.settings.decrypt
-            if key and not probe_service(self._report, key, path.key_backend, path.deadline, "key-"):
+            key: Any = path.settings.decrypt  # the step exists only with a key
+            if not probe_service(self._report, key, path.key_backend, path.deadline, "key-"):
                 path.key_backend = None
         elif step == "policy":
             self._verdicts("policy", path.verdicts, "policy and expectations allow it")
@@ -83,8 +84,8 @@ class Investigation:
             self._report.add(step, "ok", _DESCRIBE[step](path))
 
     def skipped(self, step: str, path: TokenPath) -> None:  # noqa: ARG002 (an `Observer`'s signature)
-        names, why = _SKIPPED[step]
-        self._report.skip(*names, why=why)
+        checks = ("permission", "secret", "version") if step == "secret" else (step,)
+        self._report.skip(*checks, why=_SKIP_REASONS[step])
 
     def _secret(self, path: TokenPath, error: AstroTokenError | None) -> None:
         report = self._report
@@ -116,21 +117,17 @@ class Investigation:
             )
             self._verdicts("api", new, f"Astro accepts the token (requests: {requests})")
 
-    def _verdicts(self, name: str, verdicts: Iterable[Verdict], good: str) -> None:
+    def _verdicts(self, name: str, verdicts: Sequence[Verdict], good: str) -> None:
         """Report each verdict as a check, or one check if there is no verdict."""
-        reported = False
+        if not verdicts:
+            self._report.add(name, "ok", good)
         for verdict in verdicts:
-            reported = True
             detail = f"{verdict.code}: {verdict.message}"
-            if verdict.level == "warning":
-                self._report.add(name, "warning", detail, verdict.hint)
-                continue
             try:
                 enforce((verdict,))
+                self._report.add(name, "warning", detail, verdict.hint)
             except AstroTokenError as error:
                 self._report.fail(name, type(error)(detail, hint=verdict.hint))
-        if not reported:
-            self._report.add(name, "ok", good)
 
 
 def _describe_field(path: TokenPath) -> str:
@@ -139,14 +136,13 @@ def _describe_field(path: TokenPath) -> str:
 
 
 def _describe_token(path: TokenPath) -> str:
-    token: AstroToken = path.token
-    kinds = ("organization", "workspace", "deployment")
-    names = [f"{kind} {name}" for kind in kinds if (name := getattr(token, kind))]
+    token, now = path.token, datetime.now(UTC)
+    names = [f"{kind} {name}" for kind in SCOPES if (name := getattr(token, kind))]
     token_id = f"id {token.token_id}, " if token.token_id else ""
-    ends, now = "never expires", datetime.now(UTC)
+    expiry = "never expires"
     if token.expires:
-        ends = f"{'expires' if token.expires > now else 'expired'} at {when(token.expires, now)}"
-    return f"{token_id}of {', '.join(names) or 'no known scope'}; {ends}"
+        expiry = f"{'expires' if token.expires > now else 'expired'} at {when(token.expires, now)}"
+    return f"{token_id}of {', '.join(names) or 'no known scope'}; {expiry}"
 
 
 _DESCRIBE = {
@@ -159,9 +155,7 @@ _DESCRIBE = {
 # -- the probes of a service ----------------------------------------------------------------------------
 
 
-def probe_service(
-    report: Report, ref: SecretRef, backend: object, deadline: Deadline, prefix: str = ""
-) -> bool:
+def probe_service(report: Report, ref: SecretRef, backend: Any, deadline: Deadline, prefix: str = "") -> bool:
     """
     Check the backend of a reference, its SDK, credential and network, and log in.
 
@@ -171,78 +165,66 @@ def probe_service(
     Returns:
         False if a read would fail.
     """
+
+    def check(name: str, protocol: type, call: Callable[[], str]) -> bool:
+        if isinstance(backend, protocol):
+            return bool(report.run(prefix + name, lambda: (True, call())))
+        report.add(prefix + name, "none", "not needed" if ref.scheme in BUILTIN else _UNSUPPORTED)
+        return True
+
     report.add(f"{prefix}backend", "ok", _describe_backend(ref.scheme))
-    _check_sdk(report, f"{prefix}sdk", ref.scheme)
-    has_credential = _check_credential(report, f"{prefix}credential", ref, backend, deadline)
-    is_reached = _check_network(report, f"{prefix}network", ref, backend, deadline)
+    sdks = _installed_sdks(ref.scheme)
+    report.add(f"{prefix}sdk", "ok" if sdks else "none", ", ".join(sdks) or "not needed")
+    has_credential = check(
+        "credential", SupportsCredentialSource, lambda: _credential_source(ref, backend, deadline)
+    )
+    is_reached = check("network", SupportsRoute, lambda: _probe_route(ref, backend, deadline))
     if not (has_credential and is_reached):
         why = "there is no credential" if is_reached else "the service is not reached"
         report.skip(f"{prefix}login", why=why)
         return False
-    return _log_in(report, f"{prefix}login", ref, backend, deadline)
+    return check("login", SupportsLogIn, lambda: _log_in(ref, backend, deadline))
 
 
 def _describe_backend(scheme: str) -> str:
     builtin = BUILTIN.get(scheme)
-    return f"{scheme}: {builtin.description}" if builtin else f"{scheme}: a plugin, {plugins()[scheme].value}"
+    return f"{scheme}: {builtin.description if builtin else f'a plugin, {plugins()[scheme].value}'}"
 
 
-def _check_sdk(report: Report, name: str, scheme: str) -> None:
+def _installed_sdks(scheme: str) -> list[str]:
     from importlib.metadata import PackageNotFoundError, version
 
-    builtin = BUILTIN.get(scheme)
-    if builtin is None:
-        plugin = plugins()[scheme].dist
-        distributions: tuple[str, ...] = (plugin.name,) if plugin else ()
-    else:
+    if builtin := BUILTIN.get(scheme):
         distributions = builtin.distributions
+    else:
+        plugin = plugins()[scheme].dist
+        distributions = (plugin.name,) if plugin else ()
     installed = []
     for distribution in distributions:
-        try:
+        with suppress(PackageNotFoundError):
             text = version(distribution)
-        except PackageNotFoundError:
-            continue
-        is_version = re.fullmatch(r"[0-9A-Za-z.+!-]{1,64}", text)
-        installed.append(f"{distribution} {text}" if is_version else distribution)
-    report.add(name, "ok" if installed else "none", ", ".join(installed) or "not needed")
+            is_version = re.fullmatch(r"[0-9A-Za-z.+!-]{1,64}", text)
+            installed.append(f"{distribution} {text}" if is_version else distribution)
+    return installed
 
 
-def _check_credential(report: Report, name: str, ref: SecretRef, backend: object, deadline: Deadline) -> bool:
-    if not isinstance(backend, SupportsCredentialSource):
-        report.add(name, "none", "not needed" if ref.scheme in BUILTIN else _SILENT)
-        return True
-
-    def check() -> tuple[bool, str]:
-        source = deadline.once(lambda seconds: backend.credential_source(ref, timeout=seconds))
-        if not isinstance(source, str):
-            raise BackendError("the backend does not name the source of its credential", hint=_AUTHORS)
-        return True, source
-
-    return bool(report.run(name, check))
+# Each call has a deadline, even if nothing is sent: a plugin may block, and raise anything.
 
 
-def _check_network(report: Report, name: str, ref: SecretRef, backend: Any, deadline: Deadline) -> bool:
-    if not isinstance(backend, SupportsRoute):
-        report.add(name, "none", "not needed" if ref.scheme in BUILTIN else _SILENT)
-        return True
-
-    def check() -> tuple[bool, str]:
-        # With a deadline although nothing is sent: a plugin may block, and raise anything.
-        route = deadline.once(lambda _: backend.route(ref))
-        if not isinstance(route, Route):
-            raise BackendError("the backend does not return a Route", hint=_AUTHORS)
-        return True, probe(route, deadline)
-
-    return bool(report.run(name, check))
+def _credential_source(ref: SecretRef, backend: Any, deadline: Deadline) -> str:
+    source = deadline.once(lambda seconds: backend.credential_source(ref, timeout=seconds))
+    if not isinstance(source, str):
+        raise BackendError("the backend does not name the source of its credential", hint=_AUTHORS)
+    return source
 
 
-def _log_in(report: Report, name: str, ref: SecretRef, backend: Any, deadline: Deadline) -> bool:
-    if not isinstance(backend, SupportsLogIn):
-        report.add(name, "none", "not needed" if ref.scheme in BUILTIN else _SILENT)
-        return True
+def _probe_route(ref: SecretRef, backend: Any, deadline: Deadline) -> str:
+    route = deadline.once(lambda _: backend.route(ref))
+    if not isinstance(route, Route):
+        raise BackendError("the backend does not return a Route", hint=_AUTHORS)
+    return probe(route, deadline)
 
-    def check() -> tuple[bool, str]:
-        deadline.once(lambda seconds: backend.log_in(ref, timeout=seconds))
-        return True, "logged in, or no login is needed, which the next check shows"
 
-    return bool(report.run(name, check))
+def _log_in(ref: SecretRef, backend: Any, deadline: Deadline) -> str:
+    deadline.once(lambda seconds: backend.log_in(ref, timeout=seconds))
+    return "logged in, or no login is needed, which the next check shows"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from astro_token.errors import AstroTokenError, InputOutputError, bare, worst
 from astro_token.record import Record
@@ -11,38 +11,21 @@ from astro_token.record import Record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CHECKS", "STATES", "Check", "Report", "State"]
+__all__ = ["CHECKS", "SERVICE_CHECKS", "STATES", "Check", "Report", "State"]
 
 _T = TypeVar("_T")
 
 State = Literal["ok", "none", "warning", "failed", "not reached"]
-STATES: tuple[State, ...] = ("ok", "none", "warning", "failed", "not reached")
+STATES: tuple[State, ...] = get_args(State)
 
-# All checks, in their order. Those of a key are made only if a key decrypts.
+SERVICE_CHECKS = ("backend", "sdk", "credential", "network", "login")
+# All checks, in their order. Those of a key run only if the settings name a key.
 CHECKS = (
-    "settings",
-    "variables",
-    "ci",
-    "identity",
-    "backend",
-    "sdk",
-    "credential",
-    "network",
-    "login",
-    "permission",
-    "secret",
-    "version",
-    "field",
-    "key-backend",
-    "key-sdk",
-    "key-credential",
-    "key-network",
-    "key-login",
-    "decryption",
-    "token",
-    "policy",
-    "astro",
-    "api",
+    *("settings", "variables", "ci", "identity"),
+    *SERVICE_CHECKS,
+    *("permission", "secret", "version", "field"),
+    *(f"key-{name}" for name in SERVICE_CHECKS),
+    *("decryption", "token", "policy", "astro", "api"),
 )
 
 
@@ -51,9 +34,8 @@ class Check(Record):
     Attributes:
         name: an element of `CHECKS`; a check with several findings occurs several times.
         state: `none` means that nothing is present, which need not be wrong.
-        detail: the finding. No value, no part of a value, nothing from a service's response.
-        hint: an instruction, if something is wrong.
-        exit_code: of a failed check, the status with which a command would end.
+        detail: the finding; no value, no part of a value, nothing from a service's response.
+        exit_code: the status with which a command would end after a failed check.
     """
 
     name: str
@@ -84,15 +66,9 @@ class Report:
         except AstroTokenError as error:
             self.fail(name, bare(error))
             return None
-        except OSError as error:  # about the working directory: named files are read with more care
-            reason = os.strerror(error.errno or 5).lower()
-            self.fail(
-                name,
-                InputOutputError(
-                    f"the working directory cannot be read: {reason}",
-                    hint="change to a directory that exists",
-                ),
-            )
+        except OSError as error:  # about the working directory; readers of other files translate theirs
+            message = f"the working directory cannot be read: {os.strerror(error.errno or 5).lower()}"
+            self.fail(name, InputOutputError(message, hint="change to a directory that exists"))
             return None
         self.add(name, "ok", detail)
         return outcome

@@ -1,8 +1,8 @@
 """
-Ask Astro about a token, with the token itself, and combine the responses with the token's own claims.
+Check a token with Astro, with the token itself, and combine the responses with the token's own claims.
 
-At most three requests: the organizations that it sees, as the Astro CLI requests them before each command;
-the token by its own id, which few tokens may read; and the expected deployment, or else the workspace.
+At most three requests: the organizations that the token may see, as the Astro CLI requests them before each
+command; the token by its own id, which few tokens may read; and the expected deployment, or else workspace.
 The first response that does not accept the token ends the requests.
 """
 
@@ -16,13 +16,13 @@ from astro_token.astro_api.records import Body
 from astro_token.errors import AstroTokenError, IntegrityError, named
 from astro_token.log import logger
 from astro_token.policy.codes import ONLINE
-from astro_token.policy.rules import Verdict, judge
+from astro_token.policy.rules import Verdict, errors_first, judge
 from astro_token.record import Record, replace
 from astro_token.tokens.roles import too_wide
 from astro_token.wording import span
 
 if TYPE_CHECKING:
-    from astro_token.astro_api import ApiResponse, AstroApi
+    from astro_token.astro_api import AstroApi
     from astro_token.astro_api.records import (
         DeploymentRecord,
         OrganizationRecord,
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["ApiRequest", "Online", "consult"]
 
 _OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
-_CLOCKS_DIFFER = 120.0  # seconds, as `judge` allows too
-_LATE = frozenset({"expired", "not-yet-valid"})
+_CLOCK_TOLERANCE = 120.0  # seconds, the same as in `judge`
+_OUTDATED = frozenset({"expired", "not-yet-valid"})
 
 Kind = Literal["organizations", "token", "workspace", "deployment"]
 
@@ -52,17 +52,15 @@ class ApiRequest(Record):
 
 class Online(Record):
     """
-    Astro's responses about a token, and their consequences.
+    Astro's responses about a token, and the verdicts that follow.
 
     Attributes:
-        token: with the scope and the expiry that Astro stores, if the token may read itself.
+        token: has the scope and the expiry that Astro stores, if the token may read itself.
         verdicts: all verdicts, offline and online, errors first.
         accepted: None if that is unknown.
-        error: the failure that ended the requests early; then the verdicts are those until then.
+        error: the failure that ended the requests early.
         record: the token as Astro stores it; None if it may not read itself.
-        organization, workspace, deployment: as Astro shows them to the token; None if it does not,
-            or if they were not requested.
-        workspace_id: of the deployment if Astro showed one, else of the workspace.
+        organization, workspace, deployment: None if Astro does not show it to the token, or was not asked.
         ahead: seconds by which Astro's clock is ahead of ours.
     """
 
@@ -79,6 +77,7 @@ class Online(Record):
 
     @property
     def workspace_id(self) -> str | None:
+        """The workspace of the deployment if Astro showed one, else the workspace that Astro showed."""
         if self.deployment:
             return self.deployment.workspace
         return self.workspace.id if self.workspace else None
@@ -92,11 +91,10 @@ def consult(
     deadline: Deadline,
 ) -> Online:
     """
-    Ask Astro about a token and evaluate it again. A failure is returned, not raised.
+    Send requests about a token to Astro, and evaluate it again. A failure is returned, not raised.
 
     Args:
-        offline: the verdicts without Astro.
-        deadline: for all requests together, and for the steps before them.
+        offline: the verdicts without Astro's responses.
     """
     consultation = _Consultation(token, offline, settings, api, deadline)
     error = None
@@ -118,6 +116,7 @@ class _Consultation:
     ) -> None:
         self.token, self.offline, self.settings = token, offline, settings
         self.api, self.deadline = api, deadline
+        self.organization_id = token.organization or settings.expected.organization
         self.requests: list[ApiRequest] = []
         self.verdicts: list[Verdict] = []
         self.ahead: float | None = None
@@ -127,61 +126,55 @@ class _Consultation:
         self.deployment: DeploymentRecord | None = None
 
     def send_requests(self) -> None:
-        if not self._request_organizations() or self.late:
+        if not self._request_organizations() or self._is_outdated:
             return
-        name = self.token.organization or self.settings.expected.organization
-        organization = name or (self.organization.id if self.organization else None)
-        if organization is None:
-            return
-        if self.token.token_id is not None and not self._request_token(organization, self.token.token_id):
+        if self.organization_id is None and self.organization:
+            self.organization_id = self.organization.id
+        if self.organization_id is None or not self._request_token():
             return
         expected = self.settings.expected
         deployment = expected.deployment or self.token.deployment
         workspace = expected.workspace or self.token.workspace
         if deployment is not None:
-            self._request_deployment(organization, deployment, workspace)
+            self._request_deployment(deployment, workspace)
         elif workspace is not None:
-            self._request_workspace(organization, workspace)
+            self._request_workspace(workspace)
 
     @property
-    def late(self) -> bool:
-        """The token is expired or not yet valid by our clock, so that only its acceptance matters."""
-        return any(verdict.code in _LATE for verdict in self.offline)
+    def _is_outdated(self) -> bool:
+        """True if the token is not valid by our clock, so that only its acceptance matters."""
+        return any(verdict.code in _OUTDATED for verdict in self.offline)
 
-    def _get(self, kind: Kind, path: str) -> ApiResponse:
-        answer = self.deadline.retry(
+    def _get(self, kind: Kind, path: str = "") -> tuple[int, Body]:
+        path = f"organizations/{self.organization_id}{path}" if path else "organizations?limit=100&offset=0"
+        response = self.deadline.retry(
             lambda seconds: self.api.get(path, self.token.secret, timeout=seconds), host=lambda: "Astro's API"
         )
-        logger.info(
-            "asked Astro for %s: status %d, request %s", kind, answer.status, answer.request_id or "-"
-        )
-        self.requests.append(ApiRequest(kind, answer.status, answer.request_id))
-        if answer.ahead is not None and abs(answer.ahead) > abs(self.ahead or 0.0):
-            self.ahead = answer.ahead
-        if answer.status == _UNAUTHORIZED and not self.late:
+        status, request_id, ahead = response.status, response.request_id, response.ahead
+        logger.info("requested %s from Astro: status %d, request %s", kind, status, request_id or "-")
+        self.requests.append(ApiRequest(kind, status, request_id))
+        if ahead is not None and abs(ahead) > abs(self.ahead or 0.0):
+            self.ahead = ahead
+        if status == _UNAUTHORIZED and not self._is_outdated:
             self._add(
                 "revoked",
                 "Astro does not accept the token: it was revoked, rotated, or belongs to another domain",
                 "store its successor or create a new token; check ASTRO_DOMAIN",
             )
-        return answer
-
-    def _body(self, answer: ApiResponse) -> Body:
-        return Body(answer.content, self.token.secret)
-
-    # Each sends one request and returns True if the next one is useful.
+        return status, Body(response.content, self.token.secret)
 
     def _request_organizations(self) -> bool:
-        answer = self._get("organizations", "organizations?limit=100&offset=0")
-        if answer.status not in {_OK, _UNAUTHORIZED, _FORBIDDEN}:  # v1 defines no other status
+        """Return True if the next request is useful."""
+        status, body = self._get("organizations")
+        if status not in {_OK, _UNAUTHORIZED, _FORBIDDEN}:  # v1 defines no other status
             raise IntegrityError(
-                f"the server at ASTRO_TOKEN_API_URL is not Astro's API (status {answer.status})",
-                hint=f"check ASTRO_TOKEN_API_URL{support_hint(answer.request_id)}",
+                f"the server at ASTRO_TOKEN_API_URL is not Astro's API (status {status})",
+                hint=f"check ASTRO_TOKEN_API_URL{support_hint(self.requests[-1].request_id)}",
             )
-        if answer.status != _OK:
-            return answer.status != _UNAUTHORIZED
-        organizations, is_complete = self._body(answer).organizations()
-        name = self.token.organization or self.settings.expected.organization
+        if status != _OK:
+            return status != _UNAUTHORIZED
+        organizations, is_complete = body.organizations()
+        name = self.organization_id
         mine = [organization for organization in organizations if name in {None, organization.id}]
         self.organization = mine[0] if mine else None
         if not organizations:
@@ -204,24 +197,28 @@ class _Consultation:
             )
         return bool(mine) or not is_complete
 
-    def _request_token(self, organization: str, token_id: str) -> bool:
-        answer = self._get("token", f"organizations/{organization}/tokens/{token_id}")
-        if answer.status == _OK:
-            self.record = self._body(answer).token(token_id)
-        elif answer.status not in {_UNAUTHORIZED, _FORBIDDEN}:
+    def _request_token(self) -> bool:
+        """Return True if the next request is useful."""
+        token_id = self.token.token_id
+        if token_id is None:
+            return True
+        status, body = self._get("token", f"/tokens/{token_id}")
+        if status == _OK:
+            self.record = body.token(token_id)
+        elif status not in {_UNAUTHORIZED, _FORBIDDEN}:
             self._add(
                 "token-missing",
                 f"Astro has no token with the id {token_id}, or does not show it",
                 "look for it among the organization's tokens in Astro: it may have been deleted",
             )
-        return answer.status != _UNAUTHORIZED
+        return status != _UNAUTHORIZED
 
-    def _request_deployment(self, organization: str, name: str, workspace: str | None) -> None:
-        answer = self._get("deployment", f"organizations/{organization}/deployments/{name}")
-        if answer.status != _OK:
-            self._not_shown("deployment", name, answer.status)
+    def _request_deployment(self, name: str, workspace: str | None) -> None:
+        status, body = self._get("deployment", f"/deployments/{name}")
+        if status != _OK:
+            self._add_missing("deployment", name, status)
             return
-        self.deployment = self._body(answer).deployment(name)
+        self.deployment = body.deployment(name)
         if workspace not in {None, self.deployment.workspace}:
             self._add(
                 "deployment-elsewhere",
@@ -230,20 +227,20 @@ class _Consultation:
                 "correct the workspace or the deployment in astro-token.toml, or store the right token",
             )
 
-    def _request_workspace(self, organization: str, name: str) -> None:
-        answer = self._get("workspace", f"organizations/{organization}/workspaces/{name}")
-        if answer.status == _OK:
-            self.workspace = self._body(answer).workspace(name)
-        elif answer.status == _FORBIDDEN and name == self.token.workspace:
+    def _request_workspace(self, name: str) -> None:
+        status, body = self._get("workspace", f"/workspaces/{name}")
+        if status == _OK:
+            self.workspace = body.workspace(name)
+        elif status == _FORBIDDEN and name == self.token.workspace:
             self._add(
                 "unverified",
                 f"the token may not read its workspace {name}, so it is unknown whether the workspace exists",
                 "name a deployment that the token may read in astro-token.toml",
             )
         else:
-            self._not_shown("workspace", name, answer.status)
+            self._add_missing("workspace", name, status)
 
-    def _not_shown(self, kind: str, name: str, status: int) -> None:
+    def _add_missing(self, kind: str, name: str, status: int) -> None:
         if status == _FORBIDDEN:
             self._add(
                 f"{kind}-forbidden",
@@ -265,7 +262,6 @@ class _Consultation:
     # -- the outcome -------------------------------------------------------------------------
 
     def outcome(self, error: AstroTokenError | None) -> Online:
-        token = self._with_record()
         statuses = {request.status for request in self.requests}
         proof = statuses - {_FORBIDDEN} if error is None else statuses & {_OK}
         accepted = False if _UNAUTHORIZED in statuses else True if proof else None
@@ -276,7 +272,7 @@ class _Consultation:
                 "Astro refuses every request with the token",
                 "check the organization's list of allowed IP addresses, and the token's roles",
             )
-        if self.ahead is not None and abs(self.ahead) > _CLOCKS_DIFFER:
+        if self.ahead is not None and abs(self.ahead) > _CLOCK_TOLERANCE:
             side = "behind" if self.ahead > 0 else "ahead of"
             skew = span(timedelta(minutes=round(abs(self.ahead) / 60)))
             self._add(
@@ -284,73 +280,57 @@ class _Consultation:
                 f"this machine's clock is about {skew} {side} Astro's",
                 "set the clock: expiry and logins depend on it",
             )
-        if self.record:
-            wide = too_wide(self.record.roles, self.settings.policy, self.settings.expected)
-            if wide:
+        token, record = self.token, self.record
+        if record:
+            if wide := too_wide(record.roles, self.settings.policy, self.settings.expected):
                 self._add("role-too-wide", *wide)
-        return Online(
-            token=token,
-            verdicts=self._combined(token),
+            ends = [end for end in (token.expires, record.expires) if end is not None]
+            token = replace(token, scope=record.scope or token.scope, expires=min(ends, default=None))
+        online = Online(
+            token,
+            verdicts=(),
             accepted=accepted,
             error=error,
-            record=self.record,
+            record=record,
             organization=self.organization,
             workspace=self.workspace,
             deployment=self.deployment,
             ahead=self.ahead,
             requests=tuple(self.requests),
         )
+        return replace(online, verdicts=self._combine(online))
 
-    def _with_record(self) -> AstroToken:
-        if self.record is None:
-            return self.token
-        ends = [end for end in (self.token.expires, self.record.expires) if end is not None]
-        return replace(
-            self.token, scope=self.record.scope or self.token.scope, expires=min(ends, default=None)
-        )
-
-    def _combined(self, token: AstroToken) -> tuple[Verdict, ...]:
-        expected = self.settings.expected
-        # A workspace or deployment that Astro shows belongs to the organization of the request.
-        inside = self.record or self.workspace or self.deployment
-        shown = {
-            "organization": self.organization.id
-            if self.organization
-            else inside and (self.token.organization or expected.organization),
-            "workspace": self.deployment.workspace
-            if self.deployment
-            else self.workspace and self.workspace.id,
-            "deployment": self.deployment and self.deployment.id,
+    def _combine(self, online: Online) -> tuple[Verdict, ...]:
+        """Combine the verdicts: Astro's responses settle some that are open offline."""
+        record, expected = online.record, self.settings.expected
+        confirmed = {
+            "organization": online.organization.id if online.organization else None,
+            "workspace": online.workspace_id,
+            "deployment": online.deployment.id if online.deployment else None,
         }
+        if record or online.workspace or online.deployment:
+            # The request named this organization, and Astro found the object in it.
+            confirmed["organization"] = confirmed["organization"] or self.organization_id
         settled = {
-            f"{kind}-unproven" for kind, name in shown.items() if name and name == getattr(expected, kind)
+            f"{kind}-unproven" for kind, name in confirmed.items() if name and name == getattr(expected, kind)
         }
         # An error about an identifier implies that the token does not prove it.
-        settled |= {
-            f"{verdict.code.partition('-')[0]}-unproven"
-            for verdict in self.verdicts
-            if verdict.level == "error"
-        }
-        offline = self.offline
-        if self.record:
-            times = [time for time in (self.record.created, self.record.rotated) if time is not None]
-            offline = judge(token, self.settings.policy, expected, since=max(times, default=None))
-        online = self.verdicts
-        if late := self._by_astros_clock(token):
-            earlier = {"expires-soon", "expires-too-soon"}
-            offline = (*(verdict for verdict in offline if verdict.code not in earlier), late)
-            if late.code == "expired":
-                online = [verdict for verdict in online if verdict.code != "revoked"]
-        verdicts = [verdict for verdict in offline if verdict.code not in settled] + online
-        return tuple(sorted(verdicts, key=lambda verdict: verdict.level != "error"))
+        settled |= {f"{v.code.partition('-')[0]}-unproven" for v in self.verdicts if v.level == "error"}
+        offline, added = self.offline, self.verdicts
+        if record:
+            times = [time for time in (record.created, record.rotated) if time is not None]
+            offline = judge(online.token, self.settings.policy, expected, since=max(times, default=None))
+        if expiry := self._expiry_by_astros_clock(online):
+            settled |= {"expires-soon", "expires-too-soon"}
+            added = [expiry, *(v for v in added if (v.code, expiry.code) != ("revoked", "expired"))]
+        return errors_first([*(verdict for verdict in offline if verdict.code not in settled), *added])
 
-    def _by_astros_clock(self, token: AstroToken) -> Verdict | None:
+    def _expiry_by_astros_clock(self, online: Online) -> Verdict | None:
         """Return the verdict on the expiry that our clock hides because it is behind Astro's."""
-        if self.ahead is None or self.ahead <= _CLOCKS_DIFFER:
+        if self.ahead is None or self.ahead <= _CLOCK_TOLERANCE:
             return None
         now = datetime.now(UTC) + timedelta(seconds=self.ahead)
-        verdicts = judge(token, self.settings.policy, self.settings.expected, now=now)
+        verdicts = judge(online.token, self.settings.policy, self.settings.expected, now=now)
         # A token that Astro accepts has not expired, whatever the two clocks say.
-        is_refused = any(request.status == _UNAUTHORIZED for request in self.requests)
-        codes = {"expires-too-soon", "expired"} if is_refused else {"expires-too-soon"}
+        codes = {"expires-too-soon", "expired"} if online.accepted is False else {"expires-too-soon"}
         return next((verdict for verdict in verdicts if verdict.code in codes), None)

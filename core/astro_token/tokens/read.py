@@ -1,14 +1,13 @@
-"""Read one secret or one token: every step, and the first failure ends it."""
+"""Read one secret or one token. The first step that fails ends it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from astro_token.errors import named
-from astro_token.policy.rules import Verdict, enforce
+from astro_token.policy.rules import enforce
 from astro_token.record import replace
 from astro_token.settings.resolve import TokenSettings, resolve
-from astro_token.token import AstroToken
 from astro_token.tokens.steps import DECRYPTION, READING, SELECTION, TokenPath, steps, walk
 from astro_token.transport.deadline import Deadline
 
@@ -39,8 +38,8 @@ def read_token(
         token: a reference, or a name from astro-token.toml;
             None for the token that the environment or that file selects.
         decrypt: the key of a key service, if the secret is ciphertext.
-        policy: is tightened by astro-token.toml and by the environment.
-        backend: reads instead of the backend of the reference's scheme.
+        policy: the least strict policy, which astro-token.toml and the environment tighten.
+        backend: used instead of the backend of the reference's scheme.
         timeout: seconds for the whole call; None for `ASTRO_TOKEN_TIMEOUT`, else 30.
 
     Raises:
@@ -61,21 +60,19 @@ def read_and_verify(
     settings: TokenSettings,
     *,
     backend: Backend | None = None,
-    deadline: Deadline | None = None,
     online: bool = False,
 ) -> tuple[AstroToken, tuple[Verdict, ...]]:
     """
     Read a token and evaluate it, without enforcing the verdicts.
 
     Args:
-        deadline: of several calls together; None for a new one.
-        online: ask Astro too, as policy may require anyway. Then the token has the scope and the expiry
-            that Astro stores, and the workspace of its deployment.
+        online: check it with Astro even if policy does not require that. The token then has the scope and
+            the expiry that Astro stores, and the workspace of its deployment.
 
     Raises:
         AstroTokenError: a step failed. The message names the reference.
     """
-    path = TokenPath(settings, deadline or Deadline(settings.timeout), given=backend)
+    path = TokenPath(settings, Deadline(settings.timeout), given=backend)
     error = walk(path, (*READING, *steps(settings, online=online or settings.policy.online)))
     if error is not None:
         enforce(path.verdicts, settings.ref)

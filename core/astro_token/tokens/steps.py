@@ -10,23 +10,24 @@ and `doctor` observes every step and investigates a failure.
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from astro_token.errors import AstroTokenError, InvalidTokenError, bare, named, result
+from astro_token.errors import AstroTokenError, InvalidTokenError, bare
 from astro_token.log import logger
 from astro_token.policy.rules import judge
 from astro_token.record import Record, replace
 from astro_token.secret import SecretValue
 from astro_token.secrets.ciphertext import is_ciphertext
 from astro_token.secrets.fields import select_field
-from astro_token.secrets.read import secret_value
-from astro_token.secrets.registry import open_backend, require
+from astro_token.secrets.read import prefixed_with, secret_value
+from astro_token.secrets.registry import can, open_backend, require
 from astro_token.secrets.schemes import BUILTIN
 from astro_token.token import AstroToken, normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, Protocol
 
     from astro_token.astro_api import AstroApi
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
 
     class Observer(Protocol):
         """
-        Hears of every step, so that a failure does not end the walk.
+        Receive the outcome of every step. A failure does not end an observed walk.
 
-        It may set attributes of the path to None, so that the steps that need them are skipped.
+        An observer may set attributes of the path to None, so that the steps that need them are skipped.
         """
 
         def ended(self, step: str, path: TokenPath, error: AstroTokenError | None) -> None: ...
@@ -67,17 +68,16 @@ __all__ = [
 
 class TokenPath:
     """
-    One token between its settings and its verdicts. Each step fills in attributes; None is not there yet.
+    One token between its settings and its verdicts. Steps set its attributes, which are None before.
 
     Attributes:
-        given: the caller's backend, which reads instead of the scheme's.
-        host: names the host that a backend contacts for a reference, if other tokens may need the same.
+        given: a backend of the caller, used instead of the scheme's.
+        api: an open client that several tokens share.
         ref: the reference to read; without its field if several tokens are fields of the secret.
-        secret: with all its fields.
-        selected: the field of the reference, perhaps encrypted.
+        secret: the secret with all its fields.
+        selected: the selected field, perhaps encrypted.
         value: the decrypted field.
         offline: the verdicts without Astro's.
-        api: an open client that several tokens share.
     """
 
     def __init__(
@@ -87,11 +87,10 @@ class TokenPath:
         *,
         given: Backend | None = None,
         api: AstroApi | None = None,
-        host: Callable[[object, SecretRef], Hashable] | None = None,
     ) -> None:
-        self.settings, self.deadline, self.given, self.api, self.host = settings, deadline, given, api, host
+        self.settings, self.deadline, self.given, self.api = settings, deadline, given, api
         self.ref = settings.ref
-        absent: Any = None  # `Step.needs` keeps a step from an attribute that is absent
+        absent: Any = None  # `Step.needs` skips a step whose attributes are absent
         self.backend: Any = absent
         self.secret: SecretValue = absent
         self.selected: SecretValue = absent
@@ -106,8 +105,8 @@ class TokenPath:
 class Step(Record):
     """
     Attributes:
-        run: fills in attributes of the path, or raises an `AstroTokenError`.
-        needs: the attributes without which it is skipped.
+        run: sets attributes of the path, or raises an `AstroTokenError`.
+        needs: attributes; the step is skipped if one is None.
     """
 
     name: str
@@ -117,7 +116,7 @@ class Step(Record):
 
 def walk(path: TokenPath, steps: Sequence[Step], observer: Observer | None = None) -> AstroTokenError | None:
     """
-    Run steps in order and return the first failure, which ends the walk unless somebody observes it.
+    Run steps in order. Without an observer, end at the first failure and return it.
 
     A failure is returned, not raised: a traceback would lead to frames that hold secrets.
     """
@@ -125,19 +124,15 @@ def walk(path: TokenPath, steps: Sequence[Step], observer: Observer | None = Non
         if observer is not None and any(getattr(path, name) is None for name in step.needs):
             observer.skipped(step.name, path)
             continue
-        error = _failure(step, path)
+        error = None
+        try:
+            step.run(path)
+        except AstroTokenError as failure:
+            error = bare(failure)
         if observer is not None:
             observer.ended(step.name, path, error)
         elif error is not None:
             return error
-    return None
-
-
-def _failure(step: Step, path: TokenPath) -> AstroTokenError | None:
-    try:
-        step.run(path)
-    except AstroTokenError as error:
-        return bare(error)
     return None
 
 
@@ -152,17 +147,27 @@ def _read_secret(path: TokenPath) -> None:
     ref = path.ref
     logger.debug("reading %s", ref)
     backend = require(path.backend, "read", ref.scheme, "it names a key, not a secret")
-    answer = path.deadline.retry(
+    returned = path.deadline.retry(
         lambda seconds: backend.read(ref, timeout=seconds),
         local=path.given is None and is_local(ref.scheme),
-        host=partial(path.host, backend, ref) if path.host else None,
+        host=partial(_host, path, backend, ref),
     )
-    path.secret = secret_value(answer)
+    path.secret = secret_value(returned)
 
 
 def is_local(scheme: str) -> bool:
-    """Tell whether reading needs no service, so that it cannot hang and needs no thread."""
+    """True if reading contacts no service, so that it cannot hang and needs no thread."""
     return scheme in BUILTIN and BUILTIN[scheme].local
+
+
+def _host(path: TokenPath, backend: Any, ref: SecretRef) -> str:
+    """Name the host that a backend contacts: its address if it has one, else the scheme."""
+    address = ""
+    with suppress(AstroTokenError):  # reading reports the reason
+        if can(backend, "route"):
+            # With a deadline: a plugin may block, and raise anything.
+            address = path.deadline.once(lambda _: backend.route(ref).address.origin)
+    return f"{ref.scheme} {address}"
 
 
 def _select_field(path: TokenPath) -> None:
@@ -172,27 +177,26 @@ def _select_field(path: TokenPath) -> None:
 
 
 def _open_key_backend(path: TokenPath) -> None:
-    if path.settings.decrypt is not None:
-        path.key_backend = open_backend(path.settings.decrypt.scheme)
+    key: Any = path.settings.decrypt  # without a key, `DECRYPTION` is left out
+    path.key_backend = open_backend(key.scheme)
 
 
 def _decrypt(path: TokenPath) -> None:
     from astro_token.secrets.ciphertext import decode_ciphertext
 
-    key, ciphertext = path.settings.decrypt, decode_ciphertext(path.selected)
-    if key is None:
-        return
+    key: Any = path.settings.decrypt
+    ciphertext = decode_ciphertext(path.selected)
     logger.debug("decrypting with %s", key)
     backend = require(path.key_backend, "decrypt", key.scheme, "it cannot decrypt")
-    try:
-        answer = path.deadline.retry(
+
+    def decrypt() -> SecretValue:
+        returned = path.deadline.retry(
             lambda seconds: backend.decrypt(key, ciphertext, timeout=seconds),
-            host=partial(path.host, backend, key) if path.host else None,
+            host=partial(_host, path, backend, key),
         )
-        decrypted: SecretValue | AstroTokenError = secret_value(answer)
-    except AstroTokenError as error:
-        decrypted = named(error, key)
-    path.value = SecretValue(result(decrypted).reveal(), path.selected.version)
+        return secret_value(returned)
+
+    path.value = SecretValue(prefixed_with(key, decrypt).reveal(), path.selected.version)
 
 
 def _parse_token(path: TokenPath) -> None:
@@ -200,7 +204,7 @@ def _parse_token(path: TokenPath) -> None:
         token = AstroToken.parse(path.value)
     except InvalidTokenError as error:
         if is_ciphertext(normalise(path.value)):
-            error.hint = "it looks like ciphertext: name its key, as in --decrypt vault-transit:astro"
+            error.hint = "the value looks like ciphertext: name its key, as in --decrypt vault-transit:astro"
         raise
     path.token = replace(token, ref=path.settings.ref)
 
@@ -211,8 +215,6 @@ def _evaluate(path: TokenPath) -> None:
 
 
 def _ask_astro(path: TokenPath) -> None:
-    from contextlib import nullcontext
-
     from astro_token.astro_api import AstroApi
     from astro_token.tokens.online import consult
 

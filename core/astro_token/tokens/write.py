@@ -12,12 +12,15 @@ from astro_token.errors import (
     named,
 )
 from astro_token.log import logger
+from astro_token.record import Record
 from astro_token.secrets.ciphertext import encode_ciphertext
 from astro_token.secrets.fields import merge_field, same_secret
-from astro_token.secrets.read import prefixed_with
+from astro_token.secrets.read import prefixed_with, secret_value
 from astro_token.secrets.registry import can, open_backend, require
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from astro_token.secret import SecretValue
     from astro_token.secrets.ref import SecretRef
     from astro_token.settings.resolve import TokenSettings
@@ -27,18 +30,17 @@ if TYPE_CHECKING:
 __all__ = ["Current", "read_current", "write_token"]
 
 
-class Current:
+class Current(Record):
     """
     The secret before it is written.
 
     Attributes:
         value: None if there is no secret yet.
-        version: the predecessor of the new version, for compare-and-set; None if the service has no versions.
+        version: the version to compare before the new one is set; None if the service has no versions.
     """
 
-    def __init__(self, value: SecretValue | None, version: str | None) -> None:
-        self.value = value
-        self.version = version
+    value: SecretValue | None
+    version: str | None
 
 
 def read_current(settings: TokenSettings, deadline: Deadline) -> Current:
@@ -46,7 +48,7 @@ def read_current(settings: TokenSettings, deadline: Deadline) -> Current:
     Read the secret that would be replaced. A missing secret is not an error.
 
     Raises:
-        InvalidRefError: the reference is pinned to a version, whose name a new version cannot have.
+        InvalidRefError: the reference is pinned to a version.
         UnsupportedOperationError: the backend cannot write.
         AstroTokenError: reading failed.
     """
@@ -59,7 +61,7 @@ def read_current(settings: TokenSettings, deadline: Deadline) -> Current:
     backend = require(open_backend(ref.scheme), "write", ref.scheme, "it cannot be written")
     read = backend.read_current if can(backend, "read_current") else backend.read
     try:
-        value = deadline.retry(lambda seconds: read(ref.without_field(), timeout=seconds))
+        value = deadline.retry(lambda seconds: secret_value(read(ref.without_field(), timeout=seconds)))
     except SecretNotFoundError as error:
         return Current(None, error.version or "0")
     return Current(value, value.version)
@@ -77,7 +79,8 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
     """
     ref = settings.ref.without_field()
     backend = require(open_backend(ref.scheme), "write", ref.scheme, "it cannot be written")
-    secret, write = token.secret, backend.write
+    secret = token.secret
+    write: Callable[..., str] = backend.write
     if settings.decrypt is not None:
         secret = _encrypted(settings.decrypt, secret, deadline)
         if can(backend, "write_ciphertext"):
@@ -87,25 +90,21 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
         _require_unchanged(settings, current, deadline)
     logger.debug("writing %s", settings.ref)
     try:
-        version: str = deadline.once(
+        return deadline.once(
             lambda seconds: write(ref, content, expected_version=current.version, timeout=seconds)
         )
     except BackendUnavailableError as error:
         failure = error
-    else:
-        return version
-    if failure.known:
-        raise failure.with_traceback(None) from None
-    # Without a response, only the current secret shows whether the write was done.
-    after = read_current(settings, deadline)
-    is_unchanged = current.version is not None and after.version == current.version
-    if after.value is None or is_unchanged or not same_secret(after.value, content):
-        raise failure.with_traceback(None) from None
-    return after.version or ""
+    if not failure.known:  # without a response, only the current secret shows whether it was written
+        after = read_current(settings, deadline)
+        is_new = current.version is None or after.version != current.version
+        if is_new and after.value is not None and same_secret(after.value, content):
+            return after.version or ""
+    raise failure.with_traceback(None) from None
 
 
 def _require_unchanged(settings: TokenSettings, current: Current, deadline: Deadline) -> None:
-    """Compare the values, for services without versions. A change right before the write is not noticed."""
+    """Compare values for services without versions. A change between this read and the write is missed."""
     if read_current(settings, deadline).value != current.value:
         raise named(changed_meanwhile(), settings.ref)
 
@@ -113,9 +112,8 @@ def _require_unchanged(settings: TokenSettings, current: Current, deadline: Dead
 def _encrypted(key: SecretRef, secret: SecretValue, deadline: Deadline) -> SecretValue:
     logger.debug("encrypting with %s", key)
     service = require(open_backend(key.scheme), "encrypt", key.scheme, "it cannot encrypt")
-    return prefixed_with(
-        key,
-        lambda: encode_ciphertext(
-            deadline.retry(lambda seconds: service.encrypt(key, secret, timeout=seconds))
-        ),
-    )
+
+    def encrypt(seconds: float) -> SecretValue:
+        return encode_ciphertext(service.encrypt(key, secret, timeout=seconds))
+
+    return prefixed_with(key, lambda: deadline.retry(encrypt))
