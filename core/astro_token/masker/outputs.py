@@ -79,7 +79,7 @@ class Outputs:
         Other processes that still have an output open, such as a daemon, keep it, and it stays masked.
 
         Args:
-            interrupted: tells whether we were told to end; then a reader that is stuck is not waited for.
+            interrupted: returns True after a signal that ends us; then a stuck reader is not waited for.
 
         Returns:
             False if the output is incomplete for that reason.
