@@ -97,7 +97,7 @@ def add_summary(data: bytes, status: str, environ: Mapping[str, str]) -> str:
         late = isinstance(failure, BackendUnavailableError)
         raise OutputError(
             "buildkite-agent annotate " + ("did not end in time" if late else "failed"),
-            hint="see that it is the agent of this job; the result is on standard output too",
+            hint="check that it is the agent of this job; the result is on standard output too",
         )
     return "the build's annotations"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.ci.system import CISystem, is_true
 from astro_token.formats import ExportFormat
-from astro_token.formats.rendering import Rendering, Variables
+from astro_token.formats.rendering import Rendering, Variables, job_file
 from astro_token.identity import IdentityRequest, NoIdentity
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
 
 
 def bash_env(variables: Variables) -> Rendering:
-    from astro_token.formats.job_file import job_file
     from astro_token.formats.shells import posix_assignments
 
     to = job_file(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.ci.system import CISystem, is_true
 from astro_token.formats import ExportFormat, script_format
-from astro_token.formats.rendering import Rendering, Variables
+from astro_token.formats.rendering import Rendering, Variables, job_file
 from astro_token.identity import NoIdentity
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ def identity(environ: Mapping[str, str]) -> NoIdentity | None:
 
 
 def after_script(variables: Variables) -> Rendering:
-    from astro_token.formats.job_file import job_file
     from astro_token.formats.text import carry_line
 
     hint = "use GitLab Runner 16.4 or later, or use exec"

@@ -1,4 +1,4 @@
-"""A JWT, read without verification, so that a service's refusal is predicted early and clearly."""
+"""Claims of a JWT, read without verification, to predict a service's refusal early and clearly."""
 
 from __future__ import annotations
 
