@@ -10,7 +10,15 @@ from astro_token.record import Record
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["Address", "checked_address", "is_loopback", "is_metadata", "parse_address", "split_host_port"]
+__all__ = [
+    "Address",
+    "checked_address",
+    "is_literal",
+    "is_loopback",
+    "is_metadata",
+    "parse_address",
+    "split_host_port",
+]
 
 _PORTS = {"http": 80, "https": 443}
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-_")
@@ -82,6 +90,11 @@ def split_host_port(text: str, default: int) -> tuple[str, int]:
     if not is_number or not 0 < int(port) <= _LARGEST_PORT:
         raise ValueError("not a port")
     return host, int(port)
+
+
+def is_literal(host: str) -> bool:
+    """True for an IP address, which needs no name server. The last label of a name may be a number too."""
+    return ":" in host or bool(_octets(host))
 
 
 def is_loopback(host: str) -> bool:

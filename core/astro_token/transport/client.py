@@ -6,8 +6,15 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError, IntegrityError, bare, result
-from astro_token.transport.failure import busy, connection_failure, damaged, proxy_failure, seconds_to_wait
+from astro_token.errors import AstroTokenError, BackendUnavailableError, bare, result
+from astro_token.transport.failure import (
+    busy,
+    connection_failure,
+    damaged,
+    proxy_failure,
+    redirected,
+    seconds_to_wait,
+)
 from astro_token.version import __version__
 
 if TYPE_CHECKING:
@@ -20,9 +27,10 @@ __all__ = ["BODY_LIMIT", "Client", "Response"]
 
 BODY_LIMIT = 256 * 1024
 _METADATA_SECONDS = 1.0
+_IDLE_SECONDS = 60.0  # load balancers forget a connection after a few minutes, some without a word
 _READS = frozenset({"GET", "HEAD", "LIST"})
 _BUSY = frozenset({408, 425, 429})
-_DENIED = frozenset({401, 403})  # whoever says so, a proxy or the service
+_DENIED = frozenset({401, 403})
 
 
 class Client:
@@ -107,10 +115,10 @@ class Client:
         is_reused = connection is not None
         try:
             connection = connection or Connection(route, until=request[-1])
-            head = connection.exchange(*request)
+            head = connection.exchange(route, *request)
             if _is_ambiguous(head.headers):
                 raise damaged(route)
-            return Response(self, connection, head)
+            return Response(self, route, connection, head)
         except BaseException as error:
             if connection is not None:
                 connection.end()
@@ -131,13 +139,15 @@ class Client:
                 connection = idle.pop()
             except IndexError:  # another thread took it
                 break
-            if connection.wire.is_quiet():
+            if time.monotonic() - connection.last_used < _IDLE_SECONDS and connection.wire.is_quiet():
                 return connection
             connection.end()
         return None
 
     def give_back(self, connection: Connection) -> None:
-        self._idle.setdefault(connection.route.key, []).append(connection)
+        """Keep a connection for the next request."""
+        connection.last_used = time.monotonic()
+        self._idle.setdefault(connection.key, []).append(connection)
 
 
 class Response:
@@ -148,11 +158,11 @@ class Response:
         body: the loaded bytes; None if the body is too large, packed, or shorter than announced.
     """
 
-    def __init__(self, client: Client, connection: Connection, response: Any) -> None:
+    def __init__(self, client: Client, route: Route, connection: Connection, response: Any) -> None:
         self._client = client
         self._connection: Connection | None = connection
         self._response = response
-        self.route = connection.route
+        self.route = route
         self.status: int = response.status
         self.reason: str = response.reason
         self.headers = response.headers
@@ -165,10 +175,7 @@ class Response:
         if status in _BUSY or status >= 500 or status in also_busy:  # noqa: PLR2004
             return busy(route, status, self.retry_after)
         if 300 <= status < 400:  # noqa: PLR2004
-            return IntegrityError(
-                f"{route.service} answered with a redirect, which is not followed",
-                hint=f"check {route.variable} and the proxy",
-            )
+            return redirected(route)
         if status == 407:  # noqa: PLR2004
             return proxy_failure(status, route)
         return None if self.body is not None or status in _DENIED else self.damaged()

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
     from astro_token.transport.route import Route
 
-__all__ = ["busy", "causes", "connection_failure", "damaged", "malformed", "proxy_failure", "seconds_to_wait"]
+__all__ = [
+    "busy",
+    "causes",
+    "connection_failure",
+    "damaged",
+    "malformed",
+    "proxy_failure",
+    "redirected",
+    "seconds_to_wait",
+]
 
 _LONGEST_WAIT = 86400.0
 _CERTIFICATE = {  # by OpenSSL's verify code
@@ -134,6 +143,13 @@ def busy(route: Route, status: int, retry_after: float | None = None) -> Backend
 def damaged(route: Route) -> IntegrityError:
     return IntegrityError(
         f"the response is damaged, or does not come from {route.service}",
+        hint=f"check {route.variable} and the proxy",
+    )
+
+
+def redirected(route: Route) -> IntegrityError:
+    return IntegrityError(
+        f"{route.service} answered with a redirect, which is not followed",
         hint=f"check {route.variable} and the proxy",
     )
 

@@ -171,21 +171,21 @@ def _matches(entry: str, address: Address, ip: object | None) -> bool:
     True if an entry of `NO_PROXY` covers the address: `*`, a host with its subdomains, `.suffix`, `*.suffix`,
     an IP address, each with an optional port; or a network.
     """
+    if entry == "*":
+        return True
+    if ip is not None and "/" in entry:
+        return _contains(entry, ip)
     name, port = entry, ""
     if entry.startswith("["):
         name, _, port = entry[1:].partition("]")
     elif entry.count(":") == 1:  # with more of them it is an IPv6 address
         name, colon, port = entry.partition(":")
         port = f"{colon}{port}"
-    if ip is not None and "/" in entry:
-        return _contains(entry, ip)
     if not name or port not in {"", ":", f":{address.port}"}:
         return False
-    if ip is not None and (listed := _ip(name)) is not None:
-        # Go compares an address with a zone as text; but a link-local address is never behind a proxy.
-        return listed == ip
-    suffix = name.removeprefix("*").removeprefix(".")
-    return entry == "*" or address.host == name or address.host.endswith(f".{suffix}")
+    if ip is not None:  # never by its text: a zone may end in any name
+        return _ip(name) == ip
+    return address.host == name or address.host.endswith(f".{name.removeprefix('*.').removeprefix('.')}")
 
 
 def _ip(host: str) -> object | None:
