@@ -164,13 +164,12 @@ class Response:
         self._response = response
         self.route = route
         self.status: int = response.status
-        self.reason: str = response.reason
         self.headers = response.headers
         self.length: int | None = response.length
         self.body: bytes | None = None
 
     def failure(self, also_busy: Collection[int] = ()) -> AstroTokenError | None:
-        """The failure that it stands for whichever service sent it; None if the service has to judge it."""
+        """The failure, if the status means the same for every service; None leaves it to the caller."""
         route, status = self.route, self.status
         if status in _BUSY or status >= 500 or status in also_busy:  # noqa: PLR2004
             return busy(route, status, self.retry_after)
@@ -208,34 +207,34 @@ class Response:
         """The end of the body can be told from the end of the connection."""
         return self.length is not None or bool(self._response.chunked)
 
-    @property
-    def is_packed(self) -> bool:
-        return self.headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
-
     def read(self, most: int, until: float | None = None, *, allow_packed: bool = False) -> bytes:
         """
-        Up to so many bytes as they come; nothing at the end of the body.
+        Read the next bytes, at most so many; none at the end of the body.
 
         Args:
             until: a new deadline; None for the request's.
-            allow_packed: the caller does not unpack.
+            allow_packed: the caller does not unpack the bytes.
         """
-        if self.is_packed and not allow_packed:
-            raise damaged(self.route)
+        if self._is_packed() and not allow_packed:
+            raise self.damaged()
         if until is not None and self._connection is not None:
             self._connection.wire.until = until
         block = result(self._block(self._response.read1, most))
         if block is None or (not block and self._response.length):
-            # Not damaged: long transfers do break, and nothing of a half is used.
+            # Long transfers do break, and a part is never used: trying again is safe.
             raise BackendUnavailableError(
                 f"{self.route.service} ended the response early", hint="try again later"
             )
         return block
 
     def load(self, limit: int) -> None:
+        """Read the whole body into `body`."""
         data = result(self._block(self._response.read, limit + 1))
         is_complete = data is not None and len(data) <= limit and not self._response.length
-        self.body = data if is_complete and not self.is_packed else None
+        self.body = data if is_complete and not self._is_packed() else None
+
+    def _is_packed(self) -> bool:
+        return self.headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
 
     def _block(self, read: Callable[[int], bytes], most: int) -> bytes | AstroTokenError | None:
         """Bytes of the body; None if it ended within a chunk."""

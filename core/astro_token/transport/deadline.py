@@ -271,10 +271,11 @@ class Workers:
             _thread.start_new_thread(_run_bounded, (self._work,))
         except RuntimeError:  # no further thread can be started
             with self._lock:
-                self._running -= 1
-                is_alone = self._running == 0
+                is_alone = self._running == 1
+                if not is_alone:
+                    self._running -= 1
             if is_alone:
-                self._work(1)
+                self._work()
         return pending
 
     def cancel(self) -> None:
@@ -282,8 +283,7 @@ class Workers:
         with self._lock:
             self._jobs.clear()
 
-    def _work(self, started: int = 0) -> None:
-        self._running += started
+    def _work(self) -> None:
         while True:
             with self._lock:
                 if not self._jobs:

@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
 from astro_token.record import Record
-from astro_token.transport.address import (
-    Address,
-    checked_address,
-    is_loopback,
-    is_metadata,
-    split_host_port,
-)
+from astro_token.transport.address import Address, checked_address, is_loopback, is_metadata, split_host_port
 from astro_token.transport.trust import Trust, setting
 
 if TYPE_CHECKING:
@@ -26,8 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Proxy", "Route"]
 
-_HEX = frozenset("0123456789abcdefABCDEF")
-_USER_CHARACTERS = _HEX | frozenset("ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-._~!$&'()*+,;=:@%")
+_USER = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*"
 _warned: set[str] = set()
 
 
@@ -69,12 +62,12 @@ class Proxy(Record):
 
 class Route(Record):
     """
-    One destination with everything that decides how a request reaches it. Create it with `Route.to`.
+    A destination, and the proxy and certificates on the path to it. Create it with `Route.to`.
 
     Attributes:
         service, variable: for messages: its name, and the setting that holds its address.
         proxy: None for a direct connection.
-        trust: the certificates that it is verified with; None for plain http.
+        trust: the certificates of its authorities; None for plain http.
         is_metadata: plain http to a metadata service, which answers within a second or does not exist.
     """
 
@@ -133,13 +126,11 @@ def _proxy(address: Address, environ: Mapping[str, str]) -> Proxy | None:
     if not separator:
         scheme, rest = "http", value
     user, _, authority = rest.removesuffix("/").rpartition("@")
-    escapes = [piece[:2] for piece in user.split("%")[1:]]
+    import re
+
     try:
         host, port = split_host_port(authority, 80)
-        is_user = _USER_CHARACTERS.issuperset(user) and all(
-            len(e) > 1 and _HEX.issuperset(e) for e in escapes
-        )
-        if scheme.lower() == "http" and is_user:
+        if scheme.lower() == "http" and re.fullmatch(_USER, user):
             return Proxy(host, port, variable, user)
     except ValueError:
         pass
@@ -151,7 +142,7 @@ def _proxy(address: Address, environ: Mapping[str, str]) -> Proxy | None:
 
 
 def _either(environ: Mapping[str, str], name: str) -> tuple[str, str]:
-    """The variable in upper or else in lower case, and its value. Warn once if they contradict each other."""
+    """The variable in upper, or else in lower case, and its value. Warn once if both are set and differ."""
     upper, lower = setting(environ, name), setting(environ, name.lower())
     if upper and lower and upper != lower and name not in _warned:
         _warned.add(name)
