@@ -104,8 +104,8 @@ class KeyValue(VaultService):
         )
 
     def _locate(self, ref: SecretRef, timeout: float) -> tuple[Any, _Location]:
-        namespace = ref.options.get("namespace", "").strip("/") or None
-        adapter = self._client.adapter(namespace, timeout)
+        adapter = self._adapter(ref, timeout)
+        namespace = adapter.namespace
         mount, _, path = ref.name.partition("/")
         kv = ref.options.get("kv")
         if kv and not _RESERVED.intersection(path.split("/")):
@@ -169,7 +169,7 @@ def _read(adapter: Any, location: _Location, version: str | None) -> SecretValue
 
 def _describe(adapter: Any, location: _Location, version: str | None) -> SecretMetadata:
     if location.kv == "1":
-        _read(adapter, location, version)  # KV 1 tells no more than that the secret exists
+        _read(adapter, location, version)  # KV 1 stores nothing that describes a secret
         return SecretMetadata()
     with requiring(location.api_path("metadata"), "read"), _explaining_404(location, version):
         content = _engine(adapter, "2").read_secret_metadata(location.path, mount_point=location.mount)

@@ -68,22 +68,22 @@ def open_regular(path: Path) -> IO[bytes]:
 
 
 def owned(file: IO[bytes]) -> bool:
-    """Tell whether the file belongs to us or to root."""
+    """True if the file belongs to us or to root."""
     return not hasattr(os, "geteuid") or os.fstat(file.fileno()).st_uid in {os.geteuid(), 0}
 
 
 def others_can_write(file: IO[bytes]) -> bool:
-    """Tell whether the group or others may write."""
+    """True if the group or others may write."""
     return os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def anybody_can_write(file: IO[bytes]) -> bool:
-    """Tell whether every user of the machine may write. Secrets are often mounted for a group."""
+    """True if every user of the machine may write. Secrets are often mounted for a group."""
     return os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & stat.S_IWOTH)
 
 
 def others_can_read(file: IO[bytes]) -> bool:
-    """Tell whether every user of the machine may read. Secrets are often mounted for a group."""
+    """True if every user of the machine may read. Secrets are often mounted for a group."""
     return os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
 
 

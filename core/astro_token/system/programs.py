@@ -182,7 +182,7 @@ class _Restriction:
                 self._restore()
 
     def forget(self) -> None:
-        """In a forked child, where the threads that entered it are gone."""
+        """Restore PATH in a forked child, where the threads that entered are gone."""
         self.lock = allocate_lock()
         if self._users:
             self._users = 0

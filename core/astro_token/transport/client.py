@@ -204,7 +204,7 @@ class Response:
 
     @property
     def is_bounded(self) -> bool:
-        """The end of the body can be told from the end of the connection."""
+        """True if the end of the body is distinguishable from the end of the connection."""
         return self.length is not None or bool(self._response.chunked)
 
     def read(self, most: int, until: float | None = None, *, allow_packed: bool = False) -> bytes:
