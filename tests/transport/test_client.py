@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import socket
+import ssl
 import threading
 import time
 import warnings
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
 from astro_token.errors import (
     AccessDeniedError,
@@ -535,6 +537,18 @@ def test_a_trusted_service_is_asked_over_tls_and_a_connection_used_again(
         for url in (server.url, server.url, named):
             assert 200 == send(client, url, environ=environ).status
         assert (3, 2) == (server.count, server.connections)
+
+
+def test_an_intermediate_authority_can_be_trusted(client: Client, tmp_path: Path) -> None:
+    root = trustme.CA()
+    intermediate = root.create_child_ca()
+    pair = intermediate.issue_cert("127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    pair.configure_cert(context)
+    bundle = tmp_path / "intermediate.pem"
+    bundle.write_bytes(intermediate.cert_pem.bytes())
+    with FaultServer(200, tls=context) as server:
+        assert 200 == send(client, server.url, environ={"VAULT_CACERT": str(bundle)}).status
 
 
 @pytest.mark.parametrize(

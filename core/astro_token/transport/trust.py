@@ -98,6 +98,8 @@ class Trust:
         # Not create_default_context, which honours SSLKEYLOGFILE.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A bundle may consist of an intermediate authority, as for Go, gRPC and Python 3.13.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if alpn:
             context.set_alpn_protocols(list(alpn))
         for variable, path in self._files:
