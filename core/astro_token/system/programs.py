@@ -72,7 +72,12 @@ def checkout_of(folder: StrPath, environ: Mapping[str, str]) -> str | None:
 
 def lies_in(path: StrPath, folders: Iterable[StrPath]) -> bool:
     """True if a path lies in one of the folders, by its name or after following links."""
-    return bool(_identities_above(path) & _identities(folders))
+    above: set[StrPath] = set()
+    for name in (os.path.abspath(path), os.path.realpath(path)):  # noqa: PTH100
+        while name not in above:
+            above.add(name)
+            name = os.path.dirname(name)  # noqa: PLW2901, PTH120
+    return bool(_identities(above) & _identities(folders))
 
 
 def in_checkout(path: StrPath, environ: Mapping[str, str], roots: Iterable[StrPath] = ()) -> bool:
@@ -95,15 +100,6 @@ def in_checkout(path: StrPath, environ: Mapping[str, str], roots: Iterable[StrPa
     with suppress(OSError):  # the working folder was removed
         checkouts += filter(None, [checkout_of(os.getcwd(), environ)])  # noqa: PTH109
     return lies_in(path, checkouts) and not lies_in(path, accepted)
-
-
-def _identities_above(path: StrPath) -> set[tuple[int, int]]:
-    paths = set()
-    for name in (os.path.abspath(path), os.path.realpath(path)):  # noqa: PTH100
-        while name not in paths:
-            paths.add(name)
-            name = os.path.dirname(name)  # noqa: PLW2901, PTH120
-    return _identities(paths)
 
 
 def _identities(paths: Iterable[StrPath]) -> set[tuple[int, int]]:

@@ -85,9 +85,8 @@ class Client:
 
         try:
             connection = Connection(route, until, alpn)
-            protocol = connection.wire.alpn_protocol()
             connection.end()
-            return protocol
+            return connection.alpn_protocol
         except Exception as error:  # noqa: BLE001 (classified)
             failure = bare(connection_failure(error, route))
         raise failure

@@ -47,8 +47,8 @@ class Connection(http.client.HTTPConnection):
         try:
             if proxy:
                 self.wire.tunnel(route, proxy.authorization)
-            if tls:
-                self.wire.encrypt(tls, address.host.partition("%")[0])
+            server_name = address.host.partition("%")[0]
+            self.alpn_protocol = self.wire.encrypt(tls, server_name) if tls else None
         except BaseException:
             self.wire.end()
             raise
@@ -129,10 +129,12 @@ class _Wire(io.RawIOBase):
         self.has_received |= count > 0
         return count
 
-    def encrypt(self, tls: ssl.SSLContext, host: str) -> None:
+    def encrypt(self, tls: ssl.SSLContext, host: str) -> str | None:
+        """Make the handshake, and return the protocol that was agreed on by ALPN."""
         self._sock.settimeout(_left(self.until))
         # Without the option Python takes a connection that breaks off for the end of the response.
-        self._sock = tls.wrap_socket(self._sock, server_hostname=host, suppress_ragged_eofs=False)
+        self._sock = sock = tls.wrap_socket(self._sock, server_hostname=host, suppress_ragged_eofs=False)
+        return sock.selected_alpn_protocol()
 
     def tunnel(self, route: Route, authorization: str | None) -> None:
         authority = route.address.authority
@@ -143,10 +145,6 @@ class _Wire(io.RawIOBase):
         response.begin()
         if response.status != 200:  # noqa: PLR2004
             raise proxy_failure(response.status, route)
-
-    def alpn_protocol(self) -> str | None:
-        agreed = getattr(self._sock, "selected_alpn_protocol", None)
-        return agreed() if agreed else None
 
     def is_quiet(self) -> bool:
         """False if the server has ended the connection, or has sent something without a request."""

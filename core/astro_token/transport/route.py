@@ -15,8 +15,11 @@ from astro_token.transport.trust import Trust, setting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from ipaddress import IPv4Address, IPv6Address
 
     from astro_token.transport.trust import ClientCertificate
+
+    IPAddress = IPv4Address | IPv6Address
 
 __all__ = ["Proxy", "Route"]
 
@@ -157,15 +160,13 @@ def _is_exempt(address: Address, no_proxy: str) -> bool:
     return any(_matches(entry.strip(), address, ip) for entry in no_proxy.lower().split(","))
 
 
-def _matches(entry: str, address: Address, ip: object | None) -> bool:
+def _matches(entry: str, address: Address, ip: IPAddress | None) -> bool:
     """
     True if an entry of `NO_PROXY` covers the address: `*`, a host with its subdomains, `.suffix`, `*.suffix`,
     an IP address, each with an optional port; or a network.
     """
     if entry == "*":
         return True
-    if ip is not None and "/" in entry:
-        return _contains(entry, ip)
     name, port = entry, ""
     if entry.startswith("["):
         name, _, port = entry[1:].partition("]")
@@ -174,12 +175,18 @@ def _matches(entry: str, address: Address, ip: object | None) -> bool:
         port = f"{colon}{port}"
     if not name or port not in {"", ":", f":{address.port}"}:
         return False
-    if ip is not None:  # never by its text: a zone may end in any name
-        return _ip(name) == ip
-    return address.host == name or address.host.endswith(f".{name.removeprefix('*.').removeprefix('.')}")
+    if ip is None:
+        suffix = name.removeprefix("*.").removeprefix(".")
+        return address.host == name or address.host.endswith(f".{suffix}")
+    import ipaddress
+
+    try:  # never by the host's text: a zone may end in any name
+        return ip in ipaddress.ip_network(entry if "/" in entry else name.partition("%")[0], strict=False)
+    except ValueError:
+        return False
 
 
-def _ip(host: str) -> object | None:
+def _ip(host: str) -> IPAddress | None:
     if ":" not in host and not host[-1:].isdigit():
         return None  # a name: no need to load ipaddress
     import ipaddress
@@ -189,12 +196,3 @@ def _ip(host: str) -> object | None:
     except ValueError:
         return None
     return getattr(ip, "ipv4_mapped", None) or ip
-
-
-def _contains(network: str, ip: object) -> bool:
-    import ipaddress
-
-    try:
-        return ip in ipaddress.ip_network(network, strict=False)
-    except ValueError:
-        return False
