@@ -107,16 +107,6 @@ def locked(folder: Path, *, seconds: float) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool:
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def replace(path: Path, data: bytes) -> None:
     """
     Write a file that only we may read (0600), completely or not at all.
@@ -279,12 +269,16 @@ def _exclusive(descriptor: int, seconds: float) -> Iterator[None]:
         BackendUnavailableError: another process held the lock all the time.
     """
     if os.name == "posix":
+        import fcntl
+
         end = time.monotonic() + seconds
-        while not _lock(descriptor):
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
             if time.monotonic() >= end:
                 raise BackendUnavailableError(
-                    "another process holds the lock of the file or folder",
-                    hint="try again when it is done",
+                    "another process holds the lock of the file or folder", hint="try again when it is done"
                 )
             time.sleep(_LOCK_PAUSE)
     yield
