@@ -153,15 +153,10 @@ def _read(adapter: Any, location: _Location, version: str | None) -> SecretValue
     with requiring(location.api_path(), "read"), _explaining_404(location, version):
         if location.kv == "1":
             content = _engine(adapter, "1").read_secret(location.path, mount_point=location.mount)
-        else:
-            content = _engine(adapter, "2").read_secret_version(
-                location.path,
-                version=version,
-                mount_point=location.mount,
-                raise_on_deleted_version=True,
-            )
-    if location.kv == "1":
-        return SecretValue(_json(_object(content, "data")))
+            return SecretValue(_json(_object(content, "data")))
+        content = _engine(adapter, "2").read_secret_version(
+            location.path, version=version, mount_point=location.mount, raise_on_deleted_version=True
+        )
     return SecretValue(
         _json(_object(content, "data", "data")), _number(content, "data", "metadata", "version")
     )
