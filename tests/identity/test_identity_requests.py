@@ -1,4 +1,4 @@
-"""A job's credential goes to its own service only; damaged, late and missing responses differ in their errors."""
+"""A credential of a job goes to its own service only; damaged, late and missing responses are distinct errors."""
 
 from __future__ import annotations
 
