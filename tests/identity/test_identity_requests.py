@@ -1,4 +1,4 @@
-"""A credential of a job goes to its own service only; damaged, late and missing responses are distinct errors."""
+"""A job's credential goes to its own service only; damaged, late and missing responses are told apart."""
 
 from __future__ import annotations
 
