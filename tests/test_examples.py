@@ -308,6 +308,38 @@ def test_scripts_are_shell() -> None:
 # -- pre-commit -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("args", "read"), [(None, ["dev", "prod"]), (["dev"], ["dev"])])
+def test_the_check_hook_reads_the_tokens_of_its_args(
+    program: Program, canary: str, args: list[str] | None, read: list[str]
+) -> None:
+    (hook,) = (
+        hook
+        for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+        if hook["id"] == "astro-token-check"
+    )
+    hook |= {"language": "system", "verbose": True, **({"args": args} if args else {})}
+    work = program.work
+    config = {"repos": [{"repo": "local", "hooks": [hook]}]}
+    (work / ".pre-commit-config.yaml").write_text(yaml.safe_dump(config))
+    project = work / "astro-token.toml"
+    project.write_text('[tokens.dev]\nref = "env:DEV"\n[tokens.prod]\nref = "env:PROD"\n')
+    project.chmod(0o600)
+    program.environ |= {
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "PRE_COMMIT_HOME": str(program.home / "pre-commit"),
+        "DEV": canary,
+    }
+    subprocess.run(["git", "init", "-q"], cwd=work, env=program.environment(), check=True)
+    done = subprocess.run(
+        [BIN / "pre-commit", "run", "--hook-stage", "pre-push", "--all-files"],
+        cwd=work, env=program.environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    output = done.stdout + done.stderr
+    assert read == [name for name in ("dev", "prod") if f"env:{name.upper()}" in output], output
+    assert ("prod" in read) == bool(done.returncode)  # PROD is not set
+    assert canary not in output
+
+
 def test_pre_commit_runs_the_hooks(program: Program, canary: str) -> None:
     """The hooks as they are published, with the entries of this environment in place of an installed one."""
     hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
