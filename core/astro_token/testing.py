@@ -32,7 +32,13 @@ import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError, DecryptError, SecretNotFoundError
+from astro_token.errors import (
+    AstroTokenError,
+    BackendUnavailableError,
+    DecryptError,
+    InvalidRefError,
+    SecretNotFoundError,
+)
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.secrets.protocols import (
     Backend,
@@ -163,6 +169,19 @@ class BackendContract:
         error = self.failure(harness, harness.missing)
         assert type(error) is SecretNotFoundError
         assert error.exit_code == 66
+
+    def test_an_unknown_option_is_refused(self, harness: Harness) -> None:
+        harness.store(make_token().encode())
+        backend, seconds = harness.backend, self.timeout
+        _check_options(harness.present, lambda ref: backend.read(ref, timeout=seconds))
+        if isinstance(backend, SupportsDescribe):
+            _check_options(harness.present, lambda ref: backend.describe(ref, timeout=seconds))
+        if isinstance(backend, SupportsWrite) and harness.writable is not None:
+            value = self.as_stored(harness, make_token())
+            _check_options(
+                harness.writable,
+                lambda ref: backend.write(ref, value, expected_version=None, timeout=seconds),
+            )
 
     def test_an_error_is_one_line_and_keeps_no_other_exception(self, harness: Harness) -> None:
         error = self.failure(harness, harness.missing)
@@ -366,6 +385,12 @@ class KeyContract:
         # A ciphertext that names its own key is no other key's, whether there is that other one or not.
         assert type(error) in {SecretNotFoundError, DecryptError}
 
+    def test_an_unknown_option_is_refused(self, harness: KeyHarness) -> None:
+        ciphertext = self.encrypt(harness, make_token())
+        _check_options(
+            harness.key, lambda ref: harness.backend.decrypt(ref, ciphertext, timeout=self.timeout)
+        )
+
     def test_nothing_is_logged_of_the_value_at_any_level(self, harness: KeyHarness) -> None:
         token = make_token()
         records: list[str] = []
@@ -387,6 +412,15 @@ class KeyContract:
         ciphertext = self.encrypt(harness, token)
         decrypted = _in_threads(lambda: self.decrypt(harness, ciphertext).reveal(), self.timeout)
         assert [token.encode()] * 4 == decrypted
+
+
+def _check_options(text: str, call: Callable[[SecretRef], object]) -> None:
+    """Check that a call refuses an option that no backend has. A scheme's grammar may refuse it first."""
+    try:
+        call(SecretRef.parse(f"{text}{'&' if '?' in text else '?'}no-such-option=1"))
+    except InvalidRefError:
+        return
+    raise AssertionError("an unknown option was ignored; raise InvalidRefError")
 
 
 def _in_threads(call: Callable[[], bytes], seconds: float) -> list[bytes]:
