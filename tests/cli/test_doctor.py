@@ -14,7 +14,7 @@ import pytest
 
 import astro_token
 from astro_token.doctor import CHECKS, STATES
-from astro_token.doctor.variables import own_variables
+from astro_token.settings.variables import own_variables
 from tests.cli.terminal import Terminal
 from tests.conftest import PROGRAM, ROOT
 from tests.servers.faults import FaultServer, refused_port
@@ -123,6 +123,14 @@ def test_every_variable_of_ours_is_known_by_name() -> None:
         for name in sorted(own_variables())
         if name not in shown and name.replace("ASTRO_TOKEN_POLICY", "…") not in shown
     ]
+
+
+def test_offline_does_not_contact_astro(program: Program, stored: str, api: AstroApi) -> None:
+    before = len(api.requests)
+    code, links = examined(program, "--offline", stored)
+    assert (0, before) == (code, len(api.requests))
+    assert ("not reached", "skipped: --offline") == (links["api"]["state"], links["api"]["found"])
+    assert ["ok"] * 3 == [links[name]["state"] for name in ("login", "secret", "token")]
 
 
 def test_each_link_of_a_good_chain_holds(program: Program, stored: str, api: AstroApi) -> None:
