@@ -17,6 +17,7 @@ from astro_token.policy.rules import Expectations, Policy
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.astro_cli_pin import Lock
 from astro_token.settings.project_file import Project, ProjectToken, find_project
+from astro_token.testing import appearances
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +59,28 @@ def failure(folder: Path) -> AstroTokenError:
 
 def refused(write: Write, text: str) -> AstroTokenError:
     return failure(write("astro-token.toml", text).parent)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[tokens.dev]\nref = "TOKEN"\n',
+        '[tokens.dev]\nref = "vault:TOKEN/a"\n',
+        '[tokens.dev]\nref = "env:X"\ndecrypt = "TOKEN"\n',
+        '[tokens.dev]\ntoken = "TOKEN"\n',
+        '[tokens.dev]\nref = "env:X"\nworkspace = "TOKEN"\n',
+        '[tokens]\ndev = "TOKEN"\n',
+        'default = "TOKEN"\n',
+        'tokens = ["TOKEN"]\n',
+        '"TOKEN" = 1\n',
+        '[tokens."TOKEN"]\nref = "env:X"\n',
+    ],
+)
+def test_a_token_in_the_file_is_named_as_such_and_not_repeated(write: Write, canary: str, text: str) -> None:
+    error = refused(write, text.replace("TOKEN", canary))
+    shown = f"{error.message} {error.hint}"
+    assert (InvalidRefError, True) == (type(error), "astro-token.toml contains a token" in error.message)
+    assert ([], False) == (appearances(canary, shown), "command line" in shown)
 
 
 def test_everything_that_it_may_say_is_read(write: Write) -> None:

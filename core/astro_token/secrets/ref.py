@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SecretRef", "refuse_token"]
+__all__ = ["SecretRef", "contains_token", "refuse_token"]
 
 _FORM = "scheme:name[?option=value…][#field]"
 _MAX = 2048
@@ -25,24 +25,28 @@ _UNPRINTABLE = (
     r"\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _TOKEN_SHAPE = r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"
+_NOT_A_REFERENCE = (
+    "replace that token if others saw it, store it with `astro-token put`, and give its reference"
+)
 # For the schemes of plugins: userinfo, and segments that could leave a service's path.
 _ESCAPES = r"^[^/]*@|(?:^|[/\\])\.\.?(?:$|[/\\])"
 # No expression is compiled before it is needed: that takes longer than the rest of a simple reference.
 
 
-def refuse_token(text: str) -> None:
+def contains_token(text: str) -> bool:
+    """True if a part of the text looks like a token."""
+    return "eyJ" in text and re.search(_TOKEN_SHAPE, text) is not None
+
+
+def refuse_token(text: str, *, hint: str = _NOT_A_REFERENCE) -> None:
     """
     Refuse text that looks like a token.
 
     Raises:
-        InvalidRefError: without the text. The process list shows it already, and a log should not.
+        InvalidRefError: without the text, because messages are often logged.
     """
-    if "eyJ" in text and re.search(_TOKEN_SHAPE, text):
-        raise InvalidRefError(
-            "a token was given where its reference or name is wanted",
-            hint="a command line is readable by every user of the machine: replace that token, "
-            "and give the new one on standard input or in a variable",
-        )
+    if contains_token(text):
+        raise InvalidRefError("a token was given where its reference or name is wanted", hint=hint)
 
 
 class SecretRef(Record):

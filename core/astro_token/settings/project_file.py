@@ -17,7 +17,7 @@ from astro_token.errors import AccessDeniedError, ConfigError, InvalidRefError
 from astro_token.policy.parsers import unknown_key
 from astro_token.policy.rules import Expectations, Policy, policy_from_table
 from astro_token.record import Record
-from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.ref import SecretRef, contains_token
 from astro_token.system.files import open_regular, others_can_write, owned
 from astro_token.token import SCOPES, is_identifier
 
@@ -216,6 +216,11 @@ class _Reader:
         self.path = path
 
     def project(self, content: dict[str, Any]) -> Project:
+        if contains_token(repr(content)):  # before any message, which could repeat a key
+            raise InvalidRefError(
+                f"{self.path} contains a token, and everybody who can read the file can use it",
+                hint="revoke it in Astro, store a new one with `astro-token put`, and write its reference",
+            )
         self.check_keys(content, _TOP, "")
         tokens = {
             name: self.token(name, entry) for name, entry in self.table(content, "tokens", "tokens").items()
