@@ -141,7 +141,8 @@ class BackendUnavailableError(AstroTokenError):
 
     Attributes:
         retry_after: seconds to wait, as the service requests, or None.
-        outcome_known: the message states the outcome of a write; else a write without a response may have succeeded.
+        outcome_known: the message states the outcome of a write.
+            Else a write without a response may have succeeded.
     """
 
     exit_code, severity = 75, 1

@@ -74,7 +74,8 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
     Other fields of the secret are kept.
 
     Raises:
-        BackendUnavailableError: another writer changed the secret after `current` was read, or the service did not answer.
+        BackendUnavailableError: another writer changed the secret after `current` was read,
+            or the service did not answer.
         AstroTokenError: the backend failed.
     """
     ref = settings.ref.without_field()
