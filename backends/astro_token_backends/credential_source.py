@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from astro_token.secret import SecretValue
 
-__all__ = ["JobIdentity", "job_identity", "printable", "printable_path"]
+__all__ = ["JobIdentity", "job_identity", "printable", "printable_path", "settings_text", "without_line_end"]
 
 _LONG = 20  # characters; keys are longer
 # A value may stand by mistake in the variable for its file's name, and a token in the one for a role.
@@ -43,6 +43,16 @@ def job_identity(audience: str | None, *, environ: Mapping[str, str], timeout: f
 
     token = ci_identity(audience, environ=environ, timeout=timeout)
     return None if token is None else JobIdentity(identity_source(environ), token)
+
+
+def settings_text(environ: Mapping[str, str], name: str) -> str:
+    """Return a variable without a line end at its end, which editors and CI systems add; empty if unset."""
+    return without_line_end(environ.get(name, ""))
+
+
+def without_line_end(text: str) -> str:
+    """Remove one line end from the end of a variable or of a credential's file."""
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def printable(text: str | os.PathLike[str]) -> str:

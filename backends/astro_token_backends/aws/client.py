@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,19 +10,21 @@ from astro_token.log import logger, silence
 from astro_token.transport.client import BODY_LIMIT
 from astro_token_backends.aws import LOGGERS
 from astro_token_backends.aws.credential_chain import adapt_chain
+from astro_token_backends.aws.credential_source import source_variables
 from astro_token_backends.aws.endpoint import endpoint_url, region_of, resolve_region
-from astro_token_backends.aws.errors import no_credential, translated
+from astro_token_backends.aws.errors import login_error, translated
 from astro_token_backends.aws.login import Login
 from astro_token_backends.aws.sdk_session import client_config, import_botocore, new_session
+from astro_token_backends.aws.settings import sdk_environment
 from astro_token_backends.boundary import call_sdk
 from astro_token_backends.login import LoginLock, one_per_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from astro_token.errors import AstroTokenError
     from astro_token.secrets.ref import SecretRef
     from astro_token.transport.route import Route
-    from astro_token_backends.aws.adapter import Sender
 
 __all__ = ["AwsService", "Session", "shared"]
 
@@ -39,16 +40,17 @@ class _Open:
         used: the credentials of the login that was made.
     """
 
-    def __init__(self, sdk: Any, sender: Sender, of_reference: str | None) -> None:
-        self.sdk = sdk
-        self.sender = sender
+    def __init__(self, of_reference: str | None) -> None:
+        from astro_token_backends.aws.adapter import Sender
+
+        self.sdk = sdk = new_session()
+        self.sender = sender = Sender(sdk)
         self.region: str | None = sdk.get_config_variable("region")
         # Logs in where the first secret is: an endpoint of another region may be out of reach.
         region = resolve_region(of_reference, self.region)
         sdk.set_config_variable("region", region)
         sdk.register("before-send", sender)
-        chain = sdk.get_component("credential_provider")
-        self.metadata = adapt_chain(chain, sender)
+        chain, self.metadata = adapt_chain(sdk, sender)
         self.login = Login(
             sdk,
             chain,
@@ -71,7 +73,7 @@ class _Open:
         )
 
     def _sts(self, region: str, credentials: Any | None) -> Any:
-        with _without_key_log():
+        with sdk_environment():
             if credentials is None:
                 return self.client("sts", region, sign=False)
             frozen = credentials.get_frozen_credentials()
@@ -84,13 +86,9 @@ class _Open:
             )
 
     def credentials(self) -> Any:
-        """
-        The credentials, before any role is assumed.
+        """The credentials, before any role is assumed."""
+        from botocore.exceptions import NoCredentialsError
 
-        Raises:
-            AstroTokenError: there are none, or the metadata service is busy.
-            Exception: botocore's.
-        """
         try:
             credentials = self.sdk.get_credentials()
         except Exception:
@@ -98,17 +96,21 @@ class _Open:
                 raise
             credentials = None
         if credentials is None:
-            raise self.metadata.failure or no_credential()
+            raise self.metadata.failure or NoCredentialsError
         return credentials
 
     def frozen_credentials(self) -> Any:
-        """The credentials as they are now. A role is assumed here. It raises as `credentials` does."""
+        """The credentials as they are now. They are renewed, and a role is assumed here."""
         credentials = self.credentials()
         if self.used is not credentials:
             logger.debug("logging in to AWS with %s", self.login.source)
-        frozen = credentials.get_frozen_credentials()
+        frozen = call_sdk(credentials.get_frozen_credentials, self._translated)
         self.used = credentials
         return frozen
+
+    def _translated(self, error: Exception) -> AstroTokenError:
+        variables = source_variables(str(self.credentials().method))
+        return login_error(error, self.login.source, variables, is_local=not self.sender.has_sent)
 
 
 class Session:
@@ -151,8 +153,8 @@ class Session:
         with self._opened(region, until) as opened:
             name = resolve_region(region, opened.region)
             key = (service, name, endpoint_url(opened.sdk, service))
+            opened.frozen_credentials()
             if key not in opened.clients:
-                opened.frozen_credentials()
                 opened.clients[key] = opened.client(service, name)
             client = opened.clients[key]
         with opened.sender.within(until, BODY_LIMIT * values):
@@ -198,16 +200,17 @@ class Session:
     @contextmanager
     def _opened(self, region: str | None, until: float) -> Iterator[_Open]:
         """Admit one thread at a time: threads can share clients, but not a session."""
-        with self._lock.within(until - time.monotonic()), _without_key_log():
+        with self._lock.within(until - time.monotonic()), sdk_environment():
             if self._open is None:
-                from astro_token_backends.aws.adapter import Sender
-
-                sdk = new_session()
-                self._open = _Open(sdk, Sender(sdk), region)
+                self._open = call_sdk(lambda: _Open(region), _configuration_error)
                 silence(LOGGERS)
             opened = self._open
             with opened.sender.within(until):
                 yield opened
+
+
+def _configuration_error(error: Exception) -> AstroTokenError:
+    return login_error(error, "the AWS configuration", source_variables(""), is_local=True)
 
 
 class AwsService:
@@ -240,17 +243,6 @@ class AwsService:
 
     def _call(self, ref: SecretRef, operation: str, until: float, values: int = 1, **arguments: Any) -> Any:
         return self._session.call(self._service, operation, region_of(ref), until, values, **arguments)
-
-
-@contextmanager
-def _without_key_log() -> Iterator[None]:
-    """Botocore opens the file that SSLKEYLOGFILE names with each client, even if that never connects."""
-    name = os.environ.pop("SSLKEYLOGFILE", None)
-    try:
-        yield
-    finally:
-        if name is not None:
-            os.environ["SSLKEYLOGFILE"] = name
 
 
 shared = one_per_process(Session)  # by all three services

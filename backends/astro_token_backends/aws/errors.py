@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -16,15 +15,17 @@ from astro_token.errors import (
     DecryptError,
     InvalidRefError,
     InvalidTokenError,
+    MissingDependencyError,
     SecretNotFoundError,
 )
+from astro_token_backends.aws.credential_source import CONTAINER_VARIABLES, unusable_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from astro_token.transport.route import Route
 
-__all__ = ["code_of", "damaged", "is_of_credential", "no_credential", "refused", "translated"]
+__all__ = ["code_of", "damaged", "is_of_credential", "login_error", "refused", "translated"]
 
 # Patterns of the code in the body, because the same code comes with 400, 403 and 5xx.
 # The code is the status if the body has none.
@@ -39,13 +40,28 @@ _INVALID = re.compile(
     r"InvalidParameter\w*|Validation\w*|InvalidArnException|InvalidAliasName\w*|UnsupportedParameter\w*"
 )
 
-_NO_FILE = {
-    *(errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENOTDIR),
-    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOEXEC),
-}
-NO_CREDENTIAL = "there is no AWS credential"
+_NO_CREDENTIAL = "there is no AWS credential"
+_FAILED = "AWS: cannot log in with "
 _NOT_ACCEPTED = "AWS does not accept the credential, or it cannot be obtained"
 _NO_LOGIN = "AWS refuses the login"
+# Classes of botocore; some versions lack some of them. They stand for a credential that cannot be obtained.
+_NO_LOGIN_ERRORS = {
+    *("CredentialRetrievalError", "SSOError", "LoginError", "TokenRetrievalError", "NoAuthTokenError"),
+    "RefreshWithMFAUnsupportedError",
+}
+# The variables whose values they refuse.
+_SETTING_ERRORS = {
+    "ConfigParseError": "AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE",
+    "ProfileNotFound": "AWS_PROFILE, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE",
+    "InvalidConfigError": "AWS_PROFILE and AWS_CONFIG_FILE",
+    "UnknownCredentialError": "AWS_PROFILE and AWS_CONFIG_FILE",
+    "InvalidRegionError": "AWS_REGION, and the profile's region",
+    "EndpointProviderError": "AWS_REGION, AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT",
+    "EndpointVariantError": "AWS_REGION, AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT",
+    "InvalidIMDSEndpointError": "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+    "InvalidIMDSEndpointModeError": "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
+    "InvalidSTSRegionalEndpointsConfigError": "AWS_STS_REGIONAL_ENDPOINTS",
+}
 _SECRET_KEY = ", and kms:Decrypt if the secret has its own key"
 # The permissions that an operation needs, by botocore's name for it.
 _PERMISSIONS = {
@@ -142,31 +158,11 @@ def translated(error: Exception) -> AstroTokenError:
                 hint="set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither",
             )
         case sdk.NoCredentialsError() | sdk.MetadataRetrievalError():
-            return no_credential()
+            return _no_credential()
         case sdk.HTTPClientError() | sdk.ConnectionError():  # of a client that was given
             from astro_token.transport.failure import connection_failure
 
             return connection_failure(error, _route())
-        case (
-            sdk.CredentialRetrievalError()
-            | sdk.SSOError()
-            | sdk.TokenRetrievalError()
-            | sdk.NoAuthTokenError()
-        ):
-            return _bad_credential()
-        case (
-            sdk.ProfileNotFound()
-            | sdk.ConfigParseError()
-            | sdk.ConfigNotFound()
-            | sdk.InvalidConfigError()
-            | sdk.InvalidRegionError()
-            | sdk.EndpointProviderError()
-            | sdk.InfiniteLoopConfigError()
-        ):
-            return ConfigError(
-                "the AWS profile, configuration file or region is not usable",
-                hint="check AWS_PROFILE, AWS_CONFIG_FILE, AWS_REGION, and what they name",
-            )
         case sdk.ParamValidationError():
             return _invalid("")
         # ValueError and its like: botocore failed to parse the response.
@@ -179,17 +175,66 @@ def translated(error: Exception) -> AstroTokenError:
             | RecursionError()
         ) if not isinstance(error, sdk.BotoCoreError):
             return damaged()
-        case OSError() if error.errno in _NO_FILE:
-            return ConfigError(
-                "a file or program that provides the AWS credential does not exist, or cannot be read or run",
-                hint="check AWS_WEB_IDENTITY_TOKEN_FILE, and the files and programs of the profile",
-            )
+    if _classes(error) & _NO_LOGIN_ERRORS:
+        return _bad_credential()
+    for name in _classes(error) & _SETTING_ERRORS.keys():
+        unusable = unusable_file() if name == "ProfileNotFound" else None
+        return ConfigError(
+            unusable or "a setting of AWS is not usable", hint=f"check {_SETTING_ERRORS[name]}"
+        )
     return BackendError(f"botocore failed with {type(error).__name__}")
+
+
+def login_error(error: Exception, source: str, variables: str, *, is_local: bool) -> AstroTokenError:
+    """
+    The error that stands for an exception of botocore's credential chain.
+
+    Args:
+        source: of the credential.
+        variables: those that it depends on.
+        is_local: no request was sent, so that no service is the cause.
+    """
+    if isinstance(error, AstroTokenError):
+        return error
+    kinds = _classes(error)
+    if "MissingDependencyException" in kinds:
+        return MissingDependencyError(
+            f"{_FAILED}{source}: the Python package awscrt is not installed",
+            hint="pip install 'astro-token[aws-login]'",
+        )
+    if "PartialCredentialsError" in kinds and "AWS_ACCESS_KEY_ID" not in source:
+        return AccessDeniedError(
+            f"{_FAILED}{source}: a part of the keys is missing", hint=f"check {variables}"
+        )
+    if kinds & _NO_LOGIN_ERRORS:
+        return AccessDeniedError(
+            f"{_FAILED}{source}: it provides no credential",
+            hint="log in again (`aws sso login`, `aws login`), or run the program of credential_process "
+            f"to see its message; check {variables}",
+        )
+    if "RuntimeError" in kinds and "RecursionError" not in kinds:
+        return AccessDeniedError(
+            f"{_FAILED}{source}: the credential has expired",
+            hint="renew it, and check this machine's clock",
+        )
+    if isinstance(error, TimeoutError):
+        return AccessDeniedError(
+            f"{_FAILED}{source}: the program did not end in time", hint=f"run it by hand; check {variables}"
+        )
+    if isinstance(error, OSError):
+        return ConfigError(f"{_FAILED}{source}: a file or program cannot be used", hint=f"check {variables}")
+    if not is_local or kinds & {"ClientError", "HTTPClientError", "ConnectionError", *_SETTING_ERRORS}:
+        return translated(error)
+    return ConfigError(f"{_FAILED}{source}: it is malformed", hint=f"check {variables}")
+
+
+def _classes(error: Exception) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 def is_of_credential(error: AstroTokenError) -> bool:
     """True if AWS accepts no credential of ours, so that every other request would fail too."""
-    return error.message in {_NOT_ACCEPTED, _NO_LOGIN, NO_CREDENTIAL}
+    return error.message.startswith((_NOT_ACCEPTED, _NO_LOGIN, _NO_CREDENTIAL, _FAILED))
 
 
 def code_of(error: Any) -> str:
@@ -279,17 +324,22 @@ def _bad_credential() -> AccessDeniedError:
     )
 
 
-def no_credential() -> AccessDeniedError:
+def _no_credential() -> AstroTokenError:
     """The error without a credential. It lists every source with the setting that it depends on."""
     from astro_token.ci.identity import identity_hint
 
-    container = _state("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
+    if unusable := unusable_file():
+        return ConfigError(
+            f"{_NO_CREDENTIAL}, and {unusable}",
+            hint="check AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE",
+        )
+    container = _state(*CONTAINER_VARIABLES)
     is_disabled = os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true"
     job = _state("AWS_ROLE_ARN")
     if os.environ.get("AWS_ROLE_ARN"):
         job += f", but there is no such identity; {identity_hint() or 'set ASTRO_TOKEN_ID_TOKEN'}"
     return AccessDeniedError(
-        NO_CREDENTIAL,
+        _NO_CREDENTIAL,
         hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or in CI AWS_ROLE_ARN; "
         "looked for: "
         f"keys ({_state('AWS_ACCESS_KEY_ID')}), "
