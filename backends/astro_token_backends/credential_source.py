@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from astro_token.errors import AccessDeniedError
 from astro_token.record import Record
 
 TYPE_CHECKING = False
@@ -32,16 +33,26 @@ class JobIdentity(Record):
     token: SecretValue
 
 
-def job_identity(audience: str | None, *, environ: Mapping[str, str], timeout: float) -> JobIdentity | None:
+def job_identity(
+    audience: str | None, *, environ: Mapping[str, str], timeout: float, variable: str | None = None
+) -> JobIdentity | None:
     """
     Return the identity token of the CI job; None if there is none.
+
+    Args:
+        variable: sets the audience; named if the token is for another one.
 
     Raises:
         AstroTokenError: as `ci_identity`.
     """
     from astro_token.ci.identity import ci_identity, identity_source
 
-    token = ci_identity(audience, environ=environ, timeout=timeout)
+    try:
+        token = ci_identity(audience, environ=environ, timeout=timeout)
+    except AccessDeniedError as error:
+        if variable and variable in environ and "another audience" in error.message:
+            error.hint = f"{error.hint}, or change {variable}"
+        raise
     return None if token is None else JobIdentity(identity_source(environ), token)
 
 

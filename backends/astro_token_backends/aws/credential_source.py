@@ -8,9 +8,12 @@ from typing import Any
 from astro_token_backends.aws.settings import setting
 from astro_token_backends.credential_source import printable, printable_path
 
-__all__ = ["CONTAINER_VARIABLES", "describe_source", "source_variables", "unusable_file"]
+__all__ = ["CONTAINER_VARIABLES", "PROFILE_VARIABLES", "describe_source", "source_variables", "unusable_file"]
 
 CONTAINER_VARIABLES = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
+PROFILE_VARIABLES = (
+    "AWS_PROFILE or AWS_DEFAULT_PROFILE, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE, and what they name"
+)
 _KEYS = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"),
     "AWS_CREDENTIAL_EXPIRATION",
@@ -65,7 +68,7 @@ def source_variables(method: str) -> str:
         "iam-role": "AWS_EC2_METADATA_SERVICE_ENDPOINT",
         "ec2-credentials-file": "AWS_CREDENTIAL_FILE",
         "boto-config": "BOTO_CONFIG",
-    }.get(method, "AWS_PROFILE, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE, and what they name")
+    }.get(method, PROFILE_VARIABLES)
 
 
 def unusable_file() -> str | None:

@@ -18,7 +18,7 @@ from astro_token.errors import (
     MissingDependencyError,
     SecretNotFoundError,
 )
-from astro_token_backends.aws.credential_source import CONTAINER_VARIABLES, unusable_file
+from astro_token_backends.aws.credential_source import CONTAINER_VARIABLES, PROFILE_VARIABLES, unusable_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,17 +44,50 @@ _NO_CREDENTIAL = "there is no AWS credential"
 _FAILED = "AWS: cannot log in with "
 _NOT_ACCEPTED = "AWS does not accept the credential, or it cannot be obtained"
 _NO_LOGIN = "AWS refuses the login"
-# Classes of botocore; some versions lack some of them. They stand for a credential that cannot be obtained.
-_NO_LOGIN_ERRORS = {
+# Classes of botocore, some of which older versions lack. They stand for a credential that cannot be obtained.
+_UNOBTAINABLE = {
     *("CredentialRetrievalError", "SSOError", "LoginError", "TokenRetrievalError", "NoAuthTokenError"),
     "RefreshWithMFAUnsupportedError",
 }
+_LOGIN_ERRORS: tuple[tuple[set[str], Callable[..., AstroTokenError], str, str], ...] = (
+    (
+        {"MissingDependencyException"},
+        MissingDependencyError,
+        "the Python package awscrt is not installed",
+        "pip install 'astro-token[aws-login]'",
+    ),
+    ({"PartialCredentialsError"}, AccessDeniedError, "a part of the keys is missing", "{check}"),
+    (
+        _UNOBTAINABLE,
+        AccessDeniedError,
+        "it provides no credential",
+        "log in again (`aws sso login`, `aws login`), or run credential_process by hand; {check}",
+    ),
+    (
+        {"RuntimeError"},
+        AccessDeniedError,
+        "the credential has expired",
+        "renew it, check this machine's clock, and {check}",
+    ),
+    (
+        {"TimeoutError"},
+        AccessDeniedError,
+        "the program did not end in time",
+        "run credential_process by hand; {check}",
+    ),
+    ({"OSError"}, ConfigError, "a file or program cannot be used", "{check}"),
+    (
+        {"InvalidConfigError", "UnknownCredentialError"},
+        ConfigError,
+        "a setting is missing or malformed",
+        "{check}",
+    ),
+)
 # The variables whose values they refuse.
 _SETTING_ERRORS = {
     "ConfigParseError": "AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE",
-    "ProfileNotFound": "AWS_PROFILE, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE",
-    "InvalidConfigError": "AWS_PROFILE and AWS_CONFIG_FILE",
-    "UnknownCredentialError": "AWS_PROFILE and AWS_CONFIG_FILE",
+    "ProfileNotFound": PROFILE_VARIABLES,
+    "InvalidConfigError": PROFILE_VARIABLES,
     "InvalidRegionError": "AWS_REGION, and the profile's region",
     "EndpointProviderError": "AWS_REGION, AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT",
     "EndpointVariantError": "AWS_REGION, AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT",
@@ -175,7 +208,7 @@ def translated(error: Exception) -> AstroTokenError:
             | RecursionError()
         ) if not isinstance(error, sdk.BotoCoreError):
             return damaged()
-    if _classes(error) & _NO_LOGIN_ERRORS:
+    if _classes(error) & _UNOBTAINABLE:
         return _bad_credential()
     for name in _classes(error) & _SETTING_ERRORS.keys():
         unusable = unusable_file() if name == "ProfileNotFound" else None
@@ -194,38 +227,14 @@ def login_error(error: Exception, source: str, variables: str, *, is_local: bool
         variables: those that it depends on.
         is_local: no request was sent, so that no service is the cause.
     """
-    if isinstance(error, AstroTokenError):
-        return error
-    kinds = _classes(error)
-    if "MissingDependencyException" in kinds:
-        return MissingDependencyError(
-            f"{_FAILED}{source}: the Python package awscrt is not installed",
-            hint="pip install 'astro-token[aws-login]'",
-        )
-    if "PartialCredentialsError" in kinds and "AWS_ACCESS_KEY_ID" not in source:
-        return AccessDeniedError(
-            f"{_FAILED}{source}: a part of the keys is missing", hint=f"check {variables}"
-        )
-    if kinds & _NO_LOGIN_ERRORS:
-        return AccessDeniedError(
-            f"{_FAILED}{source}: it provides no credential",
-            hint="log in again (`aws sso login`, `aws login`), or run the program of credential_process "
-            f"to see its message; check {variables}",
-        )
-    if "RuntimeError" in kinds and "RecursionError" not in kinds:
-        return AccessDeniedError(
-            f"{_FAILED}{source}: the credential has expired",
-            hint="renew it, and check this machine's clock",
-        )
-    if isinstance(error, TimeoutError):
-        return AccessDeniedError(
-            f"{_FAILED}{source}: the program did not end in time", hint=f"run it by hand; check {variables}"
-        )
-    if isinstance(error, OSError):
-        return ConfigError(f"{_FAILED}{source}: a file or program cannot be used", hint=f"check {variables}")
-    if not is_local or kinds & {"ClientError", "HTTPClientError", "ConnectionError", *_SETTING_ERRORS}:
+    kinds = _classes(error) - ({"RuntimeError"} if isinstance(error, RecursionError) else set())
+    check = f"check {variables}"
+    for names, kind, defect, hint in _LOGIN_ERRORS:
+        if kinds & names:
+            return kind(f"{_FAILED}{source}: {defect}", hint=hint.format(check=check))
+    if not is_local or kinds & _SETTING_ERRORS.keys():
         return translated(error)
-    return ConfigError(f"{_FAILED}{source}: it is malformed", hint=f"check {variables}")
+    return ConfigError(f"{_FAILED}{source}: a setting is missing or malformed", hint=check)
 
 
 def _classes(error: Exception) -> set[str]:

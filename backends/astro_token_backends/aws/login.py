@@ -10,6 +10,7 @@ from astro_token.errors import AccessDeniedError
 from astro_token_backends.aws.credential_source import describe_source
 from astro_token_backends.aws.errors import damaged
 from astro_token_backends.aws.settings import (
+    AUDIENCE,
     assumed_role,
     audience,
     external_id,
@@ -83,7 +84,8 @@ class Login:
             return None
 
         def identity() -> JobIdentity | None:
-            return job_identity(audience(), environ=os.environ, timeout=self._seconds() - _SECONDS_FOR_AWS)
+            seconds = self._seconds() - _SECONDS_FOR_AWS
+            return job_identity(audience(), environ=os.environ, timeout=seconds, variable=AUDIENCE)
 
         first = identity()
         if first is None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "AUDIENCE",
     "assumed_role",
     "audience",
     "external_id",
@@ -23,7 +24,9 @@ __all__ = [
     "setting",
 ]
 
+AUDIENCE = "ASTRO_TOKEN_AWS_AUDIENCE"
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
+_AUDIENCE = re.compile(r"[!-~]{1,255}")
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 _EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)
 
@@ -63,7 +66,8 @@ def assumed_role() -> str:
 
 
 def audience() -> str:
-    return setting("ASTRO_TOKEN_AWS_AUDIENCE") or "sts.amazonaws.com"
+    hint = "use the audience that the role's trust policy names, without blanks"
+    return _matching(_AUDIENCE, AUDIENCE, "an audience", hint) or "sts.amazonaws.com"
 
 
 def session_name() -> str:
