@@ -10,7 +10,7 @@ from astro_token.log import logger, silence
 from astro_token.transport.client import BODY_LIMIT
 from astro_token_backends.aws import LOGGERS
 from astro_token_backends.aws.credential_chain import adapt_chain
-from astro_token_backends.aws.credential_source import source_variables
+from astro_token_backends.aws.credential_source import source_hint
 from astro_token_backends.aws.endpoint import endpoint_url, region_of, resolve_region
 from astro_token_backends.aws.errors import login_error, translated
 from astro_token_backends.aws.login import Login
@@ -109,8 +109,8 @@ class _Open:
         return frozen
 
     def _translated(self, error: Exception) -> AstroTokenError:
-        variables = source_variables(str(self.credentials().method))
-        return login_error(error, self.login.source, variables, is_local=not self.sender.has_sent)
+        hint = source_hint(str(self.credentials().method))
+        return login_error(error, self.login.source, hint, is_local=not self.sender.has_sent)
 
 
 class Session:
@@ -210,7 +210,7 @@ class Session:
 
 
 def _configuration_error(error: Exception) -> AstroTokenError:
-    return login_error(error, "the AWS configuration", source_variables(""), is_local=True)
+    return login_error(error, "the AWS configuration", source_hint(""), is_local=True)
 
 
 class AwsService:

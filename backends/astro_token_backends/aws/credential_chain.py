@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from astro_token.errors import AccessDeniedError, ConfigError
 from astro_token.system.programs import find_program, run_program
-from astro_token_backends.aws.credential_source import describe_source, source_variables
+from astro_token_backends.aws.credential_source import describe_source, source_hint
 from astro_token_backends.aws.errors import login_error
 from astro_token_backends.aws.settings import setting
 from astro_token_backends.boundary import call_sdk
@@ -97,8 +97,8 @@ class _Provider:
                 return None
 
         def translated(error: Exception) -> AstroTokenError:
-            source, variables = describe_source(self.METHOD, self._sdk), source_variables(self.METHOD)
-            return login_error(error, source, variables, is_local=not self._sender.has_sent)
+            source = describe_source(self.METHOD, self._sdk)
+            return login_error(error, source, source_hint(self.METHOD), is_local=not self._sender.has_sent)
 
         return call_sdk(load, translated)
 

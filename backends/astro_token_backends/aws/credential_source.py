@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any
 
 from astro_token_backends.aws.settings import setting
 from astro_token_backends.credential_source import printable, printable_path
 
-__all__ = ["CONTAINER_VARIABLES", "PROFILE_VARIABLES", "describe_source", "source_variables", "unusable_file"]
+__all__ = ["CONTAINER_VARIABLES", "PROFILE_VARIABLES", "describe_source", "source_hint", "unusable_file"]
 
 CONTAINER_VARIABLES = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 PROFILE_VARIABLES = (
@@ -27,13 +28,23 @@ _OF_PROFILES = {
     "assume-role": ("role_arn", "the role"),
     "assume-role-with-web-identity": ("web_identity_token_file", "the web identity"),
     "sso": ("sso_account_id", "SSO"),
-    "login": ("login_session", "the login of aws login"),
-    "custom-process": ("credential_process", "the program"),
+    "login": ("login_session", "`aws login`"),
+    "custom-process": ("credential_process", "credential_process"),
 }
 _OTHERS = {
     "iam-role": "the instance's role",
     "ec2-credentials-file": "the file of AWS_CREDENTIAL_FILE",
     "boto-config": "boto's configuration",
+}
+_HINTS = {
+    "env": f"check {', '.join(_KEYS)}",
+    "container-role": f"check {', '.join(CONTAINER_VARIABLES)} and AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "iam-role": "check AWS_EC2_METADATA_SERVICE_ENDPOINT",
+    "ec2-credentials-file": "check AWS_CREDENTIAL_FILE",
+    "boto-config": "check BOTO_CONFIG",
+    "sso": f"log in again with `aws sso login`; check {PROFILE_VARIABLES}",
+    "login": f"log in again with `aws login`; check {PROFILE_VARIABLES}",
+    "custom-process": f"run credential_process by hand; check {PROFILE_VARIABLES}",
 }
 
 
@@ -56,19 +67,11 @@ def describe_source(method: str, sdk: Any) -> str:
     return _OTHERS.get(method, "a provider of botocore")
 
 
-def source_variables(method: str) -> str:
-    """The variables that a source depends on, for hints."""
-    if method == "env":
-        return ", ".join(_KEYS)
+def source_hint(method: str) -> str:
+    """Name the remedy for a source that provides no credential."""
     if method == "assume-role-with-web-identity" and setting(_WEB_IDENTITY):
-        return f"{_WEB_IDENTITY}, AWS_ROLE_ARN and AWS_ROLE_SESSION_NAME"
-    if method == "container-role":
-        return f"{' or '.join(CONTAINER_VARIABLES)}, and AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
-    return {
-        "iam-role": "AWS_EC2_METADATA_SERVICE_ENDPOINT",
-        "ec2-credentials-file": "AWS_CREDENTIAL_FILE",
-        "boto-config": "BOTO_CONFIG",
-    }.get(method, PROFILE_VARIABLES)
+        return f"check {_WEB_IDENTITY}, AWS_ROLE_ARN and AWS_ROLE_SESSION_NAME"
+    return _HINTS.get(method, f"check {PROFILE_VARIABLES}")
 
 
 def unusable_file() -> str | None:
@@ -91,14 +94,11 @@ def unusable_file() -> str | None:
 
 def _file_with(sdk: Any, profile: str, selector: str) -> str:
     """The file that has this setting for a profile."""
-    from botocore.configloader import load_config, raw_config_parse
+    from botocore.configloader import raw_config_parse
     from botocore.exceptions import BotoCoreError
 
-    keys, config = (sdk.get_config_variable(name) for name in ("credentials_file", "config_file"))
-    try:
-        is_in_keys = selector in raw_config_parse(keys).get(profile, {})
-        if not is_in_keys and selector in load_config(config)["profiles"].get(profile, {}):
-            keys = config
-    except BotoCoreError:  # one of them does not exist
-        keys = keys if os.path.exists(os.path.expanduser(keys)) else config  # noqa: PTH110, PTH111 (texts)
-    return printable_path(os.path.expanduser(keys))  # noqa: PTH111 (a text)
+    keys, config = (str(sdk.get_config_variable(name)) for name in ("credentials_file", "config_file"))
+    file = config
+    with suppress(BotoCoreError):  # the file does not exist
+        file = keys if selector in raw_config_parse(keys).get(profile, {}) else config
+    return printable_path(os.path.expanduser(file))  # noqa: PTH111 (a text)

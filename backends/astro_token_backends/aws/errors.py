@@ -49,39 +49,14 @@ _UNOBTAINABLE = {
     *("CredentialRetrievalError", "SSOError", "LoginError", "TokenRetrievalError", "NoAuthTokenError"),
     "RefreshWithMFAUnsupportedError",
 }
-_LOGIN_ERRORS: tuple[tuple[set[str], Callable[..., AstroTokenError], str, str], ...] = (
-    (
-        {"MissingDependencyException"},
-        MissingDependencyError,
-        "the Python package awscrt is not installed",
-        "pip install 'astro-token[aws-login]'",
-    ),
-    ({"PartialCredentialsError"}, AccessDeniedError, "a part of the keys is missing", "{check}"),
-    (
-        _UNOBTAINABLE,
-        AccessDeniedError,
-        "it provides no credential",
-        "log in again (`aws sso login`, `aws login`), or run credential_process by hand; {check}",
-    ),
-    (
-        {"RuntimeError"},
-        AccessDeniedError,
-        "the credential has expired",
-        "renew it, check this machine's clock, and {check}",
-    ),
-    (
-        {"TimeoutError"},
-        AccessDeniedError,
-        "the program did not end in time",
-        "run credential_process by hand; {check}",
-    ),
-    ({"OSError"}, ConfigError, "a file or program cannot be used", "{check}"),
-    (
-        {"InvalidConfigError", "UnknownCredentialError"},
-        ConfigError,
-        "a setting is missing or malformed",
-        "{check}",
-    ),
+_MALFORMED = "a setting, a file or an output is missing or malformed"
+_LOGIN_ERRORS: tuple[tuple[set[str], Callable[..., AstroTokenError], str], ...] = (
+    ({"PartialCredentialsError"}, AccessDeniedError, "a part of the keys is missing"),
+    (_UNOBTAINABLE, AccessDeniedError, "it provides no credential"),
+    ({"RuntimeError"}, AccessDeniedError, "the credential has expired"),
+    ({"TimeoutError"}, AccessDeniedError, "it did not end in time"),
+    ({"OSError"}, ConfigError, "a file or program cannot be used"),
+    ({"InvalidConfigError", "UnknownCredentialError"}, ConfigError, _MALFORMED),
 )
 # The variables whose values they refuse.
 _SETTING_ERRORS = {
@@ -218,23 +193,27 @@ def translated(error: Exception) -> AstroTokenError:
     return BackendError(f"botocore failed with {type(error).__name__}")
 
 
-def login_error(error: Exception, source: str, variables: str, *, is_local: bool) -> AstroTokenError:
+def login_error(error: Exception, source: str, hint: str, *, is_local: bool) -> AstroTokenError:
     """
     The error that stands for an exception of botocore's credential chain.
 
     Args:
         source: of the credential.
-        variables: those that it depends on.
+        hint: for that source.
         is_local: no request was sent, so that no service is the cause.
     """
     kinds = _classes(error) - ({"RuntimeError"} if isinstance(error, RecursionError) else set())
-    check = f"check {variables}"
-    for names, kind, defect, hint in _LOGIN_ERRORS:
+    if "MissingDependencyException" in kinds:
+        return MissingDependencyError(
+            f"{_FAILED}{source}: the Python package awscrt is not installed",
+            hint="pip install 'astro-token[aws-login]'",
+        )
+    for names, kind, defect in _LOGIN_ERRORS:
         if kinds & names:
-            return kind(f"{_FAILED}{source}: {defect}", hint=hint.format(check=check))
+            return kind(f"{_FAILED}{source}: {defect}", hint=hint)
     if not is_local or kinds & _SETTING_ERRORS.keys():
         return translated(error)
-    return ConfigError(f"{_FAILED}{source}: a setting is missing or malformed", hint=check)
+    return ConfigError(f"{_FAILED}{source}: {_MALFORMED}", hint=hint)
 
 
 def _classes(error: Exception) -> set[str]:

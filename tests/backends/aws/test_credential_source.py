@@ -153,7 +153,7 @@ class TestSources:
             '\'{"Version":1,"AccessKeyId":"A","SecretAccessKey":"B"}\'\n'
         )
         files(monkeypatch, tmp_path)
-        for profile, what in (("deploy", "the role"), ("program", "the program")):
+        for profile, what in (("deploy", "the role"), ("program", "credential_process")):
             monkeypatch.setenv("AWS_PROFILE", profile)
             source = SecretsManager(session=new_session()).credential_source(ref("aws:a"), timeout=SECONDS)
             assert source == f"{what} of the profile {profile} in {tmp_path}/config"

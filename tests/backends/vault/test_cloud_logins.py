@@ -324,7 +324,9 @@ def test_a_program_that_gives_no_aws_credential_is_a_denial(amazon: VaultLogins,
     profile.write_text("[profile ci]\ncredential_process = /bin/false\n")
     error = refusal(vault(amazon, "aws"))
     assert type(error) is AccessDeniedError
-    assert error.message.endswith(f"the program of the profile ci in {profile}: it provides no credential")
+    assert error.message.endswith(
+        f"credential_process of the profile ci in {profile}: it provides no credential"
+    )
 
 
 DENIED = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>CANARY</Message></Error></ErrorResponse>"
