@@ -1,5 +1,5 @@
 """
-Sends the requests of botocore over our transport.
+Send the requests of botocore over our transport.
 
 botocore's event `before-send` takes a response in place of one that botocore would fetch itself.
 
@@ -122,7 +122,7 @@ class Sender:
 
 class MetadataSession:
     """
-    Takes the place of botocore's HTTP session for the metadata service of a container or an instance.
+    Replacement of botocore's HTTP session for the metadata service of a container or an instance.
 
     Args:
         is_configured: the environment names the service, so that a failure is an error.

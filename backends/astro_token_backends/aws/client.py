@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from astro_token.errors import result
 from astro_token.log import logger, silence
 from astro_token.transport.client import BODY_LIMIT
 from astro_token_backends.aws import LOGGERS
+from astro_token_backends.aws.batch import in_batches
 from astro_token_backends.aws.credential_chain import adapt_chain
 from astro_token_backends.aws.credential_source import source_hint
 from astro_token_backends.aws.endpoint import endpoint_url, region_of, resolve_region
@@ -20,13 +22,18 @@ from astro_token_backends.boundary import call_sdk
 from astro_token_backends.login import LoginLock, one_per_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from astro_token.errors import AstroTokenError
+    from astro_token.secret import SecretMetadata, SecretValue
     from astro_token.secrets.ref import SecretRef
     from astro_token.transport.route import Route
 
-__all__ = ["AwsService", "Session", "shared"]
+    Outcome = SecretValue | AstroTokenError
+
+__all__ = ["AwsService", "SecretService", "Session", "shared"]
+
+_T = TypeVar("_T")
 
 _ROUTE_SECONDS = 1.0
 
@@ -231,18 +238,64 @@ class AwsService:
         return call_sdk(lambda: self._session.route(self._service, region_of(ref)), translated)
 
     def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
-        until = time.monotonic() + timeout
-        return call_sdk(lambda: self._session.credential_source(region_of(ref), until), translated)
+        return self._within(timeout, lambda until: self._session.credential_source(region_of(ref), until))
 
     def log_in(self, ref: SecretRef, *, timeout: float) -> None:
-        until = time.monotonic() + timeout
-        call_sdk(lambda: self._session.log_in(region_of(ref), until), translated)
+        self._within(timeout, lambda until: self._session.log_in(region_of(ref), until))
 
     def close(self) -> None:
         self._session.close()
 
+    def _within(self, timeout: float, call: Callable[[float], _T]) -> _T:
+        """Call with the deadline on the monotonic clock, and translate botocore's exceptions."""
+        until = time.monotonic() + timeout
+        return call_sdk(lambda: call(until), translated)
+
     def _call(self, ref: SecretRef, operation: str, until: float, values: int = 1, **arguments: Any) -> Any:
         return self._session.call(self._service, operation, region_of(ref), until, values, **arguments)
+
+
+class SecretService(AwsService):
+    """The methods of a backend for secrets. Subclasses define those with an underscore."""
+
+    _batch_size: ClassVar[int]
+    _single_options: ClassVar[frozenset[str]] = frozenset()  # a secret with one of them fits into no batch
+
+    def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
+        return self._within(timeout, lambda until: result(self._read(ref, until)))
+
+    def read_many(self, refs: Sequence[SecretRef], *, timeout: float) -> dict[SecretRef, Outcome]:
+        return self._within(
+            timeout,
+            lambda until: in_batches(
+                refs,
+                self._batch_size,
+                lambda ref: None if self._single_options & ref.options.keys() else (region_of(ref),),
+                lambda batch: self._read_batch(batch, until),
+                lambda ref: result(self._read(ref, until)),
+            ),
+        )
+
+    def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:
+        return self._within(timeout, lambda until: self._describe(ref, until))
+
+    def write(
+        self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
+    ) -> str:
+        return self._within(timeout, lambda until: self._write(ref, value, expected_version, until))
+
+    def _read(self, ref: SecretRef, until: float) -> Outcome:
+        raise NotImplementedError
+
+    def _read_batch(self, refs: Sequence[SecretRef], until: float) -> dict[SecretRef, Outcome]:
+        """Read several secrets with one request. Those that are left out are read one by one."""
+        raise NotImplementedError
+
+    def _describe(self, ref: SecretRef, until: float) -> SecretMetadata:
+        raise NotImplementedError
+
+    def _write(self, ref: SecretRef, value: SecretValue, expected: str | None, until: float) -> str:
+        raise NotImplementedError
 
 
 shared = one_per_process(Session)  # by all three services

@@ -21,11 +21,11 @@ from astro_token.errors import (
 from astro_token_backends.aws.credential_source import CONTAINER_VARIABLES, PROFILE_VARIABLES, unusable_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from astro_token.transport.route import Route
 
-__all__ = ["code_of", "damaged", "is_of_credential", "login_error", "refused", "translated"]
+__all__ = ["damaged", "is_of_credential", "is_refusal", "login_error", "refused", "translated"]
 
 # Patterns of the code in the body, because the same code comes with 400, 403 and 5xx.
 # The code is the status if the body has none.
@@ -93,7 +93,7 @@ _LOGINS = {
     "AssumeRoleWithWebIdentity": "check that the role's trust policy names the CI system's identity "
     "provider, the audience (ASTRO_TOKEN_AWS_AUDIENCE, else sts.amazonaws.com) and the job's subject",
 }
-_MISSING: dict[str, tuple[str, str]] = {
+_MISSING = {
     "ResourceNotFoundException": (
         "the secret, version or stage does not exist",
         "check the name, the region and the account",
@@ -118,7 +118,7 @@ _MISSING: dict[str, tuple[str, str]] = {
         "show its state with `aws kms describe-key --key-id KEY`",
     ),
 }
-_CRYPTO: dict[str, tuple[str, str]] = {
+_CRYPTO = {
     "DecryptionFailure": (
         "AWS cannot decrypt the secret",
         "check that its KMS key is enabled, and allow kms:Decrypt",
@@ -137,7 +137,7 @@ _CRYPTO: dict[str, tuple[str, str]] = {
         "use the key that it was encrypted with",
     ),
 }
-_CONFIG: dict[str, tuple[str, str]] = {
+_CONFIG = {
     "RegionDisabledException": ("STS is disabled in this region", "enable it, or use another region"),
     "InvalidKeyUsageException": (
         "the key is not for encryption",
@@ -150,6 +150,20 @@ _CONFIG: dict[str, tuple[str, str]] = {
 }
 
 
+_INVALID_VALUE = {
+    "ParameterPatternMismatchException": (
+        "the value does not match the parameter's allowed pattern",
+        "change the pattern",
+    )
+}
+_REFUSALS: dict[type[AstroTokenError], dict[str, tuple[str, str]]] = {
+    SecretNotFoundError: _MISSING,
+    DecryptError: _CRYPTO,
+    ConfigError: _CONFIG,
+    InvalidTokenError: _INVALID_VALUE,
+}
+
+
 def translated(error: Exception) -> AstroTokenError:
     """The error that stands for an exception of botocore, with nothing of its text."""
     from botocore import exceptions as sdk
@@ -159,7 +173,7 @@ def translated(error: Exception) -> AstroTokenError:
         case sdk.ClientError():
             metadata = error.response.get("ResponseMetadata", {})
             status, headers = metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders")
-            return refused(code_of(error), error.operation_name, status, _retry_after(headers))
+            return refused(_code(error), error.operation_name, status, _retry_after(headers))
         case sdk.PartialCredentialsError():
             return AccessDeniedError(
                 "only a part of an AWS credential is set",
@@ -225,8 +239,14 @@ def is_of_credential(error: AstroTokenError) -> bool:
     return error.message.startswith((_NOT_ACCEPTED, _NO_LOGIN, _NO_CREDENTIAL, _FAILED))
 
 
-def code_of(error: Any) -> str:
-    """The code of a ClientError."""
+def is_refusal(error: Exception, operation: str, codes: Collection[str] = ()) -> bool:
+    """True if AWS refused an operation, by botocore's name; with one of the codes, if any are given."""
+    if getattr(error, "operation_name", "") != operation:
+        return False
+    return not codes or _code(error) in codes
+
+
+def _code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code"))
 
 
@@ -238,12 +258,7 @@ def refused(
         code: from the response. It is not shown.
         operation: botocore's name. The permission that it needs is named if it is denied.
     """
-    kinds: tuple[tuple[dict[str, tuple[str, str]], Callable[..., AstroTokenError]], ...] = (
-        (_MISSING, SecretNotFoundError),
-        (_CRYPTO, DecryptError),
-        (_CONFIG, ConfigError),
-    )
-    for messages, kind in kinds:
+    for kind, messages in _REFUSALS.items():
         if code in messages:
             message, hint = messages[code]
             return kind(message, hint=hint)
@@ -258,10 +273,6 @@ def refused(
         )
     if _INVALID.fullmatch(code):
         return _invalid(operation)
-    if code == "ParameterPatternMismatchException":
-        return InvalidTokenError(
-            "the value does not match the parameter's allowed pattern", hint="change the pattern"
-        )
     if _BAD_CREDENTIAL.fullmatch(code):
         return _bad_credential()
     if status >= 500:  # noqa: PLR2004

@@ -32,11 +32,11 @@ _SECONDS_FOR_AWS = 0.2  # if the identity took all others
 
 class Login:
     """
-    Takes the place of the credential chain in a session of botocore, and begins with it.
+    Replacement of the credential chain in a session of botocore. It tries that chain first.
 
     Args:
         sdk: the session.
-        chain: its own.
+        chain: of the session.
         sts: creates a client of STS that signs with credentials, or not at all.
         seconds: returns the seconds that are left.
 

@@ -58,13 +58,7 @@ def import_botocore() -> Any:
 
 
 def new_session() -> Any:
-    """
-    Create a session that reads the environment and the profile's files.
-
-    Raises:
-        ConfigError: the address of a login service.
-        Exception: botocore's, for the profile.
-    """
+    """Create a session that reads the environment and the profile's files."""
     sdk = import_botocore().Session()
     data_path = sdk.get_config_variable("data_path")
     paths = [os.path.expanduser(path) for path in data_path.split(os.pathsep)] if data_path else []  # noqa: PTH111
@@ -98,7 +92,7 @@ def _loader(paths: list[str]) -> Any:
     from botocore.loaders import Loader
 
     class ShortLoader(Loader):  # type: ignore[misc]
-        """Loads no data of other services."""
+        """Load no data of other services."""
 
         def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 (botocore's interface)
             return list(_SERVICES)
@@ -114,8 +108,9 @@ def _loader(paths: list[str]) -> Any:
 
 def _without_services(partitions: Any) -> Iterator[dict[str, Any]]:
     """
-    What `endpoints.json` says without its services. That file takes a seventh of a read to parse, and the
-    rules of each service decide on its endpoint anyway.
+    Build the content of `endpoints.json`, without its services, from the list of partitions.
+
+    That file takes a seventh of a read to parse, and each service has rules of its own for its endpoint.
     """
     for partition in partitions["partitions"]:
         outputs = partition["outputs"]

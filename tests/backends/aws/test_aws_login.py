@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SESSION = "arn:aws:iam::123456789012:user/me"
 READ = """
+from astro_token.system.sdk_imports import allow_placeholders
+allow_placeholders()
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.registry import open_backend
 backend = open_backend("aws")

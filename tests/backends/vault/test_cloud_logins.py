@@ -354,7 +354,7 @@ def test_a_role_that_aws_does_not_give_has_its_status_and_is_asked_for_once(
     )
     with FaultServer((lambda _: mode) if isinstance(mode, Answer) else mode) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
-        patience = 1.0 if mode == "hang" else 10.0
+        patience = 3.0 if mode == "hang" else 10.0
         error = failure(lambda: vault(amazon, "aws").read(ref(SECRET), timeout=patience))
         assert (code, 1) == (error.exit_code, server.count)
     assert without_secrets([key.secret, "CANARY"], error, [])
