@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from astro_token.errors import result
@@ -58,12 +59,7 @@ class _Open:
         sdk.set_config_variable("region", region)
         sdk.register("before-send", sender)
         chain, self.metadata = adapt_chain(sdk, sender)
-        self.login = Login(
-            sdk,
-            chain,
-            lambda credentials: self._sts(region, credentials),
-            lambda: sender.until - time.monotonic(),
-        )
+        self.login = Login(sdk, chain, partial(self._sts, region), lambda: sender.until - time.monotonic())
         sdk.register_component("credential_provider", self.login)
         self.used: Any = None
         self.clients: dict[tuple[str, str, str | None], Any] = {}
@@ -185,12 +181,10 @@ class Session:
             opened.credentials()
             return opened.login.source
 
-    def log_in(self, region: str | None, until: float) -> None:
-        if self._given is None:
-            self.credentials(region, until)
-
     def credentials(self, region: str | None, until: float) -> Any:
-        """The frozen credentials of the login, to sign with."""
+        """The frozen credentials of the login, to sign with; None if a client was given."""
+        if self._given is not None:
+            return None
         with self._opened(region, until) as opened:
             return opened.frozen_credentials()
 
@@ -222,7 +216,7 @@ def _configuration_error(error: Exception) -> AstroTokenError:
 
 class AwsService:
     """
-    What the backends of AWS have in common.
+    Base of the backends of AWS.
 
     Args:
         client: one of botocore's, for all regions.
@@ -241,7 +235,7 @@ class AwsService:
         return self._within(timeout, lambda until: self._session.credential_source(region_of(ref), until))
 
     def log_in(self, ref: SecretRef, *, timeout: float) -> None:
-        self._within(timeout, lambda until: self._session.log_in(region_of(ref), until))
+        self._within(timeout, lambda until: self._session.credentials(region_of(ref), until))
 
     def close(self) -> None:
         self._session.close()

@@ -19,6 +19,7 @@ from astro_token.errors import (
     SecretNotFoundError,
 )
 from astro_token_backends.aws.credential_source import CONTAINER_VARIABLES, PROFILE_VARIABLES, unusable_file
+from astro_token_backends.credential_source import printable_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -60,7 +61,6 @@ _LOGIN_ERRORS: tuple[tuple[set[str], Callable[..., AstroTokenError], str], ...] 
 )
 # The variables whose values they refuse.
 _SETTING_ERRORS = {
-    "ConfigParseError": "AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE",
     "ProfileNotFound": PROFILE_VARIABLES,
     "InvalidConfigError": PROFILE_VARIABLES,
     "InvalidRegionError": "AWS_REGION, and the profile's region",
@@ -179,6 +179,11 @@ def translated(error: Exception) -> AstroTokenError:
                 "only a part of an AWS credential is set",
                 hint="set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither",
             )
+        case sdk.ConfigParseError():
+            return ConfigError(
+                f"the AWS configuration file {printable_path(str(error.kwargs['path']))} is malformed",
+                hint="correct it, or change AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE",
+            )
         case sdk.NoCredentialsError() | sdk.MetadataRetrievalError():
             return _no_credential()
         case sdk.HTTPClientError() | sdk.ConnectionError():  # of a client that was given
@@ -225,7 +230,7 @@ def login_error(error: Exception, source: str, hint: str, *, is_local: bool) -> 
     for names, kind, defect in _LOGIN_ERRORS:
         if kinds & names:
             return kind(f"{_FAILED}{source}: {defect}", hint=hint)
-    if not is_local or kinds & _SETTING_ERRORS.keys():
+    if not is_local or kinds & {"ConfigParseError", *_SETTING_ERRORS}:
         return translated(error)
     return ConfigError(f"{_FAILED}{source}: {_MALFORMED}", hint=hint)
 

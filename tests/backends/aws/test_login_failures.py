@@ -185,6 +185,19 @@ def test_a_file_without_a_profile_is_named(
         assert f"the file that {variable} names {defect}" in error.message
 
 
+@pytest.mark.parametrize("content", [b"no section CANARY", b"[a]\nb = 1\n[a]\nCANARY = 2", b"[a]\nb = \xff"])
+def test_a_file_that_is_not_a_configuration_is_named(
+    profile: Callable[[str], Path], content: bytes, canary: str
+) -> None:
+    config = profile("")
+    config.write_bytes(content.replace(b"CANARY", canary.encode()))
+    error = failure(canary)
+    assert (type(error), error.message) == (
+        ConfigError,
+        f"the AWS configuration file {config} is malformed",
+    )
+
+
 def test_a_line_end_of_a_key_and_of_a_region_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.servers.http1 import Answer, HttpServer
 
