@@ -42,7 +42,7 @@ _INVALID = re.compile(
 )
 
 _NO_CREDENTIAL = "there is no AWS credential"
-_FAILED = "AWS: cannot log in with "
+_FAILED = "cannot log in to AWS with "
 _NOT_ACCEPTED = "AWS does not accept the credential, or it cannot be obtained"
 _NO_LOGIN = "AWS refuses the login"
 # Classes of botocore, some of which older versions lack. They stand for a credential that cannot be obtained.

@@ -71,7 +71,7 @@ def test_the_output_of_credential_process(
     error = failure(canary)
     assert type(error) is kind
     assert error.message == (
-        f"AWS: cannot log in with credential_process of the profile team in {config}: {defect}"
+        f"cannot log in to AWS with credential_process of the profile team in {config}: {defect}"
     )
 
 
@@ -96,7 +96,7 @@ def test_a_credential_process_that_hangs_is_ended_with_its_children(
         error = failure(timeout=1)
     assert type(error) is AccessDeniedError
     assert error.message == (
-        f"AWS: cannot log in with credential_process of the profile team in {config}: it did not end in time"
+        f"cannot log in to AWS with credential_process of the profile team in {config}: it did not end in time"
     )
     pid = int((tmp_path / "pid").read_text())
     end = time.monotonic() + 5
@@ -139,7 +139,7 @@ def test_the_cache_of_single_sign_on(
         file.write_text(content.replace("CANARY", canary))
     error = failure(canary)
     assert error.exit_code in {77, 78}
-    assert error.message.startswith(f"AWS: cannot log in with SSO of the profile team in {config}: ")
+    assert error.message.startswith(f"cannot log in to AWS with SSO of the profile team in {config}: ")
     assert "aws sso login" in str(error.hint)
 
 
@@ -160,7 +160,7 @@ def test_a_role_of_a_source_profile_with_half_a_key(profile: Callable[[str], Pat
     error = failure()
     assert (type(error), error.message) == (
         AccessDeniedError,
-        f"AWS: cannot log in with the role of the profile team in {config}: a part of the keys is missing",
+        f"cannot log in to AWS with the role of the profile team in {config}: a part of the keys is missing",
     )
 
 
