@@ -95,9 +95,8 @@ def test_a_credential_process_that_hangs_is_ended_with_its_children(
     with within(1):
         error = failure(timeout=1)
     assert type(error) is AccessDeniedError
-    assert error.message == (
-        f"cannot log in to AWS with credential_process of the profile team in {config}: it did not end in time"
-    )
+    source = f"credential_process of the profile team in {config}"
+    assert error.message == f"cannot log in to AWS with {source}: it did not end in time"
     pid = int((tmp_path / "pid").read_text())
     end = time.monotonic() + 5
     while is_running(pid):
