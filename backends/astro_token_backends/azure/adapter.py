@@ -21,6 +21,7 @@ from astro_token.record import replace
 from astro_token.system.programs import settle_platform
 from astro_token.transport.address import parse_address
 from astro_token.transport.client import Client
+from astro_token.transport.deadline import extend_attempt
 from astro_token.transport.failure import damaged
 from astro_token_backends.azure.errors import login_denial
 from astro_token_backends.azure.settings import login_route, vault_route
@@ -92,6 +93,10 @@ class Attempt(threading.local):
     @property
     def seconds(self) -> float:
         return max(0.0, self.until - time.monotonic())
+
+    def extend(self) -> None:
+        """Let the attempt last until the deadline of the whole call."""
+        self.until = max(self.until, time.monotonic() + extend_attempt())
 
 
 class LoginTransport(_Transport):

@@ -11,14 +11,15 @@ Choose the login, the first that is configured:
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError, bare
+from astro_token.errors import AccessDeniedError, ConfigError
 from astro_token.secret import SecretValue
 from astro_token.transport.address import checked_address
 from astro_token_backends.azure.client_credentials import ClientCredentials
-from astro_token_backends.azure.settings import AUTHORITY, authority_host
+from astro_token_backends.azure.settings import AUTHORITY, authority_host, secret_setting, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,45 +46,34 @@ _SEARCHED = (
 )
 
 
-def choose_login(
-    transport: LoginTransport, environ: Mapping[str, str], credential: Any
-) -> LoginMethod | AstroTokenError:
+def choose_login(transport: LoginTransport, environ: Mapping[str, str], credential: Any) -> LoginMethod:
     """
-    Choose the login. Errors are returned.
+    Choose the login.
 
     Args:
         credential: of the SDK, which replaces those in the environment; or None.
+
+    Raises:
+        ConfigError: a setting is wrong or missing.
+        AstroTokenError: as the CI system's identity.
     """
-    try:
-        return _choose(transport, environ, credential)
-    except AstroTokenError as error:
-        return bare(error)
-    except (ValueError, OSError):
-        return ConfigError(
-            "the variables of the Azure login are not usable",
-            hint=f"check AZURE_TENANT_ID, AZURE_CLIENT_ID, {AUTHORITY}, AZURE_TOKEN_CREDENTIALS "
-            "and the files that AZURE_… variables name",
-        )
-
-
-def _choose(transport: LoginTransport, environ: Mapping[str, str], credential: Any) -> LoginMethod:
     if credential is not None:
         from astro_token_backends.azure.errors import bad_credential
         from astro_token_backends.azure.sdk_login import SdkLogin
 
-        return SdkLogin(credential, "the credential that was given", bad_credential)
+        return SdkLogin(credential, "the injected credential", bad_credential)
     authority = _authority(environ)
     application = _application(environ)
-    if secret := environ.get("AZURE_CLIENT_SECRET"):
+    if secret := secret_setting(environ, "AZURE_CLIENT_SECRET"):
         tenant, client = application or _incomplete("AZURE_CLIENT_SECRET")
         kept = SecretValue(secret.encode())
         return ClientCredentials(authority, tenant, client, lambda: kept, False, "AZURE_CLIENT_SECRET")
-    if path := environ.get("AZURE_CLIENT_CERTIFICATE_PATH"):
+    if setting(environ, "AZURE_CLIENT_CERTIFICATE_PATH"):
         from astro_token_backends.azure.sdk_login import certificate
 
-        _ = application or _incomplete("AZURE_CLIENT_CERTIFICATE_PATH")
-        return certificate(transport, path)
-    if path := environ.get("AZURE_FEDERATED_TOKEN_FILE"):
+        tenant, client = application or _incomplete("AZURE_CLIENT_CERTIFICATE_PATH")
+        return certificate(transport, environ, authority, tenant, client)
+    if path := os.path.expanduser(setting(environ, "AZURE_FEDERATED_TOKEN_FILE")):  # noqa: PTH111
         from astro_token_backends.credential_source import printable_path
 
         tenant, client = application or _incomplete("AZURE_FEDERATED_TOKEN_FILE")
@@ -94,9 +84,9 @@ def _choose(transport: LoginTransport, environ: Mapping[str, str], credential: A
     if variable := next(filter(environ.get, ("IDENTITY_ENDPOINT", "MSI_ENDPOINT")), None):
         from astro_token_backends.azure.sdk_login import managed_identity
 
-        return managed_identity(transport, environ.get("AZURE_CLIENT_ID"), variable)
+        return managed_identity(transport, setting(environ, "AZURE_CLIENT_ID") or None, variable)
     application = application or _application(environ, "AZURESUBSCRIPTION")
-    if application and not environ.get("AZURE_TOKEN_CREDENTIALS"):
+    if application and not setting(environ, "AZURE_TOKEN_CREDENTIALS"):
         login = _job_login(transport, environ, authority, *application)
         if login:
             return login
@@ -107,7 +97,7 @@ def _choose(transport: LoginTransport, environ: Mapping[str, str], credential: A
 
 def _application(environ: Mapping[str, str], prefix: str = "AZURE") -> tuple[str, str] | None:
     """Tenant and client."""
-    tenant, client = environ.get(f"{prefix}_TENANT_ID"), environ.get(f"{prefix}_CLIENT_ID")
+    tenant, client = setting(environ, f"{prefix}_TENANT_ID"), setting(environ, f"{prefix}_CLIENT_ID")
     if not tenant or not client:
         return None
     if not re.fullmatch(r"[0-9A-Za-z.-]{1,253}", tenant) or not re.fullmatch(r"[0-9A-Za-z-]{1,64}", client):
@@ -126,7 +116,7 @@ def _incomplete(variable: str) -> tuple[str, str]:
 
 
 def _authority(environ: Mapping[str, str]) -> str:
-    text = environ.get(AUTHORITY, "").strip().rstrip("/")
+    text = setting(environ, AUTHORITY).rstrip("/")
     address = checked_address(text if "://" in text else f"https://{authority_host(environ)}", AUTHORITY)
     path = address.target.rstrip("/")
     if not re.fullmatch(r"(?:/[A-Za-z0-9._-]+)*", path):
@@ -140,7 +130,7 @@ def _job_login(
     """The login with the CI system's identity; None without such an identity."""
     from astro_token_backends.credential_source import job_identity
 
-    audience = environ.get(AUDIENCE) or _EXCHANGE
+    audience = setting(environ, AUDIENCE) or _EXCHANGE
 
     def identity() -> JobIdentity | None:
         return job_identity(audience, environ=environ, timeout=transport.attempt.seconds)

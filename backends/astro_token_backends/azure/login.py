@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AstroTokenError, IntegrityError
+from astro_token.errors import IntegrityError
 from astro_token.log import logger, silence
 from astro_token_backends.azure import LOGGERS
 from astro_token_backends.azure.client_credentials import ClientCredentials
@@ -72,7 +72,7 @@ class Login:
         Raises:
             AstroTokenError: there is none, or the environment is not usable.
         """
-        method = self._locked_method()
+        method = self._chosen_method()
         if method.is_probe:
             self.log_in(host)
         return method.source
@@ -86,7 +86,7 @@ class Login:
         """
         resource = vault_resource(host)
         if resource is not None:
-            self.token(f"{resource}/.default", self._locked_method().tenant, None)
+            self.token(f"{resource}/.default", self._chosen_method().tenant, None)
 
     def token(self, scope: str, tenant: str | None, claims: str | None) -> Any:
         """
@@ -95,10 +95,12 @@ class Login:
         Raises:
             AstroTokenError: the login fails.
         """
+        method = self._chosen_method()
+        if method.programs:  # they take longer than a request
+            self.transport.attempt.extend()
         with self._lock.within(self.transport.attempt.seconds):
             token = self._tokens.get((scope, tenant))
             if token is None or claims or token.expires_on - time.time() < _RENEWED:
-                method = self._chosen_method()
                 logger.debug("logging in to Azure with %s", method.source)
                 token = method.token(self.transport, scope, tenant, claims)
                 self._tokens[scope, tenant] = token
@@ -107,24 +109,19 @@ class Login:
     def _challenge(self, host: str) -> str | None:
         """The vault's response to a request without a token; None if only the vault can tell it."""
         resource = vault_resource(host)
-        method = self._locked_method() if resource else None
+        method = self._chosen_method() if resource else None
         if not isinstance(method, ClientCredentials):
             return None
         return f'Bearer authorization="{method.authority}/{method.tenant}", resource="{resource}"'
 
-    def _locked_method(self) -> ClientCredentials | SdkLogin:
-        with self._lock.within(self.transport.attempt.seconds):
-            return self._chosen_method()
-
     def _chosen_method(self) -> ClientCredentials | SdkLogin:
-        method = self._method
-        if method is None:
-            chosen = choose_login(self.transport, os.environ, self._credential)
-            if isinstance(chosen, AstroTokenError):
-                raise chosen
-            method = self._method = chosen
-            silence(LOGGERS)  # of azure.identity, which were created by its import
-        return method
+        if method := self._method:  # without the lock, which a login holds for long
+            return method
+        with self._lock.within(self.transport.attempt.seconds):
+            if self._method is None:
+                self._method = choose_login(self.transport, os.environ, self._credential)
+                silence(LOGGERS)  # of azure.identity, which were created by its import
+            return self._method
 
 
 class _Credential:

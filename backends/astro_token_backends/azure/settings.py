@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
 from astro_token.record import Record
 from astro_token.transport.address import parse_address
 from astro_token.transport.route import Route
+from astro_token.transport.trust import setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,8 @@ __all__ = [
     "is_in_cloud",
     "login_route",
     "may_request",
+    "secret_setting",
+    "setting",
     "vault_resource",
     "vault_route",
 ]
@@ -128,25 +130,30 @@ def vault_resource(host: str) -> str | None:
 
 def may_request(host: str, scope: str) -> bool:
     """
-    True for a scope that a vault at this host may request.
+    True for a scope that a vault at this host may request: its cloud's vaults, or for a listed host itself.
 
-    A token for anything else, such as Azure's management, is one that the vault could use itself.
+    The vault could use a token for anything else, such as Azure's management.
     """
-    resource = scope.removesuffix("/.default")
     try:
-        address = parse_address(resource)
+        address = parse_address(scope.removesuffix("/.default"))
     except ValueError:
         return False
-    domain = address.host
-    if not re.fullmatch(r"(?i)https://[^/?]+/?", resource) or "." not in domain:
+    if address.scheme != "https" or address.target != "/":
         return False
-    is_parent = host.partition(":")[0].endswith(f".{domain}")
-    return is_parent or (not is_in_cloud(host) and domain in _VAULTS | _HSMS)
+    name, domain = host.partition(":")[0], address.host
+    is_own = address.origin in {f"https://{name}", f"https://{host}"}  # of a listed host only
+    is_parent = "." in domain and name.endswith(f".{domain}")
+    return is_parent or (not is_in_cloud(host) and (is_own or domain in _VAULTS | _HSMS))
+
+
+def secret_setting(environ: Mapping[str, str], name: str) -> str:
+    """A variable with a secret, without the line end that `echo` and files leave. Blanks may belong to it."""
+    return environ.get(name, "").removesuffix("\n").removesuffix("\r")
 
 
 def authority_host(environ: Mapping[str, str]) -> str:
     """The host of the login service, in lower case."""
-    return environ.get(AUTHORITY, "").strip().removeprefix("https://").strip("/").lower() or _PUBLIC
+    return setting(environ, AUTHORITY).removeprefix("https://").strip("/").lower() or _PUBLIC
 
 
 def _vault_domain() -> str:

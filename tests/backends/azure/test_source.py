@@ -182,4 +182,4 @@ def test_a_listed_host_alone_knows_what_to_log_in_to(server: AzureServer, backen
 
 def test_what_is_given_is_said(server: AzureServer) -> None:
     backend = KeyVault(credential=object())
-    assert "the credential that was given" == told(backend, ref(server, "s"))[1]
+    assert "the injected credential" == told(backend, ref(server, "s"))[1]
