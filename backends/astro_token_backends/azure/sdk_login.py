@@ -23,7 +23,7 @@ _TOKEN_CREDENTIALS = "AZURE_TOKEN_CREDENTIALS"
 _REPLACED = ("environment", "workload_identity")  # by our own logins
 _INTERACTIVE = ("shared_token_cache", "visual_studio_code", "broker", "interactive_browser")
 # Error codes of Entra: the session has ended, was revoked, or requires a person.
-_ENDED = frozenset({50076, 50078, 50079, 50132, 50133, 50173, 70008, 70043, 70044, 700082, 700084})
+_ENDED = ("50076", "50078", "50079", "50132", "50133", "50173", "70008", "70043", "70044", "700082", "700084")
 
 
 class _Program(Record):
@@ -197,8 +197,8 @@ def _refused_program(error: Exception) -> AccessDeniedError | None:
     The SDK's text quotes the program, which quotes the login service's error code.
     """
     for program in _PROGRAMS.values():
-        if refusal := re.search(rf"\b{program.credential}: [^\t]*?AADSTS([0-9]{5, 9})", str(error)):
-            state = "has ended" if int(refusal[1]) in _ENDED else "gives no access to the vault's tenant"
+        if refusal := re.search(rf"\b{program.credential}: [^\t]*?AADSTS(\d+)", str(error)):
+            state = "has ended" if refusal[1] in _ENDED else "gives no access to the vault's tenant"
             return AccessDeniedError(
                 f"the session of {program.name} {state}",
                 hint=f"log in again, with an account of the vault's tenant: {program.login}",

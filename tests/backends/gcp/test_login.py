@@ -449,7 +449,7 @@ class TestRefusedLogins:
             file.write_text(content)
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
         error = failure(open_backend("gcp"), "gcp:p1/s")
-        assert (77, True) == (error.exit_code, "GOOGLE_APPLICATION_CREDENTIALS" in str(error.hint))
+        assert (77, True) == (error.exit_code, "GOOGLE_APPLICATION_CREDENTIALS" in error.message)
         assert server.seen == []
 
     @pytest.mark.parametrize("source", ["file", "url", "executable"])
