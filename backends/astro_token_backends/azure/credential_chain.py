@@ -63,20 +63,19 @@ def choose_login(transport: LoginTransport, environ: Mapping[str, str], credenti
 
         return SdkLogin(credential, "the injected credential", bad_credential)
     authority = _authority(environ)
-    application = _application(environ)
     if secret := secret_setting(environ, "AZURE_CLIENT_SECRET"):
-        tenant, client = application or _incomplete("AZURE_CLIENT_SECRET")
-        kept = SecretValue(secret.encode())
-        return ClientCredentials(authority, tenant, client, lambda: kept, False, "AZURE_CLIENT_SECRET")
+        tenant, client = _required_application(environ, "AZURE_CLIENT_SECRET")
+        proof = SecretValue(secret.encode())
+        return ClientCredentials(authority, tenant, client, lambda: proof, False, "AZURE_CLIENT_SECRET")
     if setting(environ, "AZURE_CLIENT_CERTIFICATE_PATH"):
         from astro_token_backends.azure.sdk_login import certificate
 
-        tenant, client = application or _incomplete("AZURE_CLIENT_CERTIFICATE_PATH")
+        tenant, client = _required_application(environ, "AZURE_CLIENT_CERTIFICATE_PATH")
         return certificate(transport, environ, authority, tenant, client)
     if path := os.path.expanduser(setting(environ, "AZURE_FEDERATED_TOKEN_FILE")):  # noqa: PTH111
         from astro_token_backends.credential_source import printable_path
 
-        tenant, client = application or _incomplete("AZURE_FEDERATED_TOKEN_FILE")
+        tenant, client = _required_application(environ, "AZURE_FEDERATED_TOKEN_FILE")
         source = f"the federated token in {printable_path(path)} (AZURE_FEDERATED_TOKEN_FILE)"
         return ClientCredentials(
             authority, tenant, client, lambda: _file_token(path), True, source, _EXCHANGE
@@ -85,7 +84,7 @@ def choose_login(transport: LoginTransport, environ: Mapping[str, str], credenti
         from astro_token_backends.azure.sdk_login import managed_identity
 
         return managed_identity(transport, setting(environ, "AZURE_CLIENT_ID") or None, variable)
-    application = application or _application(environ, "AZURESUBSCRIPTION")
+    application = _application(environ) or _application(environ, "AZURESUBSCRIPTION")
     if application and not setting(environ, "AZURE_TOKEN_CREDENTIALS"):
         login = _job_login(transport, environ, authority, *application)
         if login:
@@ -108,7 +107,9 @@ def _application(environ: Mapping[str, str], prefix: str = "AZURE") -> tuple[str
     return tenant, client
 
 
-def _incomplete(variable: str) -> tuple[str, str]:
+def _required_application(environ: Mapping[str, str], variable: str) -> tuple[str, str]:
+    if application := _application(environ):
+        return application
     raise ConfigError(
         f"{variable} is set, but AZURE_TENANT_ID or AZURE_CLIENT_ID is not",
         hint=f"set all three, or unset {variable}",

@@ -72,12 +72,11 @@ class Operation(Record):
         response = None
         try:
             yield
+            return
         except DecodeError:
             pass
         except HttpResponseError as error:
             response = error.response
-        else:
-            return
         raise damaged() if response is None else self.denial(response)
 
     def denial(self, response: Any) -> AstroTokenError:

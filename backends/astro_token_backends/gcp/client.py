@@ -51,6 +51,7 @@ class Method(Record):
         service: in gRPC.
         name: in the SDK's client, as in `get_secret`.
         response: the type, with its module in `types`.
+        permission: for the hint of a denial.
         resource: the field with the name of the resource, which routes the request.
     """
 
@@ -58,6 +59,7 @@ class Method(Record):
     service: str
     name: str
     response: str
+    permission: Permission
     resource: str = "name"
 
 
@@ -86,7 +88,6 @@ class Connection:
         route: Route,
         request: dict[str, Any],
         *,
-        permission: Permission,
         refused: Callable[[Any], AstroTokenError | None],
         seconds: float,
         injected: Any = None,
@@ -95,7 +96,6 @@ class Connection:
         Call a method once and return its response.
 
         Args:
-            permission: for the hint of a denial.
             refused: returns the error for an exception of the SDK; None if it means the same in every call.
             injected: a client of the SDK, which brings its own login.
 
@@ -103,6 +103,7 @@ class Connection:
             AstroTokenError: a setting, the login, or the call.
         """
         until = time.monotonic() + seconds
+        resource = request[method.resource]
 
         def left() -> float:
             return max(0.001, until - time.monotonic())
@@ -111,7 +112,9 @@ class Connection:
             error = sdk_error(error)
             if getattr(error, "code", None) == 401:  # noqa: PLR2004
                 self.login.drop()  # the next attempt logs in again
-            outcome = refused(error) or status_failure(error, permission, route)
+            outcome = refused(error) or status_failure(
+                error, method.permission, resource.split("/")[1], route
+            )
             # gRPC gives no details if a connection fails.
             is_silent = getattr(error, "code", None) == 503 and not getattr(error, "details", None)  # noqa: PLR2004
             if is_silent and isinstance(outcome, BackendUnavailableError):
@@ -125,7 +128,7 @@ class Connection:
                     request=request, retry=None, timeout=left(), metadata=[]
                 )
             stub = self._stub(method, route, request)  # first: a setting may be wrong
-            routing = ("x-goog-request-params", f"{method.resource}={_quoted(request[method.resource])}")
+            routing = ("x-goog-request-params", f"{method.resource}={_quoted(resource)}")
             headers = [routing, *self.login.headers(left())]
             return stub(timeout=left(), metadata=headers)
 
