@@ -19,7 +19,8 @@ from astro_token.errors import AccessDeniedError, ConfigError
 from astro_token.secret import SecretValue
 from astro_token.transport.address import checked_address
 from astro_token_backends.azure.client_credentials import ClientCredentials
-from astro_token_backends.azure.settings import AUTHORITY, authority_host, secret_setting, setting
+from astro_token_backends.azure.settings import AUTHORITY, authority_host, setting
+from astro_token_backends.credential_source import job_identity, printable_path, settings_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +64,7 @@ def choose_login(transport: LoginTransport, environ: Mapping[str, str], credenti
 
         return SdkLogin(credential, "the injected credential", bad_credential)
     authority = _authority(environ)
-    if secret := secret_setting(environ, "AZURE_CLIENT_SECRET"):
+    if secret := settings_text(environ, "AZURE_CLIENT_SECRET"):
         tenant, client = _required_application(environ, "AZURE_CLIENT_SECRET")
         proof = SecretValue(secret.encode())
         return ClientCredentials(authority, tenant, client, lambda: proof, False, "AZURE_CLIENT_SECRET")
@@ -73,8 +74,6 @@ def choose_login(transport: LoginTransport, environ: Mapping[str, str], credenti
         tenant, client = _required_application(environ, "AZURE_CLIENT_CERTIFICATE_PATH")
         return certificate(transport, environ, authority, tenant, client)
     if path := os.path.expanduser(setting(environ, "AZURE_FEDERATED_TOKEN_FILE")):  # noqa: PTH111
-        from astro_token_backends.credential_source import printable_path
-
         tenant, client = _required_application(environ, "AZURE_FEDERATED_TOKEN_FILE")
         source = f"the federated token in {printable_path(path)} (AZURE_FEDERATED_TOKEN_FILE)"
         return ClientCredentials(
@@ -129,12 +128,10 @@ def _job_login(
     transport: LoginTransport, environ: Mapping[str, str], authority: str, tenant: str, client: str
 ) -> ClientCredentials | None:
     """The login with the CI system's identity; None without such an identity."""
-    from astro_token_backends.credential_source import job_identity
-
     audience = setting(environ, AUDIENCE) or _EXCHANGE
 
     def identity() -> JobIdentity | None:
-        return job_identity(audience, environ=environ, timeout=transport.attempt.seconds)
+        return job_identity(audience, environ=environ, timeout=transport.attempt.seconds, variable=AUDIENCE)
 
     first = identity()
     if first is None:

@@ -34,13 +34,7 @@ class KeyVault(AzureService):
     Reference: `azure:VAULT/SECRET[?version=ID]`, or the secret's URL in place of the name.
     A vault's name without a domain belongs to the cloud of `AZURE_AUTHORITY_HOST`.
 
-    Credentials: as listed in `credential_chain`, shared with `azure-keys`.
-
-    Least permissions, as data actions of a role: `Microsoft.KeyVault/vaults/secrets/getSecret/action`
-    to read, also `…/setSecret/action` to write, only `…/readMetadata/action` to describe.
-
-    Requests: 1, and before the first those of the login and the vault's challenge: see docs/azure.md.
-    Writing takes 2: the version is compared, and content type and tags are kept.
+    `credential_chain` lists the credentials; docs/azure.md has the permissions and the number of requests.
     """
 
     _kind = "secrets"

@@ -38,12 +38,7 @@ class Keys(AzureService):
     The newest version encrypts. The version in `kid` decrypts,
     but only in the vault and with the key of the reference.
 
-    Credentials: as listed in `credential_chain`, shared with `azure`.
-
-    Least permissions, as data actions of a role: `Microsoft.KeyVault/vaults/keys/unwrap/action` to decrypt,
-    `…/wrap/action` to encrypt.
-
-    Requests: 1, and before the first those of the login and the vault's challenge: see docs/azure.md.
+    `credential_chain` lists the credentials; docs/azure.md has the permissions and the number of requests.
     """
 
     _kind = "keys"

@@ -64,37 +64,20 @@ class Login:
         }
 
     def credential_source(self, host: str) -> str:
-        """
-        Describe the credential for a vault.
-
-        A credential that only a request can find is requested, if the vault's audience is known.
-
-        Raises:
-            AstroTokenError: there is none, or the environment is not usable.
-        """
+        """Describe the credential for a vault. One that only a request can find is requested."""
         method = self._chosen_method()
         if method.is_probe:
             self.log_in(host)
         return method.source
 
     def log_in(self, host: str) -> None:
-        """
-        Log in, unless only the vault can tell the audience.
-
-        Raises:
-            AstroTokenError: the login fails.
-        """
+        """Log in, unless the audience is unknown until the vault names it."""
         resource = vault_resource(host)
         if resource is not None:
             self.token(f"{resource}/.default", self._chosen_method().tenant, None)
 
     def token(self, scope: str, tenant: str | None, claims: str | None) -> Any:
-        """
-        Return an access token, and keep it.
-
-        Raises:
-            AstroTokenError: the login fails.
-        """
+        """Return an access token, and keep it until it is about to expire."""
         method = self._chosen_method()
         if method.programs:  # they take longer than a request
             self.transport.attempt.extend()
@@ -107,7 +90,7 @@ class Login:
             return token
 
     def _challenge(self, host: str) -> str | None:
-        """The vault's response to a request without a token; None if only the vault can tell it."""
+        """The vault's response to a request without a token; None if only the vault knows it."""
         resource = vault_resource(host)
         method = self._chosen_method() if resource else None
         if not isinstance(method, ClientCredentials):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError, ConfigError
 from astro_token.record import Record
 from astro_token_backends.azure.errors import bad_credential
-from astro_token_backends.azure.settings import secret_setting, setting
-from astro_token_backends.credential_source import printable_path
+from astro_token_backends.azure.settings import setting
+from astro_token_backends.credential_source import printable_path, settings_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -105,7 +105,7 @@ def certificate(
             tenant,
             client,
             path,
-            password=secret_setting(environ, "AZURE_CLIENT_CERTIFICATE_PASSWORD") or None,
+            password=settings_text(environ, "AZURE_CLIENT_CERTIFICATE_PASSWORD") or None,
             send_certificate_chain=bool(setting(environ, "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")),
             authority=authority,
             # The authority comes from the environment, which is trusted. Instance discovery would verify it.

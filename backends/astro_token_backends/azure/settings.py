@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
@@ -24,7 +25,6 @@ __all__ = [
     "is_in_cloud",
     "login_route",
     "may_request",
-    "secret_setting",
     "setting",
     "vault_resource",
     "vault_route",
@@ -44,7 +44,6 @@ _CLOUDS = {
 }
 _VAULTS = frozenset(vault for vault, _ in _CLOUDS.values())
 _HSMS = frozenset(hsm for _, hsm in _CLOUDS.values())
-_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
 class ObjectId(Record):
@@ -63,8 +62,7 @@ class ObjectId(Record):
     @classmethod
     def parse(cls, ref: SecretRef, kind: str) -> ObjectId:
         """
-        Args:
-            kind: `secrets` or `keys`.
+        Parse a reference. `kind` is `secrets` or `keys`.
 
         Raises:
             ConfigError: the host must not receive our credential.
@@ -74,7 +72,8 @@ class ObjectId(Record):
             parts = path.split("/")[1:]
         else:
             vault, name = ref.name.split("/")
-            host, parts = f"{vault}.{_vault_domain()}", [name]
+            domain, _ = _CLOUDS.get(authority_host(os.environ), _CLOUDS[_PUBLIC])
+            host, parts = f"{vault}.{domain}", [name]
         host = host.lower()
         listed = {entry.strip().lower() for entry in os.environ.get(HOSTS, "").split(",")}
         if not is_in_cloud(host, hsm=kind == "keys") and host not in listed:
@@ -104,7 +103,7 @@ def vault_route(host: str) -> Route:
 
 
 def login_route(url: str) -> Route:
-    """The route to the login service, or over http to the service that tells a machine its identity."""
+    """The route to the login service, or over http to the managed identity endpoint of this machine."""
     is_login = url.startswith("https:")
     return Route.to(
         url,
@@ -119,12 +118,12 @@ def login_route(url: str) -> Route:
 def is_in_cloud(host: str, *, hsm: bool = True) -> bool:
     """True for the host of a vault, or also of a managed HSM, in a cloud of Azure."""
     name, _, domain = host.partition(".")
-    is_name = name != "" and _NAME_CHARACTERS.issuperset(name)
+    is_name = re.fullmatch(r"[a-z0-9-]+", name) is not None
     return is_name and (domain in _VAULTS or (hsm and domain in _HSMS))
 
 
 def vault_resource(host: str) -> str | None:
-    """The audience of the tokens that a vault accepts; None if only the vault can tell it."""
+    """The audience of the tokens that a vault accepts; None if it is unknown until the vault names it."""
     return f"https://{host.partition('.')[2]}" if is_in_cloud(host) else None
 
 
@@ -146,15 +145,6 @@ def may_request(host: str, scope: str) -> bool:
     return is_parent or (not is_in_cloud(host) and (is_own or domain in _VAULTS | _HSMS))
 
 
-def secret_setting(environ: Mapping[str, str], name: str) -> str:
-    """A variable with a secret, without the line end that `echo` and files leave. Blanks may belong to it."""
-    return environ.get(name, "").removesuffix("\n").removesuffix("\r")
-
-
 def authority_host(environ: Mapping[str, str]) -> str:
     """The host of the login service, in lower case."""
     return setting(environ, AUTHORITY).removeprefix("https://").strip("/").lower() or _PUBLIC
-
-
-def _vault_domain() -> str:
-    return _CLOUDS.get(authority_host(os.environ), _CLOUDS[_PUBLIC])[0]

@@ -28,7 +28,7 @@ from astro_token_backends.login import one_per_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from astro_token.secrets.ref import SecretRef
@@ -68,19 +68,13 @@ class Connection:
     The login and the channels that all calls of a process share. The environment is read at first use.
 
     Args:
-        environ: in place of `os.environ`.
         credential: of google-auth, in place of the chain's.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None, *, credential: Any = None) -> None:
-        self._environ = environ
-        self.login = Login(lambda: self.environ, credential)
+    def __init__(self, credential: Any = None) -> None:
+        self.login = Login(credential)
         self._lock = allocate_lock()
         self._channels: dict[tuple[object, ...], Any] = {}
-
-    @property
-    def environ(self) -> Mapping[str, str]:
-        return os.environ if self._environ is None else self._environ
 
     def call(
         self,
@@ -127,8 +121,10 @@ class Connection:
                 return getattr(injected, method.name)(
                     request=request, retry=None, timeout=left(), metadata=[]
                 )
+            from urllib.parse import quote
+
             stub = self._stub(method, route, request)  # first: a setting may be wrong
-            routing = ("x-goog-request-params", f"{method.resource}={_quoted(resource)}")
+            routing = ("x-goog-request-params", f"{method.resource}={quote(resource, safe='/')}")
             headers = [routing, *self.login.headers(left())]
             return stub(timeout=left(), metadata=headers)
 
@@ -187,12 +183,6 @@ class Connection:
             return self._channels[key]
 
 
-def _quoted(resource: str) -> str:
-    from urllib.parse import quote
-
-    return quote(resource, safe="/")
-
-
 def _connection_failure(route: Route, seconds: float) -> AstroTokenError | None:
     """Return the reason that gRPC does not give: unknown host, refused, or a certificate."""
     try:
@@ -244,9 +234,8 @@ class GcpService:
         raise NotImplementedError
 
     def _route_to(self, service: str, variable: str, host: str) -> Route:
-        environ = self._connection.environ
-        address = endpoint(environ, variable, host)
-        return Route.to(address, environ, service=service, variable=variable, ca_variables=_CA_VARIABLES)
+        address = endpoint(os.environ, variable, host)
+        return Route.to(address, os.environ, service=service, variable=variable, ca_variables=_CA_VARIABLES)
 
 
 def unknown(error: Exception) -> AstroTokenError:

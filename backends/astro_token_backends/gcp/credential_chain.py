@@ -14,7 +14,7 @@ from astro_token.errors import AccessDeniedError
 from astro_token.record import Record
 from astro_token.system.files import open_regular
 from astro_token.system.sdk_imports import import_sdk
-from astro_token_backends.credential_source import printable_path
+from astro_token_backends.credential_source import job_identity, printable_path
 from astro_token_backends.gcp.login_request import NoMetadataServerError
 from astro_token_backends.gcp.settings import PROVIDER, SERVICE_ACCOUNT, provider, service_account, setting
 
@@ -31,6 +31,7 @@ __all__ = ["CREDENTIAL_FILE", "Credential", "NoIdentityError", "choose_credentia
 CREDENTIAL_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 _GCLOUD = "gcloud auth application-default login"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_AUDIENCE = "ASTRO_TOKEN_GCP_AUDIENCE"
 _QUOTA_PROJECT = "GOOGLE_CLOUD_QUOTA_PROJECT"
 _JWT = "urn:ietf:params:oauth:token-type:jwt"
 _FILE_LIMIT = 1 << 20
@@ -250,12 +251,10 @@ def _of_machine(environ: Mapping[str, str], request: LoginRequest) -> Credential
 def _of_job(name: str, environ: Mapping[str, str], request: LoginRequest) -> Credential:
     from google.auth import identity_pool
 
-    from astro_token_backends.credential_source import job_identity
-
-    audience = setting(environ, "ASTRO_TOKEN_GCP_AUDIENCE") or f"https://iam.googleapis.com/{name}"
+    audience = setting(environ, _AUDIENCE) or f"https://iam.googleapis.com/{name}"
 
     def identity(seconds: float) -> JobIdentity:
-        identity = job_identity(audience, environ=environ, timeout=seconds)
+        identity = job_identity(audience, environ=environ, timeout=seconds, variable=_AUDIENCE)
         if identity is None:
             raise NoIdentityError
         return identity

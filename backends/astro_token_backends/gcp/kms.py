@@ -55,14 +55,7 @@ class KMS(GcpService):
     The context becomes the additional authenticated data: a JSON object of strings, its names sorted,
     without blanks, in UTF-8; without a context there is none.
 
-    Ambient credentials: those of `gcp`.
-
-    Least permissions, on the key:
-
-        decrypt     cloudkms.cryptoKeyVersions.useToDecrypt     roles/cloudkms.cryptoKeyDecrypter
-        encrypt     cloudkms.cryptoKeyVersions.useToEncrypt     roles/cloudkms.cryptoKeyEncrypter
-
-    Requests: 1, and those of the login, which `gcp` shares.
+    `credential_chain` lists the credentials; docs/gcp.md has the permissions and the number of requests.
 
     Args:
         client: the SDK's, which brings its own credentials.

@@ -85,20 +85,7 @@ class SecretManager(GcpService):
     or the full name `gcp:projects/P[/locations/L]/secrets/S[/versions/V][#field]`.
     A version is a number, an alias or `latest`, which is the one created last, in any state.
 
-    Ambient credentials: Application Default Credentials, which are the file in
-    `GOOGLE_APPLICATION_CREDENTIALS`, gcloud's file and the metadata server; without them
-    `ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER` with the CI system's identity.
-    `ASTRO_TOKEN_GCP_SERVICE_ACCOUNT` acts as that account.
-
-    Least permissions, on the secret, and roles that have them:
-
-        read        secretmanager.versions.access                           secretmanager.secretAccessor
-        write       that, and secretmanager.versions.add                    secretmanager.secretVersionAdder
-        describe    secretmanager.versions.get, secretmanager.secrets.get   secretmanager.viewer
-
-    Requests: 1 to read, 2 to describe, 1 to write, or 2 with an expected version.
-    The first call of a process logs in: 0 requests with a service account's key,
-    1 with a CI system's identity, 2 on a machine of Google; 1 more to act as a service account.
+    `credential_chain` lists the credentials; docs/gcp.md has the permissions and the number of requests.
 
     The service has no compare-and-set: the latest version is read right before another one is added.
 
