@@ -35,6 +35,7 @@ __all__ = ["LoginTransport", "SdkResponse", "VaultTransport"]
 
 settle_platform()  # the SDK's user agents contain it; without this it starts `uname`
 
+_LINE_ENDS = str.maketrans("", "", "\r\n")
 _ALSO_BUSY = frozenset({410})  # the identity service of a machine is being updated
 
 
@@ -121,13 +122,14 @@ class LoginTransport(_Transport):
         until = min(self.attempt.until, time.monotonic() + options.get("connection_timeout", inf))
         self.attempt.failure = self.attempt.denial = None
         try:
-            to = route or login_route(request.url)
+            # The SDK takes the line end of a variable, such as IDENTITY_ENDPOINT, for a part of its value.
+            to = route or login_route(request.url.translate(_LINE_ENDS))
             response = self._client.send(
                 to,
                 request.method,
                 to.address.target,
                 until=until,
-                headers=request.headers,
+                headers={name: value.rstrip("\r\n") for name, value in request.headers.items()},
                 body=content.encode() if isinstance(content, str) else content,
                 repeatable=request.method != "PUT",  # a POST logs in, wraps or unwraps
             )

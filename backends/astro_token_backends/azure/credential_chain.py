@@ -19,7 +19,7 @@ from astro_token.errors import AccessDeniedError, ConfigError
 from astro_token.secret import SecretValue
 from astro_token.transport.address import checked_address
 from astro_token_backends.azure.client_credentials import ClientCredentials
-from astro_token_backends.azure.settings import AUTHORITY, authority_host, setting
+from astro_token_backends.azure.settings import AUTHORITY, IDENTITY_ENDPOINTS, authority_host, setting
 from astro_token_backends.credential_source import job_identity, printable_path, settings_text
 
 if TYPE_CHECKING:
@@ -29,12 +29,11 @@ if TYPE_CHECKING:
     from astro_token_backends.azure.sdk_login import SdkLogin
     from astro_token_backends.credential_source import JobIdentity
 
-    LoginMethod = ClientCredentials | SdkLogin
-
 __all__ = ["choose_login"]
 
 AUDIENCE = "ASTRO_TOKEN_AZURE_AUDIENCE"
 _EXCHANGE = "api://AzureADTokenExchange"
+_ID = r"[0-9A-Za-z-]{1,64}"
 _LONGEST_FILE = 16 * 1024
 _SEARCHED = (
     "AZURE_TENANT_ID",
@@ -42,12 +41,13 @@ _SEARCHED = (
     "AZURE_CLIENT_SECRET",
     "AZURE_CLIENT_CERTIFICATE_PATH",
     "AZURE_FEDERATED_TOKEN_FILE",
-    "IDENTITY_ENDPOINT",
-    "MSI_ENDPOINT",
+    *IDENTITY_ENDPOINTS,
 )
 
 
-def choose_login(transport: LoginTransport, environ: Mapping[str, str], credential: Any) -> LoginMethod:
+def choose_login(
+    transport: LoginTransport, environ: Mapping[str, str], credential: Any
+) -> ClientCredentials | SdkLogin:
     """
     Choose the login.
 
@@ -79,31 +79,33 @@ def choose_login(transport: LoginTransport, environ: Mapping[str, str], credenti
         return ClientCredentials(
             authority, tenant, client, lambda: _file_token(path), True, source, _EXCHANGE
         )
-    if variable := next(filter(environ.get, ("IDENTITY_ENDPOINT", "MSI_ENDPOINT")), None):
+    assigned = _checked(environ, "AZURE_CLIENT_ID", _ID) or None
+    if variable := next((name for name in IDENTITY_ENDPOINTS if setting(environ, name)), None):
         from astro_token_backends.azure.sdk_login import managed_identity
 
-        return managed_identity(transport, setting(environ, "AZURE_CLIENT_ID") or None, variable)
+        return managed_identity(transport, assigned, variable)
     application = _application(environ) or _application(environ, "AZURESUBSCRIPTION")
     if application and not setting(environ, "AZURE_TOKEN_CREDENTIALS"):
-        login = _job_login(transport, environ, authority, *application)
-        if login:
+        if login := _job_login(transport, environ, authority, *application):
             return login
     from astro_token_backends.azure.sdk_login import probed_login
 
-    return probed_login(transport, environ, lambda: _no_credential(environ))
+    return probed_login(transport, environ, assigned, lambda: _no_credential(environ))
 
 
 def _application(environ: Mapping[str, str], prefix: str = "AZURE") -> tuple[str, str] | None:
     """Tenant and client."""
-    tenant, client = setting(environ, f"{prefix}_TENANT_ID"), setting(environ, f"{prefix}_CLIENT_ID")
-    if not tenant or not client:
-        return None
-    if not re.fullmatch(r"[0-9A-Za-z.-]{1,253}", tenant) or not re.fullmatch(r"[0-9A-Za-z-]{1,64}", client):
-        raise ConfigError(
-            f"{prefix}_TENANT_ID or {prefix}_CLIENT_ID is malformed",
-            hint="copy both ids from the Azure portal",
-        )
-    return tenant, client
+    tenant = _checked(environ, f"{prefix}_TENANT_ID", r"[0-9A-Za-z.-]{1,253}")
+    client = _checked(environ, f"{prefix}_CLIENT_ID", _ID)
+    return (tenant, client) if tenant and client else None
+
+
+def _checked(environ: Mapping[str, str], name: str, pattern: str) -> str:
+    """A variable of this form; empty if it is unset."""
+    value = setting(environ, name)
+    if not value or re.fullmatch(pattern, value):
+        return value
+    raise ConfigError(f"{name} is malformed", hint="copy the value from the Azure portal")
 
 
 def _required_application(environ: Mapping[str, str], variable: str) -> tuple[str, str]:
@@ -128,7 +130,7 @@ def _job_login(
     transport: LoginTransport, environ: Mapping[str, str], authority: str, tenant: str, client: str
 ) -> ClientCredentials | None:
     """The login with the CI system's identity; None without such an identity."""
-    audience = setting(environ, AUDIENCE) or _EXCHANGE
+    audience = _checked(environ, AUDIENCE, r"[!-~]{1,255}") or _EXCHANGE
 
     def identity() -> JobIdentity | None:
         return job_identity(audience, environ=environ, timeout=transport.attempt.seconds, variable=AUDIENCE)
@@ -149,14 +151,12 @@ def _job_login(
 
 def _file_token(path: str) -> SecretValue:
     """Read a pod's projected token, which is replaced while we run."""
-    from pathlib import Path
-
     from astro_token.system.files import open_regular
     from astro_token.token import is_jwt
 
     data = b""
     try:
-        with open_regular(Path(path)) as file:
+        with open_regular(path) as file:
             data = file.read(_LONGEST_FILE + 1).strip()
     except (OSError, ValueError):
         pass

@@ -195,7 +195,8 @@ def bad_credential() -> AccessDeniedError:
     return AccessDeniedError(
         "Azure does not accept the credential",
         hint="check that AZURE_TENANT_ID is the vault's tenant and AZURE_CLIENT_ID an application or an "
-        "identity in it; renew its secret, certificate or federated token",
+        "identity in it; renew AZURE_CLIENT_SECRET, or the file of AZURE_CLIENT_CERTIFICATE_PATH or "
+        "AZURE_FEDERATED_TOKEN_FILE",
     )
 
 

@@ -79,15 +79,20 @@ class Login:
     def token(self, scope: str, tenant: str | None, claims: str | None) -> Any:
         """Return an access token, and keep it until it is about to expire."""
         method = self._chosen_method()
-        if method.programs:  # they take longer than a request
+        if method.programs and not self._kept(scope, tenant):  # they take longer than a request
             self.transport.attempt.extend()
         with self._lock.within(self.transport.attempt.seconds):
-            token = self._tokens.get((scope, tenant))
-            if token is None or claims or token.expires_on - time.time() < _RENEWED:
+            token = None if claims else self._kept(scope, tenant)
+            if token is None:
                 logger.debug("logging in to Azure with %s", method.source)
                 token = method.token(self.transport, scope, tenant, claims)
                 self._tokens[scope, tenant] = token
             return token
+
+    def _kept(self, scope: str, tenant: str | None) -> Any:
+        """A token that does not expire soon; None without one."""
+        token = self._tokens.get((scope, tenant))
+        return token if token and token.expires_on - time.time() >= _RENEWED else None
 
     def _challenge(self, host: str) -> str | None:
         """The vault's response to a request without a token; None if only the vault knows it."""

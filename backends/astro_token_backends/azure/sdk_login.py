@@ -128,16 +128,18 @@ def managed_identity(transport: LoginTransport, client: str | None, variable: st
         f"the managed identity of {variable} cannot be used",
         f"check {variable} and AZURE_CLIENT_ID",
     )
-    return SdkLogin(credential, _identity_of(variable, client), _no_token)
+    return SdkLogin(credential, _identity_of(variable, client), lambda: _no_token(variable))
 
 
 def probed_login(
-    transport: LoginTransport, environ: Mapping[str, str], fallback_error: Callable[[], AstroTokenError]
+    transport: LoginTransport,
+    environ: Mapping[str, str],
+    client: str | None,
+    fallback_error: Callable[[], AstroTokenError],
 ) -> SdkLogin:
     """The first of the logins that only a request or a program can find."""
     from azure import identity
 
-    client, only = setting(environ, "AZURE_CLIENT_ID") or None, setting(environ, _TOKEN_CREDENTIALS)
     used = [key for key, program in _PROGRAMS.items() if program.is_used(environ)]
     excluded = (*_REPLACED, *_INTERACTIVE, *(_PROGRAMS.keys() - used))
 
@@ -157,7 +159,7 @@ def probed_login(
     )
     programs = tuple(_PROGRAMS[key].name for key in used)
     candidates = ", ".join([_identity_of("this virtual machine", client), *programs])
-    limit = f" that {_TOKEN_CREDENTIALS} allows" if only else ""
+    limit = f" that {_TOKEN_CREDENTIALS} allows" if setting(environ, _TOKEN_CREDENTIALS) else ""
     source = f"the first of these{limit}: {candidates}"
     return SdkLogin(_Probe(create), source, fallback_error, is_probe=True, programs=programs)
 
@@ -210,8 +212,8 @@ def _identity_of(owner: str, client: str | None) -> str:
     return f"the managed identity of {owner}{' that AZURE_CLIENT_ID names' if client else ''}"
 
 
-def _no_token() -> AccessDeniedError:
+def _no_token(variable: str) -> AccessDeniedError:
     return AccessDeniedError(
-        "the managed identity gives no token",
+        f"the managed identity of {variable} gives no token",
         hint="check that the machine has an identity; set AZURE_CLIENT_ID for a user-assigned one only",
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AUTHORITY",
     "HOSTS",
+    "IDENTITY_ENDPOINTS",
     "ObjectId",
     "authority_host",
     "is_in_cloud",
@@ -30,6 +31,9 @@ __all__ = [
     "vault_route",
 ]
 
+# In the order of the SDK.
+IDENTITY_ENDPOINTS = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT")
+_IMDS = "AZURE_POD_IDENTITY_AUTHORITY_HOST"
 HOSTS = "ASTRO_TOKEN_AZURE_HOSTS"
 AUTHORITY = "AZURE_AUTHORITY_HOST"
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE",)
@@ -105,11 +109,12 @@ def vault_route(host: str) -> Route:
 def login_route(url: str) -> Route:
     """The route to the login service, or over http to the managed identity endpoint of this machine."""
     is_login = url.startswith("https:")
+    endpoints = [name for name in IDENTITY_ENDPOINTS if setting(os.environ, name)]
     return Route.to(
         url,
         os.environ,
         service="the Azure login service" if is_login else "the managed identity endpoint",
-        variable=AUTHORITY if is_login else "IDENTITY_ENDPOINT",
+        variable=AUTHORITY if is_login else (endpoints or [_IMDS])[0],
         ca_variables=_CA_VARIABLES,
         login=True,
     )

@@ -16,7 +16,15 @@ from astro_token.system.files import open_regular
 from astro_token.system.sdk_imports import import_sdk
 from astro_token_backends.credential_source import job_identity, printable_path
 from astro_token_backends.gcp.login_request import NoMetadataServerError
-from astro_token_backends.gcp.settings import PROVIDER, SERVICE_ACCOUNT, provider, service_account, setting
+from astro_token_backends.gcp.settings import (
+    AUDIENCE,
+    PROVIDER,
+    SERVICE_ACCOUNT,
+    audience,
+    provider,
+    service_account,
+    setting,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +39,6 @@ __all__ = ["CREDENTIAL_FILE", "Credential", "NoIdentityError", "choose_credentia
 CREDENTIAL_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 _GCLOUD = "gcloud auth application-default login"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-_AUDIENCE = "ASTRO_TOKEN_GCP_AUDIENCE"
 _QUOTA_PROJECT = "GOOGLE_CLOUD_QUOTA_PROJECT"
 _JWT = "urn:ietf:params:oauth:token-type:jwt"
 _FILE_LIMIT = 1 << 20
@@ -89,7 +96,7 @@ def no_credential(environ: Mapping[str, str]) -> AccessDeniedError:
     from astro_token.ci.identity import identity_hint
 
     skipped = setting(environ, "NO_GCE_CHECK") == "true"
-    machine = "skipped because of NO_GCE_CHECK" if skipped else "does not answer"
+    machine = "skipped because of NO_GCE_CHECK" if skipped else "does not answer; NO_GCE_CHECK=true skips it"
     job = "not set"
     if setting(environ, PROVIDER):
         job = f"set, but the CI system gives no identity: {identity_hint(environ) or 'none was detected'}"
@@ -251,10 +258,10 @@ def _of_machine(environ: Mapping[str, str], request: LoginRequest) -> Credential
 def _of_job(name: str, environ: Mapping[str, str], request: LoginRequest) -> Credential:
     from google.auth import identity_pool
 
-    audience = setting(environ, _AUDIENCE) or f"https://iam.googleapis.com/{name}"
+    wanted = audience(environ) or f"https://iam.googleapis.com/{name}"
 
     def identity(seconds: float) -> JobIdentity:
-        identity = job_identity(audience, environ=environ, timeout=seconds, variable=_AUDIENCE)
+        identity = job_identity(wanted, environ=environ, timeout=seconds, variable=AUDIENCE)
         if identity is None:
             raise NoIdentityError
         return identity

@@ -16,8 +16,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PROVIDER", "SERVICE_ACCOUNT", "endpoint", "provider", "service_account", "setting"]
+__all__ = [
+    "AUDIENCE",
+    "PROVIDER",
+    "SERVICE_ACCOUNT",
+    "audience",
+    "endpoint",
+    "provider",
+    "service_account",
+    "setting",
+]
 
+AUDIENCE = "ASTRO_TOKEN_GCP_AUDIENCE"
 PROVIDER = "ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER"
 SERVICE_ACCOUNT = "ASTRO_TOKEN_GCP_SERVICE_ACCOUNT"
 
@@ -52,6 +62,14 @@ def provider(environ: Mapping[str, str]) -> str | None:
         hint="set it to projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER, "
         "with the project's number",
     )
+
+
+def audience(environ: Mapping[str, str]) -> str | None:
+    """Return the audience of the CI system's identity."""
+    value = setting(environ, AUDIENCE)
+    if not value or re.fullmatch(r"[!-~]{1,255}", value):
+        return value or None
+    raise ConfigError(f"{AUDIENCE} is malformed", hint="set it to an audience that the provider allows")
 
 
 def service_account(environ: Mapping[str, str]) -> str | None:

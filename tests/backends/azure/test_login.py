@@ -327,7 +327,10 @@ class TestRefusals:
         monkeypatch.setenv("IDENTITY_ENDPOINT", server.identity_endpoint)
         monkeypatch.setenv("IDENTITY_HEADER", "wrong")
         error = failure(open_backend("azure"), stored)
-        assert (77, "the managed identity gives no token") == (error.exit_code, error.message)
+        assert (77, "the managed identity of IDENTITY_ENDPOINT gives no token") == (
+            error.exit_code,
+            error.message,
+        )
         server.login_faults.append(Fault(500))
         assert failure(open_backend("azure"), stored).exit_code == 75
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{refused_port()}/msi/token")
