@@ -86,7 +86,8 @@ def choose_login(
         return managed_identity(transport, assigned, variable)
     application = _application(environ) or _application(environ, "AZURESUBSCRIPTION")
     if application and not setting(environ, "AZURE_TOKEN_CREDENTIALS"):
-        if login := _job_login(transport, environ, authority, *application):
+        login = _job_login(transport, environ, authority, *application)
+        if login:
             return login
     from astro_token_backends.azure.sdk_login import probed_login
 
