@@ -148,14 +148,14 @@ class TestFederation:
     ) -> None:
         subject = f"repo:acme/{uuid.uuid4()}"
         server.trust(issuer, subject=subject)
-        said = {"sub": subject, "aud": "api://AzureADTokenExchange", **claims}
-        token = issuer.mint(said)
+        payload = {"sub": subject, "aud": "api://AzureADTokenExchange", **claims}
+        token = issuer.mint(payload)
         monkeypatch.setenv("ASTRO_TOKEN_ID_TOKEN", token)
-        monkeypatch.setenv("ASTRO_TOKEN_AZURE_AUDIENCE", said["aud"])
+        monkeypatch.setenv("ASTRO_TOKEN_AZURE_AUDIENCE", payload["aud"])
         error = failure(open_backend("azure"), stored, canaries=[token])
         assert error.exit_code == 77
         assert f"has the {word} of the identity token" in error.message
-        assert said["aud"] in str(error.hint)
+        assert payload["aud"] in str(error.hint)
         assert "AADSTS" not in error.message + str(error.hint)
 
     def test_an_identity_that_fails_is_an_error_and_not_passed_over(

@@ -44,10 +44,10 @@ class Cloud:
     def seen(self) -> list[str]:
         """The requests in order: `token`, `secret`, or `identity` of the machine."""
         requests = [
-            (one.time, "secret" if one.path.startswith("/secrets") else "token")
-            for one in self._http.requests
+            (request.time, "secret" if request.path.startswith("/secrets") else "token")
+            for request in self._http.requests
         ]
-        requests += [(one.time, "identity") for one in self.server.identity_requests]
+        requests += [(request.time, "identity") for request in self.server.identity_requests]
         return [what for _, what in sorted(requests)]
 
 

@@ -558,13 +558,13 @@ class TestNoCredential:
     def test_what_was_looked_for_is_listed(self, server: GcpServer) -> None:
         backend = open_backend("gcp")
         error = failure(backend, "gcp:p1/s")
-        for place in (
+        for source in (
             "GOOGLE_APPLICATION_CREDENTIALS (not set)",
             "gcloud's file (does not exist)",
             "the metadata server (skipped because of NO_GCE_CHECK)",
             "ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER (not set)",
         ):
-            assert place in str(error.hint)
+            assert source in str(error.hint)
         assert (77, []) == (error.exit_code, server.seen)
         with within(0):
             failure(backend, "gcp:p1/s")
