@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
     end_if_signalled()
     if arguments.no_isolate:
         child.replace_process(program, command, environment.applied(os.environ), limits)
+    from astro_token.child.initial_environment import withdraw
     from astro_token.environment.private_home import private_home
 
     outputs = None
@@ -68,11 +69,13 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
 
         outputs = Outputs(forms(token.secret.reveal()))
     with private_home(environment.context, os.environ) as home:
+        environ = environment.applied(os.environ, home=str(home.path))
+        withdraw({*environment.set, *environment.unset, *environment.drop})
         end_if_signalled()
         return child.run(
             program,
             command,
-            environment.applied(os.environ, home=str(home.path)),
+            environ,
             limits,
             started=home.used_by,
             outputs=outputs,
