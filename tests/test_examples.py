@@ -156,6 +156,25 @@ def test_nothing_secret_stands_in_a_file(path: Path) -> None:
             assert any(word in line or following.startswith(word) for word in allowed), line
 
 
+def test_a_login_by_the_identity_names_its_audience_in_every_snippet() -> None:
+    """The roles of docs/vault.md require it, and not every CI system requests Vault's by itself."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    snippets = {
+        f"{page.name} {number}": text
+        for page in pages
+        for number, text in enumerate(
+            re.findall(r"^```\w+\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+        )
+    } | {name(path): path.read_text() for path in FILES}
+    logins = {
+        title: "ASTRO_TOKEN_VAULT_AUDIENCE" in text
+        for title, text in snippets.items()
+        if re.search(r"ASTRO_TOKEN_VAULT_ROLE\b", text) and "ASTRO_TOKEN_VAULT_AUTH" not in text
+    }
+    assert len(logins) > len(("github", "gitlab", "ci.md", "vault.md"))
+    assert [] == [title for title, names_audience in logins.items() if not names_audience]
+
+
 # -- the action, run as the runner runs it --------------------------------------------------------------
 
 
