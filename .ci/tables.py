@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 POLICY = ("key", "variable", "example", "meaning")
-VERDICTS = ("code", "found", "level", "meaning", "what to do")
+VERDICTS = ("code", "check", "level", "meaning", "what to do")
 DEPLOYS = ("code", "level", "status", "meaning", "the Astro CLI")
 
 
@@ -31,8 +31,8 @@ def policy_rows() -> list[tuple[str, ...]]:
 
 def verdict_rows() -> list[tuple[str, ...]]:
     return [
-        (f"`{name}`", found, level(code), code.meaning, code.remedy)
-        for found, codes in (("offline", OFFLINE), ("online", ONLINE), ("deploy", DEPLOY))
+        (f"`{name}`", check, level(code), code.meaning, code.remedy)
+        for check, codes in (("offline", OFFLINE), ("online", ONLINE), ("deploy", DEPLOY))
         for name, code in codes.items()
     ]
 

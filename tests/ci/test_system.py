@@ -1,4 +1,4 @@
-"""Which CI system the environment shows."""
+"""Detection of CI systems from environment variables."""
 
 from __future__ import annotations
 

@@ -556,7 +556,7 @@ def test_a_new_size_that_came_before_the_start_is_not_lost(program: Program, ter
         "import os, termios\n"
         "from astro_token.masker.outputs import Outputs\n"
         "outputs = Outputs(())\n"
-        "child = os.dup(outputs.of_child[0][1])\n"
+        "child = os.dup(outputs.file_actions[0][1])\n"
         "termios.tcsetwinsize(0, (50, 132))\n"
         "outputs.start()\n"
         f"open({str(told)!r}, 'w').write(str(termios.tcgetwinsize(child)))\n"

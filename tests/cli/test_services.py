@@ -235,7 +235,7 @@ def test_a_service_keeps_ciphertext_too(program: Program, service: Service, cana
     handed = program("exec", service.ref(name), "--", "printenv", "ASTRO_API_TOKEN", allowed=["stdout"])
     assert Result(0, f"{canary}\n", "") == handed
     plain = program("check", service.ref(name), env={"ASTRO_TOKEN_DECRYPT": ""})
-    assert (65, True) == (plain.code, "it looks like ciphertext: name its key" in plain.stderr)
+    assert (65, True) == (plain.code, "the value looks like ciphertext: name its key" in plain.stderr)
 
 
 def test_an_expired_secret_of_azure_is_replaced(

@@ -170,7 +170,8 @@ def test_a_reference_that_is_none(program: Program, ref: str, message: str, hint
 
 def test_a_scheme_that_nothing_serves(program: Program) -> None:
     known = (
-        "known are aws, aws-kms, aws-ssm, azure, azure-keys, env, file, gcp, gcp-kms, vault, vault-transit"
+        "the schemes are aws, aws-kms, aws-ssm, azure, azure-keys, env, file, gcp, gcp-kms, "
+        "vault, vault-transit"
     )
     for ref, message, hint in (
         (

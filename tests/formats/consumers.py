@@ -1,4 +1,4 @@
-"""What reads the renderings: shells and other programs where they can be had; the models are beside this."""
+"""Consumers of renderings: shells and other programs, if they are installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether masks hide a value in whatever form it stands in a log."""
+"""Tests that masks hide a value in every form that it has in a log."""
 
 from __future__ import annotations
 

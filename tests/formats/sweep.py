@@ -1,4 +1,4 @@
-"""Reads back great numbers of generated texts, on all cores."""
+"""Read back many generated texts, on all cores."""
 
 from __future__ import annotations
 

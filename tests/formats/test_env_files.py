@@ -1,4 +1,4 @@
-"""Files of `NAME=value`, read by the programs that can be had and by models of the others."""
+"""Files of `NAME=value`, read by the installed programs and by models of the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of a job that its system names: what leads elsewhere by a link, or by a folder that lies."""
+"""Files of a job that its system names: links and misleading folders are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The formats of other shells than POSIX ones, and of systems whose place is a shell, read by shells."""
+"""The formats for other shells than POSIX ones, and for systems that run a shell, read by shells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the CI identity have in common."""
+"""Environments, claims and failures for the tests of the CI identity."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def claims(token: SecretValue | None) -> dict[str, object]:
 
 
 def raised(call: Callable[[], object], canaries: Iterable[str]) -> AstroTokenError:
-    """The error that a call ends with, after a look for what must not hang on it."""
+    """Return the error of a call, after a search for canaries in all that it refers to."""
     try:
         call()
     except AstroTokenError as caught:
@@ -62,7 +62,7 @@ def failure(
     timeout: float = 5.0,
     canaries: Iterable[str] = (),
 ) -> AstroTokenError:
-    """The error of asking in this environment, which comes in time and holds none of its credentials."""
-    known = [*canaries, *(environ[name] for name in SECRETS if environ.get(name))]
+    """Return the error for this environment, which comes in time and holds none of its credentials."""
+    secrets = [*canaries, *(environ[name] for name in SECRETS if environ.get(name))]
     with within(timeout):
-        return raised(lambda: ci_identity(audience, environ=environ, timeout=timeout), known)
+        return raised(lambda: ci_identity(audience, environ=environ, timeout=timeout), secrets)

@@ -1,4 +1,4 @@
-"""A job's identity token, from each CI system and for the audience asked for; or an error and its mend."""
+"""A job's identity token from each CI system for the requested audience, or an error with its advice."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_each_system_gives_a_token_for_the_audience(system: str, server: CiIdent
     assert claims(got)["aud"] == audience
 
 
-def test_it_is_found_in_the_environment_of_the_process(
+def test_the_default_is_the_environment_of_the_process(
     server: CiIdentity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in server.environment("github").items():
@@ -82,7 +82,7 @@ def test_without_an_audience_it_is_the_systems_own(
     assert token(server.environment(system, programs), None)["aud"] == audience
 
 
-def test_circleci_gives_the_token_of_the_job_where_that_will_do(server: CiIdentity) -> None:
+def test_circleci_gives_the_token_of_the_job_if_its_audience_fits(server: CiIdentity) -> None:
     environ = server.environment("circleci")  # without the program
     for audience in (None, server.organization):
         got = ci_identity(audience, environ=environ, timeout=5)
@@ -90,7 +90,7 @@ def test_circleci_gives_the_token_of_the_job_where_that_will_do(server: CiIdenti
     assert server.requests == []
 
 
-def test_circleci_is_asked_anew_where_the_token_of_the_job_has_expired(
+def test_circleci_issues_a_new_token_if_that_of_the_job_has_expired(
     server: CiIdentity, programs: Path
 ) -> None:
     server.claims = {"exp": int(time.time()) - 1}
@@ -128,7 +128,7 @@ def test_a_pods_token_is_read_from_its_file(tmp_path: Path, issuer: Issuer) -> N
     assert token(environ)["aud"] == [AUDIENCE]
 
 
-def test_the_machine_is_asked_only_by_its_own_name(server: CiIdentity) -> None:
+def test_the_machines_identity_is_never_the_jobs(server: CiIdentity) -> None:
     environ = {"GCE_METADATA_HOST": server.environment("google")["GCE_METADATA_HOST"]}
     assert ci_identity(AUDIENCE, environ=environ, timeout=5) is None
     assert claims(google_identity(AUDIENCE, environ=environ, timeout=5))["aud"] == AUDIENCE
@@ -141,10 +141,10 @@ def test_one_request_is_made(server: CiIdentity) -> None:
         assert len(server.requests) == 1
 
 
-# -- what is no good ----------------------------------------------------------------------------------
+# -- refused tokens -----------------------------------------------------------------------------------
 
 
-NO_GOOD: dict[str, tuple[dict[str, object], str]] = {
+REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "for another": ({"aud": "https://elsewhere.example"}, "is for another audience"),
     "for several others": ({"aud": ["a", "b"]}, "is for another audience"),
     "for nobody": ({"aud": None}, "is for another audience"),
@@ -156,13 +156,13 @@ NO_GOOD: dict[str, tuple[dict[str, object], str]] = {
 
 @pytest.mark.parametrize(
     ("system", "why"),
-    [("github", why) for why in NO_GOOD]
+    [("github", why) for why in REFUSED]
     + [(system, why) for system in SYSTEMS[1:] for why in ("for another", "expired long ago")],
 )
 def test_a_token_that_the_service_would_refuse_is_refused_here(
     system: str, why: str, server: CiIdentity, programs: Path
 ) -> None:
-    server.claims, message = NO_GOOD[why]
+    server.claims, message = REFUSED[why]
     environ = server.environment(system, programs)
     error = failure(environ, audience=FIXED.get(system, AUDIENCE), canaries=server.issued)
     assert type(error) is AccessDeniedError
@@ -191,7 +191,7 @@ def test_azure_pipelines_gives_no_other_audience(server: CiIdentity) -> None:
 
 
 @pytest.mark.parametrize("system", HTTP)
-def test_a_refused_job_is_told_what_its_system_wants(system: str, server: CiIdentity) -> None:
+def test_a_refused_job_gets_the_advice_for_its_system(system: str, server: CiIdentity) -> None:
     environ = server.environment(system)
     for name in ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "SYSTEM_ACCESSTOKEN"):
         if name in environ:
@@ -201,12 +201,12 @@ def test_a_refused_job_is_told_what_its_system_wants(system: str, server: CiIden
         environ["GCE_METADATA_HOST"] += "/computeMetadata/elsewhere?"
     error = failure(environ)
     assert type(error) is AccessDeniedError
-    mends = {
+    advice = {
         "github": "permissions: id-token: write",
         "azure-pipelines": "SYSTEM_ACCESSTOKEN: $(System.AccessToken)",
         "google": "iam.serviceAccounts.getOpenIdToken",
     }
-    assert mends[system] in str(error.hint)
+    assert advice[system] in str(error.hint)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_a_program_gets_the_environment_and_no_input(server: CiIdentity, tmp_pat
 # -- what it leaves alone -----------------------------------------------------------------------------
 
 
-def test_the_look_for_canaries_finds_them(issuer: Issuer) -> None:
+def test_the_search_for_canaries_finds_them(issuer: Issuer) -> None:
     environ = {"ASTRO_TOKEN_ID_TOKEN": issuer.mint({"aud": "other"})}
 
     def leaks(environ: dict[str, str]) -> None:
@@ -383,12 +383,12 @@ def modules_after(statement: str, **variables: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_what_speaks_to_others_is_loaded_when_others_are_asked(issuer: Issuer, server: CiIdentity) -> None:
-    speaking = {"http.client", "ssl", "subprocess", "urllib.request", "tenacity"}
+def test_network_and_program_modules_are_loaded_only_when_used(issuer: Issuer, server: CiIdentity) -> None:
+    modules = {"http.client", "ssl", "subprocess", "urllib.request", "tenacity"}
     asking = f"from astro_token.ci.identity import ci_identity; assert ci_identity({AUDIENCE!r}, timeout=5)"
-    assert modules_after("import astro_token.ci.identity") & speaking == set()
+    assert modules_after("import astro_token.ci.identity") & modules == set()
     held = modules_after(asking, ASTRO_TOKEN_ID_TOKEN=issuer.mint({"aud": AUDIENCE}))
-    assert held & speaking == set()
+    assert held & modules == set()
     assert "http.client" in modules_after(asking, **server.environment("github"))
 
 
@@ -416,7 +416,7 @@ def test_nothing_of_it_is_logged(
     assert [canary for canary in (server.secret, *server.issued) if canary in said] == []
 
 
-def test_no_proxy_is_asked_for_a_loopback_address(server: CiIdentity) -> None:
+def test_a_loopback_address_is_direct(server: CiIdentity) -> None:
     with Egress() as egress:
         for system in HTTP:
             token({**server.environment(system), **egress.proxies()}, FIXED.get(system, AUDIENCE))

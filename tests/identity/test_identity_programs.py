@@ -1,4 +1,4 @@
-"""Programs that give the identity token, and misbehave."""
+"""Programs that should print an identity token, and misbehave."""
 
 from __future__ import annotations
 

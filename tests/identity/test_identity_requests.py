@@ -1,4 +1,4 @@
-"""A job's credential goes to the one place that it is for; what is damaged, late or missing is told apart."""
+"""A job's credential goes to its own service only; damaged, late and missing responses are told apart."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def bearer() -> str:
 
 
 def led_to(url: str, bearer: str, system: str = "github") -> dict[str, str]:
-    """The environment of a job whose system is at this address."""
+    """Return the environment of a job with its system at this address."""
     return {
         "github": {
             "GITHUB_ACTIONS": "true",
@@ -61,7 +61,7 @@ def answered(token: str, system: str) -> bytes:
     return json.dumps({member: token, "count": 1}).encode() if member else token.encode()
 
 
-# -- the answer ---------------------------------------------------------------------------------------
+# -- responses ----------------------------------------------------------------------------------------
 
 DAMAGED = (
     "short-body",
@@ -138,7 +138,7 @@ def test_a_token_of_no_sensible_size_is_damaged(bearer: str, issuer: Issuer) -> 
 @pytest.mark.parametrize(
     "said", [b"SSH-2.0-OpenSSH_9.9\r\n", b"HTTP/1.1 OK\r\n\r\n", b"HTTP/1.1 200 " + b"a" * 70_000]
 )
-def test_what_is_no_http_is_damaged(said: bytes, bearer: str) -> None:
+def test_a_response_that_is_not_http_is_damaged(said: bytes, bearer: str) -> None:
     def serve(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(said)
@@ -165,7 +165,7 @@ def test_a_metadata_server_signs_its_answers(bearer: str, issuer: Issuer) -> Non
     ("said", "wait"),
     [("7", 7.0), ("0", 0.0), ("999999999", 86400.0), ("soon", None), ("-1", None), ("٣", None)],
 )
-def test_a_wait_that_is_asked_for_is_passed_on(said: str, wait: float | None, bearer: str) -> None:
+def test_retry_after_is_passed_on(said: str, wait: float | None, bearer: str) -> None:
     raw = said.encode().decode("latin-1")
     with FaultServer(503, headers={"Retry-After": raw}) as server:
         error = failure(led_to(server.url, bearer))
@@ -206,7 +206,7 @@ def test_an_unknown_host_is_told_from_a_resolver_that_is_busy(
     assert type(failure(led_to("https://nowhere.example", bearer))) is kind
 
 
-# -- where it goes ------------------------------------------------------------------------------------
+# -- addresses ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -361,9 +361,7 @@ def test_authorities_that_cannot_be_read_are_an_error(bearer: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
-def test_a_proxy_leads_there_and_learns_nothing(
-    name: str, issuer: Issuer, certificates: Certificates
-) -> None:
+def test_a_proxy_connects_and_learns_nothing(name: str, issuer: Issuer, certificates: Certificates) -> None:
     tls = certificates.issue("run-actions", NAME).context()
     with CiIdentity(issuer, tls=tls) as server, ConnectProxy(routes={NAME: server.port}) as proxy:
         environ = server.environment("github")
@@ -394,24 +392,24 @@ def test_a_proxy_that_refuses_has_its_error(status: int, kind: type[AstroTokenEr
 
 
 @pytest.mark.parametrize("exceptions", [NAME, ".example", "*", f"x, {NAME}:443"])
-def test_an_exception_goes_past_the_proxy(
+def test_no_proxy_makes_the_connection_direct(
     exceptions: str, bearer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(host: str, *_: object, **__: object) -> None:
-        asked.append(host)
+        hosts.append(host)
         raise socket.gaierror(socket.EAI_NONAME, "no answer")
 
-    asked: list[str] = []
+    hosts: list[str] = []
     monkeypatch.setattr(socket, "getaddrinfo", fails)
     environ = led_to(f"https://{NAME}", bearer) | {"HTTPS_PROXY": "http://proxy.example:3128"}
     failure(environ)
     failure(environ | {"NO_PROXY": exceptions})
-    assert asked == ["proxy.example", NAME]
+    assert hosts == ["proxy.example", NAME]
 
 
 @pytest.mark.parametrize(
     "proxy", ["https://127.0.0.1:1", "socks5://127.0.0.1:1", "http://127.0.0.1:1/path", "a b", "http://"]
 )
-def test_a_proxy_that_is_none_is_an_error(proxy: str, bearer: str) -> None:
+def test_an_invalid_proxy_address_is_an_error(proxy: str, bearer: str) -> None:
     error = failure(led_to(f"https://{NAME}", bearer) | {"HTTPS_PROXY": proxy})
     assert (type(error), "HTTPS_PROXY" in error.message) == (ConfigError, True)

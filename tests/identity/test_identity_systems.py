@@ -1,4 +1,4 @@
-"""No CI system is taken for another, nor a machine for a job: environments as they are, nested ones too."""
+"""Real environments, also nested ones: no CI system is taken for another, and no machine for a job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NOTHING = "http://127.0.0.1:1"
 
-# What each system gives a job, as far as it could be taken for something; "…" becomes what works.
+# Variables of a job in each system that could mislead detection; "…" becomes a value that works.
 GITHUB = {"CI": "true", "GITHUB_ACTIONS": "true", "RUNNER_OS": "Linux", "AGENT_TOOLSDIRECTORY": "/opt"}
 GITHUB_ABLE = GITHUB | {"ACTIONS_ID_TOKEN_REQUEST_URL": "…", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "…"}
 GITEA = GITHUB | {"GITEA_ACTIONS": "true", "ACTIONS_RUNTIME_TOKEN": "runtime", "ACTIONS_RUNTIME_URL": NOTHING}
@@ -153,7 +153,7 @@ SUBJECTS = {
 
 @pytest.fixture(scope="module")
 def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Every variable that leads to a token, of all systems."""
+    """Return every variable that leads to a token, of all systems."""
     with Issuer(ec_key()) as issuer, CiIdentity(issuer) as server:
         programs = ci_programs.install(tmp_path_factory.mktemp("programs"))
         found: dict[str, str] = {}

@@ -20,7 +20,7 @@ def test_what_was_written_before_the_end_of_the_child_has_a_limit() -> None:
     """Else a daemon that prints without a pause kept us for ever."""
     target, stop = os.open(os.devnull, os.O_WRONLY), os.open(os.devnull, os.O_RDONLY)
     output = Output(target, Filter([]))
-    for end in (output.source, output.childs):
+    for end in (output.source, output.child_end):
         os.close(end)
     output.source = os.open("/dev/zero", os.O_RDONLY)  # always ready, as it is
     copying = threading.Thread(target=output.copy, args=(stop,), daemon=True)
@@ -56,12 +56,12 @@ def test_what_may_begin_a_form_waits_less_than_50_ms(waits: list[float | None]) 
     output = Output(target, Filter([b"secret value"]))
     copying = threading.Thread(target=output.copy, args=(stop,), daemon=True)
     copying.start()
-    os.write(output.childs, b"x s")
+    os.write(output.child_end, b"x s")
     assert b"x s" == os.read(reader, 2) + os.read(reader, 1)
-    os.write(output.childs, b" ")
+    os.write(output.child_end, b" ")
     assert b" " == os.read(reader, 1)
     assert [True] == [20 < wait < 50 for wait in {wait for wait in waits if wait is not None}]
-    os.close(output.childs)
+    os.close(output.child_end)
     copying.join(60)
     assert (False, True, None) == (copying.is_alive(), output.ended, output.error)
     for descriptor in (reader, target, stop, stopper):
@@ -82,5 +82,5 @@ def test_a_target_that_cannot_be_asked_costs_no_time(waits: list[float | None]) 
     os.close(stopper)
     copying.join(60)
     assert (False, False, None) == (copying.is_alive(), output.ended, output.error)
-    for descriptor in (reader, stop, output.source, output.childs):
+    for descriptor in (reader, stop, output.source, output.child_end):
         os.close(descriptor)

@@ -189,7 +189,7 @@ class ParameterStore(AwsService):
             raise BackendUnavailableError(
                 f"somebody else changed the parameter at the same time; our version {version} is the newest",
                 hint=f"check version {version - 1}",
-                known=True,
+                outcome_known=True,
             )
         return str(version)
 

@@ -177,9 +177,9 @@ class VaultClient:
 
 def _is_valid(adapter: Any) -> bool:
     """
-    False if Vault denies the token to look itself up.
+    False if Vault denies `lookup-self`.
 
-    It does so for a token that has ended, and for one whose policies do not include `default`.
+    It denies that to a token that has ended, and to a token whose policies do not include `default`.
     """
     try:
         adapter.api("auth_methods.token:Token").lookup_self()
@@ -225,3 +225,6 @@ class VaultService:
 
     def close(self) -> None:
         self._client.close()
+
+    def _adapter(self, ref: SecretRef, seconds: float) -> Any:
+        return self._client.adapter(ref.options.get("namespace", "").strip("/") or None, seconds)

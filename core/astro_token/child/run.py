@@ -128,7 +128,7 @@ def run(
             path,
             list(command),
             dict(environ),
-            file_actions=outputs.of_child if outputs else (),
+            file_actions=outputs.file_actions if outputs else (),
             setsigdef=[number for number in (*_IGNORED_BY_PYTHON, *relay.handled) if number not in ignored],
         )
     except OSError:

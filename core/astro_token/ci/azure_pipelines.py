@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.ci.system import CISystem, harmless, is_true, say
+from astro_token.ci.system import CISystem, harmless, say
 from astro_token.formats import ExportFormat
 from astro_token.formats.rendering import JobFileRule, Rendering, Variables
 from astro_token.identity import IdentityRequest, NoIdentity
@@ -24,7 +24,7 @@ _ADDRESS, _BEARER = "SYSTEM_OIDCREQUESTURI", "SYSTEM_ACCESSTOKEN"
 _CONNECTIONS = ("ASTRO_TOKEN_AZURE_SERVICE_CONNECTION", "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID")
 
 
-def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
+def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityRequest | NoIdentity | None:
     access = "give the step `env: SYSTEM_ACCESSTOKEN: $(System.AccessToken)`"
     hint = (
         f"{access}; a service connection has to be named by a task of the same stage (azureSubscription), "
@@ -33,7 +33,7 @@ def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
     connection = next(filter(None, map(environ.get, _CONNECTIONS)), None)
 
     def fetch(_: str | None, seconds: float) -> SecretValue:
-        from astro_token.identity.request import TokenRequest, authorization, requested_token
+        from astro_token.identity.request import authorization, requested_token
 
         query = {"api-version": "7.1", **({"serviceConnectionId": connection} if connection else {})}
         headers = {
@@ -41,15 +41,24 @@ def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
             "Content-Type": "application/json",
             "X-TFS-FedAuthRedirect": "Suppress",  # otherwise a refusal redirects to a page for people
         }
-        url = environ[_ADDRESS].rstrip("/")
-        request = TokenRequest(_NAME, _ADDRESS, hint, url, query, headers, "POST", member="oidcToken")
-        return requested_token(request, environ, seconds)
+        return requested_token(
+            _NAME,
+            _ADDRESS,
+            environ[_ADDRESS].rstrip("/"),
+            environ,
+            seconds,
+            query=query,
+            headers=headers,
+            hint=hint,
+            method="POST",
+            member="oidcToken",
+        )
 
-    able = environ.get(_ADDRESS) and environ.get(_BEARER)
-    if able and not environ[_BEARER].startswith("$("):  # a macro without a value is left as it is
+    has_access = environ.get(_ADDRESS) and environ.get(_BEARER)
+    if has_access and not environ[_BEARER].startswith("$("):  # a macro without a value
         fixed = "its audience is always api://AzureADTokenExchange: expect that, here and in the service"
         return IdentityRequest(_NAME, fetch, fixed)
-    return NoIdentity(_NAME, access) if is_true(environ, "TF_BUILD") else None
+    return NoIdentity(_NAME, access) if system else None
 
 
 def render(variables: Variables) -> Rendering:

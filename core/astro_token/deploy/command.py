@@ -17,17 +17,9 @@ __all__ = ["Deploy", "deploy_of"]
 
 # Flags with a letter. Flags that are neither here nor below are switches.
 _LETTERS = {
-    "d": "dags",
-    "e": "env",
-    "f": "force",
-    "h": "help",
-    "i": "image-name",
-    "n": "deployment-name",
-    "p": "prompt",
-    "s": "save",
-    "t": "test",
-    "w": "wait",
-}
+    "d": "dags", "e": "env", "f": "force", "h": "help", "i": "image-name", "n": "deployment-name",
+    "p": "prompt", "s": "save", "t": "test", "w": "wait",
+}  # fmt: skip
 _WITH_VALUE = frozenset({
     "build-secret", "build-secrets", "dag-bundle-name", "dags-path", "deployment-name", "description", "env",
     "image-name", "non-dags-bundle-type", "non-dags-local-path", "non-dags-mount-path", "test", "verbosity",

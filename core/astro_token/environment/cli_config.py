@@ -201,7 +201,7 @@ class _Reader:
         self._items = -1  # the indent of the list that the last key has; -1 for none
 
     def add(self, number: int, indent: int, content: str) -> None:
-        """Add a line. ValueError: it is outside the part of YAML that is read."""
+        """Add a line; raise `ValueError` if it is outside the part of YAML that is read."""
         if indent == 0 and content.startswith("---") and not content[3:].partition(" #")[0].strip(" "):
             if self._started:
                 raise ValueError("starts a second document")

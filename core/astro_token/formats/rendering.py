@@ -13,17 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["File", "JobFileRule", "Program", "Rendering", "Variables"]
+__all__ = ["File", "JobFileRule", "Program", "Rendering", "Variables", "job_file"]
 
 
 class JobFileRule(Record):
     """
-    Locations in which a CI system keeps a file of the job.
+    Locations of a file that a CI system names in a variable and reads between the steps.
+
+    The variable can be wrong, and so can a link in its path. Locations where no system keeps such a file are
+    refused: above all the checkout, from which caches, artifacts and images are made.
 
     Attributes:
         variable: names the file.
         owner: sets that variable; for people.
-        folders: the file is in one of them; empty if they are not known.
+        folders: the file is in one of them; empty if any folder will do.
         checkout: the file is not in this folder, except in one of `folders` inside it.
     """
 
@@ -71,7 +74,7 @@ class Variables(Record):
         public: names and texts that no log needs to hide.
         unset: names that are set now, to be unset if the consumer can.
         environ: the CI system's variables, which name its files.
-        log: the key of the CI system whose log is told to hide the texts, or None.
+        log: the key of the CI system whose log hides the texts, or None.
         call: the command line that renders this, for `Rendering.then`.
         file: the output file, for the same; None for standard output.
     """
@@ -145,3 +148,36 @@ class Rendering(Record):
 
     def __repr__(self) -> str:
         return f"Rendering(…, to={self.to!r})"
+
+
+def job_file(
+    variable: str,
+    environ: Mapping[str, str],
+    owner: str,
+    *,
+    checkout: str,
+    hint: str,
+    folders: tuple[Path, ...] = (),
+    may_create: bool = False,
+) -> File:
+    """
+    Return the file that a variable names.
+
+    Args:
+        owner: sets the variable; for people.
+        checkout: the variable that names the checkout.
+        hint: the advice if the variable is not set.
+        folders: the file is in one of them; empty if any folder will do.
+        may_create: the file is created if it does not exist.
+
+    Raises:
+        OutputError: the variable is not set, or names a location that the rule refuses.
+    """
+    from pathlib import Path
+
+    if not environ.get(variable):
+        raise OutputError(f"{variable} is not set, so the value has no destination", hint=hint)
+    path, repository = Path(environ[variable]), environ.get(checkout)
+    rule = JobFileRule(variable, owner, folders, Path(repository).expanduser() if repository else None)
+    rule.refuse_name(path)
+    return File(path, may_create=may_create, rule=rule)

@@ -35,21 +35,21 @@ def google_identity(
 
 def metadata_request(source: str, environ: Mapping[str, str]) -> IdentityRequest:
     def fetch(audience: str | None, seconds: float) -> SecretValue:
-        from astro_token.identity.request import TokenRequest, requested_token
+        from astro_token.identity.request import requested_token
 
         if audience is None:
             raise ConfigError(f"{source} gives identity tokens for an audience only", hint="name one")
         host = environ.get("GCE_METADATA_HOST") or "metadata.google.internal"
-        request = TokenRequest(
+        return requested_token(
             source,
             "GCE_METADATA_HOST",
-            "use a service account of your own that may create identity tokens for itself "
-            "(iam.serviceAccounts.getOpenIdToken)",
             f"http://{host}{_PATH}",
+            environ,
+            seconds,
             query={"audience": audience, "format": "full"},
             headers={"Metadata-Flavor": "Google"},
-            metadata=True,
+            hint="use a service account of your own that may create identity tokens for itself "
+            "(iam.serviceAccounts.getOpenIdToken)",
         )
-        return requested_token(request, environ, seconds)
 
     return IdentityRequest(source, fetch, of_machine=True)

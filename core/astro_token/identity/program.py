@@ -6,12 +6,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import AccessDeniedError, BackendUnavailableError, IntegrityError
 from astro_token.identity.web_token import LENGTH_LIMIT, web_token
-from astro_token.system.programs import (
-    find_program,
-    run_program,
-    trusted_path,
-    why_missing,
-)
+from astro_token.system.programs import find_program, run_program, trusted_path, why_missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,13 +18,13 @@ __all__ = ["printed_token"]
 
 def printed_token(argv: list[str], environ: Mapping[str, str], seconds: float, hint: str) -> SecretValue:
     """
-    Run a program, whose arguments hold no secret, and return the token from its standard output.
+    Run a program with arguments that are not secret, and return the token from its standard output.
 
     Args:
         hint: the advice if the program is missing.
 
     Raises:
-        AccessDeniedError: it is not on PATH (of which only absolute folders count), or prints no token.
+        AccessDeniedError: it is not on PATH, where only absolute folders count, or it failed.
         BackendUnavailableError: it did not end in time, and was killed.
         IntegrityError: its output is not a token.
     """
@@ -48,7 +43,7 @@ def printed_token(argv: list[str], environ: Mapping[str, str], seconds: float, h
             f"{name} gives no identity token",
             hint=f"run `{' '.join(argv[:3])} … >/dev/null` in the job to see the reason",
         )
-    damaged = IntegrityError(f"{name} printed no identity token", hint=f"see which {name} is on PATH")
+    damaged = IntegrityError(f"{name} printed no identity token", hint=f"check which {name} is on PATH")
     if done.too_long:
         raise damaged
     return web_token(done.output, damaged)

@@ -7,44 +7,38 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import AccessDeniedError, ConfigError
 from astro_token.identity.web_token import web_token
-from astro_token.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from astro_token.secret import SecretValue
 
-__all__ = ["TokenRequest", "authorization", "requested_token"]
+__all__ = ["authorization", "requested_token"]
 
 
-class TokenRequest(Record):
+def requested_token(
+    service: str,
+    variable: str,
+    url: str,
+    environ: Mapping[str, str],
+    seconds: float,
+    *,
+    query: Mapping[str, str],
+    headers: Mapping[str, str],
+    hint: str,
+    method: str = "GET",
+    member: str | None = None,
+) -> SecretValue:
     """
-    A request for an identity token.
+    Send one request, and return the token in its response.
 
-    Attributes:
+    Args:
         service: for people.
         variable: the setting that holds the address.
-        hint: the advice if the service refuses.
         query: added to the address.
-        member: holds the token in the JSON object of the response; None if the body is the token.
-        metadata: the service is a metadata server, which plain http may reach, and which signs its responses.
-    """
-
-    _hidden = ("url", "headers")
-    service: str
-    variable: str
-    hint: str
-    url: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    method: str = "GET"
-    member: str | None = None
-    metadata: bool = False
-
-
-def requested_token(request: TokenRequest, environ: Mapping[str, str], seconds: float) -> SecretValue:
-    """
-    Send the request, and return the token. A redirect is not followed.
+        hint: the advice if the service refuses.
+        member: holds the token in the JSON object of the response. None for Google's metadata server, which
+            plain http may reach: the body is the token, and a header identifies the server.
 
     Raises:
         ConfigError: the address, the proxy or the CA bundle cannot be used.
@@ -59,27 +53,24 @@ def requested_token(request: TokenRequest, environ: Mapping[str, str], seconds: 
     from astro_token.transport.route import Route
 
     until = time.monotonic() + seconds
-    route = Route.to(
-        request.url, environ, service=request.service, variable=request.variable, login=request.metadata
-    )
+    is_metadata = member is None
+    route = Route.to(url, environ, service=service, variable=variable, login=is_metadata)
     target = route.address.target
-    if request.query:
-        target += f"{'&' if '?' in target else '?'}{urlencode(request.query)}"
+    if query:
+        target += f"{'&' if '?' in target else '?'}{urlencode(query)}"
     with Client() as client:
-        response = client.send(route, request.method, target, until=until, headers=request.headers)
-    failure = response.failure()
-    if failure is None and 400 <= response.status < 500:  # noqa: PLR2004
-        failure = AccessDeniedError(
-            f"{request.service} gives no identity token (status {response.status})", hint=request.hint
-        )
-    if failure is not None:
+        response = client.send(route, method, target, until=until, headers=headers)
+    if failure := response.failure():
         raise failure
-    is_signed = not request.metadata or response.headers.get("Metadata-Flavor") == "Google"
-    if response.status != 200 or not is_signed:  # noqa: PLR2004
+    status = response.status
+    if 400 <= status < 500:  # noqa: PLR2004
+        raise AccessDeniedError(f"{service} gives no identity token (status {status})", hint=hint)
+    is_genuine = not is_metadata or response.headers.get("Metadata-Flavor") == "Google"
+    if status != 200 or not is_genuine:  # noqa: PLR2004
         raise response.damaged()
     data = response.body or b""
-    if request.member is not None:
-        text = (response.json() or {}).get(request.member)
+    if member is not None:
+        text = (response.json() or {}).get(member)
         data = text.encode(errors="replace") if isinstance(text, str) else b""
     return web_token(data, response.damaged())
 

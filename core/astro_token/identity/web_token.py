@@ -1,4 +1,4 @@
-"""A JWT, read without verification, so that a service's refusal is predicted early and clearly."""
+"""Claims of a JWT, read without verification, to predict a service's refusal early and clearly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ __all__ = ["LENGTH_LIMIT", "describe_identity", "is_usable", "refuse_unusable", 
 
 LENGTH_LIMIT = 16 * 1024
 # What services bind their roles to. Other claims may be anything.
-_SHOWN = ("iss", "aud", "sub", "repository", "project_path", "environment")
+_SHOWN = (
+    *("iss", "aud", "sub", "repository", "project_path", "environment"),
+    *("ref", "ref_type", "ref_protected"),
+)
 _MAX_SHOWN = 200  # characters of one claim
 
 

@@ -23,7 +23,7 @@ def forms(value: bytes) -> frozenset[bytes]:
 
     A JWT's header names an algorithm and a key, and is the same in many tokens: it is not masked alone.
     Base64 is cut to the characters that depend on the value alone,
-    so that it is found at any offset of the encoded text.
+    so that it matches at any offset of the encoded text.
     """
     encoded = {form for part in _parts(value) for form in _encoded(part)}
     return frozenset(form for form in encoded if len(form) >= SHORTEST)

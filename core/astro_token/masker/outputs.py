@@ -39,13 +39,13 @@ class Outputs:
         forms: to be masked.
 
     Attributes:
-        of_child: file actions for `posix_spawn` that give the child its ends.
+        file_actions: for `posix_spawn`: they give the child its ends.
     """
 
     def __init__(self, forms: Iterable[bytes]) -> None:
         self._stop, self._stopper = os.pipe()
         self._threads: list[Thread] = []
-        self.of_child: list[tuple[int, int, int]] = []
+        self.file_actions: list[tuple[int, int, int]] = []
         forms = tuple(forms)
         outputs: dict[tuple[int, int, int], Output] = {}
         for number in _STREAMS:
@@ -55,13 +55,13 @@ class Outputs:
             target = (status.st_dev, status.st_ino, status.st_rdev)
             if target not in outputs:  # shared by both if they go to the same file, which keeps their order
                 outputs[target] = Output(number, Filter(forms))
-            self.of_child.append((os.POSIX_SPAWN_DUP2, outputs[target].childs, number))
+            self.file_actions.append((os.POSIX_SPAWN_DUP2, outputs[target].child_end, number))
         self._outputs = list(outputs.values())
 
     def start(self) -> None:
         """Start copying. Call it when the child has its ends."""
         for output in self._outputs:
-            os.close(output.childs)
+            os.close(output.child_end)
         if any(output.terminal for output in self._outputs):
             signal.signal(signal.SIGWINCH, lambda *_: self._follow())
             self._follow()  # its size may have changed before
@@ -79,7 +79,7 @@ class Outputs:
         Other processes that still have an output open, such as a daemon, keep it, and it stays masked.
 
         Args:
-            interrupted: tells whether we were told to end; then a reader that is stuck is not waited for.
+            interrupted: returns True after a signal that ends us; then a stuck reader is not waited for.
 
         Returns:
             False if the output is incomplete for that reason.
@@ -98,11 +98,11 @@ class Outputs:
         for output in self._outputs:
             if output.error is not None:
                 raise output.error
-        left = [output for output in self._outputs if not output.ended]
+        unfinished = [output for output in self._outputs if not output.ended]
         # If our end were closed, a daemon's next line would end it.
         with suppress(OSError):
-            if left and os.fork() == 0:
-                _stay(left)
+            if unfinished and os.fork() == 0:
+                _copy_for_daemons(unfinished)
         return True
 
     def _follow(self) -> None:
@@ -118,24 +118,24 @@ def _copying(outputs: Iterable[Output], stop: int) -> list[Thread]:
     return threads
 
 
-def _stay(left: list[Output]) -> NoReturn:
+def _copy_for_daemons(unfinished: list[Output]) -> NoReturn:
     """
-    Continue while a process has an output open; hold nothing else, and print nothing.
+    Continue to copy while a process has an output open, and keep nothing else open.
 
-    By now signals are only noted, like those that a daemon is spared.
+    The handlers of signals only record them by now, so that no signal ends this before the daemon.
     """
     try:
         null = os.open(os.devnull, os.O_RDWR)
-        targets = {output.target for output in left}
+        targets = {output.target for output in unfinished}
         for number in {0, 1, 2} - targets:
             os.dup2(null, number)
         stop, stopper = os.pipe()
         before = 2
-        for kept in sorted({null, stop, stopper, *(output.source for output in left)}):
+        for kept in sorted({null, stop, stopper, *(output.source for output in unfinished)}):
             os.closerange(before + 1, kept)
             before = kept
         os.closerange(before + 1, os.sysconf("SC_OPEN_MAX"))
-        for thread, output in zip(_copying(left, stop), left, strict=True):
+        for thread, output in zip(_copying(unfinished, stop), unfinished, strict=True):
             thread.join()
             os.dup2(null, output.target)
     finally:
@@ -147,7 +147,7 @@ class Output:
     A pipe, or a pseudo-terminal if ours is a terminal.
 
     Attributes:
-        childs: the end that the child gets.
+        child_end: the end that the child gets.
         terminal: the pseudo-terminal if it is one.
         written: the number of bytes.
         ended: False if a process may still write to it.
@@ -161,9 +161,9 @@ class Output:
             from astro_token.masker.terminal import PseudoTerminal
 
             self.terminal = PseudoTerminal(target)
-            self.source, self.childs = self.terminal.ours, self.terminal.childs
+            self.source, self.child_end = self.terminal.our_end, self.terminal.child_end
         else:
-            self.source, self.childs = os.pipe()
+            self.source, self.child_end = os.pipe()
         self.written = 0
         self.ended = False
         self.error: OSError | None = None

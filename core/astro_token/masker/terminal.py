@@ -21,20 +21,20 @@ _CHARACTERS = 6
 class PseudoTerminal:
     """
     Attributes:
-        ours: the side to read from.
-        childs: the side that a child gets.
+        our_end: the side to read from.
+        child_end: the side that a child gets.
     """
 
     def __init__(self, real: int) -> None:
         self._real = real
-        self.ours, self.childs = os.openpty()
+        self.our_end, self.child_end = os.openpty()
         # Only one of the two may translate a line end to `\r\n`.
         mode = termios.tcgetattr(real)
         mode[_OUTPUT] &= ~termios.OPOST
-        termios.tcsetattr(self.childs, termios.TCSANOW, mode)
-        self._mode = termios.tcgetattr(self.childs)
+        termios.tcsetattr(self.child_end, termios.TCSANOW, mode)
+        self._mode = termios.tcgetattr(self.child_end)
         self._size = termios.tcgetwinsize(real)
-        termios.tcsetwinsize(self.childs, self._size)
+        termios.tcsetwinsize(self.child_end, self._size)
 
     def follow(self) -> None:
         """Copy the real terminal's size to it, and the modes that a child has set to the real one."""
@@ -42,11 +42,11 @@ class PseudoTerminal:
             size = termios.tcgetwinsize(self._real)
             if size != self._size:
                 self._size = size
-                termios.tcsetwinsize(self.ours, size)
+                termios.tcsetwinsize(self.our_end, size)
                 # The real terminal sent them the signal, and they may have read the size too early.
                 os.killpg(os.tcgetpgrp(self._real), signal.SIGWINCH)
         with suppress(termios.error, OSError):
-            mode = termios.tcgetattr(self.ours)
+            mode = termios.tcgetattr(self.our_end)
             if mode != self._mode and self._in_foreground():
                 self._mode = mode
                 self._apply(mode)

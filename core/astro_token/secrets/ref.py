@@ -92,9 +92,9 @@ class SecretRef(Record):
             raise self._invalid(f"it is longer than {_MAX} characters")
         if "?" in name or "#" in name:
             raise self._invalid("its name contains ? or #")
-        known = BUILTIN.get(scheme)
-        if known is not None:
-            self._check(known)
+        builtin = BUILTIN.get(scheme)
+        if builtin is not None:
+            self._check(builtin)
         elif _escapes(name):
             raise self._invalid("it contains a user, or a . or .. segment")
 
@@ -113,7 +113,7 @@ class SecretRef(Record):
             prefix = f"{name.partition('.')[0]}."
             option = prefix if name.startswith(prefix) and name != prefix else name
             if option not in scheme.options or name == prefix:
-                raise self._invalid("it has an unknown option", hint=self._known_options(name, scheme))
+                raise self._invalid("it has an unknown option", hint=self._options_hint(name, scheme))
             if not re.fullmatch(scheme.options[option], value, re.ASCII):
                 raise self._invalid(f"its option {option} is malformed")
         if scheme.key and self.field is not None:
@@ -121,11 +121,11 @@ class SecretRef(Record):
         if scheme.pins and scheme.version_option in self.options and re.search(scheme.pins, self.name):
             raise self._invalid("its version is given twice")
 
-    def _known_options(self, name: str, scheme: Scheme) -> str:
-        known = sorted(option + ("NAME" if option.endswith(".") else "") for option in scheme.options)
-        if not known:
+    def _options_hint(self, name: str, scheme: Scheme) -> str:
+        options = sorted(option + ("NAME" if option.endswith(".") else "") for option in scheme.options)
+        if not options:
             return f"{self.scheme} takes no options"
-        return f"{did_you_mean(name, known)}{self.scheme} takes {', '.join(known)}"
+        return f"{did_you_mean(name, options)}{self.scheme} takes {', '.join(options)}"
 
     def _invalid(self, complaint: str, *, hint: str | None = None) -> InvalidRefError:
         scheme = BUILTIN.get(self.scheme)

@@ -68,22 +68,22 @@ def open_regular(path: Path) -> IO[bytes]:
 
 
 def owned(file: IO[bytes]) -> bool:
-    """Tell whether the file belongs to us or to root."""
+    """True if the file belongs to us or to root."""
     return not hasattr(os, "geteuid") or os.fstat(file.fileno()).st_uid in {os.geteuid(), 0}
 
 
 def others_can_write(file: IO[bytes]) -> bool:
-    """Tell whether the group or others may write."""
+    """True if the group or others may write."""
     return os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def anybody_can_write(file: IO[bytes]) -> bool:
-    """Tell whether every user of the machine may write. Secrets are often mounted for a group."""
+    """True if every user of the machine may write. Secrets are often mounted for a group."""
     return os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & stat.S_IWOTH)
 
 
 def others_can_read(file: IO[bytes]) -> bool:
-    """Tell whether every user of the machine may read. Secrets are often mounted for a group."""
+    """True if every user of the machine may read. Secrets are often mounted for a group."""
     return os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
 
 
@@ -105,16 +105,6 @@ def locked(folder: Path, *, seconds: float) -> Iterator[None]:
             yield
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -279,12 +269,16 @@ def _exclusive(descriptor: int, seconds: float) -> Iterator[None]:
         BackendUnavailableError: another process held the lock all the time.
     """
     if os.name == "posix":
+        import fcntl
+
         end = time.monotonic() + seconds
-        while not _lock(descriptor):
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
             if time.monotonic() >= end:
                 raise BackendUnavailableError(
-                    "another process holds the lock of the file or folder",
-                    hint="try again when it is done",
+                    "another process holds the lock of the file or folder", hint="try again when it is done"
                 )
             time.sleep(_LOCK_PAUSE)
     yield

@@ -167,16 +167,9 @@ def _attempt(call: Callable[[float], _T], deadline: Deadline, *, local: bool) ->
     seconds = min(deadline.attempt, deadline.remaining)
     if seconds <= 0:
         return deadline.late()
-    if local:
-        try:
-            return call(seconds)
-        except AstroTokenError as error:
-            return bare(error)
-        except Exception as error:  # noqa: BLE001 (its text may hold the value)
-            return _unexpected(error)
-    if _thread.get_ident() in _bounded:
-        return _caught(call, seconds)
-    pending: Pending[_T] = Pending(lambda: _caught(call, seconds), deadline)
+    if local or _thread.get_ident() in _bounded:
+        return _outcome_of(lambda: call(seconds), local=local)
+    pending: Pending[_T] = Pending(lambda: call(seconds), deadline)
     try:
         _thread.start_new_thread(_run_bounded, (pending.run,))
     except RuntimeError:  # no thread can be started: better without a bound than not at all
@@ -193,20 +186,18 @@ def _run_bounded(call: Callable[[], None]) -> None:
         _bounded.discard(identifier)
 
 
-def _caught(call: Callable[[float], _T], seconds: float) -> _T | AstroTokenError:
+def _outcome_of(call: Callable[[], _T], *, local: bool = False) -> _T | AstroTokenError:
     try:
-        return call(seconds)
+        return call()
     except AstroTokenError as error:
         return bare(error)
-    except BaseException as error:  # noqa: BLE001 (an SDK raises anything, and its text may hold the value)
-        return _unexpected(error)
-
-
-def _unexpected(error: BaseException) -> BackendError:
-    return BackendError(
-        f"the backend failed with {type(error).__name__}",
-        hint="if it happens again, report it with the versions of astro-token and of the SDK",
-    )
+    except BaseException as error:  # an SDK raises anything, and its text may hold the value
+        if local and not isinstance(error, Exception):
+            raise
+        return BackendError(
+            f"the backend failed with {type(error).__name__}",
+            hint="if it happens again, report it with the versions of astro-token and of the SDK",
+        )
 
 
 def _late(seconds: float) -> BackendUnavailableError:
@@ -228,20 +219,14 @@ class Pending(Generic[_T]):
         self._done.acquire()
 
     def run(self) -> None:
-        try:
-            self._outcome.append(self._call())
-        except AstroTokenError as error:
-            self._outcome.append(bare(error))
-        except BaseException as error:  # noqa: BLE001 (there is nobody else to report it to)
-            self._outcome.append(AstroTokenError(f"a worker failed with {type(error).__name__}"))
-        finally:
-            self._done.release()
+        self._outcome.append(_outcome_of(self._call))
+        self._done.release()
 
     def outcome(self, seconds: float | None = None) -> _T | AstroTokenError:
         """The outcome; `BackendUnavailableError` if there is none after these seconds, or at the deadline."""
         left = self._deadline.remaining if seconds is None else seconds
         if self._done.acquire(timeout=left + _GRACE):
-            self._done.release()  # for whoever else waits
+            self._done.release()  # for other threads that wait
             return self._outcome[0]
         return _late(self._deadline.seconds if seconds is None else seconds)
 
@@ -250,7 +235,7 @@ class Workers:
     """
     Threads that run calls side by side until the deadline, and do not keep the process alive.
 
-    Attempts within such a call run in its thread: whoever waits for the outcome is the bound.
+    Attempts within such a call run in its thread: `Pending.outcome` is the bound.
     """
 
     def __init__(self, deadline: Deadline, count: int = 16) -> None:
@@ -271,10 +256,11 @@ class Workers:
             _thread.start_new_thread(_run_bounded, (self._work,))
         except RuntimeError:  # no further thread can be started
             with self._lock:
-                self._running -= 1
-                is_alone = self._running == 0
+                is_alone = self._running == 1
+                if not is_alone:
+                    self._running -= 1
             if is_alone:
-                self._work(1)
+                self._work()
         return pending
 
     def cancel(self) -> None:
@@ -282,8 +268,7 @@ class Workers:
         with self._lock:
             self._jobs.clear()
 
-    def _work(self, started: int = 0) -> None:
-        self._running += started
+    def _work(self) -> None:
         while True:
             with self._lock:
                 if not self._jobs:

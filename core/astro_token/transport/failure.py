@@ -134,9 +134,9 @@ def _tls_failure(error: ssl.SSLError, route: Route) -> AstroTokenError:
 
 
 def busy(route: Route, status: int, retry_after: float | None = None) -> BackendUnavailableError:
-    asks = "asks for fewer requests" if status == 429 else "is busy, or failed"  # noqa: PLR2004
+    problem = "asks for fewer requests" if status == 429 else "is busy, or failed"  # noqa: PLR2004
     return BackendUnavailableError(
-        f"{route.service} {asks} (status {status})", hint="try again later", retry_after=retry_after
+        f"{route.service} {problem} (status {status})", hint="try again later", retry_after=retry_after
     )
 
 
@@ -165,7 +165,7 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
     from email.utils import parsedate_to_datetime
 
     try:
-        # By the clock that set the date, if it is told: ours may be wrong.
+        # By the clock that set the date, if the response contains it: ours may be wrong.
         date = headers.get("Date")
         now = parsedate_to_datetime(date).timestamp() if date else time.time()
         return min(max(0.0, parsedate_to_datetime(value).timestamp() - now), _LONGEST_WAIT)

@@ -52,8 +52,8 @@ def _role_hint(mount: str, role: str | None, audience: str | None) -> str:
     )
     return (
         f"check that {name} exists at auth/{mount}, that its bound_audiences contain {requested}, "
-        "and that its bound_subject and bound_claims (repository, ref, environment, …) match the job's identity, "
-        "whose claims `astro-token doctor` shows"
+        "and that its bound_subject and bound_claims (repository, ref, environment, …) "
+        "match the claims that `astro-token doctor` shows"
     )
 
 
