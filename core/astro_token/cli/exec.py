@@ -58,7 +58,6 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
     end_if_signalled()
     if arguments.no_isolate:
         child.replace_process(program, command, environment.applied(os.environ), limits)
-    from astro_token.child.initial_environment import withdraw
     from astro_token.environment.private_home import private_home
 
     outputs = None
@@ -70,7 +69,10 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
         outputs = Outputs(forms(token.secret.reveal()))
     with private_home(environment.context, os.environ) as home:
         environ = environment.applied(os.environ, home=str(home.path))
-        withdraw({*environment.set, *environment.unset, *environment.drop})
+        if withheld := {*environment.set, *environment.unset, *environment.drop}.intersection(os.environ):
+            from astro_token.child.initial_environment import withdraw
+
+            withdraw(withheld)
         end_if_signalled()
         return child.run(
             program,
