@@ -84,7 +84,7 @@ class VaultClient:
 
     def credential_source(self, seconds: float) -> str:
         """
-        Describe the credential of the next login.
+        Describe the credential of the next login, with the claims of an identity.
 
         Raises:
             AstroTokenError: there is none, or the environment is not usable.
@@ -94,7 +94,7 @@ class VaultClient:
             session = self._open()
             prepared = self._prepare(session, until)
             session.prepared = prepared, until
-            return prepared.source
+            return f"{prepared.source}, {prepared.claims}" if prepared.claims else prepared.source
 
     def adapter(self, namespace: str | None, seconds: float) -> Any:
         """

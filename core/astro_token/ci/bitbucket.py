@@ -22,7 +22,7 @@ def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityReq
         hint = (
             "its audience is always ari:cloud:bitbucket::workspace/UUID: expect that, here and in the service"
         )
-        return IdentityRequest(_NAME, lambda *_: token_in_variable(_TOKEN, environ), hint)
+        return IdentityRequest(_NAME, lambda *_: token_in_variable(_TOKEN, environ), hint, is_stored=True)
     return NoIdentity(_NAME, "give the step `oidc: true`") if system else None
 
 

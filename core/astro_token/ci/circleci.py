@@ -37,7 +37,7 @@ def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityReq
         return printed_token(argv, environ, seconds, hint)
 
     if environ.get(_TOKEN):
-        return IdentityRequest("CircleCI", fetch)
+        return IdentityRequest("CircleCI", fetch, is_stored=True)
     hint = f"{_TOKEN} is not set: pass it to the container that the job has started"
     return NoIdentity("CircleCI", hint) if system else None
 

@@ -91,7 +91,7 @@ def job_identities(environ: Mapping[str, str]) -> list[IdentityRequest | NoIdent
 def _set_by_user(environ: Mapping[str, str]) -> IdentityRequest | None:
     token, file = "ASTRO_TOKEN_ID_TOKEN", "ASTRO_TOKEN_KUBERNETES_TOKEN_FILE"
     if environ.get(token):
-        return IdentityRequest(token, lambda *_: token_in_variable(token, environ))
+        return IdentityRequest(token, lambda *_: token_in_variable(token, environ), is_stored=True)
     if environ.get(file):
-        return IdentityRequest(file, lambda *_: token_in_file(file, environ))
+        return IdentityRequest(file, lambda *_: token_in_file(file, environ), is_stored=True)
     return None
