@@ -4,7 +4,7 @@ The project file: `astro-token.toml`, or `[tool.astro-token]` in `pyproject.toml
 It is untrusted input, because anyone who may open a pull request may write it.
 It names secrets, expectations, policy and the release of the Astro CLI, and nothing else:
 with an address, a credential or a command in it, its author could have our credential sent to another server.
-It is read only if nobody but its owner can write it, and the owner is us or root.
+It is read only if nobody but its owner can write it or its folder, and the owner of both is us or root.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from astro_token.policy.parsers import unknown_key
 from astro_token.policy.rules import Expectations, Policy, policy_from_table
 from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef
-from astro_token.system.files import open_regular, others_can_write, owned
+from astro_token.system.files import open_regular, others_can_rename_in, others_can_write, owned
 from astro_token.token import SCOPES, is_identifier
 
 TYPE_CHECKING = False
@@ -166,14 +166,20 @@ def _link(path: Path) -> ConfigError:
 
 
 def _check_owner(path: Path, file: IO[bytes]) -> None:
-    """Refuse a file that others can have written."""
-    if not owned(file):
+    """Refuse a file that others can have written, or could move away together with its policy."""
+    folder = path.parent
+    for each, is_owned in ((path, owned(file)), (folder, owned(folder))):
+        if not is_owned:
+            raise AccessDeniedError(
+                f"{each} belongs to another user, who could change {'it' if each is path else path.name}",
+                hint="chown it to the user that runs astro-token, or remove it and set ASTRO_TOKEN_REF",
+            )
+    writable = {folder: others_can_rename_in(folder), path: others_can_write(file)}
+    names = [str(each) for each, is_writable in writable.items() if is_writable]
+    if names:
         raise AccessDeniedError(
-            f"{path} belongs to another user, who could change it",
-            hint="chown it to the user that runs astro-token, or remove it and set ASTRO_TOKEN_REF",
+            f"other users can write {' and '.join(names)}", hint=f"chmod go-w {' '.join(names)}"
         )
-    if others_can_write(file):
-        raise AccessDeniedError(f"other users can write {path}", hint=f"chmod go-w {path}")
 
 
 def _toml(path: Path, data: bytes) -> dict[str, Any]:
@@ -273,6 +279,11 @@ class _Reader:
         if not isinstance(version, str) or not VERSION.fullmatch(version):
             self.refuse("astro-cli.version is not a version", 'write it in quotes, as in version = "1.45.0"')
         digests = self.table(table, "sha256", "astro-cli.sha256")
+        if "sha256" in table and not digests:
+            self.refuse(
+                "astro-cli.sha256 is empty, so that it pins nothing",
+                "copy the table that astro-token install-cli --lock prints, or remove this one",
+            )
         self.check_keys(digests, PLATFORMS, "astro-cli.sha256")
         for platform, digest in digests.items():
             if not isinstance(digest, str) or not DIGEST.fullmatch(digest.lower()):
