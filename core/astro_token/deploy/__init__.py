@@ -102,7 +102,8 @@ def before_deploy(
     Run the cheap part of the check, right before `exec` starts `astro deploy` in a folder.
 
     `exec` gives the CLI a home of its own, so the user's is not examined. Only git is started.
-    All findings are warnings, which stop nothing, unless policy makes one an error.
+    A deploy to another deployment than the expected one is an error.
+    All other findings are warnings, which stop nothing, unless policy makes one an error.
 
     Returns:
         None if the folder is not a project, which the Astro CLI reports itself.

@@ -42,6 +42,7 @@ class Code(Record):
             the user's home. `exec` gives the command its own home, so defects of the user's do no harm.
         required: the policy key that turns the warning into an error.
         fixed: an error whatever policy says, because `exec` starts nothing in such a project.
+        refused: an error also for `exec`, which otherwise only warns and starts the deploy.
     """
 
     level: _Level
@@ -51,6 +52,7 @@ class Code(Record):
     exported: _Level | None = None
     required: str | None = None
     fixed: bool = False
+    refused: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -146,7 +148,7 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
         "remove `remote.base_image_registry` unless the registry is Astronomer's or yours"),
     "project-deployment": Code("error", "its `project.deployment` is not the token's deployment; "
         "with `exec`, nor the one on the command line",
-        "correct the file, the command, or the token"),
+        "correct the file, the command, or the token", refused=True),
     "unread-workspace": Code("warning", "it sets `project.workspace`",
         "remove `project.workspace`; `exec` passes on `workspace` of `astro-token.toml`"),
     "debug-output": Code("warning", "it sets `verbosity` to debug",

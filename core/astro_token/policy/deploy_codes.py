@@ -40,12 +40,12 @@ def verdicts(
     Args:
         levels: of the policy.
         exported: `ASTRO_API_TOKEN` is set in this environment.
-        advice: a finding is an error only if policy says so.
+        advice: most findings are errors only if policy says so.
     """
     result = []
     for finding in findings:
         code = DEPLOY[finding.code]
-        usual = "warning" if advice else (exported and code.exported) or code.level
+        usual = "warning" if advice and not code.refused else (exported and code.exported) or code.level
         level = "error" if code.fixed else levels.get(finding.code, usual)
         if level != "off":
             result.append(Verdict(finding.code, level, finding.message, finding.hint))
