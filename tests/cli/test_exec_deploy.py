@@ -222,6 +222,22 @@ def test_a_deploy_to_another_deployment_than_the_expected_one_is_refused(project
     )
 
 
+def test_the_file_cannot_lower_what_the_environment_s_policy_requires(project: Project) -> None:
+    lowered = '[policy.deploy]\nproject-deployment = "off"\nother-workspace = "off"\n'
+    project.policy(f'default = "prod"\n{TOML}{lowered}')
+    token = make_token(workspace=WORKSPACE, deployment=DEPLOYMENT)
+    project.program.canaries.append(token)
+    for command, floor in (
+        (("cldep0staging",), {"DEPLOYMENT": DEPLOYMENT}),
+        ((DEPLOYMENT, "--workspace-id", "clother"), {"WORKSPACE": WORKSPACE}),
+    ):
+        run = ("astro", "deploy", *command)
+        assert (0, []) == ((result := project.exec(*run, env={"TOKEN": token})).code, said(result))
+        env = {"TOKEN": token} | {f"ASTRO_TOKEN_POLICY_{name}": text for name, text in floor.items()}
+        result = project.exec(*run, env=env)
+        assert (65, "", ["error"]) == (result.code, result.stdout, [level for level, _ in said(result)])
+
+
 # -- where nothing is looked at -------------------------------------------------------------------------
 
 

@@ -215,7 +215,7 @@ def test_a_file_in_a_folder_that_others_can_write_is_refused(write: Write, name:
     assert f"other users can write {path.parent}" == error.message
     path.chmod(0o666)
     assert f"chmod go-w {path.parent} {path}" == failure(path.parent).hint
-    subprocess.run(f"{failure(path.parent).hint}", shell=True, check=True)
+    subprocess.run((failure(path.parent).hint or "").split(), check=True)
     assert path == find_project(path.parent).path
 
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.errors import AstroTokenError, ConfigError, InvalidRefError, UnknownBackendError, UsageError
+from astro_token.errors import (
+    AstroTokenError,
+    ConfigError,
+    InvalidRefError,
+    PolicyError,
+    UnknownBackendError,
+    UsageError,
+)
 from astro_token.policy.rules import Expectations, Policy
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import Settings, TokenSettings, resolve
@@ -442,6 +449,11 @@ def test_an_arguments_policy_only_tightens_too(folder: Path) -> None:
         ("MIN_VALIDITY", "3600", "ASTRO_TOKEN_POLICY_MIN_VALIDITY is not a duration"),
         ("WARN_VALIDITY", "2 weeks", "ASTRO_TOKEN_POLICY_WARN_VALIDITY is not a duration"),
         ("MAX_AGE", "90", "ASTRO_TOKEN_POLICY_MAX_AGE is not a duration"),
+        ("WORKSPACE", "a b", "ASTRO_TOKEN_POLICY_WORKSPACE is not an identifier"),
+        ("REF", "hunter2", "ASTRO_TOKEN_POLICY_REF contains a malformed reference"),
+        ("REF", "env:A,", "ASTRO_TOKEN_POLICY_REF contains a malformed reference"),
+        ("REF", "file:a/*", "ASTRO_TOKEN_POLICY_REF contains a relative path"),
+        ("CLI_LOCK", "yes", "ASTRO_TOKEN_POLICY_CLI_LOCK is not true or false"),
         ("MAX_SCOP", "workspace", "ASTRO_TOKEN_POLICY_MAX_SCOP is not a policy variable"),
         ("max_scope", "workspace", "ASTRO_TOKEN_POLICY_max_scope is not a policy variable"),
     ],
@@ -451,6 +463,46 @@ def test_a_malformed_floor_is_an_error_and_not_no_floor(
 ) -> None:
     error = failure(folder, "prod", {FLOOR + name: text})
     assert (ConfigError, complaint) == (type(error), error.message)
+
+
+IDENTIFIERS = "workspace = 'clws1'\n"
+
+
+def test_an_expectation_comes_from_the_floor_and_may_not_contradict_it(write: Write) -> None:
+    folder = write("astro-token.toml", f"[tokens.prod]\nref = 'env:X'\n{IDENTIFIERS}").parent
+    floor = {FLOOR + "ORGANIZATION": "clorg1", FLOOR + "WORKSPACE": "clws1"}
+    assert Expectations("clorg1", "clws1") == found(folder, "prod", floor).expected
+    assert Expectations("clorg1", "clws1") == found(folder, "env:X", floor).expected
+    error = failure(folder, "prod", {FLOOR + "WORKSPACE": "clws2"})
+    assert (PolicyError, "the project file expects workspace clws1, and policy requires clws2") == (
+        type(error),
+        error.message,
+    )
+    write("astro-token.toml", f"[policy]\n{IDENTIFIERS}")
+    assert "clws1" == found(folder, "env:X", {FLOOR + "WORKSPACE": "clws1"}).policy.workspace
+    error = failure(folder, "env:X", {FLOOR + "WORKSPACE": "clws2"})
+    assert (PolicyError, "policy requires both clws1 and clws2, and nothing can be for both") == (
+        type(error),
+        error.message,
+    )
+
+
+def test_a_reference_outside_of_the_floor_is_refused_whatever_names_it(write: Write) -> None:
+    folder = write("astro-token.toml", "[tokens.a]\nref = 'env:A'\n[tokens.b]\nref = 'env:B'\n").parent
+    floor = {FLOOR + "REF": "env:A, vault:secret/team/*"}
+    for token in ("a", "env:A", "env://A", "vault:secret/team/x"):
+        assert found(folder, token, floor).ref
+    for token, environ in (("b", {}), ("env:B", {}), (None, {"ASTRO_TOKEN_REF": "env:B"})):
+        error = failure(folder, token, {**floor, **environ})
+        assert (PolicyError, "policy does not allow the reference env:B") == (type(error), error.message)
+        assert error.hint is not None
+        assert "env:A, vault:secret/team/*" in error.hint
+    many = Settings(environ=floor, directory=folder).tokens(None)
+    assert [TokenSettings, PolicyError] == [type(one) for one in many]
+    write("astro-token.toml", "[policy]\nref = 'env:*'\n[tokens.a]\nref = 'env:A'\n")
+    assert found(folder, "a", floor).ref
+    error = failure(folder, "vault:secret/team/x", floor)  # allowed by one of them only
+    assert PolicyError is type(error)
 
 
 # -- all of them -----------------------------------------------------------------------------------------

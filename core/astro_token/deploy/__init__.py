@@ -87,7 +87,7 @@ def run_preflight(
         *programs.findings(folder, environ, lock, destinations),
     ]
     exported = bool(environ.get(TOKEN_VARIABLE))
-    return PreflightReport(path, verdicts(findings, policy.deploy, exported=exported))
+    return PreflightReport(path, verdicts(findings, policy, exported=exported))
 
 
 def before_deploy(
@@ -121,4 +121,4 @@ def before_deploy(
     if not off | deploy.suppressed >= {"uncommitted", "git-unknown"}:
         findings += repository.findings(folder, environ)
     remaining = [finding for finding in findings if finding.code not in deploy.suppressed]
-    return PreflightReport(path, verdicts(remaining, policy.deploy, advice=True))
+    return PreflightReport(path, verdicts(remaining, policy, advice=True))

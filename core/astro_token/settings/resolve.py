@@ -94,6 +94,7 @@ class Settings:
     ) -> TokenSettings:
         """Resolve one token, as `resolve` does."""
         ref, name, source = self._choose(token)
+        self.policy.check_ref(ref)
         entry = self.project.tokens[name] if name is not None else None
         from_environ = self.environ.get("ASTRO_TOKEN_DECRYPT")
         key = decrypt or from_environ or (entry.decrypt if entry else None)
@@ -111,7 +112,7 @@ class Settings:
             ref,
             name=name,
             decrypt=key,
-            expected=entry.expected if entry else Expectations(),
+            expected=self.policy.expectations(entry.expected if entry else Expectations()),
             policy=self.policy,
             timeout=self.timeout,
             source=source,
@@ -227,6 +228,7 @@ def resolve(
         UnknownBackendError: no backend serves the scheme.
         UsageError: the project file has no such name.
         ConfigError: a setting is malformed, contradicts another, or is missing.
+        PolicyError: policy does not allow the reference, or what the project expects of the token.
         AccessDeniedError: another user could have written the project file.
     """
     settings = Settings(policy=policy, timeout=timeout, environ=environ, directory=directory)

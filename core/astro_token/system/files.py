@@ -70,7 +70,7 @@ def open_regular(path: Path) -> IO[bytes]:
 
 def owned(file: IO[bytes] | Path) -> bool:
     """True if the file or folder belongs to us or to root."""
-    status = os.stat(file) if isinstance(file, os.PathLike) else os.fstat(file.fileno())
+    status = file.stat() if isinstance(file, os.PathLike) else os.fstat(file.fileno())
     return not hasattr(os, "geteuid") or status.st_uid in {os.geteuid(), 0}
 
 
