@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -465,6 +466,41 @@ def test_a_malformed_floor_is_an_error_and_not_no_floor(
     assert (ConfigError, complaint) == (type(error), error.message)
 
 
+def test_a_file_of_the_project_file_stays_in_the_repository(write: Write) -> None:
+    outside = write("outside/token", "")
+    folder = write("repo/a/astro-token.toml", "").parent
+    root = folder.parent
+
+    def use(ref: str, **environ: str) -> AstroTokenError | None:
+        write("repo/a/astro-token.toml", f"[tokens.prod]\nref = 'file:{ref}'\n")
+        (folder / "link").unlink(missing_ok=True)
+        (folder / "link").symlink_to(outside.parent)
+        try:
+            found(folder, "prod", environ)
+        except AstroTokenError as error:
+            return error
+        return None
+
+    names = ("t", "b/../t", "../t", "../../outside/token", "link/token", str(outside))
+    # Without a repository, only the folder of the file counts.
+    assert [None, None, *[ConfigError] * 4] == [use(name) and type(use(name)) for name in names]
+    (root / ".git").mkdir()
+    assert [None, None, None, *[ConfigError] * 3] == [use(name) and type(use(name)) for name in names]
+    error = use("link/token")
+    assert error is not None
+    assert f"{folder}/astro-token.toml: tokens.prod.ref names a file outside {root}" == error.message
+    assert "move the file there, or list its folder in ASTRO_TOKEN_FILE_FOLDERS" == error.hint
+    allowed = {"ASTRO_TOKEN_FILE_FOLDERS": os.pathsep.join(("/nowhere", str(outside.parent)))}
+    assert [None] * 6 == [use(name, **allowed) for name in names]
+    assert use("../../outsider", **allowed) is not None
+    relative = use(str(outside), ASTRO_TOKEN_FILE_FOLDERS="outside")
+    assert relative is not None
+    assert "ASTRO_TOKEN_FILE_FOLDERS contains a relative folder" == relative.message
+    # An argument and a variable come from the user.
+    assert str(outside) == found(folder, f"file:{outside}").ref.name
+    assert str(outside) == found(folder, None, {"ASTRO_TOKEN_REF": f"file:{outside}"}).ref.name
+
+
 IDENTIFIERS = "workspace = 'clws1'\n"
 
 
@@ -491,16 +527,16 @@ def test_a_reference_outside_of_the_floor_is_refused_whatever_names_it(write: Wr
     folder = write("astro-token.toml", "[tokens.a]\nref = 'env:A'\n[tokens.b]\nref = 'env:B'\n").parent
     floor = {FLOOR + "REF": "env:A, vault:secret/team/*"}
     for token in ("a", "env:A", "env://A", "vault:secret/team/x"):
-        assert found(folder, token, floor).ref
-    for token, environ in (("b", {}), ("env:B", {}), (None, {"ASTRO_TOKEN_REF": "env:B"})):
-        error = failure(folder, token, {**floor, **environ})
+        assert str(found(folder, token, floor).ref).removeprefix("env:") in {"A", token}
+    for refused, environ in (("b", {}), ("env:B", {}), (None, {"ASTRO_TOKEN_REF": "env:B"})):
+        error = failure(folder, refused, {**floor, **environ})
         assert (PolicyError, "policy does not allow the reference env:B") == (type(error), error.message)
         assert error.hint is not None
         assert "env:A, vault:secret/team/*" in error.hint
     many = Settings(environ=floor, directory=folder).tokens(None)
     assert [TokenSettings, PolicyError] == [type(one) for one in many]
     write("astro-token.toml", "[policy]\nref = 'env:*'\n[tokens.a]\nref = 'env:A'\n")
-    assert found(folder, "a", floor).ref
+    assert "env:A" == str(found(folder, "a", floor).ref)
     error = failure(folder, "vault:secret/team/x", floor)  # allowed by one of them only
     assert PolicyError is type(error)
 

@@ -28,6 +28,7 @@ _CORE = frozenset(
         "CLI_RELEASES_URL",
         "DECRYPT",
         "FIELD",
+        "FILE_FOLDERS",
         "NAME",
         "PLAIN_IMPORTS",
         "PLUGINS",

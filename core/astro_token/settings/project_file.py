@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
     from astro_token.settings.astro_cli_pin import Lock
 
-__all__ = ["Project", "ProjectToken", "find_project"]
+__all__ = ["Project", "ProjectToken", "check_file_ref", "find_project"]
 
 FILE = "astro-token.toml"
 SHARED_FILE = "pyproject.toml"
+FILE_FOLDERS = "ASTRO_TOKEN_FILE_FOLDERS"
 _MAX_BYTES = 64 * 1024
 _MAX_SHARED_BYTES = 4 * 1024 * 1024
 _MAX_DOTS = 200  # tomllib takes quadratic time for a key with many parts, and a key is part of one line
@@ -88,6 +89,34 @@ def find_project(directory: Path | None = None) -> Project:
         if project := own or shared:
             return project
     return Project()
+
+
+def check_file_ref(project: Project, name: str, environ: Mapping[str, str]) -> None:
+    """
+    Refuse a `file:` reference that leaves the repository, or without one the folder of the project file.
+
+    Links are resolved first. The file itself could otherwise select any file that the user can read.
+
+    Raises:
+        ConfigError: neither the repository nor ASTRO_TOKEN_FILE_FOLDERS contains the file.
+    """
+    ref = project.tokens[name].ref
+    if ref.scheme != "file" or project.path is None:
+        return
+    from pathlib import Path
+
+    from astro_token.system.programs import listed_folders
+
+    root = _folders(str(project.path.parent))[-1]
+    file = Path(os.path.realpath(ref.name))
+    if not any(
+        file.is_relative_to(os.path.realpath(folder))
+        for folder in (root, *listed_folders(environ, FILE_FOLDERS))
+    ):
+        raise ConfigError(
+            f"{project.path}: tokens.{name}.ref names a file outside {root}",
+            hint=f"move the file there, or list its folder in {FILE_FOLDERS}",
+        )
 
 
 def _folders(directory: str) -> list[str]:
