@@ -363,7 +363,7 @@ class KeyContract:
     def test_a_missing_key_is_refused(self, harness: KeyHarness) -> None:
         token = make_token()
         error = self.refusal(harness, self.encrypt(harness, token), harness.missing, token)
-        # A ciphertext that names its own key is no other key's, whether there is that other one or not.
+        # A ciphertext that names its own key fits no other key, whether or not the other key exists.
         assert type(error) in {SecretNotFoundError, DecryptError}
 
     def test_nothing_is_logged_of_the_value_at_any_level(self, harness: KeyHarness) -> None:

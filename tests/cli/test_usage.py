@@ -169,7 +169,10 @@ def test_a_reference_that_is_none(program: Program, ref: str, message: str, hint
 
 
 def test_a_scheme_that_nothing_serves(program: Program) -> None:
-    known = "the schemes are aws, aws-kms, aws-ssm, azure, azure-keys, env, file, gcp, gcp-kms, vault, vault-transit"
+    known = (
+        "the schemes are aws, aws-kms, aws-ssm, azure, azure-keys, env, file, gcp, gcp-kms, "
+        "vault, vault-transit"
+    )
     for ref, message, hint in (
         (
             "valut:secret/a",

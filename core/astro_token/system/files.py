@@ -46,7 +46,7 @@ _LOCK_PAUSE = 0.02
 _APPEND_SECONDS = 5.0
 
 
-def open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path | str) -> IO[bytes]:
     """
     Open a file to read, following links, without waiting as for a FIFO.
 

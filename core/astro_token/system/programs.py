@@ -1,5 +1,5 @@
 """
-Which programs may be started, and running one within limits.
+The rule for programs that may be started, and a bounded run of one of them.
 
 A checkout is other people's input: its pull requests may bring a `git` or an `az` of their own.
 Programs are therefore taken from folders of PATH that are absolute and outside the checkout.
