@@ -21,6 +21,7 @@ _CORE = frozenset(
         "CLI_RELEASES_URL",
         "DECRYPT",
         "FIELD",
+        "FILE_FOLDERS",
         "NAME",
         "PLAIN_IMPORTS",
         "PLUGINS",

@@ -28,6 +28,7 @@ __all__ = [
     "locked",
     "open_regular",
     "others_can_read",
+    "others_can_rename_in",
     "others_can_write",
     "owned",
     "refuse_special",
@@ -67,9 +68,10 @@ def open_regular(path: Path | str) -> IO[bytes]:
     return os.fdopen(descriptor, "rb")
 
 
-def owned(file: IO[bytes]) -> bool:
-    """True if the file belongs to us or to root."""
-    return not hasattr(os, "geteuid") or os.fstat(file.fileno()).st_uid in {os.geteuid(), 0}
+def owned(file: IO[bytes] | Path) -> bool:
+    """True if the file or folder belongs to us or to root."""
+    status = file.stat() if isinstance(file, os.PathLike) else os.fstat(file.fileno())
+    return not hasattr(os, "geteuid") or status.st_uid in {os.geteuid(), 0}
 
 
 def others_can_write(file: IO[bytes]) -> bool:
@@ -85,6 +87,13 @@ def anybody_can_write(file: IO[bytes]) -> bool:
 def others_can_read(file: IO[bytes]) -> bool:
     """True if every user of the machine may read. Secrets are often mounted for a group."""
     return os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
+
+
+def others_can_rename_in(folder: Path) -> bool:
+    """True if the group or others may replace or move away the files of a folder."""
+    mode = folder.stat().st_mode
+    writable = os.name == "posix" and bool(mode & (stat.S_IWGRP | stat.S_IWOTH))
+    return writable and not mode & stat.S_ISVTX
 
 
 @contextmanager

@@ -33,6 +33,7 @@ __all__ = [
     "find_program",
     "in_checkout",
     "lies_in",
+    "listed_folders",
     "repository_of",
     "run_program",
     "search_path",
@@ -80,6 +81,21 @@ def lies_in(path: StrPath, folders: Iterable[StrPath]) -> bool:
     return bool(_identities(above) & _identities(folders))
 
 
+def listed_folders(environ: Mapping[str, str], variable: str) -> list[str]:
+    """
+    Return the folders that a variable lists.
+
+    Raises:
+        ConfigError: one of them is relative.
+    """
+    folders = [folder for folder in environ.get(variable, "").split(os.pathsep) if folder]
+    if not all(map(os.path.isabs, folders)):
+        raise ConfigError(
+            f"{variable} contains a relative folder", hint=f"list absolute folders, separated by {os.pathsep}"
+        )
+    return folders
+
+
 def in_checkout(path: StrPath, environ: Mapping[str, str], roots: Iterable[StrPath] = ()) -> bool:
     """
     True if a path lies in the checkout, and not in an accepted folder of it.
@@ -90,12 +106,7 @@ def in_checkout(path: StrPath, environ: Mapping[str, str], roots: Iterable[StrPa
     Raises:
         ConfigError: ASTRO_TOKEN_PROGRAM_FOLDERS is not a list of absolute folders.
     """
-    accepted = [folder for folder in environ.get(PROGRAM_FOLDERS, "").split(os.pathsep) if folder]
-    if not all(map(os.path.isabs, accepted)):
-        raise ConfigError(
-            f"{PROGRAM_FOLDERS} contains a relative folder",
-            hint=f"list absolute folders, separated by {os.pathsep}",
-        )
+    accepted = listed_folders(environ, PROGRAM_FOLDERS)
     checkouts = list(roots)
     with suppress(OSError):  # the working folder was removed
         checkouts += filter(None, [checkout_of(os.getcwd(), environ)])  # noqa: PTH109
