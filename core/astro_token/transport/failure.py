@@ -75,8 +75,11 @@ def connection_failure(error: BaseException, route: Route) -> AstroTokenError:
     if is_damaged:
         return damaged(route)
     problem = "did not answer in time" if is_late else "cannot be reached, or ended the connection"
-    hint = f"check {route.variable} and the network; try again later"
-    return BackendUnavailableError(f"{service} {problem}", hint=hint)
+    through = f", through the proxy of {proxy.variable}" if proxy else ""
+    settings = f"{proxy.variable}, {route.variable}" if proxy else route.variable
+    return BackendUnavailableError(
+        f"{service} {problem}{through}", hint=f"check {settings} and the network; try again later"
+    )
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
