@@ -134,8 +134,9 @@ def _accepted(
         return None
 
 
-@pytest.mark.parametrize("service", SERVICES)
-@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
+@pytest.mark.parametrize(
+    ("service", "variable"), [*((name, "HTTPS_PROXY") for name in SERVICES), ("vault", "https_proxy")]
+)
 @pytest.mark.parametrize(
     "value",
     [
