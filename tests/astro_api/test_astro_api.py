@@ -239,7 +239,7 @@ def test_a_proxy_is_a_tunnel_that_sees_no_token(bearer: SecretValue, certificate
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(407, "requires a user"), (403, "does not connect to Astro's API")]
+    ("status", "words"), [(407, "requires a user"), (403, "refuses to connect to Astro's API")]
 )
 def test_a_proxy_that_refuses_is_a_configuration(status: int, words: str, bearer: SecretValue) -> None:
     with ConnectProxy(status=status) as proxy:

@@ -188,11 +188,11 @@ def test_without_the_ci_system_a_variable_of_its_name_means_nothing(
 
 KINDS = {
     "link": "is a link",
-    "by a link above": "through a link to a folder where the runner keeps no such file",
+    "by a link above": "through a link to another folder: the runner keeps no such file there",
     "fifo": "is not a regular file",
     "hard link": "has a second name",
-    "elsewhere": "where the runner keeps no such file",
-    "in the repository": "where the runner keeps no such file",
+    "elsewhere": "but the runner keeps no such file there",
+    "in the repository": "but the runner keeps no such file there",
     "missing": "does not exist",
     "no name": "not written: file name too long\n",
     "full": "it would be longer than 1024 KiB",
@@ -284,10 +284,10 @@ def test_azures_agent_gets_a_file_of_its_own_by_a_command(program: Program, plan
     for place, words in (
         ("", "AGENT_TEMPDIRECTORY does not name a folder"),
         ("agent%temp", "AGENT_TEMPDIRECTORY does not name a folder"),
-        (str(program.work), f"AGENT_TEMPDIRECTORY names {program.work}, where the agent keeps no"),
+        (str(program.work), f"AGENT_TEMPDIRECTORY names {program.work}, but the agent keeps no"),
         (
             str(link),
-            "AGENT_TEMPDIRECTORY leads through a link to a folder where the agent keeps no",
+            "AGENT_TEMPDIRECTORY leads through a link to another folder: the agent keeps no",
         ),
     ):
         result = markdown(program, "planted:prod", env={**environ, **source, "AGENT_TEMPDIRECTORY": place})

@@ -337,8 +337,8 @@ def test_a_runner_whose_file_cannot_be_trusted_gets_nothing(
         folder / "none/file": f"{folder}/none/file does not exist",
         folder / "twice": f"{folder}/twice has a second name",
         program.work / "elsewhere": f"GITHUB_ENV names {program.work}/elsewhere, "
-        "where the runner keeps no such file",
-        Path("set_env_1"): "GITHUB_ENV names set_env_1, where the runner keeps no such file",
+        "but the runner keeps no such file there",
+        Path("set_env_1"): "GITHUB_ENV names set_env_1, but the runner keeps no such file there",
     }.items():
         # Neither a mask nor a value may go out, nor a secret be read.
         result = program("export", "--format", form, prod, env={"GITHUB_ENV": str(path)})
@@ -507,7 +507,7 @@ def test_circlecis_file_is_refused_where_it_cannot_be_trusted(
     os.mkfifo(folder / "fifo")
     for path, message in {
         "": "BASH_ENV is not set, so the value has no destination",
-        "relative": "BASH_ENV names relative, where CircleCI keeps no such file",
+        "relative": "BASH_ENV names relative, but CircleCI keeps no such file there",
         f"{folder}/link": f"{folder}/link is a link",
         f"{folder}/fifo": f"{folder}/fifo is not a regular file",
         f"{folder}": f"{folder} is not a regular file",

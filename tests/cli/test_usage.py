@@ -77,7 +77,7 @@ FORM = "a reference has the form scheme:name, such as vault:secret/astro/prod#to
         (
             "check ''",
             "the token argument is empty",
-            "check the variable that it comes from, or leave it out",
+            "check the shell variable in the command, or omit the argument",
         ),
         ("exec prod -- true", NO_NAME, FORM),
     ],

@@ -95,7 +95,7 @@ def test_a_file_where_the_runner_keeps_them_is_taken(form: str, path: str, envir
     ],
 )
 def test_a_variable_that_lies_is_refused(form: str, path: str, environ: dict[str, str]) -> None:
-    with pytest.raises(OutputError, match=f"{FILES[form]} names .*, where the runner keeps no such file"):
+    with pytest.raises(OutputError, match=f"{FILES[form]} names .*, but the runner keeps no such file there"):
         render(form, Variables({NAME: "x"}, environ={**environ, FILES[form]: path}))
 
 

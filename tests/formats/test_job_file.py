@@ -65,7 +65,9 @@ def test_a_link_on_the_way_that_leads_into_the_checkout_is_refused(
     (checkout / "file").touch()
     link = checkout.parents[1] / "_temp" / "link"
     link.symlink_to(checkout)
-    with pytest.raises(OutputError, match=r"leads through a link to a folder where .* keeps no such file"):
+    with pytest.raises(
+        OutputError, match=r"leads through a link to another folder: .* keeps no such file there"
+    ):
         placed(form, SYSTEMS[form](tmp_path, link / "file"))
 
 
@@ -107,7 +109,7 @@ def test_a_temporary_folder_that_is_said_to_hold_the_checkout_opens_nothing(
 ) -> None:
     (checkout / "file").touch()
     environ = github(tmp_path, checkout / "file") | {"RUNNER_TEMP": str(tmp_path / temporary)}
-    with pytest.raises(OutputError, match=r"GITHUB_ENV names .* where the runner keeps no such file"):
+    with pytest.raises(OutputError, match=r"GITHUB_ENV names .* but the runner keeps no such file there"):
         placed("github", environ)
 
 

@@ -268,7 +268,7 @@ def test_no_organization_at_all_is_said_to_break_the_cli(astro_api: Server) -> N
     astro_api.organizations = []
     online = asked(astro_api, astro_api.issue())
     assert ["organization-missing"] == codes(online)
-    assert "no organization, on which" in online.verdicts[0].message
+    assert "no organization to the token: the Astro CLI crashes" in online.verdicts[0].message
 
 
 def test_organizations_on_further_pages_are_not_missed(astro_api: Server) -> None:

@@ -653,8 +653,8 @@ def test_a_proxy_gets_decoded_credentials_and_no_request(client: Client, certifi
     ("status", "kind", "words"),
     [
         (407, ConfigError, "requires a user and a password"),
-        (403, ConfigError, "does not connect to Vault"),
-        (302, ConfigError, "does not connect to Vault"),
+        (403, ConfigError, "refuses to connect to Vault"),
+        (302, ConfigError, "refuses to connect to Vault"),
         (502, BackendUnavailableError, "the proxy cannot reach Vault"),
     ],
 )

@@ -189,7 +189,7 @@ class Session:
             return opened.frozen_credentials()
 
     def forget(self) -> None:
-        """Drop everything: in a forked child it is the parent's."""
+        """Drop the session and the lock in a forked child: they belong to the parent."""
         self._open = None
         self._lock.forget()
 

@@ -76,7 +76,7 @@ def _redirect(client: Any, session: MetadataSession) -> None:
 
 
 class _Provider:
-    """A provider of the chain whose errors name it."""
+    """A provider of the chain. Its errors name the provider."""
 
     def __init__(self, provider: Any, sdk: Any, sender: Sender) -> None:
         self.METHOD, self.CANONICAL_NAME = provider.METHOD, provider.CANONICAL_NAME
@@ -128,7 +128,10 @@ def _container_headers() -> dict[str, str] | None:
     if path := setting(f"{name}_FILE"):
         name, token = f"{name}_FILE", _content(path)
     if token and not (token.isascii() and token.isprintable()):
-        raise ConfigError(f"{name} is not a token for a header", hint=f"check the characters of {name}")
+        raise ConfigError(
+            f"{name} contains a character that an HTTP header cannot hold",
+            hint="check the token for line ends and other control characters",
+        )
     return {"Authorization": token} if token else None
 
 

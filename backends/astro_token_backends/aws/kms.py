@@ -40,7 +40,8 @@ class KMS(AwsService):
     def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue:
         if not 0 < len(ciphertext) <= _LONGEST_CIPHERTEXT:
             raise DecryptError(
-                "the value to decrypt is not a ciphertext of KMS", hint="check that it is complete, in base64"
+                "the value to decrypt is not a ciphertext of KMS",
+                hint="store the complete ciphertext, encoded in base64",
             )
         return self._within(
             timeout,

@@ -36,12 +36,12 @@ class Login:
 
     Args:
         sdk: the session.
-        chain: of the session.
-        sts: creates a client of STS that signs with credentials, or not at all.
+        chain: the session's own credential chain.
+        sts: creates a client of STS. The client signs with the given credentials; with None it does not sign.
         seconds: returns the seconds that are left.
 
     Attributes:
-        source: of the credential, for people.
+        source: the origin of the credential, for people.
     """
 
     def __init__(

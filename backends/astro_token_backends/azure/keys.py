@@ -100,14 +100,14 @@ def _key_version(kid: str | None, target: ObjectId) -> str | None:
     The version of the key that a ciphertext requires.
 
     Raises:
-        DecryptError: it requires another key. The author of a ciphertext does not choose our vault.
+        DecryptError: it requires another key. The author of a ciphertext must not choose our vault.
     """
     if kid is None:
         return target.version
     parts = re.fullmatch(_KEY_URL, kid)
     if not parts or parts[1].lower() != target.host or parts[2].lower() != target.name.lower():
         raise DecryptError(
-            "the ciphertext requires another key than the reference's",
+            "the ciphertext requires another key than the reference names",
             hint="check the vault and the name of the key in the reference",
         )
     if target.version not in {None, parts[3]}:

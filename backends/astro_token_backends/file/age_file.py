@@ -157,7 +157,8 @@ def _encrypted(ref: SecretRef, value: SecretValue, current: Content | None) -> b
     Encrypt the value with age, if it may replace the current content.
 
     Raises:
-        OutputError: that is plain, or damaged, or one of its recipients could not read the new file.
+        OutputError: the current content is not encrypted or is damaged, or one of its recipients could not
+            read the new file.
         DecryptError: a key is configured, and cannot read the current content.
         ConfigError: the configured key could not read the new file.
     """
@@ -171,7 +172,7 @@ def _encrypted(ref: SecretRef, value: SecretValue, current: Content | None) -> b
     if current and not header:
         raise OutputError(
             f"{ref}: the existing file is not encrypted with age, and only such a file is replaced",
-            hint="remove it first, or name another file; for a key service's ciphertext name the key, too",
+            hint="remove it first, or name another file; for ciphertext of a key service, name its key",
         )
     if header and not (header.complete and header.stanzas):
         raise OutputError(

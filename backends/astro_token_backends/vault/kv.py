@@ -126,7 +126,7 @@ class KeyValue(VaultService):
             details = self._client.mount(adapter, name)
         except StatusError as refused:
             raise refused.translated(
-                "check that the mount exists and that the Vault token has not expired, or add to its policy: "
+                "check the mount, and the expiry of the Vault token; or add to the token's policy: "
                 f'path "{mount}/data/{path}" {{ capabilities = ["read"] }} (KV 1: without data/)'
             ) from None
         mount = str(details.get("path", "")).strip("/")

@@ -74,7 +74,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def text_setting(environ: Mapping[str, str], name: str) -> str | None:
-    """A variable without a line end, which reading it from a file leaves; None if it is unset or empty."""
+    """A variable without the line end that a file adds to its value; None if it is unset or empty."""
     return environ.get(name, "").strip("\r\n") or None
 
 

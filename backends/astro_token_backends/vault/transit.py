@@ -34,7 +34,7 @@ class Transit(VaultService):
         path "transit/decrypt/astro" { capabilities = ["update"] }
         path "transit/encrypt/astro" { capabilities = ["update"] }
 
-    With `create`, Vault would create a key if none has that name.
+    Do not add `create`: with it, Vault creates a key that does not exist.
     """
 
     def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue:

@@ -99,7 +99,7 @@ class AstroApi:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # It returns its errors: raised, they would carry this frame, which holds the header.
+    # It returns errors instead of raising them: a traceback would lead to the header in this frame.
 
     def _outcome(self, path: str, bearer: SecretValue, until: float) -> ApiResponse | AstroTokenError:
         import platform

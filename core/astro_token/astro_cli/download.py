@@ -97,11 +97,11 @@ def save(
             file = os.fdopen(os.open(path, flags | getattr(os, "O_CLOEXEC", 0), 0o600), "wb")
         with file:
             # Some servers call an archive's own compression an encoding.
-            while block := response.read(_BLOCK, _until_silent(end), allow_packed=True):
+            while block := response.read(_BLOCK, _until_silent(end), allow_compressed=True):
                 count += len(block)
                 if max(count, response.length or 0) > _ARCHIVE_LIMIT:
                     raise IntegrityError(
-                        f"the archive is larger than {_ARCHIVE_LIMIT >> 20} MiB, and no release is",
+                        f"the archive is larger than {_ARCHIVE_LIMIT >> 20} MiB: no release is that large",
                         hint=CHECK_ROUTE,
                     )
                 digest.update(block)
@@ -187,7 +187,7 @@ def _responses(
 
 
 def _until_silent(end: float) -> float:
-    """Return the end of the next wait: a download may take long, but not without a byte."""
+    """Return the deadline of the next read: a download may take long, but must not pause for long."""
     return min(end, time.monotonic() + _SILENCE)
 
 

@@ -35,7 +35,7 @@ class SavedLimits(Record):
 
 
 def harden_process() -> SavedLimits:
-    """Disable core dumps, other processes' access to our memory (Linux), and other users' to new files."""
+    """Disable core dumps; deny other processes our memory (Linux), and other users our new files."""
     if not hasattr(os, "geteuid"):
         return SavedLimits()
     import resource

@@ -381,7 +381,7 @@ def refuse_unsafe(
 
 
 def warn_unsafe(folder: Path, environ: Mapping[str, str]) -> None:
-    """Report what `refuse_unsafe` refuses as warnings, for a token that is only handed over."""
+    """Log the problems that `refuse_unsafe` would refuse, for a token that another program will use."""
     from astro_token.log import logger
 
     for problem in _problems(folder, environ, registry=False, home=True):

@@ -39,13 +39,15 @@ class JobFileRule(Record):
         """Refuse a path whose names lead elsewhere."""
         absolute = path.is_absolute() and ".." not in path.parts
         if not absolute or _is_elsewhere(path, self.folders, self.checkout):
-            raise self._error(f"names {path}, where {self.owner} keeps no such file")
+            raise self._error(f"names {path}, but {self.owner} keeps no such file there")
 
     def refuse_target(self, path: Path) -> None:
         """Refuse a path that leads elsewhere through a link."""
         folders = tuple(map(_resolved, self.folders))
         if _is_elsewhere(_resolved(path), folders, self.checkout and _resolved(self.checkout)):
-            raise self._error(f"leads through a link to a folder where {self.owner} keeps no such file")
+            raise self._error(
+                f"leads through a link to another folder: {self.owner} keeps no such file there"
+            )
 
     def _error(self, problem: str) -> OutputError:
         hint = f"{self.owner} sets it: do not set it yourself, or use exec"

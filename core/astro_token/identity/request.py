@@ -84,5 +84,6 @@ def authorization(scheme: str, environ: Mapping[str, str], variable: str) -> dic
     """
     credential = environ[variable].strip()
     if not credential or not all("!" <= character <= "~" for character in credential):
-        raise ConfigError(f"{variable} contains a character that no token has", hint="do not set it yourself")
+        problem = "contains a character that no token has" if credential else "is blank"
+        raise ConfigError(f"{variable} {problem}", hint="do not set it yourself")
     return {"Authorization": f"{scheme} {credential}"}

@@ -186,7 +186,8 @@ class Settings:
         """Parse a reference, or look up a name of the project file."""
         if not text:
             raise UsageError(
-                "the token argument is empty", hint="check the variable that it comes from, or leave it out"
+                "the token argument is empty",
+                hint="check the shell variable in the command, or omit the argument",
             )
         refuse_token(text)
         if ":" in text:

@@ -1,9 +1,13 @@
 """
-Check a token with Astro, with the token itself, and combine the responses with the token's own claims.
+Check a token with Astro, and combine the responses with the token's own claims.
 
-At most three requests: the organizations that the token may see, as the Astro CLI requests them before each
-command; the token by its own id, which few tokens may read; and the expected deployment, or else workspace.
-The first response that does not accept the token ends the requests.
+The token itself authorizes the requests, at most three:
+
+1. the organizations that the token may see. The Astro CLI makes the same request before each command.
+2. the token, by its id. Few tokens may read themselves.
+3. the expected deployment, else the expected workspace.
+
+The requests end after a response that does not accept the token.
 """
 
 from __future__ import annotations
@@ -57,10 +61,10 @@ class Online(Record):
     Attributes:
         token: has the scope and the expiry that Astro stores, if the token may read itself.
         verdicts: all verdicts, offline and online, errors first.
-        accepted: None if that is unknown.
+        accepted: true if Astro accepts the token; None if that is unknown.
         error: the failure that ended the requests early.
         record: the token as Astro stores it; None if it may not read itself.
-        organization, workspace, deployment: None if Astro does not show it to the token, or was not asked.
+        organization, workspace, deployment: None if not requested, or not shown to the token.
         ahead: seconds by which Astro's clock is ahead of ours.
     """
 
@@ -180,19 +184,19 @@ class _Consultation:
         if not organizations:
             self._add(
                 "organization-missing",
-                "Astro shows the token no organization, on which the Astro CLI crashes",
+                "Astro shows no organization to the token: the Astro CLI crashes on it",
                 "check the token's roles in Astro; create a new token if it has none",
             )
         elif not mine and is_complete:
             self._add(
                 "organization-missing",
-                f"Astro does not show the token the organization {name}",
+                f"Astro does not show the organization {name} to the token",
                 "check in Astro that it exists, and its identifier in astro-token.toml",
             )
         elif self.organization and self.organization.product is None:
             self._add(
                 "organization-unready",
-                f"the organization {self.organization.id} has no product, on which the Astro CLI crashes",
+                f"the organization {self.organization.id} has no product: the Astro CLI crashes on it",
                 "ask Astronomer support to set up the organization",
             )
         return bool(mine) or not is_complete
@@ -235,7 +239,7 @@ class _Consultation:
             self._add(
                 "unverified",
                 f"the token may not read its workspace {name}, so it is unknown whether the workspace exists",
-                "name a deployment that the token may read in astro-token.toml",
+                "in astro-token.toml, name a deployment that the token may read",
             )
         else:
             self._add_missing("workspace", name, status)
@@ -301,7 +305,7 @@ class _Consultation:
         return replace(online, verdicts=self._combine(online))
 
     def _combine(self, online: Online) -> tuple[Verdict, ...]:
-        """Combine the verdicts: Astro's responses settle some that are open offline."""
+        """Combine the verdicts. Astro's responses replace some offline verdicts."""
         record, expected = online.record, self.settings.expected
         confirmed = {
             "organization": online.organization.id if online.organization else None,
@@ -326,7 +330,7 @@ class _Consultation:
         return errors_first([*(verdict for verdict in offline if verdict.code not in settled), *added])
 
     def _expiry_by_astros_clock(self, online: Online) -> Verdict | None:
-        """Return the verdict on the expiry that our clock hides because it is behind Astro's."""
+        """Return the verdict on the expiry by Astro's clock, if our clock is behind it."""
         if self.ahead is None or self.ahead <= _CLOCK_TOLERANCE:
             return None
         now = datetime.now(UTC) + timedelta(seconds=self.ahead)

@@ -1,4 +1,4 @@
-"""Read one secret or one token. The first step that fails ends it."""
+"""Read one secret or one token. Reading stops at the first step that fails."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_token(
         token: a reference, or a name from astro-token.toml;
             None for the token that the environment or that file selects.
         decrypt: the key of a key service, if the secret is ciphertext.
-        policy: the least strict policy, which astro-token.toml and the environment tighten.
+        policy: the minimum; astro-token.toml and the environment can only make it stricter.
         backend: used instead of the backend of the reference's scheme.
         timeout: seconds for the whole call; None for `ASTRO_TOKEN_TIMEOUT`, else 30.
 

@@ -138,7 +138,7 @@ def verify_all(
 
 
 class _Verification:
-    """The verification of many tokens. The worker that completes a token adds its report."""
+    """The verification of many tokens. Each worker adds the report of the token that it has verified."""
 
     def __init__(self, paths: list[TokenPath], deadline: Deadline, done: Callable[[], None]) -> None:
         self.paths, self.deadline, self.done = paths, deadline, done
@@ -181,7 +181,7 @@ class _Verification:
         self._verify(group, walk(group[0], (SECRET,)) or group[0].secret)
 
     def _read_batch(self, backend: SupportsReadMany, groups: list[_Group]) -> None:
-        """Read all secrets with the batch call. Repeat it for those that the service was too busy for."""
+        """Read all secrets with the batch call. Repeat it for the secrets that were unavailable."""
         secrets: dict[SecretRef, Secret] = {}
         pending = [group[0].ref for group in groups]
 
@@ -217,7 +217,7 @@ class _Verification:
     def _start(self, call: Callable[[], None]) -> None:
         if len(self.paths) > 1:
             self.calls.append(self.workers.submit(call))
-        else:  # a worker would take longer than the whole check
+        else:  # starting a worker takes longer than the check
             call()
 
     def _report(self, path: TokenPath, error: AstroTokenError | None) -> None:

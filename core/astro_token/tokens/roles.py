@@ -20,8 +20,8 @@ def too_wide(roles: tuple[Role, ...], policy: Policy, expected: Expectations) ->
     """
     Return a message and a hint if a role is wider than needed, else None.
 
-    Needed is a role that may deploy and not administer, of the entity that the project expects,
-    and of the scope that policy allows, else of the narrowest that the project expects.
+    A deploy needs a role that may deploy but not administer, on the entity that the project expects.
+    The scope of the role is the widest that policy allows, else the narrowest that the project expects.
     """
     wide = [role for role in roles if role.role not in _HARMLESS and _too_wide(role, policy, expected)]
     if not wide:
@@ -37,7 +37,7 @@ def too_wide(roles: tuple[Role, ...], policy: Policy, expected: Expectations) ->
 
 def _too_wide(role: Role, policy: Policy, expected: Expectations) -> bool:
     if role.kind not in SCOPES:
-        return False  # of single DAGs, which is narrower than any scope
+        return False  # a role on single DAGs is narrower than any scope
     if role.kind == "organization" or (role.role or "").endswith("_OWNER"):
         return True
     entity = getattr(expected, role.kind)

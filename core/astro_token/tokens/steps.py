@@ -2,7 +2,7 @@
 The steps from settings to a verified token, and the only list of them.
 
     backend ──> secret ──> field ──> key-backend ──> decryption ──> token ──> policy ──> api
-                                     only with a key                                     only with --online
+                                     only with a key                                     only online
 
 `read_token` stops at the first step that fails, `verify_all` collects the failure of each token,
 and `doctor` observes every step and investigates a failure.
@@ -90,7 +90,7 @@ class TokenPath:
     ) -> None:
         self.settings, self.deadline, self.given, self.api = settings, deadline, given, api
         self.ref = settings.ref
-        absent: Any = None  # `Step.needs` skips a step whose attributes are absent
+        absent: Any = None  # an observed walk skips the steps that need an absent attribute
         self.backend: Any = absent
         self.secret: SecretValue = absent
         self.selected: SecretValue = absent
@@ -106,7 +106,7 @@ class Step(Record):
     """
     Attributes:
         run: sets attributes of the path, or raises an `AstroTokenError`.
-        needs: attributes; the step is skipped if one is None.
+        needs: attributes of the path. An observed walk skips the step if one of them is None.
     """
 
     name: str

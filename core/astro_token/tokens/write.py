@@ -1,4 +1,4 @@
-"""Write a token: merge its field with the others, compare and set, and determine a lost outcome."""
+"""Write a token: merge its field with the others, compare and set, and read again after a lost response."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
         )
     except BackendUnavailableError as error:
         failure = error
-    if not failure.outcome_known:  # without a response, only the current secret shows whether it was written
+    if not failure.outcome_known:  # without a response, the current secret shows the outcome
         after = read_current(settings, deadline)
         is_new = current.version is None or after.version != current.version
         if is_new and after.value is not None and same_secret(after.value, content):

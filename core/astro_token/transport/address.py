@@ -43,7 +43,7 @@ class Address(Record):
 
     @property
     def authority(self) -> str:
-        """`host:port` as in a CONNECT request, without a zone, which means nothing to another machine."""
+        """`host:port` as in a CONNECT request, without the zone: it has no meaning elsewhere."""
         return f"{_bracketed(self.host.partition('%')[0])}:{self.port}"
 
     @property
@@ -52,7 +52,7 @@ class Address(Record):
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port if it is not the usual one: safe to show."""
+        """Scheme, host, and a port other than the default. It holds no secret."""
         port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{_bracketed(self.host)}{port}"
 
@@ -93,7 +93,7 @@ def split_host_port(text: str, default: int) -> tuple[str, int]:
 
 
 def is_literal(host: str) -> bool:
-    """True for an IP address, which needs no name server. The last label of a name may be a number too."""
+    """True for an IP address: it needs no name server. A name may end in a number too."""
     return ":" in host or bool(_octets(host))
 
 
@@ -103,7 +103,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_metadata(host: str) -> bool:
-    """True for the metadata services of clouds and containers. No router forwards link-local addresses."""
+    """True for metadata services and for link-local addresses: no router forwards requests to these."""
     is_link_local = ":" in host and host[:3] in {"fe8", "fe9", "fea", "feb"}
     return host in _METADATA_HOSTS or is_link_local or _octets(host)[:2] == ["169", "254"]
 

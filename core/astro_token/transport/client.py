@@ -27,7 +27,7 @@ __all__ = ["BODY_LIMIT", "Client", "Response"]
 
 BODY_LIMIT = 256 * 1024
 _METADATA_SECONDS = 1.0
-_IDLE_SECONDS = 60.0  # load balancers forget a connection after a few minutes, some without a word
+_IDLE_SECONDS = 60.0  # load balancers drop a connection after a few minutes, some without closing it
 _READS = frozenset({"GET", "HEAD", "LIST"})
 _BUSY = frozenset({408, 425, 429})
 _DENIED = frozenset({401, 403})
@@ -62,9 +62,9 @@ class Client:
         Args:
             target: path and query.
             until: the deadline, by the monotonic clock.
-            repeatable: the request changes nothing if it is sent twice: it may use an open connection,
-                and is sent again if that turns out to have ended. None means GET, HEAD and LIST.
-            limit: the size of the largest body; None leaves the body to the caller, who closes the response.
+            repeatable: the request may be sent twice. It then uses an open connection, and is sent again
+                if the server had already ended that connection. None means: for GET, HEAD and LIST.
+            limit: the largest size of the body; with None, the caller reads the body and closes the response.
 
         Raises:
             AstroTokenError: as `connection_failure`; ConfigError for a header, a CA file or the proxy.
@@ -80,7 +80,7 @@ class Client:
         return response
 
     def probe(self, route: Route, until: float, alpn: Sequence[str] = ()) -> str | None:
-        """Open and close a connection, without a request. Return the protocol that was agreed on by ALPN."""
+        """Open and close a connection, without a request. Return the protocol that ALPN selected."""
         from astro_token.transport.connection import Connection
 
         try:
@@ -92,7 +92,7 @@ class Client:
         raise failure
 
     def close(self) -> None:
-        """Close idle connections. In a forked child this does not end those of the parent."""
+        """Close idle connections. In a forked child, the connections of the parent stay open."""
         idle, self._idle = self._idle, {}
         for connections in idle.values():
             for connection in connections:
@@ -104,7 +104,7 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # It returns its errors: raised, they would carry this frame, where the request is.
+    # It returns errors instead of raising them: a traceback would lead to the request in this frame.
 
     def _exchange(
         self, route: Route, request: Any, connection: Connection | None
@@ -152,9 +152,9 @@ class Client:
 class Response:
     """
     Attributes:
-        headers: of http.client: a mapping that ignores case, and `items()` repeats a name as the server did.
-        length: of the body, if it is announced.
-        body: the loaded bytes; None if the body is too large, packed, or shorter than announced.
+        headers: a mapping of http.client that ignores case. `items()` lists a repeated header each time.
+        length: the announced length of the body, or None.
+        body: the loaded bytes; None if the body is too large, compressed, or shorter than announced.
     """
 
     def __init__(self, client: Client, route: Route, connection: Connection, response: Any) -> None:
@@ -168,7 +168,7 @@ class Response:
         self.body: bytes | None = None
 
     def failure(self, also_busy: Collection[int] = ()) -> AstroTokenError | None:
-        """The failure, if the status means the same for every service; None leaves it to the caller."""
+        """Return the failure if the status means the same for every service; else None."""
         route, status = self.route, self.status
         if status in _BUSY or status >= 500 or status in also_busy:  # noqa: PLR2004
             return busy(route, status, self.retry_after)
@@ -190,7 +190,7 @@ class Response:
         return str(self.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
 
     def json(self) -> dict[str, Any] | None:
-        """The body if it is a JSON object and says so; else None."""
+        """The body, if it is a JSON object and its media type is JSON; else None."""
         import json
 
         if self.body is None or self.media_type != "application/json":
@@ -203,24 +203,25 @@ class Response:
 
     @property
     def is_bounded(self) -> bool:
-        """True if the end of the body is distinguishable from the end of the connection."""
+        """True if the body has a length or chunks, so that a truncated body can be detected."""
         return self.length is not None or bool(self._response.chunked)
 
-    def read(self, most: int, until: float | None = None, *, allow_packed: bool = False) -> bytes:
+    def read(self, most: int, until: float | None = None, *, allow_compressed: bool = False) -> bytes:
         """
-        Read the next bytes, at most so many; none at the end of the body.
+        Read some bytes of the body. They are empty at its end.
 
         Args:
+            most: the largest number of bytes.
             until: a new deadline; None for the request's.
-            allow_packed: the caller does not unpack the bytes.
+            allow_compressed: accept a compressed body; the bytes are returned as they are.
         """
-        if self._is_packed() and not allow_packed:
+        if self._is_compressed() and not allow_compressed:
             raise self.damaged()
         if until is not None and self._connection is not None:
             self._connection.wire.until = until
         block = result(self._block(self._response.read1, most))
         if block is None or (not block and self._response.length):
-            # Long transfers do break, and a part is never used: trying again is safe.
+            # Long transfers can break. A part of a body is never used, so a retry is safe.
             raise BackendUnavailableError(
                 f"{self.route.service} ended the response early", hint="try again later"
             )
@@ -230,9 +231,9 @@ class Response:
         """Read the whole body into `body`."""
         data = result(self._block(self._response.read, limit + 1))
         is_complete = data is not None and len(data) <= limit and not self._response.length
-        self.body = data if is_complete and not self._is_packed() else None
+        self.body = data if is_complete and not self._is_compressed() else None
 
-    def _is_packed(self) -> bool:
+    def _is_compressed(self) -> bool:
         return self.headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
 
     def _block(self, read: Callable[[int], bytes], most: int) -> bytes | AstroTokenError | None:
@@ -263,7 +264,7 @@ class Response:
 
 
 def _with_ours(route: Route, headers: Mapping[str, Any]) -> dict[str, Any]:
-    # A packed body could unpack to a gigabyte.
+    # A compressed body could expand to a gigabyte.
     ours = {"Host": route.address.host_header, "Accept-Encoding": "identity"}
     theirs = {
         name: value for name, value in headers.items() if name.lower() not in {"accept-encoding", "host"}

@@ -21,7 +21,9 @@ __all__ = ["Connection"]
 
 _STAGGER = 0.25  # RFC 8305
 _INTERIM_RESPONSES = 100
-_END_OF_TLS = frozenset({"SSLEOFError", "SSLZeroReturnError"})  # without loading ssl for plain http
+_END_OF_TLS = frozenset(
+    {"SSLEOFError", "SSLZeroReturnError"}
+)  # names, so that plain http does not import ssl
 
 
 class Connection(http.client.HTTPConnection):
@@ -29,7 +31,7 @@ class Connection(http.client.HTTPConnection):
     An open connection over a route. It is not opened again when the server ends it.
 
     Attributes:
-        key: of the route when the connection was opened: a CA file can change while it is in use.
+        key: the route's key when the connection was opened. It differs after a change of a CA file.
         last_used: by the monotonic clock.
     """
 
@@ -62,12 +64,12 @@ class Connection(http.client.HTTPConnection):
         self.wire.has_received = False
         try:
             self.request(method, target, body, headers)
-        except (ValueError, http.client.InvalidURL):  # which repeat the header or the target
+        except (ValueError, http.client.InvalidURL):  # their texts contain the header or the target
             raise malformed(route) from None
         return self.getresponse()
 
     def connect(self) -> None:
-        """Refuse to connect again, which http.client does when the server has ended the connection."""
+        """Refuse to connect again: http.client would do so after the server ended the connection."""
         raise ConnectionResetError
 
     def ended_early(self, error: Exception) -> bool:
@@ -112,8 +114,8 @@ class _Wire(io.RawIOBase):
                 self._sock.settimeout(_left(self.until))
                 view = view[self._sock.send(view) :]
         except OSError as error:
-            # A server that ends the connection early may have sent its reason, such as a TLS alert about
-            # the client's certificate, or a response: it is read next, and the end reported by reading.
+            # Before it ends the connection, the server may have sent a reason: a response, or a TLS alert
+            # about the client's certificate. The next read returns the reason, or reports the end.
             if not _is_end(error):
                 raise
 
@@ -130,9 +132,9 @@ class _Wire(io.RawIOBase):
         return count
 
     def encrypt(self, tls: ssl.SSLContext, host: str) -> str | None:
-        """Make the handshake, and return the protocol that was agreed on by ALPN."""
+        """Perform the TLS handshake, and return the protocol that ALPN selected."""
         self._sock.settimeout(_left(self.until))
-        # Without the option Python takes a connection that breaks off for the end of the response.
+        # Without this option, Python treats a broken connection as the end of the response.
         self._sock = sock = tls.wrap_socket(self._sock, server_hostname=host, suppress_ragged_eofs=False)
         return sock.selected_alpn_protocol()
 
@@ -152,7 +154,9 @@ class _Wire(io.RawIOBase):
         try:
             self._sock.settimeout(0)
             if not (pending and pending()):
-                socket.socket.recv(self._sock, 1, socket.MSG_PEEK)  # below TLS, which has no such flag
+                socket.socket.recv(
+                    self._sock, 1, socket.MSG_PEEK
+                )  # on the socket below TLS: a TLS socket accepts no flags
         except BlockingIOError:
             return True
         except (OSError, ValueError):
@@ -160,7 +164,7 @@ class _Wire(io.RawIOBase):
         return False
 
     def close(self) -> None:
-        """Leave it open: with `Connection: close` http.client closes before it reads."""
+        """Keep the socket open: with `Connection: close`, http.client closes it before it reads the body."""
 
     def end(self) -> None:
         self._sock.close()
@@ -182,9 +186,9 @@ def _left(until: float) -> float:
 
 def _resolve(host: str, port: int, until: float) -> list[Any]:
     """
-    The addresses of a host, in the order in which they are tried.
+    Resolve a host to its addresses, in the order of the attempts to connect.
 
-    getaddrinfo has no timeout, so it runs in a thread, which is left behind if it does not return.
+    getaddrinfo has no timeout, so it runs in a thread. The thread is abandoned if it does not return in time.
     A literal address and localhost need no name server, and so no thread.
     """
     import _thread
@@ -208,7 +212,7 @@ def _resolve(host: str, port: int, until: float) -> list[Any]:
             look_up()
         else:
             _thread.start_new_thread(look_up, ())
-    except RuntimeError:  # no thread can be started: better without a bound than not at all
+    except RuntimeError:  # no thread can be started: look up without a time limit
         look_up()
     if not done.acquire(timeout=_left(until)):
         raise TimeoutError
@@ -218,7 +222,7 @@ def _resolve(host: str, port: int, until: float) -> list[Any]:
 
 
 def _interleaved(addresses: list[Any]) -> list[Any]:
-    """Alternate between IPv6 and IPv4, so that one family that is broken delays no more than one attempt."""
+    """Alternate between IPv6 and IPv4, so that a broken family delays only one attempt."""
     from itertools import zip_longest
 
     families: tuple[list[Any], list[Any]] = ([], [])

@@ -1,11 +1,11 @@
 """
 One deadline for a whole call, and the one layer of retries.
 
-A backend is called in a thread: per-read timeouts of SDKs are no deadlines
-(a server that sends a byte now and then holds them for ever),
-and the interval timer that could interrupt them belongs to the program that uses us as a library.
-A thread that does not return in time is left behind, and ends with the process.
-A call runs in the current thread if that is such a thread already, or if the call is local and cannot hang.
+A backend is called in a thread of its own. The timeouts of SDKs apply to each read, and are no deadlines:
+a server that sends a byte now and then keeps the call running for ever.
+An interval timer could interrupt the call, but it belongs to the program that uses us as a library.
+A thread that does not return in time is abandoned, and ends with the process.
+A call needs no new thread if it already runs in one of these threads, or if it is local and cannot hang.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DEFAULT_SECONDS = 30.0
 ATTEMPT_SECONDS = 10.0
 ATTEMPTS = 6
 _LONGEST_PAUSE = 5.0
-_GRACE = 0.2  # for a backend that keeps to its timeout to report that itself
+_GRACE = 0.2  # a backend that keeps to its timeout needs this time to report it
 _bounded: dict[int, Pending[Any]] = {}  # by the identifiers of our threads
 
 
@@ -56,7 +56,7 @@ class Deadline:
     Args:
         seconds: for everything that is called through this object.
         attempt: for one attempt.
-        attempts: their number; None for as many as there is time for.
+        attempts: the largest number of attempts; None for no limit but the time.
     """
 
     __slots__ = ("_end", "_exhausted", "_reached", "attempt", "attempts", "seconds")
@@ -88,8 +88,8 @@ class Deadline:
         Call once with the seconds that are left for one attempt.
 
         Args:
-            local: the call cannot hang, and runs in the current thread,
-                where an exception that is not an `Exception`, such as the end by a signal, passes through.
+            local: the call cannot hang, and runs in the current thread.
+                An exception that is not an `Exception`, such as the end by a signal, is raised unchanged.
 
         Raises:
             AstroTokenError: as the call did, without its traceback and causes, which may hold a secret;
@@ -102,12 +102,12 @@ class Deadline:
         self, call: Callable[[float], _T], *, local: bool = False, host: Callable[[], Hashable] | None = None
     ) -> _T:
         """
-        As `once`, and again after a `BackendUnavailableError`, while attempts and time are left.
+        Call as `once` does, and repeat it after a `BackendUnavailableError` while attempts and time are left.
 
         Args:
-            host: names the host of the call; called after a failure only.
-                If one call has used up its retries, and no call has succeeded at this host,
-                the others with the same name fail at once.
+            host: returns the name of the call's host; used after a failure only.
+                If one call has used up its retries, and no call to this host has succeeded,
+                all other calls to this host fail at once.
         """
         if self._exhausted and (failure := self._exhaustion(host)):
             raise failure
@@ -191,7 +191,7 @@ def _attempt(call: Callable[[float], _T], deadline: Deadline, *, local: bool) ->
     pending: Pending[_T] = Pending(lambda: call(seconds), deadline)
     try:
         _thread.start_new_thread(pending.run, ())
-    except RuntimeError:  # no thread can be started: better without a bound than not at all
+    except RuntimeError:  # no thread can be started: call without a time limit
         pending.run()
     return pending.outcome(seconds)
 

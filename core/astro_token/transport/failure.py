@@ -45,7 +45,7 @@ _OLD_TLS = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"})
 
 
 def connection_failure(error: BaseException, route: Route) -> AstroTokenError:
-    """The error that stands for an exception of the network, which may lie below exceptions of an SDK."""
+    """Translate an exception of the network. Exceptions of an SDK may wrap it."""
     import errno
     import socket
     import ssl
@@ -83,7 +83,7 @@ def connection_failure(error: BaseException, route: Route) -> AstroTokenError:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """The exception and all that led to it, in whichever attribute an SDK keeps that."""
+    """Yield the exception and all its causes, also those in attributes of an SDK's exceptions."""
     queue: list[object] = [error]
     seen: set[int] = set()
     while queue:
@@ -107,7 +107,7 @@ def proxy_failure(status: int, route: Route) -> AstroTokenError:
     if status == 407:  # noqa: PLR2004
         return ConfigError("the proxy requires a user and a password", hint=hint)
     if status < 500:  # noqa: PLR2004
-        return ConfigError(f"the proxy does not connect to {route.service} (status {status})", hint=hint)
+        return ConfigError(f"the proxy refuses to connect to {route.service} (status {status})", hint=hint)
     return BackendUnavailableError(f"the proxy cannot reach {route.service} (status {status})", hint=hint)
 
 
@@ -118,11 +118,11 @@ def _tls_failure(error: ssl.SSLError, route: Route) -> AstroTokenError:
     if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
         client = route.trust.client if route.trust else None
         return AccessDeniedError(
-            f"{service} requires a client certificate, or does not accept this one",
+            f"{service} requires a client certificate, or rejects the configured one",
             hint=f"check {client[2]}" if client else "check which client certificate is configured",
         )
     message = f"no secure connection to {service}"
-    hint = f"check {variable}, and whatever intercepts TLS on the route"
+    hint = f"check {variable}, and any proxy that intercepts TLS"
     if code:
         private = "if a private authority signed it, name the authority's file in {ca_hint}"
         problem, hint = _CERTIFICATE.get(code, ("is not trusted", private))
@@ -168,7 +168,7 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
     from email.utils import parsedate_to_datetime
 
     try:
-        # By the clock that set the date, if the response contains it: ours may be wrong.
+        # Compare with the clock of the server, if the response contains its date: ours may be wrong.
         date = headers.get("Date")
         now = parsedate_to_datetime(date).timestamp() if date else time.time()
         return min(max(0.0, parsedate_to_datetime(value).timestamp() - now), _LONGEST_WAIT)

@@ -32,8 +32,8 @@ class Proxy(Record):
     An HTTP proxy.
 
     Attributes:
-        variable: the one that names it.
-        user: and password, percent-encoded; empty without one.
+        variable: the variable that names the proxy.
+        user: user and password, percent-encoded; empty if none is set.
     """
 
     _hidden = ("user",)
@@ -55,7 +55,7 @@ class Proxy(Record):
 
     @property
     def url(self) -> str:
-        """For libraries that connect themselves. It may hold a password; `redacted` is safe to show."""
+        """The URL for libraries that connect themselves. It may hold a password: show `redacted` instead."""
         return self.redacted.replace("…", self.user)
 
     @property
@@ -68,9 +68,9 @@ class Route(Record):
     A destination, and the proxy and certificates on the path to it. Create it with `Route.to`.
 
     Attributes:
-        service, variable: for messages: its name, and the setting that holds its address.
+        service, variable: the name of the service, and the setting that holds its address; for messages.
         proxy: None for a direct connection.
-        trust: the certificates of its authorities; None for plain http.
+        trust: the CA certificates for the destination; None for plain http.
         is_metadata: plain http to a metadata service, which answers within a second or does not exist.
     """
 
@@ -98,13 +98,13 @@ class Route(Record):
         Choose the proxy and the CA bundle for an address. CA files are read when they are needed.
 
         Args:
-            ca_variables: the service's own, in order of precedence. A setting from a file can be passed
-                as one more entry of `environ`, under its name.
+            ca_variables: the service's own CA variables, in order of precedence. The caller can add
+                a setting from a file to `environ`, under its name.
             plain_hosts: hosts other than loopback that plain http may reach.
-            login: plain http may reach a metadata service, directly.
+            login: plain http may reach a metadata service. No proxy is used.
 
         Raises:
-            ConfigError: the address, or the proxy's address.
+            ConfigError: the address, or the proxy's address, is refused.
         """
         checked = checked_address(address, variable, plain_hosts=plain_hosts, metadata=login)
         if checked.scheme == "http":
@@ -145,7 +145,7 @@ def _proxy(address: Address, environ: Mapping[str, str]) -> Proxy | None:
 
 
 def _either(environ: Mapping[str, str], name: str) -> tuple[str, str]:
-    """The variable in upper, or else in lower case, and its value. Warn once if both are set and differ."""
+    """Return the variable in upper case, else in lower case, and its value. Warn once if they differ."""
     upper, lower = setting(environ, name), setting(environ, name.lower())
     if upper and lower and upper != lower and name not in _warned:
         _warned.add(name)
@@ -180,7 +180,7 @@ def _matches(entry: str, address: Address, ip: IPAddress | None) -> bool:
         return address.host == name or address.host.endswith(f".{suffix}")
     import ipaddress
 
-    try:  # never by the host's text: a zone may end in any name
+    try:  # not as text: the zone of an IPv6 address may end in any name
         return ip in ipaddress.ip_network(entry if "/" in entry else name.partition("%")[0], strict=False)
     except ValueError:
         return False

@@ -1,8 +1,8 @@
 """
 The CA bundle of a route.
 
-The service's own variable wins over `SSL_CERT_FILE` and `SSL_CERT_DIR`, these over the system's certificates,
-and these over certifi's. The certificates of `ASTRO_TOKEN_CA_BUNDLE` are added.
+The first of these that exists is used: the service's own variable; `SSL_CERT_FILE` and `SSL_CERT_DIR`;
+the system's certificates; certifi's. The certificates of `ASTRO_TOKEN_CA_BUNDLE` are always added.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping, Sequence
 
-    # The files of a certificate, if there is one, and its key; the names of their variables, for messages.
+    # The file of a certificate, the file of its key, and the names of their variables for messages.
     ClientCertificate = tuple[str | None, str | None, str]
 
 __all__ = ["CA_VARIABLE", "Trust", "setting"]
@@ -48,7 +48,7 @@ def setting(environ: Mapping[str, str], name: str) -> str:
 class Trust:
     """
     Attributes:
-        variables: those that name certificates in place of the system's; empty for the system's.
+        variables: the variables that replace the system's certificates; empty if none is set.
         ca_hint: the variables that can name a private authority.
         client: the certificate to show to the server, or None.
     """
@@ -70,14 +70,14 @@ class Trust:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Equal for the same certificates. A file that changes is read again."""
+        """Equal for the same files in the same state, so that a changed file is read again."""
         client = self.client[:2] if self.client else ()
         paths = [path for _, path in self._files] + [path for path in client if path]
         return (self.variables, self._files, client, *map(_changed, paths))
 
     def context(self, alpn: Sequence[str] = ()) -> ssl.SSLContext:
         """
-        The TLS settings: TLS 1.2 or later, and no file that receives the keys of sessions.
+        The TLS settings: TLS 1.2 or later, without a key log (`SSLKEYLOGFILE`).
 
         Raises:
             ConfigError: a variable names a file that cannot be read or contains no certificate.
@@ -95,10 +95,10 @@ class Trust:
     def _new_context(self, alpn: Sequence[str]) -> ssl.SSLContext:
         import ssl
 
-        # Not create_default_context, which honours SSLKEYLOGFILE.
+        # create_default_context would write the keys of sessions to SSLKEYLOGFILE.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # A bundle may consist of an intermediate authority, as for Go, gRPC and Python 3.13.
+        # An intermediate CA may be the trust anchor, as in Go, gRPC and Python 3.13.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if alpn:
             context.set_alpn_protocols(list(alpn))
@@ -121,7 +121,7 @@ class Trust:
         except (OSError, ValueError):  # ssl.SSLError is an OSError
             pass
         raise ConfigError(
-            f"{variables} names a file that cannot be read, or is not a PEM file of its kind",
+            f"{variables} names a file that cannot be read, or holds no certificate or key in PEM form",
             hint="check both files; the key must not be encrypted",
         )
 
@@ -137,7 +137,7 @@ def _changed(path: str) -> int:
 
 
 def _certificates(variable: str, path: str) -> bytes:
-    """The certificates in a file or folder, without comments, which may be in any encoding."""
+    """Read the certificates of a file or folder. Comments are left out: they may be in any encoding."""
     problem = "contains no certificate"
     try:
         if pem := _blocks(_files(variable, os.path.expanduser(path))):  # noqa: PTH111
@@ -219,7 +219,7 @@ def _system_paths() -> tuple[str | None, str | None]:
     """
     import ssl
 
-    # Not cafile and capath, which are those of SSL_CERT_FILE and SSL_CERT_DIR in this process.
+    # cafile and capath would follow SSL_CERT_FILE and SSL_CERT_DIR of this process.
     paths = ssl.get_default_verify_paths()
     file = paths.openssl_cafile if _is_filled(paths.openssl_cafile) else None
     folder = paths.openssl_capath if _hashed(paths.openssl_capath) else None
@@ -242,7 +242,7 @@ def _is_filled(path: str) -> bool:
 
 
 def _hashed(folder: str | None) -> list[str]:
-    """The files of a folder whose names are hashes of certificates."""
+    """List the files of a folder that OpenSSL finds by the hash in their names."""
     try:
         names = os.listdir(folder) if folder else []  # noqa: PTH208
     except OSError:
