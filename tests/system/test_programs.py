@@ -17,6 +17,7 @@ from astro_token.system.programs import (
     Completed,
     checkout_of,
     find_program,
+    given_environ,
     in_checkout,
     lies_in,
     repository_of,
@@ -230,6 +231,35 @@ def test_the_last_of_several_threads_restores_path(checkout: Path, monkeypatch: 
     go_on.set()
     thread.join(10)
     assert f"{checkout}:/bin" == os.environ["PATH"]
+
+
+def test_a_child_gets_the_given_path_though_an_abandoned_thread_still_uses_an_sdk(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = f"{checkout}/bin:/bin"
+    monkeypatch.setenv("PATH", given)
+    with trusted_programs():
+        assert "/bin" == os.environ["PATH"]
+        assert given == given_environ()["PATH"]
+        os.environ["PATH"] = "/chosen/meanwhile"
+        assert "/chosen/meanwhile" == given_environ()["PATH"]
+    monkeypatch.delenv("PATH")
+    with trusted_programs():
+        assert "PATH" not in given_environ()
+    assert dict(os.environ) == given_environ()
+
+
+def test_path_is_restricted_in_a_child_that_was_forked_inside_of_an_sdk(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{checkout}:/bin")
+    with trusted_programs():
+        child = os.fork()
+        # The child leaves the block, too.
+    if child == 0:
+        with trusted_programs():
+            os._exit(os.environ["PATH"] != "/bin")
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_platform_starts_no_program(tmp_path: Path) -> None:

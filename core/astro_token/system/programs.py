@@ -31,6 +31,7 @@ __all__ = [
     "Search",
     "checkout_of",
     "find_program",
+    "given_environ",
     "in_checkout",
     "lies_in",
     "repository_of",
@@ -173,9 +174,19 @@ class _Restriction:
 
     def __exit__(self, *_: object) -> None:
         with self.lock:
-            self._users -= 1
-            if not self._users:
-                self._restore()
+            if self._users:  # none if this is a forked child, which has restored PATH
+                self._users -= 1
+                if not self._users:
+                    self._restore()
+
+    def given(self) -> dict[str, str]:
+        with self.lock:
+            environ = dict(os.environ)
+            if self._users and environ.get("PATH") == self._trusted:
+                del environ["PATH"]
+                if self._given is not None:
+                    environ["PATH"] = self._given
+            return environ
 
     def forget(self) -> None:
         """Restore PATH in a forked child, where the threads that entered are gone."""
@@ -186,8 +197,9 @@ class _Restriction:
 
     def _restore(self) -> None:
         if os.environ.get("PATH") == self._trusted:
-            del os.environ["PATH"]
-            if self._given is not None:
+            if self._given is None:
+                del os.environ["PATH"]
+            else:  # at no moment is there none: other threads may start programs
                 os.environ["PATH"] = self._given
 
 
@@ -203,6 +215,15 @@ def trusted_programs() -> AbstractContextManager[None]:
     Threads may enter it together: the first one restricts PATH, and the last one restores it.
     """
     return _restriction
+
+
+def given_environ() -> dict[str, str]:
+    """
+    Copy this process's environment for a child, with the PATH that this process was given.
+
+    `os.environ` still has the restricted one if a thread was abandoned at its deadline and uses an SDK.
+    """
+    return _restriction.given()
 
 
 def settle_platform() -> None:
