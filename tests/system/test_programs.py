@@ -186,6 +186,18 @@ def test_a_folder_is_recognized_by_its_identity(tmp_path: Path) -> None:
     assert not lies_in(tmp_path / "folder", [tmp_path / "folder" / "below", tmp_path / "missing"])
 
 
+def test_a_path_is_a_program_if_it_is_absolute_and_not_in_the_checkout(
+    checkout: Path, tmp_path: Path
+) -> None:
+    inside, outside = program(checkout / "tool"), program(tmp_path / "tool")
+    link = tmp_path / "link"
+    link.symlink_to(inside)
+    assert outside == find_program(outside, GIVEN)
+    for name in (inside, "../tool", "./tool", str(link), str(tmp_path / "missing"), str(tmp_path)):
+        assert find_program(name, GIVEN) is None
+    assert inside == find_program(inside, GIVEN | {"ASTRO_TOKEN_PROGRAM_FOLDERS": str(checkout)})
+
+
 # -- programs of SDKs ---------------------------------------------------------------------------------
 
 

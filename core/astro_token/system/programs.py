@@ -137,11 +137,15 @@ def find_program(name: str, environ: Mapping[str, str], *, roots: Iterable[StrPa
     Return the path of a program that may be started; None if PATH has none outside the checkout.
 
     Args:
+        name: may be a path, which must be absolute.
         roots: further folders that count as the checkout.
 
     Raises:
         ConfigError: ASTRO_TOKEN_PROGRAM_FOLDERS is not a list of absolute folders.
     """
+    if os.path.dirname(name):  # noqa: PTH120
+        found = _search(name, [""]).path if os.path.isabs(name) else None  # noqa: PTH117
+        return None if found is None or in_checkout(found, environ, roots) else found
     # The folder too: a link in the checkout can lead anywhere.
     paths = (_search(name, [folder]).path for folder in _trusted_folders(environ, roots))
     return next((path for path in paths if path and not in_checkout(path, environ, roots)), None)
