@@ -79,8 +79,12 @@ def _import(name: str, without: Mapping[str, tuple[str, ...]], unrun: tuple[str,
                     if package in sys.modules:
                         vars(sys.modules[package]).setdefault(attribute, substitute)
     except Exception:  # noqa: BLE001 (whatever a version of the SDK does not expect)
+        # Other threads may have imported modules of Python or ours meanwhile: a second copy of one would
+        # have exceptions that no handler of the first one catches.
+        kept = {*sys.stdlib_module_names, "astro_token", "astro_token_backends"}
         for module in set(sys.modules) - before:
-            del sys.modules[module]
+            if module.partition(".")[0] not in kept:
+                del sys.modules[module]
         return import_module(name)
     _imported.update(deferred)
     return imported
