@@ -344,7 +344,7 @@ def problems_of(
         config = read(path, own=home)
     except ConfigSyntaxError as error:
         hint = (
-            "write one `key: value` a line, indented by spaces, without tags, anchors, braces and escapes"
+            "write one `key: value` per line, indent with spaces, and use no tags, anchors, braces or escapes"
             if error.line
             else "make it a file of your own that others cannot write to, or remove it"
         )

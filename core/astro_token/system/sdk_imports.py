@@ -43,7 +43,7 @@ def import_sdk(
     Args:
         without: modules that the import does not load, each with the names that it uses in annotations,
             as base classes and for instances that nothing uses.
-            One that is loaded already, or that another SDK was imported without, is left alone.
+            A module gets no placeholder if it is loaded, or if it had one for another SDK.
         unrun: packages whose `__init__` does not run, so that single modules of them can be imported.
 
     Raises:
