@@ -186,6 +186,17 @@ def test_a_folder_is_recognized_by_its_identity(tmp_path: Path) -> None:
     assert not lies_in(tmp_path / "folder", [tmp_path / "folder" / "below", tmp_path / "missing"])
 
 
+def test_the_home_is_no_checkout_by_any_name(tmp_path: Path) -> None:
+    home, link = tmp_path / "home", tmp_path / "link"
+    (home / ".astro").mkdir(parents=True)
+    (home / ".astro" / "config.yaml").touch()
+    link.symlink_to(home)
+    for name in (home, f"{home}/", link):
+        assert checkout_of(home, {"HOME": str(name)}) is None
+    for environ in ({}, {"HOME": ""}, {"HOME": str(tmp_path)}):
+        assert str(home) == checkout_of(home, environ)
+
+
 def test_a_path_is_a_program_if_it_is_absolute_and_not_in_the_checkout(
     checkout: Path, tmp_path: Path
 ) -> None:

@@ -65,7 +65,8 @@ def repository_of(folder: StrPath) -> str | None:
 def checkout_of(folder: StrPath, environ: Mapping[str, str]) -> str | None:
     """Return the repository of a folder, else the folder itself if it is an Astro project."""
     root = repository_of(folder)
-    if root is None and str(folder) != environ.get("HOME"):  # the home holds the CLI's own configuration
+    home = _identities([environ.get("HOME") or ""])  # it holds the CLI's own configuration
+    if root is None and not home & _identities([folder]):
         project = os.path.join(folder, ".astro", "config.yaml")  # noqa: PTH118
         root = os.fspath(folder) if os.path.isfile(project) else None  # noqa: PTH113
     return root
