@@ -145,8 +145,8 @@ def find_program(name: str, environ: Mapping[str, str], *, roots: Iterable[StrPa
         ConfigError: ASTRO_TOKEN_PROGRAM_FOLDERS is not a list of absolute folders.
     """
     if os.path.dirname(name):  # noqa: PTH120
-        found = _search(name, [""]).path if os.path.isabs(name) else None  # noqa: PTH117
-        return None if found is None or in_checkout(found, environ, roots) else found
+        path = _search(name, [""]).path if os.path.isabs(name) else None  # noqa: PTH117
+        return None if path is None or in_checkout(path, environ, roots) else path
     # The folder too: a link in the checkout can lead anywhere.
     paths = (_search(name, [folder]).path for folder in _trusted_folders(environ, roots))
     return next((path for path in paths if path and not in_checkout(path, environ, roots)), None)
