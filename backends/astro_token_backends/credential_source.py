@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from astro_token.errors import AccessDeniedError
+from astro_token.errors import AstroTokenError, result
 from astro_token.record import Record
 
 TYPE_CHECKING = False
@@ -47,13 +47,17 @@ def job_identity(
     """
     from astro_token.ci.identity import ci_identity, identity_source
 
+    outcome: SecretValue | AstroTokenError | None
     try:
-        token = ci_identity(audience, environ=environ, timeout=timeout)
-    except AccessDeniedError as error:
+        outcome = ci_identity(audience, environ=environ, timeout=timeout)
+    except AstroTokenError as error:
         if variable and variable in environ and "another audience" in error.message:
             error.hint = f"{error.hint}, or change {variable}"
-        raise
-    return None if token is None else JobIdentity(identity_source(environ), token)
+        outcome = error
+    source = identity_source(environ)
+    del environ  # a traceback with it would lead to all the secrets in it
+    token = result(outcome)
+    return None if token is None else JobIdentity(source, token)
 
 
 def settings_text(environ: Mapping[str, str], name: str) -> str:

@@ -55,7 +55,7 @@ class LoginLock:
         self.forget()
 
     def forget(self) -> None:
-        """Release the lock in a forked child."""
+        """Replace the lock: a thread that never ends, or that a forked child lacks, may hold it."""
         self._lock = allocate_lock()
 
     @contextmanager

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.errors import AstroTokenError
+from astro_token.errors import AstroTokenError, ConfigError
 from astro_token.secrets.protocols import SupportsLogIn
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.registry import close_backends, open_backend
-from astro_token_backends.credential_source import printable, printable_path
+from astro_token_backends.credential_source import job_identity, printable, printable_path
 from tests.backends.clouds import logged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from types import TracebackType
 
 AGE_KEY = f"AGE-SECRET-KEY-1{'QPZRY9X8GF' * 6}"
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0\n-----END PRIVATE KEY-----\n"
@@ -96,3 +97,22 @@ def test_a_path_is_shown_where_it_can_be_one(tmp_path: Path, monkeypatch: pytest
     assert "/a\\x1b[31m\\u202eb" == printable_path("/a\x1b[31m\u202eb")
     for role in ("team-platform-astro-deploy-production-readonly", "s.short", "hvs.x"):
         assert role == printable(role)
+
+
+def test_no_traceback_leads_to_the_environment() -> None:
+    environ = {"ASTRO_TOKEN_ID_TOKEN": "no-jwt", "OTHER": "canary-of-the-environment"}
+    with pytest.raises(ConfigError) as raised:
+        job_identity("audience", environ=environ, timeout=1)
+    frames = [
+        frame.tb_frame
+        for frame in _frames(raised.value.__traceback__)
+        if "tests" not in Path(frame.tb_frame.f_code.co_filename).parts
+    ]
+    assert frames
+    assert all(environ is not value for frame in frames for value in frame.f_locals.values())
+
+
+def _frames(frame: TracebackType | None) -> Iterator[TracebackType]:
+    while frame is not None:
+        yield frame
+        frame = frame.tb_next

@@ -52,13 +52,13 @@ def service_account() -> dict[str, str]:
     }
 
 
-def executable() -> dict[str, object]:
+def executable(command: str = "helper x") -> dict[str, object]:
     return {
         "type": "external_account",
         "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/x",
         "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
         "token_url": "https://sts.googleapis.com/v1/token",
-        "credential_source": {"executable": {"command": "helper x", "timeout_millis": 5000}},
+        "credential_source": {"executable": {"command": command, "timeout_millis": 5000}},
     }
 
 
@@ -71,10 +71,14 @@ def gcp(content: Callable[[], object]) -> Callable[[Program], dict[str, str]]:
     return arrange
 
 
-def profile(program: Program) -> dict[str, str]:
-    (program.home / ".aws").mkdir()
-    (program.home / ".aws" / "config").write_text("[default]\ncredential_process = helper x\n")
-    return {"AWS_REGION": "eu-west-1", "AWS_EC2_METADATA_DISABLED": "true"}
+def profile(command: str = "helper x") -> Callable[[Program], dict[str, str]]:
+    def arrange(program: Program) -> dict[str, str]:
+        (program.home / ".aws").mkdir()
+        process = command.format(work=program.work)
+        (program.home / ".aws" / "config").write_text(f"[default]\ncredential_process = {process}\n")
+        return {"AWS_REGION": "eu-west-1", "AWS_EC2_METADATA_DISABLED": "true"}
+
+    return arrange
 
 
 def developer(program: Program) -> dict[str, str]:
@@ -99,9 +103,12 @@ READS: dict[str, tuple[str, Callable[[Program], dict[str, str]]]] = {
     "vault": ("vault:secret/a", lambda _: {"VAULT_ADDR": f"http://{CLOSED}", "VAULT_TOKEN": "x"}),
     "aws": ("aws:name", lambda _: AWS),
     "aws-ssm": ("aws-ssm:/name", lambda _: AWS),
-    "aws-process": ("aws:name", profile),
+    "aws-process": ("aws:name", profile()),
+    "aws-process-relative": ("aws:name", profile("./helper x")),
+    "aws-process-absolute": ("aws:name", profile("{work}/tools/helper x")),
     "gcp": ("gcp:p/s", gcp(service_account)),
     "gcp-executable": ("gcp:p/s", gcp(executable)),
+    "gcp-executable-relative": ("gcp:p/s", gcp(lambda: executable("tools/../helper x"))),
     "azure": ("azure:myvault/s", lambda _: AZURE),
     "azure-developer": ("azure:myvault/s", developer),
 }

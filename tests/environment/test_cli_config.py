@@ -193,6 +193,9 @@ def test_the_users_home_as_the_working_folder_may_hold_contexts(config: Path) ->
     assert accepted(config, text, {"HOME": str(config.parent.parent)})
     assert accepted(config, text, {"ASTRO_HOME": str(config.parent.parent), "HOME": "/nonexistent"})
     assert not accepted(config, text)
+    link = config.parent.parent.with_name("link-to-home")
+    link.symlink_to(config.parent.parent)
+    assert accepted(config, text, {"HOME": str(link)})
 
 
 def test_a_token_that_is_handed_over_is_warned_about(config: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import threading
+import time
 from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -137,6 +139,28 @@ def test_a_backend_that_fails_to_close_keeps_no_other_from_it(
     assert 1 == good.closed
     assert "closing a backend failed with ValueError" in caplog.text
     assert [] == appearances(canary, caplog.text)
+
+
+def test_a_backend_that_is_being_opened_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    opening, go_on = threading.Event(), threading.Event()
+
+    def make(_: str) -> Simple:
+        opening.set()
+        go_on.wait(60)
+        return Simple()
+
+    monkeypatch.setattr(registry, "_make", make)
+    thread = threading.Thread(target=open_backend, args=("slow",), daemon=True)
+    thread.start()
+    assert opening.wait(10)
+    try:
+        start = time.monotonic()
+        close_backends(within=0.1)
+        assert time.monotonic() - start < 10
+    finally:
+        go_on.set()
+        thread.join(10)
+        close_backends()
 
 
 def test_backends_are_closed_at_the_end_of_a_process() -> None:

@@ -17,6 +17,7 @@ from astro_token.system.programs import (
     Completed,
     checkout_of,
     find_program,
+    given_environ,
     in_checkout,
     lies_in,
     repository_of,
@@ -185,6 +186,29 @@ def test_a_folder_is_recognized_by_its_identity(tmp_path: Path) -> None:
     assert not lies_in(tmp_path / "folder", [tmp_path / "folder" / "below", tmp_path / "missing"])
 
 
+def test_the_home_is_no_checkout_by_any_name(tmp_path: Path) -> None:
+    home, link = tmp_path / "home", tmp_path / "link"
+    (home / ".astro").mkdir(parents=True)
+    (home / ".astro" / "config.yaml").touch()
+    link.symlink_to(home)
+    for name in (home, f"{home}/", link):
+        assert checkout_of(home, {"HOME": str(name)}) is None
+    for environ in ({}, {"HOME": ""}, {"HOME": str(tmp_path)}):
+        assert str(home) == checkout_of(home, environ)
+
+
+def test_a_path_is_a_program_if_it_is_absolute_and_not_in_the_checkout(
+    checkout: Path, tmp_path: Path
+) -> None:
+    inside, outside = program(checkout / "tool"), program(tmp_path / "tool")
+    link = tmp_path / "link"
+    link.symlink_to(inside)
+    assert outside == find_program(outside, GIVEN)
+    for name in (inside, "../tool", "./tool", str(link), str(tmp_path / "missing"), str(tmp_path)):
+        assert find_program(name, GIVEN) is None
+    assert inside == find_program(inside, GIVEN | {"ASTRO_TOKEN_PROGRAM_FOLDERS": str(checkout)})
+
+
 # -- programs of SDKs ---------------------------------------------------------------------------------
 
 
@@ -230,6 +254,35 @@ def test_the_last_of_several_threads_restores_path(checkout: Path, monkeypatch: 
     go_on.set()
     thread.join(10)
     assert f"{checkout}:/bin" == os.environ["PATH"]
+
+
+def test_a_child_gets_the_given_path_though_an_abandoned_thread_still_uses_an_sdk(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = f"{checkout}/bin:/bin"
+    monkeypatch.setenv("PATH", given)
+    with trusted_programs():
+        assert "/bin" == os.environ["PATH"]
+        assert given == given_environ()["PATH"]
+        os.environ["PATH"] = "/chosen/meanwhile"
+        assert "/chosen/meanwhile" == given_environ()["PATH"]
+    monkeypatch.delenv("PATH")
+    with trusted_programs():
+        assert "PATH" not in given_environ()
+    assert dict(os.environ) == given_environ()
+
+
+def test_path_is_restricted_in_a_child_that_was_forked_inside_of_an_sdk(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{checkout}:/bin")
+    with trusted_programs():
+        child = os.fork()
+        # The child leaves the block, too.
+    if child == 0:
+        with trusted_programs():
+            os._exit(os.environ["PATH"] != "/bin")
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_platform_starts_no_program(tmp_path: Path) -> None:

@@ -152,6 +152,33 @@ print(sdk.shared.Base.__module__, sdk.part.shared.Base is sdk.shared.Base)
     assert run(sys.executable, code, tmp_path) == ["shared True"]
 
 
+def test_what_other_threads_import_meanwhile_stays_if_an_sdk_cannot_be_imported(tmp_path: Path) -> None:
+    (tmp_path / "sdk.py").write_text("import here\nhere.inside.set()\nhere.go_on.wait(30)\n1 / 0\n")
+    (tmp_path / "here.py").write_text(
+        "import threading\ninside = threading.Event()\ngo_on = threading.Event()\n"
+    )
+    code = """
+import sys
+sys.path.insert(0, ".")
+import here
+from contextlib import suppress
+from astro_token.system.sdk_imports import allow_placeholders, import_sdk
+allow_placeholders()
+def fail():
+    with suppress(ZeroDivisionError):
+        import_sdk("sdk", without={"requests": ()})
+thread = here.threading.Thread(target=fail)
+thread.start()
+assert here.inside.wait(30)
+import decimal
+from astro_token.secrets import ref
+here.go_on.set()
+thread.join()
+print(sys.modules.get("decimal") is decimal, sys.modules.get("astro_token.secrets.ref") is ref)
+"""
+    assert run(sys.executable, code, tmp_path) == ["True True"]
+
+
 def test_a_missing_sdk_is_an_import_error(tmp_path: Path) -> None:
     code = """
 from astro_token.system.sdk_imports import allow_placeholders, import_sdk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -615,3 +616,30 @@ def test_attempts_can_be_unlimited(slept: list[float]) -> None:
     service = Service(*[busy(0) for _ in range(50)], "done")
     assert "done" == Deadline(30, attempts=None).retry(service)
     assert 51 == len(service.given)
+
+
+def test_a_forked_child_bounds_calls_in_threads_that_have_numbers_of_its_parents() -> None:
+    go_on = threading.Event()
+    for _ in range(3):
+        with pytest.raises(BackendUnavailableError):
+            Deadline(0.05).once(lambda _: go_on.wait(60))
+    child = os.fork()
+    if child == 0:
+        late: list[bool] = []
+
+        def call() -> None:
+            try:
+                Deadline(0.05).once(lambda _: go_on.wait(2 * SLACK))
+            except BackendUnavailableError:
+                late.append(True)
+
+        threads = [threading.Thread(target=call) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        os._exit(len(late) != len(threads))
+    try:
+        assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        go_on.set()

@@ -107,7 +107,7 @@ class _Process:
     """A run of `credential_process`, with the interface of Popen that botocore uses."""
 
     def __init__(self, argv: Sequence[str], sender: Sender) -> None:
-        path = argv[0] if os.path.dirname(argv[0]) else find_program(argv[0], os.environ)  # noqa: PTH120
+        path = find_program(argv[0], os.environ)
         completed = path and run_program(
             [path, *argv[1:]], os.environ, seconds=sender.until - time.monotonic(), limit=_OUTPUT_LIMIT
         )

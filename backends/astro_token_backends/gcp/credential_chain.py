@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 
-from astro_token.errors import AccessDeniedError
+from astro_token.errors import AccessDeniedError, ConfigError
 from astro_token.record import Record
 from astro_token.system.files import open_regular
+from astro_token.system.programs import PROGRAM_FOLDERS, find_program
 from astro_token.system.sdk_imports import import_sdk
 from astro_token_backends.credential_source import job_identity, printable_path
 from astro_token_backends.gcp.login_request import NoMetadataServerError
@@ -213,6 +214,8 @@ def _external(content: dict[str, Any]) -> Any:
 
         return aws.Credentials
     if content.get("credential_source", {}).get("executable") is not None:
+        import shlex
+
         from google.auth import pluggable
 
         class Executable(pluggable.Credentials):
@@ -220,11 +223,21 @@ def _external(content: dict[str, Any]) -> Any:
 
             def __init__(self, *values: Any, **named: Any) -> None:
                 super().__init__(*values, **named)  # type: ignore[no-untyped-call]
+                command = self._credential_source_executable_command
                 if os.name == "posix":
-                    command = self._credential_source_executable_command
                     self._credential_source_executable_command = (
                         f"""/bin/sh -c 'exec "$0" "$@" </dev/null' {command}"""
                     )
+                self._program = next(iter(shlex.split(command)), "")
+
+            def retrieve_subject_token(self, request: Any) -> Any:
+                if not find_program(self._program, os.environ):
+                    raise ConfigError(
+                        "the executable of the Google Cloud credential is missing, or lies in the checkout",
+                        hint="name it by an absolute path; if it is in the checkout and you trust it, "
+                        f"list its folder in {PROGRAM_FOLDERS}",
+                    )
+                return super().retrieve_subject_token(request)
 
         return Executable
     from google.auth import identity_pool

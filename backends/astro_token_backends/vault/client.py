@@ -31,6 +31,8 @@ _PREPARED_SECONDS = 1.0
 class _Session:
     """
     Attributes:
+        login: the one that requests use.
+        made: logins to revoke. There are several if one took so long that another was made meanwhile.
         prepared: a login that was prepared and not yet made, and its deadline.
         trusted: a login whose denials are believed, because a new login was denied the same.
     """
@@ -39,6 +41,7 @@ class _Session:
         self.settings = settings
         self.client = Client()
         self.login: Login | None = None
+        self.made: list[Login] = []
         self.prepared: tuple[PreparedLogin, float] | None = None
         self.trusted: Login | None = None
 
@@ -137,9 +140,7 @@ class VaultClient:
         self.transit_mounts.clear()
         if session is None:
             return
-        login = session.login
-        if login is not None and login.is_revocable and not login.has_ended():
-            _revoke(session, login)
+        _revoke(session)
         session.client.close()
 
     def _open(self) -> _Session:
@@ -161,8 +162,11 @@ class VaultClient:
         else:
             login = self._prepare(session, until)
         logger.debug("logging in to Vault at %s with %s", session.settings.url, login.source)
-        session.login = login.log_in()
-        return session.login
+        made = session.login = login.log_in()
+        session.made.append(made)
+        if self._session is not session:  # closed meanwhile
+            _revoke(session)
+        return made
 
     def _renew(self, session: _Session, refused: Login, until: float) -> str | None:
         """The token of a new login if the old one is used up or was revoked."""
@@ -171,6 +175,7 @@ class VaultClient:
             if login is None or login is refused:  # else another thread was first
                 if _is_valid(session.with_login(refused, until)):
                     return None
+                session.made = [made for made in session.made if made is not refused]
                 login = self._log_in(session, until)
         return login.token.reveal().decode()
 
@@ -188,13 +193,18 @@ def _is_valid(adapter: Any) -> bool:
     return True
 
 
-def _revoke(session: _Session, login: Login) -> None:
-    adapter = session.with_login(login, time.monotonic() + _CLOSE_SECONDS)
-    adapter.repeatable = True
-    try:
-        adapter.api("auth_methods.token:Token").revoke_self()
-    except Exception as error:  # noqa: BLE001 (the command itself has succeeded)
-        logger.info("the Vault token was not revoked (%s); it expires by itself", type(error).__name__)
+def _revoke(session: _Session) -> None:
+    until = time.monotonic() + _CLOSE_SECONDS
+    while session.made:
+        login = session.made.pop()
+        if not login.is_revocable or login.has_ended():
+            continue
+        adapter = session.with_login(login, until)
+        adapter.repeatable = True
+        try:
+            adapter.api("auth_methods.token:Token").revoke_self()
+        except Exception as error:  # noqa: BLE001 (the command itself has succeeded)
+            logger.info("the Vault token was not revoked (%s); it expires by itself", type(error).__name__)
 
 
 _shared = one_per_process(VaultClient)

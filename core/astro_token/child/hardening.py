@@ -35,7 +35,11 @@ class SavedLimits(Record):
 
 
 def harden_process() -> SavedLimits:
-    """Disable core dumps; deny other processes our memory (Linux), and other users our new files."""
+    """
+    Disable core dumps, and keep other users from reading new files.
+
+    On Linux, also keep other processes from reading our memory.
+    """
     if not hasattr(os, "geteuid"):
         return SavedLimits()
     import resource

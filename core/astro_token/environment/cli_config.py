@@ -294,6 +294,15 @@ def home_file(environ: Mapping[str, str]) -> Path | None:
     return Path(home) / CONFIG_FILE if home else None
 
 
+def _is_home(folder: Path, environ: Mapping[str, str]) -> bool:
+    """Test if a folder is the user's own home of the Astro CLI: by any name, because links may lead to it."""
+    file = home_file(environ)
+    try:
+        return file is not None and folder.samefile(file.parent.parent)
+    except OSError:
+        return False
+
+
 def unsafe(
     config: CliConfig, *, home: bool, accepted: Collection[str] = ()
 ) -> Iterator[tuple[str, str, str]]:
@@ -339,12 +348,12 @@ def problems_of(
     """
     shown = shown or path
     accepted = _accepted(environ)
-    home = home or path == home_file(environ)
+    home = home or _is_home(path.parent.parent, environ)
     try:
         config = read(path, own=home)
     except ConfigSyntaxError as error:
         hint = (
-            "write one `key: value` a line, indented by spaces, without tags, anchors, braces and escapes"
+            "write one `key: value` per line, indent with spaces, and use no tags, anchors, braces or escapes"
             if error.line
             else "make it a file of your own that others cannot write to, or remove it"
         )

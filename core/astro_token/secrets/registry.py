@@ -66,17 +66,22 @@ def close_backends(*, within: float = 1.0) -> None:
     Args:
         within: seconds; a backend that needs longer is abandoned.
     """
-    with _lock:
+    import time
+
+    end = time.monotonic() + within
+    if not _lock.acquire(timeout=within):  # an abandoned thread opens a backend, and may never end
+        return
+    try:
         # By identity: one backend may serve several schemes.
         backends = {id(backend): backend for backend in _open.values() if can(backend, "close")}
         _open.clear()
+    finally:
+        _lock.release()
     if not backends:
         return
     import threading
-    import time
 
     threads = [threading.Thread(target=_close, args=(backend,), daemon=True) for backend in backends.values()]
-    end = time.monotonic() + within
     for thread, backend in zip(threads, backends.values(), strict=True):
         try:
             thread.start()

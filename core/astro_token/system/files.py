@@ -229,7 +229,8 @@ def append(path: Path, data: bytes) -> None:
         failed = error.errno
     if failed == errno.ENOENT:
         raise OutputError(
-            f"{path} does not exist", hint="leave its variable to the CI system, which creates the file"
+            f"{path} does not exist",
+            hint="do not set its variable yourself: the CI system sets it, and creates the file",
         )
     if descriptor < 0:
         raise OutputError(f"{path} is not a regular file", hint="name a regular file")
@@ -287,7 +288,7 @@ def _exclusive(descriptor: int, seconds: float) -> Iterator[None]:
                 break
             if time.monotonic() >= end:
                 raise BackendUnavailableError(
-                    "another process holds the lock of the file or folder", hint="try again when it is done"
+                    "another process has locked the file or folder", hint="try again when it is done"
                 )
             time.sleep(_LOCK_PAUSE)
     yield

@@ -31,6 +31,7 @@ __all__ = [
     "Search",
     "checkout_of",
     "find_program",
+    "given_environ",
     "in_checkout",
     "lies_in",
     "listed_folders",
@@ -65,7 +66,8 @@ def repository_of(folder: StrPath) -> str | None:
 def checkout_of(folder: StrPath, environ: Mapping[str, str]) -> str | None:
     """Return the repository of a folder, else the folder itself if it is an Astro project."""
     root = repository_of(folder)
-    if root is None and str(folder) != environ.get("HOME"):  # the home holds the CLI's own configuration
+    home = _identities([environ.get("HOME") or ""])  # it holds the CLI's own configuration
+    if root is None and not home & _identities([folder]):
         project = os.path.join(folder, ".astro", "config.yaml")  # noqa: PTH118
         root = os.fspath(folder) if os.path.isfile(project) else None  # noqa: PTH113
     return root
@@ -147,11 +149,15 @@ def find_program(name: str, environ: Mapping[str, str], *, roots: Iterable[StrPa
     Return the path of a program that may be started; None if PATH has none outside the checkout.
 
     Args:
+        name: may be a path, which must be absolute.
         roots: further folders that count as the checkout.
 
     Raises:
         ConfigError: ASTRO_TOKEN_PROGRAM_FOLDERS is not a list of absolute folders.
     """
+    if os.path.dirname(name):  # noqa: PTH120
+        path = _search(name, [""]).path if os.path.isabs(name) else None  # noqa: PTH117
+        return None if path is None or in_checkout(path, environ, roots) else path
     # The folder too: a link in the checkout can lead anywhere.
     paths = (_search(name, [folder]).path for folder in _trusted_folders(environ, roots))
     return next((path for path in paths if path and not in_checkout(path, environ, roots)), None)
@@ -184,9 +190,19 @@ class _Restriction:
 
     def __exit__(self, *_: object) -> None:
         with self.lock:
-            self._users -= 1
-            if not self._users:
-                self._restore()
+            if self._users:  # none if this is a forked child, which has restored PATH
+                self._users -= 1
+                if not self._users:
+                    self._restore()
+
+    def given(self) -> dict[str, str]:
+        with self.lock:
+            environ = dict(os.environ)
+            if self._users and environ.get("PATH") == self._trusted:
+                del environ["PATH"]
+                if self._given is not None:
+                    environ["PATH"] = self._given
+            return environ
 
     def forget(self) -> None:
         """Restore PATH in a forked child, where the threads that entered are gone."""
@@ -197,8 +213,9 @@ class _Restriction:
 
     def _restore(self) -> None:
         if os.environ.get("PATH") == self._trusted:
-            del os.environ["PATH"]
-            if self._given is not None:
+            if self._given is None:
+                del os.environ["PATH"]
+            else:  # at no moment is there none: other threads may start programs
                 os.environ["PATH"] = self._given
 
 
@@ -214,6 +231,15 @@ def trusted_programs() -> AbstractContextManager[None]:
     Threads may enter it together: the first one restricts PATH, and the last one restores it.
     """
     return _restriction
+
+
+def given_environ() -> dict[str, str]:
+    """
+    Copy this process's environment for a child, with the PATH that this process was given.
+
+    `os.environ` still has the restricted one if a thread was abandoned at its deadline and uses an SDK.
+    """
+    return _restriction.given()
 
 
 def settle_platform() -> None:

@@ -43,7 +43,7 @@ def import_sdk(
     Args:
         without: modules that the import does not load, each with the names that it uses in annotations,
             as base classes and for instances that nothing uses.
-            One that is loaded already, or that another SDK was imported without, is left alone.
+            A module gets no placeholder if it is loaded, or if it had one for another SDK.
         unrun: packages whose `__init__` does not run, so that single modules of them can be imported.
 
     Raises:
@@ -79,8 +79,12 @@ def _import(name: str, without: Mapping[str, tuple[str, ...]], unrun: tuple[str,
                     if package in sys.modules:
                         vars(sys.modules[package]).setdefault(attribute, substitute)
     except Exception:  # noqa: BLE001 (whatever a version of the SDK does not expect)
+        # Other threads may have imported modules of Python or ours meanwhile: a second copy of one would
+        # have exceptions that no handler of the first one catches.
+        kept = {*sys.stdlib_module_names, "astro_token", "astro_token_backends"}
         for module in set(sys.modules) - before:
-            del sys.modules[module]
+            if module.partition(".")[0] not in kept:
+                del sys.modules[module]
         return import_module(name)
     _imported.update(deferred)
     return imported

@@ -11,6 +11,7 @@ A call needs no new thread if it already runs in one of these threads, or if it 
 from __future__ import annotations
 
 import _thread
+import os
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -38,6 +39,13 @@ ATTEMPTS = 6
 _LONGEST_PAUSE = 5.0
 _GRACE = 0.2  # a backend that keeps to its timeout needs this time to report it
 _bounded: dict[int, Pending[Any]] = {}  # by the identifiers of our threads
+if hasattr(os, "register_at_fork"):  # a forked child gives the identifiers to threads of its own
+    os.register_at_fork(after_in_child=lambda: _keep_bounds_of(_thread.get_ident()))
+
+
+def _keep_bounds_of(thread: int) -> None:
+    for identifier in set(_bounded) - {thread}:
+        _bounded.pop(identifier)
 
 
 def extend_attempt() -> float:

@@ -617,6 +617,34 @@ def test_a_login_without_an_end_ends_with_its_deadline_and_does_not_block_others
         assert not stuck.is_alive()
 
 
+@pytest.mark.parametrize("closed_first", [False, True])
+def test_every_login_is_revoked_if_one_was_made_while_another_took_long(closed_first: bool) -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def mode(number: int) -> Mode:
+        if number == 1:
+            started.set()
+            go_on.wait(SECONDS)
+        return Answer.json(LOGIN if number <= 2 else VALUE)
+
+    with FaultServer(mode) as server:
+        vault = KeyValue(VaultClient({"VAULT_ADDR": server.url, **APPROLE}))
+        place = ref(f"vault:{SECRET}?kv=2")
+        slow = threading.Thread(target=lambda: vault.read(place, timeout=2 * SECONDS))
+        slow.start()
+        assert started.wait(SECONDS)
+        failure(lambda: vault.read(place, timeout=0.05))
+        assert {"token": "x"} == fields(vault.read(place, timeout=SECONDS))
+        if closed_first:
+            vault.close()
+        go_on.set()
+        slow.join(SECONDS)
+        vault.close()
+        paths = [request.path for request in server.requests]
+        assert 2 == paths.count("/v1/auth/approle/login")
+        assert 2 == paths.count("/v1/auth/token/revoke-self")
+
+
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [

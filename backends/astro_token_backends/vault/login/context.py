@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Credential", "LoginContext", "missing_package", "read_file"]
 
-_LOGIN_SECONDS = 0.2  # kept for Vault, if the credential takes all the others
+_LOGIN_SECONDS = 0.2  # reserved for the login itself; getting the credential may take all the others
 
 
 class Credential(Record):
