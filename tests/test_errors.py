@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from astro_token import errors
-from astro_token.errors import AstroTokenError, CommandError, bare, worst
+from astro_token.errors import AstroTokenError, CommandError, sanitized, worst
 
 CODES = {
     "AstroTokenError": 70,
@@ -98,7 +98,7 @@ def test_a_bare_error_has_nothing_hanging_on_it() -> None:
     with pytest.raises(AstroTokenError) as caught:
         raise error
     assert error.__traceback__ is not None
-    assert caught.value is bare(error)
+    assert caught.value is sanitized(error)
     hanging: list[object] = [error.__cause__, error.__context__, error.__traceback__]
     assert [None, None, None] == hanging
     assert {"message": "m", "hint": "h"} == vars(error)

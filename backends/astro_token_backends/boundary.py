@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from astro_token.errors import AstroTokenError, bare, result
+from astro_token.errors import AstroTokenError, result, sanitized
 from astro_token.system.programs import trusted_programs
 
 TYPE_CHECKING = False
@@ -31,8 +31,8 @@ def call_sdk(call: Callable[[], _T], translated: Callable[[Exception], AstroToke
             with trusted_programs():
                 return call()
         except AstroTokenError as error:
-            return bare(error)
+            return sanitized(error)
         except Exception as error:  # noqa: BLE001 (an SDK may raise anything)
-            return bare(translated(error))
+            return sanitized(translated(error))
 
     return result(outcome())

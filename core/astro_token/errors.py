@@ -55,10 +55,10 @@ __all__ = [
     "UnknownBackendError",
     "UnsupportedOperationError",
     "UsageError",
-    "bare",
     "changed_meanwhile",
-    "named",
     "result",
+    "sanitized",
+    "with_prefix",
     "worst",
 ]
 
@@ -202,7 +202,7 @@ class CommandError(AstroTokenError):
         self.exit_code = exit_code
 
 
-def bare(error: AstroTokenError) -> AstroTokenError:
+def sanitized(error: AstroTokenError) -> AstroTokenError:
     """
     Remove everything attached to an error: frames, causes, notes, and attributes of others.
 
@@ -215,13 +215,13 @@ def bare(error: AstroTokenError) -> AstroTokenError:
     return error.with_traceback(None)
 
 
-def named(error: AstroTokenError, name: object) -> AstroTokenError:
+def with_prefix(error: AstroTokenError, name: object) -> AstroTokenError:
     """Copy an error, sanitized, with a reference or a name in front. The original may be shared."""
     copy = type(error).__new__(type(error))
     copy.__dict__.update(vars(error))
     if str(name) not in copy.message:
         copy.message = f"{name}: {copy.message}"
-    return bare(copy)
+    return sanitized(copy)
 
 
 def result(outcome: _T | AstroTokenError) -> _T:

@@ -25,8 +25,8 @@ from astro_token.errors import (
     BackendUnavailableError,
     ConfigError,
     IntegrityError,
-    bare,
     result,
+    sanitized,
 )
 from astro_token.secret import SecretValue
 from astro_token.testing import appearances, reachable_text
@@ -64,7 +64,7 @@ def outcome(
         try:
             return Deadline(seconds).once(lambda left: api.get(PATH, bearer, timeout=left))
         except AstroTokenError as error:
-            return bare(error)
+            return sanitized(error)
 
 
 def failure(url: str, bearer: SecretValue, *, seconds: float = 5.0, **environ: str) -> AstroTokenError:

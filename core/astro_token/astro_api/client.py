@@ -17,8 +17,8 @@ from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
     BackendUnavailableError,
-    bare,
     result,
+    sanitized,
 )
 from astro_token.record import Record
 from astro_token.transport.client import Client
@@ -119,7 +119,7 @@ class AstroApi:
             )
             return _evaluated(response, bearer)
         except AstroTokenError as error:
-            return bare(error)
+            return sanitized(error)
 
 
 def support_hint(request_id: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from astro_token.errors import AstroTokenError, named
+from astro_token.errors import AstroTokenError, with_prefix
 from astro_token.transport.client import Client
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def probe(route: Route, deadline: Deadline) -> str:
     try:
         deadline.once(lambda seconds: Client().probe(route, time.monotonic() + seconds, _PROTOCOLS))
     except AstroTokenError as error:
-        failure = named(error, address)
+        failure = with_prefix(error, address)
     else:
         proxy = f" through the proxy of {route.proxy.variable}" if route.proxy else ""
         return f"{address} can be reached{proxy}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
-from astro_token.errors import AstroTokenError, InputOutputError, bare, worst
+from astro_token.errors import AstroTokenError, InputOutputError, sanitized, worst
 from astro_token.record import Record
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Report:
         try:
             outcome, detail = call()
         except AstroTokenError as error:
-            self.fail(name, bare(error))
+            self.fail(name, sanitized(error))
             return None
         except OSError as error:  # about the working directory; readers of other files translate theirs
             message = f"the working directory cannot be read: {os.strerror(error.errno or 5).lower()}"

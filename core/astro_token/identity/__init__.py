@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from astro_token.errors import AstroTokenError, ConfigError, bare
+from astro_token.errors import AstroTokenError, ConfigError, sanitized
 from astro_token.record import Record
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def request_token(
     try:
         return Deadline(timeout).once(partial(_checked, request, audience))
     except AstroTokenError as error:
-        return bare(error)
+        return sanitized(error)
 
 
 def _checked(request: IdentityRequest, audience: str | None, seconds: float) -> SecretValue:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from astro_token.errors import AstroTokenError, BackendError, named
+from astro_token.errors import AstroTokenError, BackendError, with_prefix
 from astro_token.secret import SecretValue
 
 TYPE_CHECKING = False
@@ -36,5 +36,5 @@ def prefixed_with(ref: SecretRef, call: Callable[[], _T]) -> _T:
     try:
         return call()
     except AstroTokenError as error:
-        failure = named(error, ref)
+        failure = with_prefix(error, ref)
     raise failure

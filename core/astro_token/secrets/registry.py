@@ -14,7 +14,7 @@ from astro_token.errors import (
     MissingDependencyError,
     UnknownBackendError,
     UnsupportedOperationError,
-    bare,
+    sanitized,
 )
 from astro_token.secrets.schemes import BUILTIN, RESERVED
 from astro_token.wording import did_you_mean
@@ -210,7 +210,7 @@ def _load(scheme: str, factory: Callable[[], object]) -> object:
     try:
         return factory()
     except AstroTokenError as raised:
-        error = bare(raised)
+        error = sanitized(raised)
     except ModuleNotFoundError as missing:
         package = (missing.name or "a package").partition(".")[0]
         builtin = BUILTIN.get(scheme)

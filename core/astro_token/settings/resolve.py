@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import os
 
-from astro_token.errors import AstroTokenError, ConfigError, InvalidRefError, UsageError, bare, named
+from astro_token.errors import (
+    AstroTokenError,
+    ConfigError,
+    InvalidRefError,
+    UsageError,
+    sanitized,
+    with_prefix,
+)
 from astro_token.policy.rules import Expectations, Policy, policy_from_environ
 from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef, refuse_token
@@ -143,7 +150,7 @@ class Settings:
                 result.append(self.token(token, decrypt=decrypt))
             except AstroTokenError as error:
                 # A name of the file is safe to show; any other text may be a secret, pasted by mistake.
-                result.append(named(error, token) if token in self.project.tokens else bare(error))
+                result.append(with_prefix(error, token) if token in self.project.tokens else sanitized(error))
         return result
 
     def _choose(self, token: str | SecretRef | None) -> tuple[SecretRef, str | None, str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from astro_token.astro_api.client import support_hint
 from astro_token.astro_api.records import Body
-from astro_token.errors import AstroTokenError, IntegrityError, named
+from astro_token.errors import AstroTokenError, IntegrityError, with_prefix
 from astro_token.log import logger
 from astro_token.policy.codes import ONLINE
 from astro_token.policy.rules import Verdict, errors_first, judge
@@ -105,7 +105,7 @@ def consult(
     try:
         consultation.send_requests()
     except AstroTokenError as failure:
-        error = named(failure, "Astro's API")
+        error = with_prefix(failure, "Astro's API")
     return consultation.outcome(error)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.errors import named
+from astro_token.errors import with_prefix
 from astro_token.policy.rules import enforce
 from astro_token.record import replace
 from astro_token.settings.resolve import TokenSettings, resolve
@@ -76,7 +76,7 @@ def read_and_verify(
     error = walk(path, (*READING, *steps(settings, online=online or settings.policy.online)))
     if error is not None:
         enforce(path.verdicts, settings.ref)
-        raise named(error, settings.ref)
+        raise with_prefix(error, settings.ref)
     token = path.token
     if path.online is not None:
         token = replace(token, workspace=token.workspace or path.online.workspace_id)
@@ -100,5 +100,5 @@ def read_secret(
     path = TokenPath(TokenSettings(ref, decrypt=decrypt), deadline, given=backend)
     error = walk(path, (*READING, *SELECTION, *(DECRYPTION if decrypt else ())))
     if error is not None:
-        raise named(error, ref)
+        raise with_prefix(error, ref)
     return path.value

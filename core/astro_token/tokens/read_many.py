@@ -14,9 +14,9 @@ from astro_token.errors import (
     AstroTokenError,
     BackendError,
     BackendUnavailableError,
-    bare,
-    named,
     result,
+    sanitized,
+    with_prefix,
     worst,
 )
 from astro_token.log import logger
@@ -196,7 +196,7 @@ class _Verification:
         try:
             self.deadline.retry(attempt)
         except AstroTokenError as error:
-            secrets |= dict.fromkeys(pending, bare(error))
+            secrets |= dict.fromkeys(pending, sanitized(error))
         for group in groups:
             self._verify(group, secrets[group[0].ref])
 
@@ -222,11 +222,11 @@ class _Verification:
 
     def _report(self, path: TokenPath, error: AstroTokenError | None) -> None:
         ref = path.settings.ref
-        errors = [named(error, ref)] if error else []
+        errors = [with_prefix(error, ref)] if error else []
         try:
             enforce(path.verdicts, ref)
         except AstroTokenError as refusal:
-            errors.insert(0, bare(refusal))
+            errors.insert(0, sanitized(refusal))
         code = worst([failure.exit_code for failure in errors])
         gravest = next((failure for failure in errors if failure.exit_code == code), None)
         self.reports[path] = TokenReport(path.settings, path.token, path.verdicts, gravest, path.online)
@@ -234,11 +234,11 @@ class _Verification:
 
     def _report_late(self, path: TokenPath) -> TokenReport:
         self.done()
-        return TokenReport(path.settings, error=named(self.deadline.late(), path.settings.ref))
+        return TokenReport(path.settings, error=with_prefix(self.deadline.late(), path.settings.ref))
 
 
 def _outcome(returned: object) -> Secret:
     try:
         return secret_value(result(returned))
     except AstroTokenError as error:
-        return bare(error)
+        return sanitized(error)

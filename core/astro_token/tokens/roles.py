@@ -36,10 +36,10 @@ def too_wide(roles: tuple[Role, ...], policy: Policy, expected: Expectations) ->
 
 
 def _too_wide(role: Role, policy: Policy, expected: Expectations) -> bool:
-    if role.kind not in SCOPES:
-        return False  # a role on single DAGs is narrower than any scope
     if role.kind == "organization" or (role.role or "").endswith("_OWNER"):
         return True
+    if role.kind not in SCOPES:
+        return False  # a role on single DAGs is narrower than any scope
     entity = getattr(expected, role.kind)
     if entity is not None and role.entity != entity:
         return True

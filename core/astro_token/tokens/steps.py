@@ -14,7 +14,7 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from astro_token.errors import AstroTokenError, InvalidTokenError, bare
+from astro_token.errors import AstroTokenError, InvalidTokenError, sanitized
 from astro_token.log import logger
 from astro_token.policy.rules import judge
 from astro_token.record import Record, replace
@@ -128,7 +128,7 @@ def walk(path: TokenPath, steps: Sequence[Step], observer: Observer | None = Non
         try:
             step.run(path)
         except AstroTokenError as failure:
-            error = bare(failure)
+            error = sanitized(failure)
         if observer is not None:
             observer.ended(step.name, path, error)
         elif error is not None:

@@ -9,7 +9,7 @@ from astro_token.errors import (
     InvalidRefError,
     SecretNotFoundError,
     changed_meanwhile,
-    named,
+    with_prefix,
 )
 from astro_token.log import logger
 from astro_token.record import Record
@@ -107,7 +107,7 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
 def _require_unchanged(settings: TokenSettings, current: Current, deadline: Deadline) -> None:
     """Compare values for services without versions. A change between this read and the write is missed."""
     if read_current(settings, deadline).value != current.value:
-        raise named(changed_meanwhile(), settings.ref)
+        raise with_prefix(changed_meanwhile(), settings.ref)
 
 
 def _encrypted(key: SecretRef, secret: SecretValue, deadline: Deadline) -> SecretValue:

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError, bare, result
+from astro_token.errors import AstroTokenError, BackendUnavailableError, result, sanitized
 from astro_token.transport.failure import (
     busy,
     connection_failure,
@@ -88,7 +88,7 @@ class Client:
             connection.end()
             return connection.alpn_protocol
         except Exception as error:  # noqa: BLE001 (classified)
-            failure = bare(connection_failure(error, route))
+            failure = sanitized(connection_failure(error, route))
         raise failure
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ class Client:
             if not isinstance(error, Exception):
                 raise
             if not is_reused or connection is None or not connection.ended_early(error):
-                return bare(connection_failure(error, route))
+                return sanitized(connection_failure(error, route))
         return self._exchange(route, request, None)
 
     def _take(self, route: Route) -> Connection | None:
@@ -242,7 +242,7 @@ class Response:
             return read(most)
         except Exception as error:  # noqa: BLE001 (classified)
             is_cut = type(error).__name__ == "IncompleteRead"
-            return None if is_cut else bare(connection_failure(error, self.route))
+            return None if is_cut else sanitized(connection_failure(error, self.route))
 
     def close(self) -> None:
         """Keep the connection if the body was read to its end."""

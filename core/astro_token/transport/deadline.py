@@ -16,7 +16,14 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from astro_token.errors import AstroTokenError, BackendError, BackendUnavailableError, bare, named, result
+from astro_token.errors import (
+    AstroTokenError,
+    BackendError,
+    BackendUnavailableError,
+    result,
+    sanitized,
+    with_prefix,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -133,7 +140,7 @@ class Deadline:
 
     def _exhaustion(self, host: Callable[[], Hashable] | None) -> AstroTokenError | None:
         failure = self._exhausted.get(host()) if host else None
-        return named(failure, "") if failure else None  # a copy, because every raiser changes its own
+        return with_prefix(failure, "") if failure else None  # a copy, because every raiser changes its own
 
     def _again(
         self,
@@ -208,7 +215,7 @@ def _outcome_of(call: Callable[[], _T], *, local: bool = False) -> _T | AstroTok
     try:
         return call()
     except AstroTokenError as error:
-        return bare(error)
+        return sanitized(error)
     except BaseException as error:  # an SDK raises anything, and its text may hold the value
         if local and not isinstance(error, Exception):
             raise

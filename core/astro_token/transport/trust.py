@@ -116,7 +116,8 @@ class Trust:
             return context
         try:
             # The empty password keeps OpenSSL from prompting for one on the terminal.
-            context.load_cert_chain(certificate, private_key, password="")
+            key = os.path.expanduser(private_key) if private_key else None  # noqa: PTH111
+            context.load_cert_chain(os.path.expanduser(certificate), key, password="")  # noqa: PTH111
             return context
         except (OSError, ValueError):  # ssl.SSLError is an OSError
             pass
