@@ -8,6 +8,7 @@ or a beginning that is not finished, `_Matches` locates all pieces exactly.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,74 +25,81 @@ MASK = b"***"
 
 _ESCAPE = b"\x1b"
 # Colours and other sequences of terminals: their letters are not text. An incomplete one may stand at the end.
-_SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,2048}(?:\x07|\x1b\\)|[ -/]+[0-~]|[0-Z\\^-~])")
+_SEQUENCE = re.compile(
+    rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,2048}(?:\x07|\x1b\\)|[ -/]+[0-~]|[0-Z\\^-~])"
+)
 _UNFINISHED = rb"\x1b(?:\[[0-?]{0,32}|\][^\x07\x1b]{0,256}|[ -/]*)\Z"
 _LETTERS = re.compile(rb"%s|%s|([A-Za-z0-9]+)" % (_SEQUENCE.pattern, _UNFINISHED))
 _END = re.compile(rb"[A-Za-z0-9+/_.=%:\0-]*\Z")
 
 _LINES = SEPARATORS.replace(b"\n", b"")
-_BULK = bytes(byte for byte in range(256) if byte not in SEPARATORS or byte in b"+/-_=.\n")
+_BULK = bytes(byte for byte in range(256) if byte not in SEPARATORS or byte in b"+/-_=.")
 _BLOCK = 32 * 1024
 _WIDTH = 72  # `base64` writes 76
 _CONTEXT = 256  # bytes between two pieces, or before one: a line's prefix, colours
 _CHAIN = 8192  # bytes that are held, or remembered, for text that counts only next to text of this token
-_SKIPPED = 8  # characters of the token that may be missing between two pieces
+_FOLLOWING = 5  # letters: as many are enough if they continue a piece
+_SKIPPED = 2 * PIECE  # characters of the token that may be missing between two pieces
 
 
 class _Index:
     """The pieces of all texts, for searching."""
 
     def __init__(self, token: bytes) -> None:
-        self.texts: list[Text] = [text for text in texts(token) if len(text.characters) >= PIECE]
-        own: set[bytes] = set()
-        every: set[bytes] = set()
-        self.beginnings: set[bytes] = set()
-        for text in self.texts:
-            pieces = [text.characters[at : at + PIECE] for at in range(len(text.characters) - PIECE + 1)]
-            every.update(pieces)
-            mine = [piece for piece, begins in zip(pieces, text.begins, strict=False) if begins]
-            own.update(mine)
-            for size in range(1, PIECE):
-                self.beginnings.add(text.characters[:size])
-                if size > 2:  # noqa: PLR2004 (fewer are at the end of every other word)
-                    self.beginnings.update(piece[:size] for piece in mine)
-        self.own, self.every = _Pieces(own), _Pieces(every)
+        self.texts = [text for text in texts(token) if len(text.characters) >= PIECE]
+        self.own = _Pieces(self.texts, own=True)
+        self.every = _Pieces(self.texts, own=False)
+        self.beginnings = {text.characters[:size] for text in self.texts for size in range(1, PIECE)}
+        # Fewer than three letters are at the end of every other word.
+        self.beginnings |= {piece[:size] for piece in self.own.pieces for size in range(3, PIECE)}
 
     @cached_property
     def offsets(self) -> dict[bytes, list[tuple[Text, int]]]:
         offsets: dict[bytes, list[tuple[Text, int]]] = {}
         for text in self.texts:
-            for at in range(len(text.characters) - PIECE + 1):
-                offsets.setdefault(text.characters[at : at + PIECE], []).append((text, at))
+            for at, piece in enumerate(text.pieces()):
+                offsets.setdefault(piece, []).append((text, at))
         return offsets
 
 
 class _Pieces:
-    """A set of pieces."""
+    """A set of pieces, of all texts or only those of this token alone."""
 
-    def __init__(self, pieces: set[bytes]) -> None:
-        self._pieces = frozenset(pieces)
-        self._numbers = frozenset(memoryview(b"".join(pieces)).cast("Q"))
+    def __init__(self, texts: list[Text], *, own: bool) -> None:
+        pieces = [
+            (text, at, piece)
+            for text in texts
+            for at, piece in enumerate(text.pieces())
+            if text.begins[at] or not own
+        ]
+        self.pieces = frozenset(piece for *_, piece in pieces)
+        self._numbers, self._few_numbers = (
+            frozenset(memoryview(b"".join(_sample(pieces, step))).cast("Q")) for step in (PIECE, 2 * PIECE)
+        )
 
     def may_be_in(self, data: bytes) -> bool:
         """
-        Search 15 consecutive letters of a text, or 8 at the end of a line.
+        Search for 24 characters of the token, or 8 at the end of a line.
 
-        Each eighth letter is enough for that. Blocks of much base64 are searched for 23 in a line.
+        Each eighth letter is enough for that. A block of much base64 is searched for 24 characters only.
         """
-        if (
-            len(data) > _BLOCK
-            and len(data.translate(None, _BULK)) < len(data) // 16
-            and data.count(b"\n") < len(data) // _WIDTH
-        ):
-            return not self._numbers.isdisjoint(memoryview(data)[: len(data) & ~7].cast("Q")[::2])
+        if len(data) > _BLOCK and len(data.translate(None, _BULK)) < len(data) // _WIDTH:
+            return not self._few_numbers.isdisjoint(memoryview(data)[: len(data) & ~7].cast("Q")[::2])
         lines = _letters(data, _LINES).split(b"\n")
         letters = b"".join(lines)
         if not self._numbers.isdisjoint(memoryview(letters)[: len(letters) & ~7].cast("Q")):
             return True
         if len(letters) < PIECE * len(lines):
             lines = list(set(lines))
-        return not self._pieces.isdisjoint([line[-PIECE:] for line in lines])
+        return not self.pieces.isdisjoint([line[-PIECE:] for line in lines])
+
+
+def _sample(pieces: Iterable[tuple[Text, int, bytes]], step: int) -> Iterator[bytes]:
+    """Yield pieces of which at least one is found in 24 characters of the token at every `step`-th letter."""
+    for text, at, piece in pieces:
+        sure = max((text.common - PIECE + 1) // step, 1)
+        if at // step % sure == 0:
+            yield piece
 
 
 def _letters(data: bytes, separators: bytes) -> bytes:
@@ -108,8 +116,13 @@ class _Match:
         self.until, self.end = at + size, start + size
         self.own = text.begins.find(1, at, max(at, self.until - text.least + 1)) >= 0
 
-    def continues(self, other: _Match) -> bool:
-        return self.text is other.text and abs(self.at - other.until) <= _SKIPPED
+    def distance(self, other: _Match) -> int:
+        """
+        Return the number of characters of the token between the end of another match and this one.
+
+        The other one may be in another encoding: the end of a line shifts base64.
+        """
+        return abs(self.text.sources[self.at] - other.text.sources[other.until - 1] - 1)
 
 
 class Filter:
@@ -166,8 +179,15 @@ class Filter:
         upto, keep = len(data), max(len(data) - _CONTEXT, 0)
         # The last output may be of a chain that continues now.
         chained = len(self._tail) > _CONTEXT
-        if chained or index.own.may_be_in(data) or index.every.may_be_in(data[-2 * _CONTEXT :]):
-            spans, start, held = self._locate(data)
+        own = index.own.may_be_in(data)
+        if own or chained or index.every.may_be_in(data[-2 * _CONTEXT :]):
+            parts = [(0, len(data))]
+            if not own and len(data) > 2 * _CHAIN:  # only the ends matter
+                parts = [(0, _CHAIN)] * chained + [(len(data) - _CHAIN, len(data))]
+            for begin, end in parts:
+                located, start, held = self._locate(data[begin:end])
+                spans += [(begin + one, begin + other) for one, other in located]
+            start += begin
             keep = min(keep, start)
             upto = start if held else upto
         self._short = upto == len(data)
@@ -203,7 +223,9 @@ class Filter:
     def _beginning(self, data: bytes) -> int:
         """Return the length of the end of the data that may begin a piece, and is too short to tell."""
         end = _END.search(data, max(len(data) - 4 * PIECE, 0))
-        letters = [at for at in range(end.start() if end else len(data), len(data)) if data[at] not in SEPARATORS]
+        letters = [
+            at for at in range(end.start() if end else len(data), len(data)) if data[at] not in SEPARATORS
+        ]
         text = bytes(data[at] for at in letters[1 - PIECE :])
         for size in range(len(text), 0, -1):
             if text[-size:] in self._index.beginnings:
@@ -222,52 +244,69 @@ class Filter:
         chain: list[_Match] = []
         for match in self._matches(letters):
             if chain and not (
-                match.continues(chain[-1])
+                match.distance(chain[-1]) <= _SKIPPED
                 and positions[match.start] - positions[chain[-1].end - 1] <= _CONTEXT
             ):
-                spans += _spans(chain, positions)
+                spans += _spans(data, chain, positions)
                 chain = []
             chain.append(match)
-        spans += _spans(chain, positions)
+        spans += _spans(data, chain, positions)
         if chain:
             last = chain[-1]
             behind = data[positions[last.end - 1] + 1 :]
             start = max(positions[chain[0].start], len(data) - _CHAIN)
             if last.until < len(last.text.characters) and len(behind) <= _CONTEXT:
                 own = any(match.own for match in chain)
-                same_line = behind.partition(b"\n")[0]
+                same_line = re.sub(_UNFINISHED, b"", behind.partition(b"\n")[0])
                 return spans, start, not own and not _letters(same_line, SEPARATORS)
         return spans, len(data), False
 
     def _matches(self, letters: bytes) -> Iterator[_Match]:
         offsets = self._index.offsets
-        at, last = 0, None
-        while at <= len(letters) - PIECE:
-            places = offsets.get(letters[at : at + PIECE])
-            if places is None:
+        at, last, following = 0, None, b""
+        while at <= len(letters) - _FOLLOWING:
+            if last and following and letters.startswith(following, at) and at - last.end < _CONTEXT:
+                places = [(last.text, last.until)]
+            else:
+                places = offsets.get(letters[at : at + PIECE], ())
+            if not places:
                 at += 1
                 continue
-            best = max(
-                (_Match(text, offset, at, _common(letters, at, text.characters, offset)) for text, offset in places),
-                key=lambda match: (last is not None and match.continues(last), match.size),
-            )
-            yield best
-            last = best
-            at = best.end
+            matches = [
+                _Match(text, offset, at, _common(letters, at, text.characters, offset))
+                for text, offset in places
+            ]
+            match = max(matches, key=lambda match: match.size)
+            if last:  # the same characters may be at several offsets
+                near = min(matches, key=lambda match: match.distance(last))
+                match = near if near.distance(last) <= _SKIPPED else match
+            yield match
+            last, at = match, match.end
+            following = match.text.characters[match.until :][:_FOLLOWING]
+            if len(following) < _FOLLOWING:
+                following = b""
 
 
 def _common(one: bytes, at: int, other: bytes, offset: int) -> int:
-    size = PIECE
+    size = 0
     most = min(len(one) - at, len(other) - offset)
     while size < most and one[at + size] == other[offset + size]:
         size += 1
     return size
 
 
-def _spans(chain: list[_Match], positions: list[int]) -> list[tuple[int, int]]:
+def _spans(data: bytes, chain: list[_Match], positions: list[int]) -> Iterator[tuple[int, int]]:
     if not any(match.own for match in chain):
-        return []
-    return [(positions[match.start], positions[match.end - 1] + 1) for match in chain]
+        return
+    for match in chain:
+        start, end = positions[match.start], positions[match.end - 1] + 1
+        line = data.rfind(b"\n", start, end)
+        # A line that only begins with the same letter by chance is left as it is.
+        if line >= 0 and match.until < len(match.text.characters) and match.end < len(positions):
+            first = bisect_left(positions, line, match.start, match.end)
+            if match.end - first < _FOLLOWING and first > match.start:
+                end = positions[first - 1] + 1
+        yield start, end
 
 
 def _positions(data: bytes) -> tuple[bytes, list[int]]:

@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING
 from astro_token.token import decode_part, is_jwt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    # The characters, and for each the first and the last byte of the token that it depends on.
+    _Encoded = tuple[bytes, Sequence[int], Sequence[int]]
 
 __all__ = ["PIECE", "SEPARATORS", "Text", "texts"]
 
 PIECE = 8  # characters of the token; fewer can be the same by chance
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 SEPARATORS = bytes(byte for byte in range(256) if byte not in _LETTERS)
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _IDENTIFIERS = ("apiTokenId", "jti")
 
 
@@ -26,29 +30,41 @@ class Text:
     """
     Attributes:
         characters: letters and digits.
+        sources: the index in the token for each of them.
         least: the number of consecutive characters that give the token away.
         begins: for each offset 1 if so many characters from there occur in no other token.
+        common: the number of characters, without line ends and dashes, in which 24 of the token are encoded.
     """
 
-    def __init__(self, characters: bytes, own: bytes, least: int) -> None:
-        kept = [at for at, byte in enumerate(characters) if byte in _LETTERS]
-        self.characters = bytes(characters[at] for at in kept)
-        own = bytes(own[at] for at in kept)
+    def __init__(self, encoded: _Encoded, own: bytes, least: int, common: int) -> None:
+        kept = [
+            (character, source) for character, *source in zip(*encoded, strict=True) if character in _LETTERS
+        ]
+        self.characters = bytes(character for character, _ in kept)
+        self.sources = [first for _, (first, _) in kept]
         self.least = least
-        self.begins = bytes(own.startswith(b"\1" * least, at) for at in range(len(own)))
+        self.common = common
+        flags = bytes(own[first] & own[last] for _, (first, last) in kept)
+        self.begins = bytes(flags.startswith(b"\1" * least, at) for at in range(len(flags)))
+
+    def pieces(self) -> list[bytes]:
+        return [self.characters[at : at + PIECE] for at in range(len(self.characters) - PIECE + 1)]
 
 
 def texts(token: bytes) -> Iterator[Text]:
     """Encode the token in the supported ways: raw, hexadecimal (also percent-encoded), base64 once and twice."""
     own = _own(token)
-    yield Text(token, own, PIECE)
-    twice = bytes(flag for flag in own for _ in range(2))
+    indexes = range(len(token))
+    raw = token, indexes, indexes
+    twice = [index for index in indexes for _ in range(2)]
+    yield Text(raw, own, PIECE, 20)
     for hexadecimal in (token.hex(), token.hex().upper()):
-        yield Text(hexadecimal.encode(), twice, 2 * PIECE)
-    for once in (_base64(token, own, before) for before in range(3)):
-        yield Text(*once, PIECE)
-        for before in range(3):
-            yield Text(*_base64(*once, before), PIECE)
+        yield Text((hexadecimal.encode(), twice, twice), own, 2 * PIECE, 47)
+    for before in range(3):
+        once = _base64(raw, before)
+        yield Text(once, own, PIECE, 28)
+        for again in range(3):
+            yield Text(_base64(once, again), own, PIECE, 39)
 
 
 def _own(token: bytes) -> bytes:
@@ -60,26 +76,28 @@ def _own(token: bytes) -> bytes:
     if not is_jwt(token):
         return b"\1" * len(token)
     header, claims, signature = token.split(b".")
-    padded = claims + b"=" * (-len(claims) % 4)
-    from base64 import urlsafe_b64decode
-
-    decoded = urlsafe_b64decode(padded)
-    own = bytearray(len(decoded))
+    own = bytearray(len(header) + 1 + len(claims) + 1) + b"\1" * len(signature)
+    decoded = decode_part(claims) or {}
     for name in _IDENTIFIERS:
-        identifier = (decode_part(claims) or {}).get(name)
-        if isinstance(identifier, str) and (value := identifier.encode()):
-            at = decoded.find(value)
-            if at >= 0:
-                own[at : at + len(value)] = b"\1" * len(value)
-    flags = _base64(decoded, bytes(own), 0)[1].ljust(len(claims), b"\0")
-    return bytes(len(header) + 1) + flags + b"\0" + b"\1" * len(signature)
+        identifier = decoded.get(name)
+        if isinstance(identifier, str):
+            for before in range(3):
+                indexes = range(len(identifier.encode()))
+                encoded = _base64((identifier.encode(), indexes, indexes), before)[0].translate(_URL_SAFE)
+                at = claims.find(encoded)
+                if at >= 0 and encoded:
+                    at += len(header) + 1
+                    own[at : at + len(encoded)] = b"\1" * len(encoded)
+    return bytes(own)
 
 
-def _base64(data: bytes, own: bytes, before: int) -> tuple[bytes, bytes]:
+def _base64(data: _Encoded, before: int) -> _Encoded:
     """Encode data after a number of other bytes, modulo 3, and keep the characters that depend on it alone."""
-    first, last = (0, 2, 3)[before], 8 * (before + len(data)) // 6
-    characters = b2a_base64(bytes(before) + data, newline=False)[first:last]
-    flags = bytes(
-        own[at * 6 // 8 - before] & own[(at * 6 + 5) // 8 - before] for at in range(first, last)
+    text, firsts, lasts = data
+    kept = range((0, 2, 3)[before], 8 * (before + len(text)) // 6)
+    characters = b2a_base64(bytes(before) + text, newline=False)[kept.start : kept.stop]
+    return (
+        characters,
+        [firsts[at * 6 // 8 - before] for at in kept],
+        [lasts[(at * 6 + 5) // 8 - before] for at in kept],
     )
-    return characters, flags
