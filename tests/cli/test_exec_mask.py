@@ -555,7 +555,7 @@ def test_a_new_size_that_came_before_the_start_is_not_lost(program: Program, ter
     code = (
         "import os, termios\n"
         "from astro_token.masker.outputs import Outputs\n"
-        "outputs = Outputs(())\n"
+        "outputs = Outputs(None)\n"
         "child = os.dup(outputs.file_actions[0][1])\n"
         "termios.tcsetwinsize(0, (50, 132))\n"
         "outputs.start()\n"

@@ -22,7 +22,8 @@ def stream(number: int, token: bytes) -> bytes:
     source = random.Random(number)  # noqa: S311
     text = part(source, token)
     before, behind = prefix(source)
-    width = source.choice((8, 9, 11, 16, 20, 24, 37, 40, 64, 76, 100, 2000))
+    narrow = () if {*b"-_"} & {*token} else (8, 9, 11)  # each line has to have 8 letters or digits
+    width = source.choice((*narrow, 16, 20, 24, 37, 40, 64, 76, 100, 2000))
     lines = [text[at : at + width] for at in range(0, len(text), width)]
     if source.random() < 0.3:  # noqa: PLR2004
         lines = [coloured(source, line) for line in lines]

@@ -38,6 +38,7 @@ _BLOCK = 32 * 1024
 _WIDTH = 72  # `base64` writes 76
 _CONTEXT = 256  # bytes between two pieces, or before one: a line's prefix, colours
 _CHAIN = 8192  # bytes that are held, or remembered, for text that counts only next to text of this token
+_INSIDE = b"-_.+/:%\0"  # between letters of a token
 _FOLLOWING = 5  # letters: as many are enough if they continue a piece
 _SKIPPED = 2 * PIECE  # characters of the token that may be missing between two pieces
 
@@ -190,8 +191,10 @@ class Filter:
             start += begin
             keep = min(keep, start)
             upto = start if held else upto
-        self._short = upto == len(data)
-        if self._short:
+        if spans and not data[spans[-1][1] :].strip(_INSIDE):
+            upto = min(upto, spans[-1][1])  # perhaps it goes on
+        self._short = upto >= len(data) - _FOLLOWING
+        if upto == len(data):
             upto -= self._beginning(data)
         if last:
             upto = len(data)
@@ -288,10 +291,14 @@ class Filter:
 
 
 def _common(one: bytes, at: int, other: bytes, offset: int) -> int:
-    size = 0
-    most = min(len(one) - at, len(other) - offset)
-    while size < most and one[at + size] == other[offset + size]:
-        size += 1
+    """Return the number of equal characters, by halving: a comparison of slices is fast."""
+    size, more = 0, min(len(one) - at, len(other) - offset)
+    while more:
+        step = (more + 1) // 2 if one[at : at + more] != other[offset : offset + more] else more
+        if one[at : at + step] == other[offset : offset + step]:
+            size, at, offset, more = size + step, at + step, offset + step, more - step
+        else:
+            more = step - 1
     return size
 
 
