@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import random
 import re
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from astro_token.masker.filter import Filter
 
 SIZE = 24  # characters of the claims or the signature that must not be shown
-_WORDS = "INFO the request of a worker failed with status 500 while it was retried later".split()
+_WORDS = ("INFO", "the", "request", "of", "a", "worker", "failed", "with", "status", "500", "retried")
 _COLOURS = (b"\x1b[31m", b"\x1b[0m", b"\x1b[1;38;5;200m", b"\x1b[K", b"\x1b(B", b"\x1b]8;;https://x.y\x07")
 
 
@@ -25,7 +24,7 @@ def stream(number: int, token: bytes) -> bytes:
     narrow = () if {*b"-_"} & {*token} else (8, 9, 11)  # each line has to have 8 letters or digits
     width = source.choice((*narrow, 16, 20, 24, 37, 40, 64, 76, 100, 2000))
     lines = [text[at : at + width] for at in range(0, len(text), width)]
-    if source.random() < 0.3:  # noqa: PLR2004
+    if source.random() < 0.3:
         lines = [coloured(source, line) for line in lines]
     body = b"".join(before(at) + line + behind for at, line in enumerate(lines))
     return words(source) + b"\n" + body + words(source) + b"\n"
@@ -38,12 +37,12 @@ def part(source: random.Random, token: bytes) -> bytes:
         return token
     if kind == 1:
         return token[: -source.randint(1, 200)]
-    if kind == 2:  # noqa: PLR2004
+    if kind == 2:
         return token[source.randint(1, len(header) + 40) :]
-    if kind == 3:  # noqa: PLR2004
+    if kind == 3:
         at = source.randrange(len(signature) - SIZE)
         return signature[at : at + source.randint(SIZE, 200)]
-    return claims + b"." + signature if kind == 4 else signature  # noqa: PLR2004
+    return claims + b"." + signature if kind == 4 else signature
 
 
 def prefix(source: random.Random) -> tuple[Callable[[int], bytes], bytes]:
@@ -79,7 +78,7 @@ def through(filter_: Filter, data: bytes, number: int) -> bytes:
         size = source.choice((1, 5, 60, 700, len(data)))
         out += filter_.feed(data[:size])
         data = data[size:]
-        if source.random() < 0.05:  # noqa: PLR2004
+        if source.random() < 0.05:
             out += filter_.pause()
     return out + filter_.end()
 

@@ -8,7 +8,6 @@ or a beginning that is not finished, `_Matches` locates all pieces exactly.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ __all__ = ["MASK", "Filter"]
 MASK = b"***"
 
 _ESCAPE = b"\x1b"
-# Colours and other sequences of terminals: their letters are not text. An incomplete one may stand at the end.
+# Colours and other sequences of terminals: their letters are not text. The last one may be incomplete.
 _SEQUENCE = re.compile(
     rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,2048}(?:\x07|\x1b\\)|[ -/]+[0-~]|[0-Z\\^-~])"
 )
@@ -39,6 +38,7 @@ _WIDTH = 72  # `base64` writes 76
 _CONTEXT = 256  # bytes between two pieces, or before one: a line's prefix, colours
 _CHAIN = 8192  # bytes that are held, or remembered, for text that counts only next to text of this token
 _INSIDE = b"-_.+/:%\0"  # between letters of a token
+_BLANK = re.compile(rb"[ \r\n]+")
 _FOLLOWING = 5  # letters: as many are enough if they continue a piece
 _SKIPPED = 2 * PIECE  # characters of the token that may be missing between two pieces
 
@@ -307,12 +307,12 @@ def _spans(data: bytes, chain: list[_Match], positions: list[int]) -> Iterator[t
         return
     for match in chain:
         start, end = positions[match.start], positions[match.end - 1] + 1
-        line = data.rfind(b"\n", start, end)
-        # A line that only begins with the same letter by chance is left as it is.
-        if line >= 0 and match.until < len(match.text.characters) and match.end < len(positions):
-            first = bisect_left(positions, line, match.start, match.end)
-            if match.end - first < _FOLLOWING and first > match.start:
-                end = positions[first - 1] + 1
+        # A word beside it may begin or end with the same letter by chance.
+        first = match.at and _BLANK.search(data, start, positions[match.start + _FOLLOWING - 1])
+        start = first.end() if first else start
+        open_end = match.until < len(match.text.characters) and match.end < len(positions)
+        last = open_end and _BLANK.search(data, positions[match.end - _FOLLOWING] + 1, end)
+        end = last.start() if last else end
         yield start, end
 
 

@@ -1,7 +1,7 @@
 """
 The texts in which a token can appear in an output, and the pieces of them that give it away.
 
-A text has only letters and digits: separators, indentation, boxes, line ends and the dashes of base64 are ignored.
+A text has only letters and digits: separators, indentation, boxes, line ends and dashes are ignored.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Text:
 
 
 def texts(token: bytes) -> Iterator[Text]:
-    """Encode the token in the supported ways: raw, hexadecimal (also percent-encoded), base64 once and twice."""
+    """Encode the token: raw, hexadecimal (also percent-encoded), base64 once and twice."""
     own = _own(token)
     indexes = range(len(token))
     raw = token, indexes, indexes
@@ -92,7 +92,7 @@ def _own(token: bytes) -> bytes:
 
 
 def _base64(data: _Encoded, before: int) -> _Encoded:
-    """Encode data after a number of other bytes, modulo 3, and keep the characters that depend on it alone."""
+    """Encode data after a number of other bytes, modulo 3, without the characters that these change."""
     text, firsts, lasts = data
     kept = range((0, 2, 3)[before], 8 * (before + len(text)) // 6)
     characters = b2a_base64(bytes(before) + text, newline=False)[kept.start : kept.stop]
