@@ -200,6 +200,25 @@ def test_output_without_the_token_is_not_changed(data: bytes, sizes: list[int]) 
     assert data == out + filter_.feed(rest) + filter_.end()
 
 
+@given(st.binary(min_size=8, max_size=60) | st.text(min_size=8, max_size=40).map(str.encode))
+def test_the_forms_of_any_value_are_listed(value: bytes) -> None:
+    """Also of one that no token can be, with lines, quotes and bytes that are no text."""
+    for written in (
+        value,
+        max(value.splitlines(), key=len).strip(),
+        value.hex().encode(),
+        quote(value, safe="").encode(),
+        re.sub("%..", lambda found: found[0].lower(), quote(value)).encode(),
+        json.dumps(value.decode(errors="replace"))[1:-1].encode(),
+        json.dumps(value.decode(errors="replace"), ensure_ascii=False)[1:-1].encode(),
+    ):
+        assert (written in forms(value)) == (len(written) >= 8)
+    for before in range(3):
+        encoded = base64.b64encode(b"x" * before + value + b"yyy")
+        assert any(form in encoded for form in forms(value) if len(form) >= 8)
+    assert frozenset() == forms(b"123")
+
+
 # -- what is held back ------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ or a beginning that is not finished, `_Matches` locates all pieces exactly.
 from __future__ import annotations
 
 import re
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from astro_token.masker.pieces import PIECE, SEPARATORS, texts
@@ -61,6 +61,11 @@ class _Index:
             for at, piece in enumerate(text.pieces()):
                 offsets.setdefault(piece, []).append((text, at))
         return offsets
+
+
+@lru_cache(1)  # both outputs need it
+def _index(token: bytes) -> _Index:
+    return _Index(token)
 
 
 class _Pieces:
@@ -140,14 +145,11 @@ class Filter:
     def __init__(self, token: bytes | None, *, at_once: bool = False) -> None:
         self._token = token
         self._at_once = at_once
+        self._index: _Index
         # The last output. Up to `_out` it is written; up to `_hidden` it is masked.
         self._tail = b""
         self._out = self._hidden = 0
         self._short = True
-
-    @cached_property
-    def _index(self) -> _Index:
-        return _Index(self._token or b"")
 
     @property
     def waiting(self) -> bool:
@@ -175,7 +177,7 @@ class Filter:
         return self._pass(self._tail, last=True)
 
     def _pass(self, data: bytes, *, last: bool = False) -> bytes:
-        index = self._index
+        index = self._index = _index(self._token or b"")
         spans: list[tuple[int, int]] = []
         upto, keep = len(data), max(len(data) - _CONTEXT, 0)
         # The last output may be of a chain that continues now.
@@ -271,7 +273,7 @@ class Filter:
             if last and following and letters.startswith(following, at) and at - last.end < _CONTEXT:
                 places = [(last.text, last.until)]
             else:
-                places = offsets.get(letters[at : at + PIECE], ())
+                places = offsets.get(letters[at : at + PIECE], [])
             if not places:
                 at += 1
                 continue
@@ -281,8 +283,8 @@ class Filter:
             ]
             match = max(matches, key=lambda match: match.size)
             if last:  # the same characters may be at several offsets
-                near = min(matches, key=lambda match: match.distance(last))
-                match = near if near.distance(last) <= _SKIPPED else match
+                near = min((each.distance(last), number) for number, each in enumerate(matches))
+                match = matches[near[1]] if near[0] <= _SKIPPED else match
             yield match
             last, at = match, match.end
             following = match.text.characters[match.until :][:_FOLLOWING]
