@@ -7,7 +7,7 @@ DIST ?= dist
 PIP := -m pip --disable-pip-version-check --quiet
 LOCKED := install --require-hashes --only-binary :all:
 OURSELVES := install --no-deps --no-build-isolation
-EXTRAS := vault aws gcp azure
+EXTRAS := vault aws aws-login gcp azure
 ENVIRONMENTS := $(VENV)/done .venv-core/done .venv-ministack/done .venv-oldest/done $(EXTRAS:%=.venv-%/done)
 
 export PYTHONSAFEPATH := 1
@@ -71,8 +71,8 @@ dist: .venv-core/done
 
 lock: $(VENV)/done
 	cd requirements && for lock in \
-	    "core ../pyproject.toml build.in" "oldest ../pyproject.toml --all-extras build.in --resolution lowest-direct" \
-	    "dev ../pyproject.toml --all-extras dev.in" "ministack ministack.in" \
+	    "core ../pyproject.toml build.in" "oldest ../pyproject.toml --extra all build.in --resolution lowest-direct" \
+	    "dev ../pyproject.toml --extra all dev.in" "ministack ministack.in" \
 	    $(foreach extra,$(EXTRAS),"$(extra) ../pyproject.toml --extra $(extra) build.in -c dev.txt"); do \
 	  set -- $$lock; name=$$1; shift; \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

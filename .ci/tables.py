@@ -48,7 +48,7 @@ def deploy_rows(document: str) -> list[tuple[str, ...]]:
 
 
 def level(code: Code) -> str:
-    if code.required:
+    if code.required and code.level != "error":
         return f"{code.level}, error if `{code.required}`"
     return f"{code.level}, error if exported" if code.exported else code.level
 

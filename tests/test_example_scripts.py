@@ -23,7 +23,7 @@ called=${0##*/}
 case $called:$* in
 python*venv*) mkdir -p "${@: -1}/bin" && cp -P "$STUBS"/{pip,astro-token} "${@: -1}/bin" ;;
 aws*) echo a-token-of-aws ;;
-astro-token:exec*) env -0 >"$SEEN" ;;
+astro-token:exec* | "python:-I -m astro_token exec"*) env -0 >"$SEEN" ;;
 esac
 """
 BASH = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c"]
@@ -213,17 +213,28 @@ COMMAND = 'for d in a "b c"; do echo "$d: x" >> ran; done # \'x\''
 
 def script(text: str, folder: Path, shell: list[str], environ: dict[str, str]) -> list[list[str]]:
     """The calls that it makes."""
-    stub = folder / "stub"
-    stub.write_text(STUB)
+    stub, installed = folder / "stub", folder / "astro-token" / "bin"
+    stub.write_text(STUB.replace("{pip,astro-token}", "python"))
     stub.chmod(0o755)
-    for program in ("pip", "astro-token"):
-        (folder / program).unlink(missing_ok=True)
-        (folder / program).symlink_to(stub)
-    base = {"PATH": f"{folder}:/usr/bin:/bin", "CALLS": str(folder / "calls"), "SEEN": str(folder / "seen")}
+    installed.mkdir(parents=True, exist_ok=True)
+    for program in (folder / "python", folder / "python3", installed / "python"):
+        program.unlink(missing_ok=True)
+        program.symlink_to(stub)
+    base = {
+        "PATH": f"{folder}:/usr/bin:/bin", "CALLS": str(folder / "calls"), "SEEN": str(folder / "seen"),
+        "HOME": str(folder), "STUBS": str(folder), "AGENT_TEMPDIRECTORY": str(folder),
+    }  # fmt: skip
     (folder / "calls").write_text("")
+    text = text.replace("/opt/astro-token", str(installed.parent))
     subprocess.run([*shell, text], env={**base, **environ}, cwd=folder, capture_output=True, timeout=60)
     assert not (folder / "pwned").exists()
-    return [call.split("\0")[:-1] for call in (folder / "calls").read_text().split("\n\0")[:-1]]
+    return modules([call.split("\0")[:-1] for call in (folder / "calls").read_text().split("\n\0")[:-1]])
+
+
+def modules(calls: list[list[str]]) -> list[list[str]]:
+    """The calls of `python -I -m MODULE` as calls of the module; those of venv are left out."""
+    assert [] == [call for call in calls if call[0].startswith("python") and call[1:3] != ["-I", "-m"]]
+    return [call[3:] for call in calls if call[3] != "venv"]
 
 
 def component(**inputs: str) -> dict[str, Any]:
@@ -264,7 +275,7 @@ def test_the_component_of_gitlab_runs_nothing_but_its_command(tmp_path: Path) ->
     environ = {key: text if isinstance(text, str) else text["value"] for key, text in given.items()}
     calls = script("\n".join(job["script"]), tmp_path, SH, environ)
     assert ["pip", "install", "astro-token[vault]"] == calls[0]
-    assert ["astro-token", "exec", HOSTILE, "--", "sh", "-euc", COMMAND] == calls[-1]
+    assert ["astro_token", "exec", HOSTILE, "--", "sh", "-euc", COMMAND] == calls[-1]
     with pytest.raises(AssertionError, match="extras"):
         component(**{**GIVEN, "extras": "vault]' && touch pwned #"})
 
@@ -322,8 +333,8 @@ def test_the_plugin_of_buildkite_runs_the_step_s_command(tmp_path: Path) -> None
     hook = CI / "buildkite" / "plugin" / "hooks" / "command"
     subprocess.run([hook], env=environ, cwd=folder, check=True, timeout=60)
     calls = [call.split("\0")[:-1] for call in (folder / "calls").read_text().split("\n\0")[:-1]]
-    assert [] == [call for call in calls if call[0].startswith("python") and call[1] != "-I"]
-    assert "astro-token[vault]" == calls[1][-1]
-    assert ["astro-token", "exec", HOSTILE, "--", "bash", "-euo", "pipefail", "-c", COMMAND] == calls[-1]
+    install, execute = modules(calls)
+    assert ["pip", "install", "--quiet", "astro-token[vault]"] == install
+    assert ["astro_token", "exec", HOSTILE, "--", "bash", "-euo", "pipefail", "-c", COMMAND] == execute
     assert sorted(path.name for path in folder.iterdir()) == ["calls", "seen", "stubs"]
     assert os.access(hook, os.X_OK)

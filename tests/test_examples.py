@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,6 +156,25 @@ def test_nothing_secret_stands_in_a_file(path: Path) -> None:
             assert any(word in line or following.startswith(word) for word in allowed), line
 
 
+def test_a_login_by_the_identity_names_its_audience_in_every_snippet() -> None:
+    """The roles of docs/vault.md require it, and not every CI system requests Vault's by itself."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    snippets = {
+        f"{page.name} {number}": text
+        for page in pages
+        for number, text in enumerate(
+            re.findall(r"^```\w+\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+        )
+    } | {name(path): path.read_text() for path in FILES}
+    logins = {
+        title: "ASTRO_TOKEN_VAULT_AUDIENCE" in text
+        for title, text in snippets.items()
+        if re.search(r"ASTRO_TOKEN_VAULT_ROLE\b", text) and "ASTRO_TOKEN_VAULT_AUTH" not in text
+    }
+    assert len(logins) > len(("github", "gitlab", "ci.md", "vault.md"))
+    assert [] == [title for title, names_audience in logins.items() if not names_audience]
+
+
 # -- the action, run as the runner runs it --------------------------------------------------------------
 
 
@@ -169,8 +189,8 @@ def step(program: Program, title: str, **values: str) -> subprocess.CompletedPro
     folder = program.temporary / "astro-token" / "bin"
     if not folder.exists():
         folder.mkdir(parents=True)
-        (folder / "astro-token").symlink_to(PROGRAM)
-        (folder / "python").symlink_to("/bin/false")  # as an environment has one, which is not the command's
+        (folder / "python").write_text(f'#!/bin/sh\nexec "{PROGRAM.parent}/python" "$@"\n')
+        (folder / "python").chmod(0o755)
     environ = {
         name: re.sub(
             r"\$\{\{ inputs\.([a-z-]+) \}\}", lambda found: values.get(found[1].replace("-", "_"), ""), text
@@ -220,6 +240,68 @@ def test_an_input_of_the_action_is_never_run(program: Program, title: str) -> No
     done = step(program, title, token=evil, command="true", working_directory=".")
     assert done.returncode == 64
     assert list(program.work.iterdir()) == []
+
+
+@pytest.mark.parametrize("title", ["Run the command with the token", "Export the token to the later steps"])
+def test_the_action_runs_no_module_of_the_checkout(program: Program, canary: str, title: str) -> None:
+    plant_modules(program)
+    program.environ |= {"SECRET": canary, "GITHUB_ENV": str(environment_file(program))}
+    done = step(program, title, token="env:SECRET", command='test "$PYTHONPATH" = .')
+    assert (0, False) == (done.returncode, (program.work / "run").exists()), done.stderr
+
+
+def plant_modules(program: Program) -> None:
+    """A job that sets PYTHONPATH, and modules that the checkout has for it."""
+    program.environ["PYTHONPATH"] = "."
+    for module in ("sitecustomize", "usercustomize", "astro_token"):
+        (program.work / f"{module}.py").write_text("open('run', 'w').close()")
+
+
+def test_planted_modules_would_be_run(program: Program) -> None:
+    plant_modules(program)
+    subprocess.run([PROGRAM, "--version"], cwd=program.work, env=program.environment(), capture_output=True)
+    assert (program.work / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "hook", yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text()), ids=itemgetter("id")
+)
+def test_a_hook_runs_no_module_of_the_checkout(program: Program, canary: str, hook: dict[str, str]) -> None:
+    plant_modules(program)
+    project = program.work / "astro-token.toml"
+    project.write_text('[tokens.prod]\nref = "env:SECRET"\n')
+    project.chmod(0o600)
+    program.environ |= {"SECRET": canary, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        shlex.split(hook["entry"]),
+        cwd=program.work,
+        env=program.environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert (0, False) == (done.returncode, (program.work / "run").exists()), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "action.yml",
+        ".pre-commit-hooks.yaml",
+        "examples/container/Containerfile",
+        "examples/ci/azure-pipelines/template.yml",
+        "examples/ci/buildkite/plugin/hooks/command",
+        "examples/ci/circleci/orb.yml",
+        "examples/ci/gitlab/component/templates/astro-token.yml",
+    ],
+)
+def test_a_part_that_installs_us_isolates_the_interpreter(path: str) -> None:
+    """The others find us on PATH, perhaps installed by `pip --user`, which -I would not see."""
+    code = re.sub(r"^ *#.*$", "", (ROOT / path).read_text(), flags=re.MULTILINE).replace('", "', " ")
+    assert re.search(r"python\"? -I -m astro_token\b", code)
+    assert not re.search(r"astro-token\"? (?:exec|export|check|install-cli)\b", code)
+    assert not re.search(
+        r"python3?\"? (?!-I -m |-m hatchling|-m venv --without-pip)-|(?<!-m )\bpip install \"astro", code
+    )
 
 
 def test_extras_of_the_action_are_names_only(program: Program) -> None:
@@ -306,6 +388,38 @@ def test_scripts_are_shell() -> None:
 
 
 # -- pre-commit -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("args", "read"), [(None, ["dev", "prod"]), (["dev"], ["dev"])])
+def test_the_check_hook_reads_the_tokens_of_its_args(
+    program: Program, canary: str, args: list[str] | None, read: list[str]
+) -> None:
+    (hook,) = (
+        hook
+        for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+        if hook["id"] == "astro-token-check"
+    )
+    hook |= {"language": "system", "verbose": True, **({"args": args} if args else {})}
+    work = program.work
+    config = {"repos": [{"repo": "local", "hooks": [hook]}]}
+    (work / ".pre-commit-config.yaml").write_text(yaml.safe_dump(config))
+    project = work / "astro-token.toml"
+    project.write_text('[tokens.dev]\nref = "env:DEV"\n[tokens.prod]\nref = "env:PROD"\n')
+    project.chmod(0o600)
+    program.environ |= {
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "PRE_COMMIT_HOME": str(program.home / "pre-commit"),
+        "DEV": canary,
+    }
+    subprocess.run(["git", "init", "-q"], cwd=work, env=program.environment(), check=True)
+    done = subprocess.run(
+        [BIN / "pre-commit", "run", "--hook-stage", "pre-push", "--all-files"],
+        cwd=work, env=program.environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    output = done.stdout + done.stderr
+    assert read == [name for name in ("dev", "prod") if name in output.split()], output
+    assert ("prod" in read) == bool(done.returncode)  # PROD is not set
+    assert canary not in output
 
 
 def test_pre_commit_runs_the_hooks(program: Program, canary: str) -> None:

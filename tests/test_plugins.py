@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.testing import BackendContract
+from astro_token import InvalidRefError, SecretRef, SecretValue
+from astro_token.testing import BackendContract, Harness
 from tests.conftest import ROOT, Program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from astro_token.secrets.protocols import Backend
 
 PLUGIN = ROOT / "examples" / "plugin"
 
@@ -129,6 +132,31 @@ def test_it_passes_the_contract(installed: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     tests = [name for name in dir(BackendContract) if name.startswith("test_")]
     assert f"{len(tests)} passed" in done.stdout, done.stdout + done.stderr
+
+
+class Ignoring:
+    """A backend that ignores the options of its references."""
+
+    def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
+        assert timeout
+        return SecretValue(ref.name.encode())
+
+
+class Refusing(Ignoring):
+    def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
+        if ref.options:
+            raise InvalidRefError(f"{ref}: refusing takes no options")
+        return super().read(ref, timeout=timeout)
+
+
+def test_the_contract_fails_a_backend_that_ignores_unknown_options() -> None:
+    def check(backend: Backend) -> None:
+        harness = Harness(backend, store=lambda _: None, present="mine:a", missing="mine:b")
+        BackendContract().test_an_unknown_option_is_refused(harness)
+
+    check(Refusing())
+    with pytest.raises(AssertionError, match="an unknown option was ignored"):
+        check(Ignoring())
 
 
 def test_the_example_is_about_twenty_lines() -> None:

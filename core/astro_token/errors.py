@@ -141,17 +141,23 @@ class BackendUnavailableError(AstroTokenError):
 
     Attributes:
         retry_after: seconds to wait, as the service requests, or None.
-        known: the message states the outcome of a write; else a write without a response may have succeeded.
+        outcome_known: the message states the outcome of a write.
+            Else a write without a response may have succeeded.
     """
 
     exit_code, severity = 75, 1
 
     def __init__(
-        self, message: str, *, hint: str | None = None, retry_after: float | None = None, known: bool = False
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        retry_after: float | None = None,
+        outcome_known: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
-        self.known = known
+        self.outcome_known = outcome_known
 
 
 def changed_meanwhile(kind: str = "secret") -> BackendUnavailableError:
@@ -230,7 +236,7 @@ def result(outcome: _T | AstroTokenError) -> _T:
     return outcome
 
 
-_ATTRIBUTES = {"message", "hint", "version", "retry_after", "known", "exit_code"}
+_ATTRIBUTES = {"message", "hint", "version", "retry_after", "outcome_known", "exit_code"}
 
 
 def worst(codes: Iterable[int]) -> int:

@@ -32,7 +32,13 @@ import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError, DecryptError, SecretNotFoundError
+from astro_token.errors import (
+    AstroTokenError,
+    BackendUnavailableError,
+    DecryptError,
+    InvalidRefError,
+    SecretNotFoundError,
+)
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.secrets.protocols import (
     Backend,
@@ -164,6 +170,19 @@ class BackendContract:
         assert type(error) is SecretNotFoundError
         assert error.exit_code == 66
 
+    def test_an_unknown_option_is_refused(self, harness: Harness) -> None:
+        harness.store(make_token().encode())
+        backend, seconds = harness.backend, self.timeout
+        _check_options(harness.present, lambda ref: backend.read(ref, timeout=seconds))
+        if isinstance(backend, SupportsDescribe):
+            _check_options(harness.present, lambda ref: backend.describe(ref, timeout=seconds))
+        if isinstance(backend, SupportsWrite) and harness.writable is not None:
+            value = self.as_stored(harness, make_token())
+            _check_options(
+                harness.writable,
+                lambda ref: backend.write(ref, value, expected_version=None, timeout=seconds),
+            )
+
     def test_an_error_is_one_line_and_keeps_no_other_exception(self, harness: Harness) -> None:
         error = self.failure(harness, harness.missing)
         assert "\n" not in error.message + (error.hint or "")
@@ -199,32 +218,23 @@ class BackendContract:
     def test_threads_may_share_it(self, harness: Harness) -> None:
         token = make_token()
         harness.store(token.encode())
-        read: list[bytes] = []
-
-        def once() -> None:
-            read.append(self.revealed(harness, self.read(harness, harness.present)))
-
-        threads = [threading.Thread(target=once) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(self.timeout)
+        read = _in_threads(lambda: self.revealed(harness, self.read(harness, harness.present)), self.timeout)
         assert [token.encode()] * 4 == read
 
-    def test_reading_many_answers_for_each(self, harness: Harness) -> None:
+    def test_reading_many_has_a_result_for_each(self, harness: Harness) -> None:
         if not isinstance(harness.backend, SupportsReadMany):
             return
         token = make_token()
         harness.store(token.encode())
         refs = [SecretRef.parse(ref) for ref in (harness.missing, harness.present)]
-        answers = harness.backend.read_many(refs, timeout=self.timeout)
-        missing, present = (answers[ref] for ref in refs)
+        results = harness.backend.read_many(refs, timeout=self.timeout)
+        missing, present = (results[ref] for ref in refs)
         assert type(missing) is SecretNotFoundError
         assert isinstance(present, SecretValue)
         assert token.encode() == self.revealed(harness, present)
         assert present.version == self.read(harness, harness.present).version
 
-    def test_describing_tells_no_value(self, harness: Harness) -> None:
+    def test_a_description_holds_no_value(self, harness: Harness) -> None:
         if not isinstance(harness.backend, SupportsDescribe):
             return
         token = make_token()
@@ -243,7 +253,7 @@ class BackendContract:
 
         def write(token: str, expected: str | None) -> str:
             return backend.write(
-                ref, self.whole(harness, token), expected_version=expected, timeout=self.timeout
+                ref, self.as_stored(harness, token), expected_version=expected, timeout=self.timeout
             )
 
         created = write(first, "0")
@@ -261,12 +271,12 @@ class BackendContract:
         write(third, None)
         assert third.encode() == self.revealed(harness, self.read(harness, harness.writable))
 
-    def test_what_it_tells_of_its_credential_holds_none(self, harness: Harness) -> None:
+    def test_the_description_of_its_credential_holds_none(self, harness: Harness) -> None:
         token = make_token()
         harness.store(token.encode())
         records: list[str] = []
         with _recording(records):
-            _tells_no_secret(harness.backend, SecretRef.parse(harness.present), token, self.timeout)
+            _check_descriptions(harness.backend, SecretRef.parse(harness.present), token, self.timeout)
             assert token.encode() == self.revealed(harness, self.read(harness, harness.present))
         assert appearances(token, "\n".join(records)) == []
 
@@ -275,7 +285,7 @@ class BackendContract:
             harness.backend.close()
             harness.backend.close()
 
-    def whole(self, harness: Harness, token: str) -> SecretValue:
+    def as_stored(self, harness: Harness, token: str) -> SecretValue:
         text = json.dumps({"token": token}) if harness.wrapped else token
         return SecretValue(text.encode())
 
@@ -352,11 +362,9 @@ class KeyContract:
         stored = encode_ciphertext(self.encrypt(harness, token))
         assert stored.reveal().isascii()
         wrapped = SecretValue(b"\n".join(re.findall(rb".{1,64}", stored.reveal())) + b"\n")
-        for one in (
-            stored,
-            wrapped if b"." not in stored.reveal() and b":" not in stored.reveal() else stored,
-        ):
-            assert token.encode() == self.decrypt(harness, decode_ciphertext(one)).reveal()
+        is_base64 = not any(mark in stored.reveal() for mark in b".:")
+        for text in (stored, wrapped) if is_base64 else (stored,):
+            assert token.encode() == self.decrypt(harness, decode_ciphertext(text)).reveal()
 
     def test_the_ciphertext_of_another_key_is_refused(self, harness: KeyHarness) -> None:
         token = make_token()
@@ -371,11 +379,17 @@ class KeyContract:
         for damaged in (changed, ciphertext[: middle * 2 - 20], b"", b"nonsense"):
             assert type(self.refusal(harness, damaged, harness.key, token)) is DecryptError
 
-    def test_a_key_that_is_missing_is_told(self, harness: KeyHarness) -> None:
+    def test_a_missing_key_is_refused(self, harness: KeyHarness) -> None:
         token = make_token()
         error = self.refusal(harness, self.encrypt(harness, token), harness.missing, token)
-        # A ciphertext that names its own key is no other key's, whether there is that other one or not.
+        # A ciphertext that names its own key fits no other key, whether or not the other key exists.
         assert type(error) in {SecretNotFoundError, DecryptError}
+
+    def test_an_unknown_option_is_refused(self, harness: KeyHarness) -> None:
+        ciphertext = self.encrypt(harness, make_token())
+        _check_options(
+            harness.key, lambda ref: harness.backend.decrypt(ref, ciphertext, timeout=self.timeout)
+        )
 
     def test_nothing_is_logged_of_the_value_at_any_level(self, harness: KeyHarness) -> None:
         token = make_token()
@@ -384,38 +398,49 @@ class KeyContract:
             self.decrypt(harness, self.encrypt(harness, token))
         assert appearances(token, "\n".join(records)) == []
 
-    def test_what_it_tells_of_its_credential_holds_none(self, harness: KeyHarness) -> None:
+    def test_the_description_of_its_credential_holds_none(self, harness: KeyHarness) -> None:
         token = make_token()
         records: list[str] = []
         with _recording(records):
             ciphertext = self.encrypt(harness, token)
-            _tells_no_secret(harness.backend, SecretRef.parse(harness.key), token, self.timeout)
+            _check_descriptions(harness.backend, SecretRef.parse(harness.key), token, self.timeout)
             assert token.encode() == self.decrypt(harness, ciphertext).reveal()
         assert appearances(token, "\n".join(records)) == []
 
     def test_threads_may_share_it(self, harness: KeyHarness) -> None:
         token = make_token()
         ciphertext = self.encrypt(harness, token)
-        plain: list[bytes] = []
-        threads = [
-            threading.Thread(target=lambda: plain.append(self.decrypt(harness, ciphertext).reveal()))
-            for _ in range(4)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(self.timeout)
-        assert [token.encode()] * 4 == plain
+        decrypted = _in_threads(lambda: self.decrypt(harness, ciphertext).reveal(), self.timeout)
+        assert [token.encode()] * 4 == decrypted
+
+
+def _check_options(text: str, call: Callable[[SecretRef], object]) -> None:
+    """Check that a call refuses an option that no backend has. A scheme's grammar may refuse it first."""
+    try:
+        call(SecretRef.parse(f"{text}{'&' if '?' in text else '?'}no-such-option=1"))
+    except InvalidRefError:
+        return
+    raise AssertionError("an unknown option was ignored; raise InvalidRefError")
+
+
+def _in_threads(call: Callable[[], bytes], seconds: float) -> list[bytes]:
+    results: list[bytes] = []
+    threads = [threading.Thread(target=lambda: results.append(call())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(seconds)
+    return results
 
 
 # -- descriptions of a backend -------------------------------------------------------------------
 
 
-def _tells_no_secret(backend: object, ref: SecretRef, secret: str, timeout: float) -> None:
+def _check_descriptions(backend: object, ref: SecretRef, secret: str, timeout: float) -> None:
     """Check that descriptions are one line, the same after a login, and without a secret."""
-    told = [_told(backend, ref, timeout) for _ in range(2)]
-    assert told[0] == told[1]
-    for text in told[0]:
+    before, after = (_descriptions(backend, ref, timeout) for _ in range(2))
+    assert before == after
+    for text in before:
         assert text
         assert text.isprintable()
         assert appearances(secret, text) == []
@@ -423,22 +448,22 @@ def _tells_no_secret(backend: object, ref: SecretRef, secret: str, timeout: floa
         assert not [name for name in held if len(os.environ.get(name, "")) >= 8 and os.environ[name] in text]
 
 
-def _told(backend: object, ref: SecretRef, timeout: float) -> list[str]:
-    told = []
+def _descriptions(backend: object, ref: SecretRef, timeout: float) -> list[str]:
+    descriptions = []
     if isinstance(backend, SupportsRoute):
-        told.append(backend.route(ref).address.origin)
+        descriptions.append(backend.route(ref).address.origin)
     if isinstance(backend, SupportsCredentialSource):
-        told.append(backend.credential_source(ref, timeout=timeout))
+        descriptions.append(backend.credential_source(ref, timeout=timeout))
     if isinstance(backend, SupportsLogIn):
         backend.log_in(ref, timeout=timeout)
-    return told
+    return descriptions
 
 
-# Variables that hold a credential itself; the others hold the way to one, which may be told.
+# Variables that hold a credential itself; the others hold the name of its file or service, which is shown.
 _HELD = re.compile(r"(?:KEY|SECRET|TOKEN|PASSWORD|KEY_ID|ROLE_ID|USERNAME|SECRET_ID|HEADER)$")
 
 
-# -- finding a secret in text and objects --------------------------------------------------------
+# -- a secret in text and objects ----------------------------------------------------------------
 
 
 def encodings(secret: str) -> dict[str, str]:
@@ -501,7 +526,7 @@ def reachable_text(error: BaseException) -> str:
             texts.append(bytes(item).decode("latin-1"))
         elif isinstance(item, io.BytesIO | io.StringIO):
             queue.append(item.getvalue() if not item.closed else None)
-        elif isinstance(item, dict):  # of which the collector is not told the keys
+        elif isinstance(item, dict):  # the collector does not report its keys
             queue.extend([*item.keys(), *item.values()])
         elif isinstance(item, types.TracebackType):
             queue.extend([*item.tb_frame.f_locals.values(), item.tb_next])
@@ -525,7 +550,7 @@ def _beyond_here(error: BaseException) -> BaseException:
 
 def _holds_data(item: object) -> bool:
     """
-    True for containers and objects of ordinary classes; all others lead to every object of the process.
+    True for containers and objects of ordinary classes. Others lead to every object of the process.
 
     The environment is skipped, because all code can reach it.
     """

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime, timedelta
 
-__all__ = ["closest", "did_you_mean", "from_now", "iso", "moment", "span", "when"]
+__all__ = ["closest", "did_you_mean", "from_now", "iso", "moment", "span", "when", "within"]
 
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
 
@@ -54,6 +54,25 @@ def closest(text: str, choices: Iterable[str], *, alike: float = 0.6) -> str | N
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(text, list(choices), n=1, cutoff=alike)), None)
+
+
+def within(letters: int, text: str, choices: Iterable[str]) -> str | None:
+    """Find the closest choice that differs in at most so many letters; None if each differs in more."""
+    distances = [
+        (_distance(text, choice), choice) for choice in choices if abs(len(text) - len(choice)) <= letters
+    ]
+    nearest, choice = min(distances, default=(letters + 1, ""))
+    return choice if nearest <= letters else None
+
+
+def _distance(first: str, second: str) -> int:
+    """Count the letters to insert, remove or replace that turn one text into another."""
+    row = list(range(len(second) + 1))
+    for number, letter in enumerate(first, 1):
+        above, row = row, [number]
+        for column, other in enumerate(second):
+            row.append(min(above[column + 1] + 1, row[column] + 1, above[column] + (letter != other)))
+    return row[-1]
 
 
 def did_you_mean(text: str, choices: Iterable[str]) -> str:

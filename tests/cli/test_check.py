@@ -205,6 +205,27 @@ def test_a_warning_alone_is_told_and_fails_nothing(program: Program, planted: Pl
         assert (0, expected) == (result.code, result.stderr)
 
 
+def test_strict_turns_a_warning_into_65(program: Program, planted: Planted) -> None:
+    planted.store("prod", make_token(expires_in=None))
+    planted.store("fine", make_token())
+    refusal = (
+        "astro-token: error: --strict does not accept warnings\n"
+        "astro-token: hint: fix them, or omit --strict\n"
+    )
+    for form in ("table", "json", "markdown"):
+        result = program("check", "--strict", "--format", form, "planted:prod", "planted:fine")
+        assert (65, True) == (result.code, result.stderr.endswith(refusal))
+    result = program("check", "--strict", "planted:fine")
+    assert (0, "") == (result.code, result.stderr)
+
+
+def test_strict_does_not_hide_a_worse_failure(program: Program, planted: Planted) -> None:
+    planted.store("prod", make_token(expires_in=None))
+    for other, code in (("denied", 77), ("missing", 65)):  # 65 is worse than 66
+        result = program("check", "--strict", "planted:prod", f"planted:{other}")
+        assert (code, False) == (result.code, "--strict" in result.stderr)
+
+
 def test_every_error_of_a_token_is_told_and_not_the_first_alone(
     program: Program, planted: Planted, write: Write
 ) -> None:

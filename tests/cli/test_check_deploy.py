@@ -55,6 +55,14 @@ def test_without_the_option_nothing_is_said_of_the_project(project: Project) -> 
     assert (0, {"tokens"}) == (result.code, set(json.loads(result.stdout)))
 
 
+def test_strict_turns_a_warning_of_the_project_into_65(project: Project) -> None:
+    shutil.rmtree(project.folder / "dags")
+    project.policy(f'{TOML}[policy.deploy]\nno-dags = "warning"\nuncommitted = "off"\n')
+    lenient, strict = (project.run("env:TOKEN", *option) for option in ((), ("--strict",)))
+    assert (0, 65) == (lenient.code, strict.code)
+    assert "astro-token: error: --strict does not accept warnings\n" in strict.stderr
+
+
 # -- one finding after the other ------------------------------------------------------------------------
 
 

@@ -32,7 +32,7 @@ from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import TokenSettings
 from astro_token.testing import make_token
-from astro_token.token import AstroToken
+from astro_token.token import SCOPES, AstroToken
 from astro_token.tokens.online import ApiRequest, Online
 from astro_token.tokens.read_many import TokenReport
 from tests.cli.deploy_project import make
@@ -294,7 +294,8 @@ def rows(document: str, columns: int) -> list[list[str]]:
 def test_every_verdict_is_in_one_table_with_its_level_and_nothing_else_is() -> None:
     table = rows("check.md", 5)
     documented = [(code.strip("`"), found, level) for code, found, level, _, _ in table]
-    required = {"no-expiry": "warning, error if `require_expiry`"}
+    unproven = {f"{scope}-unproven": f"warning, error if `{scope}`" for scope in SCOPES}
+    required = {"no-expiry": "warning, error if `require_expiry`", **unproven}
     exported = {False: "", True: ", error if exported"}
     expected = [
         *((code, "offline", required.get(code, one.level)) for code, one in OFFLINE.items()),

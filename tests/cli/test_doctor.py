@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 import astro_token
 from astro_token.doctor import CHECKS, STATES
-from astro_token.doctor.variables import own_variables
+from astro_token.settings.variables import own_variables
 from tests.cli.terminal import Terminal
 from tests.conftest import PROGRAM, ROOT
+from tests.servers import web_tokens
 from tests.servers.faults import FaultServer, refused_port
 
 if TYPE_CHECKING:
@@ -125,6 +127,14 @@ def test_every_variable_of_ours_is_known_by_name() -> None:
     ]
 
 
+def test_offline_does_not_contact_astro(program: Program, stored: str, api: AstroApi) -> None:
+    before = len(api.requests)
+    code, links = examined(program, "--offline", stored)
+    assert (0, before) == (code, len(api.requests))
+    assert ("not reached", "skipped: --offline") == (links["api"]["state"], links["api"]["found"])
+    assert ["ok"] * 3 == [links[name]["state"] for name in ("login", "secret", "token")]
+
+
 def test_each_link_of_a_good_chain_holds(program: Program, stored: str, api: AstroApi) -> None:
     code, links = examined(program, stored)
     said = states(links)
@@ -219,6 +229,34 @@ def test_the_ci_system_and_its_identity_are_named(
     }
     links = examined(program, ref)[1]
     assert ("ok", "of GitHub Actions") == (links["identity"]["state"], links["identity"]["found"])
+
+
+def test_the_claims_that_services_check_are_named_and_no_other(
+    program: Program, hold: Callable[[str], str], api: AstroApi
+) -> None:
+    """Of a token that is here; in one line, and none of them long."""
+    ref = hold(api.issue())
+    claims = {
+        "iss": "https://ci.example.com",
+        "aud": ["https://vault.example.com", "other"],
+        "sub": "repo:acme/dags:environment:prod\n\x1b[31m::error::",
+        "repository": "acme/dags",
+        "environment": "x" * 500,
+        "project_path": {"not": "text"},
+        "email": "someone@example.com",
+    }
+    program.environ["ASTRO_TOKEN_ID_TOKEN"] = web_tokens.sign(claims, ec.generate_private_key(ec.SECP256R1()))
+    link = examined(program, ref)[1]["identity"]
+    assert ("ok", None) == (link["state"], link["hint"])
+    assert link["found"] == (
+        "of ASTRO_TOKEN_ID_TOKEN: iss https://ci.example.com, aud https://vault.example.com other, "
+        "sub repo:acme/dags:environment:prod\\n\\x1b[31m::error::, repository acme/dags, "
+        f"environment {'x' * 200}…"
+    )
+    program.environ["ASTRO_TOKEN_ID_TOKEN"] = "s3cr3t-that-is-no-token"
+    program.canaries.append("s3cr3t-that-is-no-token")
+    code, links = examined(program, ref)
+    assert (0, "warning") == (code, links["identity"]["state"])
 
 
 def test_a_missing_sdk_is_the_backends_link(program: Program, tmp_path: Path) -> None:

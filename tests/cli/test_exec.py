@@ -445,3 +445,11 @@ def test_a_plain_file_goes_the_same_way(program: Program, canary: str, tmp_path:
     secret.chmod(0o600)
     result = program("exec", f"file:{secret}", "--", *child("tell"), allowed=["stdout"])
     assert (0, "", canary) == (result.code, result.stderr, told(result)["environ"]["ASTRO_API_TOKEN"])
+
+
+def test_a_reference_outside_of_policy_is_refused_before_it_is_read(program: Program) -> None:
+    floor = {"ASTRO_TOKEN_POLICY_REF": "env:OTHER"}
+    assert 66 == program("exec", "env:UNSET", "--", *child("told")).code
+    result = program("exec", "env:UNSET", "--", *child("told"), env=floor)
+    assert (65, "") == (result.code, result.stdout)
+    assert "astro-token: error: policy does not allow the reference env:UNSET\n" in result.stderr

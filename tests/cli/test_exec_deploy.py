@@ -91,8 +91,11 @@ def test_each_finding_is_a_warning_unless_policy_makes_it_an_error_or_silences_i
     arrange, message = FINDINGS[code]
     arrange(project)
     status = CODES[code].exit_code
+    # Only a deploy to another deployment than the expected one is refused.
+    usual = (status, "", [("error", message)]) if code == "project-deployment" else None
     for level, outcome in {
-        "": (0, STARTED, [("warning", message)]),
+        "": usual or (0, STARTED, [("warning", message)]),
+        "warning": (0, STARTED, [("warning", message)]),
         "error": (status, "", [("error", message)]),
         "off": (0, STARTED, []),
     }.items():
@@ -199,7 +202,7 @@ def test_what_the_flags_of_the_deploy_leave_to_say(
     assert (CODES[codes[0]].exit_code if codes else 0) == result.code
 
 
-def test_a_deployment_on_the_command_line_that_the_token_is_not_for_is_told_by_name(project: Project) -> None:
+def test_a_deploy_to_another_deployment_than_the_expected_one_is_refused(project: Project) -> None:
     project.policy(f'default = "prod"\n{TOML}deployment = "{DEPLOYMENT}"\n')
     assert [] == said(project.exec("astro", "deploy", DEPLOYMENT))
     for name, shown in (("cldep0staging", "cldep0staging"), ("\x1b[31mx y", "another")):
@@ -207,11 +210,32 @@ def test_a_deployment_on_the_command_line_that_the_token_is_not_for_is_told_by_n
         message = (
             f"astro deploy goes to deployment {shown}, which the command names, and prod is for {DEPLOYMENT}"
         )
-        assert [("warning", message)] == said(result)
+        assert (65, "", [("error", message)]) == (result.code, result.stdout, said(result))
         assert (
             f"astro-token: hint: name {DEPLOYMENT} on the command line, "
             "or use the token of the deployment that is named\n" in result.stderr
         )
+    lowered = {"ASTRO_TOKEN_POLICY_DEPLOY": "project-deployment=warning"}
+    assert (0, "warning") == (
+        (result := project.exec("astro", "deploy", "cldep0staging", env=lowered)).code,
+        said(result)[0][0],
+    )
+
+
+def test_the_file_cannot_lower_what_the_environment_s_policy_requires(project: Project) -> None:
+    lowered = '[policy.deploy]\nproject-deployment = "off"\nother-workspace = "off"\n'
+    project.policy(f'default = "prod"\n{TOML}{lowered}')
+    token = make_token(workspace=WORKSPACE, deployment=DEPLOYMENT)
+    project.program.canaries.append(token)
+    for command, floor in (
+        (("cldep0staging",), {"DEPLOYMENT": DEPLOYMENT}),
+        ((DEPLOYMENT, "--workspace-id", "clother"), {"WORKSPACE": WORKSPACE}),
+    ):
+        run = ("astro", "deploy", *command)
+        assert (0, []) == ((result := project.exec(*run, env={"TOKEN": token})).code, said(result))
+        env = {"TOKEN": token} | {f"ASTRO_TOKEN_POLICY_{name}": text for name, text in floor.items()}
+        result = project.exec(*run, env=env)
+        assert (65, "", ["error"]) == (result.code, result.stdout, [level for level, _ in said(result)])
 
 
 # -- where nothing is looked at -------------------------------------------------------------------------

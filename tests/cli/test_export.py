@@ -411,7 +411,7 @@ def test_a_full_disk_leaves_a_runners_file_as_it_was(program: Program, prod: str
     before = github.read_text()
     done = subprocess.run(
         ["bash", "-c", f"ulimit -f 1; exec '{PROGRAM}' export {prod}"],
-        env=program.environment(),
+        env=program.environment({"PYTHONDONTWRITEBYTECODE": "1"}),  # a cut .pyc file would stay
         capture_output=True,
         text=True,
         check=False,
@@ -528,7 +528,9 @@ def test_a_full_disk_leaves_no_file_of_circleci_behind(program: Program, canary:
     file = program.folder / "bash_env"
     done = subprocess.run(
         ["bash", "-c", f"ulimit -f 0; exec '{PROGRAM}' export env:KEPT"],
-        env=program.environment({"CIRCLECI": "true", "BASH_ENV": str(file), "KEPT": canary}),
+        env=program.environment(
+            {"CIRCLECI": "true", "BASH_ENV": str(file), "KEPT": canary, "PYTHONDONTWRITEBYTECODE": "1"}
+        ),
         capture_output=True,
         check=False,
     )

@@ -395,6 +395,19 @@ def test_a_lock_without_digests_says_which_release_too(program: Program, place: 
     assert installed(place.astro, "1.44.0") == program("install-cli")
 
 
+def test_policy_can_require_digests(program: Program, place: Place, releases: Releases) -> None:
+    floor = {"ASTRO_TOKEN_POLICY_CLI_LOCK": "true"}
+    hint = "add the table that astro-token install-cli --lock prints to astro-token.toml"
+    for text in (None, f'[astro-cli]\nversion = "{VERSION}"\n'):
+        if text:
+            place.lock(text)
+        result = program("install-cli", env=floor)
+        assert (78, "", True) == (result.code, result.stdout, f"hint: {hint}\n" in result.stderr)
+        assert not place.astro.exists()
+    place.lock(locked(releases))
+    assert 0 == program("install-cli", env=floor).code
+
+
 def test_another_release_than_the_lock_s_is_refused(
     program: Program, place: Place, releases: Releases
 ) -> None:

@@ -26,13 +26,13 @@ from astro_token.ci.system import CISystem
 from astro_token.formats import ExportFormat
 
 
-def identity(environ):
+def identity(environ, system):
     from astro_token.identity import IdentityRequest, NoIdentity
     from astro_token.identity.stored import token_in_variable
 
     if environ.get("LOOM_JOB_TOKEN"):
         return IdentityRequest("Loom", lambda *_: token_in_variable("LOOM_JOB_TOKEN", environ))
-    return NoIdentity("Loom", "weave `identity: true`") if environ.get("LOOM") else None
+    return NoIdentity("Loom", "weave `identity: true`") if system else None
 
 
 def render(variables):

@@ -351,7 +351,7 @@ def test_astro_cli_pr_2077_a_token_that_an_earlier_run_left_in_clear_is_found(sc
     scene.theirs("workspace", "list")
     home = {"ASTRO_HOME": str(scene.home)}
     assert ["token-left"] == scene.found("--deploy", of="deploy", **home)
-    hint = "hint: run astro logout there, revoke that token if others can read the file"
+    hint = "hint: run astro logout with this home, revoke that token if others can read the file"
     assert hint in scene.ours("check", "--deploy", **home).stderr
 
 
@@ -468,7 +468,7 @@ def test_astro_cli_1721_and_2257_and_pr_2004_a_deploy_of_uncommitted_changes_end
     scene.api.requests.clear()
     said = (
         "deploy: 1 tracked file has uncommitted changes: the Astro CLI ends with 0 and deploys nothing\n"
-        "astro-token: hint: commit or restore them (git status names them), or deploy with --force\n"
+        "astro-token: hint: commit or restore them (git status lists them), or deploy with --force\n"
     )
     checked = scene.ours("check", "--deploy")
     assert (65, True) == (checked.code, f"astro-token: error: {said}" in checked.stderr)

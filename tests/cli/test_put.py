@@ -196,7 +196,7 @@ def test_of_several_fields_one_has_to_be_named(program: Program, openbao: OpenBa
     result = program("put", f"vault:{secret}", stdin=make_token())
     lines = result.stderr.splitlines()
     assert (66, "", 2) == (result.code, result.stdout, len(lines))
-    assert "the secret has several fields or none, and the reference does not name a field" in lines[0]
+    assert "the secret has 2 fields, and the reference does not name a field" in lines[0]
     assert fields == stored(openbao, secret)["data"]
 
 

@@ -170,7 +170,8 @@ def test_a_reference_that_is_none(program: Program, ref: str, message: str, hint
 
 def test_a_scheme_that_nothing_serves(program: Program) -> None:
     known = (
-        "known are aws, aws-kms, aws-ssm, azure, azure-keys, env, file, gcp, gcp-kms, vault, vault-transit"
+        "the schemes are aws, aws-kms, aws-ssm, azure, azure-keys, env, file, gcp, gcp-kms, "
+        "vault, vault-transit"
     )
     for ref, message, hint in (
         (
@@ -208,7 +209,7 @@ def test_a_secret_that_holds_no_usable_token(program: Program, planted: Planted,
     name = "name the field after # in the reference, as in vault:secret/astro/prod#token"
     damaged = f"{none}its second part is damaged or cut off"
     two = json.dumps({"one": canary, "two": canary})
-    several = "the secret has several fields or none, and the reference does not name a field"
+    unnamed = "and the reference does not name a field"
     for text, fragment, code, message, hint in (
         ("", "", 65, f"{none}it is empty", SHOWN),
         (" \r\n", "", 65, f"{none}it is empty", SHOWN),
@@ -219,9 +220,9 @@ def test_a_secret_that_holds_no_usable_token(program: Program, planted: Planted,
         ("hvs.CAESIJ", "", 65, none + form, SHOWN),
         (make_token(permissions=[]), "", 65, none + login, SHOWN),
         (make_token(exp=1_700_000_000), "", 65, "the token expired at 2023-11-14 22:13 UTC", NEW),
-        (two, "", 66, several, name),
-        ("{}", "", 66, several, name),
-        (two, "#three", 66, "the secret has no field three", field),
+        (two, "", 66, f"the secret has 2 fields, {unnamed}", name),
+        ("{}", "", 66, f"the secret has no fields, {unnamed}", name),
+        (two, "#three", 66, "the secret has no field three; it has 2 fields", field),
         (
             json.dumps({"token": {"value": canary}}),
             "",

@@ -178,7 +178,7 @@ def test_a_name_that_no_variable_has_is_not_shown() -> None:
     token = make_token().replace(".", "_").replace("-", "_")
     names = ("ASTRO_TOKEN_REFF", f"ASTRO_TOKEN_{token}", "ASTRO_TOKEN_A\n::error::", "ASTRO_TOKEN_\udcff", "")
     report = Report()
-    check_variables(report, dict.fromkeys(names, "x"), ["vault"])
+    check_variables(report, dict.fromkeys(names, "x"), [SecretRef.parse("vault:a/b")])
     assert ["ASTRO_TOKEN_REFF", "ASTRO_TOKEN_REFF is unknown"] == [check.detail for check in report.checks]
 
 

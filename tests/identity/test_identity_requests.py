@@ -1,4 +1,4 @@
-"""A job's credential goes to its own service only; damaged, late and missing responses differ in their errors."""
+"""A job's credential goes to its own service only; damaged, late and missing responses are told apart."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_of_two_policies_the_stricter_holds(
 
 def test_errors_come_first_and_what_is_off_not_at_all() -> None:
     facts = [Finding("no-docker", "m", "h"), Finding("no-dags", "m", "h"), Finding("dead-keys", "m", "h")]
-    found = verdicts(facts, {"dead-keys": "error", "no-dags": "off"}, exported=False)
+    found = verdicts(facts, Policy(deploy={"dead-keys": "error", "no-dags": "off"}), exported=False)
     assert [("dead-keys", "error"), ("no-docker", "warning")] == [(one.code, one.level) for one in found]
 
 

@@ -170,6 +170,32 @@ def test_what_the_project_expects_is_compared(
     assert verdicts == found(token(scope), expected=expected)
 
 
+@pytest.mark.parametrize(
+    ("scope", "policy", "verdicts"),
+    [
+        ("workspace", Policy(organization="o1", workspace="w1"), []),
+        ("workspace", Policy(organization="o2"), [("wrong-organization", "error")]),
+        ("workspace", Policy(workspace="w2"), [("wrong-workspace", "error")]),
+        ("deployment", Policy(deployment="d2"), [("wrong-deployment", "error")]),
+        ("organization", Policy(workspace="w1"), [("workspace-unproven", "error")]),
+        ("workspace", Policy(deployment="d1"), [("deployment-unproven", "error")]),
+    ],
+)
+def test_what_policy_requires_is_an_error_also_without_proof(
+    scope: Scope, policy: Policy, verdicts: list[tuple[str, str]]
+) -> None:
+    assert verdicts == found(token(scope), policy)
+    (*_, required) = judge(token("deployment"), Policy(deployment="d2"), Expectations(), now=NOW)
+    assert "the token is for deployment d1, and policy requires d2" == required.message
+
+
+def test_a_deployment_that_the_project_chose_does_not_prove_the_required_workspace() -> None:
+    chosen, judged = Expectations(deployment="d1"), replace(token("deployment"), workspace=None)
+    assert [] == found(judged, expected=replace(chosen, workspace="w1"))
+    assert [("workspace-unproven", "error")] == found(judged, Policy(workspace="w1"), chosen)
+    assert [] == found(judged, Policy(workspace="w1", deployment="d1"), chosen)
+
+
 def test_no_wider_token_is_advised_where_one_names_no_organization() -> None:
     judged = replace(token("deployment"), organization=None)
     (verdict,) = judge(judged, Policy(), Expectations("o1"), now=NOW)

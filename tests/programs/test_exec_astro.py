@@ -120,7 +120,7 @@ def test_where_no_workspace_is_expected_neither_the_other_job_s_is_taken_nor_is_
         "astro-token: warning: deploy: prod names no workspace, and none is expected: "
         "without --workspace-id the Astro CLI fails, or uses the workspace of an earlier run\n"
         "astro-token: hint: set workspace in the token's table of astro-token.toml, "
-        "which exec hands on, or give --workspace-id\n"
+        "which exec passes on, or give --workspace-id\n"
         "Error: failed to find a valid workspace: failed to get current Workspace: "
         "current workspace context not set, you can switch to a workspace with "
     )

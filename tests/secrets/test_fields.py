@@ -56,8 +56,8 @@ def test_a_field_is_chosen(content: object, field: str | None, chosen: bytes) ->
 @pytest.mark.parametrize(
     ("content", "field", "error", "complaint"),
     [
-        ({"a": "1", "b": "2"}, None, SecretNotFoundError, "several fields"),
-        ({}, None, SecretNotFoundError, "several fields or none"),
+        ({"a": "1", "b": "2"}, None, SecretNotFoundError, "the secret has 2 fields, and"),
+        ({}, None, SecretNotFoundError, "the secret has no fields, and"),
         ({"token": "t"}, "tokne", SecretNotFoundError, "the secret has no field tokne"),
         ({"token": "t"}, "Token", SecretNotFoundError, "the secret has no field Token"),
         ({}, "token", SecretNotFoundError, "the secret has no field token"),
@@ -83,6 +83,32 @@ def failure(value: SecretValue, field: str | None) -> AstroTokenError:
     except AstroTokenError as error:
         return error
     raise AssertionError("it was chosen")
+
+
+@pytest.mark.parametrize(
+    ("content", "field", "suggested"),
+    [
+        ({"token": "t"}, "tokne", "token"),
+        ({"token": "t"}, "TOKEN", "token"),
+        ({"KEY": "t"}, "key", "KEY"),
+        ({"ASTRO_API_TOKEN": "t", "b": "2"}, None, "ASTRO_API_TOKEN"),
+        ({"value": "t", "b": "2"}, "token", "value"),
+        ({"tokens": "t"}, "tokn", None),  # the name of a field may be a secret
+        ({"a": "1", "b": "2"}, None, None),
+        ({}, "token", None),
+    ],
+)
+def test_a_field_is_suggested_if_its_name_is_one_of_ours(
+    content: object, field: str | None, suggested: str | None
+) -> None:
+    hint = failure(secret(content), field).hint or ""
+    assert hint.startswith(f"did you mean {suggested}? " if suggested else ("correct", "name"))
+
+
+def test_an_error_counts_the_fields() -> None:
+    for count, text in ((0, "no fields"), (1, "1 field"), (3, "3 fields")):
+        error = failure(secret({f"f{number}": "x" for number in range(count)}), "tokne")
+        assert f"the secret has no field tokne; it has {text}" == error.message
 
 
 def test_an_error_holds_nothing_of_the_secret(canary: str) -> None:

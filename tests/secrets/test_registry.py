@@ -164,7 +164,7 @@ def test_a_scheme_whose_backend_is_not_built_says_so(scheme: str) -> None:
 def test_an_unknown_scheme_is_answered_with_the_nearest_known_one() -> None:
     error = failure(lambda: open_backend("vualt"))
     assert UnknownBackendError is type(error)
-    assert (error.hint or "").startswith("did you mean vault? known are aws, aws-kms, aws-ssm, azure, ")
+    assert (error.hint or "").startswith("did you mean vault? the schemes are aws, aws-kms, aws-ssm, azure, ")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from astro_token.policy.rules import Expectations, Policy
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.astro_cli_pin import Lock
 from astro_token.settings.project_file import Project, ProjectToken, find_project
+from astro_token.testing import appearances
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +59,28 @@ def failure(folder: Path) -> AstroTokenError:
 
 def refused(write: Write, text: str) -> AstroTokenError:
     return failure(write("astro-token.toml", text).parent)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[tokens.dev]\nref = "TOKEN"\n',
+        '[tokens.dev]\nref = "vault:TOKEN/a"\n',
+        '[tokens.dev]\nref = "env:X"\ndecrypt = "TOKEN"\n',
+        '[tokens.dev]\ntoken = "TOKEN"\n',
+        '[tokens.dev]\nref = "env:X"\nworkspace = "TOKEN"\n',
+        '[tokens]\ndev = "TOKEN"\n',
+        'default = "TOKEN"\n',
+        'tokens = ["TOKEN"]\n',
+        '"TOKEN" = 1\n',
+        '[tokens."TOKEN"]\nref = "env:X"\n',
+    ],
+)
+def test_a_token_in_the_file_is_named_as_such_and_not_repeated(write: Write, canary: str, text: str) -> None:
+    error = refused(write, text.replace("TOKEN", canary))
+    shown = f"{error.message} {error.hint}"
+    assert (InvalidRefError, True) == (type(error), "astro-token.toml contains a token" in error.message)
+    assert ([], False) == (appearances(canary, shown), "command line" in shown)
 
 
 def test_everything_that_it_may_say_is_read(write: Write) -> None:
@@ -205,6 +228,32 @@ def test_a_file_that_others_can_write_is_refused(write: Write, name: str, mode: 
     assert (AccessDeniedError, f"chmod go-w {path}") == (type(error), error.hint)
 
 
+@pytest.mark.parametrize("name", ["astro-token.toml", "pyproject.toml"])
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o757, 0o770])
+def test_a_file_in_a_folder_that_others_can_write_is_refused(write: Write, name: str, mode: int) -> None:
+    path = write(name, ONE if name == "astro-token.toml" else SHARED)
+    path.parent.chmod(mode)
+    error = failure(path.parent)
+    assert (AccessDeniedError, f"chmod go-w {path.parent}") == (type(error), error.hint)
+    assert f"other users can write {path.parent}" == error.message
+    path.chmod(0o666)
+    assert f"chmod go-w {path.parent} {path}" == failure(path.parent).hint
+    subprocess.run((failure(path.parent).hint or "").split(), check=True)
+    assert path == find_project(path.parent).path
+
+
+def test_a_folder_in_which_only_owners_rename_is_accepted(write: Write) -> None:
+    path = write("astro-token.toml", ONE)
+    path.parent.chmod(0o1777)
+    assert path == find_project(path.parent).path
+
+
+def test_a_writable_folder_without_our_table_does_not_matter(write: Write) -> None:
+    path = write("pyproject.toml", "[tool.ruff]\n")
+    path.parent.chmod(0o777)
+    assert Project() == find_project(path.parent)
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o644, 0o755])
 def test_a_file_that_others_can_only_read_is_read(write: Write, mode: int) -> None:
     path = write("astro-token.toml", ONE)
@@ -222,6 +271,18 @@ def test_a_file_of_another_user_is_refused(write: Write, name: str, monkeypatch:
     error = failure(path.parent)
     assert AccessDeniedError is type(error)
     assert "belongs to another user" in error.message
+
+
+def test_a_file_in_a_folder_of_another_user_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write("astro-token.toml", ONE)
+    if os.geteuid() != 0:
+        # Owned by us, and not by the user that we appear to be: the file is refused first.
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    else:
+        os.chown(path.parent, 12345, -1)
+    error = failure(path.parent)
+    assert AccessDeniedError is type(error)
+    assert "belongs to another user, who could change" in error.message
 
 
 def test_a_file_of_root_is_read_by_any_user(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,6 +377,13 @@ def test_a_malformed_line_is_named(write: Write) -> None:
 # -- the release of the Astro CLI ------------------------------------------------------------------------
 
 DIGEST = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize("table", ["sha256 = {}", "[astro-cli.sha256]"])
+def test_a_lock_without_digests_is_refused(write: Write, table: str) -> None:
+    error = refused(write, f'[astro-cli]\nversion = "1.45.0"\n{table}\n')
+    assert ConfigError is type(error)
+    assert error.message.endswith("astro-token.toml: astro-cli.sha256 is empty, so that it pins nothing")
 
 
 def test_a_lock_names_a_release_and_the_digests_of_its_archives(write: Write) -> None:

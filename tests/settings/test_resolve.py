@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.errors import AstroTokenError, ConfigError, InvalidRefError, UnknownBackendError, UsageError
+from astro_token.errors import (
+    AstroTokenError,
+    ConfigError,
+    InvalidRefError,
+    PolicyError,
+    UnknownBackendError,
+    UsageError,
+)
 from astro_token.policy.rules import Expectations, Policy
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import Settings, TokenSettings, resolve
@@ -442,6 +450,11 @@ def test_an_arguments_policy_only_tightens_too(folder: Path) -> None:
         ("MIN_VALIDITY", "3600", "ASTRO_TOKEN_POLICY_MIN_VALIDITY is not a duration"),
         ("WARN_VALIDITY", "2 weeks", "ASTRO_TOKEN_POLICY_WARN_VALIDITY is not a duration"),
         ("MAX_AGE", "90", "ASTRO_TOKEN_POLICY_MAX_AGE is not a duration"),
+        ("WORKSPACE", "a b", "ASTRO_TOKEN_POLICY_WORKSPACE is not an identifier"),
+        ("REF", "hunter2", "ASTRO_TOKEN_POLICY_REF contains a malformed reference"),
+        ("REF", "env:A,", "ASTRO_TOKEN_POLICY_REF contains a malformed reference"),
+        ("REF", "file:a/*", "ASTRO_TOKEN_POLICY_REF contains a relative path"),
+        ("CLI_LOCK", "yes", "ASTRO_TOKEN_POLICY_CLI_LOCK is not true or false"),
         ("MAX_SCOP", "workspace", "ASTRO_TOKEN_POLICY_MAX_SCOP is not a policy variable"),
         ("max_scope", "workspace", "ASTRO_TOKEN_POLICY_max_scope is not a policy variable"),
     ],
@@ -451,6 +464,81 @@ def test_a_malformed_floor_is_an_error_and_not_no_floor(
 ) -> None:
     error = failure(folder, "prod", {FLOOR + name: text})
     assert (ConfigError, complaint) == (type(error), error.message)
+
+
+def test_a_file_of_the_project_file_stays_in_the_repository(write: Write) -> None:
+    outside = write("outside/token", "")
+    folder = write("repo/a/astro-token.toml", "").parent
+    root = folder.parent
+
+    def use(ref: str, **environ: str) -> AstroTokenError | None:
+        write("repo/a/astro-token.toml", f"[tokens.prod]\nref = 'file:{ref}'\n")
+        (folder / "link").unlink(missing_ok=True)
+        (folder / "link").symlink_to(outside.parent)
+        try:
+            found(folder, "prod", environ)
+        except AstroTokenError as error:
+            return error
+        return None
+
+    names = ("t", "b/../t", "../t", "../../outside/token", "link/token", str(outside))
+    # Without a repository, only the folder of the file counts.
+    assert [None, None, *[ConfigError] * 4] == [use(name) and type(use(name)) for name in names]
+    (root / ".git").mkdir()
+    assert [None, None, None, *[ConfigError] * 3] == [use(name) and type(use(name)) for name in names]
+    error = use("link/token")
+    assert error is not None
+    assert f"{folder}/astro-token.toml: tokens.prod.ref names a file outside {root}" == error.message
+    assert "move the file there, or list its folder in ASTRO_TOKEN_FILE_FOLDERS" == error.hint
+    allowed = {"ASTRO_TOKEN_FILE_FOLDERS": os.pathsep.join(("/nowhere", str(outside.parent)))}
+    assert [None] * 6 == [use(name, **allowed) for name in names]
+    assert use("../../outsider", **allowed) is not None
+    relative = use(str(outside), ASTRO_TOKEN_FILE_FOLDERS="outside")
+    assert relative is not None
+    assert "ASTRO_TOKEN_FILE_FOLDERS contains a relative folder" == relative.message
+    # An argument and a variable come from the user.
+    assert str(outside) == found(folder, f"file:{outside}").ref.name
+    assert str(outside) == found(folder, None, {"ASTRO_TOKEN_REF": f"file:{outside}"}).ref.name
+
+
+IDENTIFIERS = "workspace = 'clws1'\n"
+
+
+def test_an_expectation_comes_from_the_floor_and_may_not_contradict_it(write: Write) -> None:
+    folder = write("astro-token.toml", f"[tokens.prod]\nref = 'env:X'\n{IDENTIFIERS}").parent
+    floor = {FLOOR + "ORGANIZATION": "clorg1", FLOOR + "WORKSPACE": "clws1"}
+    assert Expectations("clorg1", "clws1") == found(folder, "prod", floor).expected
+    assert Expectations("clorg1", "clws1") == found(folder, "env:X", floor).expected
+    error = failure(folder, "prod", {FLOOR + "WORKSPACE": "clws2"})
+    assert (PolicyError, "the project file expects workspace clws1, and policy requires clws2") == (
+        type(error),
+        error.message,
+    )
+    write("astro-token.toml", f"[policy]\n{IDENTIFIERS}")
+    assert "clws1" == found(folder, "env:X", {FLOOR + "WORKSPACE": "clws1"}).policy.workspace
+    error = failure(folder, "env:X", {FLOOR + "WORKSPACE": "clws2"})
+    assert (PolicyError, "policy requires both clws1 and clws2, and nothing can be for both") == (
+        type(error),
+        error.message,
+    )
+
+
+def test_a_reference_outside_of_the_floor_is_refused_whatever_names_it(write: Write) -> None:
+    folder = write("astro-token.toml", "[tokens.a]\nref = 'env:A'\n[tokens.b]\nref = 'env:B'\n").parent
+    floor = {FLOOR + "REF": "env:A, vault:secret/team/*"}
+    for token in ("a", "env:A", "env://A", "vault:secret/team/x"):
+        assert str(found(folder, token, floor).ref).removeprefix("env:") in {"A", token}
+    for refused, environ in (("b", {}), ("env:B", {}), (None, {"ASTRO_TOKEN_REF": "env:B"})):
+        error = failure(folder, refused, {**floor, **environ})
+        assert (PolicyError, "policy does not allow the reference env:B") == (type(error), error.message)
+        assert error.hint is not None
+        assert "env:A, vault:secret/team/*" in error.hint
+    many = Settings(environ=floor, directory=folder).tokens(None)
+    assert [TokenSettings, PolicyError] == [type(one) for one in many]
+    write("astro-token.toml", "[policy]\nref = 'env:*'\n[tokens.a]\nref = 'env:A'\n")
+    assert "env:A" == str(found(folder, "a", floor).ref)
+    error = failure(folder, "vault:secret/team/x", floor)  # allowed by one of them only
+    assert PolicyError is type(error)
 
 
 # -- all of them -----------------------------------------------------------------------------------------

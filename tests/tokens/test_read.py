@@ -176,7 +176,10 @@ def test_an_error_names_the_reference_once() -> None:
 
 def test_an_error_of_the_field_names_the_reference_too() -> None:
     error = failure(lambda: read(Memory({"a": "1"}), REF))
-    assert (SecretNotFoundError, f"{REF}: the secret has no field token") == (type(error), error.message)
+    assert (SecretNotFoundError, f"{REF}: the secret has no field token; it has 1 field") == (
+        type(error),
+        error.message,
+    )
     assert (str(error),) == error.args
 
 

@@ -195,7 +195,7 @@ def test_what_a_write_is_known_to_have_done_is_not_looked_up(opened: dict[str, A
     class Known(Store):
         def write(self, ref: SecretRef, value: SecretValue, **options: Any) -> str:
             super().write(ref, value, **options)
-            raise BackendUnavailableError("somebody else's was written over", known=True)
+            raise BackendUnavailableError("somebody else's was written over", outcome_known=True)
 
     store = Known(b"old")
     error = failure(opened, store)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import socket
+import ssl
 import threading
 import time
 import warnings
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
 from astro_token.errors import (
     AccessDeniedError,
@@ -29,6 +31,7 @@ from tests.servers.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.servers.certificates import Certificates, Pair
 
@@ -226,6 +229,21 @@ def test_a_large_body_is_not_read_to_its_end(client: Client, mode: str) -> None:
         assert server.sent < 32 << 20
 
 
+def test_a_chunk_of_negative_size_is_not_read_to_the_end_of_the_connection(client: Client) -> None:
+    sent = 0
+
+    def serve(connection: socket.socket) -> None:
+        nonlocal sent
+        connection.recv(65536)
+        connection.sendall(OK + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n")
+        while sent < 64 << 20:
+            sent += connection.send(b"a" * 65536)
+
+    with Listener(serve) as listener:
+        assert send(client, f"http://127.0.0.1:{listener.port}").body is None
+    assert sent < 32 << 20
+
+
 def test_a_denial_with_a_damaged_body_is_a_denial(client: Client) -> None:
     with saying(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\n") as url:
         response = send(client, url)
@@ -298,13 +316,14 @@ def test_a_proxy_and_a_firewall_share_it_too(client: Client) -> None:
         assert time.monotonic() - started < 0.6 + SLACK
 
 
+@pytest.mark.parametrize("host", ["vault.example", "vault.prod1", "1.2.3"])
 def test_a_lookup_that_does_not_return_is_left_behind(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+    client: Client, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     never = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: never.wait(20) and [])
     started = time.monotonic()
-    assert 75 == failure(client, "https://vault.example", 0.3).exit_code
+    assert 75 == failure(client, f"https://{host}", 0.3).exit_code
     assert time.monotonic() - started < 0.3 + SLACK
     never.set()
 
@@ -348,6 +367,58 @@ def test_a_connection_is_used_again(client: Client) -> None:
         client.close()
         send(client, server.url)
         assert 2 == server.connections
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FaultServer(200) as server:
+        send(client, server.url)
+        monkeypatch.setattr("astro_token.transport.client._IDLE_SECONDS", 0.0)
+        send(client, server.url)
+        assert 2 == server.connections
+
+
+def test_a_connection_belongs_to_the_certificates_with_which_it_was_opened(
+    client: Client, certificates: Certificates, tmp_path: Path
+) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(certificates.ca_file.read_bytes())
+    with FaultServer(200, tls=certificates.server.context()) as server:
+        route = Route.to(server.url, {"OWN": str(file)}, ca_variables=("OWN",))
+        with client.send(route, "GET", "/", until=time.monotonic() + 5, limit=None) as stream:
+            file.write_bytes(certificates.self_signed.certificate.read_bytes())
+            os.utime(file, (1, 1))
+            while stream.read(1000):
+                pass
+        with pytest.raises(IntegrityError, match="is not trusted"):
+            client.send(route, "GET", "/", until=time.monotonic() + 5)
+
+
+def test_a_failure_names_the_service_of_its_own_request(client: Client) -> None:
+    with FaultServer(503) as server:
+        for service in ("Vault", "AWS"):
+            route = Route.to(server.url, {}, service=service)
+            response = client.send(route, "GET", "/", until=time.monotonic() + 5)
+            assert service in str(response.failure())
+        assert 1 == server.connections
+
+
+def test_bytes_without_a_request_are_not_its_response(client: Client, certificates: Certificates) -> None:
+    extra = OK + b"Content-Length: 4\r\n\r\nevil"
+
+    def serve(connection: socket.socket) -> None:
+        with certificates.server.context().wrap_socket(connection, server_side=True) as tls:
+            while tls.recv(65536):
+                # One TLS record, of which the client takes the first half.
+                tls.sendall((OK + b"Content-Length: 2\r\n\r\n{}").ljust(8192, b" ") + extra)
+
+    with Listener(serve) as listener:
+        environ = {"VAULT_CACERT": str(certificates.ca_file)}
+        url = f"https://127.0.0.1:{listener.port}"
+        assert [b"{}", b"{}"] == [send(client, url, environ=environ).body for _ in range(2)]
+        assert 2 == listener.connections
+        client.close()
 
 
 def ending(requests: list[bytes], *answers: bytes) -> Callable[[socket.socket], None]:
@@ -466,6 +537,18 @@ def test_a_trusted_service_is_asked_over_tls_and_a_connection_used_again(
         for url in (server.url, server.url, named):
             assert 200 == send(client, url, environ=environ).status
         assert (3, 2) == (server.count, server.connections)
+
+
+def test_an_intermediate_authority_can_be_trusted(client: Client, tmp_path: Path) -> None:
+    root = trustme.CA()
+    intermediate = root.create_child_ca()
+    pair = intermediate.issue_cert("127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    pair.configure_cert(context)
+    bundle = tmp_path / "intermediate.pem"
+    bundle.write_bytes(intermediate.cert_pem.bytes())
+    with FaultServer(200, tls=context) as server:
+        assert 200 == send(client, server.url, environ={"VAULT_CACERT": str(bundle)}).status
 
 
 @pytest.mark.parametrize(

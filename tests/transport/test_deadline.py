@@ -26,7 +26,7 @@ from astro_token.errors import (
 )
 from astro_token.secret import SecretValue
 from astro_token.testing import appearances, reachable_text
-from astro_token.transport.deadline import ATTEMPTS, Deadline, Workers
+from astro_token.transport.deadline import ATTEMPTS, Deadline, Workers, extend_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -493,6 +493,38 @@ def test_an_attempt_within_a_worker_runs_in_its_thread() -> None:
 
     pending = [workers.submit(job) for _ in range(50)]
     assert [True] * 50 == [one.outcome() for one in pending]
+
+
+@pytest.mark.parametrize("in_a_worker", [True, False])
+def test_an_attempt_can_last_until_the_deadline(in_a_worker: bool) -> None:
+    deadline = Deadline(10, attempt=0.2)
+    attempts: list[float] = []
+
+    def slow(seconds: float) -> str:
+        attempts.extend((seconds, extend_attempt()))
+        time.sleep(1)
+        return "done"
+
+    if in_a_worker:
+        outcome = Workers(deadline).submit(lambda: deadline.retry(slow)).outcome()
+    else:
+        outcome = deadline.retry(slow)
+    assert "done" == outcome
+    assert [0.2, pytest.approx(10, abs=SLACK)] == attempts
+
+
+def test_an_extended_attempt_ends_at_the_deadline(never: threading.Event) -> None:
+    def hang(seconds: float) -> bool:
+        extend_attempt()
+        return never.wait(60)
+
+    start = time.monotonic()
+    assert "no answer within 1 s" == failure(lambda: Deadline(1, attempt=0.2).retry(hang)).message
+    assert 1 <= time.monotonic() - start < 1 + SLACK
+
+
+def test_in_a_thread_without_a_deadline_there_is_no_more_time() -> None:
+    assert 0 == extend_attempt()
 
 
 def test_workers_run_side_by_side_and_no_more_than_so_many() -> None:

@@ -110,3 +110,13 @@ def test_a_wait_until_a_date_is_counted_by_the_clock_that_set_it() -> None:
         assert seconds == seconds_to_wait({"Date": format_datetime(there, usegmt=True), "Retry-After": value})
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     assert 90 < (seconds_to_wait({"Retry-After": soon}) or 0) <= 100
+
+
+def test_a_connection_through_a_proxy_that_fails_names_the_proxy_s_variable() -> None:
+    route = Route.to("https://vault.example.com", {"HTTPS_PROXY": "http://127.0.0.1:9"}, service="Vault")
+    failure = connection_failure(ConnectionRefusedError(), route)
+    assert (
+        failure.message
+        == "Vault cannot be reached, or ended the connection, through the proxy of HTTPS_PROXY"
+    )
+    assert str(failure.hint).startswith("check HTTPS_PROXY, ")

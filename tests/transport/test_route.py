@@ -22,6 +22,7 @@ NAME, DEEP, V4, V6 = (
     "https://10.1.2.3",
     "https://[2001:db8::1]:8200",
 )
+ZONE_NAMED = "https://[2001:db8::1%25.vault.example]"
 ZONE, ZONE_HERE, HERE = "https://[fe80::1%25eth0]:8200", "https://[::1%25lo]:8200", "https://127.0.0.1:8200"
 ALL = (NAME, DEEP, V4, V6, ZONE, ZONE_HERE, HERE, "https://localhost", "https://[::1]")
 # An environment, and the addresses that it sends through the proxy.
@@ -42,6 +43,8 @@ ENVIRONMENTS: list[tuple[Mapping[str, str], str, tuple[str, ...]]] = [
     ({"HTTPS_PROXY": P, "NO_PROXY": "ault.example"}, P, (NAME, DEEP, V4, V6, ZONE)),
     ({"HTTPS_PROXY": P, "NO_PROXY": ".vault.example"}, P, (NAME, V4, V6, ZONE)),
     ({"HTTPS_PROXY": P, "NO_PROXY": "*.vault.example"}, P, (NAME, V4, V6, ZONE)),
+    ({"HTTPS_PROXY": P, "NO_PROXY": "*vault.example,*:8200"}, P, (NAME, DEEP, V4, V6, ZONE)),
+    ({"HTTPS_PROXY": P, "NO_PROXY": "3,2.3,.1.2.3"}, P, (NAME, DEEP, V4, V6, ZONE)),
     ({"HTTPS_PROXY": P, "NO_PROXY": "vault.example:8200"}, P, (DEEP, V4, V6, ZONE)),
     ({"HTTPS_PROXY": P, "NO_PROXY": "vault.example:443"}, P, (NAME, V4, V6, ZONE)),
     ({"HTTPS_PROXY": P, "NO_PROXY": "10.0.0.0/8"}, P, (NAME, DEEP, V6, ZONE)),
@@ -65,6 +68,10 @@ def test_the_environment_chooses_the_proxy(
     routes = {url: Route.to(url, environ) for url in ALL}
     assert proxied == tuple(url for url in ALL if routes[url].proxy)
     assert {route.proxy.redacted for route in routes.values() if route.proxy} <= {proxy}
+
+
+def test_a_zone_is_not_the_name_of_a_host() -> None:
+    assert Route.to(ZONE_NAMED, {"HTTPS_PROXY": P, "NO_PROXY": ".vault.example"}).proxy
 
 
 @pytest.mark.parametrize(
@@ -145,7 +152,8 @@ def test_a_contradiction_is_reported_once(
         ("127.0.0.1", True),
         ("127.9.9.9", True),
         ("::1", True),
-        ("0:0::1", True),
+        ("::1%lo", True),
+        ("::1.example", False),
         ("127.0.0.1.example", False),
         ("127.0.0.256", False),
         ("127.0.0.01", False),
@@ -168,6 +176,7 @@ def test_loopback_is_decided_by_exact_comparison(host: str, loopback: bool) -> N
         ("HTTPS://Vault.example:443/v1?x=y", "https://vault.example", "/v1?x=y"),
         ("https://vault.example:8200?x=/y", "https://vault.example:8200", "/?x=/y"),
         ("https://[2001:DB8:0::1]:8200", "https://[2001:db8::1]:8200", "/"),
+        ("http://[0:0::1]:8200", "http://[::1]:8200", "/"),
         ("http://127.0.0.1:8200", "http://127.0.0.1:8200", "/"),
         ("http://[::1]:8200/a", "http://[::1]:8200", "/a"),
         ("http://metadata.example/x", "http://metadata.example", "/x"),

@@ -1,5 +1,5 @@
 """
-Sends the requests of botocore over our transport.
+Send the requests of botocore over our transport.
 
 botocore's event `before-send` takes a response in place of one that botocore would fetch itself.
 
@@ -79,7 +79,7 @@ class Sender:
     @contextmanager
     def within(self, until: float, body_limit: int = BODY_LIMIT) -> Iterator[None]:
         """Bound the requests of this thread by the monotonic clock, and their responses by their size."""
-        self._of_thread.until, self._of_thread.body_limit = until, body_limit
+        vars(self._of_thread).update(until=until, body_limit=body_limit)
         try:
             yield
         finally:
@@ -89,6 +89,11 @@ class Sender:
     def until(self) -> float:
         until: float | None = getattr(self._of_thread, "until", None)
         return time.monotonic() + _UNBOUNDED_SECONDS if until is None else until
+
+    @property
+    def has_sent(self) -> bool:
+        """True if this thread has sent a request since it entered `within`."""
+        return hasattr(self._of_thread, "has_sent")
 
     def close(self) -> None:
         self._client.close()
@@ -101,6 +106,7 @@ class Sender:
         return _for_botocore(request, response)
 
     def send(self, request: Any, route: Route, until: float, *, is_read: bool) -> Response:
+        self._of_thread.has_sent = True
         body = request.body
         return self._client.send(
             route,
@@ -116,7 +122,7 @@ class Sender:
 
 class MetadataSession:
     """
-    Takes the place of botocore's HTTP session for the metadata service of a container or an instance.
+    Replacement of botocore's HTTP session for the metadata service of a container or an instance.
 
     Args:
         is_configured: the environment names the service, so that a failure is an error.

@@ -55,7 +55,19 @@ def in_batches(
     singles += [ref for batch in batches if len(batch) == 1 for ref in batch]
     batches = [batch for batch in batches if len(batch) > 1]
     outcomes: dict[SecretRef, SecretValue | AstroTokenError] = {}
-    caught = _Calls().caught
+    refusals: dict[str | None, AstroTokenError] = {}
+
+    def caught(ref: SecretRef, call: Callable[[], _T]) -> _T | AstroTokenError:
+        region = region_of(ref)  # a region that the account has not enabled refuses its credentials
+        if region in refusals:
+            return refusals[region]
+        try:
+            return call_sdk(call, translated)
+        except AstroTokenError as error:
+            if is_of_credential(error):
+                refusals[region] = error
+            return error.with_traceback(None)
+
     results = _side_by_side(lambda batch: caught(batch[0], lambda: read_batch(batch)), batches)
     for batch, outcome in zip(batches, results, strict=True):
         if not isinstance(outcome, AstroTokenError):
@@ -68,23 +80,6 @@ def in_batches(
     values = _side_by_side(lambda ref: caught(ref, lambda: read(ref)), singles)
     outcomes.update(zip(singles, values, strict=True))
     return {ref: outcomes[ref] for ref in refs}
-
-
-class _Calls:
-    def __init__(self) -> None:
-        self._refusals: dict[str | None, AstroTokenError] = {}
-
-    def caught(self, ref: SecretRef, call: Callable[[], _T]) -> _T | AstroTokenError:
-        """Return the result or the error of a call, or an earlier refusal of the credential in its region."""
-        region = region_of(ref)  # a region that the account has not enabled refuses its credentials
-        if region in self._refusals:
-            return self._refusals[region]
-        try:
-            return call_sdk(call, translated)
-        except AstroTokenError as error:
-            if is_of_credential(error):
-                self._refusals[region] = error
-            return error.with_traceback(None)
 
 
 def _side_by_side(call: Callable[[_A], _T], items: Sequence[_A]) -> list[_T]:

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from astro_token.errors import result
 from astro_token.log import logger, silence
 from astro_token.transport.client import BODY_LIMIT
 from astro_token_backends.aws import LOGGERS
+from astro_token_backends.aws.batch import in_batches
 from astro_token_backends.aws.credential_chain import adapt_chain
+from astro_token_backends.aws.credential_source import source_hint
 from astro_token_backends.aws.endpoint import endpoint_url, region_of, resolve_region
-from astro_token_backends.aws.errors import no_credential, translated
+from astro_token_backends.aws.errors import login_error, translated
 from astro_token_backends.aws.login import Login
 from astro_token_backends.aws.sdk_session import client_config, import_botocore, new_session
+from astro_token_backends.aws.settings import sdk_environment
 from astro_token_backends.boundary import call_sdk
 from astro_token_backends.login import LoginLock, one_per_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from astro_token.errors import AstroTokenError
+    from astro_token.secret import SecretMetadata, SecretValue
     from astro_token.secrets.ref import SecretRef
     from astro_token.transport.route import Route
-    from astro_token_backends.aws.adapter import Sender
 
-__all__ = ["AwsService", "Session", "shared"]
+    Outcome = SecretValue | AstroTokenError
+
+__all__ = ["AwsService", "SecretService", "Session", "shared"]
+
+_T = TypeVar("_T")
 
 _ROUTE_SECONDS = 1.0
 
@@ -39,22 +48,18 @@ class _Open:
         used: the credentials of the login that was made.
     """
 
-    def __init__(self, sdk: Any, sender: Sender, of_reference: str | None) -> None:
-        self.sdk = sdk
-        self.sender = sender
+    def __init__(self, of_reference: str | None) -> None:
+        from astro_token_backends.aws.adapter import Sender
+
+        self.sdk = sdk = new_session()
+        self.sender = sender = Sender(sdk)
         self.region: str | None = sdk.get_config_variable("region")
         # Logs in where the first secret is: an endpoint of another region may be out of reach.
         region = resolve_region(of_reference, self.region)
         sdk.set_config_variable("region", region)
         sdk.register("before-send", sender)
-        chain = sdk.get_component("credential_provider")
-        self.metadata = adapt_chain(chain, sender)
-        self.login = Login(
-            sdk,
-            chain,
-            lambda credentials: self._sts(region, credentials),
-            lambda: sender.until - time.monotonic(),
-        )
+        chain, self.metadata = adapt_chain(sdk, sender)
+        self.login = Login(sdk, chain, partial(self._sts, region), lambda: sender.until - time.monotonic())
         sdk.register_component("credential_provider", self.login)
         self.used: Any = None
         self.clients: dict[tuple[str, str, str | None], Any] = {}
@@ -71,7 +76,7 @@ class _Open:
         )
 
     def _sts(self, region: str, credentials: Any | None) -> Any:
-        with _without_key_log():
+        with sdk_environment():
             if credentials is None:
                 return self.client("sts", region, sign=False)
             frozen = credentials.get_frozen_credentials()
@@ -84,13 +89,9 @@ class _Open:
             )
 
     def credentials(self) -> Any:
-        """
-        The credentials, before any role is assumed.
+        """The credentials, before any role is assumed."""
+        from botocore.exceptions import NoCredentialsError
 
-        Raises:
-            AstroTokenError: there are none, or the metadata service is busy.
-            Exception: botocore's.
-        """
         try:
             credentials = self.sdk.get_credentials()
         except Exception:
@@ -98,17 +99,21 @@ class _Open:
                 raise
             credentials = None
         if credentials is None:
-            raise self.metadata.failure or no_credential()
+            raise self.metadata.failure or NoCredentialsError
         return credentials
 
     def frozen_credentials(self) -> Any:
-        """The credentials as they are now. A role is assumed here. It raises as `credentials` does."""
+        """The credentials as they are now. They are renewed, and a role is assumed here."""
         credentials = self.credentials()
         if self.used is not credentials:
             logger.debug("logging in to AWS with %s", self.login.source)
-        frozen = credentials.get_frozen_credentials()
+        frozen = call_sdk(credentials.get_frozen_credentials, self._translated)
         self.used = credentials
         return frozen
+
+    def _translated(self, error: Exception) -> AstroTokenError:
+        hint = source_hint(str(self.credentials().method))
+        return login_error(error, self.login.source, hint, is_local=not self.sender.has_sent)
 
 
 class Session:
@@ -151,8 +156,8 @@ class Session:
         with self._opened(region, until) as opened:
             name = resolve_region(region, opened.region)
             key = (service, name, endpoint_url(opened.sdk, service))
+            opened.frozen_credentials()
             if key not in opened.clients:
-                opened.frozen_credentials()
                 opened.clients[key] = opened.client(service, name)
             client = opened.clients[key]
         with opened.sender.within(until, BODY_LIMIT * values):
@@ -176,12 +181,10 @@ class Session:
             opened.credentials()
             return opened.login.source
 
-    def log_in(self, region: str | None, until: float) -> None:
-        if self._given is None:
-            self.credentials(region, until)
-
     def credentials(self, region: str | None, until: float) -> Any:
-        """The frozen credentials of the login, to sign with."""
+        """The frozen credentials of the login, to sign with; None if a client was given."""
+        if self._given is not None:
+            return None
         with self._opened(region, until) as opened:
             return opened.frozen_credentials()
 
@@ -198,21 +201,22 @@ class Session:
     @contextmanager
     def _opened(self, region: str | None, until: float) -> Iterator[_Open]:
         """Admit one thread at a time: threads can share clients, but not a session."""
-        with self._lock.within(until - time.monotonic()), _without_key_log():
+        with self._lock.within(until - time.monotonic()), sdk_environment():
             if self._open is None:
-                from astro_token_backends.aws.adapter import Sender
-
-                sdk = new_session()
-                self._open = _Open(sdk, Sender(sdk), region)
+                self._open = call_sdk(lambda: _Open(region), _configuration_error)
                 silence(LOGGERS)
             opened = self._open
             with opened.sender.within(until):
                 yield opened
 
 
+def _configuration_error(error: Exception) -> AstroTokenError:
+    return login_error(error, "the AWS configuration", source_hint(""), is_local=True)
+
+
 class AwsService:
     """
-    What the backends of AWS have in common.
+    Base of the backends of AWS.
 
     Args:
         client: one of botocore's, for all regions.
@@ -228,29 +232,64 @@ class AwsService:
         return call_sdk(lambda: self._session.route(self._service, region_of(ref)), translated)
 
     def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
-        until = time.monotonic() + timeout
-        return call_sdk(lambda: self._session.credential_source(region_of(ref), until), translated)
+        return self._within(timeout, lambda until: self._session.credential_source(region_of(ref), until))
 
     def log_in(self, ref: SecretRef, *, timeout: float) -> None:
-        until = time.monotonic() + timeout
-        call_sdk(lambda: self._session.log_in(region_of(ref), until), translated)
+        self._within(timeout, lambda until: self._session.credentials(region_of(ref), until))
 
     def close(self) -> None:
         self._session.close()
+
+    def _within(self, timeout: float, call: Callable[[float], _T]) -> _T:
+        """Call with the deadline on the monotonic clock, and translate botocore's exceptions."""
+        until = time.monotonic() + timeout
+        return call_sdk(lambda: call(until), translated)
 
     def _call(self, ref: SecretRef, operation: str, until: float, values: int = 1, **arguments: Any) -> Any:
         return self._session.call(self._service, operation, region_of(ref), until, values, **arguments)
 
 
-@contextmanager
-def _without_key_log() -> Iterator[None]:
-    """Botocore opens the file that SSLKEYLOGFILE names with each client, even if that never connects."""
-    name = os.environ.pop("SSLKEYLOGFILE", None)
-    try:
-        yield
-    finally:
-        if name is not None:
-            os.environ["SSLKEYLOGFILE"] = name
+class SecretService(AwsService):
+    """The methods of a backend for secrets. Subclasses define those with an underscore."""
+
+    _batch_size: ClassVar[int]
+    _single_options: ClassVar[frozenset[str]] = frozenset()  # a secret with one of them fits into no batch
+
+    def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
+        return self._within(timeout, lambda until: result(self._read(ref, until)))
+
+    def read_many(self, refs: Sequence[SecretRef], *, timeout: float) -> dict[SecretRef, Outcome]:
+        return self._within(
+            timeout,
+            lambda until: in_batches(
+                refs,
+                self._batch_size,
+                lambda ref: None if self._single_options & ref.options.keys() else (region_of(ref),),
+                lambda batch: self._read_batch(batch, until),
+                lambda ref: result(self._read(ref, until)),
+            ),
+        )
+
+    def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:
+        return self._within(timeout, lambda until: self._describe(ref, until))
+
+    def write(
+        self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
+    ) -> str:
+        return self._within(timeout, lambda until: self._write(ref, value, expected_version, until))
+
+    def _read(self, ref: SecretRef, until: float) -> Outcome:
+        raise NotImplementedError
+
+    def _read_batch(self, refs: Sequence[SecretRef], until: float) -> dict[SecretRef, Outcome]:
+        """Read several secrets with one request. Those that are left out are read one by one."""
+        raise NotImplementedError
+
+    def _describe(self, ref: SecretRef, until: float) -> SecretMetadata:
+        raise NotImplementedError
+
+    def _write(self, ref: SecretRef, value: SecretValue, expected: str | None, until: float) -> str:
+        raise NotImplementedError
 
 
 shared = one_per_process(Session)  # by all three services

@@ -2,20 +2,28 @@
 Changes to botocore's credential chain.
 
 It never prompts, because standard input and the terminal belong to the command;
-and it calls the metadata services of containers and instances over our transport, once and directly.
+it calls the metadata services of containers and instances over our transport, once and directly;
+it runs `credential_process` within the deadline; and its errors name the source that failed.
 """
 
 from __future__ import annotations
 
-import subprocess
-from functools import partial
+import os
+import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from astro_token.errors import AccessDeniedError
+from astro_token.errors import AccessDeniedError, ConfigError
+from astro_token.system.programs import find_program, run_program
+from astro_token_backends.aws.credential_source import describe_source, source_hint
+from astro_token_backends.aws.errors import login_error
+from astro_token_backends.aws.settings import setting
+from astro_token_backends.boundary import call_sdk
+from astro_token_backends.credential_source import without_line_end
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Sequence
 
+    from astro_token.errors import AstroTokenError
     from astro_token_backends.aws.adapter import MetadataSession, Sender
 
 __all__ = ["adapt_chain"]
@@ -23,62 +31,115 @@ __all__ = ["adapt_chain"]
 # botocore has no public interface for any of this.
 # ruff: noqa: SLF001
 
+_OUTPUT_LIMIT = 64 * 1024
 
-def adapt_chain(chain: Any, sender: Sender) -> MetadataSession:
+
+def adapt_chain(sdk: Any, sender: Sender) -> tuple[Any, MetadataSession]:
     """
-    Change the providers of a chain, and those that a source profile adds to it.
+    Change the providers of a session's chain, and those that a source profile adds to it.
 
-    Return the session that asks for an instance's role.
+    Return the chain, and the session that requests an instance's role.
     """
     from astro_token_backends.aws.adapter import MetadataSession
 
+    chain = sdk.get_component("credential_provider")
     instance, container = MetadataSession(sender), MetadataSession(sender, is_configured=True)
-    for index, provider in enumerate(_silenced(chain.providers)):
+
+    def adapt(providers: Sequence[Any]) -> list[Any]:
+        for provider in providers:
+            for name, replacement in (
+                ("_prompter", _refuse_prompt),
+                ("_popen", lambda argv, **_: _Process(argv, sender)),
+                ("_token_loader_cls", lambda path: lambda: _content(path)),
+            ):
+                if hasattr(provider, name):
+                    setattr(provider, name, replacement)
+        return list(providers)
+
+    for index, provider in enumerate(adapt(chain.providers)):
         builder = getattr(provider, "_profile_provider_builder", None)
         if builder is not None:
             providers = builder.providers
-            builder.providers = lambda *given, providers=providers, **named: _silenced(
-                providers(*given, **named)
-            )
-        is_instance = getattr(provider, "METHOD", None) == "iam-role"
-        client: Any = getattr(provider, "_role_fetcher" if is_instance else "_fetcher", None)
-        if hasattr(client, "_session"):
-            client._session = instance if is_instance else container
-            client.RETRY_ATTEMPTS, client.SLEEP_TIME = 1, 0
-        if is_instance:
-            chain.providers[index] = _InstanceProvider(provider)
-    return instance
+            builder.providers = lambda *given, providers=providers, **named: adapt(providers(*given, **named))
+        if provider.METHOD == "iam-role":
+            _redirect(provider._role_fetcher, instance)
+        elif provider.METHOD == "container-role":
+            _redirect(provider._fetcher, container)
+            provider._build_headers = _container_headers
+        chain.providers[index] = _Provider(provider, sdk, sender)
+    return chain, instance
 
 
-def _silenced(providers: Iterable[Any]) -> list[Any]:
-    silenced = list(providers)
-    for provider in silenced:
-        if hasattr(provider, "_prompter"):
-            provider._prompter = _refuse
-        if hasattr(provider, "_popen"):  # of credential_process
-            provider._popen = partial(subprocess.Popen, stdin=subprocess.DEVNULL)
-    return silenced
+def _redirect(client: Any, session: MetadataSession) -> None:
+    client._session = session
+    client.RETRY_ATTEMPTS, client.SLEEP_TIME = 1, 0
 
 
-def _refuse(_prompt: str) -> NoReturn:
+class _Provider:
+    """A provider of the chain whose errors name it."""
+
+    def __init__(self, provider: Any, sdk: Any, sender: Sender) -> None:
+        self.METHOD, self.CANONICAL_NAME = provider.METHOD, provider.CANONICAL_NAME
+        self._load: Callable[[], Any | None] = provider.load
+        self._sdk = sdk
+        self._sender = sender
+
+    def load(self) -> Any | None:
+        from botocore.exceptions import MetadataRetrievalError
+
+        def load() -> Any | None:
+            try:
+                return self._load()
+            except MetadataRetrievalError:
+                # On machines that are not instances, if version 1 of the metadata service is disabled.
+                if self.METHOD != "iam-role":
+                    raise
+                return None
+
+        def translated(error: Exception) -> AstroTokenError:
+            source = describe_source(self.METHOD, self._sdk)
+            return login_error(error, source, source_hint(self.METHOD), is_local=not self._sender.has_sent)
+
+        return call_sdk(load, translated)
+
+
+class _Process:
+    """A run of `credential_process`, with the interface of Popen that botocore uses."""
+
+    def __init__(self, argv: Sequence[str], sender: Sender) -> None:
+        path = argv[0] if os.path.dirname(argv[0]) else find_program(argv[0], os.environ)  # noqa: PTH120
+        completed = path and run_program(
+            [path, *argv[1:]], os.environ, seconds=sender.until - time.monotonic(), limit=_OUTPUT_LIMIT
+        )
+        if not completed:
+            raise FileNotFoundError
+        if completed.late:
+            raise TimeoutError
+        self.returncode = completed.code
+        self._output = completed.output
+
+    def communicate(self) -> tuple[bytes, bytes]:
+        return self._output, b""
+
+
+def _container_headers() -> dict[str, str] | None:
+    name = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
+    token = setting(name)
+    if path := setting(f"{name}_FILE"):
+        name, token = f"{name}_FILE", _content(path)
+    if token and not (token.isascii() and token.isprintable()):
+        raise ConfigError(f"{name} is not a token for a header", hint=f"check the characters of {name}")
+    return {"Authorization": token} if token else None
+
+
+def _content(path: str) -> str:
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123
+        return without_line_end(file.read())
+
+
+def _refuse_prompt(_prompt: str) -> NoReturn:
     raise AccessDeniedError(
         "the AWS profile requires an MFA code (mfa_serial), and astro-token does not ask for it",
         hint="log in first, for example with `aws sts get-session-token`, and set the temporary credentials, "
         "or set AWS_PROFILE to a profile without mfa_serial",
     )
-
-
-class _InstanceProvider:
-    """The role of an instance. botocore fails on other machines if version 1 of the service is disabled."""
-
-    def __init__(self, provider: Any) -> None:
-        self._provider = provider
-        self.METHOD, self.CANONICAL_NAME = provider.METHOD, provider.CANONICAL_NAME
-
-    def load(self) -> Any | None:
-        from botocore.exceptions import MetadataRetrievalError
-
-        try:
-            return self._provider.load()
-        except MetadataRetrievalError:
-            return None

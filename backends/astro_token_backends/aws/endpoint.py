@@ -21,7 +21,7 @@ _VARIABLES = {
     "sts": "AWS_ENDPOINT_URL_STS",
 }
 # The services that the credential chain may send an identity to.
-LOGIN_ENDPOINTS = ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_SSO", "AWS_ENDPOINT_URL_SSO_OIDC")
+LOGIN_ENDPOINTS = tuple(f"AWS_ENDPOINT_URL_{service}" for service in ("STS", "SSO", "SSO_OIDC", "SIGNIN"))
 
 
 def region_of(ref: SecretRef) -> str | None:

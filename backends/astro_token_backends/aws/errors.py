@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -16,15 +15,18 @@ from astro_token.errors import (
     DecryptError,
     InvalidRefError,
     InvalidTokenError,
+    MissingDependencyError,
     SecretNotFoundError,
 )
+from astro_token_backends.aws.credential_source import CONTAINER_VARIABLES, PROFILE_VARIABLES, unusable_file
+from astro_token_backends.credential_source import printable_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from astro_token.transport.route import Route
 
-__all__ = ["code_of", "damaged", "is_of_credential", "no_credential", "refused", "translated"]
+__all__ = ["damaged", "is_of_credential", "is_refusal", "login_error", "refused", "translated"]
 
 # Patterns of the code in the body, because the same code comes with 400, 403 and 5xx.
 # The code is the status if the body has none.
@@ -39,13 +41,35 @@ _INVALID = re.compile(
     r"InvalidParameter\w*|Validation\w*|InvalidArnException|InvalidAliasName\w*|UnsupportedParameter\w*"
 )
 
-_NO_FILE = {
-    *(errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENOTDIR),
-    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOEXEC),
-}
-NO_CREDENTIAL = "there is no AWS credential"
+_NO_CREDENTIAL = "there is no AWS credential"
+_FAILED = "cannot log in to AWS with "
 _NOT_ACCEPTED = "AWS does not accept the credential, or it cannot be obtained"
 _NO_LOGIN = "AWS refuses the login"
+# Classes of botocore, some of which older versions lack. They stand for a credential that cannot be obtained.
+_UNOBTAINABLE = {
+    *("CredentialRetrievalError", "SSOError", "LoginError", "TokenRetrievalError", "NoAuthTokenError"),
+    "RefreshWithMFAUnsupportedError",
+}
+_MALFORMED = "a setting, a file or an output is missing or malformed"
+_LOGIN_ERRORS: tuple[tuple[set[str], Callable[..., AstroTokenError], str], ...] = (
+    ({"PartialCredentialsError"}, AccessDeniedError, "a part of the keys is missing"),
+    (_UNOBTAINABLE, AccessDeniedError, "it provides no credential"),
+    ({"RuntimeError"}, AccessDeniedError, "the credential has expired"),
+    ({"TimeoutError"}, AccessDeniedError, "it did not end in time"),
+    ({"OSError"}, ConfigError, "a file or program cannot be used"),
+    ({"InvalidConfigError", "UnknownCredentialError"}, ConfigError, _MALFORMED),
+)
+# The variables whose values they refuse.
+_SETTING_ERRORS = {
+    "ProfileNotFound": PROFILE_VARIABLES,
+    "InvalidConfigError": PROFILE_VARIABLES,
+    "InvalidRegionError": "AWS_REGION, and the profile's region",
+    "EndpointProviderError": "AWS_REGION, AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT",
+    "EndpointVariantError": "AWS_REGION, AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT",
+    "InvalidIMDSEndpointError": "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+    "InvalidIMDSEndpointModeError": "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
+    "InvalidSTSRegionalEndpointsConfigError": "AWS_STS_REGIONAL_ENDPOINTS",
+}
 _SECRET_KEY = ", and kms:Decrypt if the secret has its own key"
 # The permissions that an operation needs, by botocore's name for it.
 _PERMISSIONS = {
@@ -69,7 +93,7 @@ _LOGINS = {
     "AssumeRoleWithWebIdentity": "check that the role's trust policy names the CI system's identity "
     "provider, the audience (ASTRO_TOKEN_AWS_AUDIENCE, else sts.amazonaws.com) and the job's subject",
 }
-_MISSING: dict[str, tuple[str, str]] = {
+_MISSING = {
     "ResourceNotFoundException": (
         "the secret, version or stage does not exist",
         "check the name, the region and the account",
@@ -94,7 +118,7 @@ _MISSING: dict[str, tuple[str, str]] = {
         "show its state with `aws kms describe-key --key-id KEY`",
     ),
 }
-_CRYPTO: dict[str, tuple[str, str]] = {
+_CRYPTO = {
     "DecryptionFailure": (
         "AWS cannot decrypt the secret",
         "check that its KMS key is enabled, and allow kms:Decrypt",
@@ -113,7 +137,7 @@ _CRYPTO: dict[str, tuple[str, str]] = {
         "use the key that it was encrypted with",
     ),
 }
-_CONFIG: dict[str, tuple[str, str]] = {
+_CONFIG = {
     "RegionDisabledException": ("STS is disabled in this region", "enable it, or use another region"),
     "InvalidKeyUsageException": (
         "the key is not for encryption",
@@ -126,6 +150,20 @@ _CONFIG: dict[str, tuple[str, str]] = {
 }
 
 
+_INVALID_VALUE = {
+    "ParameterPatternMismatchException": (
+        "the value does not match the parameter's allowed pattern",
+        "change the pattern",
+    )
+}
+_REFUSALS: dict[type[AstroTokenError], dict[str, tuple[str, str]]] = {
+    SecretNotFoundError: _MISSING,
+    DecryptError: _CRYPTO,
+    ConfigError: _CONFIG,
+    InvalidTokenError: _INVALID_VALUE,
+}
+
+
 def translated(error: Exception) -> AstroTokenError:
     """The error that stands for an exception of botocore, with nothing of its text."""
     from botocore import exceptions as sdk
@@ -135,38 +173,23 @@ def translated(error: Exception) -> AstroTokenError:
         case sdk.ClientError():
             metadata = error.response.get("ResponseMetadata", {})
             status, headers = metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders")
-            return refused(code_of(error), error.operation_name, status, _retry_after(headers))
+            return refused(_code(error), error.operation_name, status, _retry_after(headers))
         case sdk.PartialCredentialsError():
             return AccessDeniedError(
                 "only a part of an AWS credential is set",
                 hint="set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither",
             )
+        case sdk.ConfigParseError():
+            return ConfigError(
+                f"the AWS configuration file {printable_path(str(error.kwargs['path']))} is malformed",
+                hint="correct it, or change AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE",
+            )
         case sdk.NoCredentialsError() | sdk.MetadataRetrievalError():
-            return no_credential()
+            return _no_credential()
         case sdk.HTTPClientError() | sdk.ConnectionError():  # of a client that was given
             from astro_token.transport.failure import connection_failure
 
             return connection_failure(error, _route())
-        case (
-            sdk.CredentialRetrievalError()
-            | sdk.SSOError()
-            | sdk.TokenRetrievalError()
-            | sdk.NoAuthTokenError()
-        ):
-            return _bad_credential()
-        case (
-            sdk.ProfileNotFound()
-            | sdk.ConfigParseError()
-            | sdk.ConfigNotFound()
-            | sdk.InvalidConfigError()
-            | sdk.InvalidRegionError()
-            | sdk.EndpointProviderError()
-            | sdk.InfiniteLoopConfigError()
-        ):
-            return ConfigError(
-                "the AWS profile, configuration file or region is not usable",
-                hint="check AWS_PROFILE, AWS_CONFIG_FILE, AWS_REGION, and what they name",
-            )
         case sdk.ParamValidationError():
             return _invalid("")
         # ValueError and its like: botocore failed to parse the response.
@@ -179,21 +202,56 @@ def translated(error: Exception) -> AstroTokenError:
             | RecursionError()
         ) if not isinstance(error, sdk.BotoCoreError):
             return damaged()
-        case OSError() if error.errno in _NO_FILE:
-            return ConfigError(
-                "a file or program that provides the AWS credential does not exist, or cannot be read or run",
-                hint="check AWS_WEB_IDENTITY_TOKEN_FILE, and the files and programs of the profile",
-            )
+    if _classes(error) & _UNOBTAINABLE:
+        return _bad_credential()
+    for name in _classes(error) & _SETTING_ERRORS.keys():
+        unusable = unusable_file() if name == "ProfileNotFound" else None
+        return ConfigError(
+            unusable or "a setting of AWS is not usable", hint=f"check {_SETTING_ERRORS[name]}"
+        )
     return BackendError(f"botocore failed with {type(error).__name__}")
+
+
+def login_error(error: Exception, source: str, hint: str, *, is_local: bool) -> AstroTokenError:
+    """
+    The error that stands for an exception of botocore's credential chain.
+
+    Args:
+        source: of the credential.
+        hint: for that source.
+        is_local: no request was sent, so that no service is the cause.
+    """
+    kinds = _classes(error) - ({"RuntimeError"} if isinstance(error, RecursionError) else set())
+    if "MissingDependencyException" in kinds:
+        return MissingDependencyError(
+            f"{_FAILED}{source}: the Python package awscrt is not installed",
+            hint="pip install 'astro-token[aws-login]'",
+        )
+    for names, kind, defect in _LOGIN_ERRORS:
+        if kinds & names:
+            return kind(f"{_FAILED}{source}: {defect}", hint=hint)
+    if not is_local or kinds & {"ConfigParseError", *_SETTING_ERRORS}:
+        return translated(error)
+    return ConfigError(f"{_FAILED}{source}: {_MALFORMED}", hint=hint)
+
+
+def _classes(error: Exception) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 def is_of_credential(error: AstroTokenError) -> bool:
     """True if AWS accepts no credential of ours, so that every other request would fail too."""
-    return error.message in {_NOT_ACCEPTED, _NO_LOGIN, NO_CREDENTIAL}
+    return error.message.startswith((_NOT_ACCEPTED, _NO_LOGIN, _NO_CREDENTIAL, _FAILED))
 
 
-def code_of(error: Any) -> str:
-    """The code of a ClientError."""
+def is_refusal(error: Exception, operation: str, codes: Collection[str] = ()) -> bool:
+    """True if AWS refused an operation, by botocore's name; with one of the codes, if any are given."""
+    if getattr(error, "operation_name", "") != operation:
+        return False
+    return not codes or _code(error) in codes
+
+
+def _code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code"))
 
 
@@ -205,12 +263,7 @@ def refused(
         code: from the response. It is not shown.
         operation: botocore's name. The permission that it needs is named if it is denied.
     """
-    kinds: tuple[tuple[dict[str, tuple[str, str]], Callable[..., AstroTokenError]], ...] = (
-        (_MISSING, SecretNotFoundError),
-        (_CRYPTO, DecryptError),
-        (_CONFIG, ConfigError),
-    )
-    for messages, kind in kinds:
+    for kind, messages in _REFUSALS.items():
         if code in messages:
             message, hint = messages[code]
             return kind(message, hint=hint)
@@ -225,10 +278,6 @@ def refused(
         )
     if _INVALID.fullmatch(code):
         return _invalid(operation)
-    if code == "ParameterPatternMismatchException":
-        return InvalidTokenError(
-            "the value does not match the parameter's allowed pattern", hint="change the pattern"
-        )
     if _BAD_CREDENTIAL.fullmatch(code):
         return _bad_credential()
     if status >= 500:  # noqa: PLR2004
@@ -279,17 +328,22 @@ def _bad_credential() -> AccessDeniedError:
     )
 
 
-def no_credential() -> AccessDeniedError:
+def _no_credential() -> AstroTokenError:
     """The error without a credential. It lists every source with the setting that it depends on."""
     from astro_token.ci.identity import identity_hint
 
-    container = _state("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
+    if unusable := unusable_file():
+        return ConfigError(
+            f"{_NO_CREDENTIAL}, and {unusable}",
+            hint="check AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE",
+        )
+    container = _state(*CONTAINER_VARIABLES)
     is_disabled = os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true"
     job = _state("AWS_ROLE_ARN")
     if os.environ.get("AWS_ROLE_ARN"):
         job += f", but there is no such identity; {identity_hint() or 'set ASTRO_TOKEN_ID_TOKEN'}"
     return AccessDeniedError(
-        NO_CREDENTIAL,
+        _NO_CREDENTIAL,
         hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or in CI AWS_ROLE_ARN; "
         "looked for: "
         f"keys ({_state('AWS_ACCESS_KEY_ID')}), "

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import DecryptError, InvalidTokenError, result
 from astro_token.secret import SecretValue
 from astro_token_backends.aws.client import AwsService
-from astro_token_backends.aws.errors import damaged, translated
-from astro_token_backends.boundary import call_sdk
+from astro_token_backends.aws.errors import damaged
 
 if TYPE_CHECKING:
     from astro_token.errors import AstroTokenError
@@ -40,25 +38,26 @@ class KMS(AwsService):
     _service = "kms"
 
     def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue:
-        until = time.monotonic() + timeout
         if not 0 < len(ciphertext) <= _LONGEST_CIPHERTEXT:
             raise DecryptError(
                 "the value to decrypt is not a ciphertext of KMS", hint="check that it is complete, in base64"
             )
-        return call_sdk(
-            lambda: result(_plaintext(self._with_key(ref, "decrypt", until, CiphertextBlob=ciphertext))),
-            translated,
+        return self._within(
+            timeout,
+            lambda until: result(
+                _plaintext(self._with_key(ref, "decrypt", until, CiphertextBlob=ciphertext))
+            ),
         )
 
     def encrypt(self, ref: SecretRef, value: SecretValue, *, timeout: float) -> bytes:
-        until = time.monotonic() + timeout
         if not 0 < len(value.reveal()) <= _LONGEST_PLAINTEXT:
             raise InvalidTokenError(
                 f"KMS encrypts 1 to {_LONGEST_PLAINTEXT} bytes, and the value is empty or longer",
                 hint="encrypt the token alone, without the text around it",
             )
-        return call_sdk(
-            lambda: _ciphertext(self._with_key(ref, "encrypt", until, Plaintext=value.reveal())), translated
+        return self._within(
+            timeout,
+            lambda until: _ciphertext(self._with_key(ref, "encrypt", until, Plaintext=value.reveal())),
         )
 
     def _with_key(self, ref: SecretRef, operation: str, until: float, **arguments: Any) -> Any:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 from astro_token.errors import AccessDeniedError
 from astro_token_backends.aws.credential_source import describe_source
 from astro_token_backends.aws.errors import damaged
-from astro_token_backends.aws.settings import assumed_role, audience, external_id, job_role, session_name
+from astro_token_backends.aws.settings import (
+    AUDIENCE,
+    assumed_role,
+    audience,
+    external_id,
+    job_role,
+    session_name,
+    setting,
+)
 from astro_token_backends.credential_source import job_identity
 
 if TYPE_CHECKING:
@@ -24,11 +32,11 @@ _SECONDS_FOR_AWS = 0.2  # if the identity took all others
 
 class Login:
     """
-    Takes the place of the credential chain in a session of botocore, and begins with it.
+    Replacement of the credential chain in a session of botocore. It tries that chain first.
 
     Args:
         sdk: the session.
-        chain: its own.
+        chain: of the session.
         sts: creates a client of STS that signs with credentials, or not at all.
         seconds: returns the seconds that are left.
 
@@ -53,11 +61,11 @@ class Login:
         """
         credentials = self._chain.load_credentials()
         if credentials is not None:
-            self.source = describe_source(credentials, self._sdk)
+            self.source = describe_source(str(credentials.method), self._sdk)
         else:
             credentials = self._of_job()
-        role = assumed_role() if credentials is not None else None
-        if role is None:
+        role = assumed_role() if credentials is not None else ""
+        if not role:
             return credentials
         self.source += f", then the role {role}"
 
@@ -72,11 +80,12 @@ class Login:
 
     def _of_job(self) -> Any | None:
         """The credentials of the role in `AWS_ROLE_ARN`, for a job with an identity of its CI system."""
-        if not os.environ.get("AWS_ROLE_ARN"):
+        if not setting("AWS_ROLE_ARN"):
             return None
 
         def identity() -> JobIdentity | None:
-            return job_identity(audience(), environ=os.environ, timeout=self._seconds() - _SECONDS_FOR_AWS)
+            seconds = self._seconds() - _SECONDS_FOR_AWS
+            return job_identity(audience(), environ=os.environ, timeout=seconds, variable=AUDIENCE)
 
         first = identity()
         if first is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,24 +14,21 @@ from astro_token.errors import (
     InvalidTokenError,
     SecretNotFoundError,
     changed_meanwhile,
-    result,
 )
 from astro_token.record import Record
 from astro_token.secret import SecretMetadata, SecretValue
-from astro_token_backends.aws.batch import in_batches
-from astro_token_backends.aws.client import AwsService
+from astro_token_backends.aws.client import SecretService
 from astro_token_backends.aws.endpoint import region_of
-from astro_token_backends.aws.errors import code_of, damaged, refused, translated
-from astro_token_backends.boundary import call_sdk
+from astro_token_backends.aws.errors import damaged, is_refusal, refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from astro_token.secrets.ref import SecretRef
+    from astro_token_backends.aws.client import Outcome
 
 __all__ = ["ParameterStore"]
 
-_BATCH = 10
 _PAGES = 20
 _TYPES = {"String", "StringList", "SecureString"}
 
@@ -44,7 +40,7 @@ class _Parameter(Record):
     modified: datetime | None
 
 
-class ParameterStore(AwsService):
+class ParameterStore(SecretService):
     """
     Parameters of Parameter Store: SecureString, decrypted; String; StringList, as one text.
 
@@ -64,47 +60,19 @@ class ParameterStore(AwsService):
     """
 
     _service = "ssm"
+    _batch_size = 10
 
-    def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
-        until = time.monotonic() + timeout
-        return call_sdk(lambda: self._read(ref, until), translated)
-
-    def read_many(
-        self, refs: Sequence[SecretRef], *, timeout: float
-    ) -> dict[SecretRef, SecretValue | AstroTokenError]:
-        until = time.monotonic() + timeout
-        return in_batches(
-            refs,
-            _BATCH,
-            lambda ref: (region_of(ref),),
-            lambda batch: self._read_batch(batch, until),
-            lambda ref: self._read(ref, until),
-        )
-
-    def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:
-        until = time.monotonic() + timeout
-        return call_sdk(lambda: self._describe(ref, until), translated)
-
-    def write(
-        self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
-    ) -> str:
-        """Add a version of the same type, under the same key."""
-        until = time.monotonic() + timeout
-        return call_sdk(lambda: self._write(ref, value, expected_version, until), translated)
-
-    def _read(self, ref: SecretRef, until: float) -> SecretValue:
+    def _read(self, ref: SecretRef, until: float) -> Outcome:
         response = self._call(ref, "get_parameter", until, Name=_selected(ref), WithDecryption=True)
-        return result(_value(response.get("Parameter")))
+        return _value(response.get("Parameter"))
 
-    def _read_batch(
-        self, refs: Sequence[SecretRef], until: float
-    ) -> dict[SecretRef, SecretValue | AstroTokenError]:
+    def _read_batch(self, refs: Sequence[SecretRef], until: float) -> dict[SecretRef, Outcome]:
         names = list(dict.fromkeys(_selected(ref) for ref in refs))
         response = self._call(refs[0], "get_parameters", until, Names=names, WithDecryption=True)
         values, invalid = response.get("Parameters"), response.get("InvalidParameters")
         if not isinstance(values, list):
             return dict.fromkeys(refs, damaged())
-        outcomes: dict[SecretRef, SecretValue | AstroTokenError] = {}
+        outcomes: dict[SecretRef, Outcome] = {}
         for ref in refs:
             name = _selected(ref)
             for value in values:
@@ -156,6 +124,7 @@ class ParameterStore(AwsService):
     # -- writing --------------------------------------------------------------------------------------
 
     def _write(self, ref: SecretRef, value: SecretValue, expected: str | None, until: float) -> str:
+        """Add a version of the same type, under the same key."""
         try:
             text = value.reveal().decode()
         except UnicodeDecodeError:
@@ -168,10 +137,7 @@ class ParameterStore(AwsService):
         try:
             current = self._parameter(ref, until)
         except Exception as error:
-            if (
-                getattr(error, "operation_name", "") == "GetParameter"
-                and code_of(error) == "ParameterNotFound"
-            ):
+            if is_refusal(error, "GetParameter", {"ParameterNotFound"}):
                 raise _no_parameter(ref) from None
             raise
         if expected is not None and expected != str(current.version):
@@ -189,7 +155,7 @@ class ParameterStore(AwsService):
             raise BackendUnavailableError(
                 f"somebody else changed the parameter at the same time; our version {version} is the newest",
                 hint=f"check version {version - 1}",
-                known=True,
+                outcome_known=True,
             )
         return str(version)
 

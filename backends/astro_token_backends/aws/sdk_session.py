@@ -26,6 +26,19 @@ _REPLACED = {
     "botocore.docs.docstring": ("ClientMethodDocstring", "PaginatorDocstring", "WaiterDocstring"),
     "jmespath": (),
 }
+# Timeouts and retries are ours; a wrong value of the rest, which no request of ours depends on, does no harm.
+_FIXED = {
+    "defaults_mode": "legacy",
+    "metadata_service_timeout": 1,
+    "metadata_service_num_attempts": 1,
+    "max_attempts": 1,
+    "retry_mode": "standard",
+    "csm_enabled": False,  # it sends the names of operations to a host of the environment's choice
+    "account_id_endpoint_mode": "preferred",
+    "request_checksum_calculation": "when_supported",
+    "response_checksum_validation": "when_supported",
+    "request_min_compression_size_bytes": 10240,
+}
 _UNRUN = ("urllib3", "botocore.docs")
 
 
@@ -38,29 +51,20 @@ def import_botocore() -> Any:
     """
     module = import_sdk("botocore.session", without=_REPLACED, unrun=_UNRUN)
     package = sys.modules["botocore"]
-    if not hasattr(package, "httpsession"):
+    if "botocore.httpsession" not in sys.modules:
         # The credential chain creates two sessions when it is built, which `MetadataSession` replaces.
         package.httpsession = SimpleNamespace(URLLib3Session=lambda *_, **__: None)  # type: ignore[attr-defined]
     return module
 
 
 def new_session() -> Any:
-    """
-    Create a session that reads the environment and the profile's files.
-
-    Raises:
-        ConfigError: the address of a login service.
-        Exception: botocore's, for the profile.
-    """
+    """Create a session that reads the environment and the profile's files."""
     sdk = import_botocore().Session()
     data_path = sdk.get_config_variable("data_path")
     paths = [os.path.expanduser(path) for path in data_path.split(os.pathsep)] if data_path else []  # noqa: PTH111
     sdk.register_component("data_loader", _loader(paths))
-    sdk.set_config_variable(
-        "defaults_mode", "legacy"
-    )  # the other modes set timeouts and retries, which are ours
-    sdk.set_config_variable("metadata_service_timeout", 1)
-    sdk.set_config_variable("metadata_service_num_attempts", 1)
+    for name, value in _FIXED.items():
+        sdk.set_config_variable(name, value)
     if "AWS_EC2_METADATA_V1_DISABLED" not in os.environ:
         # Falling back to the first version is unsafe, and doubles the second that it takes
         # to find out that this is not an instance.
@@ -88,7 +92,7 @@ def _loader(paths: list[str]) -> Any:
     from botocore.loaders import Loader
 
     class ShortLoader(Loader):  # type: ignore[misc]
-        """Loads no data of other services."""
+        """Load no data of other services."""
 
         def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 (botocore's interface)
             return list(_SERVICES)
@@ -104,8 +108,9 @@ def _loader(paths: list[str]) -> Any:
 
 def _without_services(partitions: Any) -> Iterator[dict[str, Any]]:
     """
-    What `endpoints.json` says without its services. That file takes a seventh of a read to parse, and the
-    rules of each service decide on its endpoint anyway.
+    Build the content of `endpoints.json`, without its services, from the list of partitions.
+
+    That file takes a seventh of a read to parse, and each service has rules of its own for its endpoint.
     """
     for partition in partitions["partitions"]:
         outputs = partition["outputs"]

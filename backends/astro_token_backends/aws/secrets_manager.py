@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import re
-import time
 import uuid
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AstroTokenError, SecretNotFoundError, changed_meanwhile, result
+from astro_token.errors import AstroTokenError, SecretNotFoundError, changed_meanwhile
 from astro_token.secret import SecretMetadata, SecretValue
-from astro_token_backends.aws.batch import in_batches
-from astro_token_backends.aws.client import AwsService
+from astro_token_backends.aws.client import SecretService
 from astro_token_backends.aws.endpoint import region_of
-from astro_token_backends.aws.errors import code_of, damaged, refused, translated
-from astro_token_backends.boundary import call_sdk
+from astro_token_backends.aws.errors import damaged, is_refusal, refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from astro_token.secrets.ref import SecretRef
+    from astro_token_backends.aws.client import Outcome
 
 __all__ = ["SecretsManager"]
 
 _OPTIONS = {"version_id": "VersionId", "stage": "VersionStage"}
 _CURRENT = "AWSCURRENT"
 _PENDING = "ASTRO_TOKEN"  # the stage of a new version until it becomes the current one
-_BATCH = 20
 _VERSION = re.compile(r"[A-Za-z0-9-]{1,64}")
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")  # follows the name in an ARN, but not in a partial ARN
 
 
-class SecretsManager(AwsService):
+class SecretsManager(SecretService):
     """
     Secrets of AWS Secrets Manager: their text or bytes, of the stage AWSCURRENT by default.
 
@@ -51,57 +48,23 @@ class SecretsManager(AwsService):
     """
 
     _service = "secretsmanager"
-
-    def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
-        until = time.monotonic() + timeout
-        return call_sdk(lambda: self._read(ref, until), translated)
-
-    def read_many(
-        self, refs: Sequence[SecretRef], *, timeout: float
-    ) -> dict[SecretRef, SecretValue | AstroTokenError]:
-        until = time.monotonic() + timeout
-        return in_batches(
-            refs,
-            _BATCH,
-            lambda ref: None if _OPTIONS.keys() & ref.options.keys() else (region_of(ref),),
-            lambda batch: self._read_batch(batch, until),
-            lambda ref: self._read(ref, until),
-        )
-
-    def describe(self, ref: SecretRef, *, timeout: float) -> SecretMetadata:
-        until = time.monotonic() + timeout
-        return call_sdk(
-            lambda: _metadata(self._request(ref, "describe_secret", until), ref.options), translated
-        )
-
-    def write(
-        self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
-    ) -> str:
-        """
-        Add a version and make it the current one.
-
-        With an expected version this is a real compare-and-set: the new version gets a stage of our own,
-        and AWS moves AWSCURRENT to it only from the expected version.
-        """
-        until = time.monotonic() + timeout
-        return call_sdk(lambda: self._write(ref, value, expected_version, until), translated)
+    _batch_size = 20
+    _single_options = frozenset(_OPTIONS)
 
     def _request(self, ref: SecretRef, operation: str, until: float, **arguments: Any) -> Any:
         return self._call(ref, operation, until, SecretId=ref.name, **arguments)
 
-    def _read(self, ref: SecretRef, until: float) -> SecretValue:
+    def _read(self, ref: SecretRef, until: float) -> Outcome:
         selection = {_OPTIONS[name]: value for name, value in ref.options.items() if name in _OPTIONS}
-        return result(_value(self._request(ref, "get_secret_value", until, **selection)))
+        return _value(self._request(ref, "get_secret_value", until, **selection))
 
-    def _read_batch(
-        self, refs: Sequence[SecretRef], until: float
-    ) -> dict[SecretRef, SecretValue | AstroTokenError]:
+    def _read_batch(self, refs: Sequence[SecretRef], until: float) -> dict[SecretRef, Outcome]:
         names = list(dict.fromkeys(ref.name for ref in refs))
         response = self._call(refs[0], "batch_get_secret_value", until, values=len(names), SecretIdList=names)
         values, errors = response.get("SecretValues"), response.get("Errors")
         if not isinstance(values, list) or not isinstance(errors or [], list):
             return dict.fromkeys(refs, damaged())
-        outcomes: dict[SecretRef, SecretValue | AstroTokenError] = {}
+        outcomes: dict[SecretRef, Outcome] = {}
         for ref in refs:
             for value in values:
                 if _is_named(ref.name, value.get("Name"), value.get("ARN")):
@@ -111,7 +74,16 @@ class SecretsManager(AwsService):
                     outcomes.setdefault(ref, refused(str(error.get("ErrorCode")), "GetSecretValue"))
         return outcomes
 
+    def _describe(self, ref: SecretRef, until: float) -> SecretMetadata:
+        return _metadata(self._request(ref, "describe_secret", until), ref.options)
+
     def _write(self, ref: SecretRef, value: SecretValue, expected: str | None, until: float) -> str:
+        """
+        Add a version and make it the current one.
+
+        With an expected version this is a real compare-and-set: the new version gets a stage of our own,
+        and AWS moves AWSCURRENT to it only from the expected version.
+        """
         # Random: an identifier derived from the value would reveal it, and would select an older version
         # of the same value. Nothing is sent twice, and the core reads the secret if a response is lost.
         new = str(uuid.uuid4())
@@ -121,10 +93,7 @@ class SecretsManager(AwsService):
                 ref, "put_secret_value", until, ClientRequestToken=new, **_content(value), **stage
             )
         except Exception as error:
-            if (
-                getattr(error, "operation_name", "") == "PutSecretValue"
-                and code_of(error) == "ResourceNotFoundException"
-            ):
+            if is_refusal(error, "PutSecretValue", {"ResourceNotFoundException"}):
                 raise _no_secret(ref) from None
             raise
         if response.get("VersionId") != new:
@@ -146,26 +115,19 @@ class SecretsManager(AwsService):
                 **before,
             )
         except Exception as error:
-            if getattr(error, "operation_name", "") != "UpdateSecretVersionStage":
+            if not is_refusal(error, "UpdateSecretVersionStage"):
                 raise
             # Leave no version behind that looks pending.
+            pending = {"VersionStage": _PENDING, "RemoveFromVersionId": new}
             with suppress(Exception):
-                self._request(
-                    ref,
-                    "update_secret_version_stage",
-                    until,
-                    VersionStage=_PENDING,
-                    RemoveFromVersionId=new,
-                )
-            if code_of(error) not in _CHANGED:
+                self._request(ref, "update_secret_version_stage", until, **pending)
+            # The codes for a stage that is not on the expected version.
+            changed = {"InvalidParameterException", "ResourceNotFoundException"}
+            if not is_refusal(error, "UpdateSecretVersionStage", changed):
                 raise
         else:
             return
         raise changed_meanwhile()
-
-
-# The codes for a stage that is not on the expected version.
-_CHANGED = {"InvalidParameterException", "ResourceNotFoundException"}
 
 
 def _is_named(reference: str, name: object, arn: object) -> bool:

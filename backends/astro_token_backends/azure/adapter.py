@@ -21,6 +21,7 @@ from astro_token.record import replace
 from astro_token.system.programs import settle_platform
 from astro_token.transport.address import parse_address
 from astro_token.transport.client import Client
+from astro_token.transport.deadline import extend_attempt
 from astro_token.transport.failure import damaged
 from astro_token_backends.azure.errors import login_denial
 from astro_token_backends.azure.settings import login_route, vault_route
@@ -34,6 +35,7 @@ __all__ = ["LoginTransport", "SdkResponse", "VaultTransport"]
 
 settle_platform()  # the SDK's user agents contain it; without this it starts `uname`
 
+_LINE_ENDS = str.maketrans("", "", "\r\n")
 _ALSO_BUSY = frozenset({410})  # the identity service of a machine is being updated
 
 
@@ -93,6 +95,10 @@ class Attempt(threading.local):
     def seconds(self) -> float:
         return max(0.0, self.until - time.monotonic())
 
+    def extend(self) -> None:
+        """Let the attempt last until the deadline of the whole call."""
+        self.until = max(self.until, time.monotonic() + extend_attempt())
+
 
 class LoginTransport(_Transport):
     """
@@ -116,13 +122,14 @@ class LoginTransport(_Transport):
         until = min(self.attempt.until, time.monotonic() + options.get("connection_timeout", inf))
         self.attempt.failure = self.attempt.denial = None
         try:
-            to = route or login_route(request.url)
+            # The SDK takes the line end of a variable, such as IDENTITY_ENDPOINT, for a part of its value.
+            to = route or login_route(request.url.translate(_LINE_ENDS))
             response = self._client.send(
                 to,
                 request.method,
                 to.address.target,
                 until=until,
-                headers=request.headers,
+                headers={name: value.rstrip("\r\n") for name, value in request.headers.items()},
                 body=content.encode() if isinstance(content, str) else content,
                 repeatable=request.method != "PUT",  # a POST logs in, wraps or unwraps
             )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AzureService"]
 
-# The SDK re-exports these classes, which no call of ours uses. It needs email.policy for batches only.
+# The SDK imports these classes, and email.policy for batches; no call of ours uses them.
 _ASYNC = {
     "async_challenge_auth_policy": "AsyncChallengeAuthPolicy",
     "async_client_base": "AsyncKeyVaultClientBase",
@@ -48,7 +48,7 @@ class AzureService:
         return call_sdk(lambda: self._login.credential_source(self._begin(ref, timeout).host), translated)
 
     def log_in(self, ref: SecretRef, *, timeout: float) -> None:
-        """Log in. If only the vault can tell the audience, the first read does it."""
+        """Log in. If the audience is unknown until the vault names it, the first read logs in."""
         call_sdk(lambda: self._login.log_in(self._begin(ref, timeout).host), translated)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AccessDeniedError, AstroTokenError, result
+from astro_token.errors import AccessDeniedError
 from astro_token.record import Record
 from astro_token_backends.azure.errors import login_denial
 
@@ -25,7 +25,7 @@ __all__ = ["ClientCredentials"]
 
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _LONGEST = 86400
-_TENANT_ID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_TENANT_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 class ClientCredentials(Record):
@@ -37,10 +37,11 @@ class ClientCredentials(Record):
         proof: returns its secret or its assertion.
         is_assertion: the proof is an assertion.
         source: of the proof, for people.
-        audience: of the assertion, for people.
+        audience: of an assertion, for people; else empty.
     """
 
     is_probe = False
+    programs = ()
     _hidden = ("proof",)
     authority: str
     tenant: str
@@ -58,38 +59,33 @@ class ClientCredentials(Record):
             AccessDeniedError: the login is denied, or the vault belongs to another tenant.
             AstroTokenError: as the proof and the network.
         """
-        are_ids = tenant and re.fullmatch(_TENANT_ID, tenant) and re.fullmatch(_TENANT_ID, self.tenant)
-        if are_ids and tenant and tenant.lower() != self.tenant.lower():
+        from azure.core.credentials import AccessToken
+        from azure.core.rest import HttpRequest
+
+        tenants = {name.lower() for name in (tenant or self.tenant, self.tenant)}
+        # A tenant has names besides its id, so only ids can be compared.
+        if len(tenants) > 1 and all(re.fullmatch(_TENANT_ID, name) for name in tenants):
             raise AccessDeniedError(
                 "the vault belongs to another tenant than the credential",
                 hint="set AZURE_TENANT_ID to the vault's tenant, and check the vault",
             )
-        return result(self._outcome(transport, scope, claims))
-
-    def _outcome(self, transport: LoginTransport, scope: str, claims: str | None) -> Any | AstroTokenError:
-        from azure.core.credentials import AccessToken
-        from azure.core.rest import HttpRequest
-
         form = {"grant_type": "client_credentials", "client_id": self.client, "scope": scope}
         if claims:
             form["claims"] = claims
-        try:
-            proof = self.proof().reveal().decode()
-            if self.is_assertion:
-                form |= {"client_assertion_type": _ASSERTION_TYPE, "client_assertion": proof}
-            else:
-                form["client_secret"] = proof
-            url = f"{self.authority}/{self.tenant}/oauth2/v2.0/token"
-            request = HttpRequest("POST", url, headers={"Accept": "application/json"}, data=form)
-            response = transport.send(request).received
-        except AstroTokenError as error:
-            return error
+        proof = self.proof().reveal().decode()
+        if self.is_assertion:
+            form |= {"client_assertion_type": _ASSERTION_TYPE, "client_assertion": proof}
+        else:
+            form["client_secret"] = proof
+        url = f"{self.authority}/{self.tenant}/oauth2/v2.0/token"
+        request = HttpRequest("POST", url, headers={"Accept": "application/json"}, data=form)
+        response = transport.send(request).received
         if response.status != 200:  # noqa: PLR2004
-            return login_denial(response, self.audience if self.is_assertion else "")
+            raise login_denial(response, self.audience)
         content = response.json() or {}
         token, seconds = content.get("access_token"), content.get("expires_in")
         if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
-            return response.damaged()
+            raise response.damaged()
         if type(seconds) is not int or not 0 < seconds <= _LONGEST:
-            return response.damaged()
+            raise response.damaged()
         return AccessToken(token, int(time.time()) + seconds)

@@ -11,14 +11,16 @@ Choose the login, the first that is configured:
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError, bare
+from astro_token.errors import AccessDeniedError, ConfigError
 from astro_token.secret import SecretValue
 from astro_token.transport.address import checked_address
 from astro_token_backends.azure.client_credentials import ClientCredentials
-from astro_token_backends.azure.settings import AUTHORITY, authority_host
+from astro_token_backends.azure.settings import AUTHORITY, IDENTITY_ENDPOINTS, authority_host, setting
+from astro_token_backends.credential_source import job_identity, printable_path, settings_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +29,11 @@ if TYPE_CHECKING:
     from astro_token_backends.azure.sdk_login import SdkLogin
     from astro_token_backends.credential_source import JobIdentity
 
-    LoginMethod = ClientCredentials | SdkLogin
-
 __all__ = ["choose_login"]
 
 AUDIENCE = "ASTRO_TOKEN_AZURE_AUDIENCE"
 _EXCHANGE = "api://AzureADTokenExchange"
+_ID = r"[0-9A-Za-z-]{1,64}"
 _LONGEST_FILE = 16 * 1024
 _SEARCHED = (
     "AZURE_TENANT_ID",
@@ -40,85 +41,77 @@ _SEARCHED = (
     "AZURE_CLIENT_SECRET",
     "AZURE_CLIENT_CERTIFICATE_PATH",
     "AZURE_FEDERATED_TOKEN_FILE",
-    "IDENTITY_ENDPOINT",
-    "MSI_ENDPOINT",
+    *IDENTITY_ENDPOINTS,
 )
 
 
 def choose_login(
     transport: LoginTransport, environ: Mapping[str, str], credential: Any
-) -> LoginMethod | AstroTokenError:
+) -> ClientCredentials | SdkLogin:
     """
-    Choose the login. Errors are returned.
+    Choose the login.
 
     Args:
         credential: of the SDK, which replaces those in the environment; or None.
+
+    Raises:
+        ConfigError: a setting is wrong or missing.
+        AstroTokenError: as the CI system's identity.
     """
-    try:
-        return _choose(transport, environ, credential)
-    except AstroTokenError as error:
-        return bare(error)
-    except (ValueError, OSError):
-        return ConfigError(
-            "the variables of the Azure login are not usable",
-            hint=f"check AZURE_TENANT_ID, AZURE_CLIENT_ID, {AUTHORITY}, AZURE_TOKEN_CREDENTIALS "
-            "and the files that AZURE_… variables name",
-        )
-
-
-def _choose(transport: LoginTransport, environ: Mapping[str, str], credential: Any) -> LoginMethod:
     if credential is not None:
         from astro_token_backends.azure.errors import bad_credential
         from astro_token_backends.azure.sdk_login import SdkLogin
 
-        return SdkLogin(credential, "the credential that was given", bad_credential)
+        return SdkLogin(credential, "the injected credential", bad_credential)
     authority = _authority(environ)
-    application = _application(environ)
-    if secret := environ.get("AZURE_CLIENT_SECRET"):
-        tenant, client = application or _incomplete("AZURE_CLIENT_SECRET")
-        kept = SecretValue(secret.encode())
-        return ClientCredentials(authority, tenant, client, lambda: kept, False, "AZURE_CLIENT_SECRET")
-    if path := environ.get("AZURE_CLIENT_CERTIFICATE_PATH"):
+    if secret := settings_text(environ, "AZURE_CLIENT_SECRET"):
+        tenant, client = _required_application(environ, "AZURE_CLIENT_SECRET")
+        proof = SecretValue(secret.encode())
+        return ClientCredentials(authority, tenant, client, lambda: proof, False, "AZURE_CLIENT_SECRET")
+    if setting(environ, "AZURE_CLIENT_CERTIFICATE_PATH"):
         from astro_token_backends.azure.sdk_login import certificate
 
-        _ = application or _incomplete("AZURE_CLIENT_CERTIFICATE_PATH")
-        return certificate(transport, path)
-    if path := environ.get("AZURE_FEDERATED_TOKEN_FILE"):
-        from astro_token_backends.credential_source import printable_path
-
-        tenant, client = application or _incomplete("AZURE_FEDERATED_TOKEN_FILE")
+        tenant, client = _required_application(environ, "AZURE_CLIENT_CERTIFICATE_PATH")
+        return certificate(transport, environ, authority, tenant, client)
+    if path := os.path.expanduser(setting(environ, "AZURE_FEDERATED_TOKEN_FILE")):  # noqa: PTH111
+        tenant, client = _required_application(environ, "AZURE_FEDERATED_TOKEN_FILE")
         source = f"the federated token in {printable_path(path)} (AZURE_FEDERATED_TOKEN_FILE)"
         return ClientCredentials(
             authority, tenant, client, lambda: _file_token(path), True, source, _EXCHANGE
         )
-    if variable := next(filter(environ.get, ("IDENTITY_ENDPOINT", "MSI_ENDPOINT")), None):
+    assigned = _checked(environ, "AZURE_CLIENT_ID", _ID) or None
+    if variable := next((name for name in IDENTITY_ENDPOINTS if setting(environ, name)), None):
         from astro_token_backends.azure.sdk_login import managed_identity
 
-        return managed_identity(transport, environ.get("AZURE_CLIENT_ID"), variable)
-    application = application or _application(environ, "AZURESUBSCRIPTION")
-    if application and not environ.get("AZURE_TOKEN_CREDENTIALS"):
+        return managed_identity(transport, assigned, variable)
+    application = _application(environ) or _application(environ, "AZURESUBSCRIPTION")
+    if application and not setting(environ, "AZURE_TOKEN_CREDENTIALS"):
         login = _job_login(transport, environ, authority, *application)
         if login:
             return login
     from astro_token_backends.azure.sdk_login import probed_login
 
-    return probed_login(transport, environ, lambda: _no_credential(environ))
+    return probed_login(transport, environ, assigned, lambda: _no_credential(environ))
 
 
 def _application(environ: Mapping[str, str], prefix: str = "AZURE") -> tuple[str, str] | None:
     """Tenant and client."""
-    tenant, client = environ.get(f"{prefix}_TENANT_ID"), environ.get(f"{prefix}_CLIENT_ID")
-    if not tenant or not client:
-        return None
-    if not re.fullmatch(r"[0-9A-Za-z.-]{1,253}", tenant) or not re.fullmatch(r"[0-9A-Za-z-]{1,64}", client):
-        raise ConfigError(
-            f"{prefix}_TENANT_ID or {prefix}_CLIENT_ID is malformed",
-            hint="copy both ids from the Azure portal",
-        )
-    return tenant, client
+    tenant = _checked(environ, f"{prefix}_TENANT_ID", r"[0-9A-Za-z.-]{1,253}")
+    client = _checked(environ, f"{prefix}_CLIENT_ID", _ID)
+    return (tenant, client) if tenant and client else None
 
 
-def _incomplete(variable: str) -> tuple[str, str]:
+def _checked(environ: Mapping[str, str], name: str, pattern: str) -> str:
+    """A variable of this form; empty if it is unset."""
+    value = setting(environ, name)
+    if not value or re.fullmatch(pattern, value):
+        return value
+    raise ConfigError(f"{name} is malformed", hint="copy the value from the Azure portal")
+
+
+def _required_application(environ: Mapping[str, str], variable: str) -> tuple[str, str]:
+    if application := _application(environ):
+        return application
     raise ConfigError(
         f"{variable} is set, but AZURE_TENANT_ID or AZURE_CLIENT_ID is not",
         hint=f"set all three, or unset {variable}",
@@ -126,7 +119,7 @@ def _incomplete(variable: str) -> tuple[str, str]:
 
 
 def _authority(environ: Mapping[str, str]) -> str:
-    text = environ.get(AUTHORITY, "").strip().rstrip("/")
+    text = setting(environ, AUTHORITY).rstrip("/")
     address = checked_address(text if "://" in text else f"https://{authority_host(environ)}", AUTHORITY)
     path = address.target.rstrip("/")
     if not re.fullmatch(r"(?:/[A-Za-z0-9._-]+)*", path):
@@ -138,12 +131,10 @@ def _job_login(
     transport: LoginTransport, environ: Mapping[str, str], authority: str, tenant: str, client: str
 ) -> ClientCredentials | None:
     """The login with the CI system's identity; None without such an identity."""
-    from astro_token_backends.credential_source import job_identity
-
-    audience = environ.get(AUDIENCE) or _EXCHANGE
+    audience = _checked(environ, AUDIENCE, r"[!-~]{1,255}") or _EXCHANGE
 
     def identity() -> JobIdentity | None:
-        return job_identity(audience, environ=environ, timeout=transport.attempt.seconds)
+        return job_identity(audience, environ=environ, timeout=transport.attempt.seconds, variable=AUDIENCE)
 
     first = identity()
     if first is None:
@@ -161,14 +152,12 @@ def _job_login(
 
 def _file_token(path: str) -> SecretValue:
     """Read a pod's projected token, which is replaced while we run."""
-    from pathlib import Path
-
     from astro_token.system.files import open_regular
     from astro_token.token import is_jwt
 
     data = b""
     try:
-        with open_regular(Path(path)) as file:
+        with open_regular(path) as file:
             data = file.read(_LONGEST_FILE + 1).strip()
     except (OSError, ValueError):
         pass

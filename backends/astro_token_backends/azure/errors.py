@@ -72,12 +72,11 @@ class Operation(Record):
         response = None
         try:
             yield
+            return
         except DecodeError:
             pass
         except HttpResponseError as error:
             response = error.response
-        else:
-            return
         raise damaged() if response is None else self.denial(response)
 
     def denial(self, response: Any) -> AstroTokenError:
@@ -108,13 +107,17 @@ class Operation(Record):
             return InvalidRefError("Azure does not accept the request", hint="check the name and the version")
         return BackendError(f"Azure refuses the request (status {status})", hint="check the vault's log")
 
+    @property
+    def _options(self) -> str:
+        """The options of `az` for the object."""
+        return f"{self.target.cli_option} --name {self.target.name}"
+
     def missing(self) -> SecretNotFoundError:
-        target, kind = self.target, self.kind
-        if target.version is not None:
+        kind, options = self.kind, self._options
+        if self.target.version is not None:
             return SecretNotFoundError(
                 f"the {kind} or this version of it does not exist", hint="check the name and the version"
             )
-        options = f"{target.cli_option} --name {target.name}"
         create = f"set {options} --value placeholder"
         if kind == "key":
             create = f"create {options} --kty RSA --size 3072"
@@ -125,10 +128,9 @@ class Operation(Record):
         )
 
     def _forbidden(self, inner: str) -> AstroTokenError:
-        target, kind = self.target, self.kind
-        options = f"{target.cli_option} --name {target.name}"
+        kind, options = self.kind, self._options
         if inner in {"SecretDisabled", "KeyDisabled"}:
-            version = f" --version {target.version}" if target.version else ""
+            version = f" --version {self.target.version}" if self.target.version else ""
             return SecretNotFoundError(
                 f"the {kind} is disabled",
                 hint=f"enable it with `az keyvault {kind} set-attributes {options}{version} --enabled true`",
@@ -178,9 +180,8 @@ def translated(error: Exception) -> AstroTokenError:
     """The error that stands for any other exception of the SDK."""
     from azure.core.exceptions import AzureError
 
-    # The SDK stumbles over a response, or over a vault's challenge, with any of these.
-    stumbles = (AzureError, ValueError, AttributeError, TypeError, LookupError, RecursionError)
-    if isinstance(error, stumbles):
+    # The SDK raises any of these for a response, or a vault's challenge, that it does not expect.
+    if isinstance(error, AzureError | ValueError | AttributeError | TypeError | LookupError | RecursionError):
         return damaged()
     return BackendError(f"the SDK of Azure failed with {type(error).__name__}")
 
@@ -194,7 +195,8 @@ def bad_credential() -> AccessDeniedError:
     return AccessDeniedError(
         "Azure does not accept the credential",
         hint="check that AZURE_TENANT_ID is the vault's tenant and AZURE_CLIENT_ID an application or an "
-        "identity in it; renew its secret, certificate or federated token",
+        "identity in it; renew AZURE_CLIENT_SECRET, or the file of AZURE_CLIENT_CERTIFICATE_PATH or "
+        "AZURE_FEDERATED_TOKEN_FILE",
     )
 
 

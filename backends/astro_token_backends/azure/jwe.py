@@ -49,13 +49,11 @@ class Envelope(Record):
         Raises:
             DecryptError: the data is not a JWE, or one of another kind.
         """
-        text = data.strip().decode("ascii", errors="replace")
-        parts = text.split(".")
-        if len(data) > _LONGEST or len(parts) != 5:  # noqa: PLR2004
+        parts = data.strip().decode("ascii", errors="replace").split(".")
+        decoded = [part for part in map(from_base64url, parts) if part is not None]
+        if len(data) > _LONGEST or not len(parts) == len(decoded) == 5:  # noqa: PLR2004
             raise _unsupported("is not a compact JWE")
-        header, wrapped, nonce, ciphertext, tag = (from_base64url(part) for part in parts)
-        if header is None or wrapped is None or nonce is None or ciphertext is None or tag is None:
-            raise _unsupported("is not a compact JWE")
+        header, wrapped, nonce, ciphertext, tag = decoded
         fields = _header(header)
         if fields.get("alg") != ALGORITHM or fields.get("enc") != _ENCRYPTION:
             raise _unsupported(f"is not encrypted with {ALGORITHM} and {_ENCRYPTION}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["KeyVault"]
 
 _LONGEST = 25 * 1024  # bytes, the service's limit
-_HEX = frozenset("0123456789abcdef")
-_VERSION_LENGTH = 32
 _PERMISSION = "Microsoft.KeyVault/vaults/secrets/{}/action (role {}), or the access policy {} on secrets"
 _GET = _PERMISSION.format("getSecret", "Key Vault Secrets User", "Get")
 _LIST = _PERMISSION.format("readMetadata", "Key Vault Reader", "List")
@@ -35,17 +34,7 @@ class KeyVault(AzureService):
     Reference: `azure:VAULT/SECRET[?version=ID]`, or the secret's URL in place of the name.
     A vault's name without a domain belongs to the cloud of `AZURE_AUTHORITY_HOST`.
 
-    Credentials: as listed in `credential_chain`, shared with `azure-keys`.
-
-    Least permissions, as data actions of a role: `Microsoft.KeyVault/vaults/secrets/getSecret/action`
-    to read, also `…/setSecret/action` to write, only `…/readMetadata/action` to describe.
-
-    Requests: 1, and before the first those of the login and the vault's challenge: see docs/azure.md.
-    Writing takes 2: the version is compared, and content type and tags are kept.
-
-    Args:
-        login: replaces the login that the process shares.
-        credential: a credential of the SDK, which replaces those in the environment.
+    `credential_chain` lists the credentials; docs/azure.md has the permissions and the number of requests.
     """
 
     _kind = "secrets"
@@ -62,7 +51,7 @@ class KeyVault(AzureService):
         """
         List the versions, because a request for a single version returns its value too.
 
-        The service does not order versions of the same second: the one that changed last is taken.
+        The service does not order versions of the same second: the last changed one is described.
         """
         return call_sdk(lambda: self._describe(ref, timeout), translated)
 
@@ -70,10 +59,10 @@ class KeyVault(AzureService):
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
     ) -> str:
         """
-        Add a version. The service has no compare-and-set: the current version is compared right before,
-        and a version that another client adds in the moment between is replaced by ours.
+        Add a version. Content type and tags are kept; the validity period belongs to the old token.
 
-        Content type and tags are kept. The validity period is not: it belongs to the old token.
+        The service has no compare-and-set: the current version is compared right before the write.
+        Ours replaces a version that another client adds in between.
         """
         return call_sdk(lambda: self._write(ref, value, expected_version, timeout), translated)
 
@@ -100,7 +89,10 @@ class KeyVault(AzureService):
         return _metadata(max(versions, key=_age))
 
     def _write(self, ref: SecretRef, value: SecretValue, expected: str | None, timeout: float) -> str:
-        _check_size(value)
+        data = value.reveal()
+        text = data.decode(errors="ignore")
+        if len(data) > _LONGEST or text.encode() != data:
+            raise InvalidTokenError("the value is not text, or larger than 25 KB, the limit of Key Vault")
         target = self._begin(ref, timeout)
         client = self._client(target.host)
         with _operation(target, "get", _GET).translating():
@@ -108,28 +100,12 @@ class KeyVault(AzureService):
         if expected is not None and _version(old) != expected:
             raise changed_meanwhile()
         with _operation(target, "set", _SET).translating():
-            new = client.set_secret(
-                target.name, value.reveal().decode(), content_type=old.content_type, tags=old.tags
-            )
+            new = client.set_secret(target.name, text, content_type=old.content_type, tags=old.tags)
         return _version(new.properties)
 
 
 def _operation(target: ObjectId, verb: str, permission: str) -> Operation:
     return Operation(target, "secret", verb, permission)
-
-
-def _check_size(value: SecretValue) -> None:
-    """
-    Raises:
-        InvalidTokenError: the value is not text, or larger than the service allows.
-    """
-    is_storable = len(value.reveal()) <= _LONGEST
-    try:
-        value.reveal().decode()
-    except UnicodeDecodeError:
-        is_storable = False
-    if not is_storable:
-        raise InvalidTokenError("the value is not text, or larger than a secret of Key Vault can be (25 KB)")
 
 
 def _check_validity(properties: Any) -> None:
@@ -161,7 +137,7 @@ def _seconds(moment: datetime | None, default: float) -> float:
 
 def _version(properties: Any) -> str:
     version = properties.version
-    if not isinstance(version, str) or len(version) != _VERSION_LENGTH or not _HEX.issuperset(version):
+    if not isinstance(version, str) or not re.fullmatch(r"[0-9a-f]{32}", version):
         raise damaged()
     return version
 

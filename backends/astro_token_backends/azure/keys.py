@@ -38,16 +38,7 @@ class Keys(AzureService):
     The newest version encrypts. The version in `kid` decrypts,
     but only in the vault and with the key of the reference.
 
-    Credentials: as listed in `credential_chain`, shared with `azure`.
-
-    Least permissions, as data actions of a role: `Microsoft.KeyVault/vaults/keys/unwrap/action` to decrypt,
-    `…/wrap/action` to encrypt.
-
-    Requests: 1, and before the first those of the login and the vault's challenge: see docs/azure.md.
-
-    Args:
-        login: replaces the login that the process shares.
-        credential: a credential of the SDK, which replaces those in the environment.
+    `credential_chain` lists the credentials; docs/azure.md has the permissions and the number of requests.
     """
 
     _kind = "keys"
@@ -82,13 +73,13 @@ class Keys(AzureService):
         """
         Wrap or unwrap a content key. Return the version of the vault's key, and the result.
 
-        The SDK's client for cryptography requests the key first, and hides a denial of that.
-        `send_request` is documented for requests without a method.
+        The SDK's client for cryptography is not used: it requests the key first, and hides a denial of that.
+        `send_request` is the SDK's own means for operations that its clients have no method for.
         """
         from azure.core.rest import HttpRequest
 
         target = operation.target
-        # An empty version is the newest.
+        # Without a version, the newest is used.
         path = f"keys/{target.name}/{version or ''}/{operation.verb.lower()}"
         request = HttpRequest("POST", path, json={"alg": ALGORITHM, "value": base64url(data)})
         with operation.translating():

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AstroTokenError, IntegrityError
+from astro_token.errors import IntegrityError
 from astro_token.log import logger, silence
 from astro_token_backends.azure import LOGGERS
 from astro_token_backends.azure.client_credentials import ClientCredentials
@@ -64,67 +64,52 @@ class Login:
         }
 
     def credential_source(self, host: str) -> str:
-        """
-        Describe the credential for a vault.
-
-        A credential that only a request can find is requested, if the vault's audience is known.
-
-        Raises:
-            AstroTokenError: there is none, or the environment is not usable.
-        """
-        method = self._locked_method()
+        """Describe the credential for a vault. One that only a request can find is requested."""
+        method = self._chosen_method()
         if method.is_probe:
             self.log_in(host)
         return method.source
 
     def log_in(self, host: str) -> None:
-        """
-        Log in, unless only the vault can tell the audience.
-
-        Raises:
-            AstroTokenError: the login fails.
-        """
+        """Log in, unless the audience is unknown until the vault names it."""
         resource = vault_resource(host)
         if resource is not None:
-            self.token(f"{resource}/.default", self._locked_method().tenant, None)
+            self.token(f"{resource}/.default", self._chosen_method().tenant, None)
 
     def token(self, scope: str, tenant: str | None, claims: str | None) -> Any:
-        """
-        Return an access token, and keep it.
-
-        Raises:
-            AstroTokenError: the login fails.
-        """
+        """Return an access token, and keep it until it is about to expire."""
+        method = self._chosen_method()
+        if method.programs and not self._kept(scope, tenant):  # they take longer than a request
+            self.transport.attempt.extend()
         with self._lock.within(self.transport.attempt.seconds):
-            token = self._tokens.get((scope, tenant))
-            if token is None or claims or token.expires_on - time.time() < _RENEWED:
-                method = self._chosen_method()
+            token = None if claims else self._kept(scope, tenant)
+            if token is None:
                 logger.debug("logging in to Azure with %s", method.source)
                 token = method.token(self.transport, scope, tenant, claims)
                 self._tokens[scope, tenant] = token
             return token
 
+    def _kept(self, scope: str, tenant: str | None) -> Any:
+        """A token that does not expire soon; None without one."""
+        token = self._tokens.get((scope, tenant))
+        return token if token and token.expires_on - time.time() >= _RENEWED else None
+
     def _challenge(self, host: str) -> str | None:
-        """The vault's response to a request without a token; None if only the vault can tell it."""
+        """The vault's response to a request without a token; None if only the vault knows it."""
         resource = vault_resource(host)
-        method = self._locked_method() if resource else None
+        method = self._chosen_method() if resource else None
         if not isinstance(method, ClientCredentials):
             return None
         return f'Bearer authorization="{method.authority}/{method.tenant}", resource="{resource}"'
 
-    def _locked_method(self) -> ClientCredentials | SdkLogin:
-        with self._lock.within(self.transport.attempt.seconds):
-            return self._chosen_method()
-
     def _chosen_method(self) -> ClientCredentials | SdkLogin:
-        method = self._method
-        if method is None:
-            chosen = choose_login(self.transport, os.environ, self._credential)
-            if isinstance(chosen, AstroTokenError):
-                raise chosen
-            method = self._method = chosen
-            silence(LOGGERS)  # of azure.identity, which were created by its import
-        return method
+        if method := self._method:  # without the lock, which a login holds for long
+            return method
+        with self._lock.within(self.transport.attempt.seconds):
+            if self._method is None:
+                self._method = choose_login(self.transport, os.environ, self._credential)
+                silence(LOGGERS)  # of azure.identity, which were created by its import
+            return self._method
 
 
 class _Credential:

@@ -10,6 +10,7 @@ from astro_token.errors import ConfigError
 from astro_token.record import Record
 from astro_token.transport.address import parse_address
 from astro_token.transport.route import Route
+from astro_token.transport.trust import setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,15 +20,20 @@ if TYPE_CHECKING:
 __all__ = [
     "AUTHORITY",
     "HOSTS",
+    "IDENTITY_ENDPOINTS",
     "ObjectId",
     "authority_host",
     "is_in_cloud",
     "login_route",
     "may_request",
+    "setting",
     "vault_resource",
     "vault_route",
 ]
 
+# In the order of the SDK.
+IDENTITY_ENDPOINTS = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT")
+_IMDS = "AZURE_POD_IDENTITY_AUTHORITY_HOST"
 HOSTS = "ASTRO_TOKEN_AZURE_HOSTS"
 AUTHORITY = "AZURE_AUTHORITY_HOST"
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE",)
@@ -42,7 +48,6 @@ _CLOUDS = {
 }
 _VAULTS = frozenset(vault for vault, _ in _CLOUDS.values())
 _HSMS = frozenset(hsm for _, hsm in _CLOUDS.values())
-_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
 class ObjectId(Record):
@@ -61,8 +66,7 @@ class ObjectId(Record):
     @classmethod
     def parse(cls, ref: SecretRef, kind: str) -> ObjectId:
         """
-        Args:
-            kind: `secrets` or `keys`.
+        Parse a reference. `kind` is `secrets` or `keys`.
 
         Raises:
             ConfigError: the host must not receive our credential.
@@ -72,7 +76,8 @@ class ObjectId(Record):
             parts = path.split("/")[1:]
         else:
             vault, name = ref.name.split("/")
-            host, parts = f"{vault}.{_vault_domain()}", [name]
+            domain, _ = _CLOUDS.get(authority_host(os.environ), _CLOUDS[_PUBLIC])
+            host, parts = f"{vault}.{domain}", [name]
         host = host.lower()
         listed = {entry.strip().lower() for entry in os.environ.get(HOSTS, "").split(",")}
         if not is_in_cloud(host, hsm=kind == "keys") and host not in listed:
@@ -102,13 +107,14 @@ def vault_route(host: str) -> Route:
 
 
 def login_route(url: str) -> Route:
-    """The route to the login service, or over http to the service that tells a machine its identity."""
+    """The route to the login service, or over http to the managed identity endpoint of this machine."""
     is_login = url.startswith("https:")
+    endpoints = [name for name in IDENTITY_ENDPOINTS if setting(os.environ, name)]
     return Route.to(
         url,
         os.environ,
         service="the Azure login service" if is_login else "the managed identity endpoint",
-        variable=AUTHORITY if is_login else "IDENTITY_ENDPOINT",
+        variable=AUTHORITY if is_login else (endpoints or [_IMDS])[0],
         ca_variables=_CA_VARIABLES,
         login=True,
     )
@@ -117,37 +123,33 @@ def login_route(url: str) -> Route:
 def is_in_cloud(host: str, *, hsm: bool = True) -> bool:
     """True for the host of a vault, or also of a managed HSM, in a cloud of Azure."""
     name, _, domain = host.partition(".")
-    is_name = name != "" and _NAME_CHARACTERS.issuperset(name)
+    is_name = re.fullmatch(r"[a-z0-9-]+", name) is not None
     return is_name and (domain in _VAULTS or (hsm and domain in _HSMS))
 
 
 def vault_resource(host: str) -> str | None:
-    """The audience of the tokens that a vault accepts; None if only the vault can tell it."""
+    """The audience of the tokens that a vault accepts; None if it is unknown until the vault names it."""
     return f"https://{host.partition('.')[2]}" if is_in_cloud(host) else None
 
 
 def may_request(host: str, scope: str) -> bool:
     """
-    True for a scope that a vault at this host may request.
+    True for a scope that a vault at this host may request: its cloud's vaults, or for a listed host itself.
 
-    A token for anything else, such as Azure's management, is one that the vault could use itself.
+    The vault could use a token for anything else, such as Azure's management.
     """
-    resource = scope.removesuffix("/.default")
     try:
-        address = parse_address(resource)
+        address = parse_address(scope.removesuffix("/.default"))
     except ValueError:
         return False
-    domain = address.host
-    if not re.fullmatch(r"(?i)https://[^/?]+/?", resource) or "." not in domain:
+    if address.scheme != "https" or address.target != "/":
         return False
-    is_parent = host.partition(":")[0].endswith(f".{domain}")
-    return is_parent or (not is_in_cloud(host) and domain in _VAULTS | _HSMS)
+    name, domain = host.partition(":")[0], address.host
+    is_own = address.origin in {f"https://{name}", f"https://{host}"}  # of a listed host only
+    is_parent = "." in domain and name.endswith(f".{domain}")
+    return is_parent or (not is_in_cloud(host) and (is_own or domain in _VAULTS | _HSMS))
 
 
 def authority_host(environ: Mapping[str, str]) -> str:
     """The host of the login service, in lower case."""
-    return environ.get(AUTHORITY, "").strip().removeprefix("https://").strip("/").lower() or _PUBLIC
-
-
-def _vault_domain() -> str:
-    return _CLOUDS.get(authority_host(os.environ), _CLOUDS[_PUBLIC])[0]
+    return setting(environ, AUTHORITY).removeprefix("https://").strip("/").lower() or _PUBLIC

@@ -24,9 +24,9 @@ __all__ = ["credential_source", "identities", "no_key"]
 
 def no_key(hint: str = "") -> AccessDeniedError:
     default = default_key_path()
-    sources = [KEY, KEY_FILE, *([str(default)] if default else [])]
+    file = f", or create {default}" if default else ""
     return AccessDeniedError(
-        "no usable credential: no age key is configured", hint=f"looked at {', '.join(sources)}{hint}"
+        "no usable credential: no age key is configured", hint=f"set {KEY} or {KEY_FILE}{file}{hint}"
     )
 
 

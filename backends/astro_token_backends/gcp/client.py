@@ -28,7 +28,7 @@ from astro_token_backends.login import one_per_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from astro_token.secrets.ref import SecretRef
@@ -51,6 +51,7 @@ class Method(Record):
         service: in gRPC.
         name: in the SDK's client, as in `get_secret`.
         response: the type, with its module in `types`.
+        permission: for the hint of a denial.
         resource: the field with the name of the resource, which routes the request.
     """
 
@@ -58,6 +59,7 @@ class Method(Record):
     service: str
     name: str
     response: str
+    permission: Permission
     resource: str = "name"
 
 
@@ -66,19 +68,13 @@ class Connection:
     The login and the channels that all calls of a process share. The environment is read at first use.
 
     Args:
-        environ: in place of `os.environ`.
         credential: of google-auth, in place of the chain's.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None, *, credential: Any = None) -> None:
-        self._environ = environ
-        self.login = Login(lambda: self.environ, credential)
+    def __init__(self, credential: Any = None) -> None:
+        self.login = Login(credential)
         self._lock = allocate_lock()
         self._channels: dict[tuple[object, ...], Any] = {}
-
-    @property
-    def environ(self) -> Mapping[str, str]:
-        return os.environ if self._environ is None else self._environ
 
     def call(
         self,
@@ -86,7 +82,6 @@ class Connection:
         route: Route,
         request: dict[str, Any],
         *,
-        permission: Permission,
         refused: Callable[[Any], AstroTokenError | None],
         seconds: float,
         injected: Any = None,
@@ -95,7 +90,6 @@ class Connection:
         Call a method once and return its response.
 
         Args:
-            permission: for the hint of a denial.
             refused: returns the error for an exception of the SDK; None if it means the same in every call.
             injected: a client of the SDK, which brings its own login.
 
@@ -103,6 +97,7 @@ class Connection:
             AstroTokenError: a setting, the login, or the call.
         """
         until = time.monotonic() + seconds
+        resource = request[method.resource]
 
         def left() -> float:
             return max(0.001, until - time.monotonic())
@@ -111,7 +106,9 @@ class Connection:
             error = sdk_error(error)
             if getattr(error, "code", None) == 401:  # noqa: PLR2004
                 self.login.drop()  # the next attempt logs in again
-            outcome = refused(error) or status_failure(error, permission, route)
+            outcome = refused(error) or status_failure(
+                error, method.permission, resource.split("/")[1], route
+            )
             # gRPC gives no details if a connection fails.
             is_silent = getattr(error, "code", None) == 503 and not getattr(error, "details", None)  # noqa: PLR2004
             if is_silent and isinstance(outcome, BackendUnavailableError):
@@ -124,8 +121,10 @@ class Connection:
                 return getattr(injected, method.name)(
                     request=request, retry=None, timeout=left(), metadata=[]
                 )
+            from urllib.parse import quote
+
             stub = self._stub(method, route, request)  # first: a setting may be wrong
-            routing = ("x-goog-request-params", f"{method.resource}={_quoted(request[method.resource])}")
+            routing = ("x-goog-request-params", f"{method.resource}={quote(resource, safe='/')}")
             headers = [routing, *self.login.headers(left())]
             return stub(timeout=left(), metadata=headers)
 
@@ -184,12 +183,6 @@ class Connection:
             return self._channels[key]
 
 
-def _quoted(resource: str) -> str:
-    from urllib.parse import quote
-
-    return quote(resource, safe="/")
-
-
 def _connection_failure(route: Route, seconds: float) -> AstroTokenError | None:
     """Return the reason that gRPC does not give: unknown host, refused, or a certificate."""
     try:
@@ -241,9 +234,8 @@ class GcpService:
         raise NotImplementedError
 
     def _route_to(self, service: str, variable: str, host: str) -> Route:
-        environ = self._connection.environ
-        address = endpoint(environ, variable, host)
-        return Route.to(address, environ, service=service, variable=variable, ca_variables=_CA_VARIABLES)
+        address = endpoint(os.environ, variable, host)
+        return Route.to(address, os.environ, service=service, variable=variable, ca_variables=_CA_VARIABLES)
 
 
 def unknown(error: Exception) -> AstroTokenError:

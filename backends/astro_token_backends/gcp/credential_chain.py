@@ -12,10 +12,19 @@ import os
 
 from astro_token.errors import AccessDeniedError
 from astro_token.record import Record
+from astro_token.system.files import open_regular
 from astro_token.system.sdk_imports import import_sdk
-from astro_token_backends.credential_source import printable_path
+from astro_token_backends.credential_source import job_identity, printable_path
 from astro_token_backends.gcp.login_request import NoMetadataServerError
-from astro_token_backends.gcp.settings import PROVIDER, SERVICE_ACCOUNT, provider, service_account
+from astro_token_backends.gcp.settings import (
+    AUDIENCE,
+    PROVIDER,
+    SERVICE_ACCOUNT,
+    audience,
+    provider,
+    service_account,
+    setting,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,12 +78,11 @@ def choose_credential(environ: Mapping[str, str], request: LoginRequest) -> Cred
         AstroTokenError: a setting, a CI identity's request, or the metadata server's.
         NoIdentityError: only the provider is set, and the CI system gives no identity.
     """
-    file = environ.get(CREDENTIAL_FILE)
-    if file:
-        return _as_account(_from_file(file, CREDENTIAL_FILE), environ)
+    if value := setting(environ, CREDENTIAL_FILE):
+        return _as_account(_from_variable(value), environ)
     if os.path.isfile(file := _gcloud_file(environ)):  # noqa: PTH113 (pathlib is slow to load)
         return _as_account(_from_file(file, _GCLOUD), environ)
-    if environ.get("NO_GCE_CHECK") != "true":
+    if setting(environ, "NO_GCE_CHECK") != "true":
         try:
             return _as_account(_of_machine(environ, request), environ)
         except NoMetadataServerError:
@@ -87,10 +95,10 @@ def choose_credential(environ: Mapping[str, str], request: LoginRequest) -> Cred
 def no_credential(environ: Mapping[str, str]) -> AccessDeniedError:
     from astro_token.ci.identity import identity_hint
 
-    skipped = environ.get("NO_GCE_CHECK") == "true"
-    machine = "skipped because of NO_GCE_CHECK" if skipped else "does not answer"
+    skipped = setting(environ, "NO_GCE_CHECK") == "true"
+    machine = "skipped because of NO_GCE_CHECK" if skipped else "does not answer; NO_GCE_CHECK=true skips it"
     job = "not set"
-    if environ.get(PROVIDER):
+    if setting(environ, PROVIDER):
         job = f"set, but the CI system gives no identity: {identity_hint(environ) or 'none was detected'}"
     return AccessDeniedError(
         "no Google Cloud credential is configured",
@@ -103,7 +111,7 @@ def no_credential(environ: Mapping[str, str]) -> AccessDeniedError:
 def _as_account(credential: Credential, environ: Mapping[str, str]) -> Credential:
     """Let the credential act as ASTRO_TOKEN_GCP_SERVICE_ACCOUNT, and add the quota project."""
     source, value = credential.source, credential.value
-    account, project = service_account(environ), environ.get(_QUOTA_PROJECT)
+    account, project = service_account(environ), setting(environ, _QUOTA_PROJECT)
     if account:
         from google.auth import impersonated_credentials
 
@@ -120,33 +128,54 @@ def _as_account(credential: Credential, environ: Mapping[str, str]) -> Credentia
 
 
 def _gcloud_file(environ: Mapping[str, str]) -> str:
-    home = environ["APPDATA"] if os.name == "nt" and "APPDATA" in environ else os.path.expanduser("~/.config")  # noqa: PTH111
-    folder = environ.get("CLOUDSDK_CONFIG") or f"{home}/gcloud"
-    return f"{folder}/application_default_credentials.json"
+    """The path of the file that gcloud writes; without a home, the path of no file."""
+    home = environ["APPDATA"] if os.name == "nt" and "APPDATA" in environ else "~/.config"
+    folder = setting(environ, "CLOUDSDK_CONFIG") or f"{home}/gcloud"
+    path = os.path.expanduser(f"{folder}/application_default_credentials.json")  # noqa: PTH111
+    return "" if path.startswith("~") else path  # a folder named `~` in the checkout is not the home
 
 
-def _from_file(file: str, setting: str) -> Credential:
+def _from_variable(value: str) -> Credential:
+    """Load the credential of a file, or the credential itself, which CI systems keep in variables."""
+    if value.startswith("{"):
+        return _from_json(value, CREDENTIAL_FILE, CREDENTIAL_FILE)
+    return _from_file(os.path.expanduser(value), CREDENTIAL_FILE)  # noqa: PTH111
+
+
+def _from_file(file: str, origin: str) -> Credential:
     """
     Load the credential in a file.
 
     Args:
-        setting: the variable that names the file, or the command that wrote it.
+        origin: the variable that names the file, or the command that wrote it.
 
     Raises:
-        AccessDeniedError: the file is not a credential.
+        AccessDeniedError: the file cannot be read, or is not a credential.
     """
+    try:
+        with open_regular(file) as opened:
+            content = opened.read(_FILE_LIMIT)
+    except (OSError, ValueError):
+        content = None
+    if content is not None:
+        return _from_json(content, f"{printable_path(file)} ({origin})", f"the file of {origin}")
+    raise AccessDeniedError(
+        f"the file of {origin} cannot be read", hint="check that it exists, and that this user may read it"
+    )
+
+
+def _from_json(content: str | bytes, source: str, name: str) -> Credential:
     import json
 
     try:
-        with open(file, "rb") as opened:  # noqa: PTH123
-            content = json.loads(opened.read(_FILE_LIMIT))
-        kind = content["type"]
-        return Credential(f"{_KINDS[kind]} in {printable_path(file)} ({setting})", _of_type(kind, content))
+        credential = json.loads(content)
+        kind = credential["type"]
+        return Credential(f"{_KINDS[kind]} in {source}", _of_type(kind, credential))
     except Exception:  # noqa: BLE001, S110 (google-auth raises anything, and quotes the file)
         pass
     raise AccessDeniedError(
-        "the file with the Google Cloud credential cannot be read, or is not a credential",
-        hint=f"check the file of {setting}: it must be a service account's key, or written by gcloud",
+        f"{name} is not a Google Cloud credential",
+        hint=f"set {CREDENTIAL_FILE} to the path of a service account's key, or of a file that gcloud wrote",
     )
 
 
@@ -219,7 +248,7 @@ def _of_machine(environ: Mapping[str, str], request: LoginRequest) -> Credential
     machine = created(
         default_scopes=[_SCOPE],
         universe_domain="googleapis.com",
-        quota_project_id=environ.get(_QUOTA_PROJECT) or None,
+        quota_project_id=setting(environ, _QUOTA_PROJECT) or None,
     )
     request.probing = True
     machine.refresh(request)
@@ -229,12 +258,10 @@ def _of_machine(environ: Mapping[str, str], request: LoginRequest) -> Credential
 def _of_job(name: str, environ: Mapping[str, str], request: LoginRequest) -> Credential:
     from google.auth import identity_pool
 
-    from astro_token_backends.credential_source import job_identity
-
-    audience = environ.get("ASTRO_TOKEN_GCP_AUDIENCE") or f"https://iam.googleapis.com/{name}"
+    wanted = audience(environ) or f"https://iam.googleapis.com/{name}"
 
     def identity(seconds: float) -> JobIdentity:
-        identity = job_identity(audience, environ=environ, timeout=seconds)
+        identity = job_identity(wanted, environ=environ, timeout=seconds, variable=AUDIENCE)
         if identity is None:
             raise NoIdentityError
         return identity

@@ -36,20 +36,19 @@ _REASONS: Mapping[str, str] = {
 
 class Permission(Record):
     """
-    The permission that a call needs.
+    The permission that a call requires.
 
     Attributes:
+        api: of the service.
+        resource: the kind of resource that it is granted on.
         name: or the names of several.
         role: the id of a predefined role that has it.
-        resource: the kind of resource that it is granted on.
-        api: the service's.
     """
 
+    api: str
+    resource: str
     name: str
     role: str
-    resource: str
-    project: str
-    api: str
 
 
 def sdk_error(error: Exception) -> Exception:
@@ -69,18 +68,18 @@ def sdk_error(error: Exception) -> Exception:
     return converted
 
 
-def status_failure(error: Exception, permission: Permission, route: Route) -> AstroTokenError:
+def status_failure(error: Exception, permission: Permission, project: str, route: Route) -> AstroTokenError:
     """Return the error for an exception of the SDK that means the same in every call."""
     from google.api_core import exceptions as sdk
 
     message = str(getattr(error, "message", ""))
     match error:
         case sdk.GoogleAPICallError() if status := re.search(_HTTP_STATUS, message):
-            return _http_failure(int(status[1]), permission, route)
+            return _http_failure(int(status[1]), permission, project, route)
         case sdk.ServiceUnavailable() if _NOT_HTTP2 in message:
             return damaged(route)
         case sdk.Forbidden():
-            return _denied(permission, _REASONS.get(str(error.reason)))
+            return _denied(permission, project, _REASONS.get(str(error.reason)))
         case sdk.Unauthorized():
             return denied_credential()
         case sdk.TooManyRequests() if re.search(_TOO_LARGE, message):
@@ -94,20 +93,20 @@ def status_failure(error: Exception, permission: Permission, route: Route) -> As
     return BackendError(f"the SDK of Google Cloud failed with {type(error).__name__}")
 
 
-def _http_failure(status: int, permission: Permission, route: Route) -> AstroTokenError:
+def _http_failure(status: int, permission: Permission, project: str, route: Route) -> AstroTokenError:
     """Return the error for a web server or a proxy that answers in place of the service."""
     if status in {401, 403}:
-        return _denied(permission)
+        return _denied(permission, project)
     if 300 <= status < 400:  # noqa: PLR2004
         return redirected(route)
     return busy(route, status) if status in {408, 429} or status >= 500 else damaged(route)  # noqa: PLR2004
 
 
-def _denied(permission: Permission, reason: str | None = None) -> AccessDeniedError:
+def _denied(permission: Permission, project: str, reason: str | None = None) -> AccessDeniedError:
     hint = reason or "grant {name} on it ({role}), and check that the project {project} is right"
     return AccessDeniedError(
         f"Google Cloud denies access to the {permission.resource}, or it does not exist",
-        hint=hint.format_map(vars(permission)),
+        hint=hint.format(project=project, **vars(permission)),
     )
 
 

@@ -11,7 +11,6 @@ from astro_token.errors import (
     DecryptError,
     InvalidTokenError,
     SecretNotFoundError,
-    result,
 )
 from astro_token.secret import SecretValue
 from astro_token.transport.failure import damaged
@@ -30,8 +29,20 @@ __all__ = ["KMS"]
 
 _API = "cloudkms.googleapis.com"
 _SDK = ("google.cloud.kms_v1", "google.cloud.kms.v1.KeyManagementService")
-_DECRYPT = Method(*_SDK, "decrypt", "service.DecryptResponse")
-_ENCRYPT = Method(*_SDK, "encrypt", "service.EncryptResponse")
+_DECRYPT, _ENCRYPT = (
+    Method(
+        *_SDK,
+        name,
+        f"service.{name.capitalize()}Response",
+        Permission(
+            _API,
+            "key",
+            f"cloudkms.cryptoKeyVersions.useTo{name.capitalize()}",
+            f"roles/cloudkms.cryptoKey{name.capitalize()}er",
+        ),
+    )
+    for name in ("decrypt", "encrypt")
+)
 _LARGEST = 65536
 _CONTEXT = "context."
 
@@ -44,14 +55,7 @@ class KMS(GcpService):
     The context becomes the additional authenticated data: a JSON object of strings, its names sorted,
     without blanks, in UTF-8; without a context there is none.
 
-    Ambient credentials: those of `gcp`.
-
-    Least permissions, on the key:
-
-        decrypt     cloudkms.cryptoKeyVersions.useToDecrypt     roles/cloudkms.cryptoKeyDecrypter
-        encrypt     cloudkms.cryptoKeyVersions.useToEncrypt     roles/cloudkms.cryptoKeyEncrypter
-
-    Requests: 1, and those of the login, which `gcp` shares.
+    `credential_chain` lists the credentials; docs/gcp.md has the permissions and the number of requests.
 
     Args:
         client: the SDK's, which brings its own credentials.
@@ -72,32 +76,41 @@ class KMS(GcpService):
     def _decrypt(self, ref: SecretRef, ciphertext: bytes, seconds: float) -> SecretValue:
         if not ciphertext:
             raise DecryptError("the ciphertext is empty", hint="check the content of the secret")
+        import google_crc32c
+
         response = self._call(ref, _DECRYPT, "ciphertext", ciphertext, seconds)
-        return result(_plaintext(response) or damaged(self._route(ref)))
+        checksum = google_crc32c.value(response.plaintext)
+        if "plaintext_crc32c" not in response or response.plaintext_crc32c != checksum:
+            raise damaged(self._route(ref))
+        return SecretValue(response.plaintext)
 
     def _encrypt(self, ref: SecretRef, value: SecretValue, seconds: float) -> bytes:
         if not 0 < len(value.reveal()) <= _LARGEST:
             raise InvalidTokenError(f"Cloud KMS encrypts from 1 to {_LARGEST} bytes")
+        import google_crc32c
+
         response = self._call(ref, _ENCRYPT, "plaintext", value.reveal(), seconds)
-        return result(_ciphertext(response, ref) or damaged(self._route(ref)))
+        ciphertext: bytes = response.ciphertext
+        is_intact = (
+            response.verified_plaintext_crc32c
+            and response.verified_additional_authenticated_data_crc32c
+            and "ciphertext_crc32c" in response
+            and response.ciphertext_crc32c == google_crc32c.value(ciphertext)
+        )
+        key = re.sub(r"/cryptoKeyVersions/[1-9][0-9]*\Z", "", response.name)
+        if not is_intact or _below_project(key) != _below_project(ref.name):
+            raise damaged(self._route(ref))
+        return ciphertext
 
     def _call(self, ref: SecretRef, method: Method, field: str, content: bytes, seconds: float) -> Any:
         import google_crc32c
 
         data = {field: content, "additional_authenticated_data": authenticated_data(ref)}
         checksums = {f"{name}_crc32c": google_crc32c.value(part) for name, part in data.items()}
-        use = method.name.capitalize()
         return self._connection.call(
             method,
             self._route(ref),
             {"name": ref.name, **data, **checksums},
-            permission=Permission(
-                f"cloudkms.cryptoKeyVersions.useTo{use}",
-                f"roles/cloudkms.cryptoKey{use}er",
-                "key",
-                ref.name.split("/")[1],
-                _API,
-            ),
             refused=lambda error: self._refused(error, method, ref),
             seconds=seconds,
             injected=self._injected,
@@ -146,33 +159,6 @@ def authenticated_data(ref: SecretRef) -> bytes:
     return json.dumps(context, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-# -- responses ----------------------------------------------------------------------------------------
-
-
-def _plaintext(response: Any) -> SecretValue | None:
-    """The plaintext; None if its checksum is wrong."""
-    import google_crc32c
-
-    plaintext = response.plaintext
-    is_intact = "plaintext_crc32c" in response and response.plaintext_crc32c == google_crc32c.value(plaintext)
-    return SecretValue(plaintext) if is_intact else None
-
-
-def _ciphertext(response: Any, ref: SecretRef) -> bytes | None:
-    """The ciphertext; None if a checksum was not verified, or another key made it."""
-    import google_crc32c
-
-    ciphertext: bytes = response.ciphertext
-    is_intact = (
-        response.verified_plaintext_crc32c
-        and response.verified_additional_authenticated_data_crc32c
-        and "ciphertext_crc32c" in response
-        and response.ciphertext_crc32c == google_crc32c.value(ciphertext)
-    )
-    key = re.sub(r"/cryptoKeyVersions/[1-9][0-9]*\Z", "", response.name)
-    return ciphertext if is_intact and _below_project(key) == _below_project(ref.name) else None
-
-
 def _below_project(name: str) -> str:
-    """The key's name without its project, which has its number in responses."""
+    """The key's name without its project, which responses name by its number."""
     return name.rpartition("/locations/")[2]

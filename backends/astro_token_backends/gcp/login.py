@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from astro_token.errors import AccessDeniedError, AstroTokenError
+from astro_token.log import logger
 from astro_token.transport.client import Client
 from astro_token.transport.deadline import Deadline
 from astro_token_backends.boundary import call_sdk
@@ -12,7 +14,7 @@ from astro_token_backends.login import LoginLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any
 
     from astro_token_backends.gcp.credential_chain import Credential
@@ -20,18 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Login"]
 
+_LOGGING_IN = "logging in to Google Cloud with %s"
+
 
 class Login:
     """
     Log in when a token is needed first, and again when it has expired.
 
     Args:
-        environ: returns the environment.
         credential: of google-auth, in place of the chain's.
     """
 
-    def __init__(self, environ: Callable[[], Mapping[str, str]], credential: Any = None) -> None:
-        self._environ = environ
+    def __init__(self, credential: Any) -> None:
         self._injected = credential
         self._client = Client()
         self._lock = LoginLock("Google Cloud")
@@ -41,10 +43,7 @@ class Login:
         """
         Return the headers that authorize a call.
 
-        They are not left to gRPC's channel, which reports a rejected login as a service that is down.
-
-        Raises:
-            AstroTokenError: a setting or the login.
+        gRPC's channel does not add them: it reports a rejected login as a service that is down.
         """
         with self._lock.within(seconds):
             credential, self._credential = self._credential, None
@@ -57,17 +56,12 @@ class Login:
         return [(name.lower(), value) for name, value in headers.items()]
 
     def source(self, seconds: float) -> str:
-        """
-        Describe the credential that a login uses.
-
-        Raises:
-            AstroTokenError: a setting, or no credential exists.
-        """
+        """Describe the credential that a login uses."""
         with self._lock.within(seconds):
             if self._credential is None:
                 self._credential = Deadline(seconds).once(self._choose)
                 if self._credential.value.valid:
-                    _note(self._credential)
+                    logger.debug(_LOGGING_IN, self._credential.source)
             return self._credential.source
 
     def drop(self) -> None:
@@ -88,14 +82,15 @@ class Login:
 
         if self._injected is not None:
             return chain.Credential("the injected credential", self._injected)
-        environ = self._environ()
-        chosen: Credential = self._request(lambda request: chain.choose_credential(environ, request), seconds)
+        chosen: Credential = self._request(
+            lambda request: chain.choose_credential(os.environ, request), seconds
+        )
         return chosen
 
     def _log_in(self, credential: Credential | None, seconds: float) -> Credential:
         until = time.monotonic() + seconds
         chosen = credential or self._choose(seconds)
-        _note(chosen)
+        logger.debug(_LOGGING_IN, chosen.source)
         if not chosen.value.valid:
             self._request(chosen.value.refresh, until - time.monotonic())
         return chosen
@@ -103,23 +98,16 @@ class Login:
     def _request(self, call: Callable[[LoginRequest], Any], seconds: float) -> Any:
         from astro_token_backends.gcp.login_request import LoginRequest
 
-        environ = self._environ()
-        request = LoginRequest(self._client, environ, time.monotonic() + seconds)
-        return call_sdk(lambda: call(request), lambda error: _failure(error, request, environ))
+        request = LoginRequest(self._client, os.environ, time.monotonic() + seconds)
+        return call_sdk(lambda: call(request), lambda error: _failure(error, request))
 
 
-def _note(credential: Credential) -> None:
-    from astro_token.log import logger
-
-    logger.debug("logging in to Google Cloud with %s", credential.source)
-
-
-def _failure(error: Exception, request: LoginRequest, environ: Mapping[str, str]) -> AstroTokenError:
+def _failure(error: Exception, request: LoginRequest) -> AstroTokenError:
     from astro_token_backends.gcp.credential_chain import CREDENTIAL_FILE, NoIdentityError, no_credential
     from astro_token_backends.gcp.login_request import NoMetadataServerError
 
     if isinstance(error, NoIdentityError | NoMetadataServerError):
-        return no_credential(environ)
+        return no_credential(os.environ)
     return request.damaged() or AccessDeniedError(
         "the Google Cloud credential cannot be used",
         hint=f"check the file, address or program that the file of {CREDENTIAL_FILE} names",

@@ -34,7 +34,7 @@ class LoginRequest:
     """
     The `google.auth.transport.Request` of one login. It makes one attempt and follows no redirect.
 
-    google-auth sees successful responses only: it would retry after others, and quote them in its exceptions.
+    google-auth gets successful responses only: it would retry after others, and quote them in its exceptions.
 
     Args:
         until: the deadline of all requests of the login, by the monotonic clock.
@@ -52,7 +52,6 @@ class LoginRequest:
 
     @property
     def seconds(self) -> float:
-        """Seconds until the deadline."""
         return max(0.0, self._until - time.monotonic())
 
     def __call__(

@@ -11,7 +11,6 @@ from astro_token.errors import (
     InvalidTokenError,
     SecretNotFoundError,
     changed_meanwhile,
-    result,
 )
 from astro_token.record import Record
 from astro_token.secret import SecretMetadata, SecretValue
@@ -32,10 +31,18 @@ __all__ = ["SecretManager"]
 
 _API = "secretmanager.googleapis.com"
 _SDK = ("google.cloud.secretmanager_v1", "google.cloud.secretmanager.v1.SecretManagerService")
-_ACCESS = Method(*_SDK, "access_secret_version", "service.AccessSecretVersionResponse")
-_GET_VERSION = Method(*_SDK, "get_secret_version", "resources.SecretVersion")
-_GET_SECRET = Method(*_SDK, "get_secret", "resources.Secret")
-_ADD = Method(*_SDK, "add_secret_version", "resources.SecretVersion", "parent")
+_READ = Permission(_API, "secret", "secretmanager.versions.access", "roles/secretmanager.secretAccessor")
+_DESCRIBE = Permission(
+    _API,
+    "secret",
+    "secretmanager.versions.get and secretmanager.secrets.get",
+    "roles/secretmanager.viewer",
+)
+_WRITE = Permission(_API, "secret", "secretmanager.versions.add", "roles/secretmanager.secretVersionAdder")
+_ACCESS = Method(*_SDK, "access_secret_version", "service.AccessSecretVersionResponse", _READ)
+_GET_VERSION = Method(*_SDK, "get_secret_version", "resources.SecretVersion", _DESCRIBE)
+_GET_SECRET = Method(*_SDK, "get_secret", "resources.Secret", _DESCRIBE)
+_ADD = Method(*_SDK, "add_secret_version", "resources.SecretVersion", _WRITE, "parent")
 _LARGEST = 65536
 _NAME = re.compile(
     r"projects/(?P<project>[^/]+)(?:/locations/(?P<location>[^/]+))?/secrets/(?P<secret>[^/]+)"
@@ -69,9 +76,6 @@ class _Version(Record):
     def host(self) -> str:
         return f"secretmanager.{self.location}.rep.googleapis.com" if self.location else _API
 
-    def permission(self, name: str, role: str) -> Permission:
-        return Permission(name, f"roles/secretmanager.{role}", "secret", self.project, _API)
-
 
 class SecretManager(GcpService):
     """
@@ -81,20 +85,7 @@ class SecretManager(GcpService):
     or the full name `gcp:projects/P[/locations/L]/secrets/S[/versions/V][#field]`.
     A version is a number, an alias or `latest`, which is the one created last, in any state.
 
-    Ambient credentials: Application Default Credentials, which are the file in
-    `GOOGLE_APPLICATION_CREDENTIALS`, gcloud's file and the metadata server; without them
-    `ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER` with the CI system's identity.
-    `ASTRO_TOKEN_GCP_SERVICE_ACCOUNT` acts as that account.
-
-    Least permissions, on the secret, and roles that have them:
-
-        read        secretmanager.versions.access                           secretmanager.secretAccessor
-        write       that, and secretmanager.versions.add                    secretmanager.secretVersionAdder
-        describe    secretmanager.versions.get, secretmanager.secrets.get   secretmanager.viewer
-
-    Requests: 1 to read, 2 to describe, 1 to write, or 2 with an expected version.
-    The first call of a process logs in: 0 requests with a service account's key,
-    1 with a CI system's identity, 2 on a machine of Google; 1 more to act as a service account.
+    `credential_chain` lists the credentials; docs/gcp.md has the permissions and the number of requests.
 
     The service has no compare-and-set: the latest version is read right before another one is added.
 
@@ -123,16 +114,20 @@ class SecretManager(GcpService):
         return self._route_to("Secret Manager", "ASTRO_TOKEN_GCP_ENDPOINT", _version(ref).host)
 
     def _read(self, ref: SecretRef, seconds: float) -> SecretValue:
-        permission = ("secretmanager.versions.access", "secretAccessor")
-        response = self._call(ref, _ACCESS, {"name": _version(ref).name}, permission, seconds)
-        return result(_value(response, ref) or damaged(self._route(ref)))
+        import google_crc32c
+
+        response = self._call(ref, _ACCESS, {"name": _version(ref).name}, seconds)
+        payload, number = response.payload, _number(response.name, ref)
+        # The service always sends a checksum, and the SDK never verifies it.
+        is_intact = "data_crc32c" in payload and payload.data_crc32c == google_crc32c.value(payload.data)
+        if not is_intact or number is None:
+            raise damaged(self._route(ref))
+        return SecretValue(payload.data, number)
 
     def _describe(self, ref: SecretRef, end: float) -> SecretMetadata:
-        permission = ("secretmanager.versions.get and secretmanager.secrets.get", "viewer")
-        version, secret = (
-            self._call(ref, method, {"name": name}, permission, end - time.monotonic())
-            for method, name in ((_GET_VERSION, _version(ref).name), (_GET_SECRET, _version(ref).parent))
-        )
+        names = _version(ref)
+        version = self._call(ref, _GET_VERSION, {"name": names.name}, end - time.monotonic())
+        secret = self._call(ref, _GET_SECRET, {"name": names.parent}, end - time.monotonic())
         number = _number(version.name, ref)
         if number is None:
             raise damaged(self._route(ref))
@@ -152,21 +147,23 @@ class SecretManager(GcpService):
         data, version = value.reveal(), _version(ref)
         if not 0 < len(data) <= _LARGEST:
             raise InvalidTokenError(f"Secret Manager stores from 1 to {_LARGEST} bytes")
-        current = None
         if expected is not None:
-            current = self._current(ref, end - time.monotonic())
+            # It is read, because a user who writes a token has the permission to read it.
+            try:
+                current = self._read(ref, end - time.monotonic()).version
+            except SecretNotFoundError:
+                current = "0"
             if current != expected:
                 raise changed_meanwhile()
         request = {
             "parent": version.parent,
             "payload": {"data": data, "data_crc32c": google_crc32c.value(data)},
         }
-        permission = ("secretmanager.versions.add", "secretVersionAdder")
-        response = self._call(ref, _ADD, request, permission, end - time.monotonic())
+        response = self._call(ref, _ADD, request, end - time.monotonic())
         number = _number(response.name, ref)
         if number is None or not response.client_specified_payload_checksum:
             raise damaged(self._route(ref))
-        if current not in {None, "0"} and int(number) > int(current or 0) + 1:
+        if expected not in {None, "0"} and int(number) > int(expected or 0) + 1:
             from astro_token.log import logger
 
             # Nothing has to be undone: the added version is the latest.
@@ -178,26 +175,12 @@ class SecretManager(GcpService):
             )
         return number
 
-    def _current(self, ref: SecretRef, seconds: float) -> str:
-        """
-        The number of the version that is read as latest; "0" if none can be read.
-
-        It is read, because a user who writes a token has the permission to read it.
-        """
-        try:
-            return self._read(ref, seconds).version or "0"
-        except SecretNotFoundError:
-            return "0"
-
-    def _call(
-        self, ref: SecretRef, method: Method, request: Any, permission: tuple[str, str], seconds: float
-    ) -> Any:
+    def _call(self, ref: SecretRef, method: Method, request: Any, seconds: float) -> Any:
         version = _version(ref)
         return self._connection.call(
             method,
             self._route(ref),
             request,
-            permission=version.permission(*permission),
             refused=lambda error: _refused(error, version, adding=method is _ADD),
             seconds=seconds,
             injected=self._injected,
@@ -219,18 +202,8 @@ def _version(ref: SecretRef) -> _Version:
 # -- responses ----------------------------------------------------------------------------------------
 
 
-def _value(response: Any, ref: SecretRef) -> SecretValue | None:
-    """The value; None if its checksum or its name is wrong."""
-    import google_crc32c
-
-    payload, number = response.payload, _number(response.name, ref)
-    # The service always sends a checksum, and the SDK never verifies it.
-    is_intact = "data_crc32c" in payload and payload.data_crc32c == google_crc32c.value(payload.data)
-    return SecretValue(payload.data, number) if is_intact and number else None
-
-
 def _number(name: str, ref: SecretRef) -> str | None:
-    """The number of a version of the secret; None for another name. A response has the project's number."""
+    """The number of a version; None for another secret. Responses name a project by its number."""
     match, version = _NAME.fullmatch(name), _version(ref)
     if not match or (match["location"], match["secret"]) != (version.location, version.secret):
         return None

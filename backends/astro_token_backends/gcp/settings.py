@@ -1,4 +1,8 @@
-"""Settings of Google Cloud in the environment: endpoints, workload identity provider, service account."""
+"""
+Settings of Google Cloud in the environment: endpoints, workload identity provider, service account.
+
+A malformed one is a `ConfigError`.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,31 @@ import re
 
 from astro_token.errors import ConfigError
 from astro_token.transport.address import Address, split_host_port
+from astro_token.transport.trust import setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PROVIDER", "SERVICE_ACCOUNT", "endpoint", "provider", "service_account"]
+__all__ = [
+    "AUDIENCE",
+    "PROVIDER",
+    "SERVICE_ACCOUNT",
+    "audience",
+    "endpoint",
+    "provider",
+    "service_account",
+    "setting",
+]
 
+AUDIENCE = "ASTRO_TOKEN_GCP_AUDIENCE"
 PROVIDER = "ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER"
 SERVICE_ACCOUNT = "ASTRO_TOKEN_GCP_SERVICE_ACCOUNT"
 
 
 def endpoint(environ: Mapping[str, str], variable: str, host: str, target: str = "/") -> Address:
-    """
-    Return the address of a service: `HOST:PORT` from a variable, else its public host.
-
-    Raises:
-        ConfigError: the variable holds another text.
-    """
-    value = environ.get(variable) or f"{host}:443"
+    """Return the address of a service: `HOST:PORT` from a variable, else its public host."""
+    value = setting(environ, variable) or f"{host}:443"
     try:
         host, port = split_host_port(value, 0)
     except ValueError:
@@ -37,20 +47,16 @@ def endpoint(environ: Mapping[str, str], variable: str, host: str, target: str =
 
 
 def provider(environ: Mapping[str, str]) -> str | None:
-    """
-    Return the workload identity provider that accepts the CI system's identity, `projects/…/providers/…`.
-
-    Raises:
-        ConfigError: it is malformed.
-    """
+    """Return the workload identity provider for the CI system's identity, `projects/…/providers/…`."""
     pattern = (
         r"(?:(?:https:)?//iam\.googleapis\.com/)?"
         r"(projects/[0-9]+/locations/global/workloadIdentityPools/[a-z0-9-]+/providers/[a-z0-9-]+)"
     )
-    value = environ.get(PROVIDER)
-    match = re.fullmatch(pattern, value or "")
-    if match or not value:
-        return match and match[1]
+    value = setting(environ, PROVIDER)
+    if not value:
+        return None
+    if match := re.fullmatch(pattern, value):
+        return match[1]
     raise ConfigError(
         f"{PROVIDER} is malformed",
         hint="set it to projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER, "
@@ -58,14 +64,17 @@ def provider(environ: Mapping[str, str]) -> str | None:
     )
 
 
-def service_account(environ: Mapping[str, str]) -> str | None:
-    """
-    Return the service account to act as.
+def audience(environ: Mapping[str, str]) -> str | None:
+    """Return the audience of the CI system's identity."""
+    value = setting(environ, AUDIENCE)
+    if not value or re.fullmatch(r"[!-~]{1,255}", value):
+        return value or None
+    raise ConfigError(f"{AUDIENCE} is malformed", hint="set it to an audience that the provider allows")
 
-    Raises:
-        ConfigError: it is malformed.
-    """
-    value = environ.get(SERVICE_ACCOUNT)
+
+def service_account(environ: Mapping[str, str]) -> str | None:
+    """Return the service account to act as."""
+    value = setting(environ, SERVICE_ACCOUNT)
     if not value or re.fullmatch(r"[a-z0-9-]+@[a-z0-9.-]+", value):
         return value or None
     raise ConfigError(

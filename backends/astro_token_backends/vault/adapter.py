@@ -32,7 +32,7 @@ class VaultAdapter(_Adapter):  # type: ignore[misc]
     Each call is one request, and returns a JSON object.
 
     Attributes:
-        repeatable: the requests change nothing if they are sent twice; None if their method tells.
+        repeatable: the requests change nothing if they are sent twice; None means as their method does.
         renew: called after the first 403; returns another token to try with, or None.
         confirm_denial: called if that token is denied too.
 

@@ -84,7 +84,7 @@ class VaultClient:
 
     def credential_source(self, seconds: float) -> str:
         """
-        Describe the credential of the next login.
+        Describe the credential of the next login, with the claims of an identity.
 
         Raises:
             AstroTokenError: there is none, or the environment is not usable.
@@ -94,7 +94,7 @@ class VaultClient:
             session = self._open()
             prepared = self._prepare(session, until)
             session.prepared = prepared, until
-            return prepared.source
+            return f"{prepared.source}, {prepared.claims}" if prepared.claims else prepared.source
 
     def adapter(self, namespace: str | None, seconds: float) -> Any:
         """
@@ -177,9 +177,9 @@ class VaultClient:
 
 def _is_valid(adapter: Any) -> bool:
     """
-    False if Vault denies the token to look itself up.
+    False if Vault denies `lookup-self`.
 
-    It does so for a token that has ended, and for one whose policies do not include `default`.
+    It denies that to a token that has ended, and to a token whose policies do not include `default`.
     """
     try:
         adapter.api("auth_methods.token:Token").lookup_self()
@@ -225,3 +225,6 @@ class VaultService:
 
     def close(self) -> None:
         self._client.close()
+
+    def _adapter(self, ref: SecretRef, seconds: float) -> Any:
+        return self._client.adapter(ref.options.get("namespace", "").strip("/") or None, seconds)

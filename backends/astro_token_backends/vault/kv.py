@@ -104,8 +104,8 @@ class KeyValue(VaultService):
         )
 
     def _locate(self, ref: SecretRef, timeout: float) -> tuple[Any, _Location]:
-        namespace = ref.options.get("namespace", "").strip("/") or None
-        adapter = self._client.adapter(namespace, timeout)
+        adapter = self._adapter(ref, timeout)
+        namespace = adapter.namespace
         mount, _, path = ref.name.partition("/")
         kv = ref.options.get("kv")
         if kv and not _RESERVED.intersection(path.split("/")):
@@ -153,15 +153,10 @@ def _read(adapter: Any, location: _Location, version: str | None) -> SecretValue
     with requiring(location.api_path(), "read"), _explaining_404(location, version):
         if location.kv == "1":
             content = _engine(adapter, "1").read_secret(location.path, mount_point=location.mount)
-        else:
-            content = _engine(adapter, "2").read_secret_version(
-                location.path,
-                version=version,
-                mount_point=location.mount,
-                raise_on_deleted_version=True,
-            )
-    if location.kv == "1":
-        return SecretValue(_json(_object(content, "data")))
+            return SecretValue(_json(_object(content, "data")))
+        content = _engine(adapter, "2").read_secret_version(
+            location.path, version=version, mount_point=location.mount, raise_on_deleted_version=True
+        )
     return SecretValue(
         _json(_object(content, "data", "data")), _number(content, "data", "metadata", "version")
     )
@@ -169,7 +164,7 @@ def _read(adapter: Any, location: _Location, version: str | None) -> SecretValue
 
 def _describe(adapter: Any, location: _Location, version: str | None) -> SecretMetadata:
     if location.kv == "1":
-        _read(adapter, location, version)  # KV 1 tells no more than that the secret exists
+        _read(adapter, location, version)  # KV 1 stores nothing that describes a secret
         return SecretMetadata()
     with requiring(location.api_path("metadata"), "read"), _explaining_404(location, version):
         content = _engine(adapter, "2").read_secret_metadata(location.path, mount_point=location.mount)

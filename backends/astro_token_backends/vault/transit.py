@@ -67,7 +67,7 @@ class Transit(VaultService):
         """Call `decrypt` or `encrypt`, and return one field of the response."""
         mount, _, key = ref.name.rpartition("/")
         mount = mount or _DEFAULT_MOUNT
-        adapter = self._client.adapter(ref.options.get("namespace", "").strip("/") or None, timeout)
+        adapter = self._adapter(ref, timeout)
         if mount != _DEFAULT_MOUNT:
             self._check_mount(adapter, mount)
         adapter.repeatable = True

@@ -16,7 +16,7 @@ __all__ = ["API_VARIABLE", "api_address", "api_route"]
 
 API_VARIABLE = "ASTRO_TOKEN_API_URL"
 _DOMAIN_VARIABLE = "ASTRO_DOMAIN"
-# The Astro CLI tells Astro by this from Astronomer Software, which has no such tokens.
+# By this the Astro CLI distinguishes Astro from Astronomer Software, which has no such tokens.
 _DOMAIN = re.compile(
     r"(?:https://)?(?:(pr[0-9]{4,6})\.)?(?:cloud\.)?(astronomer(?:-(?:dev|stage|perf))?\.io)/?"
 )

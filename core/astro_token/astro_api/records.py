@@ -52,7 +52,7 @@ class Role(Record):
 
 
 class TokenRecord(Record):
-    """A token as Astro keeps it. Times are aware; None means not told, for `expires` never."""
+    """A token as Astro keeps it. Times have a zone; None means unknown, and for `expires` never."""
 
     scope: Scope | None
     kind: str | None

@@ -91,11 +91,7 @@ class _Refusal(Exception):  # noqa: N818 (caught where it is raised)
 
 
 class _Content:
-    """
-    The unpacked stream, limited to the size that was allowed.
-
-    A header may claim to be followed by gigabytes of header, which `tarfile` would keep in memory.
-    """
+    """The unpacked stream, up to a size: `tarfile` would keep a header of gigabytes in memory."""
 
     def __init__(self, packed: gzip.GzipFile) -> None:
         self._packed = packed

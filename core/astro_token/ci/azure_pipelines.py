@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.ci.system import CISystem, harmless, is_true, say
+from astro_token.ci.system import CISystem, harmless, say
 from astro_token.formats import ExportFormat
 from astro_token.formats.rendering import JobFileRule, Rendering, Variables
 from astro_token.identity import IdentityRequest, NoIdentity
@@ -24,7 +24,7 @@ _ADDRESS, _BEARER = "SYSTEM_OIDCREQUESTURI", "SYSTEM_ACCESSTOKEN"
 _CONNECTIONS = ("ASTRO_TOKEN_AZURE_SERVICE_CONNECTION", "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID")
 
 
-def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
+def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityRequest | NoIdentity | None:
     access = "give the step `env: SYSTEM_ACCESSTOKEN: $(System.AccessToken)`"
     hint = (
         f"{access}; a service connection has to be named by a task of the same stage (azureSubscription), "
@@ -58,7 +58,7 @@ def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
     if has_access and not environ[_BEARER].startswith("$("):  # a macro without a value
         fixed = "its audience is always api://AzureADTokenExchange: expect that, here and in the service"
         return IdentityRequest(_NAME, fetch, fixed)
-    return NoIdentity(_NAME, access) if is_true(environ, "TF_BUILD") else None
+    return NoIdentity(_NAME, access) if system else None
 
 
 def render(variables: Variables) -> Rendering:

@@ -15,15 +15,15 @@ _NAME = "Bitbucket Pipelines"
 _TOKEN = "BITBUCKET_STEP_OIDC_TOKEN"
 
 
-def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
+def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityRequest | NoIdentity | None:
     from astro_token.identity.stored import token_in_variable
 
     if environ.get(_TOKEN):
         hint = (
             "its audience is always ari:cloud:bitbucket::workspace/UUID: expect that, here and in the service"
         )
-        return IdentityRequest(_NAME, lambda *_: token_in_variable(_TOKEN, environ), hint)
-    return NoIdentity(_NAME, "give the step `oidc: true`") if environ.get("BITBUCKET_BUILD_NUMBER") else None
+        return IdentityRequest(_NAME, lambda *_: token_in_variable(_TOKEN, environ), hint, is_stored=True)
+    return NoIdentity(_NAME, "give the step `oidc: true`") if system else None
 
 
 SYSTEMS = (

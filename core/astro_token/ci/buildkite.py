@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.ci.system import CISystem, is_true
+from astro_token.ci.system import CISystem
 from astro_token.formats import ExportFormat
 from astro_token.formats.rendering import Program, Rendering, Variables
 from astro_token.identity import IdentityRequest, NoIdentity
@@ -25,7 +25,7 @@ _SUMMARY_SECONDS = 30.0
 _STYLES = {"ok": "success", "warning": "warning", "failed": "error"}
 
 
-def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
+def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityRequest | NoIdentity | None:
     hint = "if the job runs in a container, set `mount-buildkite-agent: true` in the docker plugin"
 
     def fetch(audience: str | None, seconds: float) -> SecretValue:
@@ -36,7 +36,7 @@ def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
 
     if environ.get("BUILDKITE_AGENT_ACCESS_TOKEN") and environ.get("BUILDKITE_JOB_ID"):
         return IdentityRequest("Buildkite", fetch)
-    return NoIdentity("Buildkite", hint) if is_true(environ, "BUILDKITE") else None
+    return NoIdentity("Buildkite", hint) if system else None
 
 
 def render(variables: Variables) -> Rendering:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.ci.system import CISystem, is_true
+from astro_token.ci.system import CISystem
 from astro_token.formats import ExportFormat
 from astro_token.formats.rendering import Rendering, Variables, job_file
 from astro_token.identity import IdentityRequest, NoIdentity
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _TOKEN = "CIRCLE_OIDC_TOKEN_V2"
 
 
-def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
+def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityRequest | NoIdentity | None:
     def fetch(audience: str | None, seconds: float) -> SecretValue:
         from json import dumps
 
@@ -37,9 +37,9 @@ def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
         return printed_token(argv, environ, seconds, hint)
 
     if environ.get(_TOKEN):
-        return IdentityRequest("CircleCI", fetch)
+        return IdentityRequest("CircleCI", fetch, is_stored=True)
     hint = f"{_TOKEN} is not set: pass it to the container that the job has started"
-    return NoIdentity("CircleCI", hint) if is_true(environ, "CIRCLECI") else None
+    return NoIdentity("CircleCI", hint) if system else None
 
 
 def bash_env(variables: Variables) -> Rendering:

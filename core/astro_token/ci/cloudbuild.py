@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from astro_token.identity import IdentityRequest
 
 
-def identity(environ: Mapping[str, str]) -> IdentityRequest | None:
-    if not environ.get("BUILDER_OUTPUT"):
+def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityRequest | None:
+    if system is None:
         return None
     from astro_token.identity.google import metadata_request
 

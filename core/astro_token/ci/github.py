@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.ci.system import CISystem, is_true
+from astro_token.ci.system import CISystem
 from astro_token.formats import ExportFormat
 from astro_token.formats.rendering import File, Rendering, Variables, job_file
 from astro_token.identity import IdentityRequest, NoIdentity
@@ -35,9 +35,9 @@ _VARIANTS = (
 _REQUEST_URL, _REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 
 
-def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
-    variants = ((name, hint) for name, mark, hint in _VARIANTS if is_true(environ, mark))
-    name, hint = next(variants, ("GitHub Actions", _ID_TOKEN_WRITE))
+def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityRequest | NoIdentity | None:
+    name = system.name if system else "GitHub Actions"
+    hint = next((hint for variant, _, hint in _VARIANTS if variant == name), _ID_TOKEN_WRITE)
 
     def fetch(audience: str | None, seconds: float) -> SecretValue:
         from astro_token.identity.request import authorization, requested_token
@@ -56,7 +56,7 @@ def identity(environ: Mapping[str, str]) -> IdentityRequest | NoIdentity | None:
 
     if environ.get(_REQUEST_URL) and environ.get(_REQUEST_TOKEN):  # a container may get these two alone
         return IdentityRequest(name, fetch)
-    return NoIdentity(name, hint) if is_true(environ, "GITHUB_ACTIONS") else None
+    return NoIdentity(name, hint) if system else None
 
 
 def environment(variables: Variables) -> Rendering:
@@ -89,7 +89,7 @@ def runner_file(variable: str, environ: Mapping[str, str]) -> File:
 
     temporary = environ.get("RUNNER_TEMP")
     # The related systems keep their files in other folders.
-    is_variant = any(is_true(environ, mark) for _, mark, _ in _VARIANTS)
+    is_variant = any(environ.get(mark, "").lower() == "true" for _, mark, _ in _VARIANTS)
     # A container of an action has the runner's files in the second folder, whatever RUNNER_TEMP says.
     folders = () if is_variant or not temporary else (Path(temporary), Path("/github/file_commands"))
     hint = "use this format in a step of GitHub Actions, or use exec"

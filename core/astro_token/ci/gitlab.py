@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.ci.system import CISystem, is_true
+from astro_token.ci.system import CISystem
 from astro_token.formats import ExportFormat, script_format
 from astro_token.formats.rendering import Rendering, Variables, job_file
 from astro_token.identity import NoIdentity
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 _SUFFIX = "_ID_TOKEN"
 
 
-def identity(environ: Mapping[str, str]) -> NoIdentity | None:
+def identity(environ: Mapping[str, str], system: CISystem | None) -> NoIdentity | None:
     """Identity tokens are in variables that the user names: the one for us cannot be guessed."""
-    if not is_true(environ, "GITLAB_CI"):
+    if system is None:
         return None
     import re
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from astro_token.ci import all_systems
+from astro_token.ci import all_systems, ci_systems
 from astro_token.errors import AstroTokenError, ConfigError, result
 from astro_token.identity import IdentityRequest, NoIdentity, request_token
 from astro_token.identity.stored import token_in_file, token_in_variable
@@ -80,8 +80,10 @@ def job_identities(environ: Mapping[str, str]) -> list[IdentityRequest | NoIdent
     """Return the identities in the environment: several if CI systems are nested."""
     if request := _set_by_user(environ):
         return [request]
-    functions = dict.fromkeys(system.identity for system in all_systems() if system.identity)
-    identities = [identity for function in functions if (identity := function(environ))]
+    detected = {system.key: system for system in ci_systems(environ)}
+    functions = {system.identity: system.key for system in all_systems() if system.identity}
+    outcomes = [function(environ, detected.get(key)) for function, key in functions.items()]
+    identities = [outcome for outcome in outcomes if outcome]
     # A machine's identity is a job's only if the machine exists for that job alone.
     return [each for each in identities if not each.of_machine] or identities
 
@@ -89,7 +91,7 @@ def job_identities(environ: Mapping[str, str]) -> list[IdentityRequest | NoIdent
 def _set_by_user(environ: Mapping[str, str]) -> IdentityRequest | None:
     token, file = "ASTRO_TOKEN_ID_TOKEN", "ASTRO_TOKEN_KUBERNETES_TOKEN_FILE"
     if environ.get(token):
-        return IdentityRequest(token, lambda *_: token_in_variable(token, environ))
+        return IdentityRequest(token, lambda *_: token_in_variable(token, environ), is_stored=True)
     if environ.get(file):
-        return IdentityRequest(file, lambda *_: token_in_file(file, environ))
+        return IdentityRequest(file, lambda *_: token_in_file(file, environ), is_stored=True)
     return None

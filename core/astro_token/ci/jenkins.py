@@ -11,22 +11,19 @@ from astro_token.identity import NoIdentity
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MARKS = {"JENKINS_URL": "", "BUILD_ID": ""}
 _REASON = "variables that a step sets in env are not masked and reach all stages"
 
 
-def identity(environ: Mapping[str, str]) -> NoIdentity | None:
-    if not all(map(environ.get, _MARKS)):
-        return None
+def identity(_: Mapping[str, str], system: CISystem | None) -> NoIdentity | None:
     hint = "bind a token of the OpenID Connect Provider plugin to ASTRO_TOKEN_ID_TOKEN by withCredentials"
-    return NoIdentity("Jenkins", hint)
+    return NoIdentity("Jenkins", hint) if system else None
 
 
 SYSTEMS = (
     CISystem(
         "Jenkins",
         "jenkins",
-        _MARKS,
+        {"JENKINS_URL": "", "BUILD_ID": ""},
         precedence=900,
         formats={"jenkins": ExportFormat(Refusal("Jenkins", _REASON, "sh '{}'"))},
         identity=identity,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from astro_token.formats.rendering import Rendering
     from astro_token.identity import IdentityRequest, NoIdentity
 
-__all__ = ["CISystem", "harmless", "is_true", "say"]
+__all__ = ["CISystem", "harmless", "say"]
 
 
 class CISystem(Record):
@@ -39,7 +39,7 @@ class CISystem(Record):
         refuse_log: raises `OutputError` or `OSError` if another system may read the log, and so show the
             masks, with the values in them.
         identity: returns the request for the job's identity token, the reason why there is none, or None
-            in other systems' jobs. Related systems share the function.
+            in other systems' jobs, from the environment and the detected record. Related systems share it.
         identity_variables: hold an identity of the job, or lead to one. `exec` removes them.
         identity_suffix: ends the names of further such variables in the system's jobs.
         annotate: renders an error or warning for the system's own list, from level, code, message and hint.
@@ -57,7 +57,9 @@ class CISystem(Record):
     terminal: bool = False
     masks: Callable[[tuple[str, ...]], Rendering] | None = None
     refuse_log: Callable[[Mapping[str, str]], None] | None = None
-    identity: Callable[[Mapping[str, str]], IdentityRequest | NoIdentity | None] | None = None
+    identity: Callable[[Mapping[str, str], CISystem | None], IdentityRequest | NoIdentity | None] | None = (
+        None
+    )
     identity_variables: tuple[str, ...] = ()
     identity_suffix: str = ""
     annotate: Callable[[str, str, str, str], str] | None = None
@@ -73,10 +75,6 @@ class CISystem(Record):
     def description(self) -> str:
         """The name and the marks, for people."""
         return f"{self.name}, detected by {' and '.join(self.marks)}"
-
-
-def is_true(environ: Mapping[str, str], name: str) -> bool:
-    return environ.get(name, "").lower() == "true"
 
 
 def harmless(text: str) -> str:

@@ -74,6 +74,8 @@ def main(argv: list[str]) -> int:
             arguments = parse(argv)
         except SystemExit:  # argparse has printed a help text
             return 0
+        if any(name.startswith("ASTRO_TOKEN_") for name in os.environ):
+            _warn_of_misspelt_variables(arguments.name, argv)
         command = import_module(f"astro_token.cli.{arguments.name.replace('-', '_')}")
         code = command.run(arguments, limits)
         end_if_signalled()
@@ -91,6 +93,17 @@ def main(argv: list[str]) -> int:
 
             close_backends(within=0.2 if code == _UNAVAILABLE else 1.0)  # after a deadline, hurry
     return code
+
+
+def _warn_of_misspelt_variables(command: str, argv: list[str]) -> None:
+    if command in {"doctor", "completion"}:  # it reports them itself; it writes to a line that is being typed
+        return
+    from astro_token.log import logger
+    from astro_token.settings.variables import misspelt_variables
+
+    own = argv[: argv.index("--")] if "--" in argv else argv
+    for name, meant in misspelt_variables(os.environ, own).items():
+        logger.warning("%s is unknown; rename it, if %s is meant", name, meant)
 
 
 def _ending_signals() -> list[signal.Signals]:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from astro_token.cli.output import print_json
+from astro_token.cli.output import report as report_error
 from astro_token.cli.progress import progress
-from astro_token.errors import InputOutputError, UsageError, worst
+from astro_token.errors import InputOutputError, PolicyError, UsageError, worst
 from astro_token.settings.resolve import Settings
 from astro_token.tokens.read_many import verify_all
 
@@ -40,10 +41,19 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
         output_error = error
     if preflight or any(report.status != "ok" for report in reports):
         _show_remarks(reports, preflight)
-    code = worst([*(report.exit_code for report in reports), preflight.exit_code if preflight else 0])
+    failed = worst([*(report.exit_code for report in reports), preflight.exit_code if preflight else 0])
+    is_refused = arguments.strict and _has_warning(reports, preflight)
+    code = worst([failed, PolicyError.exit_code]) if is_refused else failed
     if output_error is not None and worst([code, InputOutputError.exit_code]) != code:
         raise output_error
+    if is_refused and not failed:
+        return report_error("--strict does not accept warnings", "fix them, or omit --strict", code)
     return code
+
+
+def _has_warning(reports: list[TokenReport], preflight: PreflightReport | None) -> bool:
+    groups = [*(report.verdicts for report in reports), preflight.verdicts if preflight else ()]
+    return any(verdict.level == "warning" for verdicts in groups for verdict in verdicts)
 
 
 def _preflight(path: str | None, reports: list[TokenReport], settings: Settings) -> PreflightReport:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
-    settings, report = examine(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
+    settings, report = examine(
+        arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout, offline=arguments.offline
+    )
     if arguments.format == "json":
         print_json(_document(settings, report))
     else:

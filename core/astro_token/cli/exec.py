@@ -67,11 +67,16 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
 
         outputs = Outputs(token.secret.reveal())
     with private_home(environment.context, os.environ) as home:
+        environ = environment.applied(os.environ, home=str(home.path))
+        if withheld := {*environment.set, *environment.unset, *environment.drop}.intersection(os.environ):
+            from astro_token.child.initial_environment import withdraw
+
+            withdraw(withheld)
         end_if_signalled()
         return child.run(
             program,
             command,
-            environment.applied(os.environ, home=str(home.path)),
+            environ,
             limits,
             started=home.used_by,
             outputs=outputs,

@@ -14,6 +14,7 @@ from astro_token.cli.output import note
 from astro_token.cli.progress import transfer
 from astro_token.errors import ConfigError, IntegrityError, UsageError
 from astro_token.log import logger
+from astro_token.policy.rules import policy_from_environ
 from astro_token.settings.astro_cli_pin import table
 from astro_token.settings.project_file import find_project
 from astro_token.settings.resolve import checked_timeout
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     if arguments.lock:
         return _print_lock(version, project, seconds)
     _refuse_contradiction(version, project)
+    _refuse_unlocked(project)
     folder = _folder(arguments.to)
     machine = platform_of(sys.platform, platform.machine())
     with transfer("downloading the Astro CLI") as progress:
@@ -78,6 +80,15 @@ def _refuse_contradiction(version: str | None, project: Project) -> None:
         raise UsageError(
             f"--version {version} contradicts {project.path}, which pins {lock.version}",
             hint=f"leave --version out, or change the pin: install-cli --version {version} --lock prints it",
+        )
+
+
+def _refuse_unlocked(project: Project) -> None:
+    policy = project.policy.tightened(policy_from_environ(os.environ))
+    if policy.cli_lock and not (project.astro_cli and project.astro_cli.sha256):
+        raise ConfigError(
+            "policy requires a lock of the Astro CLI (cli_lock), and the project file has none",
+            hint="add the table that astro-token install-cli --lock prints to astro-token.toml",
         )
 
 

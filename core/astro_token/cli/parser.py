@@ -71,12 +71,13 @@ Read tokens, and report their claims and whether they can be used. Shows no toke
 
 Each token is compared with the expectations and the policy of astro-token.toml.
 With --online, requests with the token show whether Astro accepts it for the expected scope.
-The exit status is 0 if all tokens can be used, else that of the worst finding.
+The exit status is 0 if all tokens can be used, else that of the worst finding. Warnings count with --strict.
 
   astro-token check
   astro-token check --online prod
   astro-token check --deploy --path airflow prod
   astro-token check prod staging
+  astro-token check --all --strict
   astro-token check --all --format json
   astro-token check --all --format markdown
 """
@@ -100,6 +101,7 @@ No credential and no token is shown: --format json can be pasted into a ticket.
 
   astro-token doctor
   astro-token doctor prod
+  astro-token doctor --offline                  (does not contact Astro's API)
   astro-token doctor --format json vault:secret/astro/prod#token
 """
 
@@ -136,6 +138,10 @@ In tcsh the script offers the options of all commands.
   astro-token completion powershell   (in a file that $PROFILE sources)
 """
 
+_ON_COMMAND_LINE = (
+    "a command line is readable by every user of the machine: replace that token, "
+    "and give the new one on standard input or in a variable"
+)
 
 # argparse looks up translations of its messages in files, and imports locale for that.
 vars(argparse)["_"] = str
@@ -280,11 +286,13 @@ def _check(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--path", metavar="FOLDER", help="the project's folder, for --deploy (default: the working folder)"
     )
+    command.add_argument("--strict", action="store_true", help="end with 65 if there is a warning")
     _add_format(command, "markdown", note="; markdown is also written to the job summary of a CI system")
 
 
 def _doctor(command: argparse.ArgumentParser) -> None:
     _add_token(command)
+    command.add_argument("--offline", action="store_true", help="do not contact Astro's API")
     _add_format(command)
 
 
@@ -343,7 +351,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     end = argv.index("--") if dashes else len(argv)
     own, child = argv[:end], argv[end + 1 :]
     for text in (*own, *child[:1]):  # further arguments belong to the child
-        refuse_token(text)
+        refuse_token(text, hint=_ON_COMMAND_LINE)
     only = own[0] if own and own[0] in _COMMANDS else None
     arguments, unknown = build(only).parse_known_args(own)
     takes_child = arguments.name == "exec"

@@ -87,7 +87,7 @@ def run_preflight(
         *programs.findings(folder, environ, lock, destinations),
     ]
     exported = bool(environ.get(TOKEN_VARIABLE))
-    return PreflightReport(path, verdicts(findings, policy.deploy, exported=exported))
+    return PreflightReport(path, verdicts(findings, policy, exported=exported))
 
 
 def before_deploy(
@@ -102,7 +102,8 @@ def before_deploy(
     Run the cheap part of the check, right before `exec` starts `astro deploy` in a folder.
 
     `exec` gives the CLI a home of its own, so the user's is not examined. Only git is started.
-    All findings are warnings, which stop nothing, unless policy makes one an error.
+    A deploy to another deployment than the expected one is an error.
+    All other findings are warnings, which stop nothing, unless policy makes one an error.
 
     Returns:
         None if the folder is not a project, which the Astro CLI reports itself.
@@ -120,4 +121,4 @@ def before_deploy(
     if not off | deploy.suppressed >= {"uncommitted", "git-unknown"}:
         findings += repository.findings(folder, environ)
     remaining = [finding for finding in findings if finding.code not in deploy.suppressed]
-    return PreflightReport(path, verdicts(remaining, policy.deploy, advice=True))
+    return PreflightReport(path, verdicts(remaining, policy, advice=True))

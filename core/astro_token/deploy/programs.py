@@ -112,15 +112,7 @@ def _version_findings(
 
 
 def _version_of(astro: Path, environ: Mapping[str, str], roots: Sequence[str]) -> str | None:
-    """
-    Run `astro version` without the token, in a temporary home.
-
-    Args:
-        roots: folders of which it must start nothing.
-
-    Raises:
-        OSError, OutputError: the home cannot be created.
-    """
+    """Run `astro version` without the token, in a temporary home; it must start nothing of the roots."""
     with private_home(Context(), {**environ, "ASTRO_HOME": "", "HOME": ""}) as home:
         # Otherwise it looks for a newer release, and waits for the answer.
         (home.path / ".astro" / "config.yaml").write_text('upgrade_message: "false"\n')

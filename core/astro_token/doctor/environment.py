@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from astro_token.ci import ci_systems, in_ci
 from astro_token.ci.identity import job_identities
+from astro_token.errors import AstroTokenError
 from astro_token.identity import NoIdentity
+from astro_token.identity.web_token import describe_identity
 from astro_token.settings.resolve import Settings
 
 if TYPE_CHECKING:
@@ -56,12 +58,23 @@ def check_ci(report: Report, environ: Mapping[str, str]) -> None:
 
 
 def check_identity(report: Report, environ: Mapping[str, str]) -> None:
-    """Report the identities that could be exchanged for a credential. Only a login requests one."""
+    """
+    Report the identities that could be exchanged for a credential, with their claims if the token is here.
+
+    Only a login requests one.
+    """
     identities = job_identities(environ)
     if not identities:
         report.add("identity", "none", "no CI system gives this process an identity")
     for identity in identities:
         if isinstance(identity, NoIdentity):
             report.add("identity", "none", f"{identity.source} gives this job no identity", identity.hint)
-        else:
-            report.add("identity", "ok", f"of {identity.source}")
+            continue
+        claims = ""
+        if identity.is_stored:
+            try:
+                claims = describe_identity(identity.fetch(None, 0))
+            except AstroTokenError as error:  # a warning: perhaps nothing needs the identity
+                report.add("identity", "warning", error.message, error.hint)
+                continue
+        report.add("identity", "ok", f"of {identity.source}{claims and f': {claims}'}")

@@ -170,12 +170,7 @@ def _abandoned(path: Path) -> bool:
 
 
 def _lock(path: Path, flags: int = 0) -> int:
-    """
-    Lock a file until this process ends, however it ends.
-
-    Raises:
-        BlockingIOError: another process holds it.
-    """
+    """Lock a file until this process ends; `BlockingIOError` if another process holds it."""
     import fcntl
 
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
@@ -215,12 +210,7 @@ def _stat(process: int, column: int) -> str:
 
 
 def _seed(context: Context, settings: Mapping[str, str | tuple[str, ...]]) -> str:
-    """
-    Render the CLI's config.yaml. JSON strings are YAML strings, so no value can change its structure.
-
-    Args:
-        settings: by dotted key.
-    """
+    """Render the CLI's config.yaml. JSON strings are YAML strings, so no value can change its structure."""
     entries = {
         "domain": context.domain,
         "organization": context.organization,

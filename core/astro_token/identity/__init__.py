@@ -29,6 +29,7 @@ class IdentityRequest(Record):
         fetch: gets a token for an audience (None: the source's default) within seconds.
         audience_hint: the advice if the token is for another audience.
         of_machine: the token identifies the machine, not the job.
+        is_stored: without an audience, `fetch` sends no request.
     """
 
     _hidden = ("fetch",)
@@ -36,6 +37,7 @@ class IdentityRequest(Record):
     fetch: Callable[[str | None, float], SecretValue]
     audience_hint: str = "request the token for the audience that the service expects"
     of_machine: bool = False
+    is_stored: bool = False
 
 
 class NoIdentity(Record):

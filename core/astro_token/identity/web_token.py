@@ -9,9 +9,15 @@ from astro_token.errors import AccessDeniedError, AstroTokenError
 from astro_token.secret import SecretValue
 from astro_token.token import decode_part, is_jwt
 
-__all__ = ["LENGTH_LIMIT", "is_usable", "refuse_unusable", "web_token"]
+__all__ = ["LENGTH_LIMIT", "describe_identity", "is_usable", "refuse_unusable", "web_token"]
 
 LENGTH_LIMIT = 16 * 1024
+# What services bind their roles to. Other claims may be anything.
+_SHOWN = (
+    *("iss", "aud", "sub", "repository", "project_path", "environment"),
+    *("ref", "ref_type", "ref_protected"),
+)
+_MAX_SHOWN = 200  # characters of one claim
 
 
 def web_token(data: bytes, malformed: AstroTokenError) -> SecretValue:
@@ -20,6 +26,18 @@ def web_token(data: bytes, malformed: AstroTokenError) -> SecretValue:
     if len(data) > LENGTH_LIMIT or _claims(token) is None:
         raise malformed
     return token
+
+
+def describe_identity(token: SecretValue) -> str:
+    """List the claims that services check, for people: `iss https://…, aud …, sub …`."""
+    claims = _claims(token) or {}
+    return ", ".join(f"{name} {text}" for name in _SHOWN if (text := _shown(claims.get(name))))
+
+
+def _shown(claim: object) -> str:
+    texts = [text for text in (claim if isinstance(claim, list) else [claim]) if isinstance(text, str)]
+    text = " ".join(text if text.isprintable() else ascii(text)[1:-1] for text in texts)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def is_usable(token: SecretValue, audience: str | None) -> bool:

@@ -35,7 +35,7 @@ _LINES = SEPARATORS.replace(b"\n", b"")
 _BULK = bytes(byte for byte in range(256) if byte not in SEPARATORS or byte in b"+/-_=.")
 _BLOCK = 32 * 1024
 _WIDTH = 72  # `base64` writes 76
-_CONTEXT = 256  # bytes between two pieces, or before one: a line's prefix, colours
+_CONTEXT = 256  # bytes between two pieces, or before start: a line's prefix, colours
 _CHAIN = 8192  # bytes that are held, or remembered, for text that counts only next to text of this token
 _INSIDE = b"-_.+/:%\0"  # between letters of a token
 _BLANK = re.compile(rb"[ \r\n]+")
@@ -101,7 +101,7 @@ class _Pieces:
 
 
 def _sample(pieces: Iterable[tuple[Text, int, bytes]], step: int) -> Iterator[bytes]:
-    """Yield pieces of which at least one is found in 24 characters of the token at every `step`-th letter."""
+    """Yield pieces of which at least one is in 24 characters of the token at every `step`-th letter."""
     for text, at, piece in pieces:
         sure = max((text.common - PIECE + 1) // step, 1)
         if at // step % sure == 0:
@@ -174,7 +174,7 @@ class Filter:
 
     def end(self) -> bytes:
         """Release everything, because nothing follows."""
-        return self._pass(self._tail, last=True)
+        return self._pass(self._tail, last=True) if self._tail else b""
 
     def _pass(self, data: bytes, *, last: bool = False) -> bytes:
         index = self._index = _index(self._token or b"")
@@ -189,7 +189,7 @@ class Filter:
                 parts = [(0, _CHAIN)] * chained + [(len(data) - _CHAIN, len(data))]
             for begin, end in parts:
                 located, start, held = self._locate(data[begin:end])
-                spans += [(begin + one, begin + other) for one, other in located]
+                spans += [(begin + first, begin + last) for first, last in located]
             start += begin
             keep = min(keep, start)
             upto = start if held else upto
@@ -271,15 +271,15 @@ class Filter:
         at, last, following = 0, None, b""
         while at <= len(letters) - _FOLLOWING:
             if last and following and letters.startswith(following, at) and at - last.end < _CONTEXT:
-                places = [(last.text, last.until)]
+                matching = [(last.text, last.until)]
             else:
-                places = offsets.get(letters[at : at + PIECE], [])
-            if not places:
+                matching = offsets.get(letters[at : at + PIECE], [])
+            if not matching:
                 at += 1
                 continue
             matches = [
                 _Match(text, offset, at, _common(letters, at, text.characters, offset))
-                for text, offset in places
+                for text, offset in matching
             ]
             match = max(matches, key=lambda match: match.size)
             if last:  # the same characters may be at several offsets
@@ -292,12 +292,12 @@ class Filter:
                 following = b""
 
 
-def _common(one: bytes, at: int, other: bytes, offset: int) -> int:
+def _common(letters: bytes, at: int, text: bytes, offset: int) -> int:
     """Return the number of equal characters, by halving: a comparison of slices is fast."""
-    size, more = 0, min(len(one) - at, len(other) - offset)
+    size, more = 0, min(len(letters) - at, len(text) - offset)
     while more:
-        step = (more + 1) // 2 if one[at : at + more] != other[offset : offset + more] else more
-        if one[at : at + step] == other[offset : offset + step]:
+        step = (more + 1) // 2 if letters[at : at + more] != text[offset : offset + more] else more
+        if letters[at : at + step] == text[offset : offset + step]:
             size, at, offset, more = size + step, at + step, offset + step, more - step
         else:
             more = step - 1
@@ -321,7 +321,7 @@ def _spans(data: bytes, chain: list[_Match], positions: list[int]) -> Iterator[t
 def _positions(data: bytes) -> tuple[bytes, list[int]]:
     """Return the letters of the data, and the position of each."""
     positions: list[int] = []
-    for found in _LETTERS.finditer(data):
-        if found[1]:
-            positions.extend(range(*found.span()))
+    for match in _LETTERS.finditer(data):
+        if match[1]:
+            positions.extend(range(*match.span()))
     return bytes(map(data.__getitem__, positions)), positions

@@ -40,8 +40,9 @@ class Code(Record):
         error: the class with the exit status of an error.
         exported: the level if `ASTRO_API_TOKEN` is set: the next `astro` command then uses it together with
             the user's home. `exec` gives the command its own home, so defects of the user's do no harm.
-        required: the policy key that turns the warning into an error.
+        required: the policy key that turns the warning into an error, and that keeps policy from lowering it.
         fixed: an error whatever policy says, because `exec` starts nothing in such a project.
+        refused: an error also for `exec`, which otherwise only warns and starts the deploy.
     """
 
     level: _Level
@@ -51,6 +52,7 @@ class Code(Record):
     exported: _Level | None = None
     required: str | None = None
     fixed: bool = False
+    refused: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -76,13 +78,14 @@ TOKEN: Mapping[str, Code] = MappingProxyType({
         NEW, InvalidTokenError),
     "not-yet-valid": Code("error", "it is not valid yet",
         "wait until it is, or check this machine's clock"),
-    **{f"wrong-{scope}": Code("error", f"it is for another {scope} than the project expects",
+    **{f"wrong-{scope}": Code("error",
+        f"it is for another {scope} than the project expects or policy requires",
         "store the right token under this reference, or correct the project file")
         for scope in SCOPES},
     "organization-unproven": Code("warning", "it names no organization, and the project expects one",
-        "use a token that names its organization, or check it with `--online`"),
+        "use a token that names its organization, or check it with `--online`", required="organization"),
     **{f"{scope}-unproven": Code("warning", f"it names no {scope}, and the project expects one",
-        f"use a token of {scope} scope, or check it with `--online`")
+        f"use a token of {scope} scope, or check it with `--online`", required=scope)
         for scope in SCOPES[1:]},
     "signature-cut": Code("warning", "its signature is too short for its algorithm, probably cut off",
         "store the complete token as Astro showed it when it was created"),
@@ -146,7 +149,7 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
         "remove `remote.base_image_registry` unless the registry is Astronomer's or yours"),
     "project-deployment": Code("error", "its `project.deployment` is not the token's deployment; "
         "with `exec`, nor the one on the command line",
-        "correct the file, the command, or the token"),
+        "correct the file, the command, or the token", refused=True, required="deployment"),
     "unread-workspace": Code("warning", "it sets `project.workspace`",
         "remove `project.workspace`; `exec` passes on `workspace` of `astro-token.toml`"),
     "debug-output": Code("warning", "it sets `verbosity` to debug",
@@ -166,7 +169,8 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
         "or give `--workspace-id`"),
     "other-workspace": Code("error",
         "`exec` runs a deploy with a `--workspace-id` that is not the token's workspace",
-        "leave `--workspace-id` out, which `exec` makes unnecessary, or use the token of that workspace"),
+        "leave `--workspace-id` out, which `exec` makes unnecessary, or use the token of that workspace",
+        required="workspace"),
     # the home of the Astro CLI
     "home-plain-http": Code("warning",
         "the home's `config.yaml` is not understood or not safe, or another user can change it",

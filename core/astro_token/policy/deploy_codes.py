@@ -8,9 +8,9 @@ from astro_token.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from astro_token.policy.codes import Level
+    from astro_token.policy.rules import Policy
 
 __all__ = ["Finding", "verdicts"]
 
@@ -32,21 +32,21 @@ class Finding(Record):
 
 
 def verdicts(
-    findings: Iterable[Finding], levels: Mapping[str, Level], *, exported: bool = False, advice: bool = False
+    findings: Iterable[Finding], policy: Policy, *, exported: bool = False, advice: bool = False
 ) -> tuple[Verdict, ...]:
     """
     Set the levels of findings, errors first. Findings that policy turns off are left out.
 
     Args:
-        levels: of the policy.
         exported: `ASTRO_API_TOKEN` is set in this environment.
-        advice: a finding is an error only if policy says so.
+        advice: most findings are errors only if policy says so.
     """
     result = []
     for finding in findings:
         code = DEPLOY[finding.code]
-        usual = "warning" if advice else (exported and code.exported) or code.level
-        level = "error" if code.fixed else levels.get(finding.code, usual)
+        usual = "warning" if advice and not code.refused else (exported and code.exported) or code.level
+        fixed = code.fixed or (code.required is not None and getattr(policy, code.required))
+        level = "error" if fixed else policy.deploy.get(finding.code, usual)
         if level != "off":
             result.append(Verdict(finding.code, level, finding.message, finding.hint))
     return errors_first(result)

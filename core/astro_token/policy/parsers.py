@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from astro_token.errors import ConfigError
 from astro_token.policy.codes import DEPLOY, LEVELS, Level
-from astro_token.token import SCOPES, Scope
+from astro_token.token import SCOPES, Scope, is_identifier
 from astro_token.wording import did_you_mean
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     _Text = TypeVar("_Text", bound=str)
 
-__all__ = ["duration", "flag", "flag_text", "levels", "levels_text", "scope", "unknown_key"]
+__all__ = ["duration", "flag", "flag_text", "identifier", "levels", "levels_text", "scope", "unknown_key"]
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MAX_DIGITS = 6
@@ -31,6 +31,13 @@ _MAX_KEY = 32
 def scope(value: object, name: str) -> Scope:
     """Parse a scope."""
     return _choice(value, SCOPES, f"{name} is not a scope")
+
+
+def identifier(value: object, name: str) -> str:
+    """Parse an identifier of Astro."""
+    if isinstance(value, str) and is_identifier(value):
+        return value
+    raise ConfigError(f"{name} is not an identifier", hint="copy it from Astro, as in clws0123456789")
 
 
 def flag(value: object, name: str) -> bool:

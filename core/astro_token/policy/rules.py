@@ -13,7 +13,17 @@ from types import MappingProxyType
 
 from astro_token.errors import ConfigError, PolicyError
 from astro_token.policy.codes import DEPLOY, LEVELS, NEW, ONLINE, TOKEN, Code, Level
-from astro_token.policy.parsers import duration, flag, flag_text, levels, levels_text, scope, unknown_key
+from astro_token.policy.parsers import (
+    duration,
+    flag,
+    flag_text,
+    identifier,
+    levels,
+    levels_text,
+    scope,
+    unknown_key,
+)
+from astro_token.policy.references import matches, references
 from astro_token.record import Record, replace
 from astro_token.token import SCOPES, AstroToken, Scope
 from astro_token.wording import did_you_mean, moment, span
@@ -22,6 +32,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, ClassVar, Literal
+
+    from astro_token.policy.references import Patterns
+    from astro_token.secrets.ref import SecretRef
 
     Finding = tuple[str, str] | tuple[str, str, str]  # code, message, and a hint instead of the remedy
 
@@ -148,6 +161,19 @@ def _narrower(first: Scope, second: Scope) -> Scope:
     return max(first, second, key=SCOPES.index)
 
 
+def _only(first: str, second: str) -> str:
+    if first == second:
+        return first
+    raise PolicyError(
+        f"policy requires both {first} and {second}, and nothing can be for both",
+        hint="correct [policy] of the project file, or the policy variable",
+    )
+
+
+def _both(first: Patterns, second: Patterns) -> Patterns:
+    return first + second
+
+
 def _stricter_levels(first: Mapping[str, Level], second: Mapping[str, Level]) -> Mapping[str, Level]:
     both = {
         code: max((levels[code] for levels in (first, second) if code in levels), key=LEVELS.index)
@@ -220,6 +246,9 @@ class Policy(_Table):
         warn_validity: a token that expires sooner is a warning.
         max_age: a token that was created, or last rotated, longer ago is an error; None for any age.
         online: if true, a token is checked with Astro before it is used.
+        organization, workspace, deployment: the only one that a token may be for; None for any.
+        ref: lists of patterns; a reference must match one of each list, and is not read otherwise.
+        cli_lock: if true, only a release of the Astro CLI with a pinned digest is installed.
         deploy: levels of the findings before a deploy, by code; other codes have their documented level.
     """
 
@@ -285,6 +314,42 @@ class Policy(_Table):
         example="true",
         doc="a token is checked with Astro before it is used ([online.md](online.md))",
     )
+    organization: str | None = _rule(
+        default=None,
+        parse=identifier,
+        stricter=_only,
+        example='"clorg00000000000000000"',
+        doc="the only organization that a token may be for",
+    )
+    workspace: str | None = _rule(
+        default=None,
+        parse=identifier,
+        stricter=_only,
+        example='"clws00000000000000000"',
+        doc="the only workspace that a token may be for",
+    )
+    deployment: str | None = _rule(
+        default=None,
+        parse=identifier,
+        stricter=_only,
+        example='"cldep00000000000000000"',
+        doc="the only deployment that a token may be for, and that `exec` deploys to",
+    )
+    ref: Patterns | None = _rule(
+        default=None,
+        parse=references,
+        stricter=_both,
+        example='"vault:secret/team/*, env:TOKEN"',
+        doc="the references that may be read, separated by commas, each perhaps with `*` at its end",
+    )
+    cli_lock: bool = _rule(
+        default=False,
+        parse=flag,
+        parse_text=flag_text,
+        stricter=max,
+        example="true",
+        doc="`install-cli` installs only a release with a digest in `[astro-cli.sha256]`",
+    )
     deploy: Mapping[str, Level] = _rule(
         default=MappingProxyType({}),
         parse=levels,
@@ -307,6 +372,36 @@ class Policy(_Table):
             else:
                 values[key] = rule.stricter(first, second)
         return Policy(**values)
+
+    def expectations(self, expected: Expectations) -> Expectations:
+        """
+        Add the identifiers that policy requires to the project's expectations.
+
+        Raises:
+            PolicyError: the project expects another one.
+        """
+        required = {kind: getattr(self, kind) for kind in SCOPES if getattr(self, kind) is not None}
+        for kind, name in required.items():
+            if (other := getattr(expected, kind)) not in {None, name}:
+                raise PolicyError(
+                    f"the project file expects {kind} {other}, and policy requires {name}",
+                    hint=f"use a token of this {kind}, or run the command where another policy applies",
+                )
+        return replace(expected, **required) if required else expected
+
+    def check_ref(self, ref: SecretRef) -> None:
+        """
+        Refuse a reference before it is read.
+
+        Raises:
+            PolicyError: no pattern of policy matches it.
+        """
+        for patterns in self.ref or ():
+            if not any(matches(pattern, ref) for pattern in patterns):
+                raise PolicyError(
+                    f"policy does not allow the reference {ref}",
+                    hint=f"policy allows {', '.join(patterns)}: use one of these, or change the policy",
+                )
 
 
 RULES = Policy.rules
@@ -415,18 +510,21 @@ def _check_times(case: Case) -> Iterator[Finding]:
 
 
 def _check_expectations(case: Case) -> Iterator[Finding]:
-    token, expected = case.token, case.expected
-    # A deployment is part of its workspace: if the deployment is right, the workspace needs no proof.
+    token, policy = case.token, case.policy
+    expected = policy.expectations(case.expected)
+    # A deployment is part of its workspace: if the deployment is right, the workspace needs no proof,
+    # unless policy requires the workspace, and the project chose the deployment.
     right_deployment = expected.deployment is not None and token.deployment == expected.deployment
+    right_workspace = right_deployment and (policy.workspace is None or policy.deployment is not None)
     for kind in SCOPES:
         wanted, actual = getattr(expected, kind), getattr(token, kind)
-        if wanted is None or wanted == actual or (kind == "workspace" and not actual and right_deployment):
+        if wanted is None or wanted == actual or (kind == "workspace" and not actual and right_workspace):
             continue
+        source = "the project expects" if getattr(policy, kind) is None else "policy requires"
         if actual is not None:
-            message = f"the token is for {kind} {actual}, and the project expects {wanted}"
-            yield f"wrong-{kind}", message
+            yield f"wrong-{kind}", f"the token is for {kind} {actual}, and {source} {wanted}"
         else:
-            message = f"the token names no {kind}; the project expects {wanted}"
+            message = f"the token names no {kind}; {source} {wanted}"
             # A token of organization scope need not name its organization: another scope would not help.
             by_name = token.deployment and kind != "organization"
             hint = f"use a token of {kind} scope, or name its deployment in the project file, {_ONLINE}"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["merge_field", "same_secret", "select_field"]
 
 DEFAULT_FIELD = "token"
+_USUAL_FIELDS = (DEFAULT_FIELD, "ASTRO_API_TOKEN", "astro_api_token", "api_token", "value")
 
 
 def select_field(value: SecretValue, field: str | None) -> SecretValue:
@@ -106,16 +107,34 @@ def _name(fields: dict[str, Any], field: str | None) -> str | SecretNotFoundErro
         if field in fields:
             return field
         return SecretNotFoundError(
-            f"the secret has no field {field}", hint="correct the part of the reference after #"
+            f"the secret has no field {field}; it has {_count(fields)}",
+            hint=f"{_suggestion(fields, field)}correct the part of the reference after #",
         )
     if DEFAULT_FIELD in fields:
         return DEFAULT_FIELD
     if len(fields) == 1:
         return next(iter(fields))
     return SecretNotFoundError(
-        "the secret has several fields or none, and the reference does not name a field",
-        hint="name the field after # in the reference, as in vault:secret/astro/prod#token",
+        f"the secret has {_count(fields)}, and the reference does not name a field",
+        hint=_suggestion(fields)
+        + "name the field after # in the reference, as in vault:secret/astro/prod#token",
     )
+
+
+def _count(fields: dict[str, Any]) -> str:
+    return f"{len(fields) or 'no'} field{'s' * (len(fields) != 1)}"
+
+
+def _suggestion(fields: dict[str, Any], field: str = "") -> str:
+    """
+    Begin a hint with a field that exists.
+
+    Only our own names and other spellings of the given one are suggested: a field's name may be a secret.
+    """
+    for name in (field.lower(), field.upper(), field.strip(), *_USUAL_FIELDS):
+        if name and name in fields:
+            return f"did you mean {name}? "
+    return ""
 
 
 def _object(value: SecretValue) -> dict[str, Any] | None:

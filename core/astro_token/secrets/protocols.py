@@ -71,8 +71,9 @@ class SupportsWrite(Protocol):
     A version requests compare-and-set, or the closest that the service offers:
     if another version is current, nothing is written and `BackendUnavailableError` is raised.
     The version of a secret that does not exist yet is "0".
-    An error that tells the outcome, for example that another writer's version was replaced, is `known`;
-    after any other `BackendUnavailableError` the core reads the secret to learn the outcome.
+    An error that is certain about the outcome, such as that another writer's version was replaced,
+    has `outcome_known`. After any other `BackendUnavailableError`
+    the core reads the secret to learn the outcome.
     The core merges a field into a map; a backend stores the value that it is given.
     """
 

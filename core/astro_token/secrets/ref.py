@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SecretRef", "refuse_token"]
+__all__ = ["SecretRef", "contains_token", "refuse_token"]
 
 _FORM = "scheme:name[?option=value…][#field]"
 _MAX = 2048
@@ -25,24 +25,28 @@ _UNPRINTABLE = (
     r"\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _TOKEN_SHAPE = r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"
+_NOT_A_REFERENCE = (
+    "replace that token if others saw it, store it with `astro-token put`, and give its reference"
+)
 # For the schemes of plugins: userinfo, and segments that could leave a service's path.
 _ESCAPES = r"^[^/]*@|(?:^|[/\\])\.\.?(?:$|[/\\])"
 # No expression is compiled before it is needed: that takes longer than the rest of a simple reference.
 
 
-def refuse_token(text: str) -> None:
+def contains_token(text: str) -> bool:
+    """True if a part of the text looks like a token."""
+    return "eyJ" in text and re.search(_TOKEN_SHAPE, text) is not None
+
+
+def refuse_token(text: str, *, hint: str = _NOT_A_REFERENCE) -> None:
     """
     Refuse text that looks like a token.
 
     Raises:
-        InvalidRefError: without the text. The process list shows it already, and a log should not.
+        InvalidRefError: without the text, because messages are often logged.
     """
-    if "eyJ" in text and re.search(_TOKEN_SHAPE, text):
-        raise InvalidRefError(
-            "a token was given where its reference or name is wanted",
-            hint="a command line is readable by every user of the machine: replace that token, "
-            "and give the new one on standard input or in a variable",
-        )
+    if contains_token(text):
+        raise InvalidRefError("a token was given where its reference or name is wanted", hint=hint)
 
 
 class SecretRef(Record):
@@ -92,9 +96,9 @@ class SecretRef(Record):
             raise self._invalid(f"it is longer than {_MAX} characters")
         if "?" in name or "#" in name:
             raise self._invalid("its name contains ? or #")
-        known = BUILTIN.get(scheme)
-        if known is not None:
-            self._check(known)
+        builtin = BUILTIN.get(scheme)
+        if builtin is not None:
+            self._check(builtin)
         elif _escapes(name):
             raise self._invalid("it contains a user, or a . or .. segment")
 
@@ -113,7 +117,7 @@ class SecretRef(Record):
             prefix = f"{name.partition('.')[0]}."
             option = prefix if name.startswith(prefix) and name != prefix else name
             if option not in scheme.options or name == prefix:
-                raise self._invalid("it has an unknown option", hint=self._known_options(name, scheme))
+                raise self._invalid("it has an unknown option", hint=self._options_hint(name, scheme))
             if not re.fullmatch(scheme.options[option], value, re.ASCII):
                 raise self._invalid(f"its option {option} is malformed")
         if scheme.key and self.field is not None:
@@ -121,11 +125,11 @@ class SecretRef(Record):
         if scheme.pins and scheme.version_option in self.options and re.search(scheme.pins, self.name):
             raise self._invalid("its version is given twice")
 
-    def _known_options(self, name: str, scheme: Scheme) -> str:
-        known = sorted(option + ("NAME" if option.endswith(".") else "") for option in scheme.options)
-        if not known:
+    def _options_hint(self, name: str, scheme: Scheme) -> str:
+        options = sorted(option + ("NAME" if option.endswith(".") else "") for option in scheme.options)
+        if not options:
             return f"{self.scheme} takes no options"
-        return f"{did_you_mean(name, known)}{self.scheme} takes {', '.join(known)}"
+        return f"{did_you_mean(name, options)}{self.scheme} takes {', '.join(options)}"
 
     def _invalid(self, complaint: str, *, hint: str | None = None) -> InvalidRefError:
         scheme = BUILTIN.get(self.scheme)

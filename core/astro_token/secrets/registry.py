@@ -68,18 +68,16 @@ def close_backends(*, within: float = 1.0) -> None:
     """
     with _lock:
         # By identity: one backend may serve several schemes.
-        backends = list(
-            {id(backend): backend for backend in _open.values() if can(backend, "close")}.values()
-        )
+        backends = {id(backend): backend for backend in _open.values() if can(backend, "close")}
         _open.clear()
     if not backends:
         return
     import threading
     import time
 
-    threads = [threading.Thread(target=_close, args=(backend,), daemon=True) for backend in backends]
+    threads = [threading.Thread(target=_close, args=(backend,), daemon=True) for backend in backends.values()]
     end = time.monotonic() + within
-    for thread, backend in zip(threads, backends, strict=True):
+    for thread, backend in zip(threads, backends.values(), strict=True):
         try:
             thread.start()
         except RuntimeError:  # newer Pythons start no thread when they end
@@ -239,9 +237,9 @@ def check_scheme(scheme: str) -> None:
         )
     if scheme in plugins():
         return
-    known = sorted(BUILTIN)
+    builtin = sorted(BUILTIN)
     raise UnknownBackendError(
         "no backend serves this scheme (the part before the colon)",
-        hint=did_you_mean(scheme, known)
-        + f"known are {', '.join(known)}; {PLUGINS_VARIABLE} must name a plugin's distribution",
+        hint=did_you_mean(scheme, builtin)
+        + f"the schemes are {', '.join(builtin)}; {PLUGINS_VARIABLE} must name a plugin's distribution",
     )

@@ -4,7 +4,7 @@ The project file: `astro-token.toml`, or `[tool.astro-token]` in `pyproject.toml
 It is untrusted input, because anyone who may open a pull request may write it.
 It names secrets, expectations, policy and the release of the Astro CLI, and nothing else:
 with an address, a credential or a command in it, its author could have our credential sent to another server.
-It is read only if nobody but its owner can write it, and the owner is us or root.
+It is read only if nobody but its owner can write it or its folder, and the owner of both is us or root.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from astro_token.errors import AccessDeniedError, ConfigError, InvalidRefError
 from astro_token.policy.parsers import unknown_key
 from astro_token.policy.rules import Expectations, Policy, policy_from_table
 from astro_token.record import Record
-from astro_token.secrets.ref import SecretRef
-from astro_token.system.files import open_regular, others_can_write, owned
+from astro_token.secrets.ref import SecretRef, contains_token
+from astro_token.system.files import open_regular, others_can_rename_in, others_can_write, owned
 from astro_token.token import SCOPES, is_identifier
 
 TYPE_CHECKING = False
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
     from astro_token.settings.astro_cli_pin import Lock
 
-__all__ = ["Project", "ProjectToken", "find_project"]
+__all__ = ["Project", "ProjectToken", "check_file_ref", "find_project"]
 
 FILE = "astro-token.toml"
 SHARED_FILE = "pyproject.toml"
+FILE_FOLDERS = "ASTRO_TOKEN_FILE_FOLDERS"
 _MAX_BYTES = 64 * 1024
 _MAX_SHARED_BYTES = 4 * 1024 * 1024
 _MAX_DOTS = 200  # tomllib takes quadratic time for a key with many parts, and a key is part of one line
@@ -88,6 +89,34 @@ def find_project(directory: Path | None = None) -> Project:
         if project := own or shared:
             return project
     return Project()
+
+
+def check_file_ref(project: Project, name: str, environ: Mapping[str, str]) -> None:
+    """
+    Refuse a `file:` reference that leaves the repository, or without one the folder of the project file.
+
+    Links are resolved first. The file itself could otherwise select any file that the user can read.
+
+    Raises:
+        ConfigError: neither the repository nor ASTRO_TOKEN_FILE_FOLDERS contains the file.
+    """
+    ref = project.tokens[name].ref
+    if ref.scheme != "file" or project.path is None:
+        return
+    from pathlib import Path
+
+    from astro_token.system.programs import listed_folders
+
+    root = _folders(str(project.path.parent))[-1]
+    file = Path(os.path.realpath(ref.name))
+    if not any(
+        file.is_relative_to(os.path.realpath(folder))
+        for folder in (root, *listed_folders(environ, FILE_FOLDERS))
+    ):
+        raise ConfigError(
+            f"{project.path}: tokens.{name}.ref names a file outside {root}",
+            hint=f"move the file there, or list its folder in {FILE_FOLDERS}",
+        )
 
 
 def _folders(directory: str) -> list[str]:
@@ -166,14 +195,20 @@ def _link(path: Path) -> ConfigError:
 
 
 def _check_owner(path: Path, file: IO[bytes]) -> None:
-    """Refuse a file that others can have written."""
-    if not owned(file):
+    """Refuse a file that others can have written, or could move away together with its policy."""
+    folder = path.parent
+    for each, is_owned in ((path, owned(file)), (folder, owned(folder))):
+        if not is_owned:
+            raise AccessDeniedError(
+                f"{each} belongs to another user, who could change {'it' if each is path else path.name}",
+                hint="chown it to the user that runs astro-token, or remove it and set ASTRO_TOKEN_REF",
+            )
+    writable = {folder: others_can_rename_in(folder), path: others_can_write(file)}
+    names = [str(each) for each, is_writable in writable.items() if is_writable]
+    if names:
         raise AccessDeniedError(
-            f"{path} belongs to another user, who could change it",
-            hint="chown it to the user that runs astro-token, or remove it and set ASTRO_TOKEN_REF",
+            f"other users can write {' and '.join(names)}", hint=f"chmod go-w {' '.join(names)}"
         )
-    if others_can_write(file):
-        raise AccessDeniedError(f"other users can write {path}", hint=f"chmod go-w {path}")
 
 
 def _toml(path: Path, data: bytes) -> dict[str, Any]:
@@ -216,6 +251,11 @@ class _Reader:
         self.path = path
 
     def project(self, content: dict[str, Any]) -> Project:
+        if contains_token(repr(content)):  # before any message, which could repeat a key
+            raise InvalidRefError(
+                f"{self.path} contains a token, and everybody who can read the file can use it",
+                hint="revoke it in Astro, store a new one with `astro-token put`, and write its reference",
+            )
         self.check_keys(content, _TOP, "")
         tokens = {
             name: self.token(name, entry) for name, entry in self.table(content, "tokens", "tokens").items()
@@ -273,6 +313,11 @@ class _Reader:
         if not isinstance(version, str) or not VERSION.fullmatch(version):
             self.refuse("astro-cli.version is not a version", 'write it in quotes, as in version = "1.45.0"')
         digests = self.table(table, "sha256", "astro-cli.sha256")
+        if "sha256" in table and not digests:
+            self.refuse(
+                "astro-cli.sha256 is empty, so that it pins nothing",
+                "copy the table that astro-token install-cli --lock prints, or remove this one",
+            )
         self.check_keys(digests, PLATFORMS, "astro-cli.sha256")
         for platform, digest in digests.items():
             if not isinstance(digest, str) or not DIGEST.fullmatch(digest.lower()):

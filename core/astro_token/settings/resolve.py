@@ -10,7 +10,7 @@ from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef, refuse_token
 from astro_token.secrets.registry import check_scheme
 from astro_token.secrets.schemes import BUILTIN
-from astro_token.settings.project_file import find_project
+from astro_token.settings.project_file import check_file_ref, find_project
 from astro_token.transport.deadline import DEFAULT_SECONDS
 from astro_token.wording import did_you_mean
 
@@ -94,7 +94,10 @@ class Settings:
     ) -> TokenSettings:
         """Resolve one token, as `resolve` does."""
         ref, name, source = self._choose(token)
+        self.policy.check_ref(ref)
         entry = self.project.tokens[name] if name is not None else None
+        if name is not None:
+            check_file_ref(self.project, name, self.environ)
         from_environ = self.environ.get("ASTRO_TOKEN_DECRYPT")
         key = decrypt or from_environ or (entry.decrypt if entry else None)
         key = SecretRef.parse(key) if isinstance(key, str) else key
@@ -111,7 +114,7 @@ class Settings:
             ref,
             name=name,
             decrypt=key,
-            expected=entry.expected if entry else Expectations(),
+            expected=self.policy.expectations(entry.expected if entry else Expectations()),
             policy=self.policy,
             timeout=self.timeout,
             source=source,
@@ -227,6 +230,7 @@ def resolve(
         UnknownBackendError: no backend serves the scheme.
         UsageError: the project file has no such name.
         ConfigError: a setting is malformed, contradicts another, or is missing.
+        PolicyError: policy does not allow the reference, or what the project expects of the token.
         AccessDeniedError: another user could have written the project file.
     """
     settings = Settings(policy=policy, timeout=timeout, environ=environ, directory=directory)

@@ -28,6 +28,7 @@ __all__ = [
     "locked",
     "open_regular",
     "others_can_read",
+    "others_can_rename_in",
     "others_can_write",
     "owned",
     "refuse_special",
@@ -45,7 +46,7 @@ _LOCK_PAUSE = 0.02
 _APPEND_SECONDS = 5.0
 
 
-def open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path | str) -> IO[bytes]:
     """
     Open a file to read, following links, without waiting as for a FIFO.
 
@@ -67,24 +68,32 @@ def open_regular(path: Path) -> IO[bytes]:
     return os.fdopen(descriptor, "rb")
 
 
-def owned(file: IO[bytes]) -> bool:
-    """Tell whether the file belongs to us or to root."""
-    return not hasattr(os, "geteuid") or os.fstat(file.fileno()).st_uid in {os.geteuid(), 0}
+def owned(file: IO[bytes] | Path) -> bool:
+    """True if the file or folder belongs to us or to root."""
+    status = file.stat() if isinstance(file, os.PathLike) else os.fstat(file.fileno())
+    return not hasattr(os, "geteuid") or status.st_uid in {os.geteuid(), 0}
 
 
 def others_can_write(file: IO[bytes]) -> bool:
-    """Tell whether the group or others may write."""
+    """True if the group or others may write."""
     return os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def anybody_can_write(file: IO[bytes]) -> bool:
-    """Tell whether every user of the machine may write. Secrets are often mounted for a group."""
+    """True if every user of the machine may write. Secrets are often mounted for a group."""
     return os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & stat.S_IWOTH)
 
 
 def others_can_read(file: IO[bytes]) -> bool:
-    """Tell whether every user of the machine may read. Secrets are often mounted for a group."""
+    """True if every user of the machine may read. Secrets are often mounted for a group."""
     return os.name == "posix" and bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
+
+
+def others_can_rename_in(folder: Path) -> bool:
+    """True if the group or others may replace or move away the files of a folder."""
+    mode = folder.stat().st_mode
+    writable = os.name == "posix" and bool(mode & (stat.S_IWGRP | stat.S_IWOTH))
+    return writable and not mode & stat.S_ISVTX
 
 
 @contextmanager
@@ -105,16 +114,6 @@ def locked(folder: Path, *, seconds: float) -> Iterator[None]:
             yield
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -279,12 +278,16 @@ def _exclusive(descriptor: int, seconds: float) -> Iterator[None]:
         BackendUnavailableError: another process held the lock all the time.
     """
     if os.name == "posix":
+        import fcntl
+
         end = time.monotonic() + seconds
-        while not _lock(descriptor):
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
             if time.monotonic() >= end:
                 raise BackendUnavailableError(
-                    "another process holds the lock of the file or folder",
-                    hint="try again when it is done",
+                    "another process holds the lock of the file or folder", hint="try again when it is done"
                 )
             time.sleep(_LOCK_PAUSE)
     yield

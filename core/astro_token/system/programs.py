@@ -1,5 +1,5 @@
 """
-Which programs may be started, and running one within limits.
+The rule for programs that may be started, and a bounded run of one of them.
 
 A checkout is other people's input: its pull requests may bring a `git` or an `az` of their own.
 Programs are therefore taken from folders of PATH that are absolute and outside the checkout.
@@ -20,7 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
     import threading
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     StrPath = str | os.PathLike[str]
 
@@ -32,6 +33,7 @@ __all__ = [
     "find_program",
     "in_checkout",
     "lies_in",
+    "listed_folders",
     "repository_of",
     "run_program",
     "search_path",
@@ -70,13 +72,33 @@ def checkout_of(folder: StrPath, environ: Mapping[str, str]) -> str | None:
 
 
 def lies_in(path: StrPath, folders: Iterable[StrPath]) -> bool:
-    """Tell whether a path lies in one of the folders, by its name or after following links."""
-    return bool(_identities_above(path) & _identities(folders))
+    """True if a path lies in one of the folders, by its name or after following links."""
+    above: set[StrPath] = set()
+    for name in (os.path.abspath(path), os.path.realpath(path)):  # noqa: PTH100
+        while name not in above:
+            above.add(name)
+            name = os.path.dirname(name)  # noqa: PLW2901, PTH120
+    return bool(_identities(above) & _identities(folders))
+
+
+def listed_folders(environ: Mapping[str, str], variable: str) -> list[str]:
+    """
+    Return the folders that a variable lists.
+
+    Raises:
+        ConfigError: one of them is relative.
+    """
+    folders = [folder for folder in environ.get(variable, "").split(os.pathsep) if folder]
+    if not all(map(os.path.isabs, folders)):
+        raise ConfigError(
+            f"{variable} contains a relative folder", hint=f"list absolute folders, separated by {os.pathsep}"
+        )
+    return folders
 
 
 def in_checkout(path: StrPath, environ: Mapping[str, str], roots: Iterable[StrPath] = ()) -> bool:
     """
-    Tell whether a path lies in the checkout, and not in an accepted folder of it.
+    True if a path lies in the checkout, and not in an accepted folder of it.
 
     Args:
         roots: further folders that count as the checkout.
@@ -84,54 +106,21 @@ def in_checkout(path: StrPath, environ: Mapping[str, str], roots: Iterable[StrPa
     Raises:
         ConfigError: ASTRO_TOKEN_PROGRAM_FOLDERS is not a list of absolute folders.
     """
-    return _checkout_test(environ, roots)(path)
-
-
-def _checkout_test(environ: Mapping[str, str], roots: Iterable[StrPath]) -> Callable[[StrPath], bool]:
-    checkouts = _identities((*_working_checkout(environ), *roots))
-    accepted = _identities(_accepted(environ))
-
-    def test(path: StrPath) -> bool:
-        above = _identities_above(path) if checkouts else set()
-        return bool(above & checkouts) and not above & accepted
-
-    return test
-
-
-def _working_checkout(environ: Mapping[str, str]) -> Iterator[str]:
+    accepted = listed_folders(environ, PROGRAM_FOLDERS)
+    checkouts = list(roots)
     with suppress(OSError):  # the working folder was removed
-        root = checkout_of(os.getcwd(), environ)  # noqa: PTH109
-        if root is not None:
-            yield root
-
-
-def _accepted(environ: Mapping[str, str]) -> list[str]:
-    folders = [folder for folder in environ.get(PROGRAM_FOLDERS, "").split(os.pathsep) if folder]
-    if not all(map(os.path.isabs, folders)):
-        raise ConfigError(
-            f"{PROGRAM_FOLDERS} contains a relative folder",
-            hint=f"list absolute folders, separated by {os.pathsep}",
-        )
-    return folders
-
-
-def _identities_above(path: StrPath) -> set[tuple[int, int]]:
-    paths = set()
-    for name in (os.path.abspath(path), os.path.realpath(path)):  # noqa: PTH100
-        while name not in paths:
-            paths.add(name)
-            name = os.path.dirname(name)  # noqa: PLW2901, PTH120
-    return _identities(paths)
+        checkouts += filter(None, [checkout_of(os.getcwd(), environ)])  # noqa: PTH109
+    return lies_in(path, checkouts) and not lies_in(path, accepted)
 
 
 def _identities(paths: Iterable[StrPath]) -> set[tuple[int, int]]:
     """Device and inode: file systems may ignore case, and have several names for a folder."""
-    found = set()
+    identities = set()
     for path in paths:
         with suppress(OSError, ValueError):
             status = os.stat(path)  # noqa: PTH116
-            found.add((status.st_dev, status.st_ino))
-    return found
+            identities.add((status.st_dev, status.st_ino))
+    return identities
 
 
 # -- finding a program --------------------------------------------------------------------------------
@@ -163,13 +152,9 @@ def find_program(name: str, environ: Mapping[str, str], *, roots: Iterable[StrPa
     Raises:
         ConfigError: ASTRO_TOKEN_PROGRAM_FOLDERS is not a list of absolute folders.
     """
-    untrusted = _checkout_test(environ, roots)
-    for folder in _absolute_folders(environ):
-        path = _search(name, [folder]).path
-        # The folder too: a link in the checkout can lead anywhere.
-        if path and not untrusted(folder) and not untrusted(path):
-            return path
-    return None
+    # The folder too: a link in the checkout can lead anywhere.
+    paths = (_search(name, [folder]).path for folder in _trusted_folders(environ, roots))
+    return next((path for path in paths if path and not in_checkout(path, environ, roots)), None)
 
 
 def why_missing(name: str, environ: Mapping[str, str]) -> str:
@@ -179,44 +164,39 @@ def why_missing(name: str, environ: Mapping[str, str]) -> str:
 
 def trusted_path(environ: Mapping[str, str], roots: Iterable[StrPath] = ()) -> str:
     """Return PATH without folders that are relative or in the checkout."""
-    untrusted = _checkout_test(environ, roots)
-    folders = [folder for folder in _absolute_folders(environ) if not untrusted(folder)]
     # An empty PATH would mean the working folder.
-    return os.pathsep.join(folders) or os.devnull
+    return os.pathsep.join(_trusted_folders(environ, roots)) or os.devnull
 
 
 class _Restriction:
-    """Of PATH of this process, while SDKs run."""
-
     def __init__(self) -> None:
         self.lock = allocate_lock()
         self._users = 0
         self._given: str | None = None
         self._trusted = ""
 
-    def enter(self) -> None:
+    def __enter__(self) -> None:
         with self.lock:
             if not self._users:
                 self._given, self._trusted = os.environ.get("PATH"), trusted_path(os.environ)
-                if self._given != self._trusted:
-                    os.environ["PATH"] = self._trusted
+                os.environ["PATH"] = self._trusted
             self._users += 1
 
-    def leave(self) -> None:
+    def __exit__(self, *_: object) -> None:
         with self.lock:
             self._users -= 1
             if not self._users:
                 self._restore()
 
     def forget(self) -> None:
-        """In a forked child, where the threads that entered it are gone."""
+        """Restore PATH in a forked child, where the threads that entered are gone."""
         self.lock = allocate_lock()
         if self._users:
             self._users = 0
             self._restore()
 
     def _restore(self) -> None:
-        if self._given != self._trusted and os.environ.get("PATH") == self._trusted:
+        if os.environ.get("PATH") == self._trusted:
             del os.environ["PATH"]
             if self._given is not None:
                 os.environ["PATH"] = self._given
@@ -227,18 +207,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_restriction.forget)
 
 
-@contextmanager
-def trusted_programs() -> Iterator[None]:
+def trusted_programs() -> AbstractContextManager[None]:
     """
     Restrict PATH of this process to trusted folders, while an SDK runs that may start programs.
 
     Threads may enter it together: the first one restricts PATH, and the last one restores it.
     """
-    _restriction.enter()
-    try:
-        yield
-    finally:
-        _restriction.leave()
+    return _restriction
 
 
 def settle_platform() -> None:
@@ -256,6 +231,11 @@ def settle_platform() -> None:
 def _absolute_folders(environ: Mapping[str, str]) -> list[str]:
     folders = environ.get("PATH", os.defpath).split(os.pathsep)
     return [folder for folder in folders if os.path.isabs(folder)]  # noqa: PTH117
+
+
+def _trusted_folders(environ: Mapping[str, str], roots: Iterable[StrPath]) -> Iterator[str]:
+    roots = list(roots)
+    return (folder for folder in _absolute_folders(environ) if not in_checkout(folder, environ, roots))
 
 
 def _search(name: str, folders: Iterable[str]) -> Search:
@@ -313,8 +293,19 @@ def run_program(
     Returns:
         None if the program cannot be started.
     """
-    process = _start(argv, environ, folder, fed=data is not None)
-    if process is None:
+    import subprocess
+
+    try:
+        process = subprocess.Popen(
+            argv,
+            env=environ,
+            cwd=folder,
+            stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
         return None
     with _ended_within(process, seconds) as late:
         if process.stdin is not None and data is not None:
@@ -327,24 +318,6 @@ def run_program(
             _kill(process)
     killed = too_long or late.is_set()
     return Completed(None if killed else process.returncode, output[:limit], late.is_set(), too_long)
-
-
-def _start(
-    argv: Sequence[str], environ: Mapping[str, str], folder: StrPath | None, *, fed: bool
-) -> subprocess.Popen[bytes] | None:
-    import subprocess
-
-    with suppress(OSError):
-        return subprocess.Popen(
-            argv,
-            env=environ,
-            cwd=folder,
-            stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    return None
 
 
 @contextmanager

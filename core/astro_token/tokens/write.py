@@ -74,7 +74,8 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
     Other fields of the secret are kept.
 
     Raises:
-        BackendUnavailableError: somebody else wrote after `current` was read, or the service did not answer.
+        BackendUnavailableError: another writer changed the secret after `current` was read,
+            or the service did not answer.
         AstroTokenError: the backend failed.
     """
     ref = settings.ref.without_field()
@@ -95,7 +96,7 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
         )
     except BackendUnavailableError as error:
         failure = error
-    if not failure.known:  # without a response, only the current secret shows whether it was written
+    if not failure.outcome_known:  # without a response, only the current secret shows whether it was written
         after = read_current(settings, deadline)
         is_new = current.version is None or after.version != current.version
         if is_new and after.value is not None and same_secret(after.value, content):

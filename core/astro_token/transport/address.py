@@ -10,7 +10,15 @@ from astro_token.record import Record
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["Address", "checked_address", "is_loopback", "is_metadata", "parse_address", "split_host_port"]
+__all__ = [
+    "Address",
+    "checked_address",
+    "is_literal",
+    "is_loopback",
+    "is_metadata",
+    "parse_address",
+    "split_host_port",
+]
 
 _PORTS = {"http": 80, "https": 443}
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-_")
@@ -21,7 +29,7 @@ _OCTETS = frozenset(map(str, range(256)))
 
 class Address(Record):
     """
-    The parts of a URL. An IPv6 host has no brackets, and keeps its zone.
+    The parts of a URL. An IPv6 host is in its shortest form, without brackets and with its zone.
 
     Attributes:
         target: path and query, as in a request line. It may hold a secret, so it is never shown.
@@ -35,7 +43,7 @@ class Address(Record):
 
     @property
     def authority(self) -> str:
-        """`host:port` as in a CONNECT request. A zone means nothing to another machine, so it is left out."""
+        """`host:port` as in a CONNECT request, without a zone, which means nothing to another machine."""
         return f"{_bracketed(self.host.partition('%')[0])}:{self.port}"
 
     @property
@@ -50,7 +58,7 @@ class Address(Record):
 
 
 def parse_address(url: str) -> Address:
-    """Parse an http or https URL without a user and a fragment. Another one is a `ValueError`."""
+    """Parse an http or https URL. A `ValueError` refuses any other text, a user and a fragment."""
     scheme, _, rest = url.partition("://")
     scheme = scheme.lower()
     if scheme not in _PORTS or not (url.isascii() and url.isprintable()) or " " in url or "#" in url:
@@ -62,7 +70,7 @@ def parse_address(url: str) -> Address:
 
 
 def split_host_port(text: str, default: int) -> tuple[str, int]:
-    """Split `host:port`, `host`, `[IPv6]:port` or `[IPv6]`. Another text is a `ValueError`."""
+    """Split `host:port`, `host`, `[IPv6]:port` or `[IPv6]`. A `ValueError` refuses any other text."""
     text = text.lower()
     if text.startswith("["):
         import ipaddress
@@ -84,18 +92,14 @@ def split_host_port(text: str, default: int) -> tuple[str, int]:
     return host, int(port)
 
 
+def is_literal(host: str) -> bool:
+    """True for an IP address, which needs no name server. The last label of a name may be a number too."""
+    return ":" in host or bool(_octets(host))
+
+
 def is_loopback(host: str) -> bool:
     """True for this machine, by exact comparison: `127.0.0.1.example` is another host."""
-    if ":" not in host or host == "::1":
-        return host in {"localhost", "::1"} or _octets(host)[:1] == ["127"]
-    import ipaddress
-
-    try:
-        address = ipaddress.IPv6Address(host)
-    except ValueError:
-        return False
-    # An IPv4 address in an IPv6 address is loopback for some versions of Python only.
-    return address.is_loopback and address.ipv4_mapped is None
+    return host == "localhost" or host.partition("%")[0] == "::1" or _octets(host)[:1] == ["127"]
 
 
 def is_metadata(host: str) -> bool:
@@ -139,6 +143,6 @@ def _bracketed(host: str) -> str:
 
 
 def _octets(host: str) -> list[str]:
-    """The parts of an IPv4 address; of another host none."""
+    """The four numbers of an IPv4 address; none for any other host."""
     parts = host.split(".")
     return parts if len(parts) == 4 and _OCTETS.issuperset(parts) else []  # noqa: PLR2004

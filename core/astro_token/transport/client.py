@@ -27,9 +27,10 @@ __all__ = ["BODY_LIMIT", "Client", "Response"]
 
 BODY_LIMIT = 256 * 1024
 _METADATA_SECONDS = 1.0
+_IDLE_SECONDS = 60.0  # load balancers forget a connection after a few minutes, some without a word
 _READS = frozenset({"GET", "HEAD", "LIST"})
 _BUSY = frozenset({408, 425, 429})
-_DENIED = frozenset({401, 403})  # whoever says so, a proxy or the service
+_DENIED = frozenset({401, 403})
 
 
 class Client:
@@ -84,9 +85,8 @@ class Client:
 
         try:
             connection = Connection(route, until, alpn)
-            protocol = connection.wire.alpn_protocol()
             connection.end()
-            return protocol
+            return connection.alpn_protocol
         except Exception as error:  # noqa: BLE001 (classified)
             failure = bare(connection_failure(error, route))
         raise failure
@@ -114,10 +114,10 @@ class Client:
         is_reused = connection is not None
         try:
             connection = connection or Connection(route, until=request[-1])
-            head = connection.exchange(*request)
+            head = connection.exchange(route, *request)
             if _is_ambiguous(head.headers):
                 raise damaged(route)
-            return Response(self, connection, head)
+            return Response(self, route, connection, head)
         except BaseException as error:
             if connection is not None:
                 connection.end()
@@ -138,13 +138,15 @@ class Client:
                 connection = idle.pop()
             except IndexError:  # another thread took it
                 break
-            if connection.wire.is_quiet():
+            if time.monotonic() - connection.last_used < _IDLE_SECONDS and connection.wire.is_quiet():
                 return connection
             connection.end()
         return None
 
     def give_back(self, connection: Connection) -> None:
-        self._idle.setdefault(connection.route.key, []).append(connection)
+        """Keep a connection for the next request."""
+        connection.last_used = time.monotonic()
+        self._idle.setdefault(connection.key, []).append(connection)
 
 
 class Response:
@@ -155,19 +157,18 @@ class Response:
         body: the loaded bytes; None if the body is too large, packed, or shorter than announced.
     """
 
-    def __init__(self, client: Client, connection: Connection, response: Any) -> None:
+    def __init__(self, client: Client, route: Route, connection: Connection, response: Any) -> None:
         self._client = client
         self._connection: Connection | None = connection
         self._response = response
-        self.route = connection.route
+        self.route = route
         self.status: int = response.status
-        self.reason: str = response.reason
         self.headers = response.headers
         self.length: int | None = response.length
         self.body: bytes | None = None
 
     def failure(self, also_busy: Collection[int] = ()) -> AstroTokenError | None:
-        """The failure that it stands for whichever service sent it; None if the service has to judge it."""
+        """The failure, if the status means the same for every service; None leaves it to the caller."""
         route, status = self.route, self.status
         if status in _BUSY or status >= 500 or status in also_busy:  # noqa: PLR2004
             return busy(route, status, self.retry_after)
@@ -202,37 +203,37 @@ class Response:
 
     @property
     def is_bounded(self) -> bool:
-        """The end of the body can be told from the end of the connection."""
+        """True if the end of the body is distinguishable from the end of the connection."""
         return self.length is not None or bool(self._response.chunked)
-
-    @property
-    def is_packed(self) -> bool:
-        return self.headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
 
     def read(self, most: int, until: float | None = None, *, allow_packed: bool = False) -> bytes:
         """
-        Up to so many bytes as they come; nothing at the end of the body.
+        Read the next bytes, at most so many; none at the end of the body.
 
         Args:
             until: a new deadline; None for the request's.
-            allow_packed: the caller does not unpack.
+            allow_packed: the caller does not unpack the bytes.
         """
-        if self.is_packed and not allow_packed:
-            raise damaged(self.route)
+        if self._is_packed() and not allow_packed:
+            raise self.damaged()
         if until is not None and self._connection is not None:
             self._connection.wire.until = until
         block = result(self._block(self._response.read1, most))
         if block is None or (not block and self._response.length):
-            # Not damaged: long transfers do break, and nothing of a half is used.
+            # Long transfers do break, and a part is never used: trying again is safe.
             raise BackendUnavailableError(
                 f"{self.route.service} ended the response early", hint="try again later"
             )
         return block
 
     def load(self, limit: int) -> None:
+        """Read the whole body into `body`."""
         data = result(self._block(self._response.read, limit + 1))
         is_complete = data is not None and len(data) <= limit and not self._response.length
-        self.body = data if is_complete and not self.is_packed else None
+        self.body = data if is_complete and not self._is_packed() else None
+
+    def _is_packed(self) -> bool:
+        return self.headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
 
     def _block(self, read: Callable[[int], bytes], most: int) -> bytes | AstroTokenError | None:
         """Bytes of the body; None if it ended within a chunk."""

@@ -8,12 +8,12 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from astro_token.transport.address import is_loopback
+from astro_token.transport.address import is_literal
 from astro_token.transport.failure import malformed, proxy_failure
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from astro_token.transport.route import Route
 
@@ -25,14 +25,21 @@ _END_OF_TLS = frozenset({"SSLEOFError", "SSLZeroReturnError"})  # without loadin
 
 
 class Connection(http.client.HTTPConnection):
-    """An open connection over a route. It is not opened again when the server ends it."""
+    """
+    An open connection over a route. It is not opened again when the server ends it.
+
+    Attributes:
+        key: of the route when the connection was opened: a CA file can change while it is in use.
+        last_used: by the monotonic clock.
+    """
 
     debuglevel = 0  # a program may have set it on http.client's class, which then prints every header
 
     def __init__(self, route: Route, until: float, alpn: Sequence[str] = ()) -> None:
         address, proxy = route.address, route.proxy
         super().__init__(address.host, address.port)
-        self.route = route
+        self.key = route.key
+        self.last_used = 0.0
         self.response_class = _Response
         tls = route.trust.context(alpn) if route.trust else None  # before anything is sent
         host, port = (proxy.host, proxy.port) if proxy else (address.host, address.port)
@@ -40,15 +47,15 @@ class Connection(http.client.HTTPConnection):
         try:
             if proxy:
                 self.wire.tunnel(route, proxy.authorization)
-            if tls:
-                self.wire.encrypt(tls, address.host.partition("%")[0])
+            server_name = address.host.partition("%")[0]
+            self.alpn_protocol = self.wire.encrypt(tls, server_name) if tls else None
         except BaseException:
             self.wire.end()
             raise
         self.sock = self.wire
 
-    def exchange(
-        self, method: str, target: str, headers: Mapping[str, Any], body: bytes | None, until: float
+    def exchange(  # noqa: PLR0917
+        self, route: Route, method: str, target: str, headers: Any, body: bytes | None, until: float
     ) -> http.client.HTTPResponse:
         """Send a request and read the head of its response."""
         self.wire.until = until
@@ -56,7 +63,7 @@ class Connection(http.client.HTTPConnection):
         try:
             self.request(method, target, body, headers)
         except (ValueError, http.client.InvalidURL):  # which repeat the header or the target
-            raise malformed(self.route) from None
+            raise malformed(route) from None
         return self.getresponse()
 
     def connect(self) -> None:
@@ -65,8 +72,7 @@ class Connection(http.client.HTTPConnection):
 
     def ended_early(self, error: Exception) -> bool:
         """True if the server ended the connection before the first byte of the response."""
-        has_ended = isinstance(error, ConnectionError) or type(error).__name__ in _END_OF_TLS
-        return has_ended and not self.wire.has_received
+        return _is_end(error) and not self.wire.has_received
 
     def end(self) -> None:
         self.close()
@@ -75,7 +81,7 @@ class Connection(http.client.HTTPConnection):
 
 class _Response(http.client.HTTPResponse):
     def _read_status(self) -> tuple[str, int, str]:
-        # http.client itself passes over 100 only.
+        # http.client itself skips 100 only.
         for _ in range(_INTERIM_RESPONSES):
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 <= status < 200 or status == 101:  # noqa: PLR2004
@@ -83,9 +89,16 @@ class _Response(http.client.HTTPResponse):
             http.client.parse_headers(self.fp)
         raise http.client.HTTPException("too many interim responses")
 
+    def _read_next_chunk_size(self) -> int:
+        # http.client accepts -1, and then reads without a limit.
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:
+            raise ValueError("a negative size of a chunk")
+        return size
+
 
 class _Wire(io.RawIOBase):
-    """A socket in the form in which http.client uses one."""
+    """A socket with the methods that http.client calls."""
 
     def __init__(self, sock: socket.socket, until: float) -> None:
         self._sock = sock
@@ -98,17 +111,11 @@ class _Wire(io.RawIOBase):
             while view:
                 self._sock.settimeout(_left(self.until))
                 view = view[self._sock.send(view) :]
-            return
-        except (BrokenPipeError, ConnectionResetError):
-            pass
         except OSError as error:
-            if type(error).__name__ not in _END_OF_TLS:
+            # A server that ends the connection early may have sent its reason, such as a TLS alert about
+            # the client's certificate, or a response: it is read next, and the end reported by reading.
+            if not _is_end(error):
                 raise
-        # With TLS 1.3 a server refuses a client's certificate when the client believes to be connected.
-        # If it has ended the connection already, its reason is still to be read, and raised by reading.
-        self._sock.settimeout(_left(self.until))
-        self._sock.recv(1)
-        raise ConnectionResetError
 
     def makefile(self, _: str) -> io.BufferedReader:
         return io.BufferedReader(self)
@@ -122,10 +129,12 @@ class _Wire(io.RawIOBase):
         self.has_received |= count > 0
         return count
 
-    def encrypt(self, tls: ssl.SSLContext, host: str) -> None:
+    def encrypt(self, tls: ssl.SSLContext, host: str) -> str | None:
+        """Make the handshake, and return the protocol that was agreed on by ALPN."""
         self._sock.settimeout(_left(self.until))
         # Without the option Python takes a connection that breaks off for the end of the response.
-        self._sock = tls.wrap_socket(self._sock, server_hostname=host, suppress_ragged_eofs=False)
+        self._sock = sock = tls.wrap_socket(self._sock, server_hostname=host, suppress_ragged_eofs=False)
+        return sock.selected_alpn_protocol()
 
     def tunnel(self, route: Route, authorization: str | None) -> None:
         authority = route.address.authority
@@ -137,15 +146,13 @@ class _Wire(io.RawIOBase):
         if response.status != 200:  # noqa: PLR2004
             raise proxy_failure(response.status, route)
 
-    def alpn_protocol(self) -> str | None:
-        agreed = getattr(self._sock, "selected_alpn_protocol", None)
-        return agreed() if agreed else None
-
     def is_quiet(self) -> bool:
         """False if the server has ended the connection, or has sent something without a request."""
+        pending = getattr(self._sock, "pending", None)
         try:
             self._sock.settimeout(0)
-            socket.socket.recv(self._sock, 1, socket.MSG_PEEK)  # below TLS, which has no such flag
+            if not (pending and pending()):
+                socket.socket.recv(self._sock, 1, socket.MSG_PEEK)  # below TLS, which has no such flag
         except BlockingIOError:
             return True
         except (OSError, ValueError):
@@ -157,6 +164,10 @@ class _Wire(io.RawIOBase):
 
     def end(self) -> None:
         self._sock.close()
+
+
+def _is_end(error: Exception) -> bool:
+    return isinstance(error, ConnectionError) or type(error).__name__ in _END_OF_TLS
 
 
 def _left(until: float) -> float:
@@ -193,7 +204,7 @@ def _resolve(host: str, port: int, until: float) -> list[Any]:
             done.release()
 
     try:
-        if is_loopback(host) or ":" in host or host[-1:].isdigit():
+        if host == "localhost" or is_literal(host):
             look_up()
         else:
             _thread.start_new_thread(look_up, ())
@@ -225,11 +236,11 @@ def _dial(addresses: list[Any], until: float) -> socket.socket:
         try:
             while addresses or selector.get_map():
                 if addresses:
-                    outcome = _begun(*addresses.pop(0))
-                    if isinstance(outcome, OSError):
-                        failure = outcome
+                    try:
+                        selector.register(_connecting(*addresses.pop(0)), selectors.EVENT_WRITE)
+                    except OSError as error:
+                        failure = error.with_traceback(None)
                         continue
-                    selector.register(outcome, selectors.EVENT_WRITE)
                 seconds = _left(until)
                 for key, _ in selector.select(min(seconds, _STAGGER) if addresses else seconds):
                     sock: Any = key.fileobj
@@ -246,17 +257,14 @@ def _dial(addresses: list[Any], until: float) -> socket.socket:
     raise failure
 
 
-def _begun(family: int, kind: int, protocol: int, _: str, address: Any) -> socket.socket | OSError:
-    try:
-        sock = socket.socket(family, kind, protocol)
-    except OSError as error:  # no IPv6 here, or no descriptor left
-        return error
+def _connecting(family: int, kind: int, protocol: int, _: str, address: Any) -> socket.socket:
+    sock = socket.socket(family, kind, protocol)
     try:
         sock.setblocking(False)
         sock.connect(address)
     except BlockingIOError:
         pass
-    except OSError as error:
+    except OSError:
         sock.close()
-        return error
+        raise
     return sock

@@ -20,7 +20,15 @@ from astro_token.errors import AstroTokenError, BackendError, BackendUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-__all__ = ["ATTEMPTS", "ATTEMPT_SECONDS", "DEFAULT_SECONDS", "Deadline", "Pending", "Workers"]
+__all__ = [
+    "ATTEMPTS",
+    "ATTEMPT_SECONDS",
+    "DEFAULT_SECONDS",
+    "Deadline",
+    "Pending",
+    "Workers",
+    "extend_attempt",
+]
 
 _T = TypeVar("_T")
 
@@ -29,7 +37,18 @@ ATTEMPT_SECONDS = 10.0
 ATTEMPTS = 6
 _LONGEST_PAUSE = 5.0
 _GRACE = 0.2  # for a backend that keeps to its timeout to report that itself
-_bounded: set[int] = set()  # the identifiers of our threads
+_bounded: dict[int, Pending[Any]] = {}  # by the identifiers of our threads
+
+
+def extend_attempt() -> float:
+    """
+    Let the attempt in this thread last until the deadline of the whole call: a program may need that long.
+
+    Returns:
+        The seconds until then; 0 in a thread that has no deadline of ours.
+    """
+    pending = _bounded.get(_thread.get_ident())
+    return pending.extend() if pending else 0.0
 
 
 class Deadline:
@@ -167,46 +186,28 @@ def _attempt(call: Callable[[float], _T], deadline: Deadline, *, local: bool) ->
     seconds = min(deadline.attempt, deadline.remaining)
     if seconds <= 0:
         return deadline.late()
-    if local:
-        try:
-            return call(seconds)
-        except AstroTokenError as error:
-            return bare(error)
-        except Exception as error:  # noqa: BLE001 (its text may hold the value)
-            return _unexpected(error)
-    if _thread.get_ident() in _bounded:
-        return _caught(call, seconds)
-    pending: Pending[_T] = Pending(lambda: _caught(call, seconds), deadline)
+    if local or _thread.get_ident() in _bounded:
+        return _outcome_of(lambda: call(seconds), local=local)
+    pending: Pending[_T] = Pending(lambda: call(seconds), deadline)
     try:
-        _thread.start_new_thread(_run_bounded, (pending.run,))
+        _thread.start_new_thread(pending.run, ())
     except RuntimeError:  # no thread can be started: better without a bound than not at all
         pending.run()
     return pending.outcome(seconds)
 
 
-def _run_bounded(call: Callable[[], None]) -> None:
-    identifier = _thread.get_ident()
-    _bounded.add(identifier)
+def _outcome_of(call: Callable[[], _T], *, local: bool = False) -> _T | AstroTokenError:
     try:
-        call()
-    finally:
-        _bounded.discard(identifier)
-
-
-def _caught(call: Callable[[float], _T], seconds: float) -> _T | AstroTokenError:
-    try:
-        return call(seconds)
+        return call()
     except AstroTokenError as error:
         return bare(error)
-    except BaseException as error:  # noqa: BLE001 (an SDK raises anything, and its text may hold the value)
-        return _unexpected(error)
-
-
-def _unexpected(error: BaseException) -> BackendError:
-    return BackendError(
-        f"the backend failed with {type(error).__name__}",
-        hint="if it happens again, report it with the versions of astro-token and of the SDK",
-    )
+    except BaseException as error:  # an SDK raises anything, and its text may hold the value
+        if local and not isinstance(error, Exception):
+            raise
+        return BackendError(
+            f"the backend failed with {type(error).__name__}",
+            hint="if it happens again, report it with the versions of astro-token and of the SDK",
+        )
 
 
 def _late(seconds: float) -> BackendUnavailableError:
@@ -218,30 +219,38 @@ def _late(seconds: float) -> BackendUnavailableError:
 class Pending(Generic[_T]):
     """The outcome of a call that runs in another thread."""
 
-    __slots__ = ("_call", "_deadline", "_done", "_outcome")
+    __slots__ = ("_call", "_deadline", "_done", "_is_extended", "_outcome")
 
     def __init__(self, call: Callable[[], _T | AstroTokenError], deadline: Deadline) -> None:
         self._call = call
         self._deadline = deadline
+        self._is_extended = False
         self._outcome: list[_T | AstroTokenError] = []
         self._done = _thread.allocate_lock()
         self._done.acquire()
 
     def run(self) -> None:
+        identifier = _thread.get_ident()
+        _bounded[identifier] = self
         try:
-            self._outcome.append(self._call())
-        except AstroTokenError as error:
-            self._outcome.append(bare(error))
-        except BaseException as error:  # noqa: BLE001 (there is nobody else to report it to)
-            self._outcome.append(AstroTokenError(f"a worker failed with {type(error).__name__}"))
+            self._outcome.append(_outcome_of(self._call))
         finally:
+            _bounded.pop(identifier, None)
             self._done.release()
+
+    def extend(self) -> float:
+        self._is_extended = True
+        return self._deadline.remaining
 
     def outcome(self, seconds: float | None = None) -> _T | AstroTokenError:
         """The outcome; `BackendUnavailableError` if there is none after these seconds, or at the deadline."""
         left = self._deadline.remaining if seconds is None else seconds
-        if self._done.acquire(timeout=left + _GRACE):
-            self._done.release()  # for whoever else waits
+        is_done = self._done.acquire(timeout=left + _GRACE)
+        if not is_done and self._is_extended:
+            seconds = None
+            is_done = self._done.acquire(timeout=self._deadline.remaining + _GRACE)
+        if is_done:
+            self._done.release()  # for other threads that wait
             return self._outcome[0]
         return _late(self._deadline.seconds if seconds is None else seconds)
 
@@ -250,7 +259,7 @@ class Workers:
     """
     Threads that run calls side by side until the deadline, and do not keep the process alive.
 
-    Attempts within such a call run in its thread: whoever waits for the outcome is the bound.
+    Attempts within such a call run in its thread: `Pending.outcome` is the bound.
     """
 
     def __init__(self, deadline: Deadline, count: int = 16) -> None:
@@ -268,13 +277,14 @@ class Workers:
                 return pending
             self._running += 1
         try:
-            _thread.start_new_thread(_run_bounded, (self._work,))
+            _thread.start_new_thread(self._work, ())
         except RuntimeError:  # no further thread can be started
             with self._lock:
-                self._running -= 1
-                is_alone = self._running == 0
+                is_alone = self._running == 1
+                if not is_alone:
+                    self._running -= 1
             if is_alone:
-                self._work(1)
+                self._work()
         return pending
 
     def cancel(self) -> None:
@@ -282,8 +292,7 @@ class Workers:
         with self._lock:
             self._jobs.clear()
 
-    def _work(self, started: int = 0) -> None:
-        self._running += started
+    def _work(self) -> None:
         while True:
             with self._lock:
                 if not self._jobs:

@@ -75,8 +75,11 @@ def connection_failure(error: BaseException, route: Route) -> AstroTokenError:
     if is_damaged:
         return damaged(route)
     problem = "did not answer in time" if is_late else "cannot be reached, or ended the connection"
-    hint = f"check {route.variable} and the network; try again later"
-    return BackendUnavailableError(f"{service} {problem}", hint=hint)
+    through = f", through the proxy of {proxy.variable}" if proxy else ""
+    settings = f"{proxy.variable}, {route.variable}" if proxy else route.variable
+    return BackendUnavailableError(
+        f"{service} {problem}{through}", hint=f"check {settings} and the network; try again later"
+    )
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -134,9 +137,9 @@ def _tls_failure(error: ssl.SSLError, route: Route) -> AstroTokenError:
 
 
 def busy(route: Route, status: int, retry_after: float | None = None) -> BackendUnavailableError:
-    asks = "asks for fewer requests" if status == 429 else "is busy, or failed"  # noqa: PLR2004
+    problem = "asks for fewer requests" if status == 429 else "is busy, or failed"  # noqa: PLR2004
     return BackendUnavailableError(
-        f"{route.service} {asks} (status {status})", hint="try again later", retry_after=retry_after
+        f"{route.service} {problem} (status {status})", hint="try again later", retry_after=retry_after
     )
 
 
@@ -165,7 +168,7 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
     from email.utils import parsedate_to_datetime
 
     try:
-        # By the clock that set the date, if it is told: ours may be wrong.
+        # By the clock that set the date, if the response contains it: ours may be wrong.
         date = headers.get("Date")
         now = parsedate_to_datetime(date).timestamp() if date else time.time()
         return min(max(0.0, parsedate_to_datetime(value).timestamp() - now), _LONGEST_WAIT)

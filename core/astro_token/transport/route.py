@@ -10,24 +10,20 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
 from astro_token.record import Record
-from astro_token.transport.address import (
-    Address,
-    checked_address,
-    is_loopback,
-    is_metadata,
-    split_host_port,
-)
+from astro_token.transport.address import Address, checked_address, is_loopback, is_metadata, split_host_port
 from astro_token.transport.trust import Trust, setting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from ipaddress import IPv4Address, IPv6Address
 
     from astro_token.transport.trust import ClientCertificate
 
+    IPAddress = IPv4Address | IPv6Address
+
 __all__ = ["Proxy", "Route"]
 
-_HEX = frozenset("0123456789abcdefABCDEF")
-_USER_CHARACTERS = _HEX | frozenset("ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-._~!$&'()*+,;=:@%")
+_USER = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*"
 _warned: set[str] = set()
 
 
@@ -69,12 +65,12 @@ class Proxy(Record):
 
 class Route(Record):
     """
-    One destination with everything that decides how a request reaches it. Create it with `Route.to`.
+    A destination, and the proxy and certificates on the path to it. Create it with `Route.to`.
 
     Attributes:
         service, variable: for messages: its name, and the setting that holds its address.
         proxy: None for a direct connection.
-        trust: the certificates that it is verified with; None for plain http.
+        trust: the certificates of its authorities; None for plain http.
         is_metadata: plain http to a metadata service, which answers within a second or does not exist.
     """
 
@@ -133,13 +129,11 @@ def _proxy(address: Address, environ: Mapping[str, str]) -> Proxy | None:
     if not separator:
         scheme, rest = "http", value
     user, _, authority = rest.removesuffix("/").rpartition("@")
-    escapes = [piece[:2] for piece in user.split("%")[1:]]
+    import re
+
     try:
         host, port = split_host_port(authority, 80)
-        is_user = _USER_CHARACTERS.issuperset(user) and all(
-            len(e) > 1 and _HEX.issuperset(e) for e in escapes
-        )
-        if scheme.lower() == "http" and is_user:
+        if scheme.lower() == "http" and re.fullmatch(_USER, user):
             return Proxy(host, port, variable, user)
     except ValueError:
         pass
@@ -151,7 +145,7 @@ def _proxy(address: Address, environ: Mapping[str, str]) -> Proxy | None:
 
 
 def _either(environ: Mapping[str, str], name: str) -> tuple[str, str]:
-    """The variable in upper or else in lower case, and its value. Warn once if they contradict each other."""
+    """The variable in upper, or else in lower case, and its value. Warn once if both are set and differ."""
     upper, lower = setting(environ, name), setting(environ, name.lower())
     if upper and lower and upper != lower and name not in _warned:
         _warned.add(name)
@@ -166,29 +160,33 @@ def _is_exempt(address: Address, no_proxy: str) -> bool:
     return any(_matches(entry.strip(), address, ip) for entry in no_proxy.lower().split(","))
 
 
-def _matches(entry: str, address: Address, ip: object | None) -> bool:
+def _matches(entry: str, address: Address, ip: IPAddress | None) -> bool:
     """
     True if an entry of `NO_PROXY` covers the address: `*`, a host with its subdomains, `.suffix`, `*.suffix`,
     an IP address, each with an optional port; or a network.
     """
+    if entry == "*":
+        return True
     name, port = entry, ""
     if entry.startswith("["):
         name, _, port = entry[1:].partition("]")
     elif entry.count(":") == 1:  # with more of them it is an IPv6 address
         name, colon, port = entry.partition(":")
         port = f"{colon}{port}"
-    if ip is not None and "/" in entry:
-        return _contains(entry, ip)
     if not name or port not in {"", ":", f":{address.port}"}:
         return False
-    if ip is not None and (listed := _ip(name)) is not None:
-        # Go compares an address with a zone as text; but a link-local address is never behind a proxy.
-        return listed == ip
-    suffix = name.removeprefix("*").removeprefix(".")
-    return entry == "*" or address.host == name or address.host.endswith(f".{suffix}")
+    if ip is None:
+        suffix = name.removeprefix("*.").removeprefix(".")
+        return address.host == name or address.host.endswith(f".{suffix}")
+    import ipaddress
+
+    try:  # never by the host's text: a zone may end in any name
+        return ip in ipaddress.ip_network(entry if "/" in entry else name.partition("%")[0], strict=False)
+    except ValueError:
+        return False
 
 
-def _ip(host: str) -> object | None:
+def _ip(host: str) -> IPAddress | None:
     if ":" not in host and not host[-1:].isdigit():
         return None  # a name: no need to load ipaddress
     import ipaddress
@@ -198,12 +196,3 @@ def _ip(host: str) -> object | None:
     except ValueError:
         return None
     return getattr(ip, "ipv4_mapped", None) or ip
-
-
-def _contains(network: str, ip: object) -> bool:
-    import ipaddress
-
-    try:
-        return ip in ipaddress.ip_network(network, strict=False)
-    except ValueError:
-        return False

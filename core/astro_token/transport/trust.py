@@ -98,16 +98,17 @@ class Trust:
         # Not create_default_context, which honours SSLKEYLOGFILE.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A bundle may consist of an intermediate authority, as for Go, gRPC and Python 3.13.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if alpn:
             context.set_alpn_protocols(list(alpn))
         for variable, path in self._files:
-            pem = _certificates(variable, path)
             try:
-                context.load_verify_locations(cadata=pem.decode("ascii"))
+                context.load_verify_locations(cadata=_certificates(variable, path).decode("ascii"))
+                continue
             except (ssl.SSLError, ValueError):
-                pem = b""
-            if not pem:
-                raise _unusable(variable, "contains a damaged certificate")
+                pass
+            raise _unusable(variable, "contains a damaged certificate")
         if not self.variables:
             _load_system(context, required=not self._files)
         certificate, private_key, variables = self.client or (None, None, "")
@@ -160,7 +161,7 @@ def _files(variable: str, path: str) -> list[str]:
 
 
 def _blocks(paths: list[str]) -> bytes:
-    """The certificates in files, each of them once."""
+    """The certificates in files, without repetitions."""
     blocks: dict[bytes, None] = {}
     for path in paths:
         for piece in _content(path).split(_BEGIN)[1:]:
@@ -241,7 +242,7 @@ def _is_filled(path: str) -> bool:
 
 
 def _hashed(folder: str | None) -> list[str]:
-    """The files of a folder that have the name under which OpenSSL looks for a certificate."""
+    """The files of a folder whose names are hashes of certificates."""
     try:
         names = os.listdir(folder) if folder else []  # noqa: PTH208
     except OSError:

@@ -19,10 +19,10 @@ from tests.backends.aws.test_login import (
     READ,
     SUBJECT,
     anybody_with,
-    asked,
     in_an_hour,
     job,
     nobody,
+    operations,
     put,
     role,
     wire,
@@ -63,13 +63,13 @@ class TestRequests:
         caplog.set_level(logging.DEBUG)
         source = f"the identity of GitHub Actions, as the role {role} (AWS_ROLE_ARN)"
         assert backends["aws"].credential_source(ref(name), timeout=SECONDS) == source
-        assert (asked(wire), len(job.requests)) == ([], 1)
+        assert (operations(wire), len(job.requests)) == ([], 1)
         assert told(backends["aws"], name) == (wire.url, source)
-        assert asked(wire) == ["AssumeRoleWithWebIdentity"]
+        assert operations(wire) == ["AssumeRoleWithWebIdentity"]
         backends["aws"].read(ref(name), timeout=SECONDS)
         assert told(backends["aws-ssm"], "aws-ssm:/a")[1] == source
         assert told(backends["aws-kms"], "aws-kms:alias/a")[1] == source
-        assert asked(wire) == ["AssumeRoleWithWebIdentity", "GetSecretValue"]
+        assert operations(wire) == ["AssumeRoleWithWebIdentity", "GetSecretValue"]
         assert len(job.requests) == 1
         lines = [line for line in logged(caplog).splitlines() if line.startswith("logging in to AWS")]
         assert len(lines) == 1
@@ -89,10 +89,10 @@ class TestRequests:
         )
         source = f"AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, then the role {arn}"
         assert backend.credential_source(ref(name), timeout=SECONDS) == source
-        assert asked(wire) == []
+        assert operations(wire) == []
         backend.log_in(ref(name), timeout=SECONDS)
         backend.read(ref(name), timeout=SECONDS)
-        assert asked(wire) == ["AssumeRole", "GetSecretValue"]
+        assert operations(wire) == ["AssumeRole", "GetSecretValue"]
 
     def test_a_role_that_is_refused_shows_in_the_login_and_not_in_the_source(
         self, wire: Wire, name: str, backend: SecretsManager, monkeypatch: pytest.MonkeyPatch
@@ -119,7 +119,7 @@ class TestSources:
         put(monkeypatch, AWS_ACCESS_KEY_ID="A", AWS_SECRET_ACCESS_KEY=canary, AWS_SESSION_TOKEN=canary[::-1])
         expected = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN"
         assert told(backend, "aws:a") == (wire.url, expected)
-        assert asked(wire) == []
+        assert operations(wire) == []
 
     @pytest.mark.parametrize("profile", ["default", "team a"])
     @pytest.mark.parametrize("where", ["credentials", "config"])
@@ -153,7 +153,7 @@ class TestSources:
             '\'{"Version":1,"AccessKeyId":"A","SecretAccessKey":"B"}\'\n'
         )
         files(monkeypatch, tmp_path)
-        for profile, what in (("deploy", "its role"), ("program", "its program")):
+        for profile, what in (("deploy", "the role"), ("program", "credential_process")):
             monkeypatch.setenv("AWS_PROFILE", profile)
             source = SecretsManager(session=new_session()).credential_source(ref("aws:a"), timeout=SECONDS)
             assert source == f"{what} of the profile {profile} in {tmp_path}/config"

@@ -97,7 +97,7 @@ def read(name: str, session: Session | None = None) -> SecretValue:
     return SecretsManager(session=session or new_session()).read(ref(f"aws:{name}"), timeout=SECONDS)
 
 
-def asked(wire: Wire) -> list[str]:
+def operations(wire: Wire) -> list[str]:
     """The operation of each request, as either protocol names it."""
     return [
         request.headers.get("x-amz-target", "").rpartition(".")[2]
@@ -117,7 +117,7 @@ class TestChain:
     ) -> None:
         put(monkeypatch, **keys(wire_server(wire), allow(READ)))
         assert read(name) == secret("value")
-        assert asked(wire) == ["GetSecretValue"]
+        assert operations(wire) == ["GetSecretValue"]
 
     def test_all_three_services_share_one_login_and_close_twice(
         self, wire: Wire, name: str, job: CiIdentity, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
@@ -130,7 +130,7 @@ class TestChain:
         assert backends[0].read(ref(f"aws:{name}"), timeout=SECONDS) == secret("value")
         error_of(lambda: backends[1].read(ref("aws-ssm:/none"), timeout=SECONDS))
         error_of(lambda: backends[2].encrypt(ref("aws-kms:alias/none"), secret("x"), timeout=SECONDS))
-        assert asked(wire) == ["AssumeRoleWithWebIdentity", "GetSecretValue", "GetParameter", "Encrypt"]
+        assert operations(wire) == ["AssumeRoleWithWebIdentity", "GetSecretValue", "GetParameter", "Encrypt"]
         for backend in (*backends, *backends):
             backend.close()
 
@@ -146,7 +146,7 @@ class TestChain:
         for thread in threads:
             thread.join(SECONDS)
         assert values == [secret("value")] * 8
-        assert asked(wire).count("AssumeRoleWithWebIdentity") == 1
+        assert operations(wire).count("AssumeRoleWithWebIdentity") == 1
 
     def test_a_profile_with_a_role_and_an_external_id(
         self, wire: Wire, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -167,7 +167,7 @@ class TestChain:
             AWS_PROFILE="deploy",
         )
         assert read(name) == secret("value")
-        assert asked(wire) == ["AssumeRole", "GetSecretValue"]
+        assert operations(wire) == ["AssumeRole", "GetSecretValue"]
 
     def test_a_web_identitys_file(
         self,
@@ -181,7 +181,7 @@ class TestChain:
         (tmp_path / "token").write_text(issuer.mint({"aud": "sts.amazonaws.com", "sub": SUBJECT}))
         monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
         assert read(name) == secret("value")
-        assert asked(wire) == ["AssumeRoleWithWebIdentity", "GetSecretValue"]
+        assert operations(wire) == ["AssumeRoleWithWebIdentity", "GetSecretValue"]
 
     def test_single_sign_on(
         self, wire: Wire, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -336,7 +336,7 @@ class TestFurtherRole:
             AWS_ROLE_SESSION_NAME="deploy-42",
         )
         assert read(name) == secret("value")
-        assert asked(wire) == ["AssumeRole", "GetSecretValue"]
+        assert operations(wire) == ["AssumeRole", "GetSecretValue"]
         assert b"RoleSessionName=deploy-42" in wire.requests[0].body
 
     def test_from_a_jobs_role_too(
@@ -350,7 +350,7 @@ class TestFurtherRole:
             ASTRO_TOKEN_AWS_EXTERNAL_ID="team-7",
         )
         assert read(name) == secret("value")
-        assert asked(wire) == ["AssumeRoleWithWebIdentity", "AssumeRole", "GetSecretValue"]
+        assert operations(wire) == ["AssumeRoleWithWebIdentity", "AssumeRole", "GetSecretValue"]
 
     @pytest.mark.parametrize("external_id", [None, "other"])
     def test_a_role_that_does_not_trust_us(
@@ -392,7 +392,7 @@ class TestJob:
         self, wire: Wire, name: str, job: CiIdentity, role: str
     ) -> None:
         assert read(name) == secret("value")
-        assert asked(wire) == ["AssumeRoleWithWebIdentity", "GetSecretValue"]
+        assert operations(wire) == ["AssumeRoleWithWebIdentity", "GetSecretValue"]
         assert "authorization" not in wire.requests[0].headers
         assert len(job.requests) == 1
         assert b"RoleSessionName=astro-token" in wire.requests[0].body
@@ -406,7 +406,7 @@ class TestJob:
             url = f"http://127.0.0.1:{refused_port()}" if machine == "refused" else metadata.url
             monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"{url}/")
             assert read(name) == secret("value")
-        assert asked(wire) == ["AssumeRoleWithWebIdentity", "GetSecretValue"]
+        assert operations(wire) == ["AssumeRoleWithWebIdentity", "GetSecretValue"]
 
     def test_a_login_that_failed_is_made_anew(
         self, nobody: MiniStack, job: CiIdentity, role: str, monkeypatch: pytest.MonkeyPatch
@@ -435,7 +435,7 @@ class TestJob:
         token = issuer.mint({"aud": "sts.amazonaws.com", "sub": SUBJECT})
         monkeypatch.setenv("ASTRO_TOKEN_ID_TOKEN", token)
         assert read(name) == secret("value")
-        assert asked(wire) == ["AssumeRoleWithWebIdentity", "GetSecretValue"]
+        assert operations(wire) == ["AssumeRoleWithWebIdentity", "GetSecretValue"]
 
     def test_a_static_key_wins_and_the_job_is_not_even_asked(
         self, wire: Wire, name: str, job: CiIdentity, role: str, monkeypatch: pytest.MonkeyPatch
@@ -456,7 +456,7 @@ class TestJob:
         assert error.exit_code == 77
         assert "trust policy" in str(error.hint)
         assert "ASTRO_TOKEN_AWS_AUDIENCE" in str(error.hint)
-        assert asked(wire) == ["AssumeRoleWithWebIdentity"]
+        assert operations(wire) == ["AssumeRoleWithWebIdentity"]
 
     def test_an_audience_that_the_role_does_not_trust(
         self, wire: Wire, name: str, job: CiIdentity, role: str, monkeypatch: pytest.MonkeyPatch

@@ -39,9 +39,9 @@ def public(key: KeyVersion) -> jwk.JWK:
 
 def made_elsewhere(key: KeyVersion, text: str, **header: object) -> bytes:
     """Encrypt with jwcrypto for the public key."""
-    said = {name: value for name, value in {**HEADER, **header}.items() if value is not None}
-    box = jwe.JWE(text.encode(), json.dumps(said))
-    box.allowed_algs = [said["alg"], said["enc"]]
+    fields = {name: value for name, value in {**HEADER, **header}.items() if value is not None}
+    box = jwe.JWE(text.encode(), json.dumps(fields))
+    box.allowed_algs = [fields["alg"], fields["enc"]]
     box.add_recipient(public(key))
     return str(box.serialize(compact=True)).encode()
 
@@ -95,8 +95,8 @@ class TestRoundTrips:
         self, keys: Keys, server: AzureServer, name: str, canary: str, bits: int
     ) -> None:
         key = server.put_key(name, bits=bits)
-        for said in (kid(server, name, key), None):
-            ciphertext = made_elsewhere(key, canary, kid=said)
+        for identifier in (kid(server, name, key), None):
+            ciphertext = made_elsewhere(key, canary, kid=identifier)
             assert canary == decrypt(keys, key_ref(server, name), ciphertext)
 
     def test_an_older_version_still_decrypts_what_it_encrypted(
@@ -123,9 +123,9 @@ class TestRoundTrips:
         self, keys: Keys, server: AzureServer, name: str, canary: str
     ) -> None:
         server.put_key(name)
-        one, other = (encrypt(keys, key_ref(server, name), canary).split(b".") for _ in range(2))
-        assert one[0] == other[0]
-        assert [part for part in range(1, 5) if one[part] == other[part]] == []
+        first, other = (encrypt(keys, key_ref(server, name), canary).split(b".") for _ in range(2))
+        assert first[0] == other[0]
+        assert [part for part in range(1, 5) if first[part] == other[part]] == []
 
     def test_a_cold_decryption_takes_three_requests_and_the_next_one(
         self, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
@@ -219,7 +219,7 @@ class TestRefusedCiphertexts:
         assert server.requests == []
 
     @pytest.mark.parametrize(
-        "said",
+        "identifier",
         [
             "https://evil.vault.azure.net/keys/{name}/{version}",
             "https://127.0.0.1:1/keys/{name}/{version}",
@@ -234,10 +234,12 @@ class TestRefusedCiphertexts:
             "",
         ],
     )
-    def test_another_key_is_never_asked(self, keys: Keys, server: AzureServer, name: str, said: str) -> None:
+    def test_another_key_is_never_asked(
+        self, keys: Keys, server: AzureServer, name: str, identifier: str
+    ) -> None:
         key = server.put_key(name)
         host = f"127.0.0.1:{server.port}"
-        named = said.format(url=server.url, name=name, version=key.version, host=host)
+        named = identifier.format(url=server.url, name=name, version=key.version, host=host)
         error = refused(keys, key_ref(server, name), made_elsewhere(key, "value", kid=named))
         assert type(error) is DecryptError
         assert server.requests == []
@@ -268,8 +270,8 @@ class TestRefusedCiphertexts:
     def test_the_header_is_bound_to_the_ciphertext(self, keys: Keys, server: AzureServer, name: str) -> None:
         key = server.put_key(name)
         parts = made_elsewhere(key, "value").decode().split(".")
-        said = {**HEADER, "kid": kid(server, name, key)}
-        other = ".".join([encode(json.dumps(said).encode()), *parts[1:]])
+        fields = {**HEADER, "kid": kid(server, name, key)}
+        other = ".".join([encode(json.dumps(fields).encode()), *parts[1:]])
         assert type(refused(keys, key_ref(server, name), other.encode())) is DecryptError
 
     def test_one_of_another_key(self, keys: Keys, server: AzureServer, name: str) -> None:

@@ -14,9 +14,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
+from astro_token.errors import BackendUnavailableError, result
 from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.registry import open_backend
+from astro_token.transport.deadline import Deadline, Workers
 from tests.backends.azure.service import CLIENT, environment, ref
 from tests.backends.clouds import failure, quick_failure, read
 from tests.servers.azure import AzureServer, Fault
@@ -24,6 +26,7 @@ from tests.servers.ci_identity import CiIdentity
 from tests.servers.faults import ConnectProxy, FaultServer, refused_port
 from tests.servers.http1 import HttpServer
 from tests.servers.jwks import rsa_key
+from tests.timing import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -145,14 +148,14 @@ class TestFederation:
     ) -> None:
         subject = f"repo:acme/{uuid.uuid4()}"
         server.trust(issuer, subject=subject)
-        said = {"sub": subject, "aud": "api://AzureADTokenExchange", **claims}
-        token = issuer.mint(said)
+        payload = {"sub": subject, "aud": "api://AzureADTokenExchange", **claims}
+        token = issuer.mint(payload)
         monkeypatch.setenv("ASTRO_TOKEN_ID_TOKEN", token)
-        monkeypatch.setenv("ASTRO_TOKEN_AZURE_AUDIENCE", said["aud"])
+        monkeypatch.setenv("ASTRO_TOKEN_AZURE_AUDIENCE", payload["aud"])
         error = failure(open_backend("azure"), stored, canaries=[token])
         assert error.exit_code == 77
         assert f"has the {word} of the identity token" in error.message
-        assert said["aud"] in str(error.hint)
+        assert payload["aud"] in str(error.hint)
         assert "AADSTS" not in error.message + str(error.hint)
 
     def test_an_identity_that_fails_is_an_error_and_not_passed_over(
@@ -324,7 +327,10 @@ class TestRefusals:
         monkeypatch.setenv("IDENTITY_ENDPOINT", server.identity_endpoint)
         monkeypatch.setenv("IDENTITY_HEADER", "wrong")
         error = failure(open_backend("azure"), stored)
-        assert (77, "the managed identity gives no token") == (error.exit_code, error.message)
+        assert (77, "the managed identity of IDENTITY_ENDPOINT gives no token") == (
+            error.exit_code,
+            error.message,
+        )
         server.login_faults.append(Fault(500))
         assert failure(open_backend("azure"), stored).exit_code == 75
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{refused_port()}/msi/token")
@@ -376,6 +382,30 @@ class TestRefusals:
                 monkeypatch.setenv("ASTRO_TOKEN_AZURE_HOSTS", f"127.0.0.1:{hostile.port}")
                 assert failure(open_backend("azure"), f"azure:{hostile.url}/secrets/s").exit_code == 76
         assert server.requests == []
+
+    @pytest.mark.parametrize(("with_port", "code"), [(True, None), (False, None), (None, 76)])
+    def test_a_listed_host_requests_a_token_for_itself(
+        self,
+        principal: None,
+        certificates: Certificates,
+        with_port: bool | None,
+        code: int | None,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Not for another port of it."""
+        with AzureServer(certificates.server.context()) as vault:
+            monkeypatch.setenv("ASTRO_TOKEN_AZURE_HOSTS", f"127.0.0.1:{vault.port}")
+            for name, value in environment(vault, certificates).items():
+                monkeypatch.setenv(name, value)
+            port = {True: f":{vault.port}", False: "", None: ":1"}[with_port]
+            monkeypatch.setattr(vault, "resource", f"https://127.0.0.1{port}")
+            vault.directory._resources.add(vault.resource)
+            vault.put("s", "value")
+            name = f"azure:{vault.url}/secrets/s"
+            if code is None:
+                assert b"value" == read(open_backend("azure"), name).reveal()
+            else:
+                assert code == failure(open_backend("azure"), name).exit_code
 
     def test_a_vault_of_another_cloud_than_the_login_service(
         self,
@@ -608,17 +638,82 @@ def test_a_proxy_that_refuses(
         assert failure(open_backend("azure"), "azure:refusing/s").exit_code == 78
 
 
+class TestSlowAndEndedSessions:
+    @pytest.fixture(autouse=True)
+    def no_machine(self, server: AzureServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", f"http://127.0.0.1:{refused_port()}")
+
+    def test_a_slow_program_gets_the_time_of_the_whole_call(
+        self, server: AzureServer, stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        az(tmp_path, monkeypatch, server.issue(), first=f"echo x >> {tmp_path}/starts; sleep 2.5")
+        backend: Any = open_backend("azure")
+        parsed = SecretRef.parse(stored)
+
+        def read_twice() -> list[bytes]:
+            deadline = Deadline(20, attempt=1)
+            workers = Workers(deadline, 2)
+            jobs = [
+                workers.submit(lambda: deadline.retry(lambda seconds: backend.read(parsed, timeout=seconds)))
+                for _ in range(2)
+            ]
+            return [result(job.outcome()).reveal() for job in jobs]
+
+        assert [b"value", b"value"] == read_twice()
+        backend.close()
+        value = Deadline(20, attempt=1).retry(lambda seconds: backend.read(parsed, timeout=seconds))
+        assert b"value" == value.reveal()
+        assert "x\nx\n" == (tmp_path / "starts").read_text()
+
+    def test_a_program_that_does_not_end_in_time(
+        self, server: AzureServer, stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        az(tmp_path, monkeypatch, server.issue(), first="exec sleep 30")
+        backend: Any = open_backend("azure")
+        with within(3), pytest.raises(BackendUnavailableError, match="login with az did not end in time"):
+            Deadline(2, attempt=1).retry(
+                lambda seconds: backend.read(SecretRef.parse(stored), timeout=seconds)
+            )
+
+    @pytest.mark.parametrize(
+        ("code", "words"),
+        [("700082", "the session of az has ended"), ("50020", "the session of az gives no access")],
+    )
+    def test_a_session_that_the_login_service_refuses(
+        self,
+        server: AzureServer,
+        stored: str,
+        tmp_path: Path,
+        code: str,
+        words: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        says = (
+            f"ERROR: AADSTS{code}: Some words. Run the command below to authenticate interactively: az login"
+        )
+        az(tmp_path, monkeypatch, server.issue(), first=f"echo '{says}' >&2; exit 1")
+        error = quick_failure(open_backend("azure"), stored)
+        assert (77, words) == (error.exit_code, error.message[: len(words)])
+        assert "az login" in str(error.hint)
+        assert "AADSTS" not in error.message + str(error.hint)
+
+
 def az(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, token: str, *, logged_in: bool = True
+    folder: Path, monkeypatch: pytest.MonkeyPatch, token: str, *, logged_in: bool = True, first: str = ":"
 ) -> Callable[[], bool]:
-    """Install a stand-in for `az`. Return a function that is true once it was started."""
+    """
+    Install a stand-in for `az`. Return a function that is true once it was started.
+
+    Args:
+        first: a command of its script.
+    """
     programs = folder / "programs"
     programs.mkdir()
     trace = folder / "started"
     later = int(time.time()) + 3000
     program = programs / "az"
     answer = {"accessToken": token, "expires_on": later, "expiresOn": "2099-01-01 00:00:00.000000"}
-    program.write_text(f"#!/bin/sh\necho started > {trace}\necho '{json.dumps(answer)}'\n")
+    program.write_text(f"#!/bin/sh\necho started > {trace}\n{first}\necho '{json.dumps(answer)}'\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin{os.pathsep}/bin")
     if logged_in:

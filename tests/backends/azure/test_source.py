@@ -44,10 +44,10 @@ class Cloud:
     def seen(self) -> list[str]:
         """The requests in order: `token`, `secret`, or `identity` of the machine."""
         requests = [
-            (one.time, "secret" if one.path.startswith("/secrets") else "token")
-            for one in self._http.requests
+            (request.time, "secret" if request.path.startswith("/secrets") else "token")
+            for request in self._http.requests
         ]
-        requests += [(one.time, "identity") for one in self.server.identity_requests]
+        requests += [(request.time, "identity") for request in self.server.identity_requests]
         return [what for _, what in sorted(requests)]
 
 
@@ -182,4 +182,4 @@ def test_a_listed_host_alone_knows_what_to_log_in_to(server: AzureServer, backen
 
 def test_what_is_given_is_said(server: AzureServer) -> None:
     backend = KeyVault(credential=object())
-    assert "the credential that was given" == told(backend, ref(server, "s"))[1]
+    assert "the injected credential" == told(backend, ref(server, "s"))[1]

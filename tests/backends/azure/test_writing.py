@@ -88,10 +88,12 @@ class TestDescribing:
             },
         )
         server.restrict(server.client_id, "list")
-        told = describe(backend, ref(server, name))
+        metadata = describe(backend, ref(server, name))
         created, updated, expires = (datetime.fromtimestamp(now + later, UTC) for later in (1, 2, 60))
-        assert SecretMetadata(version, created, updated, expires, enabled=True, labels={"team": "a"}) == told
-        assert appearances(canary, repr(told)) == []
+        assert (
+            SecretMetadata(version, created, updated, expires, enabled=True, labels={"team": "a"}) == metadata
+        )
+        assert appearances(canary, repr(metadata)) == []
 
     def test_a_version_that_is_disabled_or_named(
         self, backend: KeyVault, server: AzureServer, name: str

@@ -74,15 +74,15 @@ def test_the_variable_goes_before_the_file_and_both_before_the_users_configurati
     assert TOKEN.encode() == encrypted.read()
 
 
-def test_no_key_at_all_names_the_three_places(
+def test_no_key_at_all_names_the_three_sources(
     encrypted: Scene, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     monkeypatch.delenv(KEY)
     error = failure(encrypted.read)
     assert (AccessDeniedError, 77) == (type(error), error.exit_code)
     assert "no usable credential" in error.message
-    for looked_at in (f"{KEY},", KEY_FILE, str(home / ".config/astro-token/age-key.txt")):
-        assert looked_at in (error.hint or "")
+    for source in (f"{KEY} or", KEY_FILE, str(home / ".config/astro-token/age-key.txt")):
+        assert source in (error.hint or "")
 
 
 @pytest.mark.parametrize("home", ["home", ""])

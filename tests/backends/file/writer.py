@@ -21,6 +21,7 @@ parser.add_argument("path", type=Path)
 parser.add_argument("--limit", type=int, help="no file may get larger, as on a disk that is full")
 arguments = parser.parse_args()
 if arguments.limit:
+    sys.dont_write_bytecode = True  # a cut .pyc file would break every later run
     resource.setrlimit(resource.RLIMIT_FSIZE, (arguments.limit, arguments.limit))
 ref = SecretRef("file", str(arguments.path))
 backend = AgeFile()

@@ -55,9 +55,9 @@ LOUD = {
 def put(monkeypatch: pytest.MonkeyPatch, key_file: Path, server: GcpServer) -> Callable[[str], None]:
     """Puts both services at a `host:port`."""
 
-    def put(place: str) -> None:
-        monkeypatch.setenv("ASTRO_TOKEN_GCP_ENDPOINT", place)
-        monkeypatch.setenv("ASTRO_TOKEN_GCP_KMS_ENDPOINT", place)
+    def put(address: str) -> None:
+        monkeypatch.setenv("ASTRO_TOKEN_GCP_ENDPOINT", address)
+        monkeypatch.setenv("ASTRO_TOKEN_GCP_KMS_ENDPOINT", address)
 
     return put
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -261,7 +262,7 @@ def test_a_committed_file_is_decrypted_for_a_command(
     file.chmod(0o600)
     environ = {
         "ASTRO_TOKEN_GCP_KMS_ENDPOINT": server.endpoint,
-        "ASTRO_TOKEN_CA_BUNDLE": kms._connection.environ["ASTRO_TOKEN_CA_BUNDLE"],
+        "ASTRO_TOKEN_CA_BUNDLE": os.environ["ASTRO_TOKEN_CA_BUNDLE"],
         "GOOGLE_APPLICATION_CREDENTIALS": str(key_file),
     }
     command = ("sh", "-c", 'printf %s "$ASTRO_API_TOKEN"')

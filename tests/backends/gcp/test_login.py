@@ -449,7 +449,7 @@ class TestRefusedLogins:
             file.write_text(content)
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
         error = failure(open_backend("gcp"), "gcp:p1/s")
-        assert (77, True) == (error.exit_code, "GOOGLE_APPLICATION_CREDENTIALS" in str(error.hint))
+        assert (77, True) == (error.exit_code, "GOOGLE_APPLICATION_CREDENTIALS" in error.message)
         assert server.seen == []
 
     @pytest.mark.parametrize("source", ["file", "url", "executable"])
@@ -558,13 +558,13 @@ class TestNoCredential:
     def test_what_was_looked_for_is_listed(self, server: GcpServer) -> None:
         backend = open_backend("gcp")
         error = failure(backend, "gcp:p1/s")
-        for place in (
+        for source in (
             "GOOGLE_APPLICATION_CREDENTIALS (not set)",
             "gcloud's file (does not exist)",
             "the metadata server (skipped because of NO_GCE_CHECK)",
             "ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER (not set)",
         ):
-            assert place in str(error.hint)
+            assert source in str(error.hint)
         assert (77, []) == (error.exit_code, server.seen)
         with within(0):
             failure(backend, "gcp:p1/s")

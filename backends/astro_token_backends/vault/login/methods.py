@@ -46,10 +46,12 @@ class PreparedLogin(Record):
     Attributes:
         source: the method and its credential, for people.
         log_in: sends one login.
+        claims: of the identity that is sent, for `doctor`.
     """
 
     source: str
     log_in: Callable[[], Login]
+    claims: str = ""
 
 
 def prepare_login(
@@ -78,7 +80,8 @@ def prepare_login(
     module = import_module(f"astro_token_backends.vault.login.{_METHODS[method]}")
     credential: Credential = getattr(module, method)(context)
     at = "" if mount == method else f" at auth/{mount}"
-    return PreparedLogin(f"{method}{at}: {credential.source}", lambda: _log_in(context, credential))
+    source = f"{method}{at}: {credential.source}"
+    return PreparedLogin(source, lambda: _log_in(context, credential), credential.claims)
 
 
 def _log_in(context: LoginContext, credential: Credential) -> Login:
@@ -87,7 +90,10 @@ def _log_in(context: LoginContext, credential: Credential) -> Login:
     try:
         content = credential.log_in()
     except StatusError as refused:
-        hint = f"check that auth/{context.mount} is the mount, and that role and credential are still valid"
+        general = (
+            f"check that auth/{context.mount} is the mount, and that role and credential are still valid"
+        )
+        hint = credential.hint or general
         if method == "approle" and not any(map(context.text, _SECRET_IDS)):
             hint = "set VAULT_SECRET_ID; CI systems leave secrets empty in the jobs of a fork"
         if refused.is_explained:

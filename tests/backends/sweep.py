@@ -1,0 +1,101 @@
+"""Set a variable of a backend to wrong values: the result is right, or names the variable."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING, Any
+
+from astro_token.errors import AstroTokenError
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.registry import close_backends, open_backend
+from astro_token.secrets.schemes import BUILTIN
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    import pytest
+
+# Environments that can read a reference, each with another credential, by name.
+Environments = dict[str, dict[str, str]]
+CODES = {64, 74, 77, 78}
+
+
+def variables(scheme: str, *further: str) -> list[str]:
+    """The variables in a scheme's record, and further ones that its SDK or the transport reads."""
+    record = BUILTIN[scheme]
+    return list(dict.fromkeys((*record.credentials, *record.settings, *further)))
+
+
+def wrong_results(
+    reference: str,
+    environments: Environments,
+    variable: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    elsewhere: Collection[str] = (),
+) -> list[object]:
+    """
+    Read a reference with wrong values of a variable, and list the results that are not right.
+
+    Args:
+        elsewhere: variables of which another valid value leads to another service: 66, 69 and 75 are right.
+    """
+    values = {
+        "text": "no such: {thing}, or {other}",
+        "folder": str(folder),
+        "unreadable": "/proc/self/mem",
+        "missing": str(folder / "none"),
+    }
+    wrong: list[object] = []
+    for name, environ in environments.items():
+        if variable not in environ and name != "nothing":
+            continue
+        without = {key: value for key, value in environ.items() if key != variable}
+        unset = usual = outcome(reference, without, monkeypatch)
+        empty = outcome(reference, {**without, variable: ""}, monkeypatch)
+        if empty[:2] != unset[:2]:
+            wrong.append((name, "empty", empty, unset))
+        if variable in environ:
+            usual = outcome(reference, environ, monkeypatch)
+            if name != "nothing" and usual[0]:
+                wrong.append((name, "usual", usual))
+            for end in ("\n", "\r\n"):
+                result = outcome(reference, {**environ, variable: environ[variable] + end}, monkeypatch)
+                if result != usual:
+                    wrong.append((name, "line end", result))
+        for kind, value in values.items():
+            result = outcome(reference, {**without, variable: value}, monkeypatch)
+            is_named = result[0] in CODES and variable in f"{result[1]} {result[2]}"
+            is_elsewhere = variable in elsewhere and result[0] in {66, 69, 75}
+            if not (result[0] == 0 or is_named or is_elsewhere or result in (unset, usual)):
+                wrong.append((name, kind, result))
+            if kind == "text" and value in f"{result[1]} {result[2]}":
+                wrong.append((name, "shown", result))
+    return wrong
+
+
+def outcome(reference: str, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, str, str]:
+    """The exit code, the message and the hint of a read."""
+    ref = SecretRef.parse(reference)
+
+    def unreachable(connection: socket.socket, address: Any) -> None:
+        if connection.family != socket.AF_UNIX and address[0] != "127.0.0.1":
+            raise OSError(errno.ENETUNREACH, "only the test's own server can be reached")
+        connect(connection, address)
+
+    connect = socket.socket.connect
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "connect", unreachable)
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        close_backends()
+        try:
+            open_backend(ref.scheme).read(ref, timeout=5)
+        except AstroTokenError as error:
+            return error.exit_code, error.message, error.hint or ""
+        finally:
+            close_backends()
+    return 0, "", ""
