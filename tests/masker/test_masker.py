@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from astro_token.masker.filter import MASK, Filter
 from astro_token.masker.forms import forms
 from astro_token.testing import appearances, make_token
-from tests.masker import streams
 from tests.timing import SLACK
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def through(filter_: Filter, parts: Iterator[bytes]) -> bytes:
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_no_form_of_a_token_goes_out_however_it_is_split(name: str) -> None:
     """A part of the splits for each encoding, of which all are in `make test-long`."""
-    assert [] == leaks(name, SPLITS // 300)
+    assert [] == leaks(name, SPLITS // 50)
 
 
 @pytest.mark.long
@@ -102,59 +101,20 @@ def test_no_form_of_a_token_goes_out_in_3000_splits(name: str) -> None:
     assert [] == leaks(name, SPLITS)
 
 
-@pytest.mark.parametrize("part_", range(4))
-def test_no_piece_of_24_characters_goes_out_in_any_layout(part_: int) -> None:
-    assert [] == leaking_streams(range(part_ * 100, part_ * 100 + 100))
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("part_", range(10))
-def test_no_piece_of_24_characters_goes_out_in_20000_streams(part_: int) -> None:
-    assert [] == leaking_streams(range(part_ * 2000, part_ * 2000 + 2000))
-
-
-def leaking_streams(numbers: range) -> list[int]:
-    """Generate streams, of which every second has a token without dashes, in narrow lines too."""
-    found = []
-    for number in numbers:
-        if number % 50 == 0:
-            dashes = make_token().encode()
-            tokens = dashes, dashes.translate(bytes.maketrans(b"-_", b"Aa"))
-        token = tokens[number % 2]
-        given_ = streams.stream(number, token)
-        assert streams.leaked(token, given_)
-        if streams.leaked(token, streams.through(Filter(token), given_, number)):
-            found.append(number)
-    return found
-
-
-@pytest.mark.parametrize("megabytes", [2, pytest.param(100, marks=pytest.mark.long)])
-def test_nothing_is_replaced_in_ordinary_logs_and_foreign_tokens(megabytes: int) -> None:
-    filter_ = Filter(TOKEN.encode())
-    kinds = ("text", "base64", "bytes", "foreign tokens")
-    for number in range(megabytes):
-        data = material(kinds[number % 4], 1 << 20)
-        out = b"".join(filter_.feed(data[at : at + 65536]) for at in range(0, len(data), 65536))
-        assert data == out + filter_.end(), number
-        filter_ = Filter(TOKEN.encode())
-
-
 def leaks(name: str, count: int) -> list[str]:
     """What went out in spite of the filter; without line ends also whatever is not as it has to be."""
-    source = random.Random(name)  # noqa: S311
+    source, known = random.Random(name), forms(TOKEN.encode())  # noqa: S311
     written = ENCODINGS[name](TOKEN.encode())
     given_ = b"before: %s\nbetween: %s behind\n" % (written, written)
-    expected = through(Filter(TOKEN.encode()), iter([given_]))
+    expected = through(Filter(known), iter([given_]))
     assert shown_of(written, given_)
     assert (True, []) == (expected.count(MASK) in {2, 4}, shown_of(written, expected))
     assert re.findall(rb"\x1b\[\d*m", given_)[-1:] == re.findall(rb"\x1b\[\d*m", expected)[-1:]
     assert (b"before: ", b" behind\n") == (expected[:8], expected[-8:])
     found = []
     for number in range(count):
-        out = through(Filter(TOKEN.encode()), pieces(given_, source))
-        # Of the text that many tokens share, the first letters may go out before it is clear that it is one.
-        same = len({re.sub(rb"[\w+/-]{1,16}(?=\*\*\*)", b"", text) for text in (out, expected)}) == 1
-        if shown_of(written, out) or (not {b"\n"[0], b"\x1b"[0]} & set(written) and not same):
+        out = through(Filter(known), pieces(given_, source))
+        if shown_of(written, out) or (not {b"\n"[0], b"\x1b"[0]} & set(written) and out != expected):
             found.append(f"{number}: {out!r}")
     return found
 
@@ -171,8 +131,7 @@ def shown_of(written: bytes, out: bytes) -> list[str]:
 
 
 def test_a_filter_that_does_not_look_across_pieces_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = Filter(TOKEN.encode())
-    monkeypatch.setattr(Filter, "feed", lambda _, data: alone._pass(data, last=True))
+    monkeypatch.setattr(Filter, "_begun", lambda *_: 0)
     with pytest.raises(AssertionError):
         test_no_form_of_a_token_goes_out_however_it_is_split("raw")
 
@@ -186,14 +145,17 @@ def test_what_stands_around_a_form_stays() -> None:
         b"%s\n%s\n" % (token, token): b"***\n***\n",
         b"\0\xff%s\0\xfe" % token: b"\0\xff***\0\xfe",
         token.partition(b".")[0]: token.partition(b".")[0],  # the header alone tells nothing
-        token[:-1] + b"!": MASK + b"!",
+        token[:-1] + b"!": token.rpartition(b".")[0].replace(part(2)(token), MASK)
+        + b"."
+        + part(3)(token)[:-1]
+        + b"!",
     }.items():
-        assert expected == through(Filter(token), iter([given_]))
+        assert expected == through(Filter(forms(token)), iter([given_]))
 
 
 @given(st.binary(max_size=3000), st.lists(st.integers(1, 400), max_size=20))
 def test_output_without_the_token_is_not_changed(data: bytes, sizes: list[int]) -> None:
-    filter_, out = Filter(TOKEN.encode()), b""
+    filter_, out = Filter(forms(TOKEN.encode())), b""
     rest = data
     for size in sizes:
         out += filter_.feed(rest[:size])
@@ -201,83 +163,112 @@ def test_output_without_the_token_is_not_changed(data: bytes, sizes: list[int]) 
     assert data == out + filter_.feed(rest) + filter_.end()
 
 
-@given(st.binary(min_size=8, max_size=60) | st.text(min_size=8, max_size=40).map(str.encode))
-def test_the_forms_of_any_value_are_listed(value: bytes) -> None:
-    """Also of one that no token can be, with lines, quotes and bytes that are no text."""
+TEXTS = st.binary(min_size=8, max_size=60) | st.text(min_size=8, max_size=40).map(str.encode)
+
+
+@given(TEXTS, st.integers(0, 2**32))
+def test_any_value_is_hidden_in_every_encoding(value: bytes, seed: int) -> None:
+    """Also one that no token can be, with lines, quotes and bytes that are no text."""
+    filter_ = Filter(forms(value))
+    source = random.Random(seed)  # noqa: S311
+    line = max(value.splitlines(), key=len)
     for written in (
         value,
-        max(value.splitlines(), key=len).strip(),
+        line.strip(),
+        base64.b64encode(b"x" * (seed % 3) + value + b"yyy"),
         value.hex().encode(),
         quote(value, safe="").encode(),
         re.sub("%..", lambda found: found[0].lower(), quote(value)).encode(),
-        json.dumps(value.decode(errors="replace"))[1:-1].encode(),
-        json.dumps(value.decode(errors="replace"), ensure_ascii=False)[1:-1].encode(),
+        json.dumps(value.decode(errors="replace")).encode(),
+        json.dumps(value.decode(errors="replace"), ensure_ascii=False).encode(),
     ):
-        assert (written in forms(value)) == (len(written) >= 8)
-    for before in range(3):
-        encoded = base64.b64encode(b"x" * before + value + b"yyy")
-        assert any(form in encoded for form in forms(value) if len(form) >= 8)
+        given_ = b"[" + written + b"]"
+        out = through(filter_, pieces(given_, source))
+        if len(re.sub(rb"[\r\n]", b"", written)) >= 8:
+            assert MASK in out, written
+        assert out[:1] + out[-1:] == b"[]"
+
+
+def test_values_and_lines_of_fewer_than_8_characters_are_left_alone() -> None:
     assert frozenset() == forms(b"123")
+    assert b"1234 1234567 ***" == through(
+        Filter(forms(b"1234567\n12345678\n1234")), iter([b"1234 1234567 12345678"])
+    )
+    assert b"anything" == through(Filter(forms(b"")), iter([b"anything"]))
 
 
 # -- what is held back ------------------------------------------------------------------------------
 
 
-def test_what_cannot_begin_a_piece_goes_out_at_once() -> None:
-    filter_ = Filter(TOKEN.encode())
-    token, other = TOKEN.encode(), make_token().encode()
-    header = token.partition(b".")[0]
+def test_at_most_the_longest_form_less_a_byte_is_held_back() -> None:
+    known = forms(TOKEN.encode())
+    longest = max(map(len, known))
+    for form in known:
+        filter_ = Filter(known)
+        out, most = 0, 0
+        for number in range(len(form) - 1):
+            out += len(filter_.feed(form[number : number + 1]))
+            most = max(most, number + 1 - out)
+        assert most <= longest - 1
+        assert MASK == filter_.feed(form[-1:] + b"\n")[:3]
+
+
+def test_what_cannot_begin_a_form_goes_out_at_once() -> None:
+    filter_ = Filter(forms(TOKEN.encode()))
+    token = TOKEN.encode()
+    other = make_token().encode()
+    same = next(at for at in range(len(token)) if token[at] != other[at])
     assert b"Password: " == filter_.feed(b"Password: ")
-    assert b"a line " == filter_.feed(b"a line " + header)  # it may be of this token
-    assert header + b" or not" == filter_.feed(b" or not")
-    assert other + b"!" == filter_.feed(other) + filter_.feed(b"!")
-    assert MASK == filter_.feed(token[:500])
-    assert b"! " == filter_.feed(b"! ")
+    assert b"a line " == filter_.feed(b"a line " + token[:300])
+    assert b"" == filter_.feed(token[300:500])
+    assert token[:500].replace(part(2)(token), MASK) + b"!" == filter_.feed(b"!")
+    assert b"" == filter_.feed(other[:same])
+    assert other[: same + 1] + b"!" == filter_.feed(other[same : same + 1] + b"!")
     assert b"" == filter_.end()
 
 
-def test_a_pause_shows_less_than_8_characters_and_at_a_terminal_also_what_many_tokens_share() -> None:
-    token = TOKEN.encode()
-    header, _, signature = token.split(b".")
-    filter_ = Filter(token)
-    assert (b"", True, signature[:7]) == (filter_.feed(signature[:7]), filter_.waiting, filter_.pause())
-    assert MASK == filter_.feed(signature[7:])[-3:]
-    for at_once, shown in ((False, b""), (True, header)):
-        filter_ = Filter(token, at_once=at_once)
-        assert (b"", at_once, shown) == (filter_.feed(header), filter_.waiting, filter_.pause())
-        assert shown + MASK == shown + filter_.feed(token[len(header) :]) + filter_.end()
-
-
-@pytest.mark.parametrize("layout", ["%02x:", "%02X ", "%%%02x", "%02x-"])
-def test_separators_in_hexadecimal_make_no_difference(layout: str) -> None:
-    token = TOKEN.encode()
-    written = "".join(layout % byte for byte in token).encode()
-    out = through(Filter(token), iter([b"before ", written, b" behind\n"]))
-    assert MASK in out
-    assert len(out) < len(b"before  behind\n") + len(written) // 8
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_utf_16_is_seen(encoding: str) -> None:
-    out = through(Filter(TOKEN.encode()), iter([f"before {TOKEN} behind\n".encode(encoding)]))
-    assert (True, []) == (MASK in out, appearances(TOKEN, out.decode("latin-1")))
-
-
-def test_base64_of_base64_is_seen() -> None:
-    token = TOKEN.encode()
-    for inner in (base64.b64encode(b"a: " + token), base64.encodebytes(token)):
-        out = through(Filter(token), iter([base64.b64encode(b"xy" + inner)]))
-        assert MASK in out
-        assert max(map(len, out.split(MASK))) < 2 * len(token) // 3  # the claims of many tokens
+def test_the_end_of_a_form_goes_out_with_its_last_byte() -> None:
+    for form in forms(TOKEN.encode()):
+        filter_ = Filter([form])
+        assert (b"", MASK) == (filter_.feed(form[:-1]), filter_.feed(form[-1:]))
 
 
 def test_no_line_waits_for_the_next_one_because_of_its_last_letters() -> None:
-    filter_ = Filter(TOKEN.encode())
+    filter_ = Filter(forms(TOKEN.encode()))
     for size in range(1, 8):
         line = b"a line that ends in " + TOKEN.encode()[:size] + b"\n"
         assert line == filter_.feed(line)
     # A beginning that is longer is none by chance, as in the lines that `base64` writes.
     assert b"a line " == filter_.feed(b"a line " + TOKEN.encode()[:8] + b"\n")
+
+
+def test_a_pause_shows_less_than_8_bytes_of_a_form_and_hides_the_rest() -> None:
+    for form in forms(TOKEN.encode()):
+        filter_, out = Filter([form]), b""
+        for number in range(len(form)):
+            out += filter_.feed(form[number : number + 1])
+            assert filter_.waiting == (number + 1 < 8)
+            out += filter_.pause()
+            assert not filter_.waiting
+        assert form[:7] + MASK + b"." == out + filter_.feed(b".") + filter_.end()
+
+
+def test_at_the_end_goes_out_what_did_not_become_a_form() -> None:
+    token = TOKEN.encode()
+    filter_ = Filter(forms(token))
+    assert (b"so ", token[:100]) == (filter_.feed(b"so " + token[:100]), filter_.end())
+    # And of what did the forms in it are hidden.
+    begun = token[:-10]
+    filter_ = Filter(forms(token))
+    assert (b"", begun.replace(part(2)(token), MASK)) == (filter_.feed(begun), filter_.end())
+
+
+def test_endless_line_ends_are_not_held_back() -> None:
+    filter_ = Filter(forms(TOKEN.encode()))
+    out = len(filter_.feed(TOKEN.encode()[:20]))
+    for number in range(1, 300):
+        out += len(filter_.feed(b"\n" * 1000))
+        assert 20 + 1000 * number - out < 10 * len(TOKEN)
 
 
 def test_colours_in_a_form_go_out_behind_its_mask_so_that_none_lasts() -> None:
@@ -289,23 +280,32 @@ def test_colours_in_a_form_go_out_behind_its_mask_so_that_none_lasts() -> None:
         token[:300] + red + token[300:] + off: MASK + red + off,
         b"plain " + red + b"red" + off + b" plain": b"plain " + red + b"red" + off + b" plain",
     }.items():
-        assert expected == through(Filter(token), iter([written]))
-        out = through(Filter(token), (written[at : at + 1] for at in range(len(written))))
-        assert expected == re.sub(rb"(\*\*\*)(\S+)\*\*\*", rb"\1\2", out)  # or another mask behind the colour
+        assert expected == through(Filter(forms(token)), iter([written]))
+        out = through(Filter(forms(token)), (written[at : at + 1] for at in range(len(written))))
+        assert expected == out
+
+
+def test_what_becomes_a_colour_only_without_another_one_is_text() -> None:
+    token, red = TOKEN.encode(), b"\x1b[31m"
+    given_ = token + b"\x1b" + red + b"[1;3"
+    filter_ = Filter(forms(token))
+    assert MASK + given_[len(token) :] == filter_.feed(given_) + filter_.end()
+    filter_ = Filter(forms(token))
+    assert given_[len(token) :] + MASK == filter_.feed(given_[len(token) :] + token) + filter_.end()
 
 
 def test_a_beginning_with_a_colour_in_it_is_seen_at_the_end_of_much_output() -> None:
-    filter_, token = Filter(TOKEN.encode()), TOKEN.encode()
+    filter_, token = Filter(forms(TOKEN.encode())), TOKEN.encode()
     much = b"\xff" * 20_000
-    assert much == filter_.feed(much + token[:20] + b"\x1b[31m" + token[20:40])
-    assert MASK + b"\x1b[31m" == filter_.feed(token[40:])
+    assert much == filter_.feed(much + token[:100] + b"\x1b[31m" + token[100:300])
+    assert MASK + b"\x1b[31m" == filter_.feed(token[300:])
 
 
 @pytest.mark.parametrize(
     "sequence", [b"\x1b", b"\x1b[", b"\x1b[1;3", b"\x1b[1;31m", b"\x1b>", b"\x1b[" + b";" * 99]
 )
 def test_a_colour_that_is_not_whole_is_held_back_only_behind_a_beginning(sequence: bytes) -> None:
-    filter_ = Filter(TOKEN.encode())
+    filter_ = Filter(forms(TOKEN.encode()))
     assert b"\xff" + sequence == filter_.feed(b"\xff" + sequence)
     shown = filter_.feed(b"\xff" + TOKEN.encode()[:3] + sequence)
     assert b"\xff" + TOKEN.encode()[:3] + sequence == shown + filter_.pause()
@@ -315,13 +315,22 @@ def test_a_colour_that_is_not_whole_is_held_back_only_behind_a_beginning(sequenc
 @given(
     st.lists(
         st.sampled_from([b"\x1b", b"[", b"1;3", b"m", b"\n", b"e", b"eyJhbGc", b" ", b"\x1b[0m"])
-        | st.integers(0, 20).map(lambda at: TOKEN.encode()[at : at + 20]),
+        | st.integers(0, 600).map(lambda at: TOKEN.encode()[at : at + 90]),
         max_size=30,
     )
 )
 def test_colours_and_beginnings_in_any_order_are_not_changed(parts: list[bytes]) -> None:
-    filter_ = Filter(TOKEN.encode())
+    filter_ = Filter([TOKEN.encode()])
     assert b"".join(parts) == b"".join(map(filter_.feed, parts)) + filter_.end()
+
+
+def test_forms_that_overlap_are_one() -> None:
+    filter_ = Filter([b"abcdefgh", b"efghijkl", b"ijklmnop"])
+    assert b"-***-" == through(filter_, iter([b"-abcdefghijklmnop-"]))
+    for at in range(1, 18):
+        filter_ = Filter([b"abcdefgh", b"efghijkl", b"ijklmnop"])
+        both = iter([b"-abcdefghijklmnop-"[:at], b"-abcdefghijklmnop-"[at:]])
+        assert b"-***-" == through(filter_, both)
 
 
 # -- its speed --------------------------------------------------------------------------------------
@@ -335,22 +344,23 @@ def test_colours_and_beginnings_in_any_order_are_not_changed(parts: list[bytes])
         ("base64", 200),
         ("bytes", 200),
         ("short lines", 200),
-        ("foreign tokens", 10),
+        ("near misses", 200),
         ("colours on every line", 100),
     ],
 )
 def test_it_takes_about_200_mb_a_second(kind: str, goal: int) -> None:
     data = material(kind)
     chunks = [data[at : at + 65536] for at in range(0, len(data), 65536)]
-    filter_ = Filter(TOKEN.encode())
+    filter_ = Filter(forms(TOKEN.encode()))
     best = min(seconds(lambda: [filter_.feed(chunk) for chunk in chunks]) for _ in range(7))
     speed = len(data) / best / 1e6
     print(f"\n{kind}: {speed:.0f} MB/s")
     assert best < len(data) / goal / 1e6 + SLACK
 
 
-def material(kind: str, size: int = 8 << 20) -> bytes:
-    source = random.Random()  # noqa: S311
+def material(kind: str) -> bytes:
+    source = random.Random(kind)  # noqa: S311
+    size = 8 << 20
     words = [bytes(source.choices(range(97, 123), k=source.randint(2, 9))) for _ in range(500)]
     make: dict[str, Callable[[], bytes]] = {
         "text": lambda: b"\n".join(b" ".join(source.choices(words, k=12)) for _ in range(size // 60)),
@@ -360,9 +370,7 @@ def material(kind: str, size: int = 8 << 20) -> bytes:
         "colours on every line": lambda: b"".join(
             b"\x1b[32mINFO\x1b[0m %s\n" % b" ".join(source.choices(words, k=9)) for _ in range(size // 50)
         ),
-        "foreign tokens": lambda: b"".join(
-            b"2026-01-02 INFO Bearer %s\n" % make_token().encode() for _ in range(size // 700)
-        ),
+        "near misses": lambda: (TOKEN.encode()[:200] + b"!\n") * (size // 200),
     }
     return make[kind]()[:size]
 
