@@ -451,7 +451,7 @@ def test_astro_cli_1160_a_token_that_is_shown_no_organization_is_told_so(scene: 
     assert (2, True) == (theirs.code, theirs.stderr.startswith("panic: runtime error: index out of range"))
     ours = scene.ours("check", "--online")
     assert (65, ["organization-missing"]) == (ours.code, scene.found("--online")[:1])
-    assert "error: env:TOKEN: Astro shows the token no organization" in ours.stderr
+    assert "error: env:TOKEN: Astro shows no organization to the token" in ours.stderr
 
 
 # -- changes that are not committed ---------------------------------------------------------------------
