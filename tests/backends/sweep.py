@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -36,22 +37,24 @@ def wrong_results(
     monkeypatch: pytest.MonkeyPatch,
     *,
     elsewhere: Collection[str] = (),
+    everywhere: Collection[str] = ("nothing",),
 ) -> list[object]:
     """
     Read a reference with wrong values of a variable, and list the results that are not right.
 
     Args:
         elsewhere: variables of which another valid value leads to another service: 66, 69 and 75 are right.
+        everywhere: environments in which a variable that they do not set is tried too.
     """
     values = {
         "text": "no such: {thing}, or {other}",
         "folder": str(folder),
-        "unreadable": "/proc/self/mem",
+        "unreadable": "/proc/self/mem" if os.path.exists("/proc/self/mem") else str(folder),  # noqa: PTH110
         "missing": str(folder / "none"),
     }
     wrong: list[object] = []
     for name, environ in environments.items():
-        if variable not in environ and name != "nothing":
+        if variable not in environ and name not in everywhere:
             continue
         without = {key: value for key, value in environ.items() if key != variable}
         unset = usual = outcome(reference, without, monkeypatch)

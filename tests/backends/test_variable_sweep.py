@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import socket
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.errors import AstroTokenError
-from astro_token.secrets.ref import SecretRef
-from astro_token.secrets.registry import close_backends, open_backend
-from astro_token.secrets.schemes import BUILTIN
 from astro_token.testing import make_token
 from tests.backends.aws.test_login import in_an_hour, login_answer
+from tests.backends.sweep import Environments, variables, wrong_results
 from tests.servers.http1 import Answer, HttpServer, Request
 
 if TYPE_CHECKING:
@@ -24,9 +18,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-# Environments that can read a reference, each with another credential, by name.
-Environments = dict[str, dict[str, str]]
-CODES = {64, 74, 77, 78}
 ROLE = "arn:aws:iam::000000000000:role/r"
 
 
@@ -127,11 +118,6 @@ SWEPT: dict[str, tuple[str, Callable[[Path], AbstractContextManager[Environments
 ELSEWHERE = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT"}
 
 
-def variables(scheme: str) -> tuple[str, ...]:
-    record = BUILTIN[scheme]
-    return tuple(dict.fromkeys((*record.credentials, *record.settings, *SWEPT[scheme][2])))
-
-
 # One of each kind: the rest of the sweep is long.
 ORDINARY = {"AWS_PROFILE", "AWS_SECRET_ACCESS_KEY", "AWS_WEB_IDENTITY_TOKEN_FILE"}
 
@@ -141,66 +127,21 @@ ORDINARY = {"AWS_PROFILE", "AWS_SECRET_ACCESS_KEY", "AWS_WEB_IDENTITY_TOKEN_FILE
     [
         pytest.param(scheme, variable, marks=() if variable in ORDINARY else pytest.mark.long)
         for scheme in SWEPT
-        for variable in variables(scheme)
+        for variable in variables(scheme, *SWEPT[scheme][2])
     ],
 )
 def test_a_wrong_value_names_its_variable(
     scheme: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reference, environments, _ = SWEPT[scheme]
-    wrong: list[object] = []
     with environments(tmp_path) as every:
-        values = {
-            "text": "no such: {thing}, or {other}",
-            "folder": str(tmp_path),
-            "unreadable": "/proc/self/mem" if os.path.exists("/proc/self/mem") else str(tmp_path),  # noqa: PTH110
-            "missing": str(tmp_path / "none"),
-        }
-        for name, environ in every.items():
-            if variable not in environ and name not in {"nothing", "keys"}:
-                continue
-            without = {key: value for key, value in environ.items() if key != variable}
-            unset = usual = outcome(reference, without, monkeypatch)
-            empty = outcome(reference, {**without, variable: ""}, monkeypatch)
-            if empty[:2] != unset[:2]:
-                wrong.append((name, "empty", empty, unset))
-            if variable in environ:
-                usual = outcome(reference, environ, monkeypatch)
-                assert name == "nothing" or usual[0] == 0, usual
-                for end in ("\n", "\r\n"):
-                    result = outcome(reference, {**environ, variable: environ[variable] + end}, monkeypatch)
-                    if result != usual:
-                        wrong.append((name, "line end", result))
-            for kind, value in values.items():
-                result = outcome(reference, {**without, variable: value}, monkeypatch)
-                named = result[0] in CODES and variable in f"{result[1]} {result[2]}"
-                elsewhere = variable in ELSEWHERE and result[0] in {66, 69, 75}
-                if not (result[0] == 0 or named or elsewhere or result in (unset, usual)):
-                    wrong.append((name, kind, result))
-                if value in f"{result[1]} {result[2]}" and kind == "text":
-                    wrong.append((name, "shown", result))
+        wrong = wrong_results(
+            reference,
+            every,
+            variable,
+            tmp_path,
+            monkeypatch,
+            elsewhere=ELSEWHERE,
+            everywhere={"nothing", "keys"},
+        )
     assert not wrong, json.dumps(wrong, indent=1)
-
-
-def outcome(reference: str, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, str, str]:
-    """The exit code, the message and the hint of a read."""
-    ref = SecretRef.parse(reference)
-
-    def unreachable(connection: socket.socket, address: Any) -> None:
-        if connection.family != socket.AF_UNIX and address[0] != "127.0.0.1":
-            raise OSError(errno.ENETUNREACH, "only the test's own server can be reached")
-        connect(connection, address)
-
-    connect = socket.socket.connect
-    with monkeypatch.context() as patch:
-        patch.setattr(socket.socket, "connect", unreachable)
-        for name, value in environ.items():
-            patch.setenv(name, value)
-        close_backends()
-        try:
-            open_backend(ref.scheme).read(ref, timeout=5)
-        except AstroTokenError as error:
-            return error.exit_code, error.message, error.hint or ""
-        finally:
-            close_backends()
-    return 0, "", ""
