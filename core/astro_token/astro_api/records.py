@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import IntegrityError
 from astro_token.record import Record
-from astro_token.token import SCOPES, Scope, is_identifier
+from astro_token.secret import SecretValue
+from astro_token.token import SCOPES, Scope, is_identifier, is_jwt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astro_token.secret import SecretValue
-
 __all__ = [
     "Body",
+    "CreatedToken",
     "DeploymentRecord",
+    "ListedToken",
     "OrganizationRecord",
     "Role",
     "TokenRecord",
@@ -63,6 +64,24 @@ class TokenRecord(Record):
     expires: datetime | None = None
 
 
+class CreatedToken(Record):
+    _hidden = ("value",)
+    id: str
+    value: SecretValue
+
+
+class ListedToken(Record):
+    """
+    Attributes:
+        title: any text of Astro's users, to compare; it is not shown.
+    """
+
+    _hidden = ("title",)
+    id: str
+    title: str
+    record: TokenRecord
+
+
 class OrganizationRecord(Record):
     """
     Attributes:
@@ -95,7 +114,27 @@ class Body:
         self._content, self._bearer = content, bearer
 
     def token(self, token_id: str) -> TokenRecord:
-        content = self._object_with(token_id)
+        return self._token(self._object_with(token_id))
+
+    def created(self) -> CreatedToken:
+        """The created token, with its value, which Astro shows only once."""
+        value = self._content.get("token")
+        if not isinstance(value, str) or not is_jwt(value.encode()):
+            raise _malformed()
+        return CreatedToken(self._identifier(self._content.get("id")), SecretValue(value.encode()))
+
+    def tokens(self) -> tuple[tuple[ListedToken, ...], int]:
+        """The tokens of the page, and the number of all tokens."""
+        listed, total = self._listed("tokens")
+        return tuple(self._listed_token(item) for item in listed), total
+
+    def _listed_token(self, item: Mapping[str, Any]) -> ListedToken:
+        title = item.get("name")
+        if not isinstance(title, str):
+            raise _malformed()
+        return ListedToken(self._identifier(item.get("id")), title, self._token(item))
+
+    def _token(self, content: Mapping[str, Any]) -> TokenRecord:
         scope = self._word(content.get("scope"))
         roles = content.get("roles")
         if roles is None:
@@ -114,17 +153,21 @@ class Body:
 
     def organizations(self) -> tuple[tuple[OrganizationRecord, ...], bool]:
         """The organizations of the page; True if there is no other page."""
-        listed, total = self._content.get("organizations"), self._content.get("totalCount")
-        if not isinstance(listed, list) or isinstance(total, bool) or not isinstance(total, int):
-            raise _malformed()
+        listed, total = self._listed("organizations")
         organizations = []
         for item in listed:
-            if not isinstance(item, dict):
-                raise _malformed()
             product = item.get("product")
             word = self._word(product) or ("other" if product else None)
             organizations.append(OrganizationRecord(self._identifier(item.get("id")), word))
         return tuple(organizations), total <= len(organizations)
+
+    def _listed(self, name: str) -> tuple[list[dict[str, Any]], int]:
+        listed, total = self._content.get(name), self._content.get("totalCount")
+        if not isinstance(listed, list) or isinstance(total, bool) or not isinstance(total, int):
+            raise _malformed()
+        if not all(isinstance(item, dict) for item in listed):
+            raise _malformed()
+        return listed, total
 
     def workspace(self, identifier: str) -> WorkspaceRecord:
         self._object_with(identifier)
