@@ -16,7 +16,7 @@ from astro_token.errors import AccessDeniedError, ConfigError, IntegrityError
 from astro_token.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from astro_token.astro_api.client import ApiResponse, AstroApi
     from astro_token.astro_api.records import CreatedToken, ListedToken, TokenRecord
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from astro_token.token import Scope
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["NewToken", "Tokens"]
+__all__ = ["NewRole", "NewToken", "Tokens"]
 
 _OK, _NO_CONTENT, _UNAUTHORIZED, _FORBIDDEN, _MISSING = 200, 204, 401, 403, 404
 _PAGE = 1000  # Terraform's provider requests as many
@@ -33,21 +33,41 @@ _OVERLAP = 20  # tokens of the page before: a deletion moves the next page, and 
 _MOST_PAGES = 1000  # a list that is longer cannot be right
 
 
+class NewRole(Record):
+    """
+    A role of a token to be created.
+
+    Attributes:
+        role: of Astro, or a custom one.
+        kind: of the entity, such as `workspace` or `dag-tag`.
+        deployment: of a DAG or a tag.
+    """
+
+    role: str
+    kind: str
+    entity: str
+    deployment: str | None = None
+
+
 class NewToken(Record):
     """
     A token to be created.
 
     Attributes:
-        entity: the identifier of the workspace or the deployment; None for a token of the organization.
+        roles: the first one is of the token's scope.
         days: its lifetime, 1 to 3650; None for a token that never expires.
     """
 
     title: str
     scope: Scope
-    role: str
-    entity: str | None
+    roles: tuple[NewRole, ...]
     days: int | None
     description: str = ""
+
+    @property
+    def filters(self) -> dict[str, str]:
+        """Parameters of `list` for the tokens of the same workspace or deployment."""
+        return {} if self.scope == "organization" else {f"{self.scope}Id": self.roles[0].entity}
 
 
 class Tokens:
@@ -74,10 +94,10 @@ class Tokens:
             "name": token.title,
             "description": token.description,
             "scope": token.scope.upper(),
-            "role": token.role,
+            "role": token.roles[0].role,
         }
-        if token.entity is not None:
-            body["entityId"] = token.entity
+        if token.scope != "organization":
+            body["entityId"] = token.roles[0].entity
         if token.days is not None:
             body["tokenExpiryPeriodInDays"] = token.days
         return self._body(self._once("POST", "", body), "create a token").created()
@@ -87,9 +107,27 @@ class Tokens:
         response = self._get(f"/{identifier}")
         return None if response.status == _MISSING else self._body(response, "read tokens").token(identifier)
 
-    def set_roles(self, identifier: str, roles: list[Mapping[str, str]]) -> None:
+    def accepts(self, identifier: str, value: SecretValue) -> bool:
+        """True if Astro accepts a token as the bearer, whether it may read itself or not."""
+        status = self.of(value)._get(f"/{identifier}").status  # noqa: SLF001 (this class)
+        return status in {_OK, _FORBIDDEN}
+
+    def of(self, bearer: SecretValue) -> Tokens:
+        """The same tokens, with another bearer."""
+        return Tokens(self._api, self._organization, bearer, self._deadline)
+
+    def set_roles(self, identifier: str, roles: Sequence[NewRole]) -> None:
         """Replace all roles. The response lists the roles of the subject, not the token."""
-        self._body(self._once("POST", f"/{identifier}/roles", {"roles": roles}), "set roles")
+        listed = [
+            {
+                "role": role.role,
+                "entityType": role.kind.upper().replace("-", "_"),
+                "entityId": role.entity,
+                **({"deploymentId": role.deployment} if role.deployment else {}),
+            }
+            for role in roles
+        ]
+        self._body(self._once("POST", f"/{identifier}/roles", {"roles": listed}), "set roles")
 
     def delete(self, identifier: str) -> None:
         """Delete a token for good. One that does not exist is deleted."""

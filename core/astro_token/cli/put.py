@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
 
 def _put(settings: TokenSettings, *, create_key: bool) -> str:
     # Before a person pastes a token: the backend may not be able to store one.
-    current = read_current(settings, Deadline(settings.timeout))
+    current = read_current(settings.ref, Deadline(settings.timeout))
     _prepare_key(settings, current, is_requested=create_key)
     token = AstroToken.parse(_input())
     verdicts = judge(token, settings.policy, settings.expected)

@@ -25,6 +25,7 @@ __all__ = [
     "Protocol",
     "ReadRecord",
     "ReadValue",
+    "RefusedError",
     "RotationRecord",
     "Slot",
     "UnknownOutcomeError",
@@ -119,12 +120,16 @@ class WriteValue(Record):
 
 class Verify(Record):
     """
-    Return True if Astro accepts the token and it has the planned roles.
+    Return True if Astro accepts the token.
 
     A new token may be unknown to Astro for some time: a refusal is repeated before the result is False.
+
+    Attributes:
+        is_new: it must also have the planned roles.
     """
 
     token: Slot[Any]
+    is_new: bool = False
 
 
 class ListTokens(Record):
@@ -168,6 +173,10 @@ class UnknownOutcomeError(Exception):
 
 class DeniedError(Exception):
     """The bearer is not accepted."""
+
+
+class RefusedError(Exception):
+    """The effect did not happen, and repeating it is in vain. The performer keeps the reason."""
 
 
 if TYPE_CHECKING:

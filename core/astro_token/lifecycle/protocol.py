@@ -34,6 +34,7 @@ from astro_token.lifecycle.effects import (
     ListTokens,
     ReadRecord,
     ReadValue,
+    RefusedError,
     RotationRecord,
     Slot,
     UnknownOutcomeError,
@@ -146,6 +147,9 @@ def rotation(
         `done`; `grace` while the previous token is kept; `used` if it is kept because it was used after
         the promotion; `busy` if another run holds the lease; `idle` if nothing was to do;
         `alarm` if a person is needed; `unfinished` after too many failures.
+
+    Raises:
+        RefusedError: thrown in by the performer of an effect.
     """
     for _ in range(_ROUNDS):
         run = _Run(plan, owner, now, unique)
@@ -181,7 +185,7 @@ def _begin(run: _Run) -> Protocol[Outcome]:
     token = yield Create(run.bearer, title)
     try:
         yield from run.write(pending=token)
-    except ConflictError:  # another run took the record over
+    except (ConflictError, RefusedError):  # another run took the record over, or it cannot be written
         yield from run.read()
         named = (run.record.pending, run.record.previous, run.current)
         if token.id not in {slot.id for slot in named if slot}:
@@ -192,7 +196,7 @@ def _begin(run: _Run) -> Protocol[Outcome]:
 
 def _promote(run: _Run) -> Protocol[Outcome]:
     pending = run.record.pending
-    if not (yield Verify(pending)):
+    if not (yield Verify(pending, is_new=True)):
         return (yield from _drop_pending(run))
     if run.record.previous is None and run.current is not None and run.plan.keeps_previous:
         now = run.now()
