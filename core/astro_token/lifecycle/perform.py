@@ -26,6 +26,7 @@ from astro_token.tokens.write import Current, read_current, write_secret, write_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from astro_token.astro_api.records import TokenRecord
     from astro_token.astro_api.tokens import NewRole, NewToken, Tokens
@@ -162,7 +163,7 @@ class Performer:
     def _list_tokens(self, effect: effects.ListTokens) -> list[Listed]:
         beginning = f"{self._planned.title}~"
         return [
-            Listed(token.id, token.title, token.record.created.timestamp() if token.record.created else 0.0)
+            Listed(token.id, token.title, _seconds(token.record.created))
             for token in self._of(effect.bearer).list(**self._planned.filters)
             if token.title.startswith(beginning)
         ]
@@ -206,6 +207,11 @@ def _has_roles(record: TokenRecord, planned: Sequence[NewRole]) -> bool:
             return False
         left.remove(fitting[0])
     return not left
+
+
+def _seconds(created: datetime | None) -> float:
+    """Seconds since the epoch. A token of unknown age is not old."""
+    return created.timestamp() if created else time.time()
 
 
 def _slot(token: AstroToken) -> Slot[SecretValue]:
