@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
 __all__ = [
-    "ATTEMPTS",
     "ATTEMPT_SECONDS",
     "DEFAULT_SECONDS",
     "Deadline",
@@ -42,8 +41,8 @@ _T = TypeVar("_T")
 
 DEFAULT_SECONDS = 30.0
 ATTEMPT_SECONDS = 10.0
-ATTEMPTS = 6
 _LONGEST_PAUSE = 5.0
+_LAST_ATTEMPT = 0.2  # seconds before the deadline; no attempt begins later
 _GRACE = 0.2  # a backend that keeps to its timeout needs this time to report it
 _bounded: dict[int, Pending[Any]] = {}  # by the identifiers of our threads
 if hasattr(os, "register_at_fork"):  # a forked child gives the identifiers to threads of its own
@@ -72,20 +71,23 @@ class Deadline:
         seconds: for everything that is called through this object.
         attempt: for one attempt.
         attempts: the largest number of attempts; None for no limit but the time.
+        pause: the longest pause between two attempts.
     """
 
-    __slots__ = ("_end", "_exhausted", "_reached", "attempt", "attempts", "seconds")
+    __slots__ = ("_end", "_exhausted", "_reached", "attempt", "attempts", "pause", "seconds")
 
     def __init__(
         self,
         seconds: float = DEFAULT_SECONDS,
         *,
         attempt: float = ATTEMPT_SECONDS,
-        attempts: int | None = ATTEMPTS,
+        attempts: int | None = None,
+        pause: float = _LONGEST_PAUSE,
     ) -> None:
         self.seconds = seconds
         self.attempt = attempt
         self.attempts = attempts
+        self.pause = pause
         self._end = time.monotonic() + seconds
         self._exhausted: dict[Hashable, BackendUnavailableError] = {}
         self._reached: list[Callable[[], Hashable]] = []
@@ -94,9 +96,19 @@ class Deadline:
     def remaining(self) -> float:
         return max(0.0, self._end - time.monotonic())
 
-    def late(self) -> BackendUnavailableError:
-        """The error of a call that has not returned at the deadline."""
-        return _late(self.seconds)
+    def late(self, seconds: float | None = None) -> BackendUnavailableError:
+        """
+        The error of a call that has not returned in time.
+
+        Args:
+            seconds: of the attempt; None for those of the whole call.
+        """
+        hint = "try again later, or raise ASTRO_TOKEN_TIMEOUT"
+        if seconds is not None and seconds >= self.attempt:  # a later deadline does not make it longer
+            hint = "check the service and the network; try again later"
+        return BackendUnavailableError(
+            f"no answer within {self.seconds if seconds is None else seconds:.3g} s", hint=hint
+        )
 
     def once(self, call: Callable[[float], _T], *, local: bool = False) -> _T:
         """
@@ -117,7 +129,7 @@ class Deadline:
         self, call: Callable[[float], _T], *, local: bool = False, host: Callable[[], Hashable] | None = None
     ) -> _T:
         """
-        Call as `once` does, and repeat it after a `BackendUnavailableError` while attempts and time are left.
+        Call as `once` does, and repeat it after a `BackendUnavailableError` until the deadline.
 
         Args:
             host: returns the name of the call's host; used after a failure only.
@@ -156,7 +168,7 @@ class Deadline:
 
         from astro_token.log import logger
 
-        jitter = tenacity.wait_random_exponential(multiplier=0.25, max=_LONGEST_PAUSE)
+        jitter = tenacity.wait_random_exponential(multiplier=min(0.25, self.pause), max=self.pause)
         made: list[_T | AstroTokenError] = [first]  # the first attempt was made before tenacity was loaded
         last = made[0]
 
@@ -166,15 +178,20 @@ class Deadline:
                 last = made.pop()
             else:
                 failure = self._exhaustion(host) if self._exhausted else None
-                last = _attempt(call, self, local=local) if failure is None else failure
+                outcome = _attempt(call, self, local=local) if failure is None else failure
+                # The error of an attempt that the deadline ended does not name the cause; the one before does.
+                if self.remaining or not isinstance(outcome, BackendUnavailableError):
+                    last = outcome
             return last
 
         def pause(state: tenacity.RetryCallState) -> float:
+            left = self.remaining - _LAST_ATTEMPT
+            if left <= 0:
+                return math.inf
             requested = last.retry_after if isinstance(last, BackendUnavailableError) else None
-            # A service may request nonsense, such as a date that has passed.
-            if requested is None or math.isnan(requested):
-                return float(jitter(state))
-            return max(0.0, requested)
+            seconds = min(float(jitter(state)), left)
+            # A service may request nonsense, such as a date that has passed, or no pause again and again.
+            return seconds if requested is None or math.isnan(requested) else max(seconds, requested)
 
         def is_over(state: tenacity.RetryCallState) -> bool:
             if self.attempts and state.attempt_number >= self.attempts:
@@ -225,12 +242,6 @@ def _outcome_of(call: Callable[[], _T], *, local: bool = False) -> _T | AstroTok
         )
 
 
-def _late(seconds: float) -> BackendUnavailableError:
-    return BackendUnavailableError(
-        f"no answer within {seconds:.3g} s", hint="try again later, or raise ASTRO_TOKEN_TIMEOUT"
-    )
-
-
 class Pending(Generic[_T]):
     """The outcome of a call that runs in another thread."""
 
@@ -267,7 +278,7 @@ class Pending(Generic[_T]):
         if is_done:
             self._done.release()  # for other threads that wait
             return self._outcome[0]
-        return _late(self._deadline.seconds if seconds is None else seconds)
+        return self._deadline.late(seconds)
 
 
 class Workers:
