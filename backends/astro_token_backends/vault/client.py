@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["VaultClient", "VaultService"]
 
 _CLOSE_SECONDS = 0.8
-_CLOSE_PAUSE = 0.1  # at most, between two attempts to revoke
+_CLOSE_PAUSE = 0.05  # at most, between two attempts to revoke
 _PREPARED_SECONDS = 60.0  # an identity token is valid for five minutes or more
 
 

@@ -236,7 +236,7 @@ class _Verification:
         return self._add(path, TokenReport(path.settings, error=error))
 
     def _add(self, path: TokenPath, report: TokenReport) -> TokenReport:
-        """Keep the first report of a token: a worker may end after the deadline. Return the one that is kept."""
+        """Keep the first report of a token, as a worker may end after the deadline, and return it."""
         kept = self.reports.setdefault(path, report)
         if kept is report:
             self.done()

@@ -179,7 +179,7 @@ class Deadline:
             else:
                 failure = self._exhaustion(host) if self._exhausted else None
                 outcome = _attempt(call, self, local=local) if failure is None else failure
-                # The error of an attempt that the deadline ended does not name the cause; the one before does.
+                # The error of an attempt that the deadline ended hides the cause, which the one before names.
                 if self.remaining or not isinstance(outcome, BackendUnavailableError):
                     last = outcome
             return last
@@ -205,7 +205,9 @@ class Deadline:
                 "attempt %d failed, trying again in %.2f s", state.attempt_number, state.upcoming_sleep
             )
 
+        pending = _bounded.get(_thread.get_ident())
         return tenacity.Retrying(
+            sleep=pending.pause if pending else time.sleep,
             retry=tenacity.retry_if_result(lambda outcome: isinstance(outcome, BackendUnavailableError)),
             wait=pause,
             stop=is_over,
@@ -245,11 +247,14 @@ def _outcome_of(call: Callable[[], _T], *, local: bool = False) -> _T | AstroTok
 class Pending(Generic[_T]):
     """The outcome of a call that runs in another thread."""
 
-    __slots__ = ("_call", "_deadline", "_done", "_is_extended", "_outcome")
+    __slots__ = ("_call", "_deadline", "_done", "_is_extended", "_outcome", "_workers")
 
-    def __init__(self, call: Callable[[], _T | AstroTokenError], deadline: Deadline) -> None:
+    def __init__(
+        self, call: Callable[[], _T | AstroTokenError], deadline: Deadline, workers: Workers | None = None
+    ) -> None:
         self._call = call
         self._deadline = deadline
+        self._workers = workers
         self._is_extended = False
         self._outcome: list[_T | AstroTokenError] = []
         self._done = _thread.allocate_lock()
@@ -267,6 +272,9 @@ class Pending(Generic[_T]):
     def extend(self) -> float:
         self._is_extended = True
         return self._deadline.remaining
+
+    def pause(self, seconds: float) -> None:
+        (self._workers.pause if self._workers else time.sleep)(seconds)
 
     def outcome(self, seconds: float | None = None) -> _T | AstroTokenError:
         """The outcome; `BackendUnavailableError` if there is none after these seconds, or at the deadline."""
@@ -286,6 +294,7 @@ class Workers:
     Threads that run calls side by side until the deadline, and do not keep the process alive.
 
     Attempts within such a call run in its thread: `Pending.outcome` is the bound.
+    While a call pauses before its next attempt, another one may run.
     """
 
     def __init__(self, deadline: Deadline, count: int = 16) -> None:
@@ -296,27 +305,42 @@ class Workers:
         self._jobs: deque[Pending[Any]] = deque()
 
     def submit(self, call: Callable[[], _T]) -> Pending[_T]:
-        pending: Pending[_T] = Pending(call, self._deadline)
+        pending: Pending[_T] = Pending(call, self._deadline, self)
         with self._lock:
             self._jobs.append(pending)
-            if self._running == self._count:
-                return pending
-            self._running += 1
-        try:
-            _thread.start_new_thread(self._work, ())
-        except RuntimeError:  # no further thread can be started
+        if not self._start():
             with self._lock:
-                is_alone = self._running == 1
-                if not is_alone:
-                    self._running -= 1
-            if is_alone:
-                self._work()
+                self._running += 1
+            self._work()
         return pending
+
+    def pause(self, seconds: float) -> None:
+        """Sleep in the thread of a call, and let another call run meanwhile."""
+        with self._lock:
+            self._running -= 1
+        self._start()
+        time.sleep(seconds)
+        with self._lock:
+            self._running += 1
 
     def cancel(self) -> None:
         """Drop the calls that have not started. Calls that run are not waited for."""
         with self._lock:
             self._jobs.clear()
+
+    def _start(self) -> bool:
+        """Start a thread if a call waits for one. False if none can be started and no other runs."""
+        with self._lock:
+            if not self._jobs or self._running >= self._count:
+                return True
+            self._running += 1
+        try:
+            _thread.start_new_thread(self._work, ())
+        except RuntimeError:
+            with self._lock:
+                self._running -= 1
+                return self._running > 0
+        return True
 
     def _work(self) -> None:
         while True:
