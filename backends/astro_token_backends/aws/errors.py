@@ -263,8 +263,6 @@ def refused(
         code: from the response. It is not shown.
         operation: botocore's name. The permission that it needs is named if it is denied.
     """
-    from astro_token.transport.failure import PERMANENT
-
     for kind, messages in _REFUSALS.items():
         if code in messages:
             message, hint = messages[code]
@@ -282,8 +280,10 @@ def refused(
         return _invalid(operation)
     if _BAD_CREDENTIAL.fullmatch(code):
         return _bad_credential()
-    if status >= 500 and status not in PERMANENT:  # noqa: PLR2004
-        return _busy(retry_after)
+    if status >= 500:  # noqa: PLR2004
+        from astro_token.transport.failure import busy
+
+        return busy(_route(), status, retry_after)
     return BackendError("AWS refused the request with an unknown code")
 
 
