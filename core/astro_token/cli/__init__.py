@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["end_if_signalled", "main", "run"]
 
 
-
 class _EndedBySignal(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__()
