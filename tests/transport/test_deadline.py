@@ -109,7 +109,7 @@ def test_attempts_can_be_limited() -> None:
 
 
 def test_the_longest_pause_can_be_shorter(slept: list[float]) -> None:
-    failure(lambda: Deadline(10, pause=0.1).retry(Service(busy(None))))
+    failure(lambda: Deadline(10, longest_pause=0.1).retry(Service(busy(None))))
     assert 0.09 < max(slept) <= 0.1
 
 

@@ -210,7 +210,7 @@ def _is_valid(adapter: Any) -> bool:
 
 def _revoke(session: _Session, until: float) -> None:
     """Revoke the session's logins. Raise nothing: the command itself has succeeded."""
-    deadline = Deadline(until - time.monotonic(), pause=_CLOSE_PAUSE)
+    deadline = Deadline(until - time.monotonic(), longest_pause=_CLOSE_PAUSE)
     while session.made:
         login = session.made.pop()
         if not login.is_revocable or login.has_ended():

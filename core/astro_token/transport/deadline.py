@@ -14,6 +14,7 @@ import _thread
 import os
 import time
 from collections import deque
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from astro_token.errors import (
@@ -26,7 +27,7 @@ from astro_token.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterator
 
 __all__ = [
     "ATTEMPT_SECONDS",
@@ -35,6 +36,7 @@ __all__ = [
     "Pending",
     "Workers",
     "extend_attempt",
+    "paused_deadline",
 ]
 
 _T = TypeVar("_T")
@@ -65,16 +67,34 @@ def extend_attempt() -> float:
     return pending.extend() if pending else 0.0
 
 
+@contextmanager
+def paused_deadline() -> Iterator[None]:
+    """Stop the clock of the whole call to which the attempt in this thread belongs, while a person types."""
+    pending = _bounded.get(_thread.get_ident())
+    with pending.deadline.paused() if pending else nullcontext():
+        yield
+
+
 class Deadline:
     """
     Args:
         seconds: for everything that is called through this object.
         attempt: for one attempt.
         attempts: the largest number of attempts; None for no limit but the time.
-        pause: the longest pause between two attempts.
+        longest_pause: between two attempts.
     """
 
-    __slots__ = ("_end", "_exhausted", "_reached", "attempt", "attempts", "pause", "seconds")
+    __slots__ = (
+        "_end",
+        "_exhausted",
+        "_paused_at",
+        "_paused_for",
+        "_reached",
+        "attempt",
+        "attempts",
+        "longest_pause",
+        "seconds",
+    )
 
     def __init__(
         self,
@@ -82,19 +102,35 @@ class Deadline:
         *,
         attempt: float = ATTEMPT_SECONDS,
         attempts: int | None = None,
-        pause: float = _LONGEST_PAUSE,
+        longest_pause: float = _LONGEST_PAUSE,
     ) -> None:
         self.seconds = seconds
         self.attempt = attempt
         self.attempts = attempts
-        self.pause = pause
+        self.longest_pause = longest_pause
+        self._paused_at: float | None = None
+        self._paused_for = 0.0
         self._end = time.monotonic() + seconds
         self._exhausted: dict[Hashable, BackendUnavailableError] = {}
         self._reached: list[Callable[[], Hashable]] = []
 
+    def now(self) -> float:
+        """The monotonic clock without the time for which it was paused."""
+        now = time.monotonic() if self._paused_at is None else self._paused_at
+        return now - self._paused_for
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        self._paused_at = began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._paused_for += time.monotonic() - began
+            self._paused_at = None
+
     @property
     def remaining(self) -> float:
-        return max(0.0, self._end - time.monotonic())
+        return max(0.0, self._end - self.now())
 
     def late(self, seconds: float | None = None) -> BackendUnavailableError:
         """
@@ -168,7 +204,9 @@ class Deadline:
 
         from astro_token.log import logger
 
-        jitter = tenacity.wait_random_exponential(multiplier=min(0.25, self.pause), max=self.pause)
+        jitter = tenacity.wait_random_exponential(
+            multiplier=min(0.25, self.longest_pause), max=self.longest_pause
+        )
         made: list[_T | AstroTokenError] = [first]  # the first attempt was made before tenacity was loaded
         last = made[0]
 
@@ -207,7 +245,7 @@ class Deadline:
 
         pending = _bounded.get(_thread.get_ident())
         return tenacity.Retrying(
-            sleep=pending.pause if pending else time.sleep,
+            sleep=pending.sleep if pending else time.sleep,
             retry=tenacity.retry_if_result(lambda outcome: isinstance(outcome, BackendUnavailableError)),
             wait=pause,
             stop=is_over,
@@ -247,13 +285,13 @@ def _outcome_of(call: Callable[[], _T], *, local: bool = False) -> _T | AstroTok
 class Pending(Generic[_T]):
     """The outcome of a call that runs in another thread."""
 
-    __slots__ = ("_call", "_deadline", "_done", "_is_extended", "_outcome", "_workers")
+    __slots__ = ("_call", "_done", "_is_extended", "_outcome", "_workers", "deadline")
 
     def __init__(
         self, call: Callable[[], _T | AstroTokenError], deadline: Deadline, workers: Workers | None = None
     ) -> None:
         self._call = call
-        self._deadline = deadline
+        self.deadline = deadline
         self._workers = workers
         self._is_extended = False
         self._outcome: list[_T | AstroTokenError] = []
@@ -271,22 +309,24 @@ class Pending(Generic[_T]):
 
     def extend(self) -> float:
         self._is_extended = True
-        return self._deadline.remaining
+        return self.deadline.remaining
 
-    def pause(self, seconds: float) -> None:
-        (self._workers.pause if self._workers else time.sleep)(seconds)
+    def sleep(self, seconds: float) -> None:
+        (self._workers.sleep if self._workers else time.sleep)(seconds)
 
     def outcome(self, seconds: float | None = None) -> _T | AstroTokenError:
         """The outcome; `BackendUnavailableError` if there is none after these seconds, or at the deadline."""
-        left = self._deadline.remaining if seconds is None else seconds
-        is_done = self._done.acquire(timeout=left + _GRACE)
-        if not is_done and self._is_extended:
-            seconds = None
-            is_done = self._done.acquire(timeout=self._deadline.remaining + _GRACE)
-        if is_done:
-            self._done.release()  # for other threads that wait
-            return self._outcome[0]
-        return self._deadline.late(seconds)
+        deadline = self.deadline
+        left = deadline.remaining if seconds is None else seconds
+        end = deadline.now() + left
+        while not self._done.acquire(timeout=left + _GRACE):
+            if self._is_extended:
+                seconds, end = None, deadline.now() + deadline.remaining
+            left = end - deadline.now()
+            if left <= 0:
+                return deadline.late(seconds)
+        self._done.release()  # for other threads that wait
+        return self._outcome[0]
 
 
 class Workers:
@@ -314,7 +354,7 @@ class Workers:
             self._work()
         return pending
 
-    def pause(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         """Sleep in the thread of a call, and let another call run meanwhile."""
         with self._lock:
             self._running -= 1
