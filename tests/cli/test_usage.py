@@ -38,7 +38,7 @@ def failure(code: int, message: str, hint: str) -> Result:
 # -- the command line -------------------------------------------------------------------------------
 
 HELP = "--help for the options and examples"
-AFTER = "for example: astro-token exec prod -- astro deploy --dags"
+AFTER = "for example: astro-token exec prod -- astro deploy --dags cldep00000000000000000"
 MANY = "too many or unknown arguments"
 NO_TOKEN_HINT = (
     "give a reference such as vault:secret/astro/prod#token, set ASTRO_TOKEN_REF, or write astro-token.toml"
