@@ -116,7 +116,7 @@ def test_a_recipe_that_checks_does_not_deploy_a_project_without_dags(project: Pr
     (project.folder / "dags" / "etl.py").unlink()
     done = run(project, name, TOKEN=project.canary)
     assert done.returncode != 0
-    assert "exec" not in done.stdout + done.stderr
+    assert "astro-token exec" not in done.stdout + done.stderr
     assert not deployed(project)
 
 
