@@ -153,11 +153,13 @@ def workspace_findings(destinations: Sequence[Destination], target: Target) -> I
     """Report a token without a workspace, unless the project names one for Astro CLI 2.0."""
     if target.manifest and target.manifest.names_workspace:
         return
+    flag = workspace_flag(target.major)
     for each in destinations:
         if each.token_read and each.workspace is None:
             yield Finding(
                 "no-workspace",
-                f"{each.name} names no workspace, and none is expected: without "
-                f"{workspace_flag(target.major)} the Astro CLI fails, "
-                "or uses the workspace of an earlier run",
+                f"{each.name} names no workspace, and none is expected: without {flag} "
+                "the Astro CLI fails, or uses the workspace of an earlier run",
+                "set workspace in the token's table of astro-token.toml, which exec passes on, "
+                f"or give {flag}",
             )
