@@ -33,15 +33,19 @@ SYSTEMS = {
     "bitbucket": "vendor.bitbucket-pipelines",
     "buildkite": "vendor.buildkite",
     "drone": "vendor.drone-ci",
+    "woodpecker": "vendor.woodpecker-ci",
     "codebuild": None,  # has no schema that is published with a licence
     "jenkins": None,  # is no YAML
 }
 FILES = sorted(path for path in CI.rglob("*") if path.is_file())
+# With two environments, and scripts that create what each of them may read.
+PAIRED = ("github", "gitlab")
 EXAMPLES = [
     CI / system / (f"{backend}.Jenkinsfile" if system == "jenkins" else f"{backend}.yml")
     for system in SYSTEMS
-    for backend in BACKENDS
+    for backend in (*BACKENDS, *(("file", "vault-image") if system in PAIRED else ()))
 ]
+SETUPS = [CI / system / f"{backend}-setup.sh" for system in PAIRED for backend in (*BACKENDS, "file")]
 BIN = Path(sys.executable).parent
 
 
@@ -59,6 +63,10 @@ def name(path: Path) -> str:
     return str(path.relative_to(CI))
 
 
+def backend_of(path: Path) -> str:
+    return path.stem.partition("-")[0]
+
+
 def test_there_is_one_for_each_system_and_backend_and_no_file_that_nobody_tests() -> None:
     parts = {
         "gitlab/component/templates/astro-token.yml", "circleci/orb.yml", "azure-pipelines/template.yml",
@@ -66,13 +74,18 @@ def test_there_is_one_for_each_system_and_backend_and_no_file_that_nobody_tests(
         "bitbucket/pipe/pipe.sh", "bitbucket/pipe/pipe.yml",
     }  # fmt: skip
     actions = {f"github/{backend}-deploy-action.yml" for backend in BACKENDS}
-    assert {name(path) for path in FILES} == {*(name(path) for path in EXAMPLES), *parts, *actions}
+    scripts = {*(name(path) for path in SETUPS), "github/environments-setup.sh"}
+    assert {name(path) for path in FILES} == {*(name(path) for path in EXAMPLES), *parts, *actions, *scripts}
 
 
 @pytest.mark.parametrize("system", [system for system, schema in SYSTEMS.items() if schema])
 def test_they_keep_to_the_schema_of_their_system(system: str) -> None:
     files = [
-        path for path in FILES if path.parent == CI / system and path.name not in {"orb.yml", "template.yml"}
+        path
+        for path in FILES
+        if path.parent == CI / system
+        and path.suffix != ".sh"
+        and path.name not in {"orb.yml", "template.yml"}
     ]
     done = run(
         BIN / "check-jsonschema",
@@ -121,9 +134,9 @@ def test_an_auditor_would_find_something(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=name)
 def test_an_example_names_what_is_there(path: Path) -> None:
     text = path.read_text()
-    backend = path.stem
+    backend = backend_of(path)
     # References.
-    refs = re.findall(rf"\b{backend}:[a-z-]+/[^\s'\"]+", text)
+    refs = re.findall(rf"\b{backend}:[a-z-]+[/.][^\s'\"]+", text)
     assert refs
     assert {SecretRef.parse(ref).scheme for ref in refs} == {backend}
     # Commands.
@@ -134,7 +147,11 @@ def test_an_example_names_what_is_there(path: Path) -> None:
         own = command[:-1] if path.suffix == ".Jenkinsfile" else command
         parse([re.sub(r"^\$+(\w+)$", r"\1", word) for word in shlex.split(own)])
     # Extras.
-    assert re.search(rf"astro-token\[[a-z,]*{backend}[a-z,]*\]", text)
+    extra = r"'astro-token'" if backend == "file" else rf"astro-token\[[a-z,]*{backend}[a-z,]*\]"
+    assert re.search(extra, text)
+    # One version of the Astro CLI, in one variable.
+    assert "ASTRO_CLI_VERSION" in text
+    assert len(re.findall(r"\b1\.\d\d\.\d\b", text)) == 1
     # Variables of ours.
     code = "\n".join(
         file.read_text() for root in ("core", "backends") for file in (ROOT / root).rglob("*.py")
@@ -145,15 +162,20 @@ def test_an_example_names_what_is_there(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_nothing_secret_stands_in_a_file(path: Path) -> None:
-    text = path.read_text()
+    text = re.sub(r"^ *#.*$", "", path.read_text(), flags=re.MULTILINE)
+    allowed: tuple[str, ...] = ("from_secret", "/tmp/key.json", "${{ secrets.ASTRO_TOKEN_AGE_KEY }}")
+    if path.suffix == ".sh":  # stores a key that it has just made
+        allowed = ("| gh secret set ", "| glab variable set ", "unset ", 'KEY_FILE="$key"')
     for variable in credential_variables() - {"ASTRO_TOKEN_ID_TOKEN", "SYSTEM_ACCESSTOKEN"}:
         for line in re.findall(rf"^.*\b{variable}\b.*$", text, re.MULTILINE):
-            allowed = (
-                "from_secret",
-                "/tmp/key.json",
-            )
             following = text[text.index(line) + len(line) :].lstrip()
             assert any(word in line or following.startswith(word) for word in allowed), line
+
+
+def test_what_exports_the_token_is_masked_by_its_ci_system() -> None:
+    """Only GitHub's files export it, with the action's format, whose mask is tested below."""
+    exporting = {name(path) for path in FILES if re.search(r"\bastro-token export\b", path.read_text())}
+    assert exporting == {f"github/{backend}-deploy-action.yml" for backend in BACKENDS}
 
 
 def test_a_login_by_the_identity_names_its_audience_in_every_snippet() -> None:

@@ -58,7 +58,9 @@ def github_strangers() -> dict[str, Claims]:
     return {
         "the other environment": github("dev"),
         "a fork": github("prod", repository="eve/dags", repository_id="1", repository_owner_id="2"),
-        "a pull request": github("prod", environment=None, ref="refs/pull/7/merge", event_name="pull_request"),
+        "a pull request": github(
+            "prod", environment=None, ref="refs/pull/7/merge", event_name="pull_request"
+        ),
         "a job without an environment": github("prod", environment=None),
         "a repository that took the name": github(
             "prod", immutable=True, repository_id="1", repository_owner_id="2"

@@ -21,8 +21,9 @@ __all__ = [
 LENGTH_LIMIT = 16 * 1024
 # What services bind their roles to. Other claims may be anything.
 SHOWN_CLAIMS = (
-    *("iss", "aud", "sub", "repository", "repository_id", "repository_owner_id", "project_path", "project_id"),
-    *("environment", "environment_protected", "ref", "ref_type", "ref_protected", "pipeline_source"),
+    *("iss", "aud", "sub", "repository", "repository_id", "repository_owner_id"),
+    *("project_path", "project_id", "environment", "environment_protected"),
+    *("ref", "ref_type", "ref_protected", "pipeline_source"),
 )
 _MAX_SHOWN = 200  # characters of one claim
 

@@ -1,4 +1,4 @@
-"""The Vault roles of the examples, in OpenBao, with identities of an issuer of ours; and what a refusal says."""
+"""The Vault roles of the examples, in OpenBao, with identities of our issuer; and what a refusal says."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ ISSUERS = {
     "gitlab": "https://$GITLAB",
 }
 # What Vault and OpenBao write, and we may not repeat.
-THEIRS = ("could not be found", "error validating", "does not match", "bound claim values", "expected audience")
+THEIRS = (
+    "could not be found",
+    "error validating",
+    "does not match",
+    "bound claim values",
+    "expected audience",
+)
 
 
 @pytest.fixture(scope="module")
