@@ -1,8 +1,8 @@
 """
 What the setup scripts of the examples create, and which jobs get a token by it.
 
-The programs are stubs that note their calls. `tests/backends/vault/test_jwt_roles.py` runs the scripts for Vault
-in OpenBao.
+The programs are stubs that note their calls. `tests/backends/vault/test_jwt_roles.py`
+runs those for Vault in OpenBao.
 """
 
 from __future__ import annotations

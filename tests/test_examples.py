@@ -17,7 +17,8 @@ import yaml
 from astro_token.cli.parser import parse
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.schemes import credential_variables
-from tests.conftest import PROGRAM, ROOT
+from tests.cli import deploy_project
+from tests.conftest import BASE, PROGRAM, ROOT
 
 if TYPE_CHECKING:
     from tests.conftest import Program
@@ -205,7 +206,9 @@ def steps() -> dict[str, dict[str, Any]]:
     return {step["name"]: step for step in action["runs"]["steps"]}
 
 
-def step(program: Program, title: str, **values: str) -> subprocess.CompletedProcess[str]:
+def step(
+    program: Program, title: str, cwd: Path | None = None, **values: str
+) -> subprocess.CompletedProcess[str]:
     """One step of the action, with bash as GitHub calls it."""
     asked = steps()[title]
     folder = program.temporary / "astro-token" / "bin"
@@ -225,7 +228,7 @@ def step(program: Program, title: str, **values: str) -> subprocess.CompletedPro
     return subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", asked["run"]],
         env={**program.environment(), "GITHUB_ACTIONS": "true", "CI": "true", **runner, **environ},
-        cwd=program.work,
+        cwd=cwd or program.work,
         capture_output=True,
         text=True,
     )
@@ -237,6 +240,30 @@ def test_the_action_runs_a_command_with_the_token(program: Program, canary: str)
     program.environ["EXPECTED"] = canary
     done = step(program, "Run the command with the token", token="env:SECRET", command=command)
     assert (1, f"{len(canary)}\n") == (done.returncode, done.stdout)  # pipefail
+
+
+@pytest.mark.parametrize("command", ["astro deploy --dags", "set -x; astro deploy --dags && :"])
+def test_the_action_deploys_only_what_passes_the_check(
+    program: Program, canary: str, tmp_path: Path, command: str
+) -> None:
+    project = deploy_project.make(program, canary, tmp_path)
+    project.script(
+        "astro", 'case $1 in version) echo "Astro CLI Version: 1.45.0" ;; *) touch "$DEPLOYED" ;; esac'
+    )
+    program.environ |= {
+        "PATH": f"{project.bin}:{BASE['PATH']}",
+        "SECRET": canary,
+        "DEPLOYED": str(tmp_path / "deployed"),
+    }
+    title, given = "Run the command with the token", {"token": "env:SECRET", "command": command}
+    done = step(program, title, project.folder, **given)
+    assert (0, True) == (done.returncode, (tmp_path / "deployed").exists()), done.stdout + done.stderr
+    (tmp_path / "deployed").unlink()
+    (project.folder / "dags" / "etl.py").unlink()
+    done = step(program, title, project.folder, **given)
+    assert (65, False) == (done.returncode, (tmp_path / "deployed").exists())
+    assert "no-dags" in done.stdout
+    assert canary not in done.stdout + done.stderr
 
 
 def environment_file(program: Program) -> Path:
