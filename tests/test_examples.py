@@ -198,6 +198,19 @@ def test_a_login_by_the_identity_names_its_audience_in_every_snippet() -> None:
     assert [] == [title for title, names_audience in logins.items() if not names_audience]
 
 
+def test_no_variable_of_a_part_is_taken_for_a_misspelt_one(program: Program, canary: str) -> None:
+    texts = [path.read_text() for path in [ROOT / "action.yml", *FILES]]
+    names = {name for text in texts for name in re.findall(r"\bASTRO_TOKEN_[A-Z_]*[A-Z]\b", text)}
+    assert names >= {
+        "ASTRO_TOKEN_REFERENCE",
+        "ASTRO_TOKEN_COMMAND",
+        "ASTRO_TOKEN_FOLDER",
+        "ASTRO_TOKEN_DECRYPT_KEY",
+    }
+    result = program("exec", "env:SECRET", "--", "true", env={**dict.fromkeys(names, "x"), "SECRET": canary})
+    assert (0, "") == (result.code, result.stderr)
+
+
 # -- the action, run as the runner runs it --------------------------------------------------------------
 
 
