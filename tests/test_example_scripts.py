@@ -14,7 +14,7 @@ import yaml
 
 from tests.test_examples import CI, EXAMPLES, PAIRED, backend_of, name
 
-DEPLOYMENTS = {"dev": "cldepdev00000000000000000", "prod": "cldepprod0000000000000000"}
+DEPLOYMENTS = {"dev": "cldev00000000000000000", "prod": "cldep00000000000000000"}
 # Stands for all programs: notes its words, or what exec was given, and makes the environment that venv would.
 STUB = """\
 #!/bin/bash

@@ -326,7 +326,7 @@ def test_the_documentation_requests_what_its_roles_accept() -> None:
 PLACEHOLDERS = {
     "https://vault.example.com", "gitlab.example.com", "acme", "acme/dags", "123456", "456789", "4242",
     "eu-west-1", "123456789012", "my-project", "my-vault",
-    "cldepdev00000000000000000", "cldepprod0000000000000000",
+    "cldev00000000000000000", "cldep00000000000000000",
     "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222",
     "33333333-3333-3333-3333-333333333333", "44444444-4444-4444-4444-444444444444",
     "astro/dev", "astro/prod", "astro-dev", "astro-prod",
@@ -337,7 +337,7 @@ PLACEHOLDERS = {
 KINDS = (
     r"(?:https://vault|gitlab)\.example\.com",
     r"(?<![\w.-])\d{4,}(?![\w.-])",
-    r"\b(?:cl[a-z0-9]{23}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b",
+    r"\b(?:cl[a-z0-9]{19,23}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b",
     r"\bastro[/-](?:dev|prod|staging|deploy)\b|\bmy-\w+|\beu-\w+-\d\b",
     r"\b(?:acme|team|your-org|my-org)(?:/dags)?\b",
     r"\bprojects/\d[\w/-]*",

@@ -152,7 +152,7 @@ def test_a_wrong_role_audience_or_claim_is_told_apart(
     for cause, changed in wrong.items():
         variables = {**good, **changed}
         hint = refused(program, openbao, **variables).stderr.partition("hint: ")[2]
-        assert hint.startswith(f"{cause}: check that role {variables['ASTRO_TOKEN_VAULT_ROLE']} exists"), hint
+        assert hint.startswith(f"{cause}: check that role {variables['ASTRO_TOKEN_VAULT_ROLE']}"), hint
         audience = variables["ASTRO_TOKEN_VAULT_AUDIENCE"]
         for named in (
             f"at auth/{mounts[system]}",
@@ -180,7 +180,7 @@ def test_other_bindings_of_a_role_are_told_apart_too(
     job = issuer.mint({**ci_jobs.github("prod"), "workflow": "deploy", "aud": AUDIENCE})
     variables = environ(mounts, "github", "prod", job) | {"ASTRO_TOKEN_VAULT_ROLE": name}
     error = service.failure(lambda: read(connect, "prod", **variables))
-    assert (error.hint or "").startswith(f"{cause}: check that role {name} exists"), error.hint
+    assert (error.hint or "").startswith(f"{cause}: check that role {name}"), error.hint
 
 
 def test_an_identity_of_another_issuer_is_told_apart(connect: Connect, mounts: dict[str, str]) -> None:
