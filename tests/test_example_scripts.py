@@ -6,13 +6,17 @@ import os
 import re
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from tests.test_examples import CI, EXAMPLES, PAIRED, backend_of, name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEPLOYMENTS = {"dev": "cldev00000000000000000", "prod": "cldep00000000000000000"}
 # Stands for all programs: notes its words, or what exec was given, and makes the environment that venv would.
@@ -114,8 +118,14 @@ def _of_jenkins(text: str) -> list[Step]:
 
 @dataclass(frozen=True)
 class Ran:
+    """
+    Attributes:
+        work: the checkout.
+    """
+
     calls: list[list[str]]
     seen: dict[str, str]
+    work: Path
 
 
 def run(path: Path, folder: Path, job: str = "prod") -> Ran:
@@ -144,12 +154,25 @@ def run(path: Path, folder: Path, job: str = "prod") -> Ran:
         assert done.returncode == 0, done.stderr
     words = [call.split("\0")[:-1] for call in calls.read_text().split("\n\0")[:-1]]
     pairs = (line.partition("=") for line in seen.read_text().split("\0") if line)
-    return Ran(words, {key: value for key, _, value in pairs})
+    return Ran(words, {key: value for key, _, value in pairs}, work)
+
+
+@pytest.fixture(scope="module")
+def ran_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, str], Ran]:
+    """`run`, once for each job."""
+
+    @cache
+    def run_once(path: Path, job: str) -> Ran:
+        return run(path, tmp_path_factory.mktemp("job"), job)
+
+    return run_once
 
 
 @pytest.mark.parametrize(("path", "job"), CASES, ids=case)
-def test_an_example_installs_and_deploys_with_the_token(path: Path, job: str, tmp_path: Path) -> None:
-    ran = run(path, tmp_path, job)
+def test_an_example_installs_and_deploys_with_the_token(
+    path: Path, job: str, ran_once: Callable[[Path, str], Ran]
+) -> None:
+    ran = ran_once(path, job)
     backend = backend_of(path)
     assert [] == [call for call in ran.calls if call[0].startswith("python") and "-I" not in call]
     (packages,) = [call[1:] for call in ran.calls if call[0] == "pip"]
@@ -159,9 +182,7 @@ def test_an_example_installs_and_deploys_with_the_token(path: Path, job: str, tm
     assert ["install-cli", "--version", "1.45.0"] == first[:3]
     # An `astro` in the checkout would be refused.
     assert ["--to"] == first[3:4] or first[3:] == []
-    assert not first[4:] or (
-        Path(first[4]).is_absolute() and not Path(first[4]).is_relative_to(tmp_path / "work")
-    )
+    assert not first[4:] or (Path(first[4]).is_absolute() and not Path(first[4]).is_relative_to(ran.work))
     options = [] if path.stem.endswith("-image") else ["--dags"]
     assert ["exec", "--", "astro", "deploy", *options, DEPLOYMENTS[job]] == [last[0], *last[2:]]
     assert last[1] in path.read_text()
@@ -170,11 +191,13 @@ def test_an_example_installs_and_deploys_with_the_token(path: Path, job: str, tm
 
 
 @pytest.mark.parametrize(("path", "job"), CASES, ids=case)
-def test_what_the_backend_needs_reaches_it(path: Path, job: str, tmp_path: Path) -> None:
+def test_what_the_backend_needs_reaches_it(
+    path: Path, job: str, ran_once: Callable[[Path, str], Ran]
+) -> None:
     """By the variables that a file names, which all have to be there when the token is read, and no other."""
     text = re.sub(r"^\s*(?:#|//).*$", "", path.read_text(), flags=re.MULTILINE)
     named = set(re.findall(r"\b(?:ASTRO_TOKEN|VAULT|AZURE|AWS|GOOGLE)_[A-Z_]+\b", text))
-    ran = run(path, tmp_path, job)
+    ran = ran_once(path, job)
     # CodeBuild has its role and its region by itself, and GitLab its variables.
     assert bool(named) is (path.parts[-2:] not in {("codebuild", "aws.yml"), ("gitlab", "file.yml")})
     assert {} == {variable: ran.seen.get(variable) for variable in named if not ran.seen.get(variable)}
@@ -187,24 +210,24 @@ def test_what_the_backend_needs_reaches_it(path: Path, job: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("path", "job"), PAIRS, ids=case)
-def test_each_environment_has_settings_of_its_own(path: Path, job: str, tmp_path: Path) -> None:
+def test_each_environment_has_settings_of_its_own(
+    path: Path, job: str, ran_once: Callable[[Path, str], Ran]
+) -> None:
     """No variable of one environment names the other."""
-    seen = run(path, tmp_path, job).seen
+    seen = ran_once(path, job).seen
     other = {"dev": "prod", "prod": "dev"}[job]
     assert {} == {key: text for key, text in seen.items() if re.search(rf"\b{other}\b", text)}
     named = [key for key, text in seen.items() if re.search(rf"\b{job}\b", text)]
     assert {"REF"} <= set(named)
 
 
-def test_a_project_file_that_a_runner_makes_writable_for_all_is_no_longer_when_the_token_is_read(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("path", "job"), [(p, job) for p, job in CASES if p.parent.name in {"gitlab", "woodpecker"}], ids=case
+)
+def test_a_project_file_that_a_runner_made_writable_for_all_is_no_longer_when_the_token_is_read(
+    path: Path, job: str, ran_once: Callable[[Path, str], Ran]
 ) -> None:
-    for number, path in enumerate(EXAMPLES):
-        if path.parent.name in {"gitlab", "woodpecker"}:
-            folder = tmp_path / str(number)
-            folder.mkdir()
-            run(path, folder)
-            assert (folder / "work" / "astro-token.toml").stat().st_mode & 0o022 == 0, name(path)
+    assert (ran_once(path, job).work / "astro-token.toml").stat().st_mode & 0o022 == 0
 
 
 def test_images_contain_git() -> None:
