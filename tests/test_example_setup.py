@@ -17,6 +17,7 @@ import pyrage
 import pytest
 import yaml
 
+from astro_token.identity.web_token import SHOWN_CLAIMS
 from tests.conftest import PROGRAM, ROOT
 from tests.servers import ci_jobs
 from tests.test_examples import CI, EXAMPLES, PAIRED, SETUPS, backend_of, name
@@ -205,6 +206,19 @@ def test_each_environment_reads_its_own_secret_only(system: str, tmp_path: Path)
     ] == documents[::2]
 
 
+@pytest.mark.parametrize("system", PAIRED)
+def test_doctor_shows_each_claim_that_a_role_binds(system: str, tmp_path: Path) -> None:
+    folders = [tmp_path / service for service in ("vault", "gcp")]
+    for folder in folders:
+        folder.mkdir()
+    _, documents = run(CI / system / "vault-setup.sh", folders[0])
+    calls, _ = run(CI / system / "gcp-setup.sh", folders[1])
+    (provider,) = [call for call in calls if "create-oidc" in call]
+    bound = {claim for text in documents[1::2] for claim in json.loads(text)["bound_claims"]}
+    assert bound == set(re.findall(r"assertion\.(\w+)", option(provider, "--attribute-condition")))
+    assert bound <= set(SHOWN_CLAIMS)
+
+
 def test_the_environments_of_github_admit_one_branch_each(tmp_path: Path) -> None:
     calls, documents = run(CI / "github" / "environments-setup.sh", tmp_path)
     rules = {"deployment_branch_policy": {"protected_branches": False, "custom_branch_policies": True}}
@@ -357,7 +371,7 @@ def test_each_placeholder_is_used() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_placeholders_are_the_same_in_all_files(path: Path) -> None:
-    text = re.sub(r"# v\d.*$|@[0-9a-f]{40}|15 July 2026", "", path.read_text(), flags=re.MULTILINE)
+    text = re.sub(r"# v\d.*$|@[0-9a-f]{40}|15 July 2026|docker:2376", "", path.read_text(), flags=re.MULTILINE)
     found = placeholders(text)
     assert found <= PLACEHOLDERS, found - PLACEHOLDERS
     assert found, "there is nothing to change"

@@ -2,6 +2,7 @@
 # Creates, for the environments dev and prod, a secret, and an application that reads it, for the jobs of one environment.
 # Run environments-setup.sh too: the subject names the environment, and not the branch. Remove the form of the subject that your
 # repository does not have: one that was created, renamed or moved since 15 July 2026 has the second.
+# Remove the commands that create what you have already.
 set -eu
 ORGANIZATION=acme REPOSITORY=dags
 ORGANIZATION_ID=123456 REPOSITORY_ID=456789  # gh api repos/acme/dags --jq '.owner.id, .id'

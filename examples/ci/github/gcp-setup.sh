@@ -1,6 +1,7 @@
 #!/bin/sh
 # Creates, for the environments dev and prod, a secret that only the jobs of one branch and environment read.
 # The environment alone is not enough: a pull request can contain a job that names it.
+# Remove the commands that create what you have already.
 set -eu
 ORGANIZATION_ID=123456 REPOSITORY_ID=456789  # gh api repos/acme/dags --jq '.owner.id, .id'
 GCP_PROJECT=my-project GCP_NUMBER=123456789012  # gcloud projects describe my-project

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Creates, for the environments dev and prod, a secret that only the jobs of one branch and environment read.
 # Without ref_type a tag named main would get the token of prod, and without ref_protected a branch that everyone may push to.
+# Remove the commands that create what you have already.
 set -eu
 GITLAB=gitlab.example.com
 PROJECT_ID=4242  # the settings of the project show it
