@@ -179,7 +179,8 @@ def test_an_example_installs_and_deploys_with_the_token(
     package = "astro-token" if backend == "file" else rf"astro-token\[[a-z,]*\b{backend}\b[a-z,]*\]"
     assert re.fullmatch(rf"install {package}( awscli)?", " ".join(packages))
     first, last = [call[1:] for call in ran.calls if call[0] == "astro-token"]
-    assert ["install-cli", "--version", "1.45.0"] == first[:3]
+    assert ["install-cli", "--version"] == first[:2]
+    assert re.fullmatch(r"1\.\d+\.\d+", first[2])
     # An `astro` in the checkout would be refused.
     assert ["--to"] == first[3:4] or first[3:] == []
     assert not first[4:] or (Path(first[4]).is_absolute() and not Path(first[4]).is_relative_to(ran.work))
@@ -222,7 +223,9 @@ def test_each_environment_has_settings_of_its_own(
 
 
 @pytest.mark.parametrize(
-    ("path", "job"), [(p, job) for p, job in CASES if p.parent.name in {"gitlab", "woodpecker"}], ids=case
+    ("path", "job"),
+    [(p, job) for p, job in CASES if p.parent.name in {"gitlab", "woodpecker", "bitbucket"}],
+    ids=case,
 )
 def test_a_project_file_that_a_runner_made_writable_for_all_is_no_longer_when_the_token_is_read(
     path: Path, job: str, ran_once: Callable[[Path, str], Ran]

@@ -161,6 +161,11 @@ def test_an_example_names_what_is_there(path: Path) -> None:
         assert variable in code or variable in {"ASTRO_TOKEN_REFERENCE", "ASTRO_TOKEN_COMMAND"}, variable
 
 
+def test_all_examples_pin_one_version_of_the_astro_cli() -> None:
+    pins = {pin for path in EXAMPLES for pin in re.findall(r"CLI_VERSION\W+(\d[\d.]+)", path.read_text())}
+    assert len(pins) == 1
+
+
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_nothing_secret_stands_in_a_file(path: Path) -> None:
     text = re.sub(r"^ *#.*$", "", path.read_text(), flags=re.MULTILINE)

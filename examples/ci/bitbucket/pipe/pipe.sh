@@ -5,6 +5,8 @@ set -euo pipefail
 
 : "${TOKEN:?a reference such as vault:secret/astro/prod#token, or a name from astro-token.toml}"
 COMMAND="${COMMAND:-astro deploy --dags}"
+# Bitbucket checks out with umask 0. A project file that everyone may write is refused.
+chmod -R go-w "${BITBUCKET_CLONE_DIR:-.}"
 cd -- "${BITBUCKET_CLONE_DIR:-.}/${FOLDER:-.}"
 set -- bash -euo pipefail -c "$COMMAND"
 # Without shell syntax a deploy is started directly: then exec refuses another deployment than the token's.
