@@ -22,6 +22,7 @@ from astro_token.lifecycle.effects import Listed, RotationRecord, Slot
 from astro_token.lifecycle.record import decode_record, encode_record, record_ref
 from astro_token.log import logger
 from astro_token.record import replace
+from astro_token.secrets.fields import select_field
 from astro_token.token import AstroToken
 from astro_token.tokens.steps import DECRYPTION, TokenPath, steps, walk
 from astro_token.tokens.write import Current, encrypt_value, read_current, write_secret, write_token
@@ -148,6 +149,7 @@ class Performer:
         """Decrypt a record, except the one that was written last."""
         if self._settings.decrypt is None:
             return stored
+        stored = select_field(stored, None)
         if self._written and self._written[0] == stored:
             return self._written[1]
         path = TokenPath(self._settings, self._deadline)
