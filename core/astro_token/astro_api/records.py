@@ -100,6 +100,15 @@ class NewRole(Record):
     entity: str
     deployment: str | None = None
 
+    @property
+    def shown(self) -> Role:
+        """The parts that can be shown."""
+        return Role(
+            self.role if _ROLE.fullmatch(self.role) else None,
+            self.kind,
+            self.entity if self.kind in SCOPES else None,
+        )
+
 
 class TokenDetails(Record):
     """

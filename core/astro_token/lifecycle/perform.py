@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+import uuid
+from contextlib import ExitStack, suppress
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import (
@@ -19,7 +22,8 @@ from astro_token.lifecycle.effects import Listed, RotationRecord, Slot
 from astro_token.lifecycle.record import decode_record, encode_record
 from astro_token.log import logger
 from astro_token.record import replace
-from astro_token.secrets.registry import open_backend, require
+from astro_token.secrets.registry import can, open_backend
+from astro_token.system.signals import uninterrupted
 from astro_token.token import AstroToken
 from astro_token.tokens.steps import TokenPath, steps, walk
 from astro_token.tokens.write import Current, read_current, write_secret, write_token
@@ -32,14 +36,64 @@ if TYPE_CHECKING:
     from astro_token.astro_api.tokens import NewRole, NewToken, Tokens
     from astro_token.lifecycle.effects import Protocol
     from astro_token.secret import SecretValue
+    from astro_token.secrets.ref import SecretRef
     from astro_token.settings.resolve import TokenSettings
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["Performer"]
+__all__ = ["Performer", "read_record", "read_stored", "record_reference"]
 
 # A new token may be unknown to a part of Astro for some time.
 _PROPAGATION_SECONDS = 30.0
 _PAUSE_SECONDS = 1.0
+_MARK_DIGITS = 12
+
+
+def record_reference(ref: SecretRef) -> SecretRef:
+    """
+    The reference of the rotation record next to a secret.
+
+    Raises:
+        UnsupportedOperationError: the backend has none.
+    """
+    return replace(ref, name=ref.name + (".rotation" if ref.scheme == "file" else "-rotation"), field=None)
+
+
+def read_record(ref: SecretRef, deadline: Deadline) -> tuple[Current, RotationRecord]:
+    """
+    Read the rotation record at its own reference.
+
+    Raises:
+        ConfigError: a newer version of astro-token wrote it.
+        RotationError: it is not a record.
+        AstroTokenError: reading failed.
+    """
+    current = read_current(ref, deadline)
+    try:
+        return current, RotationRecord() if current.value is None else decode_record(current.value)
+    except AstroTokenError as error:
+        failure = with_prefix(error, ref)
+    raise failure
+
+
+def read_stored(settings: TokenSettings, deadline: Deadline) -> tuple[Current, AstroToken | None]:
+    """
+    Read the current token with the version of its secret; None if there is none.
+
+    Raises:
+        InvalidTokenError: the value is not an Astro API token.
+        AstroTokenError: reading failed.
+    """
+    current = read_current(settings.ref, deadline)
+    if current.value is None:
+        return current, None
+    path = TokenPath(settings, deadline)
+    path.secret = current.value
+    failure = walk(path, steps(settings, online=False))
+    if isinstance(failure, SecretNotFoundError):  # other fields
+        return current, None
+    if failure is not None:
+        raise failure
+    return current, path.token
 
 
 class Performer:
@@ -49,6 +103,11 @@ class Performer:
         planned: the new token. A unique part is added to its title.
         tokens: of the organization, with the credential that manages them.
         deadline: for all effects.
+
+    Attributes:
+        record: as it was read or written last.
+        token: the current token, as it was read or written last; None if there is none.
+        refusal: the last failure of an effect.
     """
 
     def __init__(
@@ -60,12 +119,13 @@ class Performer:
     ) -> None:
         self._settings, self._planned = settings, planned
         self._tokens, self._deadline = tokens, deadline
-        scheme = settings.ref.scheme
-        backend = require(open_backend(scheme), "rotation_record", scheme, "it has no record of rotations")
-        self._record_ref = backend.rotation_record(settings.ref.without_field())
+        self._record_ref = record_reference(settings.ref)
         self._record = Current(None, None)
         self._value = Current(None, None)
-        self._refusal = AstroTokenError("no effect was refused")
+        self._mark = _mark(settings.ref)
+        self.record = RotationRecord()
+        self.token: AstroToken | None = None
+        self.refusal = AstroTokenError("no effect was refused")
         self._performers: dict[type[Any], Callable[[Any], Any]] = {
             effects.ReadRecord: self._read_record,
             effects.WriteRecord: self._write_record,
@@ -78,6 +138,15 @@ class Performer:
             effects.Delete: self._delete,
         }
 
+    @property
+    def is_open(self) -> bool:
+        """True if the record contains a rotation that is not finished."""
+        return self.record != RotationRecord()
+
+    def unique(self) -> str:
+        """Return the unique part of a title. It begins with a mark of the reference."""
+        return str(uuid.UUID(self._mark + uuid.uuid4().hex[_MARK_DIGITS:]))
+
     def run(self, protocol: Protocol[str]) -> str:
         """
         Perform all effects of a protocol, and return its outcome.
@@ -85,16 +154,22 @@ class Performer:
         Raises:
             AstroTokenError: an effect was refused.
         """
-        try:
-            effect = next(protocol)
-            while True:
-                outcome = self._outcome(effect)
-                is_failure = isinstance(outcome, Exception)
-                effect = protocol.throw(outcome) if is_failure else protocol.send(outcome)
-        except StopIteration as end:
-            return str(end.value)
-        except effects.RefusedError:
-            failure = self._refusal
+        with ExitStack() as step:
+            try:
+                effect = next(protocol)
+                while True:
+                    if isinstance(effect, effects.Create):
+                        # A signal after it would leave a token whose value nobody has.
+                        step.enter_context(uninterrupted())
+                    outcome = self._outcome(effect)
+                    if isinstance(effect, effects.WriteRecord) or isinstance(outcome, Exception):
+                        step.close()
+                    is_failure = isinstance(outcome, Exception)
+                    effect = protocol.throw(outcome) if is_failure else protocol.send(outcome)
+            except StopIteration as end:
+                return str(end.value)
+            except effects.RefusedError:
+                failure = self.refusal
         raise failure
 
     def _outcome(self, effect: Any) -> Any:
@@ -109,42 +184,29 @@ class Performer:
             )
         except AstroTokenError as error:
             failure, received = error, effects.RefusedError()
-        self._refusal = sanitized(failure)
+        self.refusal = sanitized(failure)
         return received
 
     # -- the secrets backend ---------------------------------------------------------------------------
 
     def _read_record(self, _: effects.ReadRecord) -> tuple[str, RotationRecord]:
-        self._record = current = read_current(self._record_ref, self._deadline)
-        try:
-            record = RotationRecord() if current.value is None else decode_record(current.value)
-        except AstroTokenError as error:
-            failure = with_prefix(error, self._record_ref)
-        else:
-            return current.version or "", record
-        raise failure
+        self._record, self.record = read_record(self._record_ref, self._deadline)
+        return self._record.version or "", self.record
 
     def _write_record(self, effect: effects.WriteRecord) -> str:
         content = encode_record(effect.record)
         version = write_secret(self._record_ref, content, self._record, self._deadline)
-        self._record = Current(content, version or None)
+        self._record, self.record = Current(content, version or None), effect.record
         return version
 
     def _read_value(self, _: effects.ReadValue) -> tuple[str, Slot[SecretValue] | None]:
-        self._value = current = read_current(self._settings.ref, self._deadline)
-        if current.value is None:
-            return current.version or "", None
-        path = TokenPath(self._settings, self._deadline)
-        path.secret = current.value
-        failure = walk(path, steps(self._settings, online=False))
-        if isinstance(failure, SecretNotFoundError):  # other fields
-            return current.version or "", None
-        if failure is not None:
-            raise failure
-        return current.version or "", _slot(path.token)
+        self._value, self.token = read_stored(self._settings, self._deadline)
+        return self._value.version or "", _slot(self.token) if self.token else None
 
     def _write_value(self, effect: effects.WriteValue) -> None:
-        write_token(self._settings, AstroToken.parse(effect.token.value), self._value, self._deadline)
+        token = AstroToken.parse(effect.token.value)
+        write_token(self._settings, token, self._value, self._deadline)
+        self.token = token
 
     # -- Astro -----------------------------------------------------------------------------------------
 
@@ -161,25 +223,31 @@ class Performer:
         return record is not None and _has_roles(record, self._planned.roles)
 
     def _list_tokens(self, effect: effects.ListTokens) -> list[Listed]:
-        beginning = f"{self._planned.title}~"
+        # By the mark, because the title can have changed since, and other references can have the same title.
         return [
-            Listed(token.id, token.title, _seconds(token.record.created))
+            Listed(token.id, token.title, _last_sign(token.record))
             for token in self._of(effect.bearer).list(**self._planned.filters)
-            if token.title.startswith(beginning)
+            if token.title.rpartition("~")[2].replace("-", "").startswith(self._mark)
         ]
 
     def _create(self, effect: effects.Create) -> Slot[SecretValue]:
         tokens = self._of(effect.bearer)
         created = tokens.create(replace(self._planned, title=effect.title))
-        if len(self._planned.roles) > 1:
-            tokens.set_roles(created.id, self._planned.roles)
-        slot = _slot(AstroToken.parse(created.value))
-        if slot.id != created.id:
-            raise IntegrityError(
+        try:
+            if len(self._planned.roles) > 1:
+                tokens.set_roles(created.id, self._planned.roles)
+            slot = _slot(AstroToken.parse(created.value))
+            if slot.id == created.id:
+                return slot
+            failure: AstroTokenError = IntegrityError(
                 "the created token does not contain its identifier",
                 hint="report this with the version of astro-token",
             )
-        return slot
+        except AstroTokenError as error:
+            failure = error
+        if not isinstance(failure, BackendUnavailableError):  # then the protocol deletes it by its title
+            tokens.delete(created.id)
+        raise failure.with_traceback(None)
 
     def _is_used(self, effect: effects.IsUsed) -> bool:
         record = self._of(effect.bearer).get(effect.id)
@@ -209,9 +277,23 @@ def _has_roles(record: TokenRecord, planned: Sequence[NewRole]) -> bool:
     return not left
 
 
-def _seconds(created: datetime | None) -> float:
-    """Seconds since the epoch. A token of unknown age is not old."""
-    return created.timestamp() if created else time.time()
+def _last_sign(record: TokenRecord) -> float:
+    """
+    Seconds since the epoch, of the creation or the last use: a token that is in use is not a leftover.
+
+    A token of unknown age is not old.
+    """
+    times: list[datetime] = [time for time in (record.created, record.last_used) if time]
+    return max(times).timestamp() if record.created else time.time()
+
+
+def _mark(ref: SecretRef) -> str:
+    """Return digits that stand for a reference and its service, to recognize the tokens made for it."""
+    backend, origin = open_backend(ref.scheme), ""
+    if can(backend, "route"):
+        with suppress(AstroTokenError):
+            origin = str(backend.route(ref).address.origin)
+    return blake2b(f"{origin} {ref}".encode()).hexdigest()[:_MARK_DIGITS]
 
 
 def _slot(token: AstroToken) -> Slot[SecretValue]:

@@ -10,12 +10,13 @@ from astro_token.errors import (
     result,
 )
 from astro_token.secret import SecretValue
+from astro_token.secrets.ref import contains_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["merge_field", "same_secret", "select_field"]
+__all__ = ["merge_field", "same_secret", "select_field", "token_count"]
 
 DEFAULT_FIELD = "token"
 _USUAL_FIELDS = (DEFAULT_FIELD, "ASTRO_API_TOKEN", "astro_api_token", "api_token", "value")
@@ -93,6 +94,12 @@ def same_secret(first: SecretValue, second: SecretValue) -> bool:
     """True if two values are equal, or equal JSON objects: services may reorder and reformat a map."""
     fields = _object(first)
     return first == second or (fields is not None and fields == _object(second))
+
+
+def token_count(value: SecretValue) -> int:
+    """Count the fields that hold a token."""
+    fields = _object(value) or {}
+    return sum(isinstance(content, str) and contains_token(content) for content in fields.values())
 
 
 def _no_fields() -> SecretNotFoundError:
