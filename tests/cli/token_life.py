@@ -11,15 +11,49 @@ import pyrage
 from astro_token.testing import make_token
 from astro_token.token import decode_part
 from tests.servers.astro_api import DEPLOYMENT, ORGANIZATION, WORKSPACE, Grant, role
+from tests.servers.faults import reset
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import Program, Result
     from tests.servers.astro_api import AstroApi
+    from tests.servers.http1 import Misbehaviour, Reply, Request
     from tests.servers.openbao import OpenBao
 
 ADMIN = Grant(manages_tokens=True)
+
+
+def after_requests(api: AstroApi, method: str, act: Callable[[], Misbehaviour | None]) -> None:
+    """Do something after each request of a method, before its response. It may return a fault instead."""
+    reply = api.reply
+
+    def changed(request: Request) -> Reply:
+        response = reply(request)
+        return (act() if request.method == method else None) or response
+
+    api.reply = changed  # type: ignore[method-assign]
+
+
+def lose_first(api: AstroApi, method: str) -> None:
+    """Lose the response to the first request of a method, after it was done."""
+    faults = [lambda connection, _: reset(connection)]
+    after_requests(api, method, lambda: faults.pop() if faults else None)
+
+
+def errors_of(result: Result) -> list[str]:
+    """The lines on standard error, without the name of the program."""
+    return [line.removeprefix("astro-token: ") for line in result.stderr.splitlines()]
+
+
+def says(result: Result, code: int, message: str, hint: str = "") -> bool:
+    """True if the only error has this message and this hint, and nothing is on standard output."""
+    lines = errors_of(result)
+    assert (code, 2) == (result.code, len(lines)), result.stderr
+    assert f"error: {message}" in lines[0]
+    assert f"hint: {hint}" in lines[1]
+    return True
 
 
 def id_of(value: str) -> str:

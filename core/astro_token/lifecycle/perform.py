@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from contextlib import ExitStack, suppress
@@ -9,24 +10,23 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import (
+    AccessDeniedError,
     AstroTokenError,
     BackendUnavailableError,
     IntegrityError,
     InvalidTokenError,
-    SecretNotFoundError,
+    RotationError,
     sanitized,
-    with_prefix,
 )
 from astro_token.lifecycle import effects
 from astro_token.lifecycle.effects import Listed, RotationRecord, Slot
-from astro_token.lifecycle.record import decode_record, encode_record
+from astro_token.lifecycle.record import same_token
+from astro_token.lifecycle.stored import Stored
 from astro_token.log import logger
 from astro_token.record import replace
 from astro_token.secrets.registry import can, open_backend
 from astro_token.system.signals import uninterrupted
 from astro_token.token import AstroToken
-from astro_token.tokens.steps import TokenPath, steps, walk
-from astro_token.tokens.write import Current, read_current, write_secret, write_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,60 +40,14 @@ if TYPE_CHECKING:
     from astro_token.settings.resolve import TokenSettings
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["Performer", "read_record", "read_stored", "record_reference"]
+__all__ = ["Performer"]
 
 # A new token may be unknown to a part of Astro for some time.
 _PROPAGATION_SECONDS = 30.0
-_PAUSE_SECONDS = 1.0
+_PROPAGATION_PAUSE = 1.0
+_PAUSE_SECONDS, _LONGEST_PAUSE = 0.1, 5.0
 _MARK_DIGITS = 12
-
-
-def record_reference(ref: SecretRef) -> SecretRef:
-    """
-    The reference of the rotation record next to a secret.
-
-    Raises:
-        UnsupportedOperationError: the backend has none.
-    """
-    return replace(ref, name=ref.name + (".rotation" if ref.scheme == "file" else "-rotation"), field=None)
-
-
-def read_record(ref: SecretRef, deadline: Deadline) -> tuple[Current, RotationRecord]:
-    """
-    Read the rotation record at its own reference.
-
-    Raises:
-        ConfigError: a newer version of astro-token wrote it.
-        RotationError: it is not a record.
-        AstroTokenError: reading failed.
-    """
-    current = read_current(ref, deadline)
-    try:
-        return current, RotationRecord() if current.value is None else decode_record(current.value)
-    except AstroTokenError as error:
-        failure = with_prefix(error, ref)
-    raise failure
-
-
-def read_stored(settings: TokenSettings, deadline: Deadline) -> tuple[Current, AstroToken | None]:
-    """
-    Read the current token with the version of its secret; None if there is none.
-
-    Raises:
-        InvalidTokenError: the value is not an Astro API token.
-        AstroTokenError: reading failed.
-    """
-    current = read_current(settings.ref, deadline)
-    if current.value is None:
-        return current, None
-    path = TokenPath(settings, deadline)
-    path.secret = current.value
-    failure = walk(path, steps(settings, online=False))
-    if isinstance(failure, SecretNotFoundError):  # other fields
-        return current, None
-    if failure is not None:
-        raise failure
-    return current, path.token
+_HINT = "compare its roles and its state in Astro with the project file, then run the command again"
 
 
 class Performer:
@@ -103,11 +57,13 @@ class Performer:
         planned: the new token. A unique part is added to its title.
         tokens: of the organization, with the credential that manages them.
         deadline: for all effects.
+        stored: the value and the record; None to open them.
 
     Attributes:
-        record: as it was read or written last.
-        token: the current token, as it was read or written last; None if there is none.
-        refusal: the last failure of an effect.
+        failure: of the last effect that failed; None if all succeeded.
+
+    Raises:
+        AstroTokenError: as `Stored`.
     """
 
     def __init__(
@@ -116,16 +72,14 @@ class Performer:
         planned: NewToken,
         tokens: Tokens,
         deadline: Deadline,
+        stored: Stored | None = None,
     ) -> None:
         self._settings, self._planned = settings, planned
         self._tokens, self._deadline = tokens, deadline
-        self._record_ref = record_reference(settings.ref)
-        self._record = Current(None, None)
-        self._value = Current(None, None)
+        self.stored = stored or Stored(settings, deadline)
         self._mark = _mark(settings.ref)
-        self.record = RotationRecord()
-        self.token: AstroToken | None = None
-        self.refusal = AstroTokenError("no effect was refused")
+        self._failures, self._may_exist = 0, False
+        self.failure: AstroTokenError | None = None
         self._performers: dict[type[Any], Callable[[Any], Any]] = {
             effects.ReadRecord: self._read_record,
             effects.WriteRecord: self._write_record,
@@ -140,8 +94,10 @@ class Performer:
 
     @property
     def is_open(self) -> bool:
-        """True if the record contains a rotation that is not finished."""
-        return self.record != RotationRecord()
+        """True if a rotation has begun that another run can finish."""
+        record = self.stored.record
+        is_created = record.intent is not None and self._may_exist
+        return is_created or record.pending is not None or record.previous is not None
 
     def unique(self) -> str:
         """Return the unique part of a title. It begins with a mark of the reference."""
@@ -152,7 +108,7 @@ class Performer:
         Perform all effects of a protocol, and return its outcome.
 
         Raises:
-            AstroTokenError: an effect was refused.
+            AstroTokenError: an effect was refused, or failed again and again before a token was created.
         """
         with ExitStack() as step:
             try:
@@ -162,51 +118,52 @@ class Performer:
                         # A signal after it would leave a token whose value nobody has.
                         step.enter_context(uninterrupted())
                     outcome = self._outcome(effect)
-                    if isinstance(effect, effects.WriteRecord) or isinstance(outcome, Exception):
-                        step.close()
                     is_failure = isinstance(outcome, Exception)
+                    if is_failure or isinstance(effect, effects.WriteRecord):
+                        step.close()
                     effect = protocol.throw(outcome) if is_failure else protocol.send(outcome)
             except StopIteration as end:
-                return str(end.value)
-            except effects.RefusedError:
-                failure = self.refusal
-        raise failure
+                if end.value != "unfinished" or self.failure is None or self.is_open:
+                    return str(end.value)
+                reason: Exception = self.failure
+            except effects.RefusedError as refused:
+                reason = refused.reason
+        raise reason
 
     def _outcome(self, effect: Any) -> Any:
         """Return the result of an effect, or the exception that the protocol receives."""
         logger.debug("%s: %s", self._settings.ref, type(effect).__name__)
         try:
             return self._performers[type(effect)](effect)
-        except BackendUnavailableError as error:
-            failure: AstroTokenError = error
-            received: Exception = (
-                effects.ConflictError() if error.outcome_known else effects.UnknownOutcomeError()
-            )
         except AstroTokenError as error:
-            failure, received = error, effects.RefusedError()
-        self.refusal = sanitized(failure)
-        return received
+            self.failure = failure = sanitized(error)
+        if isinstance(failure, BackendUnavailableError):
+            self._pause(failure)
+            return effects.ConflictError() if failure.outcome_known else effects.UnknownOutcomeError()
+        if isinstance(failure, AccessDeniedError) and getattr(effect, "bearer", None) is not None:
+            return effects.DeniedError()  # the token itself was the bearer, and may have been replaced
+        return effects.RefusedError(failure)
+
+    def _pause(self, failure: BackendUnavailableError) -> None:
+        """Pause before everything is read again, longer after each failure."""
+        self._failures += 1
+        seconds = random.uniform(0, min(_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE))  # noqa: S311 (jitter)
+        time.sleep(min(max(seconds, failure.retry_after or 0.0), self._deadline.remaining))
 
     # -- the secrets backend ---------------------------------------------------------------------------
 
     def _read_record(self, _: effects.ReadRecord) -> tuple[str, RotationRecord]:
-        self._record, self.record = read_record(self._record_ref, self._deadline)
-        return self._record.version or "", self.record
+        return self.stored.read_record(), self.stored.record
 
     def _write_record(self, effect: effects.WriteRecord) -> str:
-        content = encode_record(effect.record)
-        version = write_secret(self._record_ref, content, self._record, self._deadline)
-        self._record, self.record = Current(content, version or None), effect.record
-        return version
+        return self.stored.write_record(effect.record)
 
     def _read_value(self, _: effects.ReadValue) -> tuple[str, Slot[SecretValue] | None]:
-        self._value, self.token = read_stored(self._settings, self._deadline)
-        return self._value.version or "", _slot(self.token) if self.token else None
+        version, token = self.stored.read_token(), self.stored.token
+        return version, _slot(token) if token else None
 
     def _write_value(self, effect: effects.WriteValue) -> None:
-        token = AstroToken.parse(effect.token.value)
-        write_token(self._settings, token, self._value, self._deadline)
-        self.token = token
+        self.stored.write_token(AstroToken.parse(effect.token.value))
 
     # -- Astro -----------------------------------------------------------------------------------------
 
@@ -214,40 +171,48 @@ class Performer:
         token = effect.token
         end = time.monotonic() + min(_PROPAGATION_SECONDS, self._deadline.remaining)
         while not self._tokens.accepts(token.id, token.value):
-            if time.monotonic() + _PAUSE_SECONDS > end:
+            if time.monotonic() + _PROPAGATION_PAUSE > end:
+                self.failure = RotationError("Astro does not accept the token", hint=_HINT)
                 return False
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(_PROPAGATION_PAUSE)
         if not effect.is_new:
             return True
         record = self._tokens.get(token.id)
-        return record is not None and _has_roles(record, self._planned.roles)
+        if record is not None and _has_roles(record, self._planned.roles):
+            return True
+        self.failure = RotationError("Astro gave the new token other roles than planned", hint=_HINT)
+        return False
 
     def _list_tokens(self, effect: effects.ListTokens) -> list[Listed]:
-        # By the mark, because the title can have changed since, and other references can have the same title.
+        # Other references can have the same title, and the title in the settings can have changed.
+        intent = self.stored.record.intent
         return [
             Listed(token.id, token.title, _last_sign(token.record))
             for token in self._of(effect.bearer).list(**self._planned.filters)
-            if token.title.rpartition("~")[2].replace("-", "").startswith(self._mark)
+            if (intent is not None and token.title == intent.title) or self._is_marked(token.title)
         ]
+
+    def _is_marked(self, title: str) -> bool:
+        _, tilde, unique = title.rpartition("~")
+        return bool(tilde) and unique.replace("-", "").startswith(self._mark)
 
     def _create(self, effect: effects.Create) -> Slot[SecretValue]:
         tokens = self._of(effect.bearer)
-        created = tokens.create(replace(self._planned, title=effect.title))
         try:
-            if len(self._planned.roles) > 1:
-                tokens.set_roles(created.id, self._planned.roles)
-            slot = _slot(AstroToken.parse(created.value))
-            if slot.id == created.id:
-                return slot
-            failure: AstroTokenError = IntegrityError(
+            created = tokens.create(replace(self._planned, title=effect.title))
+        except BackendUnavailableError:
+            self._may_exist = True
+            raise
+        self._may_exist = True
+        if len(self._planned.roles) > 1:
+            tokens.set_roles(created.id, self._planned.roles)
+        slot = _slot(AstroToken.parse(created.value))
+        if slot.id != created.id:
+            raise IntegrityError(
                 "the created token does not contain its identifier",
                 hint="report this with the version of astro-token",
             )
-        except AstroTokenError as error:
-            failure = error
-        if not isinstance(failure, BackendUnavailableError):  # then the protocol deletes it by its title
-            tokens.delete(created.id)
-        raise failure.with_traceback(None)
+        return slot
 
     def _is_used(self, effect: effects.IsUsed) -> bool:
         record = self._of(effect.bearer).get(effect.id)
@@ -293,7 +258,7 @@ def _mark(ref: SecretRef) -> str:
     if can(backend, "route"):
         with suppress(AstroTokenError):
             origin = str(backend.route(ref).address.origin)
-    return blake2b(f"{origin} {ref}".encode()).hexdigest()[:_MARK_DIGITS]
+    return blake2b(f"{origin} {same_token(ref)}".encode()).hexdigest()[:_MARK_DIGITS]
 
 
 def _slot(token: AstroToken) -> Slot[SecretValue]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
@@ -25,9 +24,11 @@ from astro_token.errors import (
 )
 from astro_token.lifecycle.admin import no_admin, organization_of
 from astro_token.lifecycle.effects import RotationRecord
-from astro_token.lifecycle.perform import Performer, read_record, read_stored, record_reference
+from astro_token.lifecycle.perform import Performer
 from astro_token.lifecycle.plan import replacement, wide_role
 from astro_token.lifecycle.protocol import Plan, rotation
+from astro_token.lifecycle.record import same_token
+from astro_token.lifecycle.stored import Stored
 from astro_token.policy.rules import enforce, judge
 from astro_token.record import Record, replace
 from astro_token.secrets.fields import token_count
@@ -120,7 +121,7 @@ class Rotator:
         jobs: dict[SecretRef, TokenSettings] = {}
         for request in requests:
             if not isinstance(request, AstroTokenError):
-                jobs.setdefault(_normalised(request.ref), request)
+                jobs.setdefault(same_token(request.ref), request)
         reports: dict[SecretRef, RotationReport] = {}
 
         def rotate(ref: SecretRef, settings: TokenSettings) -> None:
@@ -128,7 +129,7 @@ class Rotator:
             done()
 
         ref: Any = self.admin.ref if self.admin else None
-        admin_ref = _normalised(ref) if ref else None
+        admin_ref = same_token(ref) if ref else None
         last = jobs.pop(admin_ref, None) if admin_ref else None
         if len(jobs) > 1:
             deadline = Deadline(sum(settings.timeout for settings in jobs.values()))
@@ -150,7 +151,7 @@ class Rotator:
         return [
             RotationReport(None, "failed", error=request)
             if isinstance(request, AstroTokenError)
-            else replace(reports[_normalised(request.ref)], settings=request)
+            else replace(reports[same_token(request.ref)], settings=request)
             for request in requests
         ]
 
@@ -163,9 +164,11 @@ class Rotator:
 
     def _rotate(self, settings: TokenSettings, *, is_collecting: bool) -> RotationReport:
         options, deadline = self.options, Deadline(settings.timeout)
-        _, record = read_record(record_reference(settings.ref), deadline)
-        secret, token = read_stored(settings, deadline)
-        _refuse_shared(secret.value)
+        stored = Stored(settings, deadline)
+        stored.read_record()
+        stored.read_token()
+        record, token = stored.record, stored.token
+        _refuse_shared(stored.secret.value)
         is_open = record != RotationRecord()
         if token is None and record.pending is None:
             raise _nothing_to_rotate(is_open=is_open)
@@ -198,15 +201,15 @@ class Rotator:
             is_held=options.grace is None and not options.is_finishing and _is_in_repository(settings.ref),
             revokes_used=options.grace is not None and options.is_finishing,
         )
-        performer = Performer(settings, planned, tokens, deadline)
+        performer = Performer(settings, planned, tokens, deadline, stored)
         outcome = performed(performer, plan)
-        current = performer.token
+        current = stored.token
         is_new = current is not None and (token is None or current.token_id != token.token_id)
         return RotationReport(
             settings,
             "rotated" if is_new else {"grace": "waiting", "idle": "idle"}.get(outcome, "finished"),
             current.expires if current else None,
-            _end_of_grace(performer.record),
+            _end_of_grace(stored.record),
             tuple(warnings),
         )
 
@@ -255,9 +258,9 @@ def performed(performer: Performer, plan: Plan) -> str:
             "--finish --grace 0s",
         )
     if outcome == "alarm":
-        raise _alarm(performer.record)
+        raise _alarm(performer.stored.record)
     if outcome == "unfinished":
-        failure = performer.refusal
+        failure = performer.failure
     if failure is None:
         return outcome
     needs_person = isinstance(failure, RotationError) and failure.exit_code == RotationError.PERSON_NEEDED
@@ -339,9 +342,3 @@ def _end_of_grace(record: RotationRecord) -> datetime | None:
 def _is_in_repository(ref: SecretRef) -> bool:
     """True for a file in a git repository, which its consumers read after the merge."""
     return ref.scheme == "file" and repository_of(Path(ref.name).absolute().parent) is not None
-
-
-def _normalised(ref: SecretRef) -> SecretRef:
-    """The same for all references to a token: no field means the field `token`."""
-    name = os.path.realpath(ref.name) if ref.scheme == "file" else ref.name
-    return replace(ref, name=name, field=None if ref.field == "token" else ref.field)

@@ -36,12 +36,12 @@ def uninterrupted() -> Iterator[None]:
 @contextmanager
 def with_delayed_signals() -> Iterator[None]:
     """Handle the signals that end this process, in the main thread, so that `uninterrupted` has an effect."""
-    handlers: dict[int, Any] = {}
+    previous: dict[int, Any] = {}
     due: set[int] = set()  # signals whose delay is over
     _signals.clear()
 
     def receive(number: int, frame: Any) -> None:
-        handler: Callable[[int, Any], None] = handlers[number]
+        handler: Callable[[int, Any], None] = previous[number]
         if not _busy or number in due:
             handler(number, frame)
         elif number not in _signals:
@@ -59,11 +59,11 @@ def with_delayed_signals() -> Iterator[None]:
         number = getattr(signal, name, None)
         handler = signal.getsignal(number) if number is not None else None
         if number is not None and callable(handler):
-            handlers[number] = handler
+            previous[number] = handler
             signal.signal(number, receive)
     try:
         yield
     finally:
-        for number, handler in handlers.items():
+        for number, handler in previous.items():
             if signal.getsignal(number) is receive:  # else the program ends already
                 signal.signal(number, handler)
