@@ -261,8 +261,9 @@ def test_nothing_is_created_if_the_record_cannot_be_written(life: TokenLife) -> 
         f'path "{folder}/prod-rotation" {{ capabilities = ["read"] }}',
     )
     life.program.canaries.append(token)
-    result = life("rotate", f"{life.ref.replace('#', '?kv=2#')}", env={"VAULT_TOKEN": token})
-    assert says(result, 77, "prod-rotation")
+    result = life("rotate", life.ref.replace("#", "?kv=2#"), env={"VAULT_TOKEN": token})
+    assert says(result, 77, "Vault denies the request", "add to the policy of the Vault token: path")
+    assert "prod-rotation" in errors_of(result)[1]
     assert ({id_of(before)}, before, {}) == (life.others, life.current(), life.rotation())
     assert not [request for request in life.api.requests if request.method != "GET"]
 

@@ -51,7 +51,7 @@ def says(result: Result, code: int, message: str, hint: str = "") -> bool:
     """True if the only error has this message and this hint, and nothing is on standard output."""
     lines = errors_of(result)
     assert (code, 2) == (result.code, len(lines)), result.stderr
-    assert f"error: {message}" in lines[0]
+    assert f"{message}" in lines[0], lines
     assert f"hint: {hint}" in lines[1]
     return True
 

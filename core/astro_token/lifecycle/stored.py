@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from astro_token.errors import AstroTokenError, SecretNotFoundError, with_prefix
 from astro_token.lifecycle.effects import RotationRecord
 from astro_token.lifecycle.record import decode_record, encode_record, record_ref
+from astro_token.secrets.fields import select_field
 from astro_token.tokens.steps import DECRYPTION, TokenPath, steps, walk
 from astro_token.tokens.write import Current, encrypt_value, read_current, write_secret, write_token
 
@@ -103,6 +104,7 @@ class Stored:
         """Decrypt a record, except the one that was written last."""
         if self._settings.decrypt is None:
             return stored
+        stored = select_field(stored, None)
         if self._written and self._written[0] == stored:
             return self._written[1]
         path = TokenPath(self._settings, self._deadline)

@@ -134,7 +134,8 @@ def write_secret(
 
 def _require_unchanged(ref: SecretRef, current: Current, deadline: Deadline) -> None:
     """Compare values for services without versions. A change between this read and the write is missed."""
-    if read_current(ref, deadline).value != current.value:
+    after = read_current(ref, deadline).value
+    if after is None or current.value is None or not same_secret(after, current.value):
         raise with_prefix(changed_meanwhile(), ref)
 
 
