@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     Row = tuple[str, ...]
     Block = list[tuple[str, str]]
 
-__all__ = ["describe_preflight", "describe_token", "fields", "name", "tabulate", "verdict_lines"]
+__all__ = [
+    "describe_error",
+    "describe_preflight",
+    "describe_token",
+    "fields",
+    "name",
+    "tabulate",
+    "verdict_lines",
+]
 
 NONE = "-"
 
@@ -41,7 +49,7 @@ def describe_token(report: TokenReport, now: datetime) -> dict[str, Any]:
         "expires": iso(expires),
         "expires_in": int((expires - now).total_seconds()) if expires else None,
         "verdicts": _describe_verdicts(report.verdicts),
-        "error": _describe_error(error) if error else None,
+        "error": describe_error(error) if error else None,
         "online": _describe_online(report.online) if report.online else None,
     }
 
@@ -66,7 +74,7 @@ def _describe_verdicts(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     ]
 
 
-def _describe_error(error: errors.AstroTokenError) -> dict[str, Any]:
+def describe_error(error: errors.AstroTokenError) -> dict[str, Any]:
     """Describe an error by our class: a plugin may raise a subclass."""
     kind = next(base for base in type(error).__mro__ if base.__name__ in errors.__all__)
     return {
@@ -98,7 +106,7 @@ def _describe_online(online: Online) -> dict[str, Any]:
             {"asked": request.kind, **_attributes(request, "status", "request_id")}
             for request in online.requests
         ],
-        "error": _describe_error(online.error) if online.error else None,
+        "error": describe_error(online.error) if online.error else None,
     }
 
 

@@ -92,6 +92,19 @@ A file is encrypted with age; its key is created at a terminal, or with --create
   some-program | astro-token put vault:secret/astro/prod#token
 """
 
+_ROTATE = """\
+Replace tokens by new ones with the same roles, without an outage.
+
+A new token is created, stored and verified before it becomes the current one. The previous token stays valid
+for a grace period; a later run revokes it. Running the same command again continues from any point.
+The value stays where it is. Next to it a secret is kept with the state of the rotation: docs/rotate.md.
+
+  astro-token rotate prod
+  astro-token rotate --all --if-expires-within 14d
+  astro-token rotate --grace 1h prod
+  astro-token rotate --finish --grace 0s prod       (revokes the previous token now)
+"""
+
 _DOCTOR = """\
 Check every step from the settings to Astro, and report each result.
 
@@ -138,6 +151,7 @@ In tcsh the script offers the options of all commands.
   astro-token completion powershell   (in a file that $PROFILE sources)
 """
 
+_LIFECYCLE_TIMEOUT = "each token (default: 120)"
 _ON_COMMAND_LINE = (
     "a command line is readable by every user of the machine: replace that token, "
     "and give the new one on standard input or in a variable"
@@ -209,13 +223,21 @@ def _add_log_level(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_token(command: argparse.ArgumentParser, count: str = "?") -> None:
+def _add_token(
+    command: argparse.ArgumentParser, count: str = "?", timeout: str = "reading the token (default: 30)"
+) -> None:
     command.add_argument("token", nargs=count, metavar="TOKEN", help=_TOKEN_HELP)
     command.add_argument(
         "--decrypt", metavar="KEY", help="a key, such as vault-transit:astro, if the secret is ciphertext"
     )
+    command.add_argument("--timeout", type=float, metavar="SECONDS", help=f"time limit for {timeout}")
+
+
+def _add_admin(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="time limit for reading the token (default: 30)"
+        "--admin",
+        metavar="REF",
+        help="the reference of the credential that manages tokens (default: ASTRO_TOKEN_ADMIN_REF)",
     )
 
 
@@ -303,6 +325,22 @@ def _put(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _rotate(command: argparse.ArgumentParser) -> None:
+    _add_token(command, "*", _LIFECYCLE_TIMEOUT)
+    command.add_argument("--all", action="store_true", help="every token of astro-token.toml")
+    command.add_argument("--if-older-than", metavar="D", help="begin only if the token is older, such as 60d")
+    command.add_argument(
+        "--if-expires-within", metavar="D", help="begin only if the token expires sooner, such as 14d"
+    )
+    command.add_argument(
+        "--grace", metavar="D", help="how long the previous token stays valid (default: 24h)"
+    )
+    command.add_argument("--finish", action="store_true", help="begin nothing; finish what is open")
+    command.add_argument("--dry-run", action="store_true", help="show what would be done, and write nothing")
+    _add_admin(command)
+    _add_format(command)
+
+
 def _install_cli(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--version", metavar="X", help="such as 1.45.0 (default: that of astro-token.toml, else the latest)"
@@ -331,6 +369,7 @@ _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]
     "export": ("hand a token to a shell or a CI system", _EXPORT, _export),
     "check": ("report the claims of tokens and whether they can be used", _CHECK, _check),
     "put": ("store a token", _PUT, _put),
+    "rotate": ("replace tokens without an outage", _ROTATE, _rotate),
     "doctor": ("check every step from the settings to Astro", _DOCTOR, _doctor),
     "backends": ("list the backends", _BACKENDS, _add_format),
     "install-cli": ("install the Astro CLI, verified", _INSTALL_CLI, _install_cli),
