@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    from astro_token.token import AstroToken
+
     _Value = TypeVar("_Value")
 
 __all__ = ["LIFECYCLE_SECONDS", "expiry", "option", "show_warnings"]
@@ -35,8 +37,8 @@ def option(parse: Callable[[object, str], _Value], text: str | None, name: str) 
     raise failure
 
 
-def expiry(expires: datetime | None, now: datetime) -> str:
-    return f"expires at {when(expires, now)}" if expires else "never expires"
+def expiry(token: AstroToken, now: datetime) -> str:
+    return f"the token expires at {when(token.expires, now)}" if token.expires else "the token never expires"
 
 
 def show_warnings(name: object, warnings: Iterable[tuple[str, str]]) -> None:

@@ -92,6 +92,18 @@ A file is encrypted with age; its key is created at a terminal, or with --create
   some-program | astro-token put vault:secret/astro/prod#token
 """
 
+_CREATE = """\
+Create a token at Astro with the least permission that it needs, and store it in its backend.
+
+Role, scope, lifetime and title come from the token's table in astro-token.toml, or from options, and policy
+limits them. The value is never shown. Running the same command again continues from any point; see
+docs/rotate.md.
+
+  astro-token create prod
+  astro-token create --role DEPLOYMENT_ADMIN --deployment cldep00000000000000000 vault:secret/astro/prod#token
+  astro-token create --lifetime 30d --title deploy-prod prod
+"""
+
 _ROTATE = """\
 Replace tokens by new ones with the same roles, without an outage.
 
@@ -103,6 +115,15 @@ The value stays where it is. Next to it a secret is kept with the state of the r
   astro-token rotate --all --if-expires-within 14d
   astro-token rotate --grace 1h prod
   astro-token rotate --finish --grace 0s prod       (revokes the previous token now)
+"""
+
+_REVOKE = """\
+Show a token, delete it at Astro, and verify that it is gone.
+
+The current token of a reference, or of a token in astro-token.toml, is revoked only with --force.
+
+  astro-token revoke --id cltk00000000000000000
+  astro-token revoke --force prod
 """
 
 _DOCTOR = """\
@@ -325,6 +346,19 @@ def _put(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _create(command: argparse.ArgumentParser) -> None:
+    _add_token(command, timeout="the creation (default: 120)")
+    command.add_argument("--role", metavar="R", help="of Astro, such as DEPLOYMENT_ADMIN, or a custom one")
+    lifetime = command.add_mutually_exclusive_group()
+    lifetime.add_argument("--lifetime", metavar="D", help="1d to 3650d (default: 90d)")
+    lifetime.add_argument("--never-expires", action="store_true", help="which policy can forbid")
+    command.add_argument("--title", metavar="T", help="at Astro (default: the token's name)")
+    for scope in ("organization", "workspace", "deployment"):
+        command.add_argument(f"--{scope}", metavar="ID", help=f"the {scope} that the token is for")
+    command.add_argument("--force", action="store_true", help="also if Astro accepts the token stored there")
+    _add_admin(command)
+
+
 def _rotate(command: argparse.ArgumentParser) -> None:
     _add_token(command, "*", _LIFECYCLE_TIMEOUT)
     command.add_argument("--all", action="store_true", help="every token of astro-token.toml")
@@ -339,6 +373,13 @@ def _rotate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dry-run", action="store_true", help="show what would be done, and write nothing")
     _add_admin(command)
     _add_format(command)
+
+
+def _revoke(command: argparse.ArgumentParser) -> None:
+    _add_token(command, timeout="the revocation (default: 120)")
+    command.add_argument("--id", metavar="ID", help="the identifier of the token at Astro")
+    command.add_argument("--force", action="store_true", help="also if it is a current token")
+    _add_admin(command)
 
 
 def _install_cli(command: argparse.ArgumentParser) -> None:
@@ -369,7 +410,9 @@ _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]
     "export": ("hand a token to a shell or a CI system", _EXPORT, _export),
     "check": ("report the claims of tokens and whether they can be used", _CHECK, _check),
     "put": ("store a token", _PUT, _put),
+    "create": ("create a token and store it", _CREATE, _create),
     "rotate": ("replace tokens without an outage", _ROTATE, _rotate),
+    "revoke": ("delete a token at Astro", _REVOKE, _revoke),
     "doctor": ("check every step from the settings to Astro", _DOCTOR, _doctor),
     "backends": ("list the backends", _BACKENDS, _add_format),
     "install-cli": ("install the Astro CLI, verified", _INSTALL_CLI, _install_cli),

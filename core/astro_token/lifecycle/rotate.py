@@ -234,9 +234,12 @@ class Rotator:
         return is_old or (within is not None and expires is not None and expires - now < within)
 
 
-def performed(performer: Performer, plan: Plan) -> str:
+def performed(performer: Performer, plan: Plan, task: str = "rotation") -> str:
     """
     Perform a rotation, and return `done`, `grace` or `idle`.
+
+    Args:
+        task: its name in messages.
 
     Raises:
         BackendUnavailableError: another run holds the lease.
@@ -268,7 +271,7 @@ def performed(performer: Performer, plan: Plan) -> str:
     if needs_person or not performer.is_open:
         raise sanitized(failure)
     raise RotationError(
-        f"the rotation is not finished, and the current token still works: {failure.message}",
+        f"the {task} is not finished, and the token before still works: {failure.message}",
         hint=f"{failure.hint or 'correct the cause'}; then run the same command again",
     )
 
