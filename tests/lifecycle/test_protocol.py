@@ -9,10 +9,12 @@ import pytest
 from astro_token.lifecycle import protocol
 from astro_token.lifecycle.effects import (
     ConflictError,
+    Create,
     Delete,
     Intent,
     RotationRecord,
     Slot,
+    UnknownOutcomeError,
     Verify,
     WriteRecord,
 )
@@ -147,24 +149,60 @@ def test_a_run_waits_for_the_lease_of_another() -> None:
     assert "done" == alone(world, world.run("B"), {})[1]
 
 
+def until(world: World, run: Protocol[str], kind: type[Any]) -> Any:
+    """Perform a run up to an effect of a kind, and return that effect."""
+    effect = next(run)
+    while not isinstance(effect, kind):
+        effect = run.send(world.perform(effect))
+    return effect
+
+
+def ended(world: World, run: Protocol[str], effect: Any) -> str:
+    """Perform the rest of a run, and return its outcome."""
+    while True:
+        try:
+            try:
+                result = world.perform(effect)
+            except ConflictError as conflict:
+                effect = run.throw(conflict)
+            else:
+                effect = run.send(result)
+        except StopIteration as end:
+            return str(end.value)
+
+
+@pytest.mark.parametrize("failure", [ConflictError, UnknownOutcomeError])
+def test_a_created_token_is_deleted_if_another_run_has_taken_the_record_over(
+    failure: type[Exception],
+) -> None:
+    world = World(PLAN)
+    late = world.run("B")
+    late.send(world.perform(until(world, late, Create)))
+    world.clock += 31
+    assert "done" == alone(world, world.run("A"), {})[1]
+    assert "busy" == ended(world, late, late.throw(failure()))
+    assert world.current is not None
+    assert {world.current.id} == set(world.tokens)
+
+
+def test_a_rotation_that_another_run_has_finished_is_done() -> None:
+    world = World(PLAN)
+    late = world.run("B")
+    effect = until(world, late, Delete)
+    world.clock += 31
+    assert "done" == alone(world, world.run("A"), {})[1]
+    assert "done" == ended(world, late, effect)
+    assert {"t1"} == set(world.tokens)
+
+
 def test_a_token_that_another_run_has_rotated_is_not_rotated_again() -> None:
     world = World(PLAN)
     late = world.run("B")
-    results: list[Any] = []
-    effect = next(late)
-    while not isinstance(effect, WriteRecord):
-        results.append(world.perform(effect))
-        effect = late.send(results[-1])
+    effect = until(world, late, WriteRecord)
     assert "done" == alone(world, world.run("A"), {})[1]
     with pytest.raises(ConflictError):
         world.perform(effect)
-    effect, outcome = late.throw(ConflictError()), ""
-    while not outcome:
-        try:
-            effect = late.send(world.perform(effect))
-        except StopIteration as end:
-            outcome = end.value
-    assert ("busy", {"t1"}) == (outcome, set(world.tokens))
+    assert ("busy", {"t1"}) == (ended(world, late, late.throw(ConflictError())), set(world.tokens))
     world.plan = replace(PLAN, replaces="t0")
     assert "busy" == alone(world, world.run("C"), {})[1]
 
