@@ -177,9 +177,10 @@ def test_a_created_token_is_deleted_if_another_run_has_taken_the_record_over(
 ) -> None:
     world = World(PLAN)
     late = world.run("B")
-    late.send(world.perform(until(world, late, Create)))
+    effect = until(world, late, Create)
     world.clock += 31
     assert "done" == alone(world, world.run("A"), {})[1]
+    late.send(world.perform(effect))
     assert "busy" == ended(world, late, late.throw(failure()))
     assert world.current is not None
     assert {world.current.id} == set(world.tokens)
