@@ -7,7 +7,7 @@ import json
 import secrets
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -15,15 +15,17 @@ import pyrage
 
 from astro_token.astro_api import AstroApi
 from astro_token.astro_api.tokens import NewRole, NewToken, Tokens
+from astro_token.errors import BackendUnavailableError
 from astro_token.lifecycle.effects import RotationRecord
 from astro_token.lifecycle.perform import Performer
 from astro_token.lifecycle.protocol import Plan, rotation
 from astro_token.lifecycle.record import decode_record, record_ref
+from astro_token.record import replace
 from astro_token.secret import SecretValue
 from astro_token.secrets.registry import close_backends
 from astro_token.token import AstroToken
 from astro_token.transport.deadline import Deadline
-from tests.servers.astro_api import ORGANIZATION, WORKSPACE, Grant
+from tests.servers.astro_api import ORGANIZATION, WORKSPACE, Grant, role
 from tests.servers.faults import FaultServer
 from tests.servers.openbao import OpenBaoError
 
@@ -42,6 +44,8 @@ AUTHOR = NewRole("WORKSPACE_AUTHOR", "workspace", WORKSPACE)
 PLANNED = NewToken("deploy", "workspace", (AUTHOR,), 90)
 ADMIN = "cladmin"
 PLAN = Plan("deploy", 0.0)
+CREATE = replace(PLAN, keeps_previous=False)
+CUTS = ("reset", "lose-answer")
 
 
 class Store(Protocol):
@@ -151,7 +155,8 @@ class SecretManager:
         self._server.put(f"projects/{project}/secrets/{name}", text.encode())
 
     def remove(self, ref: SecretRef) -> None:
-        raise NotImplementedError
+        project, _, name = ref.name.partition("/")
+        del self._server._secrets[self._server._canonical(f"projects/{project}/secrets/{name}")]
 
 
 class KeyVault:
@@ -166,7 +171,7 @@ class KeyVault:
         self._server.put(ref.name.rpartition("/")[2], text)
 
     def remove(self, ref: SecretRef) -> None:
-        raise NotImplementedError
+        self._server.delete(ref.name.rpartition("/")[2])
 
 
 class Scene:
@@ -269,7 +274,9 @@ class Scene:
 
     def begin(self) -> str:
         """Store a first token."""
-        value = self.server.issue(token_id=f"clfirst{secrets.token_hex(6)}")
+        ident = f"clfirst{secrets.token_hex(6)}"
+        value = self.server.issue(token_id=ident)
+        self.server.tokens[ident]["roles"] = [role(AUTHOR.role, AUTHOR.entity, "WORKSPACE")]
         text = value
         if self.settings.decrypt is not None:
             text = self._transit("encrypt", plaintext=base64.b64encode(value.encode()).decode())["ciphertext"]
@@ -350,3 +357,31 @@ class Watcher:
 
 def ident_of(value: str | None) -> str:
     return str(AstroToken.parse(SecretValue(str(value).encode())).token_id)
+
+
+def check_cut(scene: Scene, plan: Plan, modes: dict[int, Mode]) -> None:
+    """One run with cuts, then runs until the end: nothing is lost, and nothing is left."""
+    if not plan.keeps_previous:
+        scene.clear()
+    first = scene.current
+    outcome = "unfinished"
+    with suppress(BackendUnavailableError):
+        outcome = scene.run(plan, modes=modes)
+    if outcome != "done":
+        scene.finish(plan)
+    assert [] == scene.outages
+    assert scene.current not in {None, first}
+    assert scene.works
+    assert ({ident_of(scene.current)}, RotationRecord()) == (scene.left, scene.record)
+
+
+def sweep(scene: Scene, plan: Plan, *, every: int = 1) -> int:
+    """Cut each request, before and after it; or some of them."""
+    scene.begin()
+    scene.run(plan)
+    count = len(scene.requests)
+    points = [(number, mode) for number in range(1, count + 1) for mode in CUTS][::every]
+    for number, mode in points:
+        check_cut(scene, plan, {number: mode})
+    print(f"{count} requests, {len(points)} cuts, outages {len(scene.outages)}")
+    return len(points)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +18,7 @@ from astro_token.record import replace
 from astro_token.secrets.registry import close_backends
 from astro_token.testing import appearances
 from tests.lifecycle.conftest import KINDS
-from tests.lifecycle.scene import PLAN, PLANNED, Scene, Watcher, ident_of
+from tests.lifecycle.scene import CREATE, PLAN, PLANNED, Scene, Watcher, ident_of, sweep
 from tests.servers.astro_api import DEPLOYMENT
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from tests.servers.faults import Mode
 
 each_kind = pytest.mark.parametrize("scene", KINDS, indirect=True)
-CREATE = replace(PLAN, keeps_previous=False)
 
 
 @pytest.fixture(autouse=True)
@@ -117,36 +115,6 @@ def test_a_watcher_never_fails_while_astro_needs_time(scene: Scene) -> None:
 
 
 # -- cuts ---------------------------------------------------------------------------------------------
-
-CUTS = ("reset", "lose-answer")
-
-
-def check_cut(scene: Scene, plan: Plan, modes: dict[int, Mode]) -> None:
-    """One run with cuts, then runs until the end: nothing is lost, and nothing is left."""
-    if not plan.keeps_previous:
-        scene.clear()
-    first = scene.current
-    outcome = "unfinished"
-    with suppress(BackendUnavailableError):
-        outcome = scene.run(plan, modes=modes)
-    if outcome != "done":
-        scene.finish(plan)
-    assert [] == scene.outages
-    assert scene.current not in {None, first}
-    assert scene.works
-    assert ({ident_of(scene.current)}, RotationRecord()) == (scene.left, scene.record)
-
-
-def sweep(scene: Scene, plan: Plan, *, every: int = 1) -> int:
-    """Cut each request, before and after it; or some of them."""
-    scene.begin()
-    scene.run(plan)
-    count = len(scene.requests)
-    points = [(number, mode) for number in range(1, count + 1) for mode in CUTS][::every]
-    for number, mode in points:
-        check_cut(scene, plan, {number: mode})
-    print(f"{count} requests, {len(points)} cuts, outages {len(scene.outages)}")
-    return len(points)
 
 
 @pytest.mark.parametrize("scene", ["file", "kv2"], indirect=True)

@@ -8,6 +8,7 @@ from astro_token.errors import AstroTokenError, SecretNotFoundError, with_prefix
 from astro_token.lifecycle.effects import RotationRecord
 from astro_token.lifecycle.record import decode_record, encode_record, record_ref
 from astro_token.secrets.fields import select_field
+from astro_token.secrets.read import prefixed_with
 from astro_token.tokens.steps import DECRYPTION, TokenPath, steps, walk
 from astro_token.tokens.write import Current, encrypt_value, read_current, write_secret, write_token
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from astro_token.transport.deadline import Deadline
 
 __all__ = ["Stored"]
+
+_CREATE_RECORD = (
+    "it holds the record of a rotation: create it with the content "
+    '{"format": 1}, and with the key and the permissions of the token\'s secret'
+)
 
 
 class Stored:
@@ -51,7 +57,8 @@ class Stored:
             RotationError: it is not a record.
             AstroTokenError: reading failed.
         """
-        self._record_secret = current = read_current(self.ref, self._deadline)
+        current = prefixed_with(self.ref, lambda: read_current(self.ref, self._deadline))
+        self._record_secret = current
         self.record = RotationRecord()
         if current.value is None:
             return current.version or ""
@@ -64,14 +71,29 @@ class Stored:
         raise failure
 
     def write_record(self, record: RotationRecord) -> str:
-        """Write the record, encrypted as the value is, and return its new version."""
+        """
+        Write the record, encrypted as the value is, and return its new version.
+
+        Raises:
+            SecretNotFoundError: the service does not create a secret that is written.
+            AstroTokenError: writing failed.
+        """
         content = stored = encode_record(record)
         key = self._settings.decrypt
         if key is not None:
             stored = encrypt_value(key, content, self._deadline)
-        version = write_secret(
-            self.ref, stored, self._record_secret, self._deadline, is_ciphertext=key is not None
-        )
+        current, deadline, failure = self._record_secret, self._deadline, None
+
+        def write() -> str:
+            return write_secret(self.ref, stored, current, deadline, is_ciphertext=key is not None)
+
+        try:
+            version = prefixed_with(self.ref, write)
+        except SecretNotFoundError as error:
+            failure = error
+            failure.hint = _CREATE_RECORD
+        if failure is not None:
+            raise failure.with_traceback(None)
         self._record_secret, self._written = Current(stored, version or None), (stored, content)
         self.record = record
         return version
