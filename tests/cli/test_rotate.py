@@ -485,3 +485,26 @@ def test_a_leftover_of_this_reference_is_deleted(life: TokenLife) -> None:
     life.record_of(young)["createdAt"] = utc(-3600)
     assert 0 == life("rotate", "--grace", "0s", life.ref).code
     assert {id_of(life.current()), id_of(young)} == life.others
+
+
+# -- wrong clocks -----------------------------------------------------------------------------------
+
+
+@only_file
+def test_the_grace_period_is_measured_by_astros_clock_if_ours_is_wrong(life: TokenLife) -> None:
+    before = life.issue()
+    life.api.ahead = -2 * 86400
+    assert "rotated" == document(life, life.ref)["outcome"]
+    assert -86460 < seconds_until(life.rotation()["revoke_after"]) < -86340
+    assert "waiting" == document(life, life.ref)["outcome"]
+    assert life.works(before)
+    life.api.ahead = 0
+    assert "finished" == document(life, life.ref)["outcome"]
+
+
+@only_file
+def test_a_lease_of_a_wrong_clock_does_not_last_for_days(life: TokenLife) -> None:
+    life.issue()
+    intent = {"title": "deploy~1", "owner": "somebody", "until": utc(86400)}
+    life.store.write_record("prod", json.dumps({"format": 1, "intent": intent}))
+    assert 0 == life("rotate", life.ref).code
