@@ -283,6 +283,11 @@ class Scene:
         self.store.write(self.settings.ref, text)
         return value
 
+    def counts(self) -> tuple[int, int]:
+        """The requests of the run: to Astro, and to the service."""
+        at_astro = sum("/organizations/" in line for line in self.requests)
+        return at_astro, len(self.requests) - at_astro
+
     def clear(self) -> None:
         """Remove the value, its record and all tokens."""
         for ref in (self.settings.ref, self.record_ref):
@@ -301,6 +306,11 @@ class Scene:
         close_backends()
         with AstroApi({"ASTRO_TOKEN_API_URL": self.astro.url}) as api:
             return self.performer(api, seconds).run(self.protocol(plan))
+
+    def run_beside(self, plan: Plan = PLAN) -> str:
+        """A run during another one, with the same proxies."""
+        with AstroApi({"ASTRO_TOKEN_API_URL": self.astro.url}) as api:
+            return self.performer(api).run(self.protocol(plan))
 
     def performer(self, api: AstroApi, seconds: float = 60.0) -> Performer:
         deadline = Deadline(seconds)

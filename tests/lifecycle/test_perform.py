@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from astro_token.astro_api import AstroApi
 from astro_token.astro_api.tokens import NewRole
-from astro_token.errors import AccessDeniedError, BackendUnavailableError, ConfigError
+from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError, ConfigError
 from astro_token.lifecycle import perform
 from astro_token.lifecycle.effects import RotationRecord
+from astro_token.lifecycle.protocol import LEASE_SECONDS
 from astro_token.record import replace
 from astro_token.secrets.registry import close_backends
 from astro_token.testing import appearances
 from tests.lifecycle.conftest import KINDS
 from tests.lifecycle.scene import CREATE, PLAN, PLANNED, Scene, Watcher, ident_of, sweep
-from tests.servers.astro_api import DEPLOYMENT
+from tests.servers.astro_api import DEPLOYMENT, WORKSPACE
 
 if TYPE_CHECKING:
     from astro_token.lifecycle.protocol import Plan
@@ -45,7 +47,44 @@ def test_a_rotation_replaces_the_value_alone(scene: Scene) -> None:
     if scene.settings.ref.scheme == "vault":
         fields = json.loads(str(scene.store.read(scene.settings.ref)))
         assert ({"token", "user"}, "etl") == (set(fields), fields["user"])
-    print(scene.settings.ref.scheme, len(scene.requests), scene.requests)
+
+
+# Requests of one rotation: to Astro, and to the secrets backend and the key service.
+# Of KV, the first one detects the version of the mount, and `kv=2` saves it.
+REQUESTS = {"file": (7, 0), "kv2": (7, 17), "kv1": (7, 24), "file-transit": (7, 12), "kv2-transit": (7, 29)}
+
+
+@pytest.mark.parametrize(("scene", "counts"), REQUESTS.items(), indirect=["scene"])
+def test_the_requests_of_a_rotation(scene: Scene, counts: tuple[int, int]) -> None:
+    scene.begin()
+    scene.run()
+    assert counts == scene.counts()
+
+
+def test_a_token_can_manage_itself(scene: Scene) -> None:
+    owner = NewRole("WORKSPACE_OWNER", "workspace", WORKSPACE)
+    scene.planned = replace(PLANNED, roles=(owner,))
+    scene.run(CREATE)
+    first = scene.current
+    scene.admin = str(first)
+    assert "done" == scene.run(replace(PLAN, is_own_bearer=True))
+    assert scene.current != first
+    assert ({ident_of(scene.current)}, RotationRecord(), []) == (scene.left, scene.record, scene.outages)
+
+
+@pytest.mark.parametrize("scene", ["file", "kv2"], indirect=True)
+def test_a_new_token_that_somebody_deletes_is_replaced_by_the_previous_one(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(perform, "_PROPAGATION_SECONDS", 0.2)
+    first = scene.begin()
+    plan = replace(PLAN, grace=3600.0)
+    scene.run(plan)
+    ident = ident_of(scene.current)
+    scene.server.expel(ident)
+    del scene.server.tokens[ident]
+    assert "idle" == scene.run(replace(plan, begins=False))
+    assert (first, {ident_of(first)}, RotationRecord()) == (scene.current, scene.left, scene.record)
 
 
 @each_kind
@@ -128,6 +167,45 @@ def test_some_cuts_lose_nothing(scene: Scene) -> None:
 @each_kind
 def test_every_cut_loses_nothing(scene: Scene, plan: Plan) -> None:
     assert sweep(scene, plan) >= 8
+
+
+# -- pauses -------------------------------------------------------------------------------------------
+
+
+def check_pauses(scene: Scene, *, every: int = 1) -> int:
+    """Pause a run before each request, beyond its lease, while another one rotates."""
+    scene.begin()
+    scene.run()
+    numbers = range(1, len(scene.requests) + 1, every)
+    for number in numbers:
+        outcomes: list[str] = []
+
+        def rotate(_: int, outcomes: list[str] = outcomes) -> Mode:
+            scene.modes.clear()
+            scene.later += LEASE_SECONDS + 1
+            outcomes.append(scene.run_beside())
+            return "pass"
+
+        with suppress(AstroTokenError):
+            outcomes.append(scene.run(modes={number: rotate}))
+        assert outcomes[0] in {"done", "busy"}
+        scene.finish()
+        assert [] == scene.outages
+        assert scene.works
+        assert ({ident_of(scene.current)}, RotationRecord()) == (scene.left, scene.record)
+    return len(numbers)
+
+
+@pytest.mark.parametrize("scene", ["file", "kv2"], indirect=True)
+def test_some_pauses_beyond_the_lease_lose_nothing(scene: Scene) -> None:
+    assert check_pauses(scene, every=5) > 1
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("scene", ["file", "kv2", "file-transit", "kv2-transit"], indirect=True)
+def test_every_pause_beyond_the_lease_loses_nothing(scene: Scene) -> None:
+    assert check_pauses(scene) >= 7
 
 
 # -- two at once --------------------------------------------------------------------------------------

@@ -95,6 +95,7 @@ class _Run:
         record, version: as they were read or written last.
         current, value_version: the same, of the value.
         expected: identifiers of the tokens that the value contains unless another run changes it.
+        promoted: identifier of the token that this run has promoted.
     """
 
     def __init__(self, plan: Plan, owner: str, now: Callable[[], float], unique: Callable[[], str]) -> None:
@@ -103,6 +104,7 @@ class _Run:
         self.current: Slot[Any] | None = None
         self.value_version = ""
         self.expected: set[str | None] = {plan.replaces} if plan.replaces else set()
+        self.promoted: str | None = None
 
     @property
     def bearer(self) -> Slot[Any] | None:
@@ -207,6 +209,8 @@ def _begin(run: _Run) -> Protocol[Outcome]:
     plan = run.plan
     if not plan.begins:
         return "idle"
+    if run.promoted is not None and run.current_id == run.promoted:
+        return "done"  # another run has finished the rotation
     if run.current_id not in run.expected:
         return "busy"  # another run has rotated the token, which need not be rotated twice
     title = run.title()
@@ -221,7 +225,7 @@ def _begin(run: _Run) -> Protocol[Outcome]:
         raise
     try:
         yield from run.write(pending=token)
-    except (ConflictError, RefusedError):  # another run took the record over, or it cannot be written
+    except (ConflictError, UnknownOutcomeError, RefusedError):  # another run may have taken the record over
         yield from run.read()
         named = (run.record.pending, run.record.previous, run.current)
         if token.id not in {slot.id for slot in named if slot}:
@@ -239,6 +243,7 @@ def _promote(run: _Run) -> Protocol[Outcome]:
         yield from run.write(previous=run.current, promoted=now, revoke_after=now + run.plan.grace)
     else:
         yield from run.write()  # the lease may be over: then another run has taken over, and this fails
+    run.promoted = pending.id
     yield from run.write_value(pending)
     return ""
 
