@@ -160,7 +160,7 @@ def test_another_secret_is_not_replaced(life: TokenLife) -> None:
 
 @only_vault
 def test_nothing_is_created_where_nothing_can_be_stored(life: TokenLife) -> None:
-    bao, folder = life.store.openbao, life.store.folder  # type: ignore[union-attr]
+    bao, folder = life.store.openbao, life.store.base  # type: ignore[union-attr]
     token = service.token(bao, f'path "secret/data/{folder}/*" {{ capabilities = ["read"] }}')
     life.program.canaries.append(token)
     result = life("create", *DEPLOY, life.ref.replace("#", "?kv=2#"), env={"VAULT_TOKEN": token})

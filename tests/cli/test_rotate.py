@@ -254,7 +254,7 @@ def test_the_admins_own_credential_is_rotated_only_by_name_and_last(life: TokenL
 @only_vault
 def test_nothing_is_created_if_the_record_cannot_be_written(life: TokenLife) -> None:
     before = life.issue()
-    bao, folder = life.store.openbao, f"secret/data/{life.store.folder}"  # type: ignore[union-attr]
+    bao, folder = life.store.openbao, f"secret/data/{life.store.base}"  # type: ignore[union-attr]
     token = service.token(
         bao,
         f'path "{folder}/prod" {{ capabilities = ["read", "update"] }}\n'
@@ -416,3 +416,95 @@ def test_a_signal_during_the_creation_waits_until_the_token_is_staged(
     life.store.write_record("prod", json.dumps({"format": 1, "pending": staged}))  # its lease is over
     assert 0 == life("rotate", "--grace", "0s", life.ref).code
     assert (staged["value"], {staged["id"]}) == (life.current(), life.others)
+
+
+# -- unfinished -------------------------------------------------------------------------------------
+
+
+@only_vault
+def test_an_unfinished_rotation_says_that_the_token_works_and_is_completed_by_another_run(
+    life: TokenLife,
+) -> None:
+    """The login may write the record, and not the value."""
+    before = life.issue()
+    bao, folder = life.store.openbao, f"secret/data/{life.store.base}"  # type: ignore[union-attr]
+    token = service.token(
+        bao,
+        f'path "{folder}/prod" {{ capabilities = ["read"] }}\n'
+        f'path "{folder}/prod-rotation" {{ capabilities = ["read", "create", "update"] }}',
+    )
+    life.program.canaries.append(token)
+    result = life("rotate", "--format", "json", life.ref.replace("#", "?kv=2#"), env={"VAULT_TOKEN": token})
+    assert 80 == result.code
+    error, hint = errors_of(result)
+    assert "the rotation is not finished, and the token before still works: " in error
+    assert hint.endswith("; then run the same command again")
+    described = json.loads(result.stdout)["tokens"][0]["error"]
+    assert ("RotationError", 80) == (described["type"], described["exit_code"])
+    assert (before, True, 2) == (life.current(), life.works(before), len(life.others))
+    assert 0 == life("rotate", "--grace", "0s", life.ref).code
+    assert ({id_of(life.current())}, {}) == (life.others, life.rotation())
+
+
+@only_file
+def test_in_a_git_repository_nothing_is_revoked_before_a_person_says_so(life: TokenLife) -> None:
+    before = life.issue()
+    (life.store.folder / ".git").mkdir()  # type: ignore[union-attr]
+    assert "rotated" == document(life, life.ref)["outcome"]
+    record = life.rotation()
+    record |= {"promoted": utc(-90000), "revoke_after": utc(-3600), "format": 1}
+    del record["intent"]
+    life.store.write_record("prod", json.dumps(record))
+    assert "waiting" == document(life, life.ref)["outcome"]
+    assert life.works(before)
+    assert "finished" == document(life, "--finish", life.ref)["outcome"]
+    assert not life.works(before)
+
+
+@only_file
+def test_the_title_of_another_reference_is_left_alone(life: TokenLife) -> None:
+    """Two references with the same title; their tokens are older than a leftover has to be."""
+    first, second = life.issue("first"), life.issue("second")
+    for name in ("first", "second"):
+        assert 0 == life("rotate", "--grace", "0s", life.store.ref(name)).code
+    assert {first, second}.isdisjoint({life.current("first"), life.current("second")})
+    for record in life.api.tokens.values():
+        record["createdAt"] = "2020-01-01T00:00:00Z"
+    assert 0 == life("rotate", "--grace", "0s", life.store.ref("first")).code
+    assert {id_of(life.current(name)) for name in ("first", "second")} == life.others
+
+
+@only_file
+def test_a_leftover_of_this_reference_is_deleted(life: TokenLife) -> None:
+    life.issue()
+    assert 0 == life("rotate", "--grace", "0s", life.ref).code
+    title = life.record_of(life.current())["name"]
+    stray = life.issue("stray", title=title[:-4] + "0000")
+    young = life.issue("young", title=title[:-4] + "0001")
+    life.record_of(stray)["createdAt"] = life.record_of(life.current())["createdAt"] = utc(-2 * 86400)
+    life.record_of(young)["createdAt"] = utc(-3600)
+    assert 0 == life("rotate", "--grace", "0s", life.ref).code
+    assert {id_of(life.current()), id_of(young)} == life.others
+
+
+# -- wrong clocks -----------------------------------------------------------------------------------
+
+
+@only_file
+def test_the_grace_period_is_measured_by_astros_clock_if_ours_is_wrong(life: TokenLife) -> None:
+    before = life.issue()
+    life.api.ahead = -2 * 86400
+    assert "rotated" == document(life, life.ref)["outcome"]
+    assert -86460 < seconds_until(life.rotation()["revoke_after"]) < -86340
+    assert "waiting" == document(life, life.ref)["outcome"]
+    assert life.works(before)
+    life.api.ahead = 0
+    assert "finished" == document(life, life.ref)["outcome"]
+
+
+@only_file
+def test_a_lease_of_a_wrong_clock_does_not_last_for_days(life: TokenLife) -> None:
+    life.issue()
+    intent = {"title": "deploy~1", "owner": "somebody", "until": utc(86400)}
+    life.store.write_record("prod", json.dumps({"format": 1, "intent": intent}))
+    assert 0 == life("rotate", life.ref).code

@@ -106,12 +106,12 @@ class VaultStore:
 
     def __init__(self, program: Program, openbao: OpenBao) -> None:
         self.openbao = openbao
-        self.folder = f"astro/{secrets.token_hex(8)}"
+        self.base = f"astro/{secrets.token_hex(8)}"
         program.environ |= {"VAULT_ADDR": openbao.address, "VAULT_TOKEN": openbao.root_token}
         program.canaries.append(openbao.root_token)
 
     def ref(self, name: str) -> str:
-        return f"vault:secret/{self.folder}/{name}#token"
+        return f"vault:secret/{self.base}/{name}#token"
 
     def write(self, name: str, text: str) -> None:
         self._write(name, {"token": text, "owner": "team"})
@@ -129,11 +129,11 @@ class VaultStore:
         self._write(f"{name}-rotation", json.loads(text))
 
     def _write(self, name: str, data: dict[str, Any]) -> None:
-        self.openbao.api("POST", f"secret/data/{self.folder}/{name}", {"data": data})
+        self.openbao.api("POST", f"secret/data/{self.base}/{name}", {"data": data})
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
-            answer: dict[str, Any] = self.openbao.api("GET", f"secret/data/{self.folder}/{name}")
+            answer: dict[str, Any] = self.openbao.api("GET", f"secret/data/{self.base}/{name}")
         except Exception:
             return None
         data: dict[str, Any] | None = answer["data"]["data"]

@@ -8,6 +8,7 @@ Its least permissions, for tokens of a deployment, are `deployment.get` and `dep
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from astro_token.astro_api.client import support_hint
@@ -30,6 +31,7 @@ _OK, _NO_CONTENT, _UNAUTHORIZED, _FORBIDDEN, _MISSING = 200, 204, 401, 403, 404
 _PAGE = 1000  # Terraform's provider requests as many
 _PAGE_LIMIT = 8 * 1024 * 1024  # bytes
 _OVERLAP = 20  # tokens of the page before: a deletion moves the next page, and would hide its first token
+_CLOCK_TOLERANCE = 120.0  # seconds, the same as of `check --online`
 _MOST_PAGES = 1000  # a list that is longer cannot be right
 
 
@@ -71,6 +73,12 @@ class Tokens:
     def __init__(self, api: AstroApi, organization: str, bearer: SecretValue, deadline: Deadline) -> None:
         self._api, self._organization = api, organization
         self._bearer, self._deadline = bearer, deadline
+        self._ahead = 0.0
+
+    def now(self) -> float:
+        """Seconds since the epoch: by Astro's clock, to the minute, if ours is wrong."""
+        is_wrong = abs(self._ahead) > _CLOCK_TOLERANCE
+        return time.time() + (60.0 * round(self._ahead / 60.0) if is_wrong else 0.0)
 
     def create(self, token: NewToken) -> CreatedToken:
         """Create a token. This is never repeated: a second request would create a second token."""
@@ -157,11 +165,14 @@ class Tokens:
         )
 
     def _get(self, path: str, limit: int = 1024 * 1024) -> ApiResponse:
-        return self._deadline.retry(
+        response = self._deadline.retry(
             lambda seconds: self._api.send(
                 "GET", self._path(path), self._bearer, limit=limit, timeout=seconds
             )
         )
+        if response.ahead is not None:
+            self._ahead = response.ahead
+        return response
 
     def _once(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> ApiResponse:
         return self._deadline.once(

@@ -60,6 +60,7 @@ class Performer:
         stored: the value and the record; None to open them.
 
     Attributes:
+        now: returns the seconds since the epoch.
         failure: of the last effect that failed; None if all succeeded.
 
     Raises:
@@ -78,6 +79,7 @@ class Performer:
         self._tokens, self._deadline = tokens, deadline
         self.stored = stored or Stored(settings, deadline)
         self._mark = _mark(settings.ref)
+        self.now = tokens.now
         self._failures, self._may_exist = 0, False
         self.failure: AstroTokenError | None = None
         self._performers: dict[type[Any], Callable[[Any], Any]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -177,7 +176,7 @@ class Rotator:
         tokens = Tokens(self.api, organization, bearer.secret, deadline)
         is_own = bearer is token
         details = _details(tokens, record, token, is_own=is_own)
-        is_due = not options.is_finishing and token is not None and self._is_due(details, token)
+        is_due = not options.is_finishing and token is not None and self._is_due(details, token, tokens.now())
         expires = details.record.expires if token is None else token.expires
         if not is_due and not is_open:
             return RotationReport(settings, "idle", expires)
@@ -223,11 +222,11 @@ class Rotator:
             raise no_admin("manage tokens")
         return admin
 
-    def _is_due(self, details: TokenDetails, token: AstroToken) -> bool:
+    def _is_due(self, details: TokenDetails, token: AstroToken, seconds: float) -> bool:
         older, within = self.options.older_than, self.options.expires_within
         if older is None and within is None:
             return True
-        now = datetime.now(UTC)
+        now = datetime.fromtimestamp(seconds, UTC)
         since = details.record.rotated or details.record.created or token.issued
         expires = details.record.expires or token.expires
         is_old = older is not None and (since is None or now - since > older)
@@ -248,7 +247,7 @@ def performed(performer: Performer, plan: Plan, task: str = "rotation") -> str:
     """
     outcome, failure = "", None
     try:
-        outcome = performer.run(rotation(plan, secrets.token_hex(8), time.time, performer.unique))
+        outcome = performer.run(rotation(plan, secrets.token_hex(8), performer.now, performer.unique))
     except AstroTokenError as error:
         failure = error
     if outcome == "busy":

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TRANSITIONS", "State", "Transition", "next_step", "state_of"]
 
+_LONGEST_LEASE = 300.0  # seconds; a lease that ends later was written by a wrong clock
+
 
 class State(Record):
     """
@@ -83,7 +85,7 @@ def state_of(record: RotationRecord, current: Slot[Any] | None, *, owner: str, n
         else "own"
         if intent.owner == owner
         else "foreign"
-        if now < intent.until
+        if now < intent.until < now + _LONGEST_LEASE
         else "expired",
         pending=record.pending is not None,
         previous=record.previous is not None,

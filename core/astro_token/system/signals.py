@@ -20,6 +20,15 @@ _busy: set[int] = set()  # threads in such a step; a signal handler must not wai
 _signals: set[int] = set()  # received; their delay has begun
 
 
+def _send(number: int) -> None:
+    """Send a signal to the main thread, which handles it at once even if it waits."""
+    main = threading.main_thread().ident
+    if main is not None and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, number)
+    else:
+        signal.raise_signal(number)
+
+
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """A step of this thread that a signal does not interrupt for up to 5 seconds."""
@@ -53,7 +62,7 @@ def with_delayed_signals() -> Iterator[None]:
         while _busy and time.monotonic() < end:
             time.sleep(_PAUSE)
         due.add(number)
-        signal.raise_signal(number)
+        _send(number)
 
     for name in _NAMES:
         number = getattr(signal, name, None)
