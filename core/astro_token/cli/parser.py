@@ -92,6 +92,19 @@ A file is encrypted with age; its key is created at a terminal, or with --create
   some-program | astro-token put vault:secret/astro/prod#token
 """
 
+_AUDIT = """\
+Compare every API token of the organization with policy, and report what needs attention. Shows no token.
+
+It reports tokens without an expiry, with a wide role or scope, unused, old, expiring or duplicate; leftovers of
+rotations; tokens that no configuration holds; configured tokens that Astro does not know: docs/audit.md.
+The credential of --admin lists the tokens. The exit status is 0; with --strict, findings end with 65.
+
+  astro-token audit --admin vault:secret/astro/admin#token
+  astro-token audit --strict
+  astro-token audit --format html --output audit.html
+  astro-token audit --format markdown              (also written to the job summary of a CI system)
+"""
+
 _DOCTOR = """\
 Check every step from the settings to Astro, and report each result.
 
@@ -262,11 +275,29 @@ def _export(command: argparse.ArgumentParser) -> None:
         metavar="FORMAT",
         help=f"the form of the output: auto (the default), {', '.join(formats)}",
     )
-    command.add_argument("--output", metavar="FILE", help="write a new file that only you can read")
-    command.add_argument("--force", action="store_true", help="replace the file of --output if it exists")
+    _add_output(command)
     command.add_argument(
         "--explain", action="store_true", help="describe the export without reading the token"
     )
+
+
+def _audit(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--admin",
+        metavar="REF",
+        help="the credential that lists the tokens (default: ASTRO_TOKEN_ADMIN_REF)",
+    )
+    command.add_argument("--strict", action="store_true", help="end with 65 if there is a finding")
+    _add_format(command, "csv", "markdown", "html")
+    _add_output(command)
+    command.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="time limit for the audit (default: 120)"
+    )
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--output", metavar="FILE", help="write a new file that only you can read")
+    command.add_argument("--force", action="store_true", help="replace the file of --output if it exists")
 
 
 def _add_format(command: argparse.ArgumentParser, *others: str, note: str = "") -> None:
@@ -331,6 +362,7 @@ _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]
     "export": ("hand a token to a shell or a CI system", _EXPORT, _export),
     "check": ("report the claims of tokens and whether they can be used", _CHECK, _check),
     "put": ("store a token", _PUT, _put),
+    "audit": ("compare all tokens of the organization with policy", _AUDIT, _audit),
     "doctor": ("check every step from the settings to Astro", _DOCTOR, _doctor),
     "backends": ("list the backends", _BACKENDS, _add_format),
     "install-cli": ("install the Astro CLI, verified", _INSTALL_CLI, _install_cli),

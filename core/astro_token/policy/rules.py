@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from astro_token.errors import ConfigError, PolicyError
-from astro_token.policy.codes import DEPLOY, LEVELS, NEW, ONLINE, TOKEN, Code, Level
+from astro_token.policy.codes import AUDIT, DEPLOY, LEVELS, NEW, ONLINE, TOKEN, Code, Level
 from astro_token.policy.parsers import (
     duration,
     flag,
@@ -410,7 +410,7 @@ RULES = Policy.rules
 OFFLINE: Mapping[str, Code] = MappingProxyType(
     {**TOKEN, **{name: code for rule in RULES.values() for name, code in rule.codes.items()}}
 )
-CODES: Mapping[str, Code] = MappingProxyType({**OFFLINE, **ONLINE, **DEPLOY})
+CODES: Mapping[str, Code] = MappingProxyType({**OFFLINE, **ONLINE, **DEPLOY, **AUDIT})
 
 
 def policy_from_table(table: Mapping[str, object], name: str) -> Policy:

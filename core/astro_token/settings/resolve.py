@@ -65,6 +65,7 @@ class Settings:
     Args:
         policy: is tightened by the project file and the environment.
         timeout: seconds per token; None for `ASTRO_TOKEN_TIMEOUT`, else the default.
+        default_timeout: that default.
         environ: None for the environment of this process.
         directory: the folder in which the search for the project file begins; None for the current one.
 
@@ -83,6 +84,7 @@ class Settings:
         *,
         policy: Policy | None = None,
         timeout: float | None = None,
+        default_timeout: float = DEFAULT_SECONDS,
         environ: Mapping[str, str] | None = None,
         directory: Path | None = None,
     ) -> None:
@@ -90,7 +92,7 @@ class Settings:
         self.project: Project = find_project(directory)
         floor = policy_from_environ(self.environ)
         self.policy = (policy or Policy()).tightened(self.project.policy).tightened(floor)
-        self.timeout = _timeout(timeout, self.environ)
+        self.timeout = _timeout(timeout, default_timeout, self.environ)
 
     def token(
         self,
@@ -282,12 +284,12 @@ def checked_timeout(seconds: float) -> float:
     raise UsageError("the timeout is not between 0 and 3600 seconds", hint="give 1 to 3600")
 
 
-def _timeout(given: float | None, environ: Mapping[str, str]) -> float:
+def _timeout(given: float | None, default: float, environ: Mapping[str, str]) -> float:
     text = environ.get("ASTRO_TOKEN_TIMEOUT")
     if given is not None:
         return checked_timeout(given)
     if not text:
-        return DEFAULT_SECONDS
+        return default
     try:
         return checked_timeout(float(text))
     except (ValueError, UsageError):

@@ -14,6 +14,7 @@ _LETTERS = 2
 _CORE = frozenset(
     PREFIX + name
     for name in (
+        "ADMIN_REF",
         "API_URL",
         "BACKEND",
         "CA_BUNDLE",
