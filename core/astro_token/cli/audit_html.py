@@ -155,7 +155,7 @@ def _findings(audit: Audit) -> Iterator[str]:
         return
     yield "<h2>Findings</h2>"
     rows = [
-        [f"<code>{name}</code>", f"{count}", _text(meaning), _marked(remedy)]
+        [f"<code>{name}</code>", f"{count}", _marked(meaning), _marked(remedy)]
         for name, count, meaning, remedy in kinds
     ]
     yield from _table("findings", ("Finding", "Count", "Meaning", "What to do"), rows)
@@ -215,7 +215,7 @@ def _verdicts(verdicts: Sequence[Verdict]) -> str:
 
 
 def _marked(text: str) -> str:
-    """Replace the backticks of a remedy."""
+    """Replace the backticks of a meaning or a remedy."""
     return "".join(
         f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(_text(text).split("`"))
     )

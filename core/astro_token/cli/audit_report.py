@@ -71,10 +71,9 @@ def _describe_configuration(item: AuditedConfiguration) -> dict[str, Any]:
 
 
 def summary(audit: Audit) -> list[tuple[str, int, str, str]]:
-    """Return the kinds of findings, the most frequent first: code, count, meaning, remedy."""
-    return [
-        (name, count, CODES[name].meaning, CODES[name].remedy) for name, count in audit.codes.most_common()
-    ]
+    """Return the kinds of findings, errors first, then the most frequent: code, count, meaning, remedy."""
+    kinds = sorted(audit.codes.items(), key=lambda kind: (CODES[kind[0]].level != "error", -kind[1], kind[0]))
+    return [(name, count, CODES[name].meaning, CODES[name].remedy) for name, count in kinds]
 
 
 def tables(audit: Audit) -> Iterator[Table]:

@@ -95,8 +95,9 @@ A file is encrypted with age; its key is created at a terminal, or with --create
 _AUDIT = """\
 Compare every API token of the organization with policy, and report what needs attention. Shows no token.
 
-It reports tokens without an expiry, with a wide role or scope, unused, old, expiring or duplicate; leftovers of
-rotations; tokens that no configuration holds; configured tokens that Astro does not know: docs/audit.md.
+It reports tokens without an expiry, with a wide role or scope, unused, old, expiring or duplicate;
+leftovers of rotations; tokens that no configuration holds; configured tokens that Astro does not know.
+docs/audit.md lists the findings.
 The credential of --admin lists the tokens. The exit status is 0; with --strict, findings end with 65.
 
   astro-token audit --admin vault:secret/astro/admin#token

@@ -112,29 +112,23 @@ class Audit(Record):
     is_complete: bool
 
     @property
+    def items(self) -> tuple[Audited, ...]:
+        return (*self.configurations, *self.tokens)
+
+    @property
     def codes(self) -> Counter[str]:
         """The number of findings of each code."""
-        verdicts = [
-            *(item.verdicts for item in self.configurations),
-            *(item.verdicts for item in self.tokens),
-        ]
-        return Counter(verdict.code for listed in verdicts for verdict in listed)
+        return Counter(verdict.code for item in self.items for verdict in item.verdicts)
 
     @property
     def status(self) -> str:
         """The level of the worst finding, else `ok`."""
-        levels = {status(item) for item in (*self.configurations, *self.tokens)}
-        return next(level for level in _STATUSES if level in levels or level == "ok")
+        return min((item.status for item in self.items), key=_STATUSES.index, default="ok")
 
     @property
     def statuses(self) -> Counter[str]:
         """The number of tokens of each status."""
         return Counter(token.status for token in self.tokens)
-
-
-def status(item: AuditedToken | AuditedConfiguration) -> str:
-    """Return the level of the worst verdict, else `ok`."""
-    return item.verdicts[0].level if item.verdicts else "ok"
 
 
 def audit(
@@ -178,7 +172,7 @@ def audit(
 
 def shown_title(title: str, pieces: Pieces) -> str | None:
     """Return a title that can be shown: one short printable line, without a piece of a token."""
-    fits = title.strip() and len(title) <= _LONGEST_TITLE and title.isprintable()
+    fits = title.strip() and len(title_base(title)) <= _LONGEST_TITLE and title.isprintable()
     return title if fits and not contains_token(title) and not pieces.repeated_in(title) else None
 
 
@@ -249,7 +243,7 @@ class _Audit:
         if record.expires is None or record.expires > self.now:  # an expired token can do nothing
             verdicts += self._about_use(token, since)
             verdicts += self._about_width(record)
-        verdicts += self._about_origin(token)
+            verdicts += self._about_origin(token)
         if token.id in self.admins:
             verdicts = [verdict for verdict in verdicts if verdict.code not in _OF_ADMINS]
         return errors_first(verdicts)
