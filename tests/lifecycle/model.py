@@ -5,6 +5,7 @@ A model checker for the rotation: Astro and a secrets backend as data, and a fau
     explore    three runs at once, effect by effect in random order; new runs start while others are frozen
 
 A fault kills the run before or after an effect, loses the response, or lets the effect fail.
+A refusal ends the run; it may come before the effect, or after a part of it or all of it.
 Afterwards undisturbed runs recover. Counted are worlds in which
 
     outages    the current token did not work at some moment
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     Run = e.Protocol[str]
 
-FAULTS = ("before", "after", "lost", "failed")
+FAULTS = ("before", "after", "lost", "failed", "refused", "damaged")
 FIRST = e.Slot("t0", "s0")
 
 
@@ -145,8 +146,8 @@ def alone(world: World, run: Run, faults: dict[int, str]) -> tuple[int, str]:
                 return count, "killed"
             error: Exception | None = None
             result = None
-            if fault == "failed":
-                error = e.UnknownOutcomeError()
+            if fault in {"failed", "refused"}:
+                error = e.UnknownOutcomeError() if fault == "failed" else e.RefusedError(Exception(fault))
             else:
                 try:
                     result = world.perform(effect)
@@ -155,11 +156,13 @@ def alone(world: World, run: Run, faults: dict[int, str]) -> tuple[int, str]:
             if fault == "after":
                 run.close()
                 return count, "killed"
-            if fault == "lost":
-                error = e.UnknownOutcomeError()
+            if fault in {"lost", "damaged"}:
+                error = e.UnknownOutcomeError() if fault == "lost" else e.RefusedError(Exception(fault))
             effect = run.throw(error) if error else run.send(result)
     except StopIteration as end:
         return count, end.value
+    except e.RefusedError:
+        return count, "refused"
 
 
 def recover(world: World, runs: int) -> None:
@@ -255,9 +258,11 @@ def _disturbed(world: World, chance: random.Random, *, pause: float, runs: int, 
             continue
         if fault < 3 * kill:
             error = e.UnknownOutcomeError()
+        elif fault < 3.5 * kill:
+            error = e.RefusedError(Exception("damaged"))
         try:
             running[name][1] = run.throw(error) if error else run.send(result)
-        except StopIteration:
+        except (StopIteration, e.RefusedError):
             del running[name]
             number = next(later)
             if number < (4 if runs > 1 else 2):  # the next scheduled run starts while others are frozen

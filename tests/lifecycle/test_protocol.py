@@ -169,6 +169,23 @@ def test_a_created_token_leaves_the_one_before_it() -> None:
     assert (NEW, {"t0", "t1"}, RotationRecord()) == (world.current, set(world.tokens), world.record)
 
 
+@pytest.mark.parametrize("fault", ["refused", "damaged"])
+def test_a_refusal_ends_the_lease_so_that_the_next_run_need_not_wait(fault: str) -> None:
+    for at in range(alone(World(PLAN), World(PLAN).run("A"), {})[0]):
+        world = World(PLAN)
+        assert "refused" == alone(world, world.run("A"), {at: fault})[1]
+        intent = world.record.intent
+        assert intent is None or intent.until <= world.clock
+        assert "done" == alone(world, world.run("B"), {})[1]
+        assert (1, set()) == (len(world.tokens), world.orphans)
+
+
+def test_a_creation_that_is_refused_in_part_leaves_nothing() -> None:
+    world = World(PLAN)
+    assert "refused" == alone(world, world.run("A"), {5: "damaged"})[1]
+    assert ({"t0"}, RotationRecord()) == (set(world.tokens), world.record)
+
+
 # -- faults ------------------------------------------------------------------------------------------------
 
 

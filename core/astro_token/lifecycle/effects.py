@@ -176,7 +176,16 @@ class DeniedError(Exception):
 
 
 class RefusedError(Exception):
-    """The effect did not happen, and repeating it is in vain. The performer keeps the reason."""
+    """
+    The effect did not happen, or only in part, and repeating it is in vain.
+
+    Attributes:
+        reason: the error of the backend or of Astro.
+    """
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__()
+        self.reason = reason
 
 
 if TYPE_CHECKING:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import random
 import time
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import (
+    AccessDeniedError,
     AstroTokenError,
     BackendUnavailableError,
     IntegrityError,
     InvalidTokenError,
+    RotationError,
     SecretNotFoundError,
     sanitized,
     with_prefix,
 )
 from astro_token.lifecycle import effects
 from astro_token.lifecycle.effects import Listed, RotationRecord, Slot
-from astro_token.lifecycle.record import decode_record, encode_record
+from astro_token.lifecycle.record import decode_record, encode_record, record_ref
 from astro_token.log import logger
 from astro_token.record import replace
-from astro_token.secrets.registry import open_backend, require
+from astro_token.secrets.fields import select_field
 from astro_token.token import AstroToken
-from astro_token.tokens.steps import TokenPath, steps, walk
-from astro_token.tokens.write import Current, read_current, write_secret, write_token
+from astro_token.tokens.steps import DECRYPTION, TokenPath, steps, walk
+from astro_token.tokens.write import Current, encrypt_value, read_current, write_secret, write_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +42,9 @@ __all__ = ["Performer"]
 
 # A new token may be unknown to a part of Astro for some time.
 _PROPAGATION_SECONDS = 30.0
-_PAUSE_SECONDS = 1.0
+_PROPAGATION_PAUSE = 1.0
+_PAUSE_SECONDS, _LONGEST_PAUSE = 0.1, 5.0
+_HINT = "compare its roles and its state in Astro with the project file, then run the command again"
 
 
 class Performer:
@@ -49,6 +54,12 @@ class Performer:
         planned: the new token. A unique part is added to its title.
         tokens: of the organization, with the credential that manages them.
         deadline: for all effects.
+
+    Attributes:
+        failure: of the last effect that failed; None if all succeeded.
+
+    Raises:
+        AstroTokenError: as `record_ref`.
     """
 
     def __init__(
@@ -60,12 +71,12 @@ class Performer:
     ) -> None:
         self._settings, self._planned = settings, planned
         self._tokens, self._deadline = tokens, deadline
-        scheme = settings.ref.scheme
-        backend = require(open_backend(scheme), "rotation_record", scheme, "it has no record of rotations")
-        self._record_ref = backend.rotation_record(settings.ref.without_field())
+        self._record_ref = record_ref(settings.ref, deadline)
         self._record = Current(None, None)
         self._value = Current(None, None)
-        self._refusal = AstroTokenError("no effect was refused")
+        self._written: tuple[SecretValue, SecretValue] | None = None
+        self._failures, self._is_open = 0, False
+        self.failure: AstroTokenError | None = None
         self._performers: dict[type[Any], Callable[[Any], Any]] = {
             effects.ReadRecord: self._read_record,
             effects.WriteRecord: self._write_record,
@@ -83,7 +94,7 @@ class Performer:
         Perform all effects of a protocol, and return its outcome.
 
         Raises:
-            AstroTokenError: an effect was refused.
+            AstroTokenError: an effect was refused, or failed again and again before a token was created.
         """
         try:
             effect = next(protocol)
@@ -92,42 +103,71 @@ class Performer:
                 is_failure = isinstance(outcome, Exception)
                 effect = protocol.throw(outcome) if is_failure else protocol.send(outcome)
         except StopIteration as end:
-            return str(end.value)
-        except effects.RefusedError:
-            failure = self._refusal
-        raise failure
+            if end.value != "unfinished" or self.failure is None or self._is_open:
+                return str(end.value)
+            reason: Exception = self.failure
+        except effects.RefusedError as refused:
+            reason = refused.reason
+        raise reason
 
     def _outcome(self, effect: Any) -> Any:
         """Return the result of an effect, or the exception that the protocol receives."""
         logger.debug("%s: %s", self._settings.ref, type(effect).__name__)
         try:
             return self._performers[type(effect)](effect)
-        except BackendUnavailableError as error:
-            failure: AstroTokenError = error
-            received: Exception = (
-                effects.ConflictError() if error.outcome_known else effects.UnknownOutcomeError()
-            )
         except AstroTokenError as error:
-            failure, received = error, effects.RefusedError()
-        self._refusal = sanitized(failure)
-        return received
+            self.failure = failure = sanitized(error)
+        if isinstance(failure, BackendUnavailableError):
+            self._pause(failure)
+            return effects.ConflictError() if failure.outcome_known else effects.UnknownOutcomeError()
+        if isinstance(failure, AccessDeniedError) and getattr(effect, "bearer", None) is not None:
+            return effects.DeniedError()  # the token itself was the bearer, and may have been replaced
+        return effects.RefusedError(failure)
+
+    def _pause(self, failure: BackendUnavailableError) -> None:
+        """Pause before everything is read again, longer after each failure."""
+        self._failures += 1
+        seconds = random.uniform(0, min(_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE))  # noqa: S311 (jitter)
+        time.sleep(min(max(seconds, failure.retry_after or 0.0), self._deadline.remaining))
 
     # -- the secrets backend ---------------------------------------------------------------------------
 
     def _read_record(self, _: effects.ReadRecord) -> tuple[str, RotationRecord]:
         self._record = current = read_current(self._record_ref, self._deadline)
+        if current.value is None:
+            return current.version or "", RotationRecord()
         try:
-            record = RotationRecord() if current.value is None else decode_record(current.value)
+            record = decode_record(self._opened(current.value))
         except AstroTokenError as error:
             failure = with_prefix(error, self._record_ref)
         else:
+            self._is_open = record.pending is not None or record.previous is not None
             return current.version or "", record
         raise failure
 
+    def _opened(self, stored: SecretValue) -> SecretValue:
+        """Decrypt a record, except the one that was written last."""
+        if self._settings.decrypt is None:
+            return stored
+        stored = select_field(stored, None)
+        if self._written and self._written[0] == stored:
+            return self._written[1]
+        path = TokenPath(self._settings, self._deadline)
+        path.selected = stored
+        failure = walk(path, DECRYPTION)
+        if failure is not None:
+            raise failure
+        return path.value
+
     def _write_record(self, effect: effects.WriteRecord) -> str:
-        content = encode_record(effect.record)
-        version = write_secret(self._record_ref, content, self._record, self._deadline)
-        self._record = Current(content, version or None)
+        content = stored = encode_record(effect.record)
+        key = self._settings.decrypt
+        if key is not None:
+            stored = encrypt_value(key, content, self._deadline)
+        version = write_secret(
+            self._record_ref, stored, self._record, self._deadline, is_ciphertext=key is not None
+        )
+        self._record, self._written = Current(stored, version or None), (stored, content)
         return version
 
     def _read_value(self, _: effects.ReadValue) -> tuple[str, Slot[SecretValue] | None]:
@@ -152,13 +192,17 @@ class Performer:
         token = effect.token
         end = time.monotonic() + min(_PROPAGATION_SECONDS, self._deadline.remaining)
         while not self._tokens.accepts(token.id, token.value):
-            if time.monotonic() + _PAUSE_SECONDS > end:
+            if time.monotonic() + _PROPAGATION_PAUSE > end:
+                self.failure = RotationError("Astro does not accept the token", hint=_HINT)
                 return False
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(_PROPAGATION_PAUSE)
         if not effect.is_new:
             return True
         record = self._tokens.get(token.id)
-        return record is not None and _has_roles(record, self._planned.roles)
+        if record is not None and _has_roles(record, self._planned.roles):
+            return True
+        self.failure = RotationError("Astro gave the new token other roles than planned", hint=_HINT)
+        return False
 
     def _list_tokens(self, effect: effects.ListTokens) -> list[Listed]:
         beginning = f"{self._planned.title}~"
@@ -170,6 +214,7 @@ class Performer:
 
     def _create(self, effect: effects.Create) -> Slot[SecretValue]:
         tokens = self._of(effect.bearer)
+        self._is_open = True
         created = tokens.create(replace(self._planned, title=effect.title))
         if len(self._planned.roles) > 1:
             tokens.set_roles(created.id, self._planned.roles)

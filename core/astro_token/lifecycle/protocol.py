@@ -22,6 +22,7 @@ The tests' model shows that each of these rules is necessary:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from astro_token.lifecycle.effects import (
@@ -125,6 +126,14 @@ class _Run:
         yield from self.write(intent=replace(self.record.intent, until=self.now()))
         return outcome
 
+    def give_up(self) -> Protocol[None]:
+        """End the lease, if it can be done, so that the next run need not wait for its end."""
+        with suppress(ConflictError, UnknownOutcomeError, RefusedError):
+            self.version, self.record = yield ReadRecord()
+            intent = self.record.intent
+            if intent is not None and intent.owner == self.owner and self.now() < intent.until:
+                yield from self.write(intent=replace(intent, until=self.now()))
+
     def take_over(self) -> Protocol[None]:
         """Fence: from now on, a paused owner cannot change the record."""
         intent = self.record.intent
@@ -160,6 +169,9 @@ def rotation(
             outcome = (yield from _STEPS[step](run)) if step in _STEPS else step
         except (ConflictError, UnknownOutcomeError, DeniedError):
             continue  # read again, never assume
+        except RefusedError:
+            yield from run.give_up()
+            raise
         if outcome:
             return outcome
     return "unfinished"
@@ -182,7 +194,11 @@ def _begin(run: _Run) -> Protocol[Outcome]:
     yield from run.read_value()
     if plan.is_collecting:
         yield from _collect(run, lambda listed: run.now() - listed.created > LEFTOVER_SECONDS)
-    token = yield Create(run.bearer, title)
+    try:
+        token = yield Create(run.bearer, title)
+    except RefusedError:  # a token may exist, without its roles or with a value that nobody has
+        yield from _discard(run)
+        raise
     try:
         yield from run.write(pending=token)
     except (ConflictError, RefusedError):  # another run took the record over, or it cannot be written

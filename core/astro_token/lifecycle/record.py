@@ -12,21 +12,81 @@ Absent fields are None. Between rotations the record is `{"format": 1}`.
 from __future__ import annotations
 
 import json
+import os
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AstroTokenError, ConfigError, RotationError, result
+from astro_token.errors import (
+    AstroTokenError,
+    BackendError,
+    ConfigError,
+    InvalidRefError,
+    RotationError,
+    UnsupportedOperationError,
+    result,
+)
 from astro_token.lifecycle.effects import Intent, RotationRecord, Slot
+from astro_token.record import replace
 from astro_token.secret import SecretValue
+from astro_token.secrets.ref import SecretRef
+from astro_token.secrets.registry import open_backend, require
+from astro_token.secrets.schemes import BUILTIN
 from astro_token.token import is_identifier
+from astro_token.tokens.write import refuse_pinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["decode_record", "encode_record"]
+    from astro_token.transport.deadline import Deadline
+
+__all__ = ["decode_record", "encode_record", "record_ref"]
 
 _FORMAT = 1
 _LONGEST_TEXT = 512
+_LONGEST_FILE_NAME = 233  # bytes: that of its temporary file is longer, and at most 255
+_NO_RECORD = "it has no record of rotations"
+
+
+def record_ref(ref: SecretRef, deadline: Deadline) -> SecretRef:
+    """
+    Name the secret that holds the record of a value: a secret of its own, next to it.
+
+    Raises:
+        BackendError: a plugin failed, or named a secret that cannot hold the record.
+        InvalidRefError: the reference is pinned to a version.
+        UnsupportedOperationError: the scheme has no record, or its name would not be valid.
+    """
+    refuse_pinned(ref)
+    value, scheme = ref.without_field(), BUILTIN.get(ref.scheme)
+    if scheme is None:
+        backend = require(open_backend(ref.scheme), "rotation_record", ref.scheme, _NO_RECORD)
+        named = deadline.once(lambda _: backend.rotation_record(value))
+        if not isinstance(named, SecretRef) or not _holds_record(named, value):
+            raise BackendError(
+                f"the plugin for {ref.scheme} names no secret of its own for the record of rotations",
+                hint="report it to the plugin's authors",
+            )
+        return named
+    suffix = scheme.rotation_suffix
+    if suffix is None:
+        require(None, "rotation_record", ref.scheme, _NO_RECORD)
+    added = re.fullmatch(scheme.added_end, value.name) if scheme.added_end else None
+    name = f"{added[1] if added else value.name}{suffix}"
+    try:
+        if scheme.local and len(os.fsencode(os.path.basename(name))) > _LONGEST_FILE_NAME:  # noqa: PTH119 (text)
+            raise InvalidRefError("the name is too long")
+        return replace(value, name=name)
+    except InvalidRefError:
+        failure = UnsupportedOperationError(
+            f"{ref}: with {suffix} at its end, the name of its rotation record is not valid",
+            hint="store the token under a shorter name",
+        )
+    raise failure
+
+
+def _holds_record(named: SecretRef, value: SecretRef) -> bool:
+    return named.scheme == value.scheme and named != value and named.field is None and not named.pinned
 
 
 def encode_record(record: RotationRecord) -> SecretValue:

@@ -90,9 +90,18 @@ def _merge(
 
 
 def same_secret(first: SecretValue, second: SecretValue) -> bool:
-    """True if two values are equal, or equal JSON objects: services may reorder and reformat a map."""
-    fields = _object(first)
-    return first == second or (fields is not None and fields == _object(second))
+    """
+    True if two values are equal, or have equal fields.
+
+    Services may reorder and reformat a map, and those that keep only maps store text as the field `token`.
+    """
+    return first == second or _fields(first) == _fields(second)
+
+
+def _fields(value: SecretValue) -> dict[str, Any]:
+    fields = _object(value)
+    text = value.reveal().decode("utf-8", errors="surrogateescape")
+    return {DEFAULT_FIELD: text} if fields is None else fields
 
 
 def _no_fields() -> SecretNotFoundError:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from astro_token.token import AstroToken
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["Current", "read_current", "write_secret", "write_token"]
+__all__ = ["Current", "encrypt_value", "read_current", "refuse_pinned", "write_secret", "write_token"]
 
 
 class Current(Record):
@@ -52,11 +52,7 @@ def read_current(ref: SecretRef, deadline: Deadline) -> Current:
         UnsupportedOperationError: the backend cannot write.
         AstroTokenError: reading failed.
     """
-    if ref.pinned:
-        raise InvalidRefError(
-            f"{ref}: a reference to one version cannot be written",
-            hint="remove the version from the reference",
-        )
+    refuse_pinned(ref)
     backend = require(open_backend(ref.scheme), "write", ref.scheme, "it cannot be written")
     read = backend.read_current if can(backend, "read_current") else backend.read
     try:
@@ -64,6 +60,18 @@ def read_current(ref: SecretRef, deadline: Deadline) -> Current:
     except SecretNotFoundError as error:
         return Current(None, error.version or "0")
     return Current(value, value.version)
+
+
+def refuse_pinned(ref: SecretRef) -> None:
+    """
+    Raises:
+        InvalidRefError: the reference is pinned to a version.
+    """
+    if ref.pinned:
+        raise InvalidRefError(
+            f"{ref}: a reference to one version cannot be written",
+            hint="remove the version from the reference",
+        )
 
 
 def write_token(settings: TokenSettings, token: AstroToken, current: Current, deadline: Deadline) -> str:
@@ -77,16 +85,11 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
             or the service did not answer.
         AstroTokenError: the backend failed.
     """
-    scheme = settings.ref.scheme
-    backend = require(open_backend(scheme), "write", scheme, "it cannot be written")
-    secret = token.secret
-    write: Callable[..., str] = backend.write
-    if settings.decrypt is not None:
-        secret = _encrypted(settings.decrypt, secret, deadline)
-        if can(backend, "write_ciphertext"):
-            write = backend.write_ciphertext
+    key, secret = settings.decrypt, token.secret
+    if key is not None:
+        secret = encrypt_value(key, secret, deadline)
     content = merge_field(current.value, settings.ref.field, secret)
-    return write_secret(settings.ref, content, current, deadline, write)
+    return write_secret(settings.ref, content, current, deadline, is_ciphertext=key is not None)
 
 
 def write_secret(
@@ -94,19 +97,22 @@ def write_secret(
     content: SecretValue,
     current: Current,
     deadline: Deadline,
-    write: Callable[..., str] | None = None,
+    *,
+    is_ciphertext: bool = False,
 ) -> str:
     """
     Replace a secret with all its fields, and return the name of the new version.
 
     Args:
-        write: of the backend, if it is not `write`.
+        is_ciphertext: a key service has encrypted the content.
 
     Raises:
         BackendUnavailableError: as `write_token`.
         AstroTokenError: the backend failed.
     """
-    write = write or require(open_backend(ref.scheme), "write", ref.scheme, "it cannot be written").write
+    backend = require(open_backend(ref.scheme), "write", ref.scheme, "it cannot be written")
+    is_apart = is_ciphertext and can(backend, "write_ciphertext")
+    write: Callable[..., str] = backend.write_ciphertext if is_apart else backend.write
     if current.version is None and current.value is not None:
         _require_unchanged(ref, current, deadline)
     logger.debug("writing %s", ref)
@@ -128,11 +134,12 @@ def write_secret(
 
 def _require_unchanged(ref: SecretRef, current: Current, deadline: Deadline) -> None:
     """Compare values for services without versions. A change between this read and the write is missed."""
-    if read_current(ref, deadline).value != current.value:
+    after = read_current(ref, deadline).value
+    if after is None or current.value is None or not same_secret(after, current.value):
         raise with_prefix(changed_meanwhile(), ref)
 
 
-def _encrypted(key: SecretRef, secret: SecretValue, deadline: Deadline) -> SecretValue:
+def encrypt_value(key: SecretRef, secret: SecretValue, deadline: Deadline) -> SecretValue:
     logger.debug("encrypting with %s", key)
     service = require(open_backend(key.scheme), "encrypt", key.scheme, "it cannot encrypt")
 
