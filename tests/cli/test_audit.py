@@ -17,8 +17,11 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 import astro_token
+from astro_token.lifecycle.effects import RotationRecord, Slot
+from astro_token.lifecycle.record import encode_record
 from astro_token.policy.codes import AUDIT, ONLINE
 from astro_token.policy.rules import OFFLINE
+from astro_token.secret import SecretValue
 from astro_token.testing import make_token
 from tests.conftest import PROGRAM
 from tests.servers.astro_api import DEPLOYMENT, ORGANIZATION, WORKSPACE, AstroApi, Grant, role, token_record
@@ -141,10 +144,12 @@ def test_every_finding(program: Program, api: AstroApi) -> None:
         "cltk11": {"unconfigured"},
         "cltk12": {"unconfigured"},
     } == codes(content)
-    by_id = {item["id"]: item for item in content["tokens"]}
-    assert ["prod"] == by_id[PROD]["configurations"]
-    assert (["--admin"], []) == (by_id[ADMIN]["configurations"], by_id["cltk01"]["configurations"])
-    assert (FORMULA, MARKUP, None) == tuple(by_id[ident]["title"] for ident in ("cltk04", "cltk05", "cltk11"))
+    tokens = by_id(result)
+    assert ["prod"] == tokens[PROD]["configurations"]
+    assert (["--admin"], []) == (tokens[ADMIN]["configurations"], tokens["cltk01"]["configurations"])
+    assert (FORMULA, MARKUP, None) == tuple(
+        tokens[ident]["title"] for ident in ("cltk04", "cltk05", "cltk11")
+    )
     assert {"--admin": set(), "prod": set(), "staging": set()} == codes(content, "configurations", "name")
     assert {"tokens": 15, "error": 2, "warning": 10, "ok": 3} == {
         key: value for key, value in content["summary"].items() if key != "findings"
@@ -235,6 +240,38 @@ def test_without_a_project_the_environment_may_name_a_token(program: Program, ap
     assert {ADMIN: set(), PROD: set(), STAGING: {"unconfigured"}} == codes(document(result))
 
 
+def test_a_rotation_record_holds_two_more_tokens(program: Program, api: AstroApi) -> None:
+    values = {ident: make_token(token_id=ident) for ident in ("cltokenprevious", "cltokenpending")}
+    program.canaries += values.values()
+    for ident, value in values.items():
+        keep(api, ident, f"deploy-staging~{uuid.uuid4()}", createdAt=at(-3))
+        keep(api, f"{ident}x", value[-20:])
+    keep(api, STAGING, f"deploy-staging~{uuid.uuid4()}")
+    before = codes(document(program("audit", "--format", "json")))
+    assert [{"leftover"}, {"leftover"}, set()] == [before[ident] for ident in (*values, STAGING)]
+    previous, pending = (Slot(ident, SecretValue(value.encode())) for ident, value in values.items())
+    record = program.folder / "secrets" / "staging.rotation"
+    record.write_bytes(encode_record(RotationRecord(previous=previous, pending=pending)).reveal())
+    record.chmod(0o600)
+    result = program("audit", "--format", "json", allowed=[record])
+    tokens, found = by_id(result), codes(document(result))
+    assert (0, [["staging"]] * 3) == (
+        result.code,
+        [tokens[ident]["configurations"] for ident in (*values, STAGING)],
+    )
+    assert [set(), set(), set()] == [found[ident] for ident in (*values, STAGING)]
+    assert [None, None] == [tokens[f"{ident}x"]["title"] for ident in values]
+    # One that is damaged may hold any token.
+    record.write_text("{}")
+    content = document(program("audit", "--format", "json"))
+    assert {"not-compared"} == codes(content, "configurations", "name")["staging"]
+    assert [{"duplicate"}, {"duplicate"}] == [codes(content)[ident] for ident in values]
+
+
+def by_id(result: Result) -> dict[str, dict[str, Any]]:
+    return {item["id"]: item for item in document(result)["tokens"]}
+
+
 # -- the credential ------------------------------------------------------------------------------------
 
 
@@ -252,7 +289,7 @@ def test_the_credential_is_named_by_the_argument_or_the_environment(program: Pro
         {"ASTRO_TOKEN_ADMIN_REF": "", "ASTRO_TOKEN_REF": "env:ADMIN"},
     ):
         code, message, hint = refusal(program("audit", env=environ))
-        assert (78, "the credential that manages tokens is not named") == (code, message)
+        assert (78, "the credential that lists the tokens is not named") == (code, message)
         assert "ASTRO_TOKEN_ADMIN_REF" in hint
     # A name of the project file is not a reference.
     assert 64 == refusal(program("audit", "--admin", "prod"))[0]
@@ -299,7 +336,7 @@ def test_a_credential_that_cannot_list_tokens(
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_no_title_shows_a_piece_of_a_token(program: Program, api: AstroApi, form: str) -> None:
-    hidden = []
+    hidden: list[str] = []
     for number, value in enumerate(program.canaries):
         for part in (value.split(".")[2][:60], value.split(".")[1][-20:], value[-12:], value[:60]):
             keep(api, f"cltk{number}{len(hidden)}", part, description=value, shortToken=value[-6:])

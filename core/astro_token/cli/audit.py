@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from astro_token.cli.output import json_text, note, output_path, refuse_output
 from astro_token.cli.output import report as report_error
 from astro_token.cli.progress import progress
-from astro_token.errors import PolicyError
+from astro_token.errors import ConfigError, PolicyError
 from astro_token.lifecycle.inventory import configured, take_audit
-from astro_token.settings.admin import admin_reference
+from astro_token.secrets.admin import ADMIN_VARIABLE, admin_ref
 from astro_token.settings.resolve import Settings
 from astro_token.transport.deadline import LIFECYCLE_SECONDS
 
@@ -28,7 +28,12 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     output = output_path(arguments.output)
     if output is not None:
         refuse_output(arguments.output, force=arguments.force)
-    admin = admin_reference(arguments.admin, os.environ)
+    admin = admin_ref(os.environ, arguments.admin)
+    if admin is None:
+        raise ConfigError(
+            "the credential that lists the tokens is not named",
+            hint=f"give --admin REF, or set {ADMIN_VARIABLE}, for example to vault:secret/astro/admin#token",
+        )
     settings = Settings(timeout=arguments.timeout, default_timeout=LIFECYCLE_SECONDS)
     requests = configured(settings)
     with progress(len(requests), "reading") as done:

@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING
 from astro_token.astro_api import AstroApi
 from astro_token.astro_api.records import Pieces
 from astro_token.astro_api.tokens import Tokens
-from astro_token.errors import AstroTokenError, PolicyError, sanitized
+from astro_token.errors import (
+    AstroTokenError,
+    InvalidRefError,
+    PolicyError,
+    SecretNotFoundError,
+    UnsupportedOperationError,
+    sanitized,
+)
 from astro_token.lifecycle.audit import Configuration, audit, title_base
-from astro_token.lifecycle.record import decode_record
+from astro_token.lifecycle.effects import RotationRecord
+from astro_token.lifecycle.record import decode_record, record_ref
 from astro_token.policy.rules import enforce
 from astro_token.record import replace
-from astro_token.secrets.registry import can, open_backend
 from astro_token.settings.resolve import TokenSettings
-from astro_token.tokens.read import read_and_verify
+from astro_token.tokens.read import read_and_verify, read_secret
 from astro_token.tokens.read_many import verify_all
 from astro_token.tokens.write import read_current
 from astro_token.transport.deadline import Deadline
@@ -126,15 +133,22 @@ def _with_record(
 ) -> Configuration:
     """Add the ids of the rotation record, which holds the pending and the previous token."""
     try:
-        backend = open_backend(settings.ref.scheme)
-        if settings.ref.pinned or not can(backend, "rotation_record"):
-            return configuration
-        value = read_current(backend.rotation_record(settings.ref.without_field()), deadline).value
-        if value is None:
-            return configuration
-        record = decode_record(value)
+        record = _rotation_record(settings, deadline)
+    except (UnsupportedOperationError, InvalidRefError):  # nothing rotates this one
+        return configuration
     except AstroTokenError as error:
         return replace(configuration, error=sanitized(error))
     slots = [slot for slot in (record.pending, record.previous) if slot is not None]
     secrets.extend(slot.value for slot in slots)
     return replace(configuration, rotating=frozenset(slot.id for slot in slots) - {configuration.token_id})
+
+
+def _rotation_record(settings: TokenSettings, deadline: Deadline) -> RotationRecord:
+    ref = record_ref(settings.ref, deadline)
+    try:
+        if settings.decrypt is not None:
+            return decode_record(read_secret(ref, deadline=deadline, decrypt=settings.decrypt))
+        value = read_current(ref, deadline).value
+    except SecretNotFoundError:
+        value = None
+    return RotationRecord() if value is None else decode_record(value)

@@ -65,7 +65,7 @@ class Settings:
     Args:
         policy: is tightened by the project file and the environment.
         timeout: seconds per token; None for `ASTRO_TOKEN_TIMEOUT`, else the default.
-        default_timeout: that default.
+        default_timeout: the default of the command.
         environ: None for the environment of this process.
         directory: the folder in which the search for the project file begins; None for the current one.
 
@@ -92,7 +92,7 @@ class Settings:
         self.project: Project = find_project(directory)
         floor = policy_from_environ(self.environ)
         self.policy = (policy or Policy()).tightened(self.project.policy).tightened(floor)
-        self.timeout = _timeout(timeout, default_timeout, self.environ)
+        self.timeout = _timeout(timeout, self.environ, default_timeout)
 
     def token(
         self,
@@ -284,7 +284,7 @@ def checked_timeout(seconds: float) -> float:
     raise UsageError("the timeout is not between 0 and 3600 seconds", hint="give 1 to 3600")
 
 
-def _timeout(given: float | None, default: float, environ: Mapping[str, str]) -> float:
+def _timeout(given: float | None, environ: Mapping[str, str], default: float) -> float:
     text = environ.get("ASTRO_TOKEN_TIMEOUT")
     if given is not None:
         return checked_timeout(given)
