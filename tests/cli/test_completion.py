@@ -137,9 +137,13 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 # Of the parser, which gets others.
 (FORMATS,) = (set(action.choices or ()) for action in commands()["check"]._actions if action.dest == "format")
-(EVERY_FORMAT,) = (
-    FORMATS | set(action.choices or ()) for action in commands()["export"]._actions if action.dest == "format"
-)
+EVERY_FORMAT = {
+    choice
+    for command in commands().values()
+    for action in command._actions
+    if action.dest == "format"
+    for choice in action.choices or ()
+}
 SCHEMES = {f"{name}:" for name, scheme in BUILTIN.items() if not scheme.key}
 KEYS = {f"{name}:" for name, scheme in BUILTIN.items() if scheme.key}
 TOKENS = SCHEMES | {"prod", "preview", "zz-9"}

@@ -16,6 +16,7 @@ from astro_token.cli.parser import build, parse
 from astro_token.testing import make_token
 from tests.conftest import PROGRAM, ROOT, Result
 from tests.servers.astro_api import Grant, deployment, organization, workspace
+from tests.servers.astro_requests import utc_now
 from tests.servers.releases import Releases
 
 if TYPE_CHECKING:
@@ -467,7 +468,7 @@ def examples(text: str) -> list[str]:
     ]
 
 
-HELPS = ["", "exec", "export", "check", "put", "doctor", "backends", "install-cli", "completion"]
+HELPS = ["", "exec", "export", "check", "put", "audit", "doctor", "backends", "install-cli", "completion"]
 
 
 @pytest.mark.parametrize("command", HELPS)
@@ -531,8 +532,12 @@ def test_every_example_works(
     astro_api.organizations, astro_api.workspaces = [organization(org)], [workspace(ws, org=org)]
     astro_api.deployments = [deployment(dep, ws=ws, org=org)]
     astro_api.accept(canary, Grant(org))
-    secret = "secret/data/astro/prod"
-    openbao.api("POST", secret, {"data": {"token": canary}})
+    admin = astro_api.issue(org=org, ws=None, grant=Grant(org, reads_tokens=True))
+    program.canaries.append(admin)
+    for record in astro_api.tokens.values():  # no finding for `audit --strict`
+        record |= {"createdAt": utc_now(), "endAt": utc_now(60 * 86400)}
+    for name, value in (("prod", canary), ("admin", admin)):
+        openbao.api("POST", f"secret/data/astro/{name}", {"data": {"token": value}})
     write(
         "astro-token.toml",
         'default = "prod"\n[tokens.prod]\nref = "vault:secret/astro/prod#token"\n'
@@ -561,6 +566,7 @@ def test_every_example_works(
             "VAULT_ADDR": openbao.address,
             "VAULT_TOKEN": openbao.root_token,
             "ASTRO_TOKEN_API_URL": astro_api.url,
+            "ASTRO_TOKEN_ADMIN_REF": "vault:secret/astro/admin#token",
             "STAGING": canary,
             "AWS_PROFILE": "team",
             "GITHUB_ENV": str(github),
@@ -584,7 +590,7 @@ def test_every_example_works(
             done.returncode,
             re.sub(
                 r"(?m)^(::add-mask::|astro-token: (created|stored|ASTRO_API_TOKEN is set|"
-                r"installed|add this|warning: another astro)).*\n",
+                r"installed|add this|warning: another astro|wrote|[0-9]+ tokens of)).*\n",
                 "",
                 done.stderr.lstrip("\n"),
             ),

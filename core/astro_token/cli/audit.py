@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from astro_token.cli.audit_report import totals
 from astro_token.cli.output import json_text, note, output_path, refuse_output
 from astro_token.cli.output import report as report_error
 from astro_token.cli.progress import progress
@@ -100,11 +101,7 @@ def _write(path: Path, text: str, *, force: bool) -> None:
 
 
 def _remark(audit: Audit, *, has_configurations: bool) -> None:
-    counts = audit.statuses
-    note(
-        f"{len(audit.tokens)} tokens of {audit.organization}: {counts['error']} with an error, "
-        f"{counts['warning']} with a warning"
-    )
+    note(totals(audit, audit.organization))
     if not has_configurations:
         note("no token is configured here, so tokens that no configuration holds are not reported")
     elif not audit.is_complete:

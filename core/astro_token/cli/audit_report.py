@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Table = tuple[Sequence[str], list[tuple[str, ...]], list[list[tuple[str, str]]]]
 
-__all__ = ["csv_text", "document", "markdown", "summary", "tables"]
+__all__ = ["csv_text", "document", "markdown", "summary", "tables", "totals"]
 
 _MOST_ROWS = 200  # of Markdown: a job's summary is limited to 1 MiB, and nobody reads it
 _FORMULA = re.compile(r"[=+\-@\t\r\n]")  # a spreadsheet computes a cell that begins so
@@ -74,6 +74,14 @@ def summary(audit: Audit) -> list[tuple[str, int, str, str]]:
     """Return the kinds of findings, errors first, then the most frequent: code, count, meaning, remedy."""
     kinds = sorted(audit.codes.items(), key=lambda kind: (CODES[kind[0]].level != "error", -kind[1], kind[0]))
     return [(name, count, CODES[name].meaning, CODES[name].remedy) for name, count in kinds]
+
+
+def totals(audit: Audit, organization: str) -> str:
+    count, levels = len(audit.tokens), audit.statuses
+    return (
+        f"{count} token{'s' * (count != 1)} of {organization}: {levels['error']} with an error, "
+        f"{levels['warning']} with a warning, {levels['ok']} without a finding"
+    )
 
 
 def tables(audit: Audit) -> Iterator[Table]:
@@ -159,12 +167,7 @@ def _cell(text: str) -> str:
 
 def markdown(audit: Audit) -> str:
     """Render a job's summary: the findings, and the tokens and configurations that have some."""
-    counts = audit.statuses
-    about = (
-        f"{len(audit.tokens)} tokens of {code(audit.organization)}: {counts['error']} with an error, "
-        f"{counts['warning']} with a warning, {counts['ok']} without a finding."
-    )
-    lines = ["### astro-token audit", "", about]
+    lines = ["### astro-token audit", "", f"{totals(audit, code(audit.organization))}."]
     if kinds := summary(audit):
         rows = [(code(name), str(count), meaning, remedy) for name, count, meaning, remedy in kinds]
         lines += ["", *markdown_table(("Finding", "Count", "Meaning", "What to do"), rows)]
