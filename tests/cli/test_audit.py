@@ -289,7 +289,7 @@ def test_the_credential_is_named_by_the_argument_or_the_environment(program: Pro
         {"ASTRO_TOKEN_ADMIN_REF": "", "ASTRO_TOKEN_REF": "env:ADMIN"},
     ):
         code, message, hint = refusal(program("audit", env=environ))
-        assert (78, "the credential that lists the tokens is not named") == (code, message)
+        assert (77, "no credential is named that may list the tokens of an organization") == (code, message)
         assert "ASTRO_TOKEN_ADMIN_REF" in hint
     # A name of the project file is not a reference.
     assert 64 == refusal(program("audit", "--admin", "prod"))[0]
@@ -302,7 +302,7 @@ def test_the_credential_is_named_by_the_argument_or_the_environment(program: Pro
     [
         ("denied", 77, "Astro does not allow the credential that manages tokens to list tokens"),
         ("revoked", 77, "Astro does not accept the credential that manages tokens"),
-        ("expired", 65, "env:ADMIN: the token expired at "),
+        ("expired", 65, "env:ADMIN: the credential that manages tokens expired at "),
         ("nothing", 66, "env:ADMIN: "),
         ("no organization", 65, "env:ADMIN: the token names no organization, so its tokens cannot be listed"),
         ("unreachable", 75, "Astro's API"),

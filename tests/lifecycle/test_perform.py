@@ -158,7 +158,7 @@ def test_some_cuts_lose_nothing(scene: Scene) -> None:
 @pytest.mark.parametrize("plan", [PLAN, CREATE], ids=["rotate", "create"])
 @each_kind
 def test_every_cut_loses_nothing(scene: Scene, plan: Plan) -> None:
-    assert sweep(scene, plan) > 10
+    assert sweep(scene, plan) >= 8
 
 
 # -- two at once --------------------------------------------------------------------------------------

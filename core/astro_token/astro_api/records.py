@@ -24,9 +24,11 @@ __all__ = [
     "CreatedToken",
     "DeploymentRecord",
     "ListedToken",
+    "NewRole",
     "OrganizationRecord",
     "Pieces",
     "Role",
+    "TokenDetails",
     "TokenRecord",
     "WorkspaceRecord",
     "repeats",
@@ -38,6 +40,7 @@ _ROLE = re.compile(r"(?:ORGANIZATION|WORKSPACE|DEPLOYMENT|DAG)_[A-Z]+(?:_[A-Z]+)
 _LONGEST_WORD = 48
 _SHORTEST_PIECE = 8  # a shorter text can be part of a token by chance
 _MOST_ROLES = 1000
+_LONGEST_TEXT = 1024
 
 
 class Role(Record):
@@ -86,6 +89,45 @@ class ListedToken(Record):
     creator: str = ""
 
 
+class NewRole(Record):
+    """
+    A role of a token to be created.
+
+    Attributes:
+        role: of Astro, or a custom one.
+        kind: of the entity, such as `workspace` or `dag-tag`.
+        deployment: of a DAG or a tag.
+    """
+
+    role: str
+    kind: str
+    entity: str
+    deployment: str | None = None
+
+    @property
+    def shown(self) -> Role:
+        """The parts that can be shown."""
+        return Role(
+            self.role if _ROLE.fullmatch(self.role) else None,
+            self.kind,
+            self.entity if self.kind in SCOPES else None,
+        )
+
+
+class TokenDetails(Record):
+    """
+    Everything that a copy of a token needs. Title and roles are texts of Astro's users, and are not shown.
+
+    Attributes:
+        roles: with the names of custom roles, and of DAGs and tags.
+    """
+
+    _hidden = ("title", "roles")
+    title: str
+    roles: tuple[NewRole, ...]
+    record: TokenRecord
+
+
 class OrganizationRecord(Record):
     """
     Attributes:
@@ -119,6 +161,12 @@ class Body:
 
     def token(self, token_id: str) -> TokenRecord:
         return self._token(self._object_with(token_id))
+
+    def details(self, token_id: str) -> TokenDetails:
+        content = self._object_with(token_id)
+        record = self._token(content)
+        roles = tuple(self._new_role(role) for role in content.get("roles") or [])
+        return TokenDetails(self._text(content.get("name")), roles, record)
 
     def created(self) -> CreatedToken:
         """The created token, with its value, which Astro shows only once."""
@@ -208,6 +256,20 @@ class Body:
             kind=kind,
             entity=self._identifier(entity) if kind in SCOPES else None,
         )
+
+    def _new_role(self, role: Mapping[str, Any]) -> NewRole:
+        kind, deployment = self._word(role.get("entityType")), role.get("deploymentId")
+        return NewRole(
+            self._text(role.get("role")),
+            self._text(kind),
+            self._text(role.get("entityId")),
+            None if deployment is None else self._identifier(deployment),
+        )
+
+    def _text(self, value: object) -> str:
+        if not isinstance(value, str) or not value or len(value) > _LONGEST_TEXT:
+            raise _malformed()
+        return value
 
     def _word(self, value: object) -> str | None:
         """A word from one of Astro's lists, in our spelling."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from astro_token.astro_api.client import support_hint
-from astro_token.astro_api.records import Body
+from astro_token.astro_api.records import Body, NewRole
 from astro_token.errors import AccessDeniedError, ConfigError, IntegrityError
 from astro_token.record import Record
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from astro_token.astro_api.client import ApiResponse, AstroApi
-    from astro_token.astro_api.records import CreatedToken, ListedToken, TokenRecord
+    from astro_token.astro_api.records import CreatedToken, ListedToken, TokenDetails, TokenRecord
     from astro_token.secret import SecretValue
     from astro_token.token import Scope
     from astro_token.transport.deadline import Deadline
@@ -31,22 +31,6 @@ _PAGE = 1000  # Terraform's provider requests as many
 _PAGE_LIMIT = 8 * 1024 * 1024  # bytes
 _OVERLAP = 20  # tokens of the page before: a deletion moves the next page, and would hide its first token
 _MOST_PAGES = 1000  # a list that is longer cannot be right
-
-
-class NewRole(Record):
-    """
-    A role of a token to be created.
-
-    Attributes:
-        role: of Astro, or a custom one.
-        kind: of the entity, such as `workspace` or `dag-tag`.
-        deployment: of a DAG or a tag.
-    """
-
-    role: str
-    kind: str
-    entity: str
-    deployment: str | None = None
 
 
 class NewToken(Record):
@@ -106,6 +90,13 @@ class Tokens:
         """Look up a token; None if there is none."""
         response = self._get(f"/{identifier}")
         return None if response.status == _MISSING else self._body(response, "read tokens").token(identifier)
+
+    def details(self, identifier: str) -> TokenDetails | None:
+        """Look up everything that a copy of a token needs; None if there is no such token."""
+        response = self._get(f"/{identifier}")
+        return (
+            None if response.status == _MISSING else self._body(response, "read tokens").details(identifier)
+        )
 
     def accepts(self, identifier: str, value: SecretValue) -> bool:
         """True if Astro accepts a token as the bearer, whether it may read itself or not."""

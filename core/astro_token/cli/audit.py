@@ -8,14 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from astro_token.cli.audit_report import totals
+from astro_token.cli.lifecycle import LIFECYCLE_SECONDS
 from astro_token.cli.output import json_text, note, output_path, refuse_output
 from astro_token.cli.output import report as report_error
 from astro_token.cli.progress import progress
-from astro_token.errors import ConfigError, PolicyError
+from astro_token.errors import PolicyError
+from astro_token.lifecycle.admin import no_admin, read_admin
 from astro_token.lifecycle.inventory import configured, take_audit
-from astro_token.secrets.admin import ADMIN_VARIABLE, admin_ref
 from astro_token.settings.resolve import Settings
-from astro_token.transport.deadline import LIFECYCLE_SECONDS
+from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
     import argparse
@@ -29,16 +30,14 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     output = output_path(arguments.output)
     if output is not None:
         refuse_output(arguments.output, force=arguments.force)
-    admin = admin_ref(os.environ, arguments.admin)
-    if admin is None:
-        raise ConfigError(
-            "the credential that lists the tokens is not named",
-            hint=f"give --admin REF, or set {ADMIN_VARIABLE}, for example to vault:secret/astro/admin#token",
-        )
     settings = Settings(timeout=arguments.timeout, default_timeout=LIFECYCLE_SECONDS)
+    deadline = Deadline(settings.timeout)
+    admin = read_admin(settings.environ, arguments.admin, settings.timeout)
+    if admin is None:
+        raise no_admin("list the tokens of an organization")
     requests = configured(settings)
     with progress(len(requests), "reading") as done:
-        audit = take_audit(admin, settings, requests, done=done)
+        audit = take_audit(admin, settings, requests, deadline, done=done)
     if output is not None:
         _write(output, _text(audit, arguments.format), force=arguments.force)
         note(f"wrote {output}")

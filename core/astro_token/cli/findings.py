@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Block = list[tuple[str, str]]
 
 __all__ = [
+    "describe_error",
     "describe_preflight",
     "describe_record",
     "describe_token",
@@ -52,7 +53,7 @@ def describe_token(report: TokenReport, now: datetime) -> dict[str, Any]:
         "expires": iso(expires),
         "expires_in": int((expires - now).total_seconds()) if expires else None,
         "verdicts": describe_verdicts(report.verdicts),
-        "error": _describe_error(error) if error else None,
+        "error": describe_error(error) if error else None,
         "online": _describe_online(report.online) if report.online else None,
     }
 
@@ -77,7 +78,7 @@ def describe_verdicts(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     ]
 
 
-def _describe_error(error: errors.AstroTokenError) -> dict[str, Any]:
+def describe_error(error: errors.AstroTokenError) -> dict[str, Any]:
     """Describe an error by our class: a plugin may raise a subclass."""
     kind = next(base for base in type(error).__mro__ if base.__name__ in errors.__all__)
     return {
@@ -103,7 +104,7 @@ def _describe_online(online: Online) -> dict[str, Any]:
             {"asked": request.kind, **_attributes(request, "status", "request_id")}
             for request in online.requests
         ],
-        "error": _describe_error(online.error) if online.error else None,
+        "error": describe_error(online.error) if online.error else None,
     }
 
 

@@ -10,12 +10,12 @@ Nothing is read or requested here. The rules for one token are those of `check`.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from astro_token.lifecycle.protocol import LEFTOVER_SECONDS
+from astro_token.lifecycle.title import title_base
 from astro_token.policy.codes import AUDIT, ONLINE
 from astro_token.policy.rules import Expectations, Policy, Verdict, errors_first, judge
 from astro_token.record import Record, replace
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from astro_token.astro_api.records import ListedToken, Pieces, TokenRecord
     from astro_token.errors import AstroTokenError
 
-__all__ = ["Audit", "AuditedConfiguration", "AuditedToken", "Configuration", "audit", "title_base"]
+__all__ = ["Audit", "AuditedConfiguration", "AuditedToken", "Configuration", "audit"]
 
 UNUSED = timedelta(days=90)
 NEVER_USED = timedelta(days=7)  # a new token may wait for a weekly job
@@ -40,7 +40,6 @@ SOON = timedelta(days=14)  # if policy has no `warn_validity`
 _LEFTOVER = timedelta(seconds=LEFTOVER_SECONDS)
 _LONGEST_TITLE = 64
 _STATUSES = ("error", "warning", "ok")
-_UNIQUE_PART = re.compile(r"~[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
 class Configuration(Record):
@@ -174,12 +173,6 @@ def shown_title(title: str, pieces: Pieces) -> str | None:
     """Return a title that can be shown: one short printable line, without a piece of a token."""
     fits = title.strip() and len(title_base(title)) <= _LONGEST_TITLE and title.isprintable()
     return title if fits and not contains_token(title) and not pieces.repeated_in(title) else None
-
-
-def title_base(title: str) -> str:
-    """Return the title without the unique part that a rotation adds."""
-    base, tilde, unique = title.rpartition("~")
-    return base if _UNIQUE_PART.fullmatch(tilde + unique) else title
 
 
 def _severity(token: AuditedToken) -> tuple[int, bool, float, str]:

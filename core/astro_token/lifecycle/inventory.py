@@ -16,26 +16,24 @@ from astro_token.errors import (
     UnsupportedOperationError,
     sanitized,
 )
-from astro_token.lifecycle.audit import Configuration, audit, title_base
+from astro_token.lifecycle.audit import Configuration, audit
 from astro_token.lifecycle.effects import RotationRecord
 from astro_token.lifecycle.record import decode_record, record_ref
-from astro_token.policy.rules import enforce
+from astro_token.lifecycle.title import title_base
 from astro_token.record import replace
-from astro_token.settings.resolve import TokenSettings
-from astro_token.tokens.read import read_and_verify, read_secret
+from astro_token.tokens.read import read_secret
 from astro_token.tokens.read_many import verify_all
 from astro_token.tokens.write import read_current
-from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from astro_token.lifecycle.audit import Audit
     from astro_token.secret import SecretValue
-    from astro_token.secrets.ref import SecretRef
-    from astro_token.settings.resolve import Settings
+    from astro_token.settings.resolve import Settings, TokenSettings
     from astro_token.token import AstroToken
     from astro_token.tokens.read_many import TokenReport
+    from astro_token.transport.deadline import Deadline
 
     Requests = dict[str, TokenSettings | AstroTokenError]  # by the names of the configurations
 
@@ -59,7 +57,12 @@ def configured(settings: Settings) -> Requests:
 
 
 def take_audit(
-    admin: SecretRef, settings: Settings, requests: Requests, *, done: Callable[[], None] = lambda: None
+    admin: AstroToken,
+    settings: Settings,
+    requests: Requests,
+    deadline: Deadline,
+    *,
+    done: Callable[[], None] = lambda: None,
 ) -> Audit:
     """
     Audit the organization of the credential.
@@ -70,22 +73,20 @@ def take_audit(
         done: called after each configured token.
 
     Raises:
-        AstroTokenError: the credential cannot be read, or Astro does not list the tokens.
+        PolicyError: the credential names no organization.
+        AstroTokenError: Astro does not list the tokens.
     """
-    deadline = Deadline(settings.timeout)
-    credential, verdicts = read_and_verify(TokenSettings(admin, timeout=settings.timeout))
-    enforce(verdicts, admin)
-    organization = credential.organization
+    organization = admin.organization
     if organization is None:
         raise PolicyError(
-            f"{admin}: the token names no organization, so its tokens cannot be listed",
+            f"{admin.ref}: the token names no organization, so its tokens cannot be listed",
             hint="use a token of organization scope that Astro created",
         )
     with AstroApi(settings.environ) as api:
-        tokens = list(Tokens(api, organization, credential.secret, deadline).list())
+        tokens = list(Tokens(api, organization, admin.secret, deadline).list())
     reports = verify_all([_offline(request, deadline) for request in requests.values()], done=done)
-    secrets = [credential.secret]
-    configurations = [_of_admin(admin, credential)]
+    secrets = [admin.secret]
+    configurations = [_of_admin(admin)]
     is_rotated = {token.id for token in tokens if title_base(token.title) != token.title}
     is_rotated -= {report.token.token_id for report in reports if report.token}
     for name, report in zip(requests, reports, strict=True):
@@ -113,8 +114,8 @@ def _offline(request: TokenSettings | AstroTokenError, deadline: Deadline) -> To
     return replace(request, policy=policy, timeout=max(deadline.remaining, 0.1))
 
 
-def _of_admin(ref: SecretRef, credential: AstroToken) -> Configuration:
-    return Configuration(ADMIN, str(ref), credential.token_id, credential.organization, is_admin=True)
+def _of_admin(admin: AstroToken) -> Configuration:
+    return Configuration(ADMIN, str(admin.ref), admin.token_id, admin.organization, is_admin=True)
 
 
 def _of_report(name: str, report: TokenReport) -> Configuration:

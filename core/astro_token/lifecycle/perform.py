@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 import time
+import uuid
+from contextlib import ExitStack, suppress
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import (
@@ -13,19 +16,17 @@ from astro_token.errors import (
     IntegrityError,
     InvalidTokenError,
     RotationError,
-    SecretNotFoundError,
     sanitized,
-    with_prefix,
 )
 from astro_token.lifecycle import effects
 from astro_token.lifecycle.effects import Listed, RotationRecord, Slot
-from astro_token.lifecycle.record import decode_record, encode_record, record_ref
+from astro_token.lifecycle.record import same_token
+from astro_token.lifecycle.stored import Stored
 from astro_token.log import logger
 from astro_token.record import replace
-from astro_token.secrets.fields import select_field
+from astro_token.secrets.registry import can, open_backend
+from astro_token.system.signals import uninterrupted
 from astro_token.token import AstroToken
-from astro_token.tokens.steps import DECRYPTION, TokenPath, steps, walk
-from astro_token.tokens.write import Current, encrypt_value, read_current, write_secret, write_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from astro_token.astro_api.tokens import NewRole, NewToken, Tokens
     from astro_token.lifecycle.effects import Protocol
     from astro_token.secret import SecretValue
+    from astro_token.secrets.ref import SecretRef
     from astro_token.settings.resolve import TokenSettings
     from astro_token.transport.deadline import Deadline
 
@@ -44,6 +46,7 @@ __all__ = ["Performer"]
 _PROPAGATION_SECONDS = 30.0
 _PROPAGATION_PAUSE = 1.0
 _PAUSE_SECONDS, _LONGEST_PAUSE = 0.1, 5.0
+_MARK_DIGITS = 12
 _HINT = "compare its roles and its state in Astro with the project file, then run the command again"
 
 
@@ -54,12 +57,13 @@ class Performer:
         planned: the new token. A unique part is added to its title.
         tokens: of the organization, with the credential that manages them.
         deadline: for all effects.
+        stored: the value and the record; None to open them.
 
     Attributes:
         failure: of the last effect that failed; None if all succeeded.
 
     Raises:
-        AstroTokenError: as `record_ref`.
+        AstroTokenError: as `Stored`.
     """
 
     def __init__(
@@ -68,14 +72,13 @@ class Performer:
         planned: NewToken,
         tokens: Tokens,
         deadline: Deadline,
+        stored: Stored | None = None,
     ) -> None:
         self._settings, self._planned = settings, planned
         self._tokens, self._deadline = tokens, deadline
-        self._record_ref = record_ref(settings.ref, deadline)
-        self._record = Current(None, None)
-        self._value = Current(None, None)
-        self._written: tuple[SecretValue, SecretValue] | None = None
-        self._failures, self._is_open = 0, False
+        self.stored = stored or Stored(settings, deadline)
+        self._mark = _mark(settings.ref)
+        self._failures, self._may_exist = 0, False
         self.failure: AstroTokenError | None = None
         self._performers: dict[type[Any], Callable[[Any], Any]] = {
             effects.ReadRecord: self._read_record,
@@ -89,6 +92,17 @@ class Performer:
             effects.Delete: self._delete,
         }
 
+    @property
+    def is_open(self) -> bool:
+        """True if a rotation has begun that another run can finish."""
+        record = self.stored.record
+        is_created = record.intent is not None and self._may_exist
+        return is_created or record.pending is not None or record.previous is not None
+
+    def unique(self) -> str:
+        """Return the unique part of a title. It begins with a mark of the reference."""
+        return str(uuid.UUID(self._mark + uuid.uuid4().hex[_MARK_DIGITS:]))
+
     def run(self, protocol: Protocol[str]) -> str:
         """
         Perform all effects of a protocol, and return its outcome.
@@ -96,18 +110,24 @@ class Performer:
         Raises:
             AstroTokenError: an effect was refused, or failed again and again before a token was created.
         """
-        try:
-            effect = next(protocol)
-            while True:
-                outcome = self._outcome(effect)
-                is_failure = isinstance(outcome, Exception)
-                effect = protocol.throw(outcome) if is_failure else protocol.send(outcome)
-        except StopIteration as end:
-            if end.value != "unfinished" or self.failure is None or self._is_open:
-                return str(end.value)
-            reason: Exception = self.failure
-        except effects.RefusedError as refused:
-            reason = refused.reason
+        with ExitStack() as step:
+            try:
+                effect = next(protocol)
+                while True:
+                    if isinstance(effect, effects.Create):
+                        # A signal after it would leave a token whose value nobody has.
+                        step.enter_context(uninterrupted())
+                    outcome = self._outcome(effect)
+                    is_failure = isinstance(outcome, Exception)
+                    if is_failure or isinstance(effect, effects.WriteRecord):
+                        step.close()
+                    effect = protocol.throw(outcome) if is_failure else protocol.send(outcome)
+            except StopIteration as end:
+                if end.value != "unfinished" or self.failure is None or self.is_open:
+                    return str(end.value)
+                reason: Exception = self.failure
+            except effects.RefusedError as refused:
+                reason = refused.reason
         raise reason
 
     def _outcome(self, effect: Any) -> Any:
@@ -133,58 +153,17 @@ class Performer:
     # -- the secrets backend ---------------------------------------------------------------------------
 
     def _read_record(self, _: effects.ReadRecord) -> tuple[str, RotationRecord]:
-        self._record = current = read_current(self._record_ref, self._deadline)
-        if current.value is None:
-            return current.version or "", RotationRecord()
-        try:
-            record = decode_record(self._opened(current.value))
-        except AstroTokenError as error:
-            failure = with_prefix(error, self._record_ref)
-        else:
-            self._is_open = record.pending is not None or record.previous is not None
-            return current.version or "", record
-        raise failure
-
-    def _opened(self, stored: SecretValue) -> SecretValue:
-        """Decrypt a record, except the one that was written last."""
-        if self._settings.decrypt is None:
-            return stored
-        stored = select_field(stored, None)
-        if self._written and self._written[0] == stored:
-            return self._written[1]
-        path = TokenPath(self._settings, self._deadline)
-        path.selected = stored
-        failure = walk(path, DECRYPTION)
-        if failure is not None:
-            raise failure
-        return path.value
+        return self.stored.read_record(), self.stored.record
 
     def _write_record(self, effect: effects.WriteRecord) -> str:
-        content = stored = encode_record(effect.record)
-        key = self._settings.decrypt
-        if key is not None:
-            stored = encrypt_value(key, content, self._deadline)
-        version = write_secret(
-            self._record_ref, stored, self._record, self._deadline, is_ciphertext=key is not None
-        )
-        self._record, self._written = Current(stored, version or None), (stored, content)
-        return version
+        return self.stored.write_record(effect.record)
 
     def _read_value(self, _: effects.ReadValue) -> tuple[str, Slot[SecretValue] | None]:
-        self._value = current = read_current(self._settings.ref, self._deadline)
-        if current.value is None:
-            return current.version or "", None
-        path = TokenPath(self._settings, self._deadline)
-        path.secret = current.value
-        failure = walk(path, steps(self._settings, online=False))
-        if isinstance(failure, SecretNotFoundError):  # other fields
-            return current.version or "", None
-        if failure is not None:
-            raise failure
-        return current.version or "", _slot(path.token)
+        version, token = self.stored.read_token(), self.stored.token
+        return version, _slot(token) if token else None
 
     def _write_value(self, effect: effects.WriteValue) -> None:
-        write_token(self._settings, AstroToken.parse(effect.token.value), self._value, self._deadline)
+        self.stored.write_token(AstroToken.parse(effect.token.value))
 
     # -- Astro -----------------------------------------------------------------------------------------
 
@@ -205,17 +184,26 @@ class Performer:
         return False
 
     def _list_tokens(self, effect: effects.ListTokens) -> list[Listed]:
-        beginning = f"{self._planned.title}~"
+        # Other references can have the same title, and the title in the settings can have changed.
+        intent = self.stored.record.intent
         return [
-            Listed(token.id, token.title, _seconds(token.record.created))
+            Listed(token.id, token.title, _last_sign(token.record))
             for token in self._of(effect.bearer).list(**self._planned.filters)
-            if token.title.startswith(beginning)
+            if (intent is not None and token.title == intent.title) or self._is_marked(token.title)
         ]
+
+    def _is_marked(self, title: str) -> bool:
+        _, tilde, unique = title.rpartition("~")
+        return bool(tilde) and unique.replace("-", "").startswith(self._mark)
 
     def _create(self, effect: effects.Create) -> Slot[SecretValue]:
         tokens = self._of(effect.bearer)
-        self._is_open = True
-        created = tokens.create(replace(self._planned, title=effect.title))
+        try:
+            created = tokens.create(replace(self._planned, title=effect.title))
+        except BackendUnavailableError:
+            self._may_exist = True
+            raise
+        self._may_exist = True
         if len(self._planned.roles) > 1:
             tokens.set_roles(created.id, self._planned.roles)
         slot = _slot(AstroToken.parse(created.value))
@@ -254,9 +242,23 @@ def _has_roles(record: TokenRecord, planned: Sequence[NewRole]) -> bool:
     return not left
 
 
-def _seconds(created: datetime | None) -> float:
-    """Seconds since the epoch. A token of unknown age is not old."""
-    return created.timestamp() if created else time.time()
+def _last_sign(record: TokenRecord) -> float:
+    """
+    Seconds since the epoch, of the creation or the last use: a token that is in use is not a leftover.
+
+    A token of unknown age is not old.
+    """
+    times: list[datetime] = [time for time in (record.created, record.last_used) if time]
+    return max(times).timestamp() if record.created else time.time()
+
+
+def _mark(ref: SecretRef) -> str:
+    """Return digits that stand for a reference and its service, to recognize the tokens made for it."""
+    backend, origin = open_backend(ref.scheme), ""
+    if can(backend, "route"):
+        with suppress(AstroTokenError):
+            origin = str(backend.route(ref).address.origin)
+    return blake2b(f"{origin} {same_token(ref)}".encode()).hexdigest()[:_MARK_DIGITS]
 
 
 def _slot(token: AstroToken) -> Slot[SecretValue]:

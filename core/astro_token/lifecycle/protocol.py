@@ -70,6 +70,8 @@ class Plan(Record):
         keeps_previous: False if a token is only created: the token before it is not revoked.
         is_own_bearer: the token itself manages tokens; else an admin's credential, which is not a `Slot`.
         is_collecting: leftovers of older runs are deleted.
+        is_held: the grace period does not end: consumers get the new token at a time that nobody knows.
+        revokes_used: the previous token is revoked although it was used after the promotion.
     """
 
     title: str
@@ -79,6 +81,8 @@ class Plan(Record):
     keeps_previous: bool = True
     is_own_bearer: bool = False
     is_collecting: bool = True
+    is_held: bool = False
+    revokes_used: bool = False
 
 
 class _Run:
@@ -258,9 +262,9 @@ def _revoke(run: _Run) -> Protocol[Outcome]:
         return ""
     promoted = record.promoted or 0.0
     end = promoted + run.plan.grace if run.plan.ends_grace else record.revoke_after or 0.0
-    if run.now() < end:
+    if run.plan.is_held or run.now() < end:
         return (yield from run.release("grace"))
-    if (yield IsUsed(run.bearer, previous.id, promoted)):
+    if not run.plan.revokes_used and (yield IsUsed(run.bearer, previous.id, promoted)):
         return (yield from run.release("used"))
     yield from run.write()  # nothing is deleted without the record
     yield Delete(run.bearer, previous.id)

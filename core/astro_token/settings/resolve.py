@@ -17,7 +17,7 @@ from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef, refuse_token
 from astro_token.secrets.registry import check_scheme
 from astro_token.secrets.schemes import BUILTIN
-from astro_token.settings.project_file import check_file_ref, find_project
+from astro_token.settings.project_file import TokenRequest, check_file_ref, find_project
 from astro_token.transport.deadline import DEFAULT_SECONDS
 from astro_token.wording import did_you_mean
 
@@ -46,6 +46,7 @@ class TokenSettings(Record):
             "from ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME", "the default of astro-token.toml",
             "the only token of astro-token.toml", "from ASTRO_API_TOKEN".
         project_file: the project file in effect; None if there is none.
+        request: for `create` and `rotate`.
     """
 
     ref: SecretRef
@@ -56,6 +57,7 @@ class TokenSettings(Record):
     timeout: float = DEFAULT_SECONDS
     source: str = "given as an argument"
     project_file: Path | None = None
+    request: TokenRequest = TokenRequest()
 
 
 class Settings:
@@ -128,6 +130,7 @@ class Settings:
             timeout=self.timeout,
             source=source,
             project_file=self.project.path,
+            request=entry.request if entry else TokenRequest(),
         )
 
     def tokens(

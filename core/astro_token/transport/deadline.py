@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ATTEMPT_SECONDS",
     "DEFAULT_SECONDS",
-    "LIFECYCLE_SECONDS",
     "Deadline",
     "Pending",
     "Workers",
@@ -43,7 +42,6 @@ __all__ = [
 _T = TypeVar("_T")
 
 DEFAULT_SECONDS = 30.0
-LIFECYCLE_SECONDS = 120.0  # for a command that manages tokens
 ATTEMPT_SECONDS = 10.0
 _LONGEST_PAUSE = 5.0
 _LAST_ATTEMPT = 0.2  # seconds before the deadline; no attempt begins later

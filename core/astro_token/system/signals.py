@@ -1,0 +1,69 @@
+"""Delay the end by a signal until a step that must not be interrupted is over."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["uninterrupted", "with_delayed_signals"]
+
+_LONGEST_DELAY = 5.0
+_PAUSE = 0.02
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+_busy: set[int] = set()  # threads in such a step; a signal handler must not wait for a lock
+_signals: set[int] = set()  # received; their delay has begun
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A step of this thread that a signal does not interrupt for up to 5 seconds."""
+    thread = threading.get_ident()
+    if _signals:
+        time.sleep(_LONGEST_DELAY)  # the program ends meanwhile
+    _busy.add(thread)
+    try:
+        yield
+    finally:
+        _busy.discard(thread)
+
+
+@contextmanager
+def with_delayed_signals() -> Iterator[None]:
+    """Handle the signals that end this process, in the main thread, so that `uninterrupted` has an effect."""
+    previous: dict[int, Any] = {}
+    due: set[int] = set()  # signals whose delay is over
+    _signals.clear()
+
+    def receive(number: int, frame: Any) -> None:
+        handler: Callable[[int, Any], None] = previous[number]
+        if not _busy or number in due:
+            handler(number, frame)
+        elif number not in _signals:
+            _signals.add(number)
+            threading.Thread(target=repeat, args=(number,), daemon=True).start()
+
+    def repeat(number: int) -> None:
+        end = time.monotonic() + _LONGEST_DELAY
+        while _busy and time.monotonic() < end:
+            time.sleep(_PAUSE)
+        due.add(number)
+        signal.raise_signal(number)
+
+    for name in _NAMES:
+        number = getattr(signal, name, None)
+        handler = signal.getsignal(number) if number is not None else None
+        if number is not None and callable(handler):
+            previous[number] = handler
+            signal.signal(number, receive)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            if signal.getsignal(number) is receive:  # else the program ends already
+                signal.signal(number, handler)
