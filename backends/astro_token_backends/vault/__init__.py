@@ -17,27 +17,33 @@ _SERVICE: dict[str, Any] = {
     "sdk": "hvac",
     "distributions": ("hvac",),
     "loggers": LOGGERS,
-    "credentials": (
-        "VAULT_TOKEN",
-        "VAULT_ROLE_ID",
-        "VAULT_SECRET_ID",
-        "VAULT_WRAPPED_SECRET_ID",
-        "VAULT_USERNAME",
-        "VAULT_PASSWORD",
-        "VAULT_CLIENT_KEY",
+    "credentials": tuple(
+        f"{prefix}_{name}"
+        for prefix in ("VAULT", "BAO")  # OpenBao's own program reads its names first
+        for name in (
+            "TOKEN",
+            "ROLE_ID",
+            "SECRET_ID",
+            "WRAPPED_SECRET_ID",
+            "USERNAME",
+            "PASSWORD",
+            "CLIENT_CERT",
+            "CLIENT_KEY",
+        )
     ),
     "settings": (
         "VAULT_ADDR",
         "VAULT_NAMESPACE",
         "VAULT_CACERT",
         "VAULT_CAPATH",
-        "VAULT_CLIENT_CERT",
+        "VAULT_SKIP_VERIFY",
+        "BAO_ADDR",
         "ASTRO_TOKEN_VAULT_AUDIENCE",
         "ASTRO_TOKEN_VAULT_AUTH",
         "ASTRO_TOKEN_VAULT_MOUNT",
         "ASTRO_TOKEN_VAULT_ROLE",
     ),
-    "prefixes": ("VAULT_",),
+    "prefixes": ("VAULT_", "BAO_"),
 }
 _SEGMENT = r"[A-Za-z0-9_.-]{1,128}"
 _NAMESPACE_SEGMENT = rf"(?!\.\.?(?:/|$)){_SEGMENT}"

@@ -44,7 +44,8 @@ class Scheme(Record):
         sdk: module of the SDK; the extra is installed if it can be found.
         distributions: distributions whose versions `doctor` shows; the one that the extra is for comes first.
         loggers: loggers of the SDK, which print secrets or responses and are silenced.
-        credentials: environment variables that hold a credential or lead to one. `exec` withholds them.
+        credentials: environment variables that hold a credential, or name a file or a folder with one,
+            a profile or a service that gives one. `exec` withholds them.
         settings: other environment variables that the backend reads. `doctor` recognises their misspellings.
         prefixes: beginnings of the variables that `doctor` lists.
     """

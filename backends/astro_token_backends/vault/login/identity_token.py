@@ -20,7 +20,9 @@ _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 def jwt(context: LoginContext) -> Credential:
     audience = context.text("ASTRO_TOKEN_VAULT_AUDIENCE")
-    identity = job_identity(audience, environ=context.environ, timeout=context.seconds)
+    identity = job_identity(
+        "ASTRO_TOKEN_VAULT_AUDIENCE", None, environ=context.environ, timeout=context.seconds
+    )
     if identity is None:
         from astro_token.ci.identity import identity_hint
 
