@@ -141,9 +141,15 @@ def test_jwt_logs_in_with_the_identity_of_the_ci_system(
     wrong_audience = {**good, "ASTRO_TOKEN_ID_TOKEN": issuer.mint({"sub": "a", "aud": "elsewhere"})}
     for wrong, names in (
         (wrong_audience, ("role ci exists", "the token's aud", "bound_claims")),
-        ({**good, "ASTRO_TOKEN_VAULT_ROLE": "none"}, ("role none exists at auth/jwt,",)),
+        (
+            {**good, "ASTRO_TOKEN_VAULT_ROLE": "none"},
+            ("role none (ASTRO_TOKEN_VAULT_ROLE) exists at auth/jwt ",),
+        ),
         ({**good, "ASTRO_TOKEN_VAULT_ROLE": ""} | {"ASTRO_TOKEN_VAULT_AUTH": "jwt"}, ("the default role",)),
-        ({**good, "ASTRO_TOKEN_VAULT_ROLE": "hvs." + 24 * "x"}, ("role <a credential> exists",)),
+        (
+            {**good, "ASTRO_TOKEN_VAULT_ROLE": "hvs." + 24 * "x"},
+            ("role <a credential> (ASTRO_TOKEN_VAULT_ROLE) exists",),
+        ),
     ):
         error = denied(connect(**wrong))
         assert "login by jwt" in error.message
@@ -168,7 +174,7 @@ def test_the_identity_of_the_ci_system_is_found_by_itself(
         assert len(server.requests) == 1, "one request, apart from those to Vault"
         error = denied(connect(**job, ASTRO_TOKEN_VAULT_AUDIENCE="elsewhere"))
         assert "login by jwt" in error.message
-        assert "role found exists at auth/jwt, " in (error.hint or "")
+        assert "role found (ASTRO_TOKEN_VAULT_ROLE) exists at auth/jwt " in (error.hint or "")
         assert "contain elsewhere, which ASTRO_TOKEN_VAULT_AUDIENCE requests" in (error.hint or "")
         assert not any(appearances(token, reachable_text(error)) for token in server.issued)
 

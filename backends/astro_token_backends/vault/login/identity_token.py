@@ -30,7 +30,8 @@ def jwt(context: LoginContext) -> Credential:
             "no usable credential for Vault: the login by jwt needs ASTRO_TOKEN_ID_TOKEN, "
             "or the identity that a CI system gives a job",
             hint=identity_hint(context.environ)
-            or "set ASTRO_TOKEN_ID_TOKEN to the token that the CI system gives the job",
+            or "set ASTRO_TOKEN_ID_TOKEN to the token that the CI system gives the job, "
+            "or select another login: ASTRO_TOKEN_VAULT_ROLE alone selects this one",
         )
     role = context.text("ASTRO_TOKEN_VAULT_ROLE")
     token = identity.token
@@ -45,7 +46,9 @@ def jwt(context: LoginContext) -> Credential:
 def _role_hint(mount: str, role: str | None, audience: str | None) -> str:
     """Vault's reason may not be shown, so name everything that a role checks."""
     name = (
-        f"role {printable(role)}" if role else "the default role, because ASTRO_TOKEN_VAULT_ROLE is not set,"
+        f"role {printable(role)} (ASTRO_TOKEN_VAULT_ROLE)"
+        if role
+        else "the default role, because ASTRO_TOKEN_VAULT_ROLE is not set,"
     )
     requested = (
         f"{printable(audience)}, which ASTRO_TOKEN_VAULT_AUDIENCE requests"
@@ -53,7 +56,7 @@ def _role_hint(mount: str, role: str | None, audience: str | None) -> str:
         else "the token's aud, because ASTRO_TOKEN_VAULT_AUDIENCE is not set"
     )
     return (
-        f"check that {name} exists at auth/{mount}, that its bound_audiences contain {requested}, "
+        f"check that {name} exists at auth/{mount} (ASTRO_TOKEN_VAULT_MOUNT), that its bound_audiences contain {requested}, "
         "and that its bound_subject and bound_claims (repository, ref, environment, …) "
         "match the claims that `astro-token doctor` shows"
     )
