@@ -56,7 +56,8 @@ def _role_hint(mount: str, role: str | None, audience: str | None) -> str:
         else "the token's aud, because ASTRO_TOKEN_VAULT_AUDIENCE is not set"
     )
     return (
-        f"check that {name} exists at auth/{mount} (ASTRO_TOKEN_VAULT_MOUNT), that its bound_audiences contain {requested}, "
+        f"check that {name} exists at auth/{mount} (ASTRO_TOKEN_VAULT_MOUNT), "
+        f"that its bound_audiences contain {requested}, "
         "and that its bound_subject and bound_claims (repository, ref, environment, …) "
         "match the claims that `astro-token doctor` shows"
     )

@@ -98,7 +98,10 @@ def _log_in(context: LoginContext, credential: Credential) -> Login:
         )
         hint = credential.hint or general
         if method == "approle" and not any(map(context.text, _SECRET_IDS)):
-            hint = "set VAULT_SECRET_ID, and check VAULT_ROLE_ID; CI systems leave secrets empty in the jobs of a fork"
+            hint = (
+                "set VAULT_SECRET_ID, and check VAULT_ROLE_ID; "
+                "CI systems leave secrets empty in the jobs of a fork"
+            )
         if refused.is_explained:
             raise AccessDeniedError(f"Vault refuses the login by {method}", hint=hint) from None
         raise refused.translated(hint) from None
