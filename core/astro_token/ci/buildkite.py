@@ -12,6 +12,7 @@ from astro_token.ci.system import CISystem
 from astro_token.formats import ExportFormat
 from astro_token.formats.rendering import Program, Rendering, Variables
 from astro_token.identity import IdentityRequest, NoIdentity
+from astro_token.system.variables import setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,7 @@ def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityReq
         options = [] if audience is None else ["--audience", audience]
         return printed_token([_AGENT, "oidc", "request-token", *options], environ, seconds, hint)
 
-    if environ.get("BUILDKITE_AGENT_ACCESS_TOKEN") and environ.get("BUILDKITE_JOB_ID"):
+    if setting(environ, "BUILDKITE_AGENT_ACCESS_TOKEN") and setting(environ, "BUILDKITE_JOB_ID"):
         return IdentityRequest("Buildkite", fetch)
     return NoIdentity("Buildkite", hint) if system else None
 
@@ -68,7 +69,7 @@ def refuse_log(environ: Mapping[str, str]) -> None:
     from astro_token.formats.delivery import refuse_destination
 
     refuse_destination(masks(("placeholder",)), environ)
-    if not environ.get(_SOCKET):
+    if not setting(environ, _SOCKET):
         raise OutputError(f"{_SOCKET} is not set", hint="run astro-token in the job itself")
 
 
@@ -89,7 +90,7 @@ def add_summary(data: bytes, status: str, environ: Mapping[str, str]) -> str:
         )
     refuse_longer(data)
     # One annotation for each job: the agent replaces one of the same context.
-    job = environ.get("BUILDKITE_JOB_ID", "")
+    job = setting(environ, "BUILDKITE_JOB_ID")
     context = f"astro-token-check-{job}" if re.fullmatch(r"[A-Za-z0-9-]{1,64}", job) else "astro-token-check"
     argv = (agent, "annotate", f"--context={context}", f"--style={_STYLES[status]}")
     failure = feed(Program(argv), data, environ, _SUMMARY_SECONDS)

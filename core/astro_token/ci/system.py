@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from astro_token.record import Record
+from astro_token.system.variables import setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,7 +68,7 @@ class CISystem(Record):
 
     def detected(self, environ: Mapping[str, str]) -> bool:
         return bool(self.marks) and all(
-            environ.get(name, "").lower() == value if value else environ.get(name)
+            setting(environ, name).lower() == value if value else setting(environ, name)
             for name, value in self.marks.items()
         )
 

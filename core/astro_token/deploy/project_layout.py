@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from astro_token.environment.cli_config import CONFIG_FILE
 from astro_token.policy.deploy_codes import Finding
 from astro_token.system.files import open_regular
+from astro_token.system.variables import setting
 from astro_token.token import is_identifier
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _INSIGNIFICANT = re.compile(r"(?:\.0+)*(?:\+.*)?$")  # the end of a version: 1.0
 
 def is_project(folder: Path, environ: Mapping[str, str]) -> bool:
     """Test a folder as the Astro CLI does, which never takes the home folder for a project."""
-    return os.path.isfile(folder / CONFIG_FILE) and str(folder) != environ.get("HOME")  # noqa: PTH113
+    return os.path.isfile(folder / CONFIG_FILE) and str(folder) != setting(environ, "HOME")  # noqa: PTH113
 
 
 def findings(

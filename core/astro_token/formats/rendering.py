@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from astro_token.errors import OutputError
 from astro_token.record import Record
+from astro_token.system.variables import path_setting, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,9 +178,9 @@ def job_file(
     """
     from pathlib import Path
 
-    if not environ.get(variable):
+    if not setting(environ, variable):
         raise OutputError(f"{variable} is not set, so the value has no destination", hint=hint)
-    path, repository = Path(environ[variable]), environ.get(checkout)
-    rule = JobFileRule(variable, owner, folders, Path(repository).expanduser() if repository else None)
+    path, repository = Path(path_setting(environ, variable)), path_setting(environ, checkout)
+    rule = JobFileRule(variable, owner, folders, Path(repository) if repository else None)
     rule.refuse_name(path)
     return File(path, may_create=may_create, rule=rule)

@@ -124,7 +124,7 @@ def checked_address(
     """
     problem = "https"
     try:
-        address = parse_address(url) if isinstance(url, str) else url
+        address = parse_address(url.strip()) if isinstance(url, str) else url
         host = address.host
         if address.scheme == "https" or is_loopback(host) or host in plain_hosts:
             return address
