@@ -51,6 +51,7 @@ def wrong_results(
     everywhere: Collection[str] = ("nothing",),
     codes: Collection[int] = (),
     shown: Collection[str] = (),
+    exact: Collection[str] = (),
 ) -> list[object]:
     """
     Call with wrong values of a variable, and list the results that are not right.
@@ -60,6 +61,7 @@ def wrong_results(
         everywhere: environments in which a variable that they do not set is tried too.
         codes: further exit codes that are right if the variable is named.
         shown: variables whose values a message may repeat.
+        exact: variables of which a line end is a part.
     """
     values = {
         "text": "no such: {thing}, or {other}",
@@ -80,7 +82,7 @@ def wrong_results(
             usual = call(environ)
             if name != "nothing" and usual[0]:
                 wrong.append((name, "usual", usual))
-            for end in ("\n", "\r\n"):
+            for end in ("\n", "\r\n") if variable not in exact else ():
                 result = call({**environ, variable: environ[variable] + end})
                 if result != usual:
                     wrong.append((name, "line end", result))

@@ -46,6 +46,7 @@ _SERVICE: dict[str, Any] = {
     "prefixes": ("VAULT_", "BAO_"),
 }
 _SEGMENT = r"[A-Za-z0-9_.-]{1,128}"
+_ANY_SEGMENT = r"(?:[A-Za-z0-9_.-]|%[0-9A-F]{2}){1,128}"
 _NAMESPACE_SEGMENT = rf"(?!\.\.?(?:/|$)){_SEGMENT}"
 _NAMESPACE = rf"{_NAMESPACE_SEGMENT}(?:/{_NAMESPACE_SEGMENT})*/?"
 # Vault's own paths serve logins and the seal, and contain no secret.
@@ -57,7 +58,8 @@ SCHEMES = {
         description="HashiCorp Vault or OpenBao, KV 1 and 2",
         form="MOUNT/PATH",
         example="vault:secret/astro/prod#token",
-        grammar=(rf"(?!{_OWN}){_SEGMENT}(?:/{_SEGMENT})+",),
+        grammar=(rf"(?!{_OWN}){_ANY_SEGMENT}(?:/{_ANY_SEGMENT})+",),
+        encoded=r"[^A-Za-z0-9_./-]",
         options={"version": r"[1-9]\d{0,9}", "namespace": _NAMESPACE, "kv": "[12]"},
         version_option="version",
         pinning_options=("version",),

@@ -50,7 +50,7 @@ def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityReq
             seconds,
             query=query,
             headers=headers,
-            hint=hint,
+            hint=f"{hint}; check {_BEARER} and {_CONNECTIONS[0]}",
             method="POST",
             member="oidcToken",
         )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _AGENT = "buildkite-agent"
 _SOCKET = "BUILDKITE_AGENT_JOB_API_SOCKET"
+_IDENTITY = ("BUILDKITE_AGENT_ACCESS_TOKEN", "BUILDKITE_JOB_ID")
 _LINE_LIMIT = 60_000  # the agent reads the JSON as one line of less than 64 KiB
 _SUMMARY_SECONDS = 30.0
 _STYLES = {"ok": "success", "warning": "warning", "failed": "error"}
@@ -33,9 +34,9 @@ def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityReq
         from astro_token.identity.program import printed_token
 
         options = [] if audience is None else ["--audience", audience]
-        return printed_token([_AGENT, "oidc", "request-token", *options], environ, seconds, hint)
+        return printed_token([_AGENT, "oidc", "request-token", *options], environ, seconds, hint, _IDENTITY)
 
-    if setting(environ, "BUILDKITE_AGENT_ACCESS_TOKEN") and setting(environ, "BUILDKITE_JOB_ID"):
+    if all(setting(environ, name) for name in _IDENTITY):
         return IdentityRequest("Buildkite", fetch)
     return NoIdentity("Buildkite", hint) if system else None
 

@@ -35,7 +35,7 @@ def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityReq
             return token
         argv = ["circleci", "run", "oidc", "get", "--claims", dumps({"aud": audience})]
         hint = "run astro-token in the job itself, where CircleCI's own program is"
-        return printed_token(argv, environ, seconds, hint)
+        return printed_token(argv, environ, seconds, hint, [_TOKEN])
 
     if setting(environ, _TOKEN):
         return IdentityRequest("CircleCI", fetch, is_stored=True)

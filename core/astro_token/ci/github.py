@@ -51,7 +51,7 @@ def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityReq
             seconds,
             query={} if audience is None else {"audience": audience},
             headers=authorization("bearer", environ, _REQUEST_TOKEN),
-            hint=hint,
+            hint=f"{hint}; the runner sets {_REQUEST_TOKEN}: do not set it yourself",
             member="value",
         )
 

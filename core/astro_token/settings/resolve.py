@@ -115,9 +115,7 @@ class Settings:
             text = key
             key = _named("" if decrypt else "ASTRO_TOKEN_DECRYPT", lambda: SecretRef.parse(text))
         if key is not None and not _is_key(key):
-            origin = (
-                "--decrypt" if decrypt else "ASTRO_TOKEN_DECRYPT" if from_environ else f"{name}: decrypt"
-            )
+            origin = "--decrypt" if decrypt else "ASTRO_TOKEN_DECRYPT" if from_environ else f"{name}: decrypt"
             raise InvalidRefError(f"{origin} takes a key reference", hint="for example vault-transit:astro")
         if not any_scheme:
             check_scheme(ref.scheme)
