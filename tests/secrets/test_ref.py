@@ -275,7 +275,7 @@ ALLOWED = {
     ).map("secret/{}".format),
     "file": st.text(st.characters(exclude_categories=("C", "Z")) | st.sampled_from(" #?%"), min_size=1),
     "env": st.text(
-        st.characters(exclude_categories=("C", "Z"), exclude_characters="="), min_size=1, max_size=20
+        st.characters(exclude_categories=("C", "Z"), exclude_characters="=/"), min_size=1, max_size=20
     ),
     "aws": st.from_regex(r"[A-Za-z0-9/_+=.@-]{1,40}", fullmatch=True),
     "aws-ssm": st.from_regex(r"[A-Za-z0-9_.-]{1,40}", fullmatch=True),
