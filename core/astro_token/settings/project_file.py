@@ -228,7 +228,7 @@ def _toml(path: Path, data: bytes) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(data.decode())
+        return tomllib.loads(data.decode("utf-8-sig"))  # editors on Windows write a byte-order mark
     except RecursionError:
         position = ""
     except ValueError as error:  # its text may repeat the content: only the position is shown

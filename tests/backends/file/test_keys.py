@@ -41,7 +41,14 @@ def test_its_capabilities_are_the_protocols_of_the_core(scene: Scene) -> None:
         assert isinstance(scene.backend, capability)
 
 
-@pytest.mark.parametrize("form", ["{key}", "{key}\n", " {key} \r\n", "# a comment\n\n{other}\n{key}\n"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("{key}", "{key}\n", " {key} \r\n", "# a comment\n\n{other}\n{key}\n"),
+        *('"{key}"\n', "'{key}'", "\ufeff{key}\r\n", "# created: now # public key: age1x {key}"),
+        *(r"# a comment\n{key}\n", r'"# a comment\r\n{key}\r\n"', "{other} {key}"),
+    ],
+)
 def test_an_age_identity_is_read_from_the_variable_and_from_the_file(
     encrypted: Scene, monkeypatch: pytest.MonkeyPatch, form: str, home: Path
 ) -> None:
