@@ -60,6 +60,19 @@ def test_an_age_identity_is_read_from_the_variable_and_from_the_file(
     assert TOKEN.encode() == encrypted.read()
 
 
+@pytest.mark.parametrize("name", [KEY_FILE, "ASTRO_TOKEN_AGE_RECIPIENTS_FILE"])
+def test_a_tilde_is_the_home(
+    encrypted: Scene, monkeypatch: pytest.MonkeyPatch, home: Path, name: str
+) -> None:
+    own = encrypted.identity
+    (home / "key").write_text(f"{own.to_public() if 'RECIPIENTS' in name else own}\n")
+    (home / "key").chmod(0o600)
+    monkeypatch.setenv(KEY, str(own) if "RECIPIENTS" in name else "")
+    monkeypatch.setenv(name, "~/key\n")
+    encrypted.write(TOKEN)
+    assert TOKEN.encode() == encrypted.read()
+
+
 def test_the_variable_goes_before_the_file_and_both_before_the_users_configuration(
     encrypted: Scene, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
@@ -212,7 +225,12 @@ def test_an_ssh_key_opens_a_file_from_the_variable_and_from_the_file(
 ) -> None:
     path, public = ssh_key(home / "id", kind, *options)
     scene.path.write_bytes(scene.encrypt(TOKEN, to=[pyrage.ssh.Recipient.from_str(public)]))
-    for text in (path.read_text(), path.read_text().strip(), path.read_text().replace("\n", "\r\n")):
+    lines = path.read_text()
+    written = lines.replace("\n", r"\n")
+    for text in (
+        *(lines, lines.strip(), lines.replace("\n", "\r\n"), f"\ufeff{lines}"),
+        *(written, f'"{written}"', lines.replace("\n", " "), f"'{lines}'"),
+    ):
         monkeypatch.setenv(KEY, text)
         assert TOKEN.encode() == scene.read()
     monkeypatch.delenv(KEY)
