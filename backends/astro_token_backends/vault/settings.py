@@ -67,7 +67,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             "VAULT_CLIENT_CERT or VAULT_CLIENT_KEY",
         ),
     )
-    base = route.address.target.strip("/")
+    base = (
+        f"/{route.address.target}".removesuffix("/").removesuffix("/v1").strip("/")
+    )  # v1 is added to each path
     if base and not _is_path(base):
         raise ConfigError(
             "VAULT_ADDR is malformed", hint=f"set it to the address without a query, {_EXAMPLE}"

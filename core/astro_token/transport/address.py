@@ -134,7 +134,8 @@ def checked_address(
         problem = "valid"
     raise ConfigError(
         f"the address in {variable} is not {problem}",
-        hint="use https://HOST[:PORT] without a user; plain http is accepted for loopback addresses only",
+        hint="use https://HOST[:PORT] without a user; plain http is accepted for "
+        f"loopback{' and link-local' if metadata else ''} addresses only",
     )
 
 
