@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # The name of a network's own service, or of another tenant or application.
 ELSEWHERE = ("AZURE_AUTHORITY_HOST", "AZURE_POD_IDENTITY_AUTHORITY_HOST")
+# One of each kind: the rest of the sweep is long.
+ORDINARY = ("AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_TENANT_ID")
 
 
 @pytest.fixture
@@ -74,7 +76,10 @@ def environments(
     }
 
 
-@pytest.mark.parametrize("variable", variables("azure"))
+@pytest.mark.parametrize(
+    "variable",
+    [pytest.param(name, marks=() if name in ORDINARY else pytest.mark.long) for name in variables("azure")],
+)
 def test_a_wrong_value_names_its_variable(
     server: AzureServer,
     environments: Environments,

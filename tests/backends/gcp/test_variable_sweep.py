@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.servers.jwks import Issuer
 
 __all__ = ["login"]
+# One of each kind: the rest of the sweep is long.
+ORDINARY = ("GOOGLE_APPLICATION_CREDENTIALS", "ASTRO_TOKEN_GCP_AUDIENCE")
 
 
 @pytest.fixture
@@ -61,7 +63,10 @@ def environments(
     }
 
 
-@pytest.mark.parametrize("variable", variables("gcp"))
+@pytest.mark.parametrize(
+    "variable",
+    [pytest.param(name, marks=() if name in ORDINARY else pytest.mark.long) for name in variables("gcp")],
+)
 def test_a_wrong_value_names_its_variable(
     server: GcpServer,
     environments: Environments,
