@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SecretRef", "contains_token", "refuse_token"]
+__all__ = ["SecretRef", "contains_token", "decoded_name", "refuse_token"]
 
 _FORM = "scheme:name[?option=value…][#field]"
 _MAX = 2048
@@ -167,18 +167,7 @@ class SecretRef(Record):
             )
         if hash_mark and not field:
             raise InvalidRefError("not a reference: the field after # is empty", hint=f"the form is {_FORM}")
-        builtin = BUILTIN.get(scheme)
-        if builtin and builtin.encoded and re.search(builtin.encoded, re.sub(_ENCODED, "", name)):
-            raise InvalidRefError(
-                f"not a reference of {scheme}: its name is malformed",
-                hint=f"the form is {builtin.form}; write other characters percent-encoded, a blank as %20",
-            )
-        if "%" in name:
-            from urllib.parse import unquote
-
-            if not (builtin and builtin.local) and "%2f" in name.lower():
-                raise InvalidRefError("not a reference: its name contains an encoded slash", hint="write /")
-            name = unquote(name, errors="surrogateescape")
+        name = decoded_name(scheme, name)
         return cls(scheme, name, field if hash_mark else None, _options(query) if question_mark else {})
 
     def __str__(self) -> str:
@@ -209,6 +198,32 @@ class SecretRef(Record):
 
     def without_field(self) -> SecretRef:
         return self if self.field is None else replace(self, field=None)
+
+
+def decoded_name(scheme: str, text: str) -> str:
+    """
+    Decode a name as a reference writes it.
+
+    Raises:
+        InvalidRefError: it contains a character that must be percent-encoded.
+    """
+    builtin = BUILTIN.get(scheme)
+    if "?" in text or "#" in text:
+        raise InvalidRefError(
+            "not a reference: its name contains ? or #", hint="write ? as %3F and # as %23 in a name"
+        )
+    if builtin and builtin.encoded and re.search(builtin.encoded, re.sub(_ENCODED, "", text)):
+        raise InvalidRefError(
+            f"not a reference of {scheme}: its name is malformed",
+            hint=f"the form is {builtin.form}; write other characters percent-encoded, a blank as %20",
+        )
+    if "%" not in text:
+        return text
+    if not (builtin and builtin.local) and "%2f" in text.lower():
+        raise InvalidRefError("not a reference: its name contains an encoded slash", hint="write /")
+    from urllib.parse import unquote
+
+    return unquote(text, errors="surrogateescape")
 
 
 def _options(query: str) -> dict[str, str]:

@@ -14,11 +14,11 @@ from astro_token.errors import (
 )
 from astro_token.policy.rules import Expectations, Policy, policy_from_environ
 from astro_token.record import Record
-from astro_token.secrets.ref import SecretRef, refuse_token
+from astro_token.secrets.ref import SecretRef, decoded_name, refuse_token
 from astro_token.secrets.registry import check_scheme
 from astro_token.secrets.schemes import BUILTIN
 from astro_token.settings.project_file import check_file_ref, find_project
-from astro_token.system.variables import setting
+from astro_token.system.variables import secret_setting, setting
 from astro_token.transport.deadline import DEFAULT_SECONDS
 from astro_token.wording import did_you_mean
 
@@ -277,6 +277,7 @@ def _assembled(backend: str, environ: Mapping[str, str]) -> SecretRef:
         if option is None:
             raise ConfigError(f"{backend} has no versions", hint="unset ASTRO_TOKEN_VERSION")
         options[option] = version
+    name = decoded_name(backend, name)
     return SecretRef(backend, name, setting(environ, "ASTRO_TOKEN_FIELD") or None, options)
 
 
@@ -298,7 +299,7 @@ def checked_timeout(seconds: float) -> float:
 
 
 def _timeout(given: float | None, environ: Mapping[str, str]) -> float:
-    text = setting(environ, "ASTRO_TOKEN_TIMEOUT")
+    text = secret_setting(environ, "ASTRO_TOKEN_TIMEOUT")
     if given is not None:
         return checked_timeout(given)
     if not text:
