@@ -37,8 +37,8 @@ class CISystem(Record):
         proof: a variable with the path of a file or socket of the system; the path exists in its jobs.
         terminal: its jobs have a terminal; elsewhere a terminal shows that a person is there.
         masks: renders the commands that tell the log to hide values.
-        refuse_log: raises `OutputError` or `OSError` if another system may read the log, and so show the
-            masks, with the values in them.
+        refuse_log: raises `OutputError` or `InputOutputError` if another system may read the log, and so
+            show the masks, with the values in them.
         identity: returns the request for the job's identity token, the reason why there is none, or None
             in other systems' jobs, from the environment and the detected record. Related systems share it.
         identity_variables: hold an identity of the job, or lead to one. `exec` removes them.
