@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 
 from astro_token.errors import ConfigError
 from astro_token.record import Record
+from astro_token.system.variables import setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def repository_of(folder: StrPath) -> str | None:
 def checkout_of(folder: StrPath, environ: Mapping[str, str]) -> str | None:
     """Return the repository of a folder, else the folder itself if it is an Astro project."""
     root = repository_of(folder)
-    home = _identities([environ.get("HOME") or ""])  # it holds the CLI's own configuration
+    home = _identities([setting(environ, "HOME")])  # it holds the CLI's own configuration
     if root is None and not home & _identities([folder]):
         project = os.path.join(folder, ".astro", "config.yaml")  # noqa: PTH118
         root = os.fspath(folder) if os.path.isfile(project) else None  # noqa: PTH113
@@ -90,7 +91,7 @@ def listed_folders(environ: Mapping[str, str], variable: str) -> list[str]:
     Raises:
         ConfigError: one of them is relative.
     """
-    folders = [folder for folder in environ.get(variable, "").split(os.pathsep) if folder]
+    folders = [folder for folder in setting(environ, variable).split(os.pathsep) if folder]
     if not all(map(os.path.isabs, folders)):
         raise ConfigError(
             f"{variable} contains a relative folder", hint=f"list absolute folders, separated by {os.pathsep}"
@@ -255,7 +256,7 @@ def settle_platform() -> None:
 
 
 def _absolute_folders(environ: Mapping[str, str]) -> list[str]:
-    folders = environ.get("PATH", os.defpath).split(os.pathsep)
+    folders = (setting(environ, "PATH") or os.defpath).split(os.pathsep)
     return [folder for folder in folders if os.path.isabs(folder)]  # noqa: PTH117
 
 
