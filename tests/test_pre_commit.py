@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -21,7 +22,7 @@ from tests.conftest import ROOT
 from tests.token_files import DETECTED, UNDETECTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 HINT = (
     "astro-token: hint: remove it, revoke it in Astro if it has left this machine, "
@@ -136,7 +137,7 @@ def test_the_documentation_lists_the_kinds_that_the_scan_does_not_detect(
     assert ("", "") == capsys.readouterr()
 
 
-def jwt(header: dict[str, object], claims: dict[str, object]) -> str:
+def jwt(header: Mapping[str, object], claims: Mapping[str, object]) -> str:
     parts = [json.dumps(part, separators=(",", ":")).encode() for part in (header, claims)]
     return ".".join(
         base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (*parts, os.urandom(256))
@@ -354,3 +355,71 @@ def test_a_projects_file_that_is_wrong_is_told(folder: Path) -> None:
 
 def test_an_unknown_hook_is_a_mistake() -> None:
     assert hook("none")[0] == 64
+
+
+# -- the program pre-commit -----------------------------------------------------------------------------
+
+
+def test_pre_commit_installs_and_runs_the_hooks(tmp_path: Path, canary: str) -> None:
+    """As a team does it: from a repository, into an environment of its own, with the published entries."""
+    source, work, home = (tmp_path / name for name in ("source", "checkout", "home"))
+    packages = sysconfig.get_path("purelib")
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "PRE_COMMIT_HOME": str(home / "pre-commit"),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@example.com",
+        "GIT_COMMITTER_EMAIL": "a@example.com",
+    }
+    # Without a package index: the hooks need no dependency, and what builds us is installed here.
+    offline = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PYTHONPATH": packages}
+
+    def run(*command: str, **more: str) -> tuple[int, str]:
+        done = subprocess.run(
+            command, cwd=work, env={**environ, **more}, capture_output=True, text=True, timeout=120
+        )
+        assert appearances(canary, done.stdout + done.stderr) == []
+        return done.returncode, done.stdout + done.stderr
+
+    def pre_commit_run(**more: str) -> tuple[int, str]:
+        assert run("git", "add", "-A")[0] == 0
+        return run(sys.executable, "-I", "-m", "pre_commit", "run", "--all-files", **more)
+
+    home.mkdir(exist_ok=True)
+    work.mkdir()
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in tracked.stdout.split("\0"):
+        if name.startswith(("core/", "backends/")) or (name and "/" not in name):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    for command in ("init -q", "add -A", "commit -qm all", "tag v0"):
+        assert run("git", "-C", str(source), *command.split())[0] == 0
+    hooks = [{"id": "astro-token-config"}, {"id": "astro-token-scan"}]
+    config = {"repos": [{"repo": str(source), "rev": "v0", "hooks": hooks}]}
+    (work / ".pre-commit-config.yaml").write_text(yaml.safe_dump(config))
+    project = work / "astro-token.toml"
+    project.write_text('[tokens.prod]\nref = "env:SECRET"\n')
+    project.chmod(0o600)
+    assert run("git", "init", "-q")[0] == 0
+
+    code, output = pre_commit_run(**offline)
+    assert (0, 2) == (code, output.count("Passed")), output
+    # A module of the checkout, in programs that do not isolate themselves.
+    (work / "sitecustomize.py").write_text(
+        "import sys\nwith open('run', 'a') as file: file.write(' '.join(sys.orig_argv) + '\\n')\n"
+    )
+    code, output = pre_commit_run(PYTHONPATH=".")
+    assert (0, 2) == (code, output.count("Passed")), output
+    assert run(sys.executable, "-c", "", PYTHONPATH=".")[0] == 0
+    assert [f"{sys.executable} -c "] == (work / "run").read_text().splitlines()
+
+    (work / "notes.txt").write_text(f"token: {canary}\n")
+    code, output = pre_commit_run()
+    assert (1, 1, True) == (code, output.count("Passed"), "error: notes.txt:1 contains an Astro" in output)
+    (work / "notes.txt").unlink()
+    project.write_text('[tokens.prod]\nreff = "env:SECRET"\n')
+    code, output = pre_commit_run()
+    assert (1, 1, True) == (code, output.count("Passed"), "reff" in output), output
