@@ -10,6 +10,7 @@ import json
 import quopri
 import tarfile
 import textwrap
+import uuid
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -60,6 +61,11 @@ def env_file(token: str) -> str:
 @detected
 def env_file_quoted(token: str) -> str:
     return f"ASTRO_API_TOKEN='{token}' # production\n"
+
+
+@detected
+def env_file_with_a_variable_for_each_piece(token: str) -> str:
+    return "".join(f"ASTRO_API_TOKEN_PIECE_{n}={piece}\n" for n, piece in enumerate(pieces(token, 4)))
 
 
 @detected
@@ -657,6 +663,16 @@ def log_of_containers(token: str) -> str:
 
 
 @detected
+def log_with_an_id_on_each_line(token: str) -> str:
+    return "".join(f"{uuid.uuid4()} {text}\n" for text in lines(token))
+
+
+@detected
+def log_of_base64_with_an_id_on_each_line(token: str) -> str:
+    return "".join(f"{uuid.uuid4()} {text}\n" for text in lines(b64(env_file(token))))
+
+
+@detected
 def log_of_base64(token: str) -> str:
     return join("[2026-11-30 08:15:07] INFO - ", lines(b64(env_file(token))))
 
@@ -793,7 +809,7 @@ def pieces_of_few_characters(token: str) -> str:
 
 @undetected
 def log_with_a_long_id_on_each_line(token: str) -> str:
-    return "".join(f"request-{number:016} {text}\n" for number, text in enumerate(lines(token)))
+    return "".join(f"request-{number:064} {text}\n" for number, text in enumerate(lines(token)))
 
 
 @undetected

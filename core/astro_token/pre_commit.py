@@ -27,7 +27,7 @@ from astro_token.system.files import open_regular
 from astro_token.token import MAX_TOKEN_BYTES, AstroToken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     _Numbers = tuple[re.Pattern[bytes], re.Pattern[bytes], re.Pattern[bytes]]
 
@@ -66,12 +66,17 @@ _DIFF_MARKS = re.compile(rb"(?m)^[+-]")
 
 # Texts are broken into lines and strings in many manners, and each line may get a prefix. What is left of
 # a token are long fragments, between short words and other characters. A short one counts if it fills a line.
-_TOKEN = re.compile(
-    rb"(?m)(?<![A-Za-z0-9_.-])[A-Za-z0-9_.-]{16,}+"
-    rb"|^(?:[^A-Za-z0-9_.\n-]++|[_.-]++(?![A-Za-z0-9_.-]))*+(?:[bfru]{1,2}[\"'])?"
-    rb"([A-Za-z0-9_.-]{1,15}+)[^A-Za-z0-9\n]*+$"
-)
-_BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}+")
+# The words next to some fragments, such as an id on each line, are long: short fragments are left out then.
+_LENGTHS = (16, 41)
+_TOKEN = [
+    re.compile(
+        rb"(?m)(?<![A-Za-z0-9_.-])[A-Za-z0-9_.-]{%d,}+"
+        rb"|^(?:[^A-Za-z0-9_.\n-]++|[_.-]++(?![A-Za-z0-9_.-]))*+(?:[bfru]{1,2}[\"'])?"
+        rb"([A-Za-z0-9_.-]{1,%d}+)[^A-Za-z0-9\n]*+$" % (length, length - 1)
+    )
+    for length in _LENGTHS
+]
+_BASE64 = [re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{%d,}+" % length) for length in _LENGTHS]
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _JSON = json.JSONDecoder()
 
@@ -156,13 +161,11 @@ def _begins(text: bytes, least: int, depth: int) -> bool:
 
 def _token_in(text: bytes, depth: int) -> int:
     """Return the offset of a token, also in base64 or hex; -1 if there is none."""
-    if b"eyJ" in text:
-        fragments = _Fragments(_TOKEN, text)
+    for fragments in _fragments(_TOKEN, text) if b"eyJ" in text else ():
         at = _token_of(fragments.joined)
         if at >= 0:
             return fragments.offset(at)
-    if _begins(text, 1, depth):
-        fragments = _Fragments(_BASE64, text)
+    for fragments in _fragments(_BASE64, text) if _begins(text, 1, depth) else ():
         packed = fragments.joined.translate(_URL_SAFE)
         # Other text before the token may shift it within a group of four characters.
         for shift in range(4):
@@ -176,6 +179,16 @@ def _token_in(text: bytes, depth: int) -> int:
             if _token_in(_unescaped(decoded, depth + 1), depth + 1) >= 0:
                 return run.start()
     return -1
+
+
+def _fragments(patterns: Sequence[re.Pattern[bytes]], text: bytes) -> Iterator[_Fragments]:
+    """Yield the fragments by each pattern, if they differ from those by the one before."""
+    joined = b""
+    for pattern in patterns:
+        fragments = _Fragments(pattern, text)
+        if fragments.joined != joined:
+            yield fragments
+        joined = fragments.joined
 
 
 class _Fragments:
