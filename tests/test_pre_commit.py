@@ -296,11 +296,10 @@ def test_a_file_of_50_megabytes_is_read_within_seconds(folder: Path, canary: str
         b"a = eyJ\n",
     ):
         content = piece * (50_000_000 // len(piece))
-        for ending, code in ((b"", 0), (b"\n" + canary.encode(), 73)):
-            (folder / "big").write_bytes(content + ending)
-            before = time.process_time()
-            assert code == pre_commit.main(["scan", "big"])
-            assert time.process_time() - before < 60
+        (folder / "big").write_bytes(content + b"\n" + canary.encode())
+        before = time.process_time()
+        assert pre_commit.main(["scan", "big"]) == 73
+        assert time.process_time() - before < 60
 
 
 def test_every_file_is_looked_at_and_named(folder: Path, canary: str) -> None:
