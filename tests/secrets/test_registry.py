@@ -151,7 +151,7 @@ def test_a_backend_that_is_being_opened_does_not_hold_up_the_end(monkeypatch: py
         return Simple()
 
     monkeypatch.setattr(registry, "_make", make)
-    thread = threading.Thread(target=open_backend, args=("slow",), daemon=True)
+    thread = threading.Thread(target=open_backend, args=("env",), daemon=True)
     thread.start()
     assert opening.wait(10)
     try:

@@ -123,9 +123,8 @@ def isolated(
 
     from astro_token.environment.cli_config import refuse_unsafe
     from astro_token.environment.private_home import private_home
-    from astro_token.system.programs import given_environ
 
-    environ = given_environ() if environ is None else environ
+    environ = os.environ if environ is None else environ
     refuse_unsafe(Path.cwd(), environ)
     environment = export(token, workspace=workspace, keep=keep, environ=environ)
     with private_home(environment.context, environ) as home:
