@@ -72,7 +72,10 @@ READ: Mapping[str, tuple[str, ...]] = {
     ),
     "online": (*SHARED, "ASTRO_DOMAIN"),
     "install-cli": (*SHARED, *FOLDERS),
-    "doctor": (*sorted(identity_variables()), *MARKS, "ASTRO_DOMAIN", "ASTRO_HOME", "ALL_PROXY", "HTTP_PROXY"),
+    "doctor": (
+        *(*sorted(identity_variables()), *MARKS),
+        *("ASTRO_DOMAIN", "ASTRO_HOME", "ALL_PROXY", "HTTP_PROXY"),
+    ),
     "deploy": (*GIT, *FOLDERS, "ASTRO_HOME", "ASTRO_DOMAIN", "ASTRO_TOKEN_CLI_KEYS"),
     "an export in GitHub Actions": ("GITHUB_OUTPUT", "FORGEJO_ACTIONS", "GITEA_ACTIONS", "ACT"),
 }
