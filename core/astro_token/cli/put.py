@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from astro_token.ci import in_ci
 from astro_token.cli.output import note, warn
-from astro_token.errors import InvalidTokenError
+from astro_token.errors import InputOutputError, InvalidTokenError
 from astro_token.policy.rules import enforce, judge
 from astro_token.secret import SecretValue
 from astro_token.secrets.protocols import SupportsCreateKey
 from astro_token.secrets.read import prefixed_with
 from astro_token.secrets.registry import open_backend
 from astro_token.settings.resolve import resolve
+from astro_token.system.os_errors import reason
 from astro_token.token import MAX_TOKEN_BYTES, AstroToken
 from astro_token.tokens.write import Current, read_current, write_token
 from astro_token.transport.deadline import Deadline
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from astro_token.child.hardening import SavedLimits
     from astro_token.settings.resolve import TokenSettings
+
+_PIPE_IT = "pipe the token in, or run put on a terminal and paste it"
 
 
 def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
@@ -56,11 +59,18 @@ def _prepare_key(settings: TokenSettings, current: Current, *, is_requested: boo
 
 
 def _input() -> SecretValue:
-    value = _typed() if sys.stdin.isatty() else SecretValue(sys.stdin.buffer.read(2 * MAX_TOKEN_BYTES + 1))
+    try:
+        value = _typed() if sys.stdin.isatty() else SecretValue(sys.stdin.buffer.read(2 * MAX_TOKEN_BYTES + 1))
+    except OSError as error:
+        why = reason(error)
+    else:
+        return _not_empty(value)
+    raise InputOutputError(f"standard input cannot be read: {why}", hint=_PIPE_IT)
+
+
+def _not_empty(value: SecretValue) -> SecretValue:
     if not value.reveal():
-        raise InvalidTokenError(
-            "the input contains no token", hint="pipe the token in, or run put on a terminal and paste it"
-        )
+        raise InvalidTokenError("the input contains no token", hint=_PIPE_IT)
     return value
 
 

@@ -19,6 +19,7 @@ from astro_token.policy.rules import Expectations, Policy, policy_from_table
 from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef, contains_token
 from astro_token.system.files import open_regular, others_can_rename_in, others_can_write, owned
+from astro_token.system.os_errors import working_folder
 from astro_token.token import SCOPES, is_identifier
 
 TYPE_CHECKING = False
@@ -80,7 +81,7 @@ def find_project(directory: Path | None = None) -> Project:
         ConfigError: the file is malformed, or sets something that it must not.
         AccessDeniedError: another user could have written it.
     """
-    for folder in _folders(os.path.abspath(directory or "")):  # noqa: PTH100 (pathlib is imported only for a file)
+    for folder in _folders(os.path.abspath(directory or working_folder())):  # noqa: PTH100 (pathlib is imported only for a file)
         own, shared = _own(os.path.join(folder, FILE)), _shared(os.path.join(folder, SHARED_FILE))  # noqa: PTH118
         if own and shared:
             raise ConfigError(

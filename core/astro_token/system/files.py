@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 from astro_token.errors import BackendUnavailableError, OutputError
+from astro_token.system.os_errors import naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,10 +125,10 @@ def replace(path: Path, data: bytes) -> None:
 
     Raises:
         OutputError: the path is a link, or not a regular file.
-        OSError: no such folder, no space, no permission.
+        OSError: no such folder, no space, no permission. It names the path.
     """
     refuse_special(path)
-    with _temporary(path, data) as temporary:
+    with naming(path), _temporary(path, data) as temporary:
         temporary.replace(path)
 
 
@@ -140,7 +141,7 @@ def create(path: Path, data: bytes) -> None:
         OSError: no such folder, no space, no permission.
     """
     exists = False
-    with _temporary(path, data) as temporary:
+    with naming(path), _temporary(path, data) as temporary:
         try:
             _link(temporary, path)
         except FileExistsError:
@@ -234,7 +235,7 @@ def append(path: Path, data: bytes) -> None:
         )
     if descriptor < 0:
         raise OutputError(f"{path} is not a regular file", hint="name a regular file")
-    with os.fdopen(descriptor, "ab", buffering=0) as file:
+    with naming(path), os.fdopen(descriptor, "ab", buffering=0) as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OutputError(f"{path} is not a regular file", hint="name a regular file")
