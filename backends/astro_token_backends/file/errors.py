@@ -45,7 +45,7 @@ def unwritable(ref: SecretRef, error: OSError) -> AstroTokenError:
         return OutputError(f"{ref}: its folder does not exist", hint=_path_hint(ref))
     return InputOutputError(
         f"{ref}: writing the file failed: {reason(error)}",
-        hint=f"the file is unchanged: {remedy(error, 'fix that, then try again')}",
+        hint=f"the file is unchanged; {remedy(error, 'fix that, then try again')}",
     )
 
 

@@ -60,18 +60,18 @@ def _prepare_key(settings: TokenSettings, current: Current, *, is_requested: boo
 
 def _input() -> SecretValue:
     try:
-        value = _typed() if sys.stdin.isatty() else SecretValue(sys.stdin.buffer.read(2 * MAX_TOKEN_BYTES + 1))
+        value = _typed() if sys.stdin.isatty() else _piped()
     except OSError as error:
-        why = reason(error)
-    else:
-        return _not_empty(value)
-    raise InputOutputError(f"standard input cannot be read: {why}", hint=_PIPE_IT)
-
-
-def _not_empty(value: SecretValue) -> SecretValue:
+        value, why = None, reason(error)
+    if value is None:
+        raise InputOutputError(f"standard input cannot be read: {why}", hint=_PIPE_IT)
     if not value.reveal():
         raise InvalidTokenError("the input contains no token", hint=_PIPE_IT)
     return value
+
+
+def _piped() -> SecretValue:
+    return SecretValue(sys.stdin.buffer.read(2 * MAX_TOKEN_BYTES + 1))
 
 
 def _typed() -> SecretValue:

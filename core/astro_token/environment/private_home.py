@@ -15,10 +15,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from astro_token.environment.cli_config import user_settings
-from astro_token.errors import AstroTokenError, InputOutputError, OutputError
+from astro_token.errors import InputOutputError, OutputError
 from astro_token.log import logger
 from astro_token.system.files import others_can_rename_in
-from astro_token.system.os_errors import reason
+from astro_token.system.os_errors import LIMITS, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def private_home(context: Context, environ: Mapping[str, str]) -> Iterator[Priva
     folders = [folder for folder, complaint in complaints.items() if not complaint]
     for folder in folders:  # also those that an earlier run used because another one was full
         _sweep(folder)
-    kind: type[AstroTokenError] = OutputError
+    failure = None
     for folder in folders:
         # The names are chosen before the folders exist, so that a signal at any moment leaves nothing behind.
         name = f"{_user()}-{os.urandom(16).hex()}"
@@ -74,7 +74,7 @@ def private_home(context: Context, environ: Mapping[str, str]) -> Iterator[Priva
             try:
                 lock = _create(unfinished, home.path, text)
             except OSError as error:
-                complaints[folder], kind = reason(error), InputOutputError
+                complaints[folder], failure = reason(error), error
                 continue
             yield home
             return
@@ -84,10 +84,11 @@ def private_home(context: Context, environ: Mapping[str, str]) -> Iterator[Priva
             if lock is not None:
                 os.close(lock)
     causes = "; ".join(f"{folder}: {complaint}" for folder, complaint in complaints.items())
-    raise kind(
-        f"a private home can be created in no folder: {causes}",
-        hint="set TMPDIR to a folder that has space and that only you can write to",
-    )
+    message = f"a private home can be created in no folder: {causes}"
+    hint = "set TMPDIR to a folder that has space and that only you can write to"
+    if failure is None:
+        raise OutputError(message, hint=hint)
+    raise InputOutputError(message, hint=LIMITS.get(failure.errno or 0, hint))
 
 
 def _create(unfinished: Path, home: Path, text: str) -> int:
@@ -136,7 +137,7 @@ def _parent_folders(environ: Mapping[str, str]) -> Iterable[Path]:
 
 
 def _why_unsafe(folder: Path) -> str:
-    """Return the reason not to create a home in a folder; "" if no other user can rename or replace our files."""
+    """Return the reason why other users could exchange a home in a folder; "" for none."""
     if not folder.is_absolute():
         return "a relative path"
     try:

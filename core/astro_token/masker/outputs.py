@@ -16,7 +16,9 @@ from select import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, poll
 from threading import Thread
 from typing import TYPE_CHECKING, NoReturn
 
+from astro_token.errors import InputOutputError
 from astro_token.masker.filter import Filter
+from astro_token.system.os_errors import LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -59,9 +61,12 @@ class Outputs:
         self._outputs = list(outputs.values())
 
     def start(self) -> None:
-        """Start copying. Call it when the child has its ends."""
-        for output in self._outputs:
-            os.close(output.child_end)
+        """
+        Start copying. Call it before the child starts, which could not be left without readers.
+
+        Raises:
+            InputOutputError: no thread can be started.
+        """
         if any(output.terminal for output in self._outputs):
             signal.signal(signal.SIGWINCH, lambda *_: self._follow())
             self._follow()  # its size may have changed before
@@ -71,6 +76,11 @@ class Outputs:
             self._threads = _copying(self._outputs, self._stop)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def started(self) -> None:
+        """Leave the child's ends to the child, so that copying ends with it."""
+        for output in self._outputs:
+            os.close(output.child_end)
 
     def end(self, interrupted: Callable[[], bool]) -> bool:
         """
@@ -113,9 +123,14 @@ class Outputs:
 
 def _copying(outputs: Iterable[Output], stop: int) -> list[Thread]:
     threads = [Thread(target=output.copy, args=(stop,), daemon=True) for output in outputs]
-    for thread in threads:
-        thread.start()
-    return threads
+    try:
+        for thread in threads:
+            thread.start()
+    except RuntimeError:
+        pass
+    else:
+        return threads
+    raise InputOutputError("no thread can be started to mask the output", hint=LIMITS[errno.EAGAIN])
 
 
 def _copy_for_daemons(unfinished: list[Output]) -> NoReturn:

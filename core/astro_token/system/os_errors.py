@@ -17,19 +17,19 @@ __all__ = ["LIMITS", "naming", "reason", "remedy", "working_folder"]
 _SPACE = "free space there, or use another folder"
 _PROCESSES = "raise the limits on processes and memory (ulimit -u, ulimit -v, or those of the container)"
 _FILES = "raise the limit on open files (ulimit -n)"
-# These errors are about this process, whatever file it was about to open.
+# These errors are about this process, whatever file it uses.
 LIMITS = {
     errno.EMFILE: _FILES,
     errno.ENFILE: _FILES,
     errno.EAGAIN: _PROCESSES,
     errno.ENOMEM: _PROCESSES,
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
 }
 _REMEDIES = {
     **LIMITS,
     errno.ENOSPC: _SPACE,
     getattr(errno, "EDQUOT", errno.ENOSPC): _SPACE,
-    errno.EROFS: "use another folder: this file system is read-only",
-    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EROFS: "use a folder of a writable file system",
 }
 
 
