@@ -17,6 +17,7 @@ from tests.conftest import BASE, PROGRAM, ROOT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+IN_CI = bool(os.environ.get("CI"))
 IS_ROOT = os.geteuid() == 0
 # The test's folder is mounted here. Every user can go through it, unlike through the folders of pytest.
 INSIDE = "/mnt"
@@ -117,10 +118,12 @@ class Machine:
         return Result(done.returncode, stdout, done.stderr, sorted({*left.splitlines()}))
 
 
+@cache
 def _needed() -> set[str]:
     return {os.path.realpath(each) for each in (ROOT, sys.prefix, sys.base_prefix)}
 
 
+@cache
 def _hidden() -> set[str]:
     """List folders, such as /root, that keep other users from Python and this project."""
     parents = {parent for each in _needed() for parent in Path(each).parents}
@@ -148,7 +151,7 @@ def full(*folders: str) -> str:
 def fill(folder: str) -> str:
     """Return commands that move a folder of the test to a file system without space."""
     new = f"{folder}.new"
-    mount = f"mkdir {new}; mount -t tmpfs -o size=128k,mode=755 full {new}; cp -a {folder}/. {new}/"
+    mount = f"mkdir -p {new}; mount -t tmpfs -o size=128k,mode=755 full {new}; cp -a {folder}/. {new}/"
     return f"{mount}; mount --move {new} {folder}\n{full(folder)}\ncd /mnt/work"
 
 

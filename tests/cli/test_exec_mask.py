@@ -315,7 +315,7 @@ def test_an_output_that_cannot_be_written_ends_with_74(program: Program, prod: s
             stderr=subprocess.PIPE,
             check=False,
         )
-    expected = b"astro-token: error: no space left on device\n"
+    expected = b"astro-token: error: standard output: no space left on device\n"
     assert (74, expected) == (done.returncode, done.stderr.splitlines(keepends=True)[0])
 
 

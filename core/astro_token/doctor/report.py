@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
-from astro_token.errors import AstroTokenError, sanitized, worst
+from astro_token.errors import AstroTokenError, InputOutputError, sanitized, worst
 from astro_token.record import Record
+from astro_token.system.os_errors import reason, remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +65,9 @@ class Report:
             outcome, detail = call()
         except AstroTokenError as error:
             self.fail(name, sanitized(error))
+            return None
+        except OSError as error:  # readers of files translate theirs
+            self.fail(name, InputOutputError(reason(error), hint=remedy(error, "fix that, then try again")))
             return None
         self.add(name, "ok", detail)
         return outcome

@@ -220,8 +220,7 @@ def _trusted(path: Path, file: IO[bytes], read: Callable[[], Project], *, is_nee
 
     hints, complaint = [], ""
     if names := [str(each) for each, is_foreign in foreign.items() if is_foreign]:
-        verb = "belong" if names[1:] else "belongs"
-        complaint = f"{' and '.join(names)} {verb} to another user, who could change {path.name}"
+        complaint = f"{names[0]} belongs to another user, who could change {path.name}"
         hints.append(join(["chown", str(os.geteuid()), *names]))
     if names := [str(each) for each, is_writable in writable.items() if is_writable]:
         complaint = complaint or f"other users can write {' and '.join(names)}"

@@ -8,12 +8,13 @@ Checks that a system does not support (owners and flags on Windows) are left out
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import stat
 import time
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from astro_token.errors import BackendUnavailableError, OutputError
 from astro_token.system.os_errors import naming
@@ -66,7 +67,17 @@ def open_regular(path: Path | str) -> IO[bytes]:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise IsADirectoryError
-    return os.fdopen(descriptor, "rb")
+    return io.BufferedReader(_NeverWaiting(descriptor))
+
+
+class _NeverWaiting(io.FileIO):
+    """A file that raises `BlockingIOError` in place of returning None, as `/proc/kmsg` makes it do."""
+
+    def readinto(self, buffer: Any, /) -> int:
+        count = super().readinto(buffer)
+        if count is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return count
 
 
 def owned(file: IO[bytes] | Path) -> bool:
