@@ -96,9 +96,9 @@ def test_without_a_fault_every_command_works(run: Callable[..., Result], canary:
     for name in ("exec age", "exec --mask"):
         assert worked(run(name))
     assert worked(run("export"), canary)
-    assert worked(run("export --output", left=("/mnt/work/out",)), "")
     for name in ("check", "put", "doctor"):
         assert 0 == run(name).code
+    assert worked(run("export --output", left=("/mnt/work/out",)), "")
 
 
 # -- no space, and nothing writable -----------------------------------------------------------------------
@@ -279,7 +279,7 @@ def test_without_a_further_process_or_thread_the_limit_is_named(run: Callable[..
     assert failure(126, message, PROCESSES) == outcome(result)
     for limit in (1, 2):
         result = run("exec --mask", command=limited.format(limit), **options)
-        message = "no thread can be started to mask the output"
+        message = "no further thread can be started"
         assert failure(74, message, PROCESSES) == outcome(result)
     for name in ("export", "check", "put", "doctor"):
         assert 0 == run(name, command=limited.format(1), **options).code

@@ -119,7 +119,6 @@ def run(
 
     Raises:
         CommandError: it cannot be run (126).
-        InputOutputError: its output cannot be masked.
         OSError: its output could not be written.
     """
     sys.stdout.flush()

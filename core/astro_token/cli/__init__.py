@@ -86,7 +86,11 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         code = _report_io(error)
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a traceback would be one more bug)
-        code = report(_bug(error), "report it with the command and the version, without any secret", 70)
+        from astro_token.system.os_errors import exhausted
+
+        bug = "report it with the command and the version, without any secret"
+        failure = exhausted(error)
+        code = report(failure.message, failure.hint, 74) if failure else report(_bug(error), bug, 70)
     finally:
         if "astro_token.secrets.registry" in sys.modules:
             from astro_token.secrets.registry import close_backends
@@ -158,13 +162,13 @@ def _report_io(error: OSError) -> int:
         return report(
             "the output was closed before everything was written", "check why its reader ended early", code
         )
-    from astro_token.system.os_errors import LIMITS, reason, remedy
+    from astro_token.system.os_errors import exhausted, reason, remedy
 
     if isinstance(error.filename, str | os.PathLike):
         hint = remedy(error, "correct the path or the file")
         return report(f"{os.fspath(error.filename)}: {reason(error)}", hint, code)
-    if error.errno in LIMITS:
-        return report(reason(error), LIMITS[error.errno], code)
+    if failure := exhausted(error):
+        return report(failure.message, failure.hint, code)
     # Readers and writers of files name them.
     hint = "check that the output can be written and has space left"
     return report(f"standard output: {reason(error)}", hint, code)

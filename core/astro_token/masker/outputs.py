@@ -16,9 +16,7 @@ from select import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, poll
 from threading import Thread
 from typing import TYPE_CHECKING, NoReturn
 
-from astro_token.errors import InputOutputError
 from astro_token.masker.filter import Filter
-from astro_token.system.os_errors import LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,12 +59,7 @@ class Outputs:
         self._outputs = list(outputs.values())
 
     def start(self) -> None:
-        """
-        Start copying. Call it before the child starts, which could not be left without readers.
-
-        Raises:
-            InputOutputError: no thread can be started.
-        """
+        """Start copying. Call it before the child starts, because it fails if no thread can be started."""
         if any(output.terminal for output in self._outputs):
             signal.signal(signal.SIGWINCH, lambda *_: self._follow())
             self._follow()  # its size may have changed before
@@ -123,14 +116,9 @@ class Outputs:
 
 def _copying(outputs: Iterable[Output], stop: int) -> list[Thread]:
     threads = [Thread(target=output.copy, args=(stop,), daemon=True) for output in outputs]
-    try:
-        for thread in threads:
-            thread.start()
-    except RuntimeError:
-        pass
-    else:
-        return threads
-    raise InputOutputError("no thread can be started to mask the output", hint=LIMITS[errno.EAGAIN])
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 def _copy_for_daemons(unfinished: list[Output]) -> NoReturn:

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LIMITS", "naming", "reason", "remedy", "working_folder"]
+__all__ = ["LIMITS", "exhausted", "naming", "reason", "remedy", "working_folder"]
 
 _SPACE = "free space there, or use another folder"
 _PROCESSES = "raise the limits on processes and memory (ulimit -u, ulimit -v, or those of the container)"
@@ -31,6 +31,17 @@ _REMEDIES = {
     getattr(errno, "EDQUOT", errno.ENOSPC): _SPACE,
     errno.EROFS: "use a folder of a writable file system",
 }
+
+
+def exhausted(error: BaseException) -> InputOutputError | None:
+    """Return the error to report for an exception that only a limit of this process explains."""
+    if isinstance(error, MemoryError):
+        return InputOutputError("no memory is left", hint=_PROCESSES)
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        return InputOutputError("no further thread can be started", hint=_PROCESSES)
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:
+        return InputOutputError(reason(error), hint=LIMITS[error.errno])
+    return None
 
 
 @contextmanager
