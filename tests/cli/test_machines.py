@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import random
+import shutil
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +13,16 @@ import pyrage
 import pytest
 
 from tests.machine import IN_CI, IS_ROOT, OTHER, TEMPORARY, Machine, Result, available, fill, full, read_only
+from tests.servers.releases import Releases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.servers.azure import AzureServer
+    from tests.servers.certificates import Certificates
+    from tests.servers.gcp import GcpServer
+    from tests.servers.gcp_login import GcpLogin
+    from tests.servers.jwks import Issuer
 
 only_root = pytest.mark.skipif(not IS_ROOT and not IN_CI, reason="needs a second user")
 
@@ -200,6 +210,40 @@ def test_an_age_key_that_cannot_be_written_is_not_created(run: Callable[..., Res
         assert result.stderr.startswith(stderr)
 
 
+def test_a_release_that_does_not_fit_leaves_the_old_program_and_nothing_else(
+    machine: Machine, run: Callable[..., Result], certificates: Certificates
+) -> None:
+    shutil.copy(certificates.ca_file, machine.folder / "home" / "ca.pem")
+    for folder in (machine.folder / "home" / ".local" / "bin", machine.folder / "work" / "bin"):
+        folder.mkdir(parents=True)
+        (folder / "astro").write_text("old")
+    cache = "/mnt/home/.cache/astro-token/astro-cli"
+    no_temporary = "the folder for temporary files (TMPDIR): no such file or directory"
+    with Releases(certificates.server.context()) as server:
+        content = random.Random(1).randbytes(300_000)  # noqa: S311 (what does not pack)
+        server.publish("1.45.0", content=content)
+        environ = {"ASTRO_TOKEN_CLI_RELEASES_URL": server.url, "ASTRO_TOKEN_CA_BUNDLE": "/mnt/home/ca.pem"}
+        for arguments, prepare, code, path in (
+            ([], f"{fill('/mnt/home')}\n{full(*TEMPORARY)}", 74, f"{cache}: {NO_SPACE}"),
+            (["--to", "bin"], f"mount --bind bin bin; {read_only()}", 74, no_temporary),
+            (["--to", "bin"], fill("/mnt/work"), 74, f"/mnt/work/bin/astro: {NO_SPACE}"),
+            (
+                ["--to", "bin"],
+                f"mount --bind /mnt/work /mnt/work; cd /mnt/work; {read_only('/mnt/work')}",
+                77,
+                "/mnt/work/bin cannot be written to",
+            ),
+        ):
+            result = run(
+                *("install-cli", "--version", "1.45.0", *arguments),
+                prepare=prepare,
+                command='"$@"; code=$?; cat bin/astro ../home/.local/bin/astro; ls bin | wc -l; exit $code',
+                env=environ,
+            )
+            assert (code, "oldold1\n") == (result.code, result.stdout)
+            assert result.stderr.startswith(f"astro-token: error: {path}")
+
+
 @pytest.mark.parametrize("first", [full("/dev/shm"), ""], ids=["elsewhere", "there"])
 def test_a_home_that_is_recreated_after_its_run_is_removed_by_the_next_run(
     run: Callable[..., Result], first: str
@@ -332,6 +376,48 @@ def test_files_of_root_serve_another_user_and_only_writing_is_denied(run: Callab
     hint = "allow the current user to write to its folder"
     assert 77 == result.code
     assert result.stderr.endswith(failure(77, message, hint)[1])
+
+
+@only_root
+def test_logins_of_a_job_need_neither_an_entry_nor_a_home(
+    machine: Machine,
+    run: Callable[..., Result],
+    canary: str,
+    certificates: Certificates,
+    issuer: Issuer,
+    gcp_server: GcpServer,
+    gcp_login: GcpLogin,
+    azure_server: AzureServer,
+) -> None:
+    shutil.copy(certificates.ca_file, machine.folder / "home" / "ca.pem")
+    subject, name = f"project_path:acme/{uuid.uuid4()}", f"s{uuid.uuid4().hex}"
+    audience = f"https:{(trusted := gcp_login.trust(issuer, subject=subject))}"
+    gcp_server.put(f"projects/p1/secrets/{name}", canary.encode())
+    azure_server.trust(issuer, subject=subject, audience=audience)
+    azure_server.put(name, canary)
+    environ = {
+        "HOME": None,
+        "ASTRO_TOKEN_CA_BUNDLE": "/mnt/home/ca.pem",
+        "ASTRO_TOKEN_ID_TOKEN": issuer.mint({"sub": subject, "aud": audience}),
+        "ASTRO_TOKEN_GCP_ENDPOINT": gcp_server.endpoint,
+        "ASTRO_TOKEN_GCP_STS_ENDPOINT": f"127.0.0.1:{gcp_login.port}",
+        "ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER": trusted,
+        "GCE_METADATA_HOST": "127.0.0.1:9",
+        "NO_GCE_CHECK": "true",
+        "ASTRO_TOKEN_AZURE_AUDIENCE": audience,
+        "ASTRO_TOKEN_AZURE_HOSTS": f"127.0.0.1:{azure_server.port}",
+        "AZURE_AUTHORITY_HOST": azure_server.url,
+        "AZURE_TENANT_ID": azure_server.tenant,
+        "AZURE_CLIENT_ID": azure_server.client_id,
+    }
+    for ref in (f"gcp:p1/{name}", f"azure:{azure_server.url}/secrets/{name}"):
+        result = run(
+            *("exec", ref, "--", "sh", "-c", STARTED),
+            prepare=f"chown -R {OTHER} /mnt",
+            user=OTHER,
+            env=environ,
+        )
+        assert worked(result), result
 
 
 FILES = {
