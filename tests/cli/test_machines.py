@@ -499,6 +499,20 @@ def test_settings_of_another_users_home_are_not_copied(
     assert foreign.stderr.endswith(": the command gets none of your settings\n")
 
 
+@only_root
+def test_a_repository_of_another_user_comes_with_the_command_that_git_needs(
+    run: Callable[..., Result],
+) -> None:
+    make = "git init -q; mkdir .astro; printf 'project:\\n  name: a\\n' >.astro/config.yaml; git add .astro"
+    commit = "git -c user.name=a -c user.email=a@example.com commit -q -m a"
+    check = ["check", "--deploy", "env:PROD"]
+    hint = "git config --global --add safe.directory /mnt/work"
+    options = {"prepare": f"{make}; {commit}; chown -R {OTHER} /mnt/work"}
+    complaint = "git refuses the repository of another user\nastro-token: hint: " + hint
+    assert complaint in run(*check, **options).stderr
+    assert "git refuses" not in run(*check, command=f'{hint} && "$@"', **options).stderr
+
+
 def test_a_checkout_with_umask_0_keeps_ciphertext_and_refuses_a_token(run: Callable[..., Result]) -> None:
     prepare = "chmod -R a+rwX /mnt/work"
     assert worked(run("exec age", prepare=prepare))
