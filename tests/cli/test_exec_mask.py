@@ -444,7 +444,7 @@ def test_signals_find_the_thread_that_waits_for_the_command(
         return []
 
     wait_until(lambda: [True] * 2 == others()[-2:])
-    assert not blocked(threads / str(running.pid))
+    wait_until(lambda: not blocked(threads / str(running.pid)))  # it starts them before the command
     (program.work / "gate").touch()
     assert Result(0, "", "") == running.finish()
 
