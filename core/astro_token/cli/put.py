@@ -16,6 +16,7 @@ from astro_token.secrets.read import prefixed_with
 from astro_token.secrets.registry import open_backend
 from astro_token.settings.resolve import resolve
 from astro_token.system.os_errors import reason
+from astro_token.system.terminal import prompt
 from astro_token.token import MAX_TOKEN_BYTES, AstroToken
 from astro_token.tokens.write import Current, read_current, write_token
 from astro_token.transport.deadline import Deadline
@@ -60,7 +61,7 @@ def _prepare_key(settings: TokenSettings, current: Current, *, is_requested: boo
 
 def _input() -> SecretValue:
     try:
-        value = _typed() if sys.stdin.isatty() else _piped()
+        value = SecretValue(_read())
     except OSError as error:
         value, why = None, reason(error)
     if value is None:
@@ -70,14 +71,7 @@ def _input() -> SecretValue:
     return value
 
 
-def _piped() -> SecretValue:
-    return SecretValue(sys.stdin.buffer.read(2 * MAX_TOKEN_BYTES + 1))
-
-
-def _typed() -> SecretValue:
-    from getpass import getpass
-
-    try:
-        return SecretValue(getpass("Astro API token (not shown): ").encode(errors="surrogateescape"))
-    except EOFError:  # Ctrl-D
-        return SecretValue(b"")
+def _read() -> bytes:
+    if sys.stdin.isatty():
+        return prompt("Astro API token (not shown): ")
+    return sys.stdin.buffer.read(2 * MAX_TOKEN_BYTES + 1)
