@@ -103,8 +103,6 @@ def _refuse_deploy(deploy: Deploy, token: AstroToken, settings: TokenSettings) -
 
     expected = destination_of(settings.name or str(settings.ref), token, settings.expected)
     preflight = before_deploy(deploy, Path(), expected, settings.policy)
-    if preflight is None:
-        return 0
     for verdict in preflight.verdicts:
         if verdict.level == "error":
             report(f"deploy: {verdict.message}", verdict.hint, DEPLOY[verdict.code].exit_code)
