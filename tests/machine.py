@@ -23,6 +23,7 @@ IS_ROOT = os.geteuid() == 0
 INSIDE = "/mnt"
 TEMPORARY = ("/dev/shm", "/mnt/tmp", "/tmp", "/var/tmp")
 OTHER = 54321  # a user without an entry in passwd
+COUNTED = 60_000 + os.getpid() % 5000  # another one, whose processes are those of one run only
 
 _NAMESPACE = ("unshare", "--mount", *(() if IS_ROOT else ("--user", "--map-root-user")))
 _MARK = "\0"

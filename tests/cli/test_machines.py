@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Any
 import pyrage
 import pytest
 
-from tests.machine import IN_CI, IS_ROOT, OTHER, TEMPORARY, Machine, Result, available, fill, full, read_only
+from tests.machine import (
+    COUNTED,
+    IN_CI,
+    IS_ROOT,
+    OTHER,
+    TEMPORARY,
+    Machine,
+    Result,
+    available,
+    fill,
+    full,
+    read_only,
+)
 from tests.servers.releases import Releases
 
 if TYPE_CHECKING:
@@ -317,7 +329,7 @@ def test_a_package_on_a_file_system_without_programs_is_not_called_missing(
 def test_without_a_further_process_or_thread_the_limit_is_named(run: Callable[..., Result]) -> None:
     """Root has no such limit."""
     limited = 'prlimit --nproc={} -- "$@"'
-    options: dict[str, Any] = {"prepare": f"chown -R {OTHER} /mnt", "user": OTHER}
+    options: dict[str, Any] = {"prepare": f"chown -R {COUNTED} /mnt", "user": COUNTED}
     result = run("exec env", command=limited.format(1), **options)
     message = "sh: cannot be run: resource temporarily unavailable"
     assert failure(126, message, PROCESSES) == outcome(result)
@@ -545,8 +557,8 @@ FAULTY: dict[str, dict[str, Any]] = {
     "another": {"prepare": "chmod -R a+rX /mnt", "user": OTHER},
     "nobody": {"prepare": "chmod -R a+rX /mnt", "user": OTHER, "env": {"HOME": None}},
     "one process": {
-        "prepare": f"chown -R {OTHER} /mnt",
-        "user": OTHER,
+        "prepare": f"chown -R {COUNTED} /mnt",
+        "user": COUNTED,
         "command": 'prlimit --nproc=1 -- "$@"',
     },
 }
