@@ -16,6 +16,7 @@ from astro_token.errors import UnsupportedOperationError, UsageError
 from astro_token.policy.rules import enforce
 from astro_token.secrets.registry import close_backends
 from astro_token.settings.resolve import resolve
+from astro_token.system.os_errors import working_folder
 from astro_token.tokens.read import read_and_verify
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
     from astro_token.child import run as child
 
     deploy = _deploy(command)
-    refuse_unsafe(Path.cwd(), os.environ, registry=deploy is None, home=arguments.no_isolate)
+    refuse_unsafe(Path(working_folder()), os.environ, registry=deploy is None, home=arguments.no_isolate)
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
     # Before the secret is read: a missing command needs no token.
     program = child.find_command(command[0], os.environ)

@@ -33,7 +33,7 @@ _SECONDS = 600.0  # an archive has some 60 MB, and connections may be slow
 def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     version = parse_version(arguments.version) if arguments.version is not None else None
     seconds = _SECONDS if arguments.timeout is None else checked_timeout(arguments.timeout)
-    project = find_project(Path.cwd())
+    project = find_project()
     if arguments.lock:
         return _print_lock(version, project, seconds)
     _refuse_contradiction(version, project)

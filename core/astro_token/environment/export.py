@@ -117,15 +117,16 @@ def isolated(
     Raises:
         ConfigError: the Astro CLI's configuration in the working folder is not understood, or not safe.
         OutputError: no folder is safe for the home.
-        OSError: the home cannot be created.
+        InputOutputError: the home cannot be created; or the working folder was removed.
     """
     from pathlib import Path
 
     from astro_token.environment.cli_config import refuse_unsafe
     from astro_token.environment.private_home import private_home
+    from astro_token.system.os_errors import working_folder
 
     environ = os.environ if environ is None else environ
-    refuse_unsafe(Path.cwd(), environ)
+    refuse_unsafe(Path(working_folder()), environ)
     environment = export(token, workspace=workspace, keep=keep, environ=environ)
     with private_home(environment.context, environ) as home:
         yield environment.applied(environ, home=str(home.path))

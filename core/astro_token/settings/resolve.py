@@ -67,6 +67,7 @@ class Settings:
     The settings of a command that all its tokens share. The environment and the project file are read once.
 
     Args:
+        tokens: the tokens that `token` or `tokens` will resolve; None for every token of the project file.
         policy: is tightened by the project file and the environment.
         timeout: seconds per token; None for `ASTRO_TOKEN_TIMEOUT`, else the default.
         environ: None for the environment of this process.
@@ -84,6 +85,7 @@ class Settings:
 
     def __init__(
         self,
+        tokens: Sequence[str | SecretRef | None] | None = None,
         *,
         policy: Policy | None = None,
         timeout: float | None = None,
@@ -91,7 +93,8 @@ class Settings:
         directory: Path | None = None,
     ) -> None:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
-        self.project: Project = find_project(directory)
+        is_needed = tokens is None or not all(_is_given(token, self.environ) for token in tokens)
+        self.project: Project = find_project(directory, is_needed=is_needed)
         floor = policy_from_environ(self.environ)
         self.policy = (policy or Policy()).tightened(self.project.policy).tightened(floor)
         self.timeout = _timeout(timeout, self.environ)
@@ -247,7 +250,7 @@ def resolve(
         PolicyError: policy does not allow the reference, or what the project expects of the token.
         AccessDeniedError: another user could have written the project file.
     """
-    settings = Settings(policy=policy, timeout=timeout, environ=environ, directory=directory)
+    settings = Settings([token], policy=policy, timeout=timeout, environ=environ, directory=directory)
     return settings.token(token, decrypt=decrypt, any_scheme=any_scheme)
 
 
@@ -258,6 +261,15 @@ def _named(variables: str, parsed: Callable[[], _T]) -> _T:
     except AstroTokenError as raised:
         error = with_prefix(raised, variables) if variables else raised
     raise error
+
+
+def _is_given(token: str | SecretRef | None, environ: Mapping[str, str]) -> bool:
+    """Tell whether a token's reference is an argument or in the environment, and not in the project file."""
+    if token is None:
+        token = setting(environ, "ASTRO_TOKEN_REF") or (
+            ":" if setting(environ, "ASTRO_TOKEN_BACKEND") else ""
+        )
+    return isinstance(token, SecretRef) or ":" in token
 
 
 def _assembled(backend: str, environ: Mapping[str, str]) -> SecretRef:
