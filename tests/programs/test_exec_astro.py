@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import Result
-from tests.programs.bench import PROGRAMS, STALE, Bench
+from tests.programs.bench import PROGRAMS, STALE, TELEMETRY_ON, Bench, wait_for_telemetry
 from tests.servers.astro_api import DEPLOYMENT, ORGANIZATION, WORKSPACE, AstroApi
 from tests.servers.http1 import Answer, HttpServer
 
@@ -55,10 +55,17 @@ class Runner:
         file.write_text(f'default = "prod"\n[tokens.prod]\nref = "env:TOKEN"\n{expected}')
         file.chmod(0o600)
         self.bench.commit()
-        env = self.bench.environment(TOKEN=token, XDG_RUNTIME_DIR=str(self.homes))
+        env = self.bench.environment(
+            TOKEN=token,
+            XDG_RUNTIME_DIR=str(self.homes),
+            ASTRO_TELEMETRY_API_URL=f"{self.bench.api.url}/telemetry",
+            **TELEMETRY_ON,
+        )
         env |= {"PATH": self.path, "TMPDIR": str(self.program.temporary)}
         result = self.program("exec", "--", "astro", *command, env=env, cwd=self.bench.project)
-        # Whatever came of it, the user's home is as it was, and the private one is gone.
+        # Whatever came of it, the user's home is as it was, the private one is gone, and nothing was sent.
+        wait_for_telemetry(self.homes)
+        assert "POST /telemetry" not in self.bench.api.lines()
         assert (self.before, []) == (self.bench.file.read_bytes(), list(self.homes.iterdir()))
         return result
 
@@ -140,11 +147,12 @@ def test_the_domain_is_seeded_as_the_current_context(run: Runner) -> None:
     assert Result(0, "context: localhost\n", "") == stored
 
 
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_project_that_redirects_the_cli_gets_no_token(
-    tmp_path: Path, astro_api: AstroApi, program: Program
+    name: str, tmp_path: Path, astro_api: AstroApi, program: Program
 ) -> None:
     """The Astro CLI builds the API's address from the project's protocol, which need not be one."""
-    bench, token = Bench(PROGRAMS["stand-in"], tmp_path, astro_api), astro_api.issue()
+    bench, token = Bench(PROGRAMS[name], tmp_path, astro_api), astro_api.issue()
     program.canaries.append(token)
     with HttpServer(lambda _: Answer(500)) as listener:
         bench.make_project(settings=f"cloud:\n  api:\n    protocol: {listener.url}/x?\n")
