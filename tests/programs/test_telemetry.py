@@ -96,7 +96,11 @@ class Case:
 
 @pytest.fixture(params=PROGRAMS)
 def case(
-    request: pytest.FixtureRequest, tmp_path: Path, astro_api: AstroApi, program: Program, listener: HttpServer
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    astro_api: AstroApi,
+    program: Program,
+    listener: HttpServer,
 ) -> Case:
     return Case(Bench(PROGRAMS[request.param], tmp_path, astro_api), program, listener, tmp_path)
 
