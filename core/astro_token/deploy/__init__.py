@@ -22,6 +22,7 @@ from astro_token.errors import worst
 from astro_token.policy.codes import DEPLOY
 from astro_token.policy.deploy_codes import verdicts
 from astro_token.record import Record
+from astro_token.settings import astro_cli_pin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,13 +79,15 @@ def run_preflight(
     findings = [*project_layout.findings(folder, path, environ)]
     if project_layout.is_project(folder, environ):
         findings += [
-            *settings.findings(folder, path, environ, destinations),
+            *settings.findings(folder, path, environ, destinations, registries=policy.registries),
             *repository.findings(folder, environ),
         ]
     findings += [
         *destination.findings(destinations),
+        *settings.telemetry(environ),
         *cli_home.findings(folder, environ, destinations),
         *programs.findings(folder, environ, lock, destinations),
+        *astro_cli_pin.findings(lock, policy),
     ]
     exported = bool(environ.get(TOKEN_VARIABLE))
     return PreflightReport(path, verdicts(findings, policy, exported=exported))
@@ -115,7 +118,9 @@ def before_deploy(
     off = {code for code, level in policy.deploy.items() if level == "off"}
     findings = [
         *project_layout.findings(folder, path, environ, dags=deploy.dags or "dags"),
-        *settings.findings(folder, path, environ, [expected], named=deploy.deployment),
+        *settings.findings(
+            folder, path, environ, [expected], named=deploy.deployment, registries=policy.registries
+        ),
         *destination.findings([expected], workspace_option=deploy.workspace),
     ]
     if not off | deploy.suppressed >= {"uncommitted", "git-unknown"}:

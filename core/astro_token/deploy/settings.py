@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.deploy.destination import shown
 from astro_token.environment.cli_config import CONFIG_FILE, other_registry, problems_of
+from astro_token.environment.export import telemetry_host
 from astro_token.policy.deploy_codes import Finding
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from astro_token.deploy.destination import Destination
 
-__all__ = ["findings"]
+__all__ = ["findings", "telemetry"]
 
 _LOUD = {"debug", "trace"}
 
@@ -26,6 +27,7 @@ def findings(
     destinations: Sequence[Destination],
     *,
     named: str | None = None,
+    registries: Sequence[Sequence[str]] | None = None,
 ) -> Iterator[Finding]:
     """
     Examine the settings that change where the token or the deploy goes.
@@ -33,6 +35,7 @@ def findings(
     Args:
         name: the folder as the user named it, for messages.
         named: the deployment that the command line names; None for none.
+        registries: of policy.
     """
     file = name / CONFIG_FILE
     config, problems = problems_of(folder / CONFIG_FILE, environ, shown=file)
@@ -40,7 +43,7 @@ def findings(
         yield Finding(problem.code, problem.message, problem.hint)
     if config is None:
         return
-    if other_registry(config):
+    if other_registry(config, registries):
         yield Finding(
             "other-registry", f"{file} names a registry, and astro remote deploy sends the token to it"
         )
@@ -51,6 +54,17 @@ def findings(
         yield Finding(
             "debug-output",
             f"{file} makes the Astro CLI log each step, and the token with it when it pushes an image",
+        )
+
+
+def telemetry(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Examine the address of the Astro CLI's telemetry, for commands that we do not start."""
+    host = telemetry_host(environ)
+    if host is not None:
+        yield Finding(
+            "telemetry-address",
+            "without exec, the Astro CLI's telemetry sends the token to "
+            f"{host or 'an address that is not valid'}, which ASTRO_TELEMETRY_API_URL names",
         )
 
 

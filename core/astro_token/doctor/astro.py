@@ -36,6 +36,8 @@ def check_program(
     """
     from astro_token.deploy.destination import destination_of
     from astro_token.deploy.programs import examine_astro
+    from astro_token.deploy.settings import telemetry
+    from astro_token.settings.astro_cli_pin import findings
 
     folder = None
     with suppress(OSError):  # the working folder may have been removed
@@ -43,7 +45,8 @@ def check_program(
     lock = shared.project.astro_cli if shared else None
     destinations = [destination_of(str(settings.ref), token, settings.expected)] if settings else []
     cli = examine_astro(folder, environ, lock, destinations)
-    for finding in cli.findings:
+    required = findings(lock, shared.policy) if shared else ()
+    for finding in (*cli.findings, *required, *telemetry(environ)):
         report.add("astro", "warning", f"{finding.code}: {finding.message}", finding.hint)
     if not cli.findings:
         report.add("astro", "ok", f"{cli.version}, {cli.path}")

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from astro_token.errors import ConfigError
+from astro_token.errors import ConfigError, PolicyError
 from astro_token.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    Registries = Sequence[Sequence[str]]
 
 __all__ = [
     "CONFIG_FILE",
@@ -373,46 +375,76 @@ def problems_of(
 
 
 def refuse_unsafe(
-    folder: Path, environ: Mapping[str, str], *, registry: bool = True, home: bool = False
+    folder: Path,
+    environ: Mapping[str, str],
+    *,
+    registry: bool = True,
+    registries: Registries | None = None,
+    home: bool = False,
 ) -> None:
     """
     Check the configuration of the project in a folder before the Astro CLI starts there with a token.
 
     Args:
-        registry: warn about a registry that would get the token; remote execution needs one.
+        registry: check the registry that would get the token; remote execution needs one.
+        registries: of policy; another registry is an error, and a warning without a policy.
         home: check the user's home too, which a command without a private home uses.
 
     Raises:
         ConfigError: a file was not understood, or it is not safe.
+        PolicyError: policy does not allow the registry.
     """
-    for problem in _problems(folder, environ, registry=registry, home=home):
+    config, problems = _problems(folder, environ, home=home)
+    for problem in problems:
         raise ConfigError(problem.message, hint=problem.hint)
+    if registry and config and other_registry(config, registries):
+        from astro_token.log import logger
+
+        message = f"{folder / CONFIG_FILE} names a registry that the Astro CLI sends the token to"
+        if registries is not None:
+            raise PolicyError(
+                f"{message}, and policy does not allow it",
+                hint="remove it, or add it to registries of policy if it is yours",
+            )
+        logger.warning("%s", message)
 
 
 def warn_unsafe(folder: Path, environ: Mapping[str, str]) -> None:
     """Log the problems that `refuse_unsafe` would refuse, for a token that another program will use."""
     from astro_token.log import logger
 
-    for problem in _problems(folder, environ, registry=False, home=True):
+    for problem in _problems(folder, environ, home=True)[1]:
         logger.warning("%s", problem.message)
 
 
-def _problems(folder: Path, environ: Mapping[str, str], *, registry: bool, home: bool) -> Iterator[Problem]:
+def _problems(
+    folder: Path, environ: Mapping[str, str], *, home: bool
+) -> tuple[CliConfig | None, list[Problem]]:
     path = folder / CONFIG_FILE
     config, problems = problems_of(path, environ)
-    yield from problems
-    if registry and config and other_registry(config):
-        from astro_token.log import logger
-
-        logger.warning("%s names a registry that the Astro CLI sends the token to", path)
     file = home_file(environ)
     if home and file is not None and file != path:
-        yield from problems_of(file, environ, home=True)[1]
+        problems += problems_of(file, environ, home=True)[1]
+    return config, problems
 
 
-def other_registry(config: CliConfig) -> bool:
-    """Test if the file names a registry that is not Astronomer's."""
-    return any(config.values.get(name, "") not in safe for name, safe in _REGISTRIES.items())
+def other_registry(config: CliConfig, registries: Registries | None) -> bool:
+    """
+    Test if the file names a registry that is neither Astronomer's nor allowed.
+
+    Args:
+        registries: lists of names; an allowed one is in each, or below a name of each.
+    """
+    values = {name: config.values.get(name, "") for name in _REGISTRIES}
+    return any(
+        value not in _REGISTRIES[name]
+        and not (registries and all(_listed(value, names) for names in registries))
+        for name, value in values.items()
+    )
+
+
+def _listed(registry: object, names: Sequence[str]) -> bool:
+    return isinstance(registry, str) and any(f"{registry}/".startswith(f"{name}/") for name in names)
 
 
 def user_settings(environ: Mapping[str, str]) -> Mapping[str, str | tuple[str, ...]]:

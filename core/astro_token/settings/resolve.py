@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from astro_token.settings.astro_cli_pin import Lock
     from astro_token.settings.project_file import Project
 
 __all__ = ["Settings", "TokenSettings", "checked_timeout", "resolve"]
@@ -46,6 +47,7 @@ class TokenSettings(Record):
             "from ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME", "the default of astro-token.toml",
             "the only token of astro-token.toml", "from ASTRO_API_TOKEN".
         project_file: the project file in effect; None if there is none.
+        astro_cli: the release of the Astro CLI that the project file pins; None for any.
     """
 
     ref: SecretRef
@@ -56,6 +58,7 @@ class TokenSettings(Record):
     timeout: float = DEFAULT_SECONDS
     source: str = "given as an argument"
     project_file: Path | None = None
+    astro_cli: Lock | None = None
 
 
 class Settings:
@@ -126,6 +129,7 @@ class Settings:
             timeout=self.timeout,
             source=source,
             project_file=self.project.path,
+            astro_cli=self.project.astro_cli,
         )
 
     def tokens(
