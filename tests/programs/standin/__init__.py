@@ -5,7 +5,7 @@ and little else.
     version                                     workspace list
     auth token                                  organization list
     context list                                deployment list [--all] [--workspace-id ID]
-    config get|set -g KEY [VALUE]               deployment inspect [ID] --key KEY [--clean-output]
+    config get|set [-g] KEY [VALUE]              deployment inspect [ID] --key KEY [--clean-output]
     dev start [--workspace-id ID] [--deployment-id ID] [--standalone]
     deploy [ID] [--dags] [--force] [--workspace-id ID] [--deployment-name NAME]
 
