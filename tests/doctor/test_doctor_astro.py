@@ -1,10 +1,12 @@
-"""`doctor` and the Astro CLI: the address of its telemetry, and the lock that policy requires."""
+"""`doctor` and the Astro CLI: its configuration, its telemetry's address, the lock that policy requires."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +19,68 @@ TELEMETRY = (
     "which ASTRO_TELEMETRY_API_URL names"
 )
 LOCK = "no-lock: policy requires a lock of the Astro CLI (cli_lock), and the project file has none"
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables", "code", "finding"),
+    [
+        (
+            "cloud:\n  api:\n    protocol: http\n",
+            {},
+            78,
+            "CONFIG line 3: cloud.api.protocol decides where the Astro CLI sends the token",
+        ),
+        (
+            "project: &x\n",
+            {},
+            78,
+            (
+                "CONFIG line 1 has a value that is not one bare or quoted text: "
+                "the Astro CLI could send the token to another server"
+            ),
+        ),
+        ("new: x\n", {}, 78, "CONFIG line 1: new is not in the list of harmless keys"),
+        ("new: x\n", {"ASTRO_TOKEN_CLI_KEYS": "new"}, 0, ""),
+        (
+            "remote:\n  client_registry: example.com\n",
+            {},
+            0,
+            "CONFIG names a registry that the Astro CLI sends the token to",
+        ),
+        (
+            "remote:\n  client_registry: example.com\n",
+            {"ASTRO_TOKEN_POLICY_REGISTRIES": "other.example"},
+            65,
+            "CONFIG names a registry that the Astro CLI sends the token to, and policy does not allow it",
+        ),
+        (
+            "remote:\n  client_registry: example.com\n",
+            {"ASTRO_TOKEN_POLICY_REGISTRIES": "example.com"},
+            0,
+            "",
+        ),
+    ],
+)
+def test_the_configuration_of_the_project_is_checked(
+    settings: str,
+    variables: dict[str, str],
+    code: int,
+    finding: str,
+    program: Program,
+    canary: str,
+    write: Callable[[str, str], Path],
+) -> None:
+    file = write(".astro/config.yaml", settings)
+    program.environ |= {"TOKEN": canary, "PATH": f"{STANDIN}:/usr/bin:/bin"}
+    result = program("doctor", "--offline", "--format", "json", "env:TOKEN", env=variables)
+    checks = [check for check in json.loads(result.stdout)["links"] if check["link"] == "astro"]
+    expected = [("failed" if code else "warning", finding)] if finding else []
+    found = [
+        (check["state"], check["found"].replace(str(file), "CONFIG"))
+        for check in checks
+        if check["state"] != "ok"
+    ]
+    assert (code, expected) == (result.code, found)
 
 
 def test_a_foreign_telemetry_address_and_a_missing_lock_are_warnings(
@@ -33,6 +97,6 @@ def test_a_foreign_telemetry_address_and_a_missing_lock_are_warnings(
     ):
         result = program("doctor", "--offline", "--format", "json", env=variables)
         found = [check for check in json.loads(result.stdout)["links"] if check["link"] == "astro"]
-        assert expected == [check["detail"] for check in found if check["state"] == "warning"]
+        assert expected == [check["found"] for check in found if check["state"] == "warning"]
         assert 1 == [check["state"] for check in found].count("ok")
         assert (0, "") == (result.code, result.stderr)

@@ -38,7 +38,7 @@ from tests.servers.astro_api import (
     AstroApi,
     organization,
 )
-from tests.servers.http1 import Answer
+from tests.servers.http1 import Answer, HttpServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -689,6 +689,23 @@ def test_a_checkout_can_have_the_token_sent_elsewhere(bench: Bench) -> None:
         bench.run("deploy", DEPLOYMENT, "--dags", token=token, cwd=project)
         assert [token] == [request.bearer for request in other.requests]
     assert [] == bench.api.requests
+
+
+def test_the_protocol_begins_the_address_of_the_api_and_the_project_s_wins(bench: Bench) -> None:
+    """The value need not be a protocol, so a file of the checkout can choose the server."""
+    token = bench.api.issue()
+    env = {"ASTRO_DOMAIN": None}
+    target = "?://api.astronomer.io/v1/organizations?limit=100&offset=0"
+    with HttpServer(lambda _: Answer(500)) as home, HttpServer(lambda _: Answer(500)) as project:
+        setting = "cloud:\n  api:\n    protocol: {}/x?\n"
+        bench.seed(setting.format(home.url))
+        bench.run("workspace", "list", token=token, env=env)
+        assert (f"/x{target}", token) == (home.requests[0].target, home.requests[0].bearer)
+        home.forget()
+        bench.make_project(settings=setting.format(project.url))
+        bench.run("workspace", "list", token=token, cwd=bench.project, env=env)
+        assert (f"/x{target}", token) == (project.requests[0].target, project.requests[0].bearer)
+        assert [] == home.requests
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     _refuse_output(plan, arguments.output, force=arguments.force)
     if expected.to == "output" and output is None:
         _refuse_log(plan, expected)
-    warn_unsafe(Path.cwd(), os.environ)
+    warn_unsafe(Path.cwd(), os.environ, settings.policy.registries)
     token, verdicts = read_and_verify(settings)
     enforce(verdicts, settings.ref)
     warn(verdicts, settings.ref)

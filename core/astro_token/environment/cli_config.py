@@ -32,6 +32,7 @@ __all__ = [
     "problems_of",
     "read",
     "refuse_unsafe",
+    "registry_problems",
     "unsafe",
     "user_settings",
     "warn_unsafe",
@@ -397,23 +398,20 @@ def refuse_unsafe(
     config, problems = _problems(folder, environ, home=home)
     for problem in problems:
         raise ConfigError(problem.message, hint=problem.hint)
-    if registry and config and other_registry(config, registries):
+    for problem in registry_problems(folder, config, registries) if registry else ():
+        if registries is not None:
+            raise PolicyError(problem.message, hint=problem.hint)
         from astro_token.log import logger
 
-        message = f"{folder / CONFIG_FILE} names a registry that the Astro CLI sends the token to"
-        if registries is not None:
-            raise PolicyError(
-                f"{message}, and policy does not allow it",
-                hint="remove it, or add it to registries of policy if it is yours",
-            )
-        logger.warning("%s", message)
+        logger.warning("%s", problem.message)
 
 
-def warn_unsafe(folder: Path, environ: Mapping[str, str]) -> None:
+def warn_unsafe(folder: Path, environ: Mapping[str, str], registries: Registries | None = None) -> None:
     """Log the problems that `refuse_unsafe` would refuse, for a token that another program will use."""
     from astro_token.log import logger
 
-    for problem in _problems(folder, environ, home=True)[1]:
+    config, problems = _problems(folder, environ, home=True)
+    for problem in (*problems, *registry_problems(folder, config, registries)):
         logger.warning("%s", problem.message)
 
 
@@ -426,6 +424,18 @@ def _problems(
     if home and file is not None and file != path:
         problems += problems_of(file, environ, home=True)[1]
     return config, problems
+
+
+def registry_problems(
+    folder: Path, config: CliConfig | None, registries: Registries | None
+) -> Iterator[Problem]:
+    """Yield the problem of a registry in the project's file, an error if policy lists registries."""
+    if config is None or not other_registry(config, registries):
+        return
+    message = f"{folder / CONFIG_FILE} names a registry that the Astro CLI sends the token to"
+    if registries is not None:
+        message += ", and policy does not allow it"
+    yield Problem("other-registry", message, "remove it, or add it to registries of policy if it is yours")
 
 
 def other_registry(config: CliConfig, registries: Registries | None) -> bool:

@@ -1,3 +1,4 @@
+// The versions of viper, cast and yaml are those of the Astro CLI 1.45.0.
 module judge
 
 go 1.23
