@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import Result
+from tests.environment.cli_config_spellings import harmless, redirecting
 from tests.programs.bench import PROGRAMS, STALE, TELEMETRY_ON, Bench, wait_for_telemetry
 from tests.servers.astro_api import DEPLOYMENT, ORGANIZATION, WORKSPACE, AstroApi
 from tests.servers.http1 import Answer, HttpServer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from tests.conftest import Program
@@ -165,3 +167,28 @@ def test_a_project_that_redirects_the_cli_gets_no_token(
             result = program("exec", "env:TOKEN", "--", *command, env=env, cwd=bench.project)
             assert (78, "", []) == (result.code, result.stdout, listener.requests)
             assert "line 5: cloud.api.protocol decides where the Astro CLI sends the token" in result.stderr
+
+
+def started(program: Program, files: Iterable[bytes]) -> list[bool]:
+    """Run a shell by `exec` in a project with each of the files as its configuration."""
+    (program.work / ".astro").mkdir()
+    outcomes = []
+    for data in files:
+        (program.work / ".astro" / "config.yaml").write_bytes(data)
+        run = ("exec", "env:TOKEN", "--", "sh", "-c", "echo started")
+        result = program(*run, env={"TOKEN": program.canaries[0]})
+        assert (result.code, result.stdout) in {(0, "started\n"), (78, "")}
+        outcomes.append(result.code == 0)
+    return outcomes
+
+
+@pytest.mark.parametrize("step", [60, pytest.param(1, marks=pytest.mark.long)])
+def test_nothing_starts_with_a_file_that_redirects_and_everything_with_a_harmless_one(
+    step: int, program: Program
+) -> None:
+    bad, good = list(dict.fromkeys(redirecting())), list(dict.fromkeys(harmless()))
+    assert 200 <= len(bad)
+    assert 100 <= len(good)
+    outcomes = started(program, [*bad[::step], *good[::step]])
+    print(f"{outcomes.count(True)} of {len(outcomes)} start, {len(good[::step])} are harmless")
+    assert outcomes == [False] * len(bad[::step]) + [True] * len(good[::step])
