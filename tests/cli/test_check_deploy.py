@@ -113,12 +113,12 @@ def expected(project: Project) -> None:
 
 
 def stale(project: Project) -> None:
-    organization_token(project, f'workspace = "{WORKSPACE}"\n')
+    organization_token(project, f'workspace = "{WORKSPACE}"\ndeployment = "{DEPLOYMENT}"\n')
     project.stored("organization: clorg0\nworkspace: clws0stale")
 
 
 def locked_version(project: Project) -> None:
-    project.policy(f'default = "prod"\n{TOML}[astro-cli]\nversion = "1.46.2"\n')
+    project.policy(f'{TOML}deployment = "{DEPLOYMENT}"\n[astro-cli]\nversion = "1.46.2"\n')
 
 
 def in_project(project: Project) -> None:
@@ -136,7 +136,10 @@ def api(project: Project) -> None:
 FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
     "no-project": (
         committed(lambda p: shutil.rmtree(p.folder / ".astro")),
-        "PROJECT is not an Astro project: it has no .astro/config.yaml",
+        (
+            "PROJECT is not an Astro project: "
+            "it has no .astro/config.yaml, and no pyproject.toml with [tool.astro]"
+        ),
     ),
     "no-dags": (
         no_dags,
@@ -174,6 +177,13 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
         (
             "astro deploy goes to deployment cldep0another, which .astro/config.yaml names, "
             "and prod is for cldep0expected"
+        ),
+    ),
+    "unnamed-deployment": (
+        lambda p: p.policy(TOML),
+        (
+            "prod names no deployment: unless the command names one, "
+            "the Astro CLI takes the workspace's only one, or asks, which fails in CI"
         ),
     ),
     "unread-workspace": (
@@ -282,6 +292,10 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
     "old-astro": (
         lambda p: p.script("astro", "echo Astro CLI Version: 1.26.0"),
         "the astro on PATH is 1.26.0, and before 1.27.1 an expired token is reported as a missing workspace",
+    ),
+    "unfit-astro": (
+        lambda p: p.script("astro", "echo Astro CLI Version: 2.0.0"),
+        "the astro on PATH is 2.0.0, and the project is one of Astro CLI 1.x",
     ),
     "other-astro": (
         locked_version,
@@ -457,7 +471,8 @@ def test_no_policy_allows_plain_http_as_exec_starts_nothing_there(project: Proje
 
 
 def test_policy_says_what_is_an_error_and_the_environment_says_it_first(project: Project) -> None:
-    project.policy(f'{TOML}[policy.deploy]\nno-docker = "error"\nuncommitted = "off"\nno-astro = "warning"\n')
+    levels = 'no-docker = "error"\nuncommitted = "off"\nno-astro = "warning"\n'
+    project.policy(f'{TOML}deployment = "{DEPLOYMENT}"\n[policy.deploy]\n{levels}')
     project.write("dags/etl.py", "# changed\n")
     (project.bin / "docker").unlink()
     (project.bin / "astro").unlink()

@@ -49,7 +49,8 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
     refuse_unsafe(
         Path.cwd(),
         os.environ,
-        registry=deploy is None,
+        # The check of a deploy warns by itself.
+        registry=deploy is None or settings.policy.registries is not None,
         registries=settings.policy.registries,
         home=arguments.no_isolate,
     )
@@ -121,8 +122,6 @@ def _refuse_deploy(deploy: Deploy, token: AstroToken, settings: TokenSettings) -
 
     expected = destination_of(settings.name or str(settings.ref), token, settings.expected)
     preflight = before_deploy(deploy, Path(), expected, settings.policy)
-    if preflight is None:
-        return 0
     for verdict in preflight.verdicts:
         if verdict.level == "error":
             report(f"deploy: {verdict.message}", verdict.hint, DEPLOY[verdict.code].exit_code)

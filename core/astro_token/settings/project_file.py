@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from astro_token.settings.astro_cli_pin import Lock
 
-__all__ = ["Project", "ProjectToken", "check_file_ref", "find_project"]
+__all__ = ["Project", "ProjectToken", "check_file_ref", "find_project", "parse_toml"]
 
 FILE = "astro-token.toml"
 SHARED_FILE = "pyproject.toml"
@@ -138,7 +138,7 @@ def _own(name: str) -> Project | None:
     path, file = opened
     with file:
         _check_owner(path, file)
-        return _Reader(path).project(_toml(path, file.read(_MAX_BYTES + 1)))
+        return _Reader(path).project(parse_toml(path, file.read(_MAX_BYTES + 1)))
 
 
 def _shared(name: str) -> Project | None:
@@ -155,7 +155,7 @@ def _shared(name: str) -> Project | None:
         data = file.read(_MAX_SHARED_BYTES + 1)
         if b"astro-token" not in data and len(data) <= _MAX_SHARED_BYTES:
             return None
-        tool = _toml(path, data).get("tool")
+        tool = parse_toml(path, data).get("tool")
         if not isinstance(tool, dict) or "astro-token" not in tool:
             return None
         if path.is_symlink():
@@ -211,8 +211,13 @@ def _check_owner(path: Path, file: IO[bytes]) -> None:
         )
 
 
-def _toml(path: Path, data: bytes) -> dict[str, Any]:
-    """Parse a file, in bounded time."""
+def parse_toml(path: Path, data: bytes) -> dict[str, Any]:
+    """
+    Parse a file, in bounded time.
+
+    Raises:
+        ConfigError: it is too long, or not valid TOML. The message repeats nothing of it.
+    """
     if len(data) > _MAX_BYTES:
         raise ConfigError(
             f"{path} is longer than {_MAX_BYTES // 1024} KiB",

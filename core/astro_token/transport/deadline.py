@@ -14,6 +14,7 @@ import _thread
 import os
 import time
 from collections import deque
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from astro_token.errors import (
@@ -26,7 +27,7 @@ from astro_token.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterator
 
 __all__ = [
     "ATTEMPTS",
@@ -36,6 +37,7 @@ __all__ = [
     "Pending",
     "Workers",
     "extend_attempt",
+    "paused_deadline",
 ]
 
 _T = TypeVar("_T")
@@ -66,6 +68,14 @@ def extend_attempt() -> float:
     return pending.extend() if pending else 0.0
 
 
+@contextmanager
+def paused_deadline() -> Iterator[None]:
+    """Stop the clock of the whole call to which the attempt in this thread belongs, while a person types."""
+    pending = _bounded.get(_thread.get_ident())
+    with pending.deadline.paused() if pending else nullcontext():
+        yield
+
+
 class Deadline:
     """
     Args:
@@ -74,7 +84,16 @@ class Deadline:
         attempts: the largest number of attempts; None for no limit but the time.
     """
 
-    __slots__ = ("_end", "_exhausted", "_reached", "attempt", "attempts", "seconds")
+    __slots__ = (
+        "_end",
+        "_exhausted",
+        "_paused_at",
+        "_paused_for",
+        "_reached",
+        "attempt",
+        "attempts",
+        "seconds",
+    )
 
     def __init__(
         self,
@@ -86,13 +105,29 @@ class Deadline:
         self.seconds = seconds
         self.attempt = attempt
         self.attempts = attempts
+        self._paused_at: float | None = None
+        self._paused_for = 0.0
         self._end = time.monotonic() + seconds
         self._exhausted: dict[Hashable, BackendUnavailableError] = {}
         self._reached: list[Callable[[], Hashable]] = []
 
+    def now(self) -> float:
+        """The monotonic clock without the time for which it was paused."""
+        now = time.monotonic() if self._paused_at is None else self._paused_at
+        return now - self._paused_for
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        self._paused_at = began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._paused_for += time.monotonic() - began
+            self._paused_at = None
+
     @property
     def remaining(self) -> float:
-        return max(0.0, self._end - time.monotonic())
+        return max(0.0, self._end - self.now())
 
     def late(self) -> BackendUnavailableError:
         """The error of a call that has not returned at the deadline."""
@@ -234,11 +269,11 @@ def _late(seconds: float) -> BackendUnavailableError:
 class Pending(Generic[_T]):
     """The outcome of a call that runs in another thread."""
 
-    __slots__ = ("_call", "_deadline", "_done", "_is_extended", "_outcome")
+    __slots__ = ("_call", "_done", "_is_extended", "_outcome", "deadline")
 
     def __init__(self, call: Callable[[], _T | AstroTokenError], deadline: Deadline) -> None:
         self._call = call
-        self._deadline = deadline
+        self.deadline = deadline
         self._is_extended = False
         self._outcome: list[_T | AstroTokenError] = []
         self._done = _thread.allocate_lock()
@@ -255,19 +290,21 @@ class Pending(Generic[_T]):
 
     def extend(self) -> float:
         self._is_extended = True
-        return self._deadline.remaining
+        return self.deadline.remaining
 
     def outcome(self, seconds: float | None = None) -> _T | AstroTokenError:
         """The outcome; `BackendUnavailableError` if there is none after these seconds, or at the deadline."""
-        left = self._deadline.remaining if seconds is None else seconds
-        is_done = self._done.acquire(timeout=left + _GRACE)
-        if not is_done and self._is_extended:
-            seconds = None
-            is_done = self._done.acquire(timeout=self._deadline.remaining + _GRACE)
-        if is_done:
-            self._done.release()  # for other threads that wait
-            return self._outcome[0]
-        return _late(self._deadline.seconds if seconds is None else seconds)
+        deadline = self.deadline
+        left = deadline.remaining if seconds is None else seconds
+        end = deadline.now() + left
+        while not self._done.acquire(timeout=left + _GRACE):
+            if self._is_extended:
+                seconds, end = None, deadline.now() + deadline.remaining
+            left = end - deadline.now()
+            if left <= 0:
+                return _late(deadline.seconds if seconds is None else seconds)
+        self._done.release()  # for other threads that wait
+        return self._outcome[0]
 
 
 class Workers:
