@@ -49,6 +49,8 @@ def reason(name: str) -> ssl.SSLError:
         (ssl.SSLZeroReturnError(6, "s3cr3t"), BackendUnavailableError, "cannot be reached"),
         (socket.gaierror(socket.EAI_NONAME, "s3cr3t"), BackendDownError, "host name of Vault"),
         (socket.gaierror(socket.EAI_AGAIN, "s3cr3t"), BackendUnavailableError, "cannot be reached"),
+        (OSError(errno.EPERM, "s3cr3t"), BackendDownError, "does not allow connections to Vault"),
+        (OSError(errno.EACCES, "s3cr3t"), BackendDownError, "does not allow connections to Vault"),
         (OSError(errno.EMFILE, "s3cr3t"), InputOutputError, "cannot open any more"),
         (http.client.BadStatusLine("s3cr3t"), IntegrityError, "does not come from Vault"),
         (http.client.LineTooLong("s3cr3t"), IntegrityError, "does not come from Vault"),

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["archive_name", "file_url", "latest", "parse_version", "platform_of", "published"]
+__all__ = ["ATTEMPTS", "archive_name", "file_url", "latest", "parse_version", "platform_of", "published"]
 
+ATTEMPTS = 6  # the time limit is for a slow transfer, and too long for a server that is down
 _PUBLIC = "https://github.com/astronomer/astro-cli/releases"
 _TAG = re.compile(rf"/tag/v?({VERSION.pattern})\Z")
 _LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?([!-~]{1,200})")

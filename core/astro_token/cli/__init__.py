@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["end_if_signalled", "main", "run"]
 
-_UNAVAILABLE = 75
-
 
 class _EndedBySignal(BaseException):
     def __init__(self, number: int) -> None:
@@ -94,7 +92,7 @@ def main(argv: list[str]) -> int:
         if "astro_token.secrets.registry" in sys.modules:
             from astro_token.secrets.registry import close_backends
 
-            close_backends(within=0.2 if code == _UNAVAILABLE else 1.0)  # after a deadline, hurry
+            close_backends()
     return code
 
 

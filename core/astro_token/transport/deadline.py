@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
 __all__ = [
-    "ATTEMPTS",
     "ATTEMPT_SECONDS",
     "DEFAULT_SECONDS",
     "Deadline",
@@ -44,8 +43,8 @@ _T = TypeVar("_T")
 
 DEFAULT_SECONDS = 30.0
 ATTEMPT_SECONDS = 10.0
-ATTEMPTS = 6
 _LONGEST_PAUSE = 5.0
+_LAST_ATTEMPT = 0.2  # seconds before the deadline; no attempt begins later
 _GRACE = 0.2  # a backend that keeps to its timeout needs this time to report it
 _bounded: dict[int, Pending[Any]] = {}  # by the identifiers of our threads
 if hasattr(os, "register_at_fork"):  # a forked child gives the identifiers to threads of its own
@@ -82,6 +81,7 @@ class Deadline:
         seconds: for everything that is called through this object.
         attempt: for one attempt.
         attempts: the largest number of attempts; None for no limit but the time.
+        longest_pause: between two attempts.
     """
 
     __slots__ = (
@@ -92,6 +92,7 @@ class Deadline:
         "_reached",
         "attempt",
         "attempts",
+        "longest_pause",
         "seconds",
     )
 
@@ -100,11 +101,13 @@ class Deadline:
         seconds: float = DEFAULT_SECONDS,
         *,
         attempt: float = ATTEMPT_SECONDS,
-        attempts: int | None = ATTEMPTS,
+        attempts: int | None = None,
+        longest_pause: float = _LONGEST_PAUSE,
     ) -> None:
         self.seconds = seconds
         self.attempt = attempt
         self.attempts = attempts
+        self.longest_pause = longest_pause
         self._paused_at: float | None = None
         self._paused_for = 0.0
         self._end = time.monotonic() + seconds
@@ -129,9 +132,19 @@ class Deadline:
     def remaining(self) -> float:
         return max(0.0, self._end - self.now())
 
-    def late(self) -> BackendUnavailableError:
-        """The error of a call that has not returned at the deadline."""
-        return _late(self.seconds)
+    def late(self, seconds: float | None = None) -> BackendUnavailableError:
+        """
+        The error of a call that has not returned in time.
+
+        Args:
+            seconds: of the attempt; None for those of the whole call.
+        """
+        hint = "try again later, or raise ASTRO_TOKEN_TIMEOUT"
+        if seconds is not None and seconds >= self.attempt:  # a later deadline does not make it longer
+            hint = "check the service and the network; try again later"
+        return BackendUnavailableError(
+            f"no answer within {self.seconds if seconds is None else seconds:.3g} s", hint=hint
+        )
 
     def once(self, call: Callable[[float], _T], *, local: bool = False) -> _T:
         """
@@ -152,7 +165,7 @@ class Deadline:
         self, call: Callable[[float], _T], *, local: bool = False, host: Callable[[], Hashable] | None = None
     ) -> _T:
         """
-        Call as `once` does, and repeat it after a `BackendUnavailableError` while attempts and time are left.
+        Call as `once` does, and repeat it after a `BackendUnavailableError` until the deadline.
 
         Args:
             host: returns the name of the call's host; used after a failure only.
@@ -191,7 +204,9 @@ class Deadline:
 
         from astro_token.log import logger
 
-        jitter = tenacity.wait_random_exponential(multiplier=0.25, max=_LONGEST_PAUSE)
+        jitter = tenacity.wait_random_exponential(
+            multiplier=min(0.25, self.longest_pause), max=self.longest_pause
+        )
         made: list[_T | AstroTokenError] = [first]  # the first attempt was made before tenacity was loaded
         last = made[0]
 
@@ -201,15 +216,20 @@ class Deadline:
                 last = made.pop()
             else:
                 failure = self._exhaustion(host) if self._exhausted else None
-                last = _attempt(call, self, local=local) if failure is None else failure
+                outcome = _attempt(call, self, local=local) if failure is None else failure
+                # The error of an attempt that the deadline ended hides the cause, which the one before names.
+                if self.remaining or not isinstance(outcome, BackendUnavailableError):
+                    last = outcome
             return last
 
         def pause(state: tenacity.RetryCallState) -> float:
+            left = self.remaining - _LAST_ATTEMPT
+            if left <= 0:
+                return math.inf
             requested = last.retry_after if isinstance(last, BackendUnavailableError) else None
-            # A service may request nonsense, such as a date that has passed.
-            if requested is None or math.isnan(requested):
-                return float(jitter(state))
-            return max(0.0, requested)
+            seconds = min(float(jitter(state)), left)
+            # A service may request nonsense, such as a date that has passed, or no pause again and again.
+            return seconds if requested is None or math.isnan(requested) else max(seconds, requested)
 
         def is_over(state: tenacity.RetryCallState) -> bool:
             if self.attempts and state.attempt_number >= self.attempts:
@@ -223,7 +243,9 @@ class Deadline:
                 "attempt %d failed, trying again in %.2f s", state.attempt_number, state.upcoming_sleep
             )
 
+        pending = _bounded.get(_thread.get_ident())
         return tenacity.Retrying(
+            sleep=pending.sleep if pending else time.sleep,
             retry=tenacity.retry_if_result(lambda outcome: isinstance(outcome, BackendUnavailableError)),
             wait=pause,
             stop=is_over,
@@ -260,20 +282,17 @@ def _outcome_of(call: Callable[[], _T], *, local: bool = False) -> _T | AstroTok
         )
 
 
-def _late(seconds: float) -> BackendUnavailableError:
-    return BackendUnavailableError(
-        f"no answer within {seconds:.3g} s", hint="try again later, or raise ASTRO_TOKEN_TIMEOUT"
-    )
-
-
 class Pending(Generic[_T]):
     """The outcome of a call that runs in another thread."""
 
-    __slots__ = ("_call", "_done", "_is_extended", "_outcome", "deadline")
+    __slots__ = ("_call", "_done", "_is_extended", "_outcome", "_workers", "deadline")
 
-    def __init__(self, call: Callable[[], _T | AstroTokenError], deadline: Deadline) -> None:
+    def __init__(
+        self, call: Callable[[], _T | AstroTokenError], deadline: Deadline, workers: Workers | None = None
+    ) -> None:
         self._call = call
         self.deadline = deadline
+        self._workers = workers
         self._is_extended = False
         self._outcome: list[_T | AstroTokenError] = []
         self._done = _thread.allocate_lock()
@@ -292,6 +311,9 @@ class Pending(Generic[_T]):
         self._is_extended = True
         return self.deadline.remaining
 
+    def sleep(self, seconds: float) -> None:
+        (self._workers.sleep if self._workers else time.sleep)(seconds)
+
     def outcome(self, seconds: float | None = None) -> _T | AstroTokenError:
         """The outcome; `BackendUnavailableError` if there is none after these seconds, or at the deadline."""
         deadline = self.deadline
@@ -302,7 +324,7 @@ class Pending(Generic[_T]):
                 seconds, end = None, deadline.now() + deadline.remaining
             left = end - deadline.now()
             if left <= 0:
-                return _late(deadline.seconds if seconds is None else seconds)
+                return deadline.late(seconds)
         self._done.release()  # for other threads that wait
         return self._outcome[0]
 
@@ -312,6 +334,7 @@ class Workers:
     Threads that run calls side by side until the deadline, and do not keep the process alive.
 
     Attempts within such a call run in its thread: `Pending.outcome` is the bound.
+    While a call pauses before its next attempt, another one may run.
     """
 
     def __init__(self, deadline: Deadline, count: int = 16) -> None:
@@ -322,27 +345,42 @@ class Workers:
         self._jobs: deque[Pending[Any]] = deque()
 
     def submit(self, call: Callable[[], _T]) -> Pending[_T]:
-        pending: Pending[_T] = Pending(call, self._deadline)
+        pending: Pending[_T] = Pending(call, self._deadline, self)
         with self._lock:
             self._jobs.append(pending)
-            if self._running == self._count:
-                return pending
-            self._running += 1
-        try:
-            _thread.start_new_thread(self._work, ())
-        except RuntimeError:  # no further thread can be started
+        if not self._start():
             with self._lock:
-                is_alone = self._running == 1
-                if not is_alone:
-                    self._running -= 1
-            if is_alone:
-                self._work()
+                self._running += 1
+            self._work()
         return pending
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep in the thread of a call, and let another call run meanwhile."""
+        with self._lock:
+            self._running -= 1
+        self._start()
+        time.sleep(seconds)
+        with self._lock:
+            self._running += 1
 
     def cancel(self) -> None:
         """Drop the calls that have not started. Calls that run are not waited for."""
         with self._lock:
             self._jobs.clear()
+
+    def _start(self) -> bool:
+        """Start a thread if a call waits for one. False if none can be started and no other runs."""
+        with self._lock:
+            if not self._jobs or self._running >= self._count:
+                return True
+            self._running += 1
+        try:
+            _thread.start_new_thread(self._work, ())
+        except RuntimeError:
+            with self._lock:
+                self._running -= 1
+                return self._running > 0
+        return True
 
     def _work(self) -> None:
         while True:

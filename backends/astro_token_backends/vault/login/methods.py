@@ -96,6 +96,8 @@ def _log_in(context: LoginContext, credential: Credential) -> Login:
         hint = credential.hint or general
         if method == "approle" and not any(map(context.text, _SECRET_IDS)):
             hint = "set VAULT_SECRET_ID; CI systems leave secrets empty in the jobs of a fork"
+        if cause := next((cause for reason, cause in credential.causes if refused.says(reason)), None):
+            hint = f"{cause}: {hint}"
         if refused.is_explained:
             raise AccessDeniedError(f"Vault refuses the login by {method}", hint=hint) from None
         raise refused.translated(hint) from None
