@@ -23,6 +23,7 @@ from astro_token.errors import (
     UsageError,
 )
 from astro_token.settings.astro_cli_pin import PLATFORMS, VERSION, Lock
+from astro_token.system.variables import setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,7 +135,7 @@ def _parsed(version: str, text: bytes) -> Lock:
 
 
 def _base(environ: Mapping[str, str]) -> str:
-    base = (environ.get(RELEASES) or _PUBLIC).rstrip("/")
+    base = (setting(environ, RELEASES) or _PUBLIC).rstrip("/")
     if "?" in base:
         raise ConfigError(f"the address in {RELEASES} has a query", hint="use the address of a folder")
     return base

@@ -16,7 +16,6 @@ from astro_token.errors import ConfigError, UnsupportedOperationError, UsageErro
 from astro_token.policy.rules import enforce
 from astro_token.secrets.registry import close_backends
 from astro_token.settings.resolve import resolve
-from astro_token.system.programs import given_environ
 from astro_token.tokens.read import read_and_verify
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
         return code
     end_if_signalled()
     if arguments.no_isolate:
-        child.replace_process(program, command, environment.applied(given_environ()), limits)
+        child.replace_process(program, command, environment.applied(os.environ), limits)
     from astro_token.environment.private_home import private_home
 
     outputs = None
@@ -78,7 +77,7 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
 
         outputs = Outputs(forms(token.secret.reveal()))
     with private_home(environment.context, os.environ) as home:
-        environ = environment.applied(given_environ(), home=str(home.path))
+        environ = environment.applied(os.environ, home=str(home.path))
         if withheld := {*environment.set, *environment.unset, *environment.drop}.intersection(os.environ):
             from astro_token.child.initial_environment import withdraw
 

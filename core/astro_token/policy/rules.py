@@ -448,7 +448,7 @@ def policy_from_environ(environ: Mapping[str, str]) -> Policy:
     rules = {rule.variable: rule for rule in RULES.values()}
     values: dict[str, Any] = {}
     for name, text in environ.items():
-        if not text or not name.startswith(PREFIX):
+        if not text.strip() or not name.startswith(PREFIX):
             continue
         rule = rules.get(name)
         if rule is None:
@@ -456,7 +456,7 @@ def policy_from_environ(environ: Mapping[str, str]) -> Policy:
                 f"{name} is not a policy variable",
                 hint=did_you_mean(name, rules) + f"the policy variables are {', '.join(rules)}",
             )
-        values[rule.key] = (rule.parse_text or rule.parse)(text, name)
+        values[rule.key] = (rule.parse_text or rule.parse)(text.strip(), name)
     return Policy(**values)
 
 

@@ -19,6 +19,7 @@ from astro_token.policy.rules import Expectations, Policy, policy_from_table
 from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef, contains_token
 from astro_token.system.files import open_regular, others_can_rename_in, others_can_write, owned
+from astro_token.system.variables import setting
 from astro_token.token import SCOPES, is_identifier
 
 TYPE_CHECKING = False
@@ -120,7 +121,7 @@ def check_file_ref(project: Project, name: str, environ: Mapping[str, str]) -> N
 
 
 def _folders(directory: str) -> list[str]:
-    home = os.path.normpath(os.environ.get("HOME") or "/nonexistent")
+    home = os.path.normpath(setting(os.environ, "HOME") or "/nonexistent")
     folders, folder = [directory], directory
     while not os.path.exists(os.path.join(folder, ".git")):  # noqa: PTH110, PTH118
         parent = os.path.dirname(folder)  # noqa: PTH120
@@ -232,7 +233,7 @@ def parse_toml(path: Path, data: bytes) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(data.decode())
+        return tomllib.loads(data.decode("utf-8-sig"))  # editors on Windows write a byte-order mark
     except RecursionError:
         position = ""
     except ValueError as error:  # its text may repeat the content: only the position is shown

@@ -146,20 +146,21 @@ class Deadline:
             f"no answer within {self.seconds if seconds is None else seconds:.3g} s", hint=hint
         )
 
-    def once(self, call: Callable[[float], _T], *, local: bool = False) -> _T:
+    def once(self, call: Callable[[float], _T], *, local: bool = False, apart: bool = False) -> _T:
         """
         Call once with the seconds that are left for one attempt.
 
         Args:
             local: the call cannot hang, and runs in the current thread.
                 An exception that is not an `Exception`, such as the end by a signal, is raised unchanged.
+            apart: use a new thread even in one of these threads: the caller names what was late.
 
         Raises:
             AstroTokenError: as the call did, without its traceback and causes, which may hold a secret;
                 `BackendError` with the type's name for any other exception;
                 `BackendUnavailableError` if it does not return in time.
         """
-        return result(_attempt(call, self, local=local))
+        return result(_attempt(call, self, local=local, apart=apart))
 
     def retry(
         self, call: Callable[[float], _T], *, local: bool = False, host: Callable[[], Hashable] | None = None
@@ -254,11 +255,13 @@ class Deadline:
         )(attempt)
 
 
-def _attempt(call: Callable[[float], _T], deadline: Deadline, *, local: bool) -> _T | AstroTokenError:
+def _attempt(
+    call: Callable[[float], _T], deadline: Deadline, *, local: bool, apart: bool = False
+) -> _T | AstroTokenError:
     seconds = min(deadline.attempt, deadline.remaining)
     if seconds <= 0:
         return deadline.late()
-    if local or _thread.get_ident() in _bounded:
+    if local or (_thread.get_ident() in _bounded and not apart):
         return _outcome_of(lambda: call(seconds), local=local)
     pending: Pending[_T] = Pending(lambda: call(seconds), deadline)
     try:
