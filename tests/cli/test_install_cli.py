@@ -490,7 +490,7 @@ def test_the_project_s_file_names_no_place_to_fetch_from(
 NO_VERSION = "--version is not a version of the Astro CLI"
 NO_VERSIONS = ("", "latest", "1.45", "../x", "1.45.0\n")
 NO_TIME = "the timeout is not between 0 and 3600 seconds"
-AS_IN = "give it as in --version 1.45.0"
+AS_IN = "give it as in --version 1.48.0"
 HELP = "run astro-token install-cli --help for the options and examples"
 
 

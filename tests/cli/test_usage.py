@@ -509,7 +509,7 @@ def tool(folder: Path, name: str, script: str) -> None:
 def releases(certificates: Certificates) -> Iterator[dict[str, str]]:
     """Leads to releases of the Astro CLI."""
     with Releases(certificates.server.context()) as server:
-        server.publish("1.45.0")
+        server.publish("1.48.0")
         yield {
             "ASTRO_TOKEN_CLI_RELEASES_URL": server.url,
             "ASTRO_TOKEN_CA_BUNDLE": str(certificates.ca_file),

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     _refuse_output(plan, arguments.output, force=arguments.force)
     if expected.to == "output" and output is None:
         _refuse_log(plan, expected)
-    warn_unsafe(Path(working_folder()), os.environ)
+    warn_unsafe(Path(working_folder()), os.environ, settings.policy.registries)
     token, verdicts = read_and_verify(settings)
     enforce(verdicts, settings.ref)
     warn(verdicts, settings.ref)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from astro_token.secret import SecretValue
     from astro_token.token import AstroToken
 
-__all__ = ["CliEnvironment", "export", "isolated"]
+__all__ = ["CliEnvironment", "export", "isolated", "telemetry_host"]
 
 TOKEN_VARIABLE = "ASTRO_API_TOKEN"
 HOME_VARIABLE = "ASTRO_HOME"
@@ -30,6 +30,32 @@ DEAD_VARIABLES = frozenset({"ASTRONOMER_KEY_ID", "ASTRONOMER_KEY_SECRET"})
 # from a process that outlives the CLI and writes to its home.
 TELEMETRY_OFF = MappingProxyType({"ASTRO_TELEMETRY_DISABLED": "1"})
 TELEMETRY_ADDRESS = "ASTRO_TELEMETRY_API_URL"
+_MAX_LABEL = 63
+
+
+def telemetry_host(environ: Mapping[str, str]) -> str | None:
+    """
+    Return the host that gets the telemetry, and the token, of an `astro` that we do not start.
+
+    Returns:
+        None if telemetry is off or goes to Astronomer by https; "" if the address is malformed.
+    """
+    address, off = environ.get(TELEMETRY_ADDRESS, ""), environ.get("ASTRO_TELEMETRY_DISABLED", "")
+    if not address or off == "1" or off.lower() == "true":
+        return None
+    from urllib.parse import urlsplit
+
+    from astro_token.transport.address import split_host_port
+
+    try:
+        parts = urlsplit(address)
+        host, _ = split_host_port(parts.netloc.rpartition("@")[2], 0)
+    except ValueError:
+        return ""
+    if parts.scheme == "https" and f".{host}".endswith(".astronomer.io"):
+        return None
+    # No name has a longer part, and a token that was pasted here has.
+    return host if max(map(len, host.split("."))) <= _MAX_LABEL else ""
 
 
 class CliEnvironment(Record):

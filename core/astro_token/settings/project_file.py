@@ -339,7 +339,7 @@ class _Reader:
         self.check_keys(table, ("version", "sha256"), "astro-cli")
         version = table.get("version")
         if not isinstance(version, str) or not VERSION.fullmatch(version):
-            self.refuse("astro-cli.version is not a version", 'write it in quotes, as in version = "1.45.0"')
+            self.refuse("astro-cli.version is not a version", 'write it in quotes, as in version = "1.48.0"')
         digests = self.table(table, "sha256", "astro-cli.sha256")
         if "sha256" in table and not digests:
             self.refuse(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeVar
 
+    from astro_token.settings.astro_cli_pin import Lock
     from astro_token.settings.project_file import Project
 
     _T = TypeVar("_T")
@@ -50,6 +51,7 @@ class TokenSettings(Record):
             "from ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME", "the default of astro-token.toml",
             "the only token of astro-token.toml", "from ASTRO_API_TOKEN".
         project_file: the project file in effect; None if there is none.
+        astro_cli: the release of the Astro CLI that the project file pins; None for any.
     """
 
     ref: SecretRef
@@ -60,6 +62,7 @@ class TokenSettings(Record):
     timeout: float = DEFAULT_SECONDS
     source: str = "given as an argument"
     project_file: Path | None = None
+    astro_cli: Lock | None = None
 
 
 class Settings:
@@ -133,6 +136,7 @@ class Settings:
             timeout=self.timeout,
             source=source,
             project_file=self.project.path,
+            astro_cli=self.project.astro_cli,
         )
 
     def tokens(
