@@ -203,7 +203,7 @@ def test_what_a_ci_system_reads_is_appended_completely_or_not_at_all(run: Callab
         command='"$@"; code=$?; wc -c <env; exit $code',
         env={"GITHUB_ACTIONS": "true", "GITHUB_ENV": "/mnt/work/env"},
     )
-    code, stderr = failure(74, f"/mnt/work/env: {NO_SPACE}", SPACE)
+    code, stderr = failure(74, f"GITHUB_ENV: /mnt/work/env cannot be written: {NO_SPACE}", SPACE)
     assert (code, "4000\n4000\n") == (result.code, result.stdout)
     assert result.stderr.endswith(stderr)
 

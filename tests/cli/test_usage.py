@@ -128,7 +128,7 @@ ANY = "the form is scheme:name[?option=value…][#field]"
     [
         ("vault:secret/../sys/health", " of vault: its path contains a . or .. segment", VAULT),
         ("vault:secret/a/..", " of vault: its path contains a . or .. segment", VAULT),
-        ("vault:secret/%2e%2e/sys/health", " of vault: its name is malformed", VAULT),
+        ("vault:secret/%2e%2e/sys/health", " of vault: its path contains a . or .. segment", VAULT),
         ("vault:sys/policies", " of vault: its name is malformed", VAULT),
         ("vault:secret//a", " of vault: a part of its path is empty", VAULT),
         ("vault:", " of vault: a part of it is empty", VAULT),

@@ -40,6 +40,7 @@ POLICY = {
     "WORKSPACE": WORKSPACE,
     "DEPLOYMENT": "",
     "REF": "env:*",
+    "REGISTRIES": "",
     "CLI_LOCK": "false",
     "DEPLOY": "",
 }

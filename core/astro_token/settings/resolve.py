@@ -182,6 +182,11 @@ class Settings:
             return (*_named("ASTRO_TOKEN_REF", lambda: self._lookup(reference)), "from ASTRO_TOKEN_REF")
         if backend or parts:
             source = "ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME"
+            if not backend or "NAME" not in parts:
+                raise ConfigError(
+                    f"ASTRO_TOKEN_{'NAME' if backend else 'BACKEND'} is not set",
+                    hint="set both ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME, or only ASTRO_TOKEN_REF",
+                )
             variables = " and ".join(f"ASTRO_TOKEN_{part}" for part in ("BACKEND", *parts))
             return _named(variables, lambda: _assembled(backend, environ)), None, f"from {source}"
         if project.tokens and project.path:
@@ -279,12 +284,6 @@ def _is_given(token: str | SecretRef | None, environ: Mapping[str, str]) -> bool
 def _assembled(backend: str, environ: Mapping[str, str]) -> SecretRef:
     """Assemble the reference of `ASTRO_TOKEN_BACKEND`, `…_NAME`, `…_FIELD` and `…_VERSION`."""
     name, version = setting(environ, "ASTRO_TOKEN_NAME"), setting(environ, "ASTRO_TOKEN_VERSION")
-    if not backend or not name:
-        missing = "ASTRO_TOKEN_NAME" if backend else "ASTRO_TOKEN_BACKEND"
-        raise ConfigError(
-            f"{missing} is not set",
-            hint="set both ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME, or only ASTRO_TOKEN_REF",
-        )
     refuse_token(name)
     options = {}
     if version:
