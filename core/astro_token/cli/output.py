@@ -72,7 +72,9 @@ def output_path(text: str | None) -> Path | None:
         return None
     from pathlib import Path
 
-    return Path(text).absolute()
+    from astro_token.system.os_errors import working_folder
+
+    return Path(working_folder(), text)
 
 
 def refuse_output(text: str, *, force: bool) -> None:

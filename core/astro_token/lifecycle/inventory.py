@@ -21,6 +21,7 @@ from astro_token.lifecycle.effects import RotationRecord
 from astro_token.lifecycle.record import decode_record, record_ref
 from astro_token.lifecycle.title import title_base
 from astro_token.record import replace
+from astro_token.system.variables import setting
 from astro_token.tokens.read import read_secret
 from astro_token.tokens.read_many import verify_all
 from astro_token.tokens.write import read_current
@@ -46,8 +47,7 @@ def configured(settings: Settings) -> Requests:
     """Return the tokens of the project file and of the environment, each once."""
     project = settings.project.tokens
     requests = dict(zip(project, settings.tokens(None), strict=True)) if project else {}
-    environ = settings.environ
-    if environ.get("ASTRO_TOKEN_REF") or environ.get("ASTRO_TOKEN_BACKEND"):
+    if any(setting(settings.environ, name) for name in ("ASTRO_TOKEN_REF", "ASTRO_TOKEN_BACKEND")):
         (request,) = settings.tokens([None])
         if isinstance(request, AstroTokenError):
             requests["the environment's"] = request
