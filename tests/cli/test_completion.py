@@ -182,12 +182,12 @@ OFFERS: dict[str, set[str]] = {
 # tcsh has one list for each option, looks at the word before, and does not know the commands' own rules.
 IN_TCSH: dict[str, set[str]] = {
     "--log-level debug ch": set(),
-    "check --f": {"--force", "--format"},
+    "check --f": {"--finish", "--force", "--format"},
     "check --format ": EVERY_FORMAT,
     "check prod ": set(),
     "exec prod -- deploy-from-here tok": set(),
     "check -- deploy-from-he": {"deploy-from-here"},
-    "check -- --f": {"--force", "--format"},
+    "check -- --f": {"--finish", "--force", "--format"},
 }
 
 
