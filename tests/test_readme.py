@@ -90,7 +90,7 @@ def test_the_exit_codes_of_the_readme_are_those_of_the_errors() -> None:
     }
     kinds = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")]
     raised = {kind.exit_code for kind in kinds if kind is not errors.CommandError}
-    assert {0, 126, 127, *raised} == documented
+    assert {0, errors.RotationError.PERSON_NEEDED, 126, 127, *raised} == documented
 
 
 def test_the_order_of_the_exit_codes_in_the_readme_is_that_of_their_severity() -> None:
@@ -98,7 +98,10 @@ def test_the_order_of_the_exit_codes_in_the_readme_is_that_of_their_severity() -
     severity = {kind.exit_code: kind.severity for kind in kinds if kind is not errors.CommandError}
     order = re.search(r"in this order:\s([\d, ]+)\.", README)
     assert order is not None
-    assert sorted(severity, key=lambda code: -severity[code]) == [int(code) for code in order[1].split(",")]
+    documented = [int(code) for code in order[1].split(",")]
+    person = errors.RotationError.PERSON_NEEDED
+    assert [person, *sorted(severity, key=lambda code: -severity[code])] == documented
+    assert person == errors.worst(documented)
 
 
 def test_every_policy_key_is_in_the_readme() -> None:

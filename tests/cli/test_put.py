@@ -310,7 +310,7 @@ def test_nor_at_a_terminal_of_a_ci_system(program: Program, configuration: Path,
 def test_a_key_is_made_on_request(program: Program, configuration: Path, canary: str) -> None:
     result = program("put", "--create-key", "file:prod.token.age", stdin=canary, env={"CI": "true"})
     lines = result.stderr.splitlines(keepends=True)
-    assert (0, "", made(configuration), 2) == (result.code, result.stdout, lines[0], len(lines))
+    assert (0, "", made(configuration), 3) == (result.code, result.stdout, lines[0], len(lines))
     result = program("export", "--format", "json", "file:prod.token.age", allowed=["stdout"])
     exported = {"ASTRO_API_TOKEN": canary, "ASTRO_TELEMETRY_DISABLED": "1"}
     assert (0, exported) == (result.code, json.loads(result.stdout))

@@ -52,8 +52,9 @@ def scene(
     else:
         mount = service.mount(openbao, kind[-1])
         ref, store = SecretRef("vault", f"{mount}/astro/prod", "token"), Kv(openbao, kind[-1])
-    scene = Scene(astro_api, TokenSettings(ref, decrypt=decrypt), store, openbao)
-    monkeypatch.setenv("VAULT_ADDR", scene.vault.url)
+    scene = Scene(astro_api, TokenSettings(ref, decrypt=decrypt), store, openbao.address, openbao)
+    assert scene.service
+    monkeypatch.setenv("VAULT_ADDR", scene.service.url)
     monkeypatch.setenv("VAULT_TOKEN", openbao.root_token)
     yield scene
     scene.close()

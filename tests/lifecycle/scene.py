@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pyrage
 
@@ -28,18 +28,28 @@ from tests.servers.faults import FaultServer
 from tests.servers.openbao import OpenBaoError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from astro_token.secrets.ref import SecretRef
     from astro_token.settings.resolve import TokenSettings
     from tests.servers.astro_api import AstroApi as Server
+    from tests.servers.azure import AzureServer
     from tests.servers.faults import Mode
+    from tests.servers.gcp import GcpServer
     from tests.servers.openbao import OpenBao
 
 AUTHOR = NewRole("WORKSPACE_AUTHOR", "workspace", WORKSPACE)
 PLANNED = NewToken("deploy", "workspace", (AUTHOR,), 90)
 ADMIN = "cladmin"
 PLAN = Plan("deploy", 0.0)
+
+
+class Store(Protocol):
+    """A service, past the proxies."""
+
+    def read(self, ref: SecretRef) -> str | None: ...
+    def write(self, ref: SecretRef, text: str) -> None: ...
+    def remove(self, ref: SecretRef) -> None: ...
 
 
 class AgeFiles:
@@ -93,16 +103,84 @@ class Kv:
         return f"{mount}/{part}/{path}" if self._kv == "2" else ref.name
 
 
+class SecretsManager:
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def read(self, ref: SecretRef) -> str | None:
+        try:
+            return str(self._client.get_secret_value(SecretId=ref.name)["SecretString"])
+        except self._client.exceptions.ResourceNotFoundException:
+            return None
+
+    def write(self, ref: SecretRef, text: str) -> None:
+        self._client.create_secret(Name=ref.name, SecretString=text)
+
+    def remove(self, ref: SecretRef) -> None:
+        self._client.delete_secret(SecretId=ref.name, ForceDeleteWithoutRecovery=True)
+
+
+class Parameters:
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def read(self, ref: SecretRef) -> str | None:
+        try:
+            return str(self._client.get_parameter(Name=ref.name, WithDecryption=True)["Parameter"]["Value"])
+        except self._client.exceptions.ParameterNotFound:
+            return None
+
+    def write(self, ref: SecretRef, text: str) -> None:
+        self._client.put_parameter(Name=ref.name, Value=text, Type="SecureString")
+
+    def remove(self, ref: SecretRef) -> None:
+        self._client.delete_parameter(Name=ref.name)
+
+
+class SecretManager:
+    def __init__(self, server: GcpServer) -> None:
+        self._server = server
+
+    def read(self, ref: SecretRef) -> str | None:
+        project, _, name = ref.name.partition("/")
+        secret = self._server._secrets.get(self._server._canonical(f"projects/{project}/secrets/{name}"))
+        return secret.versions[-1].data.decode() if secret and secret.versions else None
+
+    def write(self, ref: SecretRef, text: str) -> None:
+        project, _, name = ref.name.partition("/")
+        self._server.put(f"projects/{project}/secrets/{name}", text.encode())
+
+    def remove(self, ref: SecretRef) -> None:
+        raise NotImplementedError
+
+
+class KeyVault:
+    def __init__(self, server: AzureServer) -> None:
+        self._server = server
+
+    def read(self, ref: SecretRef) -> str | None:
+        versions = self._server.versions(ref.name.rpartition("/")[2])
+        return str(versions[-1]["value"]) if versions else None
+
+    def write(self, ref: SecretRef, text: str) -> None:
+        self._server.put(ref.name.rpartition("/")[2], text)
+
+    def remove(self, ref: SecretRef) -> None:
+        raise NotImplementedError
+
+
 class Scene:
     """
     Args:
-        services: the addresses of the other services, by the variable that leads to each.
+        service: the address of a service that speaks plain HTTP.
+        openbao: for keys.
 
     Attributes:
         settings: of the token.
         modes: of numbered requests of a run, from 1, over all services.
         later: seconds by which the clock of the runs is ahead.
         requests: `METHOD PATH` of each request of the run.
+        counted: all requests to a service that is not behind a proxy.
         outages: requests before which Astro did not accept the current token.
     """
 
@@ -110,24 +188,27 @@ class Scene:
         self,
         server: Server,
         settings: TokenSettings,
-        store: AgeFiles | Kv,
-        openbao: OpenBao,
+        store: Store,
+        service: str | None,
+        openbao: OpenBao | None = None,
     ) -> None:
-        self.server, self.settings, self.store, self.openbao = server, settings, store, openbao
+        self.server, self.settings, self.store, self._openbao = server, settings, store, openbao
         self.admin = server.issue(ws=None, grant=Grant(manages_tokens=True), token_id=ADMIN)
         self.modes: dict[int, Mode] = {}
         self.later = 0.0
         self.planned = PLANNED
         self.requests: list[str] = []
         self.outages: list[str] = []
+        self.counted: Sequence[object] = ()
         self._lock = threading.Lock()
         self.astro = self._proxy(server.url)
-        self.vault = self._proxy(openbao.address)
+        self.service = self._proxy(service) if service else None
 
     def close(self) -> None:
         close_backends()
         self.astro.close()
-        self.vault.close()
+        if self.service:
+            self.service.close()
 
     def _proxy(self, upstream: str) -> FaultServer:
         server = FaultServer("pass", upstream=upstream)
@@ -154,10 +235,14 @@ class Scene:
         text = str(fields["token"]) if "token" in fields else text
         if not text.startswith("vault:v"):
             return text
+        return base64.b64decode(self._transit("decrypt", ciphertext=text)["plaintext"]).decode()
+
+    def _transit(self, operation: str, **body: str) -> dict[str, str]:
         key = self.settings.decrypt
         assert key is not None
-        opened = self.openbao.api("POST", f"transit/decrypt/{key.name}", {"ciphertext": text})
-        return base64.b64decode(opened["data"]["plaintext"]).decode()
+        assert self._openbao is not None
+        data: dict[str, str] = self._openbao.api("POST", f"transit/{operation}/{key.name}", body)["data"]
+        return data
 
     @property
     def current(self) -> str | None:
@@ -185,10 +270,9 @@ class Scene:
     def begin(self) -> str:
         """Store a first token."""
         value = self.server.issue(token_id=f"clfirst{secrets.token_hex(6)}")
-        text, key = value, self.settings.decrypt
-        if key is not None:
-            body = {"plaintext": base64.b64encode(value.encode()).decode()}
-            text = self.openbao.api("POST", f"transit/encrypt/{key.name}", body)["data"]["ciphertext"]
+        text = value
+        if self.settings.decrypt is not None:
+            text = self._transit("encrypt", plaintext=base64.b64encode(value.encode()).decode())["ciphertext"]
         self.store.write(self.settings.ref, text)
         return value
 

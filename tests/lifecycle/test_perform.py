@@ -16,6 +16,7 @@ from astro_token.errors import AccessDeniedError, BackendUnavailableError, Confi
 from astro_token.lifecycle import perform
 from astro_token.lifecycle.effects import RotationRecord
 from astro_token.record import replace
+from astro_token.secrets.registry import close_backends
 from astro_token.testing import appearances
 from tests.lifecycle.conftest import KINDS
 from tests.lifecycle.scene import PLAN, PLANNED, Scene, Watcher, ident_of
@@ -165,6 +166,7 @@ def test_every_cut_loses_nothing(scene: Scene, plan: Plan) -> None:
 
 
 def race(scene: Scene) -> list[str]:
+    close_backends()
     barrier = threading.Barrier(2)
     outcomes: list[str] = []
 
@@ -187,6 +189,16 @@ def test_of_two_rotators_one_wins(scene: Scene) -> None:
     scene.begin()
     assert ["busy", "done"] == race(scene)
     assert ({ident_of(scene.current)}, RotationRecord()) == (scene.left, scene.record)
+    assert [] == scene.outages
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scene", ["file", "kv2"], indirect=True)
+def test_of_two_rotators_one_wins_100_times(scene: Scene) -> None:
+    scene.begin()
+    for _ in range(100):
+        assert ["busy", "done"] == race(scene)
+        assert ({ident_of(scene.current)}, RotationRecord()) == (scene.left, scene.record)
     assert [] == scene.outages
 
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from astro_token.lifecycle import protocol
-from astro_token.lifecycle.effects import Delete, Intent, RotationRecord, Slot, Verify
+from astro_token.lifecycle.effects import (
+    ConflictError,
+    Delete,
+    Intent,
+    RotationRecord,
+    Slot,
+    Verify,
+    WriteRecord,
+)
 from astro_token.lifecycle.protocol import Plan
 from astro_token.lifecycle.transitions import TRANSITIONS, State, next_step, state_of
 from astro_token.record import replace
@@ -137,6 +145,28 @@ def test_a_run_waits_for_the_lease_of_another() -> None:
     assert "busy" == alone(world, world.run("B"), {})[1]
     world.clock += 31
     assert "done" == alone(world, world.run("B"), {})[1]
+
+
+def test_a_token_that_another_run_has_rotated_is_not_rotated_again() -> None:
+    world = World(PLAN)
+    late = world.run("B")
+    results: list[Any] = []
+    effect = next(late)
+    while not isinstance(effect, WriteRecord):
+        results.append(world.perform(effect))
+        effect = late.send(results[-1])
+    assert "done" == alone(world, world.run("A"), {})[1]
+    with pytest.raises(ConflictError):
+        world.perform(effect)
+    effect, outcome = late.throw(ConflictError()), ""
+    while not outcome:
+        try:
+            effect = late.send(world.perform(effect))
+        except StopIteration as end:
+            outcome = end.value
+    assert ("busy", {"t1"}) == (outcome, set(world.tokens))
+    world.plan = replace(PLAN, replaces="t0")
+    assert "busy" == alone(world, world.run("C"), {})[1]
 
 
 def test_a_rotation_goes_back_if_the_new_token_is_deleted() -> None:

@@ -72,6 +72,7 @@ class Plan(Record):
         is_collecting: leftovers of older runs are deleted.
         is_held: the grace period does not end: consumers get the new token at a time that nobody knows.
         revokes_used: the previous token is revoked although it was used after the promotion.
+        replaces: identifier of the token that is to be replaced; None for the one that is read first.
     """
 
     title: str
@@ -83,6 +84,7 @@ class Plan(Record):
     is_collecting: bool = True
     is_held: bool = False
     revokes_used: bool = False
+    replaces: str | None = None
 
 
 class _Run:
@@ -92,6 +94,7 @@ class _Run:
     Attributes:
         record, version: as they were read or written last.
         current, value_version: the same, of the value.
+        expected: identifiers of the tokens that the value contains unless another run changes it.
     """
 
     def __init__(self, plan: Plan, owner: str, now: Callable[[], float], unique: Callable[[], str]) -> None:
@@ -99,6 +102,7 @@ class _Run:
         self.record, self.version = RotationRecord(), ""
         self.current: Slot[Any] | None = None
         self.value_version = ""
+        self.expected: set[str | None] = {plan.replaces} if plan.replaces else set()
 
     @property
     def bearer(self) -> Slot[Any] | None:
@@ -110,6 +114,16 @@ class _Run:
 
     def read_value(self) -> Protocol[None]:
         self.value_version, self.current = yield ReadValue()
+        if not self.expected:
+            self.expected.add(self.current_id)
+
+    @property
+    def current_id(self) -> str | None:
+        return None if self.current is None else self.current.id
+
+    def write_value(self, token: Slot[Any]) -> Protocol[None]:
+        self.expected.add(token.id)
+        yield WriteValue(self.value_version, token)
 
     def write(self, **changes: Any) -> Protocol[None]:
         """Change fields of the record. Every write renews the lease."""
@@ -164,8 +178,8 @@ def rotation(
     Raises:
         RefusedError: thrown in by the performer of an effect.
     """
+    run = _Run(plan, owner, now, unique)
     for _ in range(_ROUNDS):
-        run = _Run(plan, owner, now, unique)
         try:
             yield from run.read()
             state = state_of(run.record, run.current, owner=owner, now=now())
@@ -193,6 +207,8 @@ def _begin(run: _Run) -> Protocol[Outcome]:
     plan = run.plan
     if not plan.begins:
         return "idle"
+    if run.current_id not in run.expected:
+        return "busy"  # another run has rotated the token, which need not be rotated twice
     title = run.title()
     yield from run.write(intent=run.lease(title))
     yield from run.read_value()
@@ -223,7 +239,7 @@ def _promote(run: _Run) -> Protocol[Outcome]:
         yield from run.write(previous=run.current, promoted=now, revoke_after=now + run.plan.grace)
     else:
         yield from run.write()  # the lease may be over: then another run has taken over, and this fails
-    yield WriteValue(run.value_version, pending)
+    yield from run.write_value(pending)
     return ""
 
 
@@ -232,7 +248,7 @@ def _drop_pending(run: _Run) -> Protocol[Outcome]:
     if run.record.previous is not None and run.current is not None:
         # A paused owner may be about to write the pending value: now its version has passed.
         # No schedule of the model has shown this to be necessary; it is a precaution.
-        yield WriteValue(run.value_version, run.current)
+        yield from run.write_value(run.current)
         yield from run.read()
         if run.record.pending != pending or run.record.intent is None or run.record.intent.owner != run.owner:
             return ""
@@ -258,7 +274,7 @@ def _revoke(run: _Run) -> Protocol[Outcome]:
     if run.current is None or not (yield Verify(run.current)):
         if not (yield Verify(previous)):
             return "alarm"
-        yield WriteValue(run.value_version, previous)  # somebody deleted the new token: go back
+        yield from run.write_value(previous)  # somebody deleted the new token: go back
         return ""
     promoted = record.promoted or 0.0
     end = promoted + run.plan.grace if run.plan.ends_grace else record.revoke_after or 0.0

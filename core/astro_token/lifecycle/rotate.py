@@ -200,6 +200,7 @@ class Rotator:
             is_collecting=is_collecting,
             is_held=options.grace is None and not options.is_finishing and _is_in_repository(settings.ref),
             revokes_used=options.grace is not None and options.is_finishing,
+            replaces=token.token_id if token else None,
         )
         performer = Performer(settings, planned, tokens, deadline, stored)
         outcome = performed(performer, plan)
