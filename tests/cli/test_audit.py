@@ -25,12 +25,14 @@ from astro_token.secret import SecretValue
 from astro_token.testing import make_token
 from tests.conftest import PROGRAM
 from tests.servers.astro_api import DEPLOYMENT, ORGANIZATION, WORKSPACE, AstroApi, Grant, role, token_record
+from tests.servers.astro_requests import claims_of
 from tests.servers.faults import refused_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Program, Result
+    from tests.servers.openbao import OpenBao
 
     Write = Callable[[str, str], Path]
 
@@ -266,6 +268,29 @@ def test_a_rotation_record_holds_two_more_tokens(program: Program, api: AstroApi
     content = document(program("audit", "--format", "json"))
     assert {"not-compared"} == codes(content, "configurations", "name")["staging"]
     assert [{"duplicate"}, {"duplicate"}] == [codes(content)[ident] for ident in values]
+
+
+def test_the_tokens_of_a_real_rotation_are_held(
+    program: Program, api: AstroApi, openbao: OpenBao, write: Write
+) -> None:
+    admin = api.issue(ws=None, grant=Grant(manages_tokens=True))
+    value = api.issue(deployment=DEPLOYMENT)
+    program.canaries += [admin, value]
+    keep(api, claims_of(value)["apiTokenId"], f"deploy~{uuid.uuid4()}")
+    openbao.api("POST", "secret/data/audited", {"data": {"token": value}})
+    openbao.api("DELETE", "secret/metadata/audited-rotation")
+    write(
+        "astro-token.toml", f'[tokens.audited]\nref = "vault:secret/audited"\ndeployment = "{DEPLOYMENT}"\n'
+    )
+    program.environ |= {"VAULT_ADDR": openbao.address, "VAULT_TOKEN": openbao.root_token, "ADMIN": admin}
+    assert 0 == program("rotate", "audited").code
+    for name in api.tokens:
+        api.tokens[name] |= {"createdAt": at(-3)}
+    rotated = [name for name, record in api.tokens.items() if record["name"].startswith("deploy~")]
+    tokens = by_id(program("audit", "--format", "json"))
+    assert (2, [["audited"]] * 2) == (len(rotated), [tokens[name]["configurations"] for name in rotated])
+    codes_found = {code["code"] for name in rotated for code in tokens[name]["verdicts"]}
+    assert codes_found.isdisjoint({"leftover", "duplicate", "unconfigured"})
 
 
 def by_id(result: Result) -> dict[str, dict[str, Any]]:
