@@ -17,7 +17,7 @@ from astro_token.secret import SecretValue
 from astro_token.token import SCOPES, Scope, is_identifier, is_jwt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "Body",
@@ -26,6 +26,7 @@ __all__ = [
     "ListedToken",
     "NewRole",
     "OrganizationRecord",
+    "Pieces",
     "Role",
     "TokenDetails",
     "TokenRecord",
@@ -76,13 +77,16 @@ class CreatedToken(Record):
 class ListedToken(Record):
     """
     Attributes:
-        title: any text of Astro's users, to compare; it is not shown.
+        title, description: any text of Astro's users, to compare; only `lifecycle.audit` shows a title.
+        creator: the title of the token that created it; "" if a person did.
     """
 
-    _hidden = ("title",)
+    _hidden = ("title", "description", "creator")
     id: str
     title: str
     record: TokenRecord
+    description: str = ""
+    creator: str = ""
 
 
 class NewRole(Record):
@@ -177,10 +181,17 @@ class Body:
         return tuple(self._listed_token(item) for item in listed), total
 
     def _listed_token(self, item: Mapping[str, Any]) -> ListedToken:
-        title = item.get("name")
+        title, description, by = item.get("name"), item.get("description"), item.get("createdBy")
         if not isinstance(title, str):
             raise _malformed()
-        return ListedToken(self._identifier(item.get("id")), title, self._token(item))
+        creator = by.get("apiTokenName") if isinstance(by, dict) else None
+        return ListedToken(
+            self._identifier(item.get("id")),
+            title,
+            self._token(item),
+            description=description if isinstance(description, str) else "",
+            creator=creator if isinstance(creator, str) else "",
+        )
 
     def _token(self, content: Mapping[str, Any]) -> TokenRecord:
         scope = self._word(content.get("scope"))
@@ -284,9 +295,23 @@ class Body:
 
 def repeats(text: str, bearer: SecretValue) -> bool:
     """True if a text that would be shown contains a piece of the token."""
-    data, token = text.encode(), bearer.reveal()
-    starts = range(len(data) - _SHORTEST_PIECE + 1)
-    return any(data[start : start + _SHORTEST_PIECE] in token for start in starts)
+    token = bearer.reveal()
+    return any(piece in token for piece in _pieces(text.encode()))
+
+
+class Pieces:
+    """The pieces of several tokens, for many texts that would be shown."""
+
+    def __init__(self, secrets: Iterable[SecretValue]) -> None:
+        self._pieces = frozenset(piece for secret in secrets for piece in _pieces(secret.reveal()))
+
+    def repeated_in(self, text: str) -> bool:
+        """True if the text contains one of them."""
+        return not self._pieces.isdisjoint(_pieces(text.encode(errors="replace")))
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    return (data[start : start + _SHORTEST_PIECE] for start in range(len(data) - _SHORTEST_PIECE + 1))
 
 
 def _malformed() -> IntegrityError:

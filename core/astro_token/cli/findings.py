@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from astro_token.astro_api.records import TokenRecord
     from astro_token.deploy import PreflightReport
     from astro_token.policy.rules import Verdict
     from astro_token.tokens.online import Online
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
 __all__ = [
     "describe_error",
     "describe_preflight",
+    "describe_record",
     "describe_token",
+    "describe_verdicts",
     "fields",
     "name",
+    "roles_text",
     "tabulate",
     "verdict_lines",
 ]
@@ -48,7 +52,7 @@ def describe_token(report: TokenReport, now: datetime) -> dict[str, Any]:
         "issued": iso(token.issued) if token else None,
         "expires": iso(expires),
         "expires_in": int((expires - now).total_seconds()) if expires else None,
-        "verdicts": _describe_verdicts(report.verdicts),
+        "verdicts": describe_verdicts(report.verdicts),
         "error": describe_error(error) if error else None,
         "online": _describe_online(report.online) if report.online else None,
     }
@@ -58,11 +62,11 @@ def describe_preflight(report: PreflightReport) -> dict[str, Any]:
     return {
         "path": str(report.path),
         **_attributes(report, "status", "exit_code"),
-        "verdicts": _describe_verdicts(report.verdicts),
+        "verdicts": describe_verdicts(report.verdicts),
     }
 
 
-def _describe_verdicts(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+def describe_verdicts(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     return [
         {
             "code": verdict.code,
@@ -89,13 +93,7 @@ def _describe_online(online: Online) -> dict[str, Any]:
     record, organization, deployment = online.record, online.organization, online.deployment
     return {
         "accepted": online.accepted,
-        "token": {
-            **_attributes(record, "scope", "kind"),
-            "roles": [_attributes(role, "role", "kind", "entity") for role in record.roles],
-            **{time: iso(getattr(record, time)) for time in ("created", "rotated", "last_used", "expires")},
-        }
-        if record
-        else None,
+        "token": describe_record(record) if record else None,
         "organization": _attributes(organization, "id", "product") if organization else None,
         "workspace": online.workspace_id,
         "deployment": _attributes(deployment, "id", "workspace", "ci_cd_enforced", "status")
@@ -107,6 +105,14 @@ def _describe_online(online: Online) -> dict[str, Any]:
             for request in online.requests
         ],
         "error": describe_error(online.error) if online.error else None,
+    }
+
+
+def describe_record(record: TokenRecord) -> dict[str, Any]:
+    return {
+        **_attributes(record, "scope", "kind"),
+        "roles": [_attributes(role, "role", "kind", "entity") for role in record.roles],
+        **{time: iso(getattr(record, time)) for time in ("created", "rotated", "last_used", "expires")},
     }
 
 
@@ -144,12 +150,15 @@ def fields(report: TokenReport, number: int, now: datetime) -> dict[str, str]:
         answers = {True: "accepts it", False: "does not accept it", None: "gave no answer"}
         shown["ASTRO"] = answers[online.accepted]
         if record := online.record:
-            roles = [f"{role.role or 'a custom role'} of {role.entity or role.kind}" for role in record.roles]
-            shown["ROLES"] = ", ".join(roles)
+            shown["ROLES"] = roles_text(record)
             shown["LAST USED"] = when(record.last_used, now) if record.last_used else None
         if online.deployment:
             shown["CI/CD ONLY"] = "yes" if online.deployment.ci_cd_enforced else "no"
     return {title: text or NONE for title, text in shown.items()}
+
+
+def roles_text(record: TokenRecord) -> str:
+    return ", ".join(f"{role.role or 'a custom role'} of {role.entity or role.kind}" for role in record.roles)
 
 
 def tabulate(reports: Sequence[TokenReport], now: datetime) -> tuple[Sequence[str], list[Row], list[Block]]:

@@ -126,6 +126,20 @@ The current token of a reference, or of a token in astro-token.toml, is revoked 
   astro-token revoke --force prod
 """
 
+_AUDIT = """\
+Compare every API token of the organization with policy, and report what needs attention. Shows no token.
+
+It reports tokens without an expiry, with a wide role or scope, unused, old, expiring or duplicate;
+leftovers of rotations; tokens that no configuration holds; configured tokens that Astro does not know.
+docs/audit.md lists the findings.
+The credential of --admin lists the tokens. The exit status is 0; with --strict, findings end with 65.
+
+  astro-token audit --admin vault:secret/astro/admin#token
+  astro-token audit --strict
+  astro-token audit --format html --output audit.html
+  astro-token audit --format markdown              (also written to the job summary of a CI system)
+"""
+
 _DOCTOR = """\
 Check every step from the settings to Astro, and report each result.
 
@@ -154,7 +168,7 @@ in the [astro-cli] table of astro-token.toml if that pins it. An older program i
 at all. A release that is installed or cached is not fetched again.
 
   astro-token install-cli
-  astro-token install-cli --version 1.45.0 --to ./bin
+  astro-token install-cli --version 1.48.0 --to ./bin
   astro-token install-cli --lock                    (prints that table)
 """
 
@@ -305,11 +319,25 @@ def _export(command: argparse.ArgumentParser) -> None:
         metavar="FORMAT",
         help=f"the form of the output: auto (the default), {', '.join(formats)}",
     )
-    command.add_argument("--output", metavar="FILE", help="write a new file that only you can read")
-    command.add_argument("--force", action="store_true", help="replace the file of --output if it exists")
+    _add_output(command)
     command.add_argument(
         "--explain", action="store_true", help="describe the export without reading the token"
     )
+
+
+def _audit(command: argparse.ArgumentParser) -> None:
+    _add_admin(command)
+    command.add_argument("--strict", action="store_true", help="end with 65 if there is a finding")
+    _add_format(command, "csv", "markdown", "html")
+    _add_output(command)
+    command.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="time limit for the audit (default: 120)"
+    )
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--output", metavar="FILE", help="write a new file that only you can read")
+    command.add_argument("--force", action="store_true", help="replace the file of --output if it exists")
 
 
 def _add_format(command: argparse.ArgumentParser, *others: str, note: str = "") -> None:
@@ -384,7 +412,7 @@ def _revoke(command: argparse.ArgumentParser) -> None:
 
 def _install_cli(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--version", metavar="X", help="such as 1.45.0 (default: that of astro-token.toml, else the latest)"
+        "--version", metavar="X", help="such as 1.48.0 (default: that of astro-token.toml, else the latest)"
     )
     target = command.add_mutually_exclusive_group()
     target.add_argument("--to", metavar="DIR", help="the folder of the program (default: ~/.local/bin)")
@@ -413,6 +441,7 @@ _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]
     "create": ("create a token and store it", _CREATE, _create),
     "rotate": ("replace tokens without an outage", _ROTATE, _rotate),
     "revoke": ("delete a token at Astro", _REVOKE, _revoke),
+    "audit": ("compare all tokens of the organization with policy", _AUDIT, _audit),
     "doctor": ("check every step from the settings to Astro", _DOCTOR, _doctor),
     "backends": ("list the backends", _BACKENDS, _add_format),
     "install-cli": ("install the Astro CLI, verified", _INSTALL_CLI, _install_cli),

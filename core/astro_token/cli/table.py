@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from astro_token.cli.output import harmless
+from astro_token.system.variables import setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     Block = Sequence[tuple[str, str]]
     Line = list[tuple[str, str]]  # texts, each with its style
 
-__all__ = ["draw", "laid_out", "show"]
+__all__ = ["draw", "laid_out", "show", "unstyled"]
 
 _GAP = 2
 _HEAD = "bold"
@@ -39,14 +40,18 @@ def show(head: Sequence[str], rows: Sequence[Sequence[str]], blocks: Sequence[Bl
     Args:
         blocks: titles and cells of each token; without blocks, each row becomes a block.
     """
-    limited = sys.stdout.isatty() or "COLUMNS" in os.environ
+    limited = sys.stdout.isatty() or bool(setting(os.environ, "COLUMNS"))
     lines = laid_out(head, rows, blocks, shutil.get_terminal_size().columns if limited else None)
-    if sys.stdout.isatty() or os.environ.get("FORCE_COLOR"):
+    if sys.stdout.isatty() or setting(os.environ, "FORCE_COLOR"):
         from rich.console import Console
 
         draw(Console(file=sys.stdout, highlight=False), lines)
     else:
-        print("\n".join("".join(text for text, _ in line).rstrip() for line in lines))
+        print(unstyled(lines))
+
+
+def unstyled(lines: Iterable[Line]) -> str:
+    return "\n".join("".join(text for text, _ in line).rstrip() for line in lines)
 
 
 def laid_out(

@@ -6,13 +6,13 @@ Everything in the project file is a request. Policy of the environment limits it
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from astro_token.astro_api.records import NewRole
 from astro_token.astro_api.tokens import NewToken
 from astro_token.errors import InvalidTokenError, PolicyError, UsageError
+from astro_token.lifecycle.title import title_base
 from astro_token.policy.rules import enforce, judge
 from astro_token.record import replace
 from astro_token.secret import SecretValue
@@ -30,7 +30,6 @@ DEFAULT_LIFETIME = timedelta(days=90)
 _DESCRIPTION = "managed by astro-token"
 _TITLE = "astro-token"
 _LONGEST_TITLE = 200
-_UNIQUE = re.compile(r"~[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Target = tuple[Scope, str]  # the entity of a token, with its kind
 
@@ -173,5 +172,5 @@ def _scope_of(roles: tuple[NewRole, ...]) -> Scope | None:
 
 def _title_of(current: TokenDetails) -> str | None:
     """The title without the unique part; None if it does not fit into a record."""
-    title = _UNIQUE.sub("", current.title)
+    title = title_base(current.title)
     return title if title.isprintable() and 0 < len(title) <= _LONGEST_TITLE else None

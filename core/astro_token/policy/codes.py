@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
     Level = str  # typing is not imported at run time
 
-__all__ = ["DEPLOY", "LEVELS", "MAJORS", "ONLINE", "TOKEN", "Code", "Level"]
+__all__ = ["AUDIT", "DEPLOY", "LEVELS", "MAJORS", "ONLINE", "TOKEN", "Code", "Level"]
 
 MAJORS = (1, 2)  # of the Astro CLI, which differ in their projects, flags and faults
 LEVELS: tuple[Level, ...] = ("off", "warning", "error")
@@ -77,6 +77,7 @@ _INSTALL = "install it with `astro-token install-cli`, and put its folder on `PA
 _RENEW = "run `astro-token install-cli`, and put its folder first on `PATH`"
 _EXEC = "use `astro-token exec`, which gives the Astro CLI a home of its own"
 _REMOVE = "remove it, and find out who added it"
+_REVOKE = "revoke it if nobody needs it"
 
 _V1 = (1,)
 
@@ -161,8 +162,10 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
     "other-api": Code("error", "it changes a setting of `cloud`, `context`, `contexts` or `local`, "
         "`container.binary` has a path, or `dev.build_secrets` names the token",
         _REMOVE, ConfigError, fixed=True),
-    "other-registry": Code("warning", "it sets `remote.base_image_registry`",
-        "remove `remote.base_image_registry` unless the registry is Astronomer's or yours"),
+    "other-registry": Code("warning",
+        "it sets `remote.base_image_registry` or `remote.client_registry` to a registry that is not "
+        "Astronomer's, nor in `registries` of policy",
+        "remove it unless the registry is yours; `registries` of policy lists those", required="registries"),
     "project-deployment": Code("error", "its `project.deployment` is not the token's deployment; "
         "with `exec`, nor the one on the command line",
         "correct the file, the command, or the token", refused=True, required="deployment"),
@@ -218,6 +221,9 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
         "unset it, or set it to `astronomer.io`, without a scheme and a path", ConfigError),
     "local-domain": Code("warning", "`ASTRO_DOMAIN` is `localhost`",
         "unset it, unless this is a test", ConfigError),
+    "telemetry-address": Code("warning",
+        "`ASTRO_TELEMETRY_API_URL` is not an https address of Astronomer, and telemetry is on",
+        "unset it, or run `astro` with `exec`, which turns telemetry off", ConfigError),
     "dead-keys": Code("warning", "`ASTRONOMER_KEY_ID` or `ASTRONOMER_KEY_SECRET` is set",
         "remove them from the job, and revoke them if they are still listed"),
     # programs
@@ -228,7 +234,11 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
     "unfit-astro": Code("error", "it is 1.x and the project is one of 2.0, or the other way round",
         "install a release of the project's version, with `astro-token install-cli`", ConfigError),
     "other-astro": Code("warning", "it is not the version in `[astro-cli]` of `astro-token.toml`",
-        _RENEW),
+        _RENEW, required="cli_lock"),
+    "no-lock": Code("error",
+        "policy requires a lock of the Astro CLI (`cli_lock`), and the project file has none",
+        "add the table that `astro-token install-cli --lock` prints to `astro-token.toml`",
+        ConfigError, fixed=True),
     "unknown-astro": Code("warning", "it does not print its version as the Astro CLI does",
         _INSTALL),
     "astro-in-project": Code("warning", "it is inside the repository, and was not run",
@@ -236,5 +246,35 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
         "or list its folder in `ASTRO_TOKEN_PROGRAM_FOLDERS`"),
     "no-docker": Code("warning", "neither `docker` nor `podman` is on `PATH`",
         "install one of them, or deploy only DAGs"),
+})
+
+# Findings about all tokens of an organization, in addition to those about one token.
+AUDIT: Mapping[str, Code] = MappingProxyType({
+    "organization-scope": Code("warning", "it is of organization scope, and policy has no `max_scope`",
+        "use a token of one workspace or deployment, or set `max_scope`"),
+    "unused": Code("warning", "it was last used more than 90 days ago, "
+        "or was never used since it was created more than 7 days ago",
+        _REVOKE),
+    "not-rotated": Code("warning", "it was created, or last rotated, more than 90 days ago, "
+        "and policy has no `max_age`",
+        "rotate it"),
+    "duplicate": Code("warning", "another token has the same scope, roles and title, "
+        "apart from the unique part that a rotation adds",
+        "keep one of them, and revoke the others"),
+    "leftover": Code("warning", "an interrupted rotation left it: its title ends with a unique part, "
+        "it is older than 24 hours, and no configuration holds it",
+        "finish the rotation, or revoke it if no other project holds it"),
+    "unconfigured": Code("warning", "no configuration holds it",
+        f"name it in a project file, or {_REVOKE}"),
+    "terraform": Code("warning", "its title, its description or the title of the token that created it "
+        "mentions Terraform, so that Terraform's state probably contains its value",
+        "protect the state, and rotate it with Terraform; or remove it from the state and create it here"),
+    # about a configuration
+    "token-unknown": Code("error", "a configuration holds a token that is not in Astro's list",
+        "store its replacement, or create a new token"),
+    "other-organization": Code("warning", "a configuration holds a token of another organization",
+        "audit that organization with a credential of its own"),
+    "not-compared": Code("warning", "a configured token cannot be read, or does not contain its id",
+        "correct the reference, or give the audit access to it"),
 })
 # fmt: on
