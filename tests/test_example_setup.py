@@ -38,6 +38,7 @@ STUB = """\
 case "${0##*/} $*" in
 *"--input -"* | "vault write"*" -" | "vault policy"*) (cat; printf '\\0') >>"$CALLS.documents" ;;
 "az keyvault show"*) echo /vaults/my-vault ;;
+"az keyvault secret show"*) test -e "$CALLS.stored" ;;
 "az ad app create"*) echo "client of ${5}" ;;
 "az ad sp create"*) echo "principal of ${5}" ;;
 "aws iam get-open-id-connect-provider"*) exit 254 ;;
@@ -199,11 +200,21 @@ def test_each_environment_reads_its_own_secret_only(system: str, tmp_path: Path)
         if call[1:4] == ["role", "assignment", "create"]
         and option(call, "--role") == "Key Vault Secrets User"
     ]
+    created = [option(call, "--name") for call in calls if call[1:4] == ["keyvault", "secret", "set"]]
+    assert ["astro-dev", "astro-prod"] == created
     _, documents = run(CI / system / "vault-setup.sh", folders["vault"])
     assert [
         f'path "secret/data/astro/{environment}" {{ capabilities = ["read"] }}\n'
         for environment in ENVIRONMENTS
     ] == documents[::2]
+
+
+@pytest.mark.parametrize("system", PAIRED)
+def test_no_placeholder_replaces_a_token_that_is_stored(system: str, tmp_path: Path) -> None:
+    (tmp_path / "calls.stored").touch()
+    calls, _ = run(CI / system / "azure-setup.sh", tmp_path)
+    assert [] == [call for call in calls if call[1:4] == ["keyvault", "secret", "set"]]
+    assert 2 == len([call for call in calls if call[1:4] == ["role", "assignment", "create"]])
 
 
 @pytest.mark.parametrize("system", PAIRED)
