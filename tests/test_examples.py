@@ -161,6 +161,14 @@ def test_an_example_names_what_is_there(path: Path) -> None:
         assert variable in code or variable in {"ASTRO_TOKEN_REFERENCE", "ASTRO_TOKEN_COMMAND"}, variable
 
 
+def test_what_installs_us_by_name_says_that_there_is_no_release() -> None:
+    """Whoever copies a file and nothing else would install a stranger's package beside the job's identity."""
+    installing = [path for path in FILES if re.search(r"\bpip\b.*\binstall\b.*astro-token", path.read_text())]
+    assert {*EXAMPLES, CI / "circleci" / "orb.yml"} <= set(installing)
+    said = "No release is published yet, and somebody else may take the name: first replace what pip installs"
+    assert [] == [name(path) for path in installing if said not in path.read_text()]
+
+
 def test_all_examples_pin_one_version_of_the_astro_cli() -> None:
     pins = {pin for path in EXAMPLES for pin in re.findall(r"CLI_VERSION\W+(\d[\d.]+)", path.read_text())}
     assert len(pins) == 1
