@@ -193,7 +193,7 @@ def test_what_exports_the_token_is_masked_by_its_ci_system() -> None:
 
 
 def test_a_login_by_the_identity_names_its_audience_in_every_snippet() -> None:
-    """The roles and the mount of AWS in docs/vault.md require it; not every CI system requests it by itself."""
+    """The roles and the mount of AWS in docs/vault.md require it; few CI systems request it themselves."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     snippets = {
         f"{page.name} {number}": text
