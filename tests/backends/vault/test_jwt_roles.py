@@ -224,6 +224,18 @@ def test_other_bindings_of_a_role_are_told_apart_too(
     assert (error.hint or "").startswith(f"{cause}: check that role {name}"), error.hint
 
 
+def test_a_mount_without_a_configuration_is_told_apart(
+    connect: Connect, openbao: OpenBao, mounts: dict[str, str], issuer: Issuer
+) -> None:
+    mount = service.unique("github")
+    openbao.api("POST", f"sys/auth/{mount}", {"type": "jwt"})
+    job = issuer.mint({**ci_jobs.github("prod"), "aud": AUDIENCE})
+    variables = environ(mounts, "github", "prod", job) | {"ASTRO_TOKEN_VAULT_MOUNT": mount}
+    error = service.failure(lambda: read(connect, "prod", **variables))
+    assert (error.exit_code, error.message) == (77, "Vault refuses the login by jwt")
+    assert (error.hint or "").startswith("the mount has no configuration: check that role"), error.hint
+
+
 def test_an_identity_of_another_issuer_is_told_apart(connect: Connect, mounts: dict[str, str]) -> None:
     variables = environ(mounts, "github", "prod", make_token())
     del variables["ASTRO_TOKEN_VAULT_AUDIENCE"]
