@@ -228,6 +228,9 @@ def test_doctor_shows_each_claim_that_a_role_binds(system: str, tmp_path: Path) 
     bound = {claim for text in documents[1::2] for claim in json.loads(text)["bound_claims"]}
     assert bound == set(re.findall(r"assertion\.(\w+)", option(provider, "--attribute-condition")))
     assert bound <= set(SHOWN_CLAIMS)
+    for page in ("SECURITY.md", "docs/doctor.md"):
+        lines = [set(re.findall(r"`(\w+)`", line)) for line in (ROOT / page).read_text().splitlines()]
+        assert [line for line in lines if {"iss", "aud", "sub"} <= line and set(SHOWN_CLAIMS) <= line], page
 
 
 def test_the_environments_of_github_admit_one_branch_each(tmp_path: Path) -> None:
