@@ -50,7 +50,7 @@ def test_a_killed_run_is_resumed_and_rotates_nothing_twice(
     names = many(life, count)
     before = {name: life.current(name) for name in names}
     killed = start("rotate", "--all")
-    wait_until(lambda: created(life) >= count // 2, patience=300)
+    wait_until(lambda: created(life) >= count // 2, patience=600)
     killed.send(signal.SIGKILL)
     killed.process.wait()
     for name in names:

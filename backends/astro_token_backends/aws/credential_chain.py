@@ -17,12 +17,12 @@ from astro_token.ci import in_ci
 from astro_token.errors import AccessDeniedError, ConfigError
 from astro_token.system.programs import find_program, run_program
 from astro_token.system.terminal import can_prompt, prompt
+from astro_token.system.variables import path_setting, without_line_end
 from astro_token.transport.deadline import paused_deadline
 from astro_token_backends.aws.credential_source import describe_source, source_hint
 from astro_token_backends.aws.errors import login_error
 from astro_token_backends.aws.settings import setting
 from astro_token_backends.boundary import call_sdk
-from astro_token_backends.credential_source import without_line_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -131,7 +131,7 @@ class _Process:
 def _container_headers() -> dict[str, str] | None:
     name = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
     token = setting(name)
-    if path := setting(f"{name}_FILE"):
+    if path := path_setting(os.environ, f"{name}_FILE"):
         name, token = f"{name}_FILE", _content(path)
     if token and not (token.isascii() and token.isprintable()):
         raise ConfigError(

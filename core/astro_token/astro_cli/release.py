@@ -23,6 +23,7 @@ from astro_token.errors import (
     UsageError,
 )
 from astro_token.settings.astro_cli_pin import PLATFORMS, VERSION, Lock
+from astro_token.system.variables import setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +55,7 @@ def parse_version(text: str) -> str:
     version = text.removeprefix("v")
     if VERSION.fullmatch(version):
         return version
-    raise UsageError("--version is not a version of the Astro CLI", hint="give it as in --version 1.45.0")
+    raise UsageError("--version is not a version of the Astro CLI", hint="give it as in --version 1.48.0")
 
 
 def platform_of(system: str, machine: str) -> str:
@@ -93,7 +94,7 @@ def latest(environ: Mapping[str, str], deadline: Deadline) -> str:
     if match is None:
         raise IntegrityError(
             "the release server does not name the latest release",
-            hint=f"name a release, for example --version 1.45.0; check {RELEASES} if it is set",
+            hint=f"name a release, for example --version 1.48.0; check {RELEASES} if it is set",
         )
     return match[1]
 
@@ -134,7 +135,7 @@ def _parsed(version: str, text: bytes) -> Lock:
 
 
 def _base(environ: Mapping[str, str]) -> str:
-    base = (environ.get(RELEASES) or _PUBLIC).rstrip("/")
+    base = (setting(environ, RELEASES) or _PUBLIC).rstrip("/")
     if "?" in base:
         raise ConfigError(f"the address in {RELEASES} has a query", hint="use the address of a folder")
     return base

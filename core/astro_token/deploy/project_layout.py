@@ -18,6 +18,7 @@ from astro_token.policy.codes import MAJORS
 from astro_token.policy.deploy_codes import Finding
 from astro_token.record import Record
 from astro_token.system.files import open_regular
+from astro_token.system.variables import setting
 from astro_token.token import is_identifier
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Layout(Record):
 def layout_of(folder: Path, environ: Mapping[str, str]) -> Layout:
     """Recognize a project as the Astro CLI does. 1.x never takes the home folder for one."""
     manifest = read_manifest(folder)
-    is_first = os.path.isfile(folder / CONFIG_FILE) and str(folder) != environ.get("HOME")  # noqa: PTH113
+    is_first = os.path.isfile(folder / CONFIG_FILE) and str(folder) != setting(environ, "HOME")  # noqa: PTH113
     return Layout(frozenset({1} if is_first else ()) | ({2} if manifest else set()), manifest)
 
 

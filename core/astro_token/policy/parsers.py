@@ -6,6 +6,7 @@ Each parser gets the value and the name of its setting for the message, and rais
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from types import MappingProxyType
 
@@ -29,6 +30,7 @@ __all__ = [
     "levels",
     "levels_text",
     "lifetime",
+    "registries",
     "role",
     "roles",
     "scope",
@@ -41,6 +43,7 @@ _MAX_DIGITS = 6
 _MAX_KEY = 32
 _MAX_NAME = 128
 _LONGEST_LIFETIME = timedelta(days=3650)  # Astro accepts 1 to 3650 days
+_REGISTRY = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}(:[0-9]{1,5})?(/[a-z0-9._-]{1,128}){0,9}")
 
 
 def scope(value: object, name: str) -> Scope:
@@ -122,6 +125,16 @@ def _is_name(value: object) -> TypeGuard[str]:
         and value.isascii()
         and value.isprintable()
         and value == value.strip()
+    )
+
+
+def registries(value: object, name: str) -> tuple[tuple[str, ...], ...]:
+    """Parse image registries, separated by commas, each perhaps with the beginning of a path."""
+    names = tuple(text.strip() for text in value.split(",")) if isinstance(value, str) else ("",)
+    if all(_REGISTRY.fullmatch(text) for text in names):
+        return (names,)
+    raise ConfigError(
+        f"{name} does not list registries", hint='write hosts without a scheme, as in "registry.example.com"'
     )
 
 

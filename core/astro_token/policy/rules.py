@@ -21,6 +21,7 @@ from astro_token.policy.parsers import (
     levels,
     levels_text,
     lifetime,
+    registries,
     roles,
     scope,
     unknown_key,
@@ -256,7 +257,8 @@ class Policy(_Table):
         ref: lists of patterns; a reference must match one of each list, and is not read otherwise.
         roles: names of the roles that a new token may have; None for any.
         max_lifetime: the longest lifetime of a new token; None for any, also without an expiry.
-        cli_lock: if true, only a release of the Astro CLI with a pinned digest is installed.
+        cli_lock: if true, only a release of the Astro CLI with a pinned digest is installed and started.
+        registries: lists of image registries; one that the Astro CLI's configuration names must be in each.
         deploy: levels of the findings before a deploy, by code; other codes have their documented level.
     """
 
@@ -370,7 +372,14 @@ class Policy(_Table):
         parse_text=flag_text,
         stricter=max,
         example="true",
-        doc="`install-cli` installs only a release with a digest in `[astro-cli.sha256]`",
+        doc="`install-cli` installs and `exec` starts `astro` only with digests in `[astro-cli.sha256]`",
+    )
+    registries: tuple[tuple[str, ...], ...] | None = _rule(
+        default=None,
+        parse=registries,
+        stricter=_both,
+        example='"registry.example.com, example.com/team"',
+        doc="the image registries that `.astro/config.yaml` may name; another one is an error, not a warning",
     )
     deploy: Mapping[str, Level] = _rule(
         default=MappingProxyType({}),
@@ -461,7 +470,7 @@ def policy_from_environ(environ: Mapping[str, str]) -> Policy:
     rules = {rule.variable: rule for rule in RULES.values()}
     values: dict[str, Any] = {}
     for name, text in environ.items():
-        if not text or not name.startswith(PREFIX):
+        if not text.strip() or not name.startswith(PREFIX):
             continue
         rule = rules.get(name)
         if rule is None:
@@ -469,7 +478,7 @@ def policy_from_environ(environ: Mapping[str, str]) -> Policy:
                 f"{name} is not a policy variable",
                 hint=did_you_mean(name, rules) + f"the policy variables are {', '.join(rules)}",
             )
-        values[rule.key] = (rule.parse_text or rule.parse)(text, name)
+        values[rule.key] = (rule.parse_text or rule.parse)(text.strip(), name)
     return Policy(**values)
 
 

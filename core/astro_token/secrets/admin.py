@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from astro_token.errors import InvalidRefError, with_prefix
 from astro_token.secrets.ref import SecretRef
+from astro_token.system.variables import setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ def admin_ref(environ: Mapping[str, str], given: str | None = None) -> SecretRef
     Raises:
         InvalidRefError: it is malformed, or a name.
     """
-    setting = ADMIN_VARIABLE if given is None else "--admin"
-    text = environ.get(ADMIN_VARIABLE) if given is None else given
-    if text is None or (not text and given is None):
+    source = ADMIN_VARIABLE if given is None else "--admin"
+    text = setting(environ, ADMIN_VARIABLE) if given is None else given
+    if not text and given is None:
         return None
     try:
         return SecretRef.parse(text)
     except InvalidRefError as error:
-        failure = with_prefix(error, setting)
+        failure = with_prefix(error, source)
     raise failure
 
 

@@ -25,6 +25,7 @@ from astro_token.errors import (
     sanitized,
     with_prefix,
 )
+from astro_token.system.os_errors import exhausted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -146,20 +147,21 @@ class Deadline:
             f"no answer within {self.seconds if seconds is None else seconds:.3g} s", hint=hint
         )
 
-    def once(self, call: Callable[[float], _T], *, local: bool = False) -> _T:
+    def once(self, call: Callable[[float], _T], *, local: bool = False, apart: bool = False) -> _T:
         """
         Call once with the seconds that are left for one attempt.
 
         Args:
             local: the call cannot hang, and runs in the current thread.
                 An exception that is not an `Exception`, such as the end by a signal, is raised unchanged.
+            apart: use a new thread even in one of these threads: the caller names what was late.
 
         Raises:
             AstroTokenError: as the call did, without its traceback and causes, which may hold a secret;
                 `BackendError` with the type's name for any other exception;
                 `BackendUnavailableError` if it does not return in time.
         """
-        return result(_attempt(call, self, local=local))
+        return result(_attempt(call, self, local=local, apart=apart))
 
     def retry(
         self, call: Callable[[float], _T], *, local: bool = False, host: Callable[[], Hashable] | None = None
@@ -254,11 +256,13 @@ class Deadline:
         )(attempt)
 
 
-def _attempt(call: Callable[[float], _T], deadline: Deadline, *, local: bool) -> _T | AstroTokenError:
+def _attempt(
+    call: Callable[[float], _T], deadline: Deadline, *, local: bool, apart: bool = False
+) -> _T | AstroTokenError:
     seconds = min(deadline.attempt, deadline.remaining)
     if seconds <= 0:
         return deadline.late()
-    if local or _thread.get_ident() in _bounded:
+    if local or (_thread.get_ident() in _bounded and not apart):
         return _outcome_of(lambda: call(seconds), local=local)
     pending: Pending[_T] = Pending(lambda: call(seconds), deadline)
     try:
@@ -276,7 +280,7 @@ def _outcome_of(call: Callable[[], _T], *, local: bool = False) -> _T | AstroTok
     except BaseException as error:  # an SDK raises anything, and its text may hold the value
         if local and not isinstance(error, Exception):
             raise
-        return BackendError(
+        return exhausted(error) or BackendError(
             f"the backend failed with {type(error).__name__}",
             hint="if it happens again, report it with the versions of astro-token and of the SDK",
         )

@@ -29,6 +29,7 @@ __all__ = [
     "proxy_failure",
     "redirected",
     "seconds_to_wait",
+    "timestamp",
 ]
 
 # Statuses that a repeated request does not change: it is not supported, or a person must pass a portal first.
@@ -178,12 +179,22 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
     if not value:
         return None
     import time
+
+    # Compare with the clock of the server, if the response contains its date: ours may be wrong.
+    date = headers.get("Date")
+    now = timestamp(date) if date else time.time()
+    end = timestamp(value)
+    return None if now is None or end is None else min(max(0.0, end - now), _LONGEST_WAIT)
+
+
+def timestamp(date: str) -> float | None:
+    """Seconds since 1970 of a date in a header; None if it is not valid."""
+    from datetime import UTC
     from email.utils import parsedate_to_datetime
 
     try:
-        # Compare with the clock of the server, if the response contains its date: ours may be wrong.
-        date = headers.get("Date")
-        now = parsedate_to_datetime(date).timestamp() if date else time.time()
-        return min(max(0.0, parsedate_to_datetime(value).timestamp() - now), _LONGEST_WAIT)
+        moment = parsedate_to_datetime(date)
+        # Without a zone, or with -0000, it is UTC, and not the zone of this machine.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, OSError):
         return None

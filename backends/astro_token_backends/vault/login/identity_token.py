@@ -31,7 +31,9 @@ _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 def jwt(context: LoginContext) -> Credential:
     audience = context.text("ASTRO_TOKEN_VAULT_AUDIENCE")
-    identity = job_identity(audience, environ=context.environ, timeout=context.seconds)
+    identity = job_identity(
+        "ASTRO_TOKEN_VAULT_AUDIENCE", None, environ=context.environ, timeout=context.seconds
+    )
     if identity is None:
         from astro_token.ci.identity import identity_hint
 
@@ -39,7 +41,8 @@ def jwt(context: LoginContext) -> Credential:
             "no usable credential for Vault: the login by jwt needs ASTRO_TOKEN_ID_TOKEN, "
             "or the identity that a CI system gives a job",
             hint=identity_hint(context.environ)
-            or "set ASTRO_TOKEN_ID_TOKEN to the token that the CI system gives the job",
+            or "set ASTRO_TOKEN_ID_TOKEN to the token that the CI system gives the job, "
+            "or select another login: ASTRO_TOKEN_VAULT_ROLE alone selects this one",
         )
     role = context.text("ASTRO_TOKEN_VAULT_ROLE")
     token = identity.token
@@ -55,7 +58,9 @@ def jwt(context: LoginContext) -> Credential:
 def _role_hint(mount: str, role: str | None, audience: str | None) -> str:
     """Name everything that a role checks."""
     name = (
-        f"role {printable(role)}" if role else "the default role, because ASTRO_TOKEN_VAULT_ROLE is not set,"
+        f"role {printable(role)} (ASTRO_TOKEN_VAULT_ROLE)"
+        if role
+        else "the default role, because ASTRO_TOKEN_VAULT_ROLE is not set,"
     )
     requested = (
         f"{printable(audience)}, which ASTRO_TOKEN_VAULT_AUDIENCE requests"
@@ -63,7 +68,8 @@ def _role_hint(mount: str, role: str | None, audience: str | None) -> str:
         else "the token's aud, because ASTRO_TOKEN_VAULT_AUDIENCE is not set"
     )
     return (
-        f"check that {name} exists at auth/{mount}, that its bound_audiences contain {requested}, "
+        f"check that {name} exists at auth/{mount} (ASTRO_TOKEN_VAULT_MOUNT), "
+        f"that its bound_audiences contain {requested}, "
         "and that its bound_subject and bound_claims (repository, ref, environment, …) "
         "match the claims that `astro-token doctor` shows"
     )
