@@ -151,6 +151,7 @@ def test_a_token_that_astro_accepts_is_replaced_only_by_force(life: TokenLife) -
     assert 0 == life("create", *DEPLOY, life.ref).code  # nothing is lost
 
 
+@only_file
 def test_another_secret_is_not_replaced(life: TokenLife) -> None:
     life.store.write("prod", "hvs.another-secret")
     for force in ([], ["--force"]):

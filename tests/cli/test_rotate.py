@@ -82,10 +82,12 @@ def seconds_until(time: str) -> float:
 def test_without_a_grace_period_one_run_does_everything(life: TokenLife) -> None:
     before = life.issue()
     token = document(life, "--grace", "0s", life.ref)
+    assert 8 == len(life.api.requests)
     assert ("rotated", None, None) == (token["outcome"], token["previous_until"], token["error"])
     assert ({id_of(life.current())}, {}, False) == (life.others, life.rotation(), life.works(before))
 
 
+@only_file
 def test_all_roles_are_kept(life: TokenLife) -> None:
     life.api.custom_roles.add("Release team")
     roles = [
@@ -112,6 +114,7 @@ def test_a_role_of_the_file_only_narrows(life: TokenLife) -> None:
     assert ([DEPLOYER], 30, "etl") == (new["roles"], new["expiryPeriodInDays"], new["name"][:3])
 
 
+@only_file
 def test_policy_limits_the_role_and_the_lifetime(life: TokenLife) -> None:
     before = life.issue()
     life.project(lifetime="90d")
@@ -122,7 +125,7 @@ def test_policy_limits_the_role_and_the_lifetime(life: TokenLife) -> None:
         ("ROLES", "a;b", "ASTRO_TOKEN_POLICY_ROLES is not the name of a role"),
     ):
         result = life("rotate", "prod", env={f"ASTRO_TOKEN_POLICY_{variable}": text})
-        assert 78 if message.startswith("ASTRO") else 65 == result.code
+        assert (78 if message.startswith("ASTRO") else 65) == result.code
         assert message in errors_of(result)[0]
     assert ({id_of(before)}, {}) == (life.others, life.rotation())
     life.project()  # without a lifetime, the default is not longer than policy allows
@@ -130,6 +133,7 @@ def test_policy_limits_the_role_and_the_lifetime(life: TokenLife) -> None:
     assert 30 == life.record_of(life.current())["expiryPeriodInDays"]
 
 
+@only_file
 def test_a_token_that_is_not_due_is_left_alone(life: TokenLife) -> None:
     before = life.issue()
     life.record_of(before)["createdAt"] = utc(-10 * 86400)
@@ -268,6 +272,7 @@ def test_nothing_is_created_if_the_record_cannot_be_written(life: TokenLife) -> 
     assert not [request for request in life.api.requests if request.method != "GET"]
 
 
+@only_file
 def test_a_refused_creation_leaves_nothing_open(life: TokenLife) -> None:
     """A role that was removed from Astro meanwhile."""
     before = life.issue("prod", role("Release team", DEPLOYMENT, "DEPLOYMENT"))
@@ -285,6 +290,7 @@ def test_a_lost_response_to_the_creation_leaves_no_orphan(life: TokenLife) -> No
     assert ({id_of(life.current())}, before == life.current()) == (life.others, False)
 
 
+@only_file
 def test_another_run_is_not_disturbed(life: TokenLife) -> None:
     before = life.issue()
     intent = {"title": "deploy~1", "owner": "somebody", "until": utc(20)}

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
         "title": option(title, arguments.title, "--title"),
     }
     target = _target(arguments)
-    shared = Settings(timeout=arguments.timeout, default_timeout=LIFECYCLE_SECONDS)
+    shared = Settings([arguments.token], timeout=arguments.timeout, default_timeout=LIFECYCLE_SECONDS)
     settings = shared.token(arguments.token, decrypt=arguments.decrypt)
     given = {name: value for name, value in options.items() if value is not None}
     settings = replace(settings, request=replace(settings.request, **given))

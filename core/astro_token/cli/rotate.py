@@ -34,10 +34,9 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     if arguments.all and arguments.token:
         raise UsageError("--all and a token are both given", hint="give --all or tokens")
     options = _options(arguments)
-    settings = Settings(timeout=arguments.timeout, default_timeout=LIFECYCLE_SECONDS)
-    requests = settings.tokens(
-        None if arguments.all else arguments.token or [None], decrypt=arguments.decrypt
-    )
+    named = None if arguments.all else arguments.token or [None]
+    settings = Settings(named, timeout=arguments.timeout, default_timeout=LIFECYCLE_SECONDS)
+    requests = settings.tokens(named, decrypt=arguments.decrypt)
     admin = read_admin(settings.environ, arguments.admin, settings.timeout)
     with AstroApi() as api, progress(len(requests), "rotating") as done, with_delayed_signals():
         rotator = Rotator(api, admin, options)
