@@ -1,0 +1,103 @@
+"""Generated outputs of a token: folded, with prefixes, indentation, boxes, colours and truncation."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from astro_token.masker.filter import Filter
+
+SIZE = 24  # characters of the claims or the signature that must not be shown
+_WORDS = ("INFO", "the", "request", "of", "a", "worker", "failed", "with", "status", "500", "retried")
+_COLOURS = (b"\x1b[31m", b"\x1b[0m", b"\x1b[1;38;5;200m", b"\x1b[K", b"\x1b(B", b"\x1b]8;;https://x.y\x07")
+
+
+def stream(number: int, token: bytes) -> bytes:
+    """Some text, and in it a part of the token that is long enough, in one of many layouts."""
+    source = random.Random(number)  # noqa: S311
+    text = part(source, token)
+    before, behind = prefix(source)
+    narrow = () if {*b"-_"} & {*token} else (8, 9, 11)  # each line has to have 8 letters or digits
+    width = source.choice((*narrow, 16, 20, 24, 37, 40, 64, 76, 100, 2000))
+    lines = [text[at : at + width] for at in range(0, len(text), width)]
+    if source.random() < 0.3:
+        lines = [coloured(source, line) for line in lines]
+    body = b"".join(before(at) + line + behind for at, line in enumerate(lines))
+    return words(source) + b"\n" + body + words(source) + b"\n"
+
+
+def part(source: random.Random, token: bytes) -> bytes:
+    header, claims, signature = token.split(b".")
+    kind = source.randrange(6)
+    if kind == 0:
+        return token
+    if kind == 1:
+        return token[: -source.randint(1, 200)]
+    if kind == 2:
+        return token[source.randint(1, len(header) + 40) :]
+    if kind == 3:
+        at = source.randrange(len(signature) - SIZE)
+        return signature[at : at + source.randint(SIZE, 200)]
+    return claims + b"." + signature if kind == 4 else signature
+
+
+def prefix(source: random.Random) -> tuple[Callable[[int], bytes], bytes]:
+    spaces = b" " * source.randint(0, 12)
+    kind = source.randrange(7)
+    befores: dict[int, Callable[[int], bytes]] = {
+        0: lambda _: b"",
+        1: lambda _: spaces,
+        2: lambda at: b"2026-01-02T03:04:%02d.%03dZ INFO worker[%d]: " % (at % 60, at * 7 % 1000, 4000 + at),
+        3: lambda _: spaces + "│ ".encode(),
+        4: lambda at: b"%4d: " % at,
+        5: lambda _: b"# ",
+        6: lambda at: b"job-%d  | " % at,
+    }
+    ends = {3: " │\n".encode(), 5: b" \\\r\n"}
+    return befores[kind], ends.get(kind, b"\n")
+
+
+def coloured(source: random.Random, line: bytes) -> bytes:
+    at = source.randrange(len(line))
+    return line[:at] + source.choice(_COLOURS) + line[at:]
+
+
+def words(source: random.Random) -> bytes:
+    return " ".join(source.choices(_WORDS, k=source.randint(1, 20))).encode()
+
+
+def through(filter_: Filter, data: bytes, number: int) -> bytes:
+    """Pass the data in a few parts, of which some are followed by a silence."""
+    source = random.Random(-number)  # noqa: S311
+    out = b""
+    while data:
+        size = source.choice((1, 5, 60, 700, len(data)))
+        out += filter_.feed(data[:size])
+        data = data[size:]
+        if source.random() < 0.05:
+            out += filter_.pause()
+    return out + filter_.end()
+
+
+def leaked(token: bytes, out: bytes) -> list[bytes]:
+    """Return the pieces that are in an output, also if its layout is removed."""
+    bare = _SEQUENCE.sub(b"", out)
+    folded = b"".join(_LAYOUT.sub(b"", line) for line in bare.split(b"\n"))
+    _, claims, signature = token.split(b".")
+    return [
+        part[at : at + SIZE]
+        for part in (claims, signature)
+        for at in range(len(part) - SIZE + 1)
+        if part[at : at + SIZE] in folded or part[at : at + SIZE] in bare
+    ]
+
+
+_SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[@-~]|\(B|\]8[^\x07]*\x07)")
+_LAYOUT = re.compile(
+    rb"^(?:2026-\S+ INFO worker\[\d+\]: | *\xe2\x94\x82 | *\d+: |# |job-\d+  \| | +)"
+    rb"|(?: \xe2\x94\x82| \\)?\r?$"
+)
