@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import re
+import uuid
 from typing import TYPE_CHECKING
+
+from astro_token.testing import make_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +72,26 @@ def coloured(source: random.Random, line: bytes) -> bytes:
 
 def words(source: random.Random) -> bytes:
     return " ".join(source.choices(_WORDS, k=source.randint(1, 20))).encode()
+
+
+def ordinary(number: int, size: int) -> bytes:
+    """Logs with hashes, UUIDs, base64 of other data and tokens of the same issuer."""
+    source = random.Random(number)  # noqa: S311
+    makers: tuple[Callable[[], str], ...] = (
+        lambda: words(source).decode(),
+        lambda: f"sha256:{source.randbytes(32).hex()}",
+        lambda: f"request {uuid.UUID(bytes=source.randbytes(16))}",
+        lambda: f"data: {base64.b64encode(source.randbytes(source.randint(30, 600))).decode()}",
+        lambda: f"Authorization: Bearer {make_token()}",
+        lambda: f"\x1b[32mairflow.models.dagbag.DagBag\x1b[0m {source.randbytes(8).hex(':')} TaskInstance",
+    )
+    lines: list[str] = []
+    length = 0
+    while length < size:
+        kind = source.choices(makers, (20, 3, 3, 2, 1, 3))[0]
+        lines.append(f"2026-01-02T03:04:05.{source.randrange(1000):03}Z INFO - {kind()}")
+        length += len(lines[-1]) + 1
+    return "\n".join(lines).encode()
 
 
 def through(filter_: Filter, data: bytes, number: int) -> bytes:

@@ -140,6 +140,9 @@ class Filter:
         self._tail = b""
         self._out = self._hidden = 0
         self._anchor: int | None = None  # where in the tail a masked chain is that may go on
+        # The last piece of an open chain, if the tail ends with it, and True if it is masked.
+        self._last: Piece | None = None
+        self._masked = False
         self._short = True
 
     @property
@@ -151,14 +154,15 @@ class Filter:
         """Take more output, and return the part that can be written now."""
         if not self._token or not data:
             return data
+        if (shown := self._continued(data)) is not None:  # some programs write a few bytes at once
+            return shown
         index = index_of(self._token)
         quiet = self._anchor is None and self._out == len(self._tail) and len(data) > _MOST
         if quiet and not index.may_be_in(data) and not index.may_be_in(self._tail + data[:_CONTEXT]):
             # Nearly all output contains nothing: it is not copied.
-            upto = self._open(index, data)
+            upto = self._open(index, data, 0)
             self._tail, self._hidden = data[min(upto, len(data) - _CONTEXT) :], 0
             self._out = len(self._tail) - (len(data) - upto)
-            self._short = len(data) - upto < PIECE
             return data[:upto]
         return self._pass(self._tail + data)
 
@@ -178,13 +182,37 @@ class Filter:
         """Release everything, because nothing follows."""
         return self._pass(self._tail, last=True) if self._tail else b""
 
+    def _continued(self, data: bytes) -> bytes | None:
+        """Return what to write if the data is more of the last piece, or a line end behind it; else None."""
+        piece = self._last
+        if piece is None or len(self._tail) + len(data) > _MOST:
+            return None
+        if self._masked and not data.strip(b"\r\n"):
+            self._tail += data
+            self._out = len(self._tail)
+            return data
+        if not data.isalnum() or not piece.text.letters.startswith(data, piece.until):
+            return None
+        more = Piece(piece.text, piece.at, piece.start, piece.size + len(data))
+        if not more.open or (more.own and not self._masked):
+            return None
+        self._last = more
+        self._tail += data
+        if not self._masked:
+            return b""
+        shown = MASK if self._out > self._hidden else b""
+        self._out = self._hidden = len(self._tail)
+        return shown
+
     def _pass(self, data: bytes, *, last: bool = False) -> bytes:
         index = index_of(self._token or b"")
         spans: list[tuple[int, int]] = []
         keep = max(len(data) - _CONTEXT, 0)
-        done, anchor = -1, None
-        hits = index.hits(data)
-        for position in hits if self._anchor is None else _chained(self._anchor, hits):
+        done, anchor = 0, None
+        self._last = None
+        for position in (
+            index.hits(data) if self._anchor is None else self._more_hits(index, data, self._anchor)
+        ):
             if position < done:
                 continue
             region, chain = _locate(index, data, position, _Region.chain_at)
@@ -194,11 +222,11 @@ class Filter:
             spans += located
             done = located[-1][1]
             if done > len(data) - _CONTEXT and chain[-1].open:
-                anchor = next(span for span, piece in zip(located, chain, strict=True) if piece.own)[0]
-        upto = self._open(index, data)
+                anchor = position
+                self._last, self._masked = (chain[-1] if done == len(data) else None), True
+        upto = self._open(index, data, done)
         if anchor is not None and not _UNFINISHED.sub(b"", without_sequences(data[done:])).strip(_INSIDE):
             upto = min(upto, done)  # perhaps it goes on
-        self._short = len(data) - upto < PIECE
         if anchor is not None:
             keep = min(keep, max(anchor - _CONTEXT, 0))
         if last:
@@ -209,6 +237,12 @@ class Filter:
         self._out, self._hidden = self._out - keep, max(self._hidden - keep, 0)
         self._anchor = None if anchor is None or len(data) - anchor > _MOST else anchor - keep
         return shown
+
+    def _more_hits(self, index: Index, data: bytes, first: int) -> Iterator[int]:
+        """Yield a known position, and those behind what is masked already."""
+        yield first
+        start = max(self._hidden - PIECE, first)
+        yield from (start + position for position in index.hits(data[start:]))
 
     def _write(self, data: bytes, spans: Iterable[tuple[int, int]], upto: int) -> bytes:
         """Return the data from what is written up to an index, masked."""
@@ -229,32 +263,39 @@ class Filter:
         self._out, self._hidden = at, hidden
         return b"".join(shown)
 
-    def _open(self, index: Index, data: bytes) -> int:
-        """Return the index from which the data has to be held, because more output may make it a chain."""
+    def _open(self, index: Index, data: bytes, done: int) -> int:
+        """
+        Return the index from which the data has to be held, because more output may make it a chain.
+
+        Args:
+            done: the end of what is masked.
+        """
+        self._short = True
         end = len(data)
         if ESCAPE in data[-_CONTEXT:] and (unfinished := _UNFINISHED.search(data, max(end - _CONTEXT, 0))):
             end = unfinished.start()
         # What is behind the last line end may be the prefix of the next line.
         line = data.rfind(b"\n", max(end - _PREFIX, 0), end)
         for stop in (end, line) if line >= 0 else (end,):
-            if index.shared_piece(letters(data[max(stop - _CONTEXT, 0) : stop])):
+            start = max(stop - _CONTEXT, done)
+            if index.shared_piece(letters(data[start:stop])):
                 region, chain = _locate(index, data, stop, _Region.chain_before)
-                if chain and chain[-1].open and not any(piece.own for piece in chain):
-                    first = region.positions[chain[0].start]
-                    return first if len(data) - first <= _MOST else len(data)
-        run = data[max(end - _PREFIX, 0) : end]
+                first = region.positions[chain[0].start] if chain else 0
+                if chain and chain[-1].open and first >= done and len(data) - first <= _MOST:
+                    self._short = False
+                    self._last, self._masked = (
+                        (chain[-1] if region.span(chain[-1])[1] == len(data) else None),
+                        False,
+                    )
+                    return first
+        run = data[max(end - _PREFIX, done) : end]
         ending = _END.search(run) if ESCAPE in run else None
         run = ending[0] if ending else run[len(run.rstrip(_WORD)) :]
         text = letters(run)
-        for size in range(min(PIECE - 1, len(text)), 0, -1):
+        for size in range(min(2 * PIECE - 1, len(text)), 0, -1):
             if index.begins(text[-size:]):
                 return end - len(run) + positions_of(run)[-size]
         return len(data)
-
-
-def _chained(first: int, rest: Iterable[int]) -> Iterator[int]:
-    yield first
-    yield from rest
 
 
 def _locate(

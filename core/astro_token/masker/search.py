@@ -41,10 +41,10 @@ ESCAPE = b"\x1b"
 SEQUENCE = re.compile(
     rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,2048}(?:\x07|\x1b\\)|[ -/]+[0-~]|[0-Z\\^-~])"
 )
-_COLOUR = re.compile(rb"\x1b\[[0-?]*[@-~]")
+_COLOUR = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
 GRAM = 4  # letters; 8 letters around a pair contain as many on one side of it
 _STEP = 4
-_LARGE = 4 * 1024
+_LARGE = 8 * 1024
 _OVERLAP = 64
 _NEAR = 48
 _SEPARATED = re.compile(rb"(?:[0-9A-Fa-f]{2}[^0-9A-Za-z]{1,2}){3}")
@@ -70,7 +70,7 @@ class Index:
             text.letters[at : at + size]
             for text in self._texts
             for at in text.starts
-            for size in range(1, PIECE)
+            for size in range(1, max(PIECE, text.least))
         }
 
     def hits(self, data: bytes) -> Iterator[int]:
@@ -102,12 +102,12 @@ class Index:
         end = data[-PIECE:]
         if len(end) < PIECE or int.from_bytes(end, sys.byteorder) not in self._words:
             return None
-        offsets = [(text, at) for text in self._texts if (at := text.letters.find(end)) >= 0]
+        offsets = [(text, at) for text in self._texts for at in _occurrences(end, text.letters)]
         return _longest(data, len(data) - PIECE, offsets)
 
     def begins(self, text: bytes) -> bool:
         """True if letters, fewer than a piece has, may begin one."""
-        return text in self._beginnings or text[:GRAM] in self._offsets
+        return text in self._beginnings or (len(text) < PIECE and text[:GRAM] in self._offsets)
 
     def may_be_in(self, data: bytes) -> bool:
         if ESCAPE in data:
@@ -172,10 +172,10 @@ def _words(data: bytes) -> array[int]:
 
 
 def without_sequences(data: bytes) -> bytes:
-    for pattern in (_COLOUR, SEQUENCE):  # most are colours
-        if ESCAPE in data:
-            data = b"".join(pattern.split(data))  # faster than `sub`
-    return data
+    if ESCAPE not in data:
+        return data
+    colours = data.count(ESCAPE) == data.count(ESCAPE + b"[")
+    return b"".join((_COLOUR if colours else SEQUENCE).split(data))  # faster than `sub`
 
 
 def letters(data: bytes) -> bytes:
@@ -228,6 +228,13 @@ def _rank(pair: bytes) -> float:
     return _RANKS.get(kinds, 9)
 
 
+def _occurrences(part: bytes, text: bytes) -> Iterator[int]:
+    at = text.find(part)
+    while at >= 0:
+        yield at
+        at = text.find(part, at + 1)
+
+
 def _longest(data: bytes, start: int, offsets: Iterable[tuple[Text, int]]) -> Piece | None:
     best: Piece | None = None
     for text, at in offsets:
@@ -261,8 +268,8 @@ _RANKS = {
 _FREQUENT = b"etaoinsrhldcumfpgwybvkxjqz"
 # Words in logs that are written as few others are.
 _ORDINARY = (
-    b"TRACE DEBUG INFO NOTICE WARNING ERROR CRITICAL FATAL SEVERE HTTP HTTPS GET POST PUT DELETE PATCH HEAD URL "
-    b"JSON UTC GMT PASSED FAILED SUCCESS SKIPPED TRUE FALSE NULL NONE SELECT FROM WHERE AND INSERT UPDATE "
+    b"TRACE DEBUG INFO NOTICE WARNING ERROR CRITICAL FATAL SEVERE HTTP HTTPS GET POST DELETE PATCH URL "
+    b"JSON UTC GMT PASSED FAILED SUCCESS SKIPPED TRUE FALSE NULL NONE SELECT FROM WHERE INSERT "
     b"DagBag TaskInstance DagRun getLogger OSError IOError ValueError TypeError KeyError RuntimeError GitHub "
     b"PythonOperator BashOperator NullPointerException AirflowException ConnectionError TimeoutError GitLab"
 )
