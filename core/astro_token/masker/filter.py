@@ -45,6 +45,7 @@ _INSIDE = b"-_.+/=:%\0"  # between letters of a token
 _WORD = LETTERS + _INSIDE
 _END = re.compile(rb"(?:%s|[%s])*\Z" % (SEQUENCE.pattern, re.escape(_WORD)))
 _BLANK = b" \r\n"
+_LINE = re.compile(rb"[^\r\n]+")
 _FOLLOWING = 5  # letters: as many are enough if they continue a piece
 _PREFIX = 128  # bytes of a line in front of a piece
 _CONTEXT = 256
@@ -100,7 +101,7 @@ class _Region:
     def _trimmed(self, piece: Piece) -> Piece:
         """Leave out letters of a word beside it that begins or ends with the same ones by chance."""
         first, last = 0, piece.size
-        if piece.size > 2 * _FOLLOWING:
+        if piece.size > 2 * _FOLLOWING and piece.text.least <= PIECE:  # hexadecimal has blanks inside
             if piece.at:
                 first = self._break(range(piece.start + _FOLLOWING, piece.start, -1), piece.start)
             if piece.open:
@@ -187,21 +188,21 @@ class Filter:
         piece = self._last
         if piece is None or len(self._tail) + len(data) > _MOST:
             return None
-        if self._masked and not data.strip(b"\r\n"):
-            self._tail += data
-            self._out = len(self._tail)
-            return data
-        if not data.isalnum() or not piece.text.letters.startswith(data, piece.until):
+        text = data.translate(None, b"\r\n") if self._masked else data
+        if (text and not text.isalnum()) or not piece.text.letters.startswith(text, piece.until):
             return None
-        more = Piece(piece.text, piece.at, piece.start, piece.size + len(data))
+        more = Piece(piece.text, piece.at, piece.start, piece.size + len(text))
         if not more.open or (more.own and not self._masked):
             return None
         self._last = more
         self._tail += data
         if not self._masked:
             return b""
-        shown = MASK if self._out > self._hidden else b""
-        self._out = self._hidden = len(self._tail)
+        shown = _LINE.sub(MASK, data)
+        if self._out == self._hidden and data[:1] not in b"\r\n":
+            shown = shown[len(MASK) :]
+        self._out = len(self._tail)
+        self._hidden = self._out - (data[-1:] in b"\r\n")
         return shown
 
     def _pass(self, data: bytes, *, last: bool = False) -> bytes:
