@@ -101,11 +101,13 @@ class _Region:
     def _trimmed(self, piece: Piece) -> Piece:
         """Leave out letters of a word beside it that begins or ends with the same ones by chance."""
         first, last = 0, piece.size
-        if piece.size > 2 * _FOLLOWING and piece.text.least <= PIECE:  # hexadecimal has blanks inside
+        if piece.size > 2 * _FOLLOWING:
             if piece.at:
                 first = self._break(range(piece.start + _FOLLOWING, piece.start, -1), piece.start)
             if piece.open:
                 last = self._break(range(piece.end - _FOLLOWING, piece.end), piece.start) or last
+        if piece.text.least > PIECE:  # hexadecimal has blanks inside, between even numbers of digits
+            first, last = first * (first % 2), last if (piece.size - last) % 2 else piece.size
         return Piece(piece.text, piece.at + first, piece.start + first, last - first)
 
     def _break(self, numbers: range, start: int) -> int:
