@@ -62,12 +62,13 @@ completion: $(VENV)/done
 dist: .venv-core/done
 	@set -e; export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-315532800}; \
 	work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
-	.venv-core/bin/python -m hatchling build -t wheel -d "$$work/wheel"; \
+	.venv-core/bin/python -m hatchling build -t wheel -d "$$work/wheel" > /dev/null; \
 	.venv-core/bin/python $(PIP) download --require-hashes --only-binary :all: -r requirements/core.txt -d "$$work/locked"; \
 	.venv-core/bin/python $(PIP) install --no-index --find-links "$$work/locked" --no-compile --target "$$work/app" \
 	  "$$work"/wheel/*.whl; \
 	mkdir -p "$(DIST)"; cp "$$work"/wheel/*.whl "$(DIST)"; \
-	.venv-core/bin/python .ci/pyz.py "$$work/app" "$(DIST)/astro-token.pyz"
+	.venv-core/bin/python .ci/pyz.py "$$work/app" "$(DIST)/astro-token.pyz"; \
+	for wheel in "$$work"/wheel/*.whl; do echo "$(DIST)/$${wheel##*/}"; done; echo "$(DIST)/astro-token.pyz"
 
 lock: $(VENV)/done
 	cd requirements && for lock in \

@@ -60,7 +60,7 @@ COMPLETED_BY = {
     "DIR": shtab.DIRECTORY,
 }
 
-# Readline splits a line at `=`, and after `--` stands another program's command.
+# Readline splits a line at `=` and `:`, and after `--` stands another program's command.
 BASH = """
 
 _astro_token() {
@@ -73,6 +73,13 @@ _astro_token() {
     fi
     [[ $word == = ]] || words+=("$word")
   done
+  local last="${COMP_WORDS[*]:COMP_CWORD-1:2}" before="${COMP_WORDS[*]:COMP_CWORD-2:2}"
+  if ((COMP_CWORD > 1)) && [[ $last == "file :" || $before == "file :" ]]; then
+    current=${current#:}
+    compopt -o filenames 2>/dev/null || :
+    _astro_token_offer -f
+    return
+  fi
   words+=("${current#=}")
   local COMP_WORDS=("${words[@]}") COMP_CWORD=$((${#words[@]} - 1))
   _shtab_astro_token
@@ -86,8 +93,12 @@ _astro_token_child() {
     return
   fi
   ((COMP_CWORD > $1)) || kind=-c
+  _astro_token_offer $kind
+}
+
+_astro_token_offer() {
   COMPREPLY=()
-  while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen $kind -- "$current")
+  while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen "$1" -- "$current")
 }
 
 complete -o bashdefault -F _astro_token astro-token

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.policy.codes import DEPLOY, ONLINE
+from astro_token.policy.codes import DEPLOY, MAJORS, ONLINE
 from astro_token.policy.rules import OFFLINE, RULES
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def policy_rows() -> list[tuple[str, ...]]:
 
 def verdict_rows() -> list[tuple[str, ...]]:
     return [
-        (f"`{name}`", check, level(code), code.meaning, code.remedy)
+        (f"`{name}`", check, level(code), meaning(code), code.remedy)
         for check, codes in (("offline", OFFLINE), ("online", ONLINE), ("deploy", DEPLOY))
         for name, code in codes.items()
     ]
@@ -42,9 +42,14 @@ def deploy_rows(document: str) -> list[tuple[str, ...]]:
     cells = [line.strip("|").split("|") for line in document.splitlines() if line.startswith("| `")]
     reactions = {row[0].strip(" `"): row[-1].strip() for row in cells if len(row) == len(DEPLOYS)}
     return [
-        (f"`{name}`", level(code), str(code.exit_code), code.meaning, reactions.get(name, ""))
+        (f"`{name}`", level(code), str(code.exit_code), meaning(code), reactions.get(name, ""))
         for name, code in DEPLOY.items()
     ]
+
+
+def meaning(code: Code) -> str:
+    versions = "" if code.majors == MAJORS else f" (Astro CLI {', '.join(f'{n}.x' for n in code.majors)})"
+    return f"{code.meaning}{versions}"
 
 
 def level(code: Code) -> str:

@@ -28,10 +28,12 @@ BARE = (getattr(sys, "_base_executable", sys.executable), "-I", "-S")
 
 def make_dist(folder: Path, **environ: str) -> Path:
     """The environment that builds is taken as it is: another test may be using it."""
-    subprocess.run(
+    done = subprocess.run(
         ["make", "-o", ".venv-core/done", "dist", f"DIST={folder}"],
-        cwd=ROOT, env={**os.environ, **environ}, check=True, capture_output=True,
+        cwd=ROOT, env={**os.environ, **environ}, check=True, capture_output=True, text=True,
     )  # fmt: skip
+    # What it has built, and no temporary folder.
+    assert sorted(map(str, folder.iterdir())) == sorted(done.stdout.splitlines())
     return folder / "astro-token.pyz"
 
 

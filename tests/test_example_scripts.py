@@ -6,15 +6,19 @@ import os
 import re
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from tests.test_examples import CI, EXAMPLES, name
+from tests.test_examples import CI, EXAMPLES, PAIRED, backend_of, name
 
-DEPLOYMENT = "cldep00000000000000000"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEPLOYMENTS = {"dev": "cldev00000000000000000", "prod": "cldep00000000000000000"}
 # Stands for all programs: notes its words, or what exec was given, and makes the environment that venv would.
 STUB = """\
 #!/bin/bash
@@ -24,6 +28,7 @@ case $called:$* in
 python*venv*) mkdir -p "${@: -1}/bin" && cp -P "$STUBS"/{pip,astro-token} "${@: -1}/bin" ;;
 aws*) echo a-token-of-aws ;;
 astro-token:exec* | "python:-I -m astro_token exec"*) env -0 >"$SEEN" ;;
+*"check --deploy"*) pwd >"$CALLS.folder"; exit "${CHECK_STATUS:-0}" ;;
 esac
 """
 BASH = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c"]
@@ -44,30 +49,50 @@ def _text(environ: dict[str, Any]) -> dict[str, str]:
     return {key: value if isinstance(value, str) else f"stored-{key}" for key, value in environ.items()}
 
 
-def steps(path: Path) -> list[Step]:
+def jobs(path: Path) -> list[str]:
+    """The environments that a file deploys to."""
+    if path.parent.name not in PAIRED or path.stem.endswith("-image"):
+        return ["prod"]
+    return ["dev", "prod"]
+
+
+CASES = [(path, job) for path in EXAMPLES for job in jobs(path)]
+PAIRS = [(path, job) for path, job in CASES if path.parent.name in PAIRED]
+
+
+def case(value: Path | str) -> str:
+    return value if isinstance(value, str) else name(value)
+
+
+def steps(path: Path, name: str = "prod") -> list[Step]:
     system = path.parent.name
     if system == "jenkins":
         return _of_jenkins(path.read_text())
     found = yaml.safe_load(path.read_text())
     if system == "github":
-        own = [step for step in found["jobs"]["deploy"]["steps"] if "run" in step]
-        return [Step(BASH, step.get("env", {}), step["run"]) for step in own]
+        job = found["jobs"][name]
+        own = [step for step in job["steps"] if "run" in step]
+        return [
+            Step(BASH, _text({**found["env"], **job["env"], **step.get("env", {})}), step["run"])
+            for step in own
+        ]
     if system == "circleci":
         job = found["jobs"]["deploy"]
         return [Step(BASH, job["environment"], step["run"]) for step in job["steps"] if "run" in step]
     if system == "azure-pipelines":
         texts = [(s, s.get("script") or s.get("inputs", {}).get("inlineScript")) for s in found["steps"]]
-        return [Step(BASH, step.get("env", {}), text) for step, text in texts if text]
+        return [
+            Step(BASH, {**found["variables"], **step.get("env", {})}, text) for step, text in texts if text
+        ]
     # These have one shell for all lines.
     if system == "gitlab":
-        shell, environ, lines = SH, found["deploy"]["variables"], found["deploy"]["script"]
-        environ = (
-            {**environ, "ASTRO_TOKEN_ID_TOKEN": "of-gitlab"} if found["deploy"]["id_tokens"] else environ
-        )
+        job = {**found[found[name]["extends"]], **found[name]}
+        shell, environ, lines = SH, {**found["variables"], **job["variables"]}, job["script"]
+        environ["ASTRO_TOKEN_ID_TOKEN" if "id_tokens" in job else "ASTRO_TOKEN_AGE_KEY"] = "of-gitlab"
     elif system == "bitbucket":
         shell, environ = SH, {}
         lines = found["pipelines"]["branches"]["main"][0]["step"]["script"]
-    elif system == "drone":
+    elif system in {"drone", "woodpecker"}:
         shell, environ, lines = SH, _text(found["steps"][0]["environment"]), found["steps"][0]["commands"]
     elif system == "buildkite":
         shell, environ = BASH, found["steps"][0]["env"]
@@ -84,7 +109,7 @@ def steps(path: Path) -> list[Step]:
 
 def _of_jenkins(text: str) -> list[Step]:
     environ = dict(re.findall(r"^ {8}([A-Z_]+) = ['\"](.*)['\"]$", text, re.MULTILINE))
-    environ["HOME"] = environ["HOME"].replace("${WORKSPACE_TMP}", "tmp of the job")
+    environ["HOME"] = environ["HOME"].replace("${WORKSPACE_TMP}", "/tmp/of the job")
     # In single quotes: Groovy would put its own values into a script in double quotes.
     scripts = re.findall(r"\bsh '(.*)'$", text, re.MULTILINE)
     assert len(scripts) == len(re.findall(r"\bsh\b(?! \')", text)) + len(scripts)
@@ -93,62 +118,89 @@ def _of_jenkins(text: str) -> list[Step]:
 
 @dataclass(frozen=True)
 class Ran:
+    """
+    Attributes:
+        work: the checkout.
+    """
+
     calls: list[list[str]]
     seen: dict[str, str]
+    work: Path
 
 
-def run(path: Path, folder: Path) -> Ran:
+def run(path: Path, folder: Path, job: str = "prod") -> Ran:
     stubs, work = folder / "stubs", folder / "work"
     stubs.mkdir()
     work.mkdir()
     stub = stubs / "stub"
     stub.write_text(STUB)
     stub.chmod(0o755)
-    for program in ("pip", "python", "python3", "aws", "astro-token"):
+    for program in ("pip", "python", "python3", "aws", "apt-get", "astro-token"):
         (stubs / program).symlink_to(stub)
     calls, seen = folder / "calls", folder / "seen"
     base = {
         "PATH": f"{stubs}:/usr/bin:/bin", "HOME": str(folder), "CALLS": str(calls), "SEEN": str(seen),
         "STUBS": str(stubs), "CI": "true",
     }  # fmt: skip
-    for step in steps(path):
+    (work / "astro-token.toml").touch()
+    (work / "astro-token.toml").chmod(0o666)  # as GitLab's docker executor and Woodpecker check it out
+    for step in steps(path, job):
         # A job's container has a /tmp of its own.
         environ = {key: value.replace("/tmp/", f"{folder}/") for key, value in step.environ.items()}
         done = subprocess.run(
-            [*step.shell, step.script.replace("/tmp/", f"{folder}/")],
+            [*step.shell, step.script.replace("/tmp/", f"{folder}/").replace("/opt/", f"{folder}/")],
             env={**base, **environ}, cwd=work, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
     words = [call.split("\0")[:-1] for call in calls.read_text().split("\n\0")[:-1]]
     pairs = (line.partition("=") for line in seen.read_text().split("\0") if line)
-    return Ran(words, {key: value for key, _, value in pairs})
+    return Ran(words, {key: value for key, _, value in pairs}, work)
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=name)
-def test_an_example_installs_and_deploys_with_the_token(path: Path, tmp_path: Path) -> None:
-    ran = run(path, tmp_path)
+@pytest.fixture(scope="module")
+def ran_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, str], Ran]:
+    """`run`, once for each job."""
+
+    @cache
+    def run_once(path: Path, job: str) -> Ran:
+        return run(path, tmp_path_factory.mktemp("job"), job)
+
+    return run_once
+
+
+@pytest.mark.parametrize(("path", "job"), CASES, ids=case)
+def test_an_example_installs_and_deploys_with_the_token(
+    path: Path, job: str, ran_once: Callable[[Path, str], Ran]
+) -> None:
+    ran = ran_once(path, job)
+    backend = backend_of(path)
     assert [] == [call for call in ran.calls if call[0].startswith("python") and "-I" not in call]
     (packages,) = [call[1:] for call in ran.calls if call[0] == "pip"]
-    assert packages[0] == "install"
-    assert re.fullmatch(
-        rf"astro-token\[[a-z,]*\b{path.stem}\b[a-z,]*\]", packages[-1].replace("awscli", "")
-    ) or (packages[-1] == "awscli")
+    package = "astro-token" if backend == "file" else rf"astro-token\[[a-z,]*\b{backend}\b[a-z,]*\]"
+    assert re.fullmatch(rf"install {package}( awscli)?", " ".join(packages))
     first, last = [call[1:] for call in ran.calls if call[0] == "astro-token"]
-    assert first[0] == "install-cli"
-    assert last[0] == "exec"
-    assert ["--", "astro", "deploy", "--dags", DEPLOYMENT] == last[2:]
+    assert ["install-cli", "--version"] == first[:2]
+    assert re.fullmatch(r"1\.\d+\.\d+", first[2])
+    # An `astro` in the checkout would be refused.
+    assert ["--to"] == first[3:4] or first[3:] == []
+    assert not first[4:] or (Path(first[4]).is_absolute() and not Path(first[4]).is_relative_to(ran.work))
+    options = [] if path.stem.endswith("-image") else ["--dags"]
+    assert ["exec", "--", "astro", "deploy", *options, DEPLOYMENTS[job]] == [last[0], *last[2:]]
     assert last[1] in path.read_text()
-    assert last[1].startswith(f"{path.stem}:")
+    assert last[1].startswith(f"{backend}:")
+    assert job in last[1]
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=name)
-def test_what_the_backend_needs_reaches_it(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("path", "job"), CASES, ids=case)
+def test_what_the_backend_needs_reaches_it(
+    path: Path, job: str, ran_once: Callable[[Path, str], Ran]
+) -> None:
     """By the variables that a file names, which all have to be there when the token is read, and no other."""
     text = re.sub(r"^\s*(?:#|//).*$", "", path.read_text(), flags=re.MULTILINE)
     named = set(re.findall(r"\b(?:ASTRO_TOKEN|VAULT|AZURE|AWS|GOOGLE)_[A-Z_]+\b", text))
-    ran = run(path, tmp_path)
-    # CodeBuild has its role and its region by itself.
-    assert bool(named) is (path.parts[-2:] != ("codebuild", "aws.yml"))
+    ran = ran_once(path, job)
+    # CodeBuild has its role and its region by itself, and GitLab its variables.
+    assert bool(named) is (path.parts[-2:] not in {("codebuild", "aws.yml"), ("gitlab", "file.yml")})
     assert {} == {variable: ran.seen.get(variable) for variable in named if not ran.seen.get(variable)}
     if path.parts[-2:] in {("codebuild", "azure.yml"), ("codebuild", "gcp.yml")}:
         assert ran.seen["ASTRO_TOKEN_ID_TOKEN"] == "a-token-of-aws"
@@ -156,6 +208,39 @@ def test_what_the_backend_needs_reaches_it(path: Path, tmp_path: Path) -> None:
         assert asked[asked.index("--audience") + 1].startswith(
             ("api://AzureADTokenExchange", "https://iam.g")
         )
+
+
+@pytest.mark.parametrize(("path", "job"), PAIRS, ids=case)
+def test_each_environment_has_settings_of_its_own(
+    path: Path, job: str, ran_once: Callable[[Path, str], Ran]
+) -> None:
+    """No variable of one environment names the other."""
+    seen = ran_once(path, job).seen
+    other = {"dev": "prod", "prod": "dev"}[job]
+    assert {} == {key: text for key, text in seen.items() if re.search(rf"\b{other}\b", text)}
+    named = [key for key, text in seen.items() if re.search(rf"\b{job}\b", text)]
+    assert {"REF"} <= set(named)
+
+
+@pytest.mark.parametrize(
+    ("path", "job"),
+    [(p, job) for p, job in CASES if p.parent.name in {"gitlab", "woodpecker", "bitbucket"}],
+    ids=case,
+)
+def test_a_project_file_that_a_runner_made_writable_for_all_is_no_longer_when_the_token_is_read(
+    path: Path, job: str, ran_once: Callable[[Path, str], Ran]
+) -> None:
+    assert (ran_once(path, job).work / "astro-token.toml").stat().st_mode & 0o022 == 0
+
+
+def test_images_contain_git() -> None:
+    """astro-token is installed with it until there is a release, and a deploy's checks use it."""
+    images = {
+        image
+        for path in [*EXAMPLES, CI / "gitlab" / "component" / "templates" / "astro-token.yml"]
+        for image in re.findall(r"\b(?:image|default): ?'?(python:\S+?)'?$", path.read_text(), re.MULTILINE)
+    }
+    assert images == {"python:3.13", "python:3.13-trixie"}
 
 
 def test_no_secret_of_drone_s_stays_in_the_environment(tmp_path: Path) -> None:
@@ -181,7 +266,7 @@ def test_azure_pipelines_gets_its_identity_in_a_task_that_names_the_connection()
         assert {"azureSubscription", "scriptType", "scriptLocation", "inlineScript"} == step["inputs"].keys()
 
 
-def test_only_the_main_branch_deploys_and_no_pull_request() -> None:
+def test_only_the_branch_of_the_environment_deploys_and_no_pull_request() -> None:
     for found in loaded("azure-pipelines"):
         assert (["main"], "none") == (found["trigger"], found["pr"])
     for found in loaded("buildkite"):
@@ -189,11 +274,21 @@ def test_only_the_main_branch_deploys_and_no_pull_request() -> None:
         assert 'build.branch == "main" && build.pull_request.id == null' == step["if"]
         assert "branches" not in step  # which cannot stand beside it
     for found in loaded("github"):
-        assert {"push": {"branches": ["main"]}} == found[True]  # YAML 1.1 takes `on` for a truth value
+        branches = {job: {"dev": "dev", "prod": "main"}[job] for job in found["jobs"]}
+        # YAML 1.1 takes `on` for a truth value.
+        assert {"push": {"branches": list(branches.values())}} == found[True]
+        for job, branch in branches.items():
+            deploy = found["jobs"][job]
+            assert (f"github.ref == 'refs/heads/{branch}'", job) == (deploy["if"], deploy["environment"])
     for found in loaded("gitlab"):
-        assert [{"if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH"}] == found["deploy"]["rules"]
+        for job, branch in {"dev": "dev", "prod": "main"}.items():
+            if job in found:
+                assert [{"if": f'$CI_COMMIT_BRANCH == "{branch}"'}] == found[job]["rules"]
+                assert job == found[job]["environment"]
     for found in loaded("drone"):
         assert {"branch": ["main"], "event": ["push"]} == found["trigger"]
+    for found in loaded("woodpecker"):
+        assert [{"event": "push", "branch": "main"}] == found["when"]
     for found in loaded("circleci"):
         (job,) = found["workflows"]["deploy"]["jobs"]
         assert {"branches": {"only": "main"}} == job["deploy"]["filters"]
@@ -226,6 +321,7 @@ def script(text: str, folder: Path, shell: list[str], environ: dict[str, str]) -
     }  # fmt: skip
     (folder / "calls").write_text("")
     text = text.replace("/opt/astro-token", str(installed.parent))
+    (folder / "a b").mkdir(exist_ok=True)
     subprocess.run([*shell, text], env={**base, **environ}, cwd=folder, capture_output=True, timeout=60)
     assert not (folder / "pwned").exists()
     return modules([call.split("\0")[:-1] for call in (folder / "calls").read_text().split("\n\0")[:-1]])
@@ -305,7 +401,13 @@ def test_parts_take_their_parameters_by_the_environment_under_names_of_their_own
     parts = [(piece["command"], piece["environment"]) for piece in pieces]
     parts += [(template[1]["script"], template[1]["env"])]
     parts += [(template[2]["inputs"]["inlineScript"], template[2]["env"])]
-    given = {"token": HOSTILE, "command": COMMAND, "extras": HOSTILE, "serviceConnection": "x"}
+    given = {
+        "token": HOSTILE,
+        "command": COMMAND,
+        "extras": HOSTILE,
+        "serviceConnection": "x",
+        "folder": "a b",
+    }
     for text, environ in parts:
         assert "parameters" not in text
         assert all(key.startswith(("ASTRO_TOKEN_", "SYSTEM_")) for key in environ)
@@ -315,6 +417,140 @@ def test_parts_take_their_parameters_by_the_environment_under_names_of_their_own
             assert ["pip", "install", f"astro-token[{HOSTILE}]"] == calls[0]
         else:
             assert ["exec", HOSTILE, "--", "bash", "-euo", "pipefail", "-c", COMMAND] == calls[0][1:]
+
+
+# -- what every part does before a deploy ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """
+    A part whose installation is done.
+
+    Attributes:
+        environ: by which it gets token, command and folder.
+    """
+
+    shell: list[str]
+    script: str
+    environ: dict[str, str]
+
+
+PARTS = ("action", "component", "orb", "template", "plugin", "library", "pipe")
+TOKEN = "vault:secret/astro/prod#token"
+
+
+def part(name: str, command: str, installed: Path, work: Path) -> Part:
+    """
+    Args:
+        installed: a virtual environment.
+        work: the checkout, with the project in the folder `a b`.
+    """
+    given = {"token": TOKEN, "command": command, "folder": "a b", "extras": "vault"}
+    ours = {"ASTRO_TOKEN_REFERENCE": TOKEN, "ASTRO_TOKEN_COMMAND": command, "ASTRO_TOKEN_FOLDER": "a b"}
+    if name == "action":
+        action = yaml.safe_load((CI.parents[1] / "action.yml").read_text())
+        (step,) = [one for one in action["runs"]["steps"] if one["name"] == "Run the command with the token"]
+        ours["RUNNER_TEMP"] = str(installed.parent)
+        return Part(BASH, f"cd 'a b'; {step['run']}", {**dict.fromkeys(step["env"], ""), **ours})
+    if name == "component":
+        (job,) = component(**{**GIVEN, **given}).values()
+        environ = {
+            key: text if isinstance(text, str) else text["value"] for key, text in job["variables"].items()
+        }
+        return Part(SH, job["script"][-1].replace("/opt/astro-token", str(installed)), environ)
+    if name == "orb":
+        step = yaml.safe_load((CI / "circleci" / "orb.yml").read_text())["commands"]["exec"]["steps"][0][
+            "run"
+        ]
+        environ = {key: _filled(value, given) for key, value in step["environment"].items()}
+        return Part(BASH, step["command"], {**environ, "HOME": str(installed.parent)})
+    if name == "template":
+        step = yaml.safe_load((CI / "azure-pipelines" / "template.yml").read_text())["steps"][2]
+        environ = {key: _filled(value, given) for key, value in step["env"].items()}
+        return Part(
+            [*BASH[:3], "-c"],
+            step["inputs"]["inlineScript"],
+            {**environ, "AGENT_TEMPDIRECTORY": str(installed.parent)},
+        )
+    if name == "plugin":
+        settings = {f"BUILDKITE_PLUGIN_ASTRO_TOKEN_{key.upper()}": text for key, text in given.items()}
+        hook = CI / "buildkite" / "plugin" / "hooks" / "command"
+        return Part(BASH, str(hook), {**settings, "BUILDKITE_COMMAND": command})
+    if name == "library":
+        text = (CI / "jenkins" / "vars" / "astroToken.groovy").read_text()
+        assert "dir(settings.folder)" in text
+        return Part(["sh", "-xec"], "cd 'a b'; " + text.partition("sh '''")[2].partition("'''")[0], ours)
+    pipe = {"TOKEN": TOKEN, "COMMAND": command, "FOLDER": "a b", "BITBUCKET_CLONE_DIR": str(work)}
+    return Part(BASH, str(CI / "bitbucket" / "pipe" / "pipe.sh"), pipe)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: int
+    calls: list[list[str]]
+    checked: str
+
+
+def start(name: str, command: str, folder: Path, **environ: str) -> Outcome:
+    installed, stubs, work = folder / "astro-token", folder / "stubs", folder / "work"
+    for each in (stubs, installed / "bin", work / "a b"):
+        each.mkdir(parents=True)
+    (stubs / "stub").write_text(STUB.replace("{pip,astro-token}", "python"))
+    (stubs / "stub").chmod(0o755)
+    for program in (stubs / "python", stubs / "python3", stubs / "astro-token", installed / "bin" / "python"):
+        program.symlink_to(stubs / "stub")
+    made = part(name, command, installed, work)
+    base = {
+        "PATH": f"{stubs}:/usr/bin:/bin", "STUBS": str(stubs), "CALLS": str(folder / "calls"),
+        "SEEN": str(folder / "seen"), "TMPDIR": str(folder), "HOME": str(folder),
+    }  # fmt: skip
+    done = subprocess.run(
+        [*made.shell, made.script],
+        env={**base, **made.environ, **environ},
+        cwd=work,
+        capture_output=True,
+        timeout=60,
+    )
+    calls = [call.split("\0")[:-1] for call in (folder / "calls").read_text().split("\n\0")[:-1]]
+    of_ours = [call[call.index(word) :] for call in calls for word in ("check", "exec") if word in call]
+    checked = folder / "calls.folder"
+    return Outcome(done.returncode, of_ours, checked.read_text().strip() if checked.exists() else "")
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_checks_the_project_and_then_starts_the_deploy_itself(name: str, tmp_path: Path) -> None:
+    """Without a shell, so that `exec` sees the deployment, and refuses another one than the token's."""
+    outcome = start(name, f"astro deploy --dags {DEPLOYMENTS['prod']}", tmp_path)
+    deploy = ["exec", TOKEN, "--", "astro", "deploy", "--dags", DEPLOYMENTS["prod"]]
+    assert (0, [["check", "--deploy", TOKEN], deploy]) == (outcome.status, outcome.calls)
+    assert str(tmp_path / "work" / "a b") == outcome.checked
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_does_not_deploy_what_fails_the_check(name: str, tmp_path: Path) -> None:
+    outcome = start(name, "astro deploy --dags", tmp_path, CHECK_STATUS="65")
+    assert (65, [["check", "--deploy", TOKEN]]) == (outcome.status, outcome.calls)
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize(
+    ("command", "is_checked"),
+    [
+        ("astro dev parse && astro deploy", True),
+        ("astro deploy --description 'a b'", True),
+        ("astro deploy; ls *", True),
+        ("astro deployment list | cat", False),
+        ("make deploy", False),
+    ],
+)
+def test_a_part_leaves_other_commands_to_a_shell(
+    name: str, command: str, is_checked: bool, tmp_path: Path
+) -> None:
+    outcome = start(name, command, tmp_path)
+    shell = ["sh", "-euc"] if name in {"component", "library"} else ["bash", "-euo", "pipefail", "-c"]
+    expected = [["check", "--deploy", TOKEN]] if is_checked else []
+    assert (0, [*expected, ["exec", TOKEN, "--", *shell, command]]) == (outcome.status, outcome.calls)
 
 
 def test_the_plugin_of_buildkite_runs_the_step_s_command(tmp_path: Path) -> None:

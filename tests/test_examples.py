@@ -17,7 +17,8 @@ import yaml
 from astro_token.cli.parser import parse
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.schemes import credential_variables
-from tests.conftest import PROGRAM, ROOT
+from tests.cli import deploy_project
+from tests.conftest import BASE, PROGRAM, ROOT
 
 if TYPE_CHECKING:
     from tests.conftest import Program
@@ -33,15 +34,19 @@ SYSTEMS = {
     "bitbucket": "vendor.bitbucket-pipelines",
     "buildkite": "vendor.buildkite",
     "drone": "vendor.drone-ci",
+    "woodpecker": "vendor.woodpecker-ci",
     "codebuild": None,  # has no schema that is published with a licence
     "jenkins": None,  # is no YAML
 }
 FILES = sorted(path for path in CI.rglob("*") if path.is_file())
+# With two environments, and scripts that create what each of them may read.
+PAIRED = ("github", "gitlab")
 EXAMPLES = [
     CI / system / (f"{backend}.Jenkinsfile" if system == "jenkins" else f"{backend}.yml")
     for system in SYSTEMS
-    for backend in BACKENDS
+    for backend in (*BACKENDS, *(("file", "vault-image") if system in PAIRED else ()))
 ]
+SETUPS = [CI / system / f"{backend}-setup.sh" for system in PAIRED for backend in (*BACKENDS, "file")]
 BIN = Path(sys.executable).parent
 
 
@@ -59,6 +64,10 @@ def name(path: Path) -> str:
     return str(path.relative_to(CI))
 
 
+def backend_of(path: Path) -> str:
+    return path.stem.partition("-")[0]
+
+
 def test_there_is_one_for_each_system_and_backend_and_no_file_that_nobody_tests() -> None:
     parts = {
         "gitlab/component/templates/astro-token.yml", "circleci/orb.yml", "azure-pipelines/template.yml",
@@ -66,13 +75,18 @@ def test_there_is_one_for_each_system_and_backend_and_no_file_that_nobody_tests(
         "bitbucket/pipe/pipe.sh", "bitbucket/pipe/pipe.yml",
     }  # fmt: skip
     actions = {f"github/{backend}-deploy-action.yml" for backend in BACKENDS}
-    assert {name(path) for path in FILES} == {*(name(path) for path in EXAMPLES), *parts, *actions}
+    scripts = {*(name(path) for path in SETUPS), "github/environments-setup.sh"}
+    assert {name(path) for path in FILES} == {*(name(path) for path in EXAMPLES), *parts, *actions, *scripts}
 
 
 @pytest.mark.parametrize("system", [system for system, schema in SYSTEMS.items() if schema])
 def test_they_keep_to_the_schema_of_their_system(system: str) -> None:
     files = [
-        path for path in FILES if path.parent == CI / system and path.name not in {"orb.yml", "template.yml"}
+        path
+        for path in FILES
+        if path.parent == CI / system
+        and path.suffix != ".sh"
+        and path.name not in {"orb.yml", "template.yml"}
     ]
     done = run(
         BIN / "check-jsonschema",
@@ -121,9 +135,9 @@ def test_an_auditor_would_find_something(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=name)
 def test_an_example_names_what_is_there(path: Path) -> None:
     text = path.read_text()
-    backend = path.stem
+    backend = backend_of(path)
     # References.
-    refs = re.findall(rf"\b{backend}:[a-z-]+/[^\s'\"]+", text)
+    refs = re.findall(rf"\b{backend}:[a-z-]+[/.][^\s'\"]+", text)
     assert refs
     assert {SecretRef.parse(ref).scheme for ref in refs} == {backend}
     # Commands.
@@ -134,7 +148,11 @@ def test_an_example_names_what_is_there(path: Path) -> None:
         own = command[:-1] if path.suffix == ".Jenkinsfile" else command
         parse([re.sub(r"^\$+(\w+)$", r"\1", word) for word in shlex.split(own)])
     # Extras.
-    assert re.search(rf"astro-token\[[a-z,]*{backend}[a-z,]*\]", text)
+    extra = r"'astro-token'" if backend == "file" else rf"astro-token\[[a-z,]*{backend}[a-z,]*\]"
+    assert re.search(extra, text)
+    # One version of the Astro CLI, in one variable.
+    assert "ASTRO_CLI_VERSION" in text
+    assert len(re.findall(r"\b1\.\d\d\.\d\b", text)) == 1
     # Variables of ours.
     code = "\n".join(
         file.read_text() for root in ("core", "backends") for file in (ROOT / root).rglob("*.py")
@@ -143,17 +161,27 @@ def test_an_example_names_what_is_there(path: Path) -> None:
         assert variable in code or variable in {"ASTRO_TOKEN_REFERENCE", "ASTRO_TOKEN_COMMAND"}, variable
 
 
+def test_all_examples_pin_one_version_of_the_astro_cli() -> None:
+    pins = {pin for path in EXAMPLES for pin in re.findall(r"CLI_VERSION\W+(\d[\d.]+)", path.read_text())}
+    assert len(pins) == 1
+
+
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_nothing_secret_stands_in_a_file(path: Path) -> None:
-    text = path.read_text()
+    text = re.sub(r"^ *#.*$", "", path.read_text(), flags=re.MULTILINE)
+    allowed: tuple[str, ...] = ("from_secret", "/tmp/key.json", "${{ secrets.ASTRO_TOKEN_AGE_KEY }}")
+    if path.suffix == ".sh":  # stores a key that it has just made
+        allowed = ("| gh secret set ", "| glab variable set ", "unset ", 'KEY_FILE="$key"')
     for variable in credential_variables() - {"ASTRO_TOKEN_ID_TOKEN", "SYSTEM_ACCESSTOKEN"}:
         for line in re.findall(rf"^.*\b{variable}\b.*$", text, re.MULTILINE):
-            allowed = (
-                "from_secret",
-                "/tmp/key.json",
-            )
             following = text[text.index(line) + len(line) :].lstrip()
             assert any(word in line or following.startswith(word) for word in allowed), line
+
+
+def test_what_exports_the_token_is_masked_by_its_ci_system() -> None:
+    """Only GitHub's files export it, with the action's format, whose mask is tested below."""
+    exporting = {name(path) for path in FILES if re.search(r"\bastro-token export\b", path.read_text())}
+    assert exporting == {f"github/{backend}-deploy-action.yml" for backend in BACKENDS}
 
 
 def test_a_login_by_the_identity_names_its_audience_in_every_snippet() -> None:
@@ -175,6 +203,19 @@ def test_a_login_by_the_identity_names_its_audience_in_every_snippet() -> None:
     assert [] == [title for title, names_audience in logins.items() if not names_audience]
 
 
+def test_no_variable_of_a_part_is_taken_for_a_misspelt_one(program: Program, canary: str) -> None:
+    texts = [path.read_text() for path in [ROOT / "action.yml", *FILES]]
+    names = {name for text in texts for name in re.findall(r"\bASTRO_TOKEN_[A-Z_]*[A-Z]\b", text)}
+    assert names >= {
+        "ASTRO_TOKEN_REFERENCE",
+        "ASTRO_TOKEN_COMMAND",
+        "ASTRO_TOKEN_FOLDER",
+        "ASTRO_TOKEN_DECRYPT_KEY",
+    }
+    result = program("exec", "env:SECRET", "--", "true", env={**dict.fromkeys(names, "x"), "SECRET": canary})
+    assert (0, "") == (result.code, result.stderr)
+
+
 # -- the action, run as the runner runs it --------------------------------------------------------------
 
 
@@ -183,7 +224,9 @@ def steps() -> dict[str, dict[str, Any]]:
     return {step["name"]: step for step in action["runs"]["steps"]}
 
 
-def step(program: Program, title: str, **values: str) -> subprocess.CompletedProcess[str]:
+def step(
+    program: Program, title: str, cwd: Path | None = None, **values: str
+) -> subprocess.CompletedProcess[str]:
     """One step of the action, with bash as GitHub calls it."""
     asked = steps()[title]
     folder = program.temporary / "astro-token" / "bin"
@@ -203,7 +246,7 @@ def step(program: Program, title: str, **values: str) -> subprocess.CompletedPro
     return subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", asked["run"]],
         env={**program.environment(), "GITHUB_ACTIONS": "true", "CI": "true", **runner, **environ},
-        cwd=program.work,
+        cwd=cwd or program.work,
         capture_output=True,
         text=True,
     )
@@ -215,6 +258,30 @@ def test_the_action_runs_a_command_with_the_token(program: Program, canary: str)
     program.environ["EXPECTED"] = canary
     done = step(program, "Run the command with the token", token="env:SECRET", command=command)
     assert (1, f"{len(canary)}\n") == (done.returncode, done.stdout)  # pipefail
+
+
+@pytest.mark.parametrize("command", ["astro deploy --dags", "set -x; astro deploy --dags && :"])
+def test_the_action_deploys_only_what_passes_the_check(
+    program: Program, canary: str, tmp_path: Path, command: str
+) -> None:
+    project = deploy_project.make(program, canary, tmp_path)
+    project.script(
+        "astro", 'case $1 in version) echo "Astro CLI Version: 1.45.0" ;; *) touch "$DEPLOYED" ;; esac'
+    )
+    program.environ |= {
+        "PATH": f"{project.bin}:{BASE['PATH']}",
+        "SECRET": canary,
+        "DEPLOYED": str(tmp_path / "deployed"),
+    }
+    title, given = "Run the command with the token", {"token": "env:SECRET", "command": command}
+    done = step(program, title, project.folder, **given)
+    assert (0, True) == (done.returncode, (tmp_path / "deployed").exists()), done.stdout + done.stderr
+    (tmp_path / "deployed").unlink()
+    (project.folder / "dags" / "etl.py").unlink()
+    done = step(program, title, project.folder, **given)
+    assert (65, False) == (done.returncode, (tmp_path / "deployed").exists())
+    assert "no-dags" in done.stdout
+    assert canary not in done.stdout + done.stderr
 
 
 def environment_file(program: Program) -> Path:

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -174,3 +175,33 @@ def test_a_plugin_that_ends_the_program_does_not_make_a_job_green(
     result = program("exec", "sqlite:a/b", "--", "echo", "ran", env=with_plugin(tmp_path / "site"))
     assert (70, "") == (result.code, result.stdout)
     assert "the backend for sqlite failed to start with SystemExit" in result.stderr
+
+
+@pytest.mark.parametrize("hanging", ["import", "factory"])
+@pytest.mark.parametrize(
+    "command",
+    [["exec", "slow:a", "--", "echo", "ran"], ["check", "slow:a"], ["doctor", "--offline", "slow:a"]],
+)
+def test_a_plugin_that_hangs_is_not_waited_for_and_is_named(
+    program: Program, tmp_path: Path, command: list[str], hanging: str
+) -> None:
+    site = tmp_path / "site"
+    metadata = site / "slow_plugin-1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: slow-plugin\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[astro_token.backends]\nslow = slow_plugin:make\n")
+    code = {
+        "import": "import time; time.sleep(600)\n",
+        "factory": "def make():\n    import time; time.sleep(600)\n",
+    }
+    (site / "slow_plugin.py").write_text(code[hanging])
+    environ = {"PYTHONPATH": str(site), "ASTRO_TOKEN_PLUGINS": "slow-plugin", "ASTRO_TOKEN_TIMEOUT": "1"}
+    start = time.monotonic()
+    result = program(*command, env=environ)
+    assert time.monotonic() - start < 30
+    output = result.stdout + result.stderr
+    assert (75, True, False) == (
+        result.code,
+        "the plugin slow-plugin: no answer within" in output,
+        "ran" in result.stdout.split(),
+    )

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +19,10 @@ import yaml
 from astro_token import pre_commit
 from astro_token.testing import appearances, make_token
 from tests.conftest import ROOT
+from tests.token_files import DETECTED, UNDETECTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
 HINT = (
     "astro-token: hint: remove it, revoke it in Astro if it has left this machine, "
@@ -106,6 +111,74 @@ def test_a_token_is_found_in_every_encoding_that_an_editor_writes(
     assert (73, "", error) == hook("scan", "a.env", canary=canary)
 
 
+@pytest.mark.parametrize("kind", DETECTED)
+def test_the_scan_detects_a_token_in_this_kind_of_file(
+    folder: Path, canary: str, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    content = DETECTED[kind](canary)
+    (folder / "file").write_bytes(content.encode() if isinstance(content, str) else content)
+    code = pre_commit.main(["scan", "file"])
+    out, err = capsys.readouterr()
+    assert (73, "", True) == (code, out, err.startswith("astro-token: error: file:"))
+    assert err.endswith(f" contains an Astro API token\n{HINT}")
+    assert appearances(canary, err) == []
+
+
+def test_the_documentation_lists_the_kinds_that_the_scan_does_not_detect(
+    folder: Path, canary: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = (ROOT / "docs" / "pre-commit.md").read_text().partition("does not detect")[2]
+    rows = [line.split("|")[1].strip() for line in listed.splitlines() if line.startswith("| ")][1:]
+    assert [kind.replace("_", " ") for kind in UNDETECTED] == rows
+    for kind, make in UNDETECTED.items():
+        content = make(canary)
+        (folder / kind).write_bytes(content.encode() if isinstance(content, str) else content)
+        assert pre_commit.main(["scan", kind]) == 0
+    assert ("", "") == capsys.readouterr()
+
+
+def jwt(header: Mapping[str, object], claims: Mapping[str, object]) -> str:
+    parts = [json.dumps(part, separators=(",", ":")).encode() for part in (header, claims)]
+    return ".".join(
+        base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (*parts, os.urandom(256))
+    )
+
+
+FOREIGN: list[dict[str, object]] = [
+    {"iss": "https://example.auth0.com/", "exp": 1, "permissions": ["read:users", "write:users"]},
+    {"iss": "https://auth.astronomer.io/", "sub": "auth0|1", "exp": 1, "scope": "openid", "permissions": []},
+    {"iss": "https://token.actions.githubusercontent.com", "sub": "repo:a/b:ref:refs/heads/main", "exp": 1},
+    {"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:a:b"},
+    {"permissions": "organizationId:clorg1"},
+    {"permissions": {"organizationId": "clorg1"}},
+    {"permissions": ["organizationId"]},
+]
+
+
+@pytest.mark.parametrize("claims", FOREIGN, ids=range(len(FOREIGN)))
+def test_the_tokens_of_other_services_are_left_alone(
+    folder: Path, capsys: pytest.CaptureFixture[str], claims: dict[str, object]
+) -> None:
+    for header in ({"alg": "RS256", "typ": "JWT"}, {"typ": "JWT", "alg": "ES256", "kid": "1"}):
+        token = jwt(header, claims)
+        for kind, make in DETECTED.items():
+            content = make(token)
+            (folder / kind).write_bytes(content.encode() if isinstance(content, str) else content)
+            assert pre_commit.main(["scan", kind]) == 0, kind
+    assert ("", "") == capsys.readouterr()
+
+
+@pytest.mark.parametrize("every", [50, pytest.param(1, marks=pytest.mark.long)])
+def test_ordinary_source_code_is_left_alone(capsys: pytest.CaptureFixture[str], every: int) -> None:
+    """The standard library, all installed packages, and this project."""
+    folders = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib")]
+    names = [str(path) for folder in folders for path in sorted(folder.rglob("*.py"))][::every]
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    names += [str(ROOT / name) for name in tracked.stdout.split("\0") if (ROOT / name).is_file()][::5]
+    assert len(names) > 200
+    assert (0, ("", "")) == (pre_commit.main(["scan", *names]), capsys.readouterr())
+
+
 def test_a_token_is_in_the_line_where_it_begins(
     folder: Path, canary: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,8 +256,16 @@ print(used.ru_utime, (used.ru_maxrss - before) // 1024)
         b"/" * 2_000_000 + b"\\n" * 1_000_000,
         b"\0" * 50_000_000,
         b"abcdefgh" * 32 * 20_000 + b"~",
+        # The next ones look like the beginning of a token, so that all is undone and joined.
+        b"eyJ" + b"\\" * 1_000_000,
+        b"65794a" + b"25" * 400_000,
+        b"eyJ\n" + b"- " * 500_000 + b"_-" * 500_000,
+        (b"eyJhbGciOiJSUzI1NiJ9" * 10 + b"cGVybWlzc2lvbnM") * 3_000,
+        b"eyJ" + b"eyJhbGciOiJSUzI1NiJ9eyJwZXJtaXNzaW9ucyI6MX0" * 5_000,
+        b"eyJhbGciOiJSUzI1NiJ9" + base64.b64encode(b'{"permissions":' + b"[" * 9000) * 100,
+        b"65 79 4a aa aa aa aa zz " * 30_000,
     ],
-    ids=range(10),
+    ids=range(17),
 )
 def test_no_file_takes_long_or_much_memory(folder: Path, content: bytes) -> None:
     (folder / "big").write_bytes(content)
@@ -204,6 +285,21 @@ def test_the_permissions_may_stand_anywhere_in_a_token(folder: Path) -> None:
             ".".join(base64.urlsafe_b64encode(part.encode()).decode().rstrip("=") for part in parts)
         )
         assert hook("scan", "a")[0] == 73
+
+
+@pytest.mark.long
+def test_a_file_of_50_megabytes_is_read_within_seconds(folder: Path, canary: str) -> None:
+    """Of each kind that needs the most work: nearly a token, base64 of anything, and many lines."""
+    for piece in (
+        b"eyJhbGciOiJSUzI1NiJ9cGVybWlzc2lvbnM.",
+        base64.encodebytes(bytes(range(256))),
+        b"a = eyJ\n",
+    ):
+        content = piece * (50_000_000 // len(piece))
+        (folder / "big").write_bytes(content + b"\n" + canary.encode())
+        before = time.process_time()
+        assert pre_commit.main(["scan", "big"]) == 73
+        assert time.process_time() - before < 60
 
 
 def test_every_file_is_looked_at_and_named(folder: Path, canary: str) -> None:
@@ -258,3 +354,71 @@ def test_a_projects_file_that_is_wrong_is_told(folder: Path) -> None:
 
 def test_an_unknown_hook_is_a_mistake() -> None:
     assert hook("none")[0] == 64
+
+
+# -- the program pre-commit -----------------------------------------------------------------------------
+
+
+def test_pre_commit_installs_and_runs_the_hooks(tmp_path: Path, canary: str) -> None:
+    """As a team does it: from a repository, into an environment of its own, with the published entries."""
+    source, work, home = (tmp_path / name for name in ("source", "checkout", "home"))
+    packages = sysconfig.get_path("purelib")
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "PRE_COMMIT_HOME": str(home / "pre-commit"),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@example.com",
+        "GIT_COMMITTER_EMAIL": "a@example.com",
+    }
+    # Without a package index: the hooks need no dependency, and what builds us is installed here.
+    offline = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PYTHONPATH": packages}
+
+    def run(*command: str, **more: str) -> tuple[int, str]:
+        done = subprocess.run(
+            command, cwd=work, env={**environ, **more}, capture_output=True, text=True, timeout=120
+        )
+        assert appearances(canary, done.stdout + done.stderr) == []
+        return done.returncode, done.stdout + done.stderr
+
+    def pre_commit_run(**more: str) -> tuple[int, str]:
+        assert run("git", "add", "-A")[0] == 0
+        return run(sys.executable, "-I", "-m", "pre_commit", "run", "--all-files", **more)
+
+    home.mkdir(exist_ok=True)
+    work.mkdir()
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in tracked.stdout.split("\0"):
+        if name.startswith(("core/", "backends/")) or (name and "/" not in name):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    for command in ("init -q", "add -A", "commit -qm all", "tag v0"):
+        assert run("git", "-C", str(source), *command.split())[0] == 0
+    hooks = [{"id": "astro-token-config"}, {"id": "astro-token-scan"}]
+    config = {"repos": [{"repo": str(source), "rev": "v0", "hooks": hooks}]}
+    (work / ".pre-commit-config.yaml").write_text(yaml.safe_dump(config))
+    project = work / "astro-token.toml"
+    project.write_text('[tokens.prod]\nref = "env:SECRET"\n')
+    project.chmod(0o600)
+    assert run("git", "init", "-q")[0] == 0
+
+    code, output = pre_commit_run(**offline)
+    assert (0, 2) == (code, output.count("Passed")), output
+    # A module of the checkout, in programs that do not isolate themselves.
+    (work / "sitecustomize.py").write_text(
+        "import sys\nwith open('run', 'a') as file: file.write(' '.join(sys.orig_argv) + '\\n')\n"
+    )
+    code, output = pre_commit_run(PYTHONPATH=".")
+    assert (0, 2) == (code, output.count("Passed")), output
+    assert run(sys.executable, "-c", "", PYTHONPATH=".")[0] == 0
+    assert [f"{sys.executable} -c "] == (work / "run").read_text().splitlines()
+
+    (work / "notes.txt").write_text(f"token: {canary}\n")
+    code, output = pre_commit_run()
+    assert (1, 1, True) == (code, output.count("Passed"), "error: notes.txt:1 contains an Astro" in output)
+    (work / "notes.txt").unlink()
+    project.write_text('[tokens.prod]\nreff = "env:SECRET"\n')
+    code, output = pre_commit_run()
+    assert (1, 1, True) == (code, output.count("Passed"), "reff" in output), output

@@ -32,6 +32,7 @@ COMMANDS = {
     ],
 }
 CHECKING = ("Makefile", "justfile")  # before they deploy
+DEPLOYMENT = "cldep00000000000000000"
 # Stands for the Astro CLI: says its version, and whether it has the token that it should have.
 ASTRO = """\
 case $1 in
@@ -82,7 +83,7 @@ def test_there_is_no_recipe_that_nobody_tests() -> None:
 def test_a_recipe_deploys_with_the_token(project: Project, name: str) -> None:
     done = run(project, name, TOKEN=project.canary)
     assert deployed(project), done.stderr
-    assert "astro deploy --dags\n" in done.stdout
+    assert f"astro deploy --dags {DEPLOYMENT}\n" in done.stdout
     assert "not isolated" not in done.stdout
     # The status of the deploy is the recipe's; make has one of its own for all.
     assert (2 if name == "Makefile" else 5) == done.returncode
@@ -93,16 +94,21 @@ def test_a_recipe_does_not_deploy_with_an_expired_token(project: Project, name: 
     done = run(project, name, TOKEN=make_token(expires_in=-60))
     assert (2 if name == "Makefile" else 65) == done.returncode, done.stderr
     assert "expired" in done.stderr
-    assert "astro deploy --dags\n" not in done.stdout.replace("-- astro", "")
+    assert "astro deploy --dags" not in re.sub("-- astro.*", "", done.stdout)
 
 
 @pytest.mark.parametrize(
     ("name", "argument"),
-    [("Makefile", "TOKEN_NAME=staging"), ("deploy.sh", "staging"), ("justfile", "deploy staging")],
+    [
+        ("Makefile", "TOKEN_NAME=staging DEPLOYMENT=cldep1"),
+        ("deploy.sh", "staging cldep1"),
+        ("justfile", "deploy staging cldep1"),
+    ],
 )
-def test_a_recipe_takes_another_token(project: Project, name: str, argument: str) -> None:
-    run(project, name, *argument.split(), TOKEN=make_token(), STAGING=project.canary)
+def test_a_recipe_takes_another_token_and_deployment(project: Project, name: str, argument: str) -> None:
+    done = run(project, name, *argument.split(), TOKEN=make_token(), STAGING=project.canary)
     assert deployed(project)
+    assert "astro deploy --dags cldep1\n" in done.stdout
 
 
 @pytest.mark.parametrize("name", CHECKING)
@@ -110,7 +116,7 @@ def test_a_recipe_that_checks_does_not_deploy_a_project_without_dags(project: Pr
     (project.folder / "dags" / "etl.py").unlink()
     done = run(project, name, TOKEN=project.canary)
     assert done.returncode != 0
-    assert "exec" not in done.stdout + done.stderr
+    assert "astro-token exec" not in done.stdout + done.stderr
     assert not deployed(project)
 
 
@@ -127,10 +133,13 @@ def test_what_is_named_is_never_run(project: Project, name: str) -> None:
 def test_the_recipes_of_just_are_those_of_make() -> None:
     """Line by line, with the parameter in place of the variable; just's own quoting in place of ours."""
     text = (RECIPES / "justfile").read_text()
-    headers = re.findall(r"^([a-z-]+) token=\"prod\":(?: \(([a-z-]+) token\))?$", text, re.MULTILINE)
+    pattern = r"^([a-z-]+) token=\"prod\"(?: deployment=\"\w+\")?:(?: \(([a-z-]+) token\))?$"
+    headers = re.findall(pattern, text, re.MULTILINE)
     assert [("deploy", "pre-deploy"), ("pre-deploy", "")] == headers
     commands = re.findall(r"^ {4}(\S.*)$", text, re.MULTILINE)
     made = re.findall(r"^\t(\S.*)$", (RECIPES / "Makefile").read_text(), re.MULTILINE)
-    assert made == [line.replace("{{ quote(token) }}", "'$(TOKEN_NAME)'") for line in commands]
+    names = {"{{ quote(token) }}": "'$(TOKEN_NAME)'", "{{ quote(deployment) }}": "'$(DEPLOYMENT)'"}
+    pattern = "|".join(map(re.escape, names))
+    assert made == [re.sub(pattern, lambda match: names[match[0]], line) for line in commands]
     for line in commands:
-        parse(line.replace("{{ quote(token) }}", "prod").split()[1:])
+        parse(re.sub(pattern, "prod", line).split()[1:])

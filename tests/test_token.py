@@ -289,6 +289,8 @@ WRAPPED = {
     "bearer in small letters": "bearer {}",
     "BEARER and several blanks": "BEARER    {}",
     "quotes around Bearer": '"Bearer {}"\r\n',
+    "quotes after Bearer": 'Bearer "{}"\n',
+    "quotes around and after Bearer": "'Bearer \"{}\"'",
     "a byte-order mark": "\ufeff{}",
     "a byte-order mark and all else": "\ufeff 'Bearer {}'\r\n",
 }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from astro_token.errors import AstroTokenError, result
+from astro_token.errors import AstroTokenError, ConfigError, result
 from astro_token.record import Record
+from astro_token.system.variables import setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from astro_token.secret import SecretValue
 
-__all__ = ["JobIdentity", "job_identity", "printable", "printable_path", "settings_text", "without_line_end"]
+__all__ = ["JobIdentity", "audience_setting", "job_identity", "printable", "printable_path"]
 
 _LONG = 20  # characters; keys are longer
 # A value may stand by mistake in the variable for its file's name, and a token in the one for a role.
@@ -33,41 +34,51 @@ class JobIdentity(Record):
     token: SecretValue
 
 
+def audience_setting(environ: Mapping[str, str], variable: str) -> str | None:
+    """
+    Return the audience that a variable sets; None if it is unset.
+
+    Raises:
+        ConfigError: it cannot be an audience.
+    """
+    import re
+
+    audience = setting(environ, variable)
+    if not audience or re.fullmatch(r"[!-~]{1,255}", audience):
+        return audience or None
+    raise ConfigError(
+        f"{variable} is not an audience",
+        hint="use the audience that the service expects in the token of a job, without blanks",
+    )
+
+
 def job_identity(
-    audience: str | None, *, environ: Mapping[str, str], timeout: float, variable: str | None = None
+    variable: str, default: str | None, *, environ: Mapping[str, str], timeout: float
 ) -> JobIdentity | None:
     """
     Return the identity token of the CI job; None if there is none.
 
     Args:
-        variable: sets the audience; named if the token is for another one.
+        variable: sets the audience; it is named if the token is for another one.
+        default: the audience if the variable is unset.
 
     Raises:
-        AstroTokenError: as `ci_identity`.
+        AstroTokenError: as `audience_setting` and `ci_identity`.
     """
     from astro_token.ci.identity import ci_identity, identity_source
 
+    audience = audience_setting(environ, variable) or default
     outcome: SecretValue | AstroTokenError | None
     try:
         outcome = ci_identity(audience, environ=environ, timeout=timeout)
     except AstroTokenError as error:
-        if variable and variable in environ and "another audience" in error.message:
+        if setting(environ, variable) and "another audience" in error.message:
             error.hint = f"{error.hint}, or change {variable}"
         outcome = error
     source = identity_source(environ)
     del environ  # a traceback with it would lead to all the secrets in it
     token = result(outcome)
     return None if token is None else JobIdentity(source, token)
-
-
-def settings_text(environ: Mapping[str, str], name: str) -> str:
-    """Return a variable without a line end at its end, which editors and CI systems add; empty if unset."""
-    return without_line_end(environ.get(name, ""))
-
-
-def without_line_end(text: str) -> str:
-    """Remove one line end from the end of a variable or of a credential's file."""
-    return text.removesuffix("\n").removesuffix("\r")
 
 
 def printable(text: str | os.PathLike[str]) -> str:

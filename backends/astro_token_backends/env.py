@@ -20,7 +20,8 @@ SCHEMES = {
         description="an environment variable",
         form="VARIABLE",
         example="env:ASTRO_API_TOKEN",
-        grammar=(r"[A-Za-z_][A-Za-z0-9_]{0,254}",),
+        grammar=(r"(?!\d)(?:\w|%(?!3D)[0-9A-F]{2}){1,255}",),
+        encoded=r"[^A-Za-z0-9_]",
         local=True,
     )
 }

@@ -10,9 +10,12 @@ Without `-I` Python would import modules of the scanned repository in place of i
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import sys
+from bisect import bisect_right
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,23 +27,58 @@ from astro_token.system.files import open_regular
 from astro_token.token import MAX_TOKEN_BYTES, AstroToken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    _Numbers = tuple[re.Pattern[bytes], re.Pattern[bytes], re.Pattern[bytes]]
 
 __all__ = ["main"]
 
 _HINT = "remove it, revoke it in Astro if it has left this machine, and store it with `astro-token put`"
-# A file is read in blocks. Each begins with the end of the last one: the longest token in UTF-32.
+# A file is read in blocks. Each begins with the end of the last one: the longest token, and its separators.
 _BLOCK = 4 * 1024 * 1024
-_OVERLAP = 4 * MAX_TOKEN_BYTES
-# The lookbehinds make each run match once, so that a long one is searched only once.
-_DOTTED = re.compile(rb"(?<![A-Za-z0-9_.-])[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++){2,}+")
-_BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{260,}+")  # a token has at least 400 bytes or so
-_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_OVERLAP = 8 * MAX_TOKEN_BYTES
 _DEPTH = 2  # base64 of base64, as in a Kubernetes secret of an encoded file
-_HEADER, _SIGNATURE = 512, 1024  # characters; the rest of a longer part is other text
-# Characters at the ends of lines in a text that is broken into lines: of comments, lists and programs.
-_LEFT = re.compile(rb"[ \t]*+(?:[#*>|;%]++[ \t]*+|//++[ \t]++|[+.&][ \t]*+(?=[\"'`]))?[\"'`]?")
-_RIGHT = re.compile(rb"[ \t]*[\"'`][ \t]*[+.,&]?\Z")
+_HEADER, _SIGNATURE = 512, 1024  # characters; what follows a signature is other text
+
+# Escapes are undone first. Their control characters become blanks, so that lines keep their numbers.
+_BLANKS = bytes.maketrans(bytes(range(32)), b" " * 32)
+_ESCAPE_MARKS = re.compile(rb"%(?:25)*(?=[0-9A-Fa-f]{2})|[\\%]++(?:u00|x)|=")
+_ESCAPES: list[tuple[re.Pattern[bytes], bytes | Callable[[re.Match[bytes]], bytes]]] = [
+    (
+        re.compile(rb"(?:\x1b|(?<!\\)\\++(?:u00|x)1[bB]|(?<!\\)\\++0?33|\\e|\^\[)\[[0-9;]*+[A-Za-z]"),
+        b" ",
+    ),  # colours
+    (
+        re.compile(rb"&#(?:[0-9]{2,4}|[xX][0-9A-Fa-f]{2,4});"),
+        lambda entity: _character(entity[0]),
+    ),
+    (
+        # Not the `\x` that begins a long text in hex.
+        re.compile(
+            rb"(?:(?:%(?:25)*|%u00|(?<!\\)\\++(?:u00|x(?![0-9A-Fa-f]{10}))|=(?=2[DE]|5F))[0-9A-Fa-f]{2})+"
+        ),
+        lambda run: bytes.fromhex(_ESCAPE_MARKS.sub(b"", run[0]).decode()).translate(_BLANKS),
+    ),
+    (re.compile(rb"(?<!\\)\\++[nrt]"), b" "),
+    (re.compile(rb"(?<!\\)\\++(?=[/_.-])"), b""),
+]
+_DIFF_MARKS = re.compile(rb"(?m)^[+-]")
+
+# Texts are broken into lines and strings in many manners, and each line may get a prefix. What is left of
+# a token are long fragments, between short words and other characters. A short one counts if it fills a line.
+# The words next to some fragments, such as an id on each line, are long: short fragments are left out then.
+_LENGTHS = (16, 41)
+_TOKEN = [
+    re.compile(
+        rb"(?m)(?<![A-Za-z0-9_.-])[A-Za-z0-9_.-]{%d,}+"
+        rb"|^(?:[^A-Za-z0-9_.\n-]++|[_.-]++(?![A-Za-z0-9_.-]))*+(?:[bfru]{1,2}[\"'])?"
+        rb"([A-Za-z0-9_.-]{1,%d}+)[^A-Za-z0-9\n]*+$" % (length, length - 1)
+    )
+    for length in _LENGTHS
+]
+_BASE64 = [re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{%d,}+" % length) for length in _LENGTHS]
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_JSON = json.JSONDecoder()
 
 
 def main(argv: list[str]) -> int:
@@ -91,64 +129,134 @@ def _blocks(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _first(data: bytes) -> int:
     """Return the line in which the first token begins; 0 if there is none."""
-    lines = _lines(data)
-    at = _token_in(b"".join(lines))
-    ends = accumulate(map(len, lines))
-    return 0 if at < 0 else next(number for number, end in enumerate(ends, 1) if end > at)
+    text = _unescaped(data, 0)
+    at = _token_in(text, 0)
+    return 0 if at < 0 else text.count(b"\n", 0, at) + 1
 
 
-def _lines(data: bytes) -> list[bytes]:
-    """Split into lines without their decoration, and reduce UTF-16 and UTF-32 to ASCII."""
-    return [_without_decoration(line) for line in data.translate(None, b"\0\r").split(b"\n")]
+def _unescaped(data: bytes, depth: int) -> bytes:
+    """Reduce UTF-16 and UTF-32 to ASCII and undo escapes; empty if nothing looks like a token."""
+    text = data.translate(None, b"\0")
+    if not (_begins(text, 0, depth) or _in_numbers(text)):
+        return b""
+    for pattern, replacement in _ESCAPES:
+        text = pattern.sub(replacement, text)
+    return _DIFF_MARKS.sub(b" ", text) if b"\n@@ " in text else text
 
 
-def _without_decoration(line: bytes) -> bytes:
-    if b"\\" in line:  # line ends in JSON, and continued lines of a shell
-        line = line.replace(b"\\r", b"").replace(b"\\n", b"").rstrip(b" \t").removesuffix(b"\\")
-    line = line.rstrip(b" \t")
-    end = _RIGHT.search(line, max(0, len(line) - 8))
-    start = _LEFT.match(line)
-    return line[start.end() if start else 0 : end.start() if end else None]
+def _character(entity: bytes) -> bytes:
+    from html import unescape
+
+    return unescape(entity.decode()).encode().translate(_BLANKS)
 
 
-def _token_in(text: bytes, depth: int = 0) -> int:
-    """Return the offset of a token, also in base64; -1 if there is none."""
-    for chain in _DOTTED.finditer(text):
-        at = chain.start()
-        parts = chain[0].split(b".")
-        for header, claims, signature in zip(parts, parts[1:], parts[2:], strict=False):
-            if any(word in claims for word in _PERMISSIONS):
-                begin = _header_of(header, claims, signature)
-                if begin >= 0:
-                    return at + begin
-            at += len(header) + 1
-    for run in _BASE64.finditer(text) if depth < _DEPTH else ():
-        packed = run[0].translate(_URL_SAFE)
+def _in_numbers(text: bytes) -> bool:
+    return any(beginning.search(text) for beginning, _, _ in _NUMBERS.values())
+
+
+def _begins(text: bytes, least: int, depth: int) -> bool:
+    """True if a token may begin in a text: unencoded, or in base64 this number of times or more."""
+    return any(word in text for words in _BEGINNINGS[least : _DEPTH - depth + 1] for word in words)
+
+
+def _token_in(text: bytes, depth: int) -> int:
+    """Return the offset of a token, also in base64 or hex; -1 if there is none."""
+    for fragments in _fragments(_TOKEN, text) if b"eyJ" in text else ():
+        at = _token_of(fragments.joined)
+        if at >= 0:
+            return fragments.offset(at)
+    for fragments in _fragments(_BASE64, text) if _begins(text, 1, depth) else ():
+        packed = fragments.joined.translate(_URL_SAFE)
         # Other text before the token may shift it within a group of four characters.
         for shift in range(4):
-            decoded = base64.b64decode(packed[shift : shift + (len(packed) - shift) // 4 * 4])
-            inner = _token_in(b"".join(_lines(decoded)), depth + 1)
-            if inner >= 0:
-                return run.start() + shift + inner * 4 // 3
+            decoded = base64.urlsafe_b64decode(packed[shift : shift + (len(packed) - shift) // 4 * 4])
+            at = _token_in(_unescaped(decoded, depth + 1), depth + 1)
+            if at >= 0:
+                return fragments.offset(min(shift + at * 4 // 3, len(packed) - 1))
+    for base, (beginning, numbers, number) in _NUMBERS.items() if depth < _DEPTH else ():
+        for run in numbers.finditer(text) if beginning.search(text) else ():
+            decoded = bytes(int(digits, base) for digits in number.findall(run[0]))
+            if _token_in(_unescaped(decoded, depth + 1), depth + 1) >= 0:
+                return run.start()
     return -1
 
 
-def _header_of(before: bytes, claims: bytes, signature: bytes) -> int:
-    """Return the offset at which a token begins before the first dot; -1 if none does."""
-    at = before.find(b"eyJ", max(0, len(before) - _HEADER))
-    while at >= 0:
-        if _is_token(b".".join((before[at:], claims, signature[:_SIGNATURE]))):
-            return at
-        at = before.find(b"eyJ", at + 1)
+def _fragments(patterns: Sequence[re.Pattern[bytes]], text: bytes) -> Iterator[_Fragments]:
+    """Yield the fragments by each pattern, if they differ from those by the one before."""
+    joined = b""
+    for pattern in patterns:
+        fragments = _Fragments(pattern, text)
+        if fragments.joined != joined:
+            yield fragments
+        joined = fragments.joined
+
+
+class _Fragments:
+    """
+    The fragments of a text that may belong to a token.
+
+    Attributes:
+        joined: all of them, without dots: the ends of a token's parts are those of their JSON.
+    """
+
+    def __init__(self, pattern: re.Pattern[bytes], text: bytes) -> None:
+        self._starts: list[int] = []
+        self._texts: list[bytes] = []
+        recent = [b""] * 8
+        for number, match in enumerate(pattern.finditer(text)):
+            fragment = match[match.lastindex or 0]
+            if fragment not in recent:  # else the prefix of each line
+                self._starts.append(match.start(match.lastindex or 0))
+                self._texts.append(fragment.replace(b".", b""))
+            recent[number % 8] = fragment
+        self.joined = b"".join(self._texts)
+
+    def offset(self, at: int) -> int:
+        """Return the offset in the text of an offset in the joined fragments."""
+        ends = list(accumulate(map(len, self._texts)))
+        number = bisect_right(ends, at)
+        return self._starts[number]
+
+
+def _token_of(text: bytes) -> int:
+    """Return the offset of a token without dots; -1 if there is none."""
+    permissions = -1
+    for header in _ALGORITHM.finditer(text):
+        if permissions < header.end():
+            claim = _PERMISSIONS.search(text, header.end())
+            if not claim:
+                return -1
+            permissions = claim.start()
+        at = text.rfind(b"eyJ", max(0, header.start() - _HEADER), header.start() + 1)
+        if at >= 0 and permissions - at < MAX_TOKEN_BYTES:
+            claims = _end_of_json(text, at)
+            signature = _end_of_json(text, claims) if claims else 0
+            if signature > permissions and _is_token(
+                b".".join((text[at:claims], text[claims:signature], text[signature : signature + _SIGNATURE]))
+            ):
+                return at
     return -1
+
+
+def _end_of_json(text: bytes, at: int) -> int:
+    """Return the offset after the base64 of a JSON object; 0 if it is not one."""
+    if text.startswith(b"eyJ", at):
+        for longest in (1024, MAX_TOKEN_BYTES):  # most of them are short
+            packed = text[at : at + longest]
+            decoded = base64.urlsafe_b64decode(packed + b"A" * (-len(packed) % 4))
+            with suppress(ValueError, RecursionError):
+                end = _JSON.raw_decode(decoded.decode("latin-1"))[1]  # a character for each byte
+                return at + -(-end * 8 // 6)
+    return 0
 
 
 def _is_token(data: bytes) -> bool:
     try:
-        AstroToken.parse(SecretValue(data))
+        token = AstroToken.parse(SecretValue(data))
     except InvalidTokenError:
         return False
-    return True
+    # Other services' tokens have permissions too.
+    return any((token.organization, token.workspace, token.deployment, token.token_id))
 
 
 def _in_base64(word: bytes) -> tuple[bytes, ...]:
@@ -158,7 +266,35 @@ def _in_base64(word: bytes) -> tuple[bytes, ...]:
     return tuple(text[-(-before * 8 // 6) :][:count] for before, text in enumerate(texts))
 
 
-_PERMISSIONS = _in_base64(b"permissions")  # a claim of every Astro API token
+def _any(texts: Iterable[bytes]) -> re.Pattern[bytes]:
+    return re.compile(b"|".join(map(re.escape, texts)))
+
+
+_ALGORITHM = _any(_in_base64(b'"alg"'))
+_PERMISSIONS = _any(_in_base64(b"permissions"))  # a claim of every Astro API token
+# The first characters of header and claims, by the depth of base64.
+_BEGINNINGS = [{b"eyJ"}]
+for _ in range(_DEPTH):
+    words = _BEGINNINGS[-1] | {b"e\0y\0J"}  # UTF-16
+    _BEGINNINGS.append({form for word in words for form in _in_base64(word)})
+
+
+def _numbers(beginning: bytes, digits: bytes, before: bytes, between: bytes) -> _Numbers:
+    """Match a token's beginning and a text, of which each character is a number."""
+    texts = re.compile(rb"(?<![0-9A-WYZa-wyz])(?:" + before + digits + between + b"+){8,}+")
+    # Where it begins, each number may still be escaped.
+    return (
+        re.compile((between + rb"(?:0?x|0o?|u00|(?:25)+)?").join(beginning.split())),
+        texts,
+        re.compile(digits),
+    )
+
+
+_NUMBERS: dict[int, _Numbers] = {  # by their base; in hex they may follow each other directly
+    16: _numbers(b"65 79 4[aA]", rb"[0-9A-Fa-f]{2}", rb"(?:0?[xX])?", rb"[^0-9A-Za-z]{0,8}"),
+    10: _numbers(b"101 121 74", rb"[01]?[0-9]{2}", b"", rb"[^0-9A-Za-z]{1,8}"),
+    8: _numbers(b"145 171 112", rb"[01]?[0-7]{2}", rb"(?:0o)?", rb"[^0-9A-Za-z]{1,8}"),
+}
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ __all__ = [
     "is_identifier",
     "is_jwt",
     "normalise",
+    "unquoted",
 ]
 
 SCOPES: tuple[Scope, ...] = ("organization", "workspace", "deployment")  # from wide to narrow
@@ -145,15 +146,20 @@ class AstroToken(Record):
 
 def normalise(value: SecretValue) -> SecretValue:
     """Remove the additions of backends and people around a token."""
-    data = value.reveal()
+    data = unquoted(value.reveal())
+    if data[:7].lower() == b"bearer ":
+        data = unquoted(data[7:])
+    return SecretValue(data, value.version)
+
+
+def unquoted(data: bytes) -> bytes:
+    """Remove a byte-order mark, line ends and blanks around a text, and one matched pair of quotes."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # as PowerShell writes files
         data = data.decode("utf-16", errors="replace").encode("utf-8", errors="replace")
     data = data.removeprefix(b"\xef\xbb\xbf").strip(_BLANK)
     if len(data) > 1 and data[:1] == data[-1:] and data[:1] in {b'"', b"'"}:
         data = data[1:-1].strip(_BLANK)
-    if data[:7].lower() == b"bearer ":
-        data = data[7:].strip(_BLANK)
-    return SecretValue(data, value.version)
+    return data
 
 
 # The functions below return their complaint instead of raising it,

@@ -261,6 +261,7 @@ def test_a_proxy_in_trouble_is_tried_again_later(bearer: SecretValue) -> None:
     ("mode", "kind"),
     [
         *((status, BackendUnavailableError) for status in (408, 425, 429, 500, 502, 503, 504)),
+        *((status, BackendDownError) for status in (501, 505, 511)),
         *((status, IntegrityError) for status in (201, 204, 301, 302, 303, 307, 308, 405, 418)),
         *(
             (Answer(status, b"<html></html>", content_type="text/html"), IntegrityError)

@@ -102,7 +102,7 @@ def test_a_path_is_shown_where_it_can_be_one(tmp_path: Path, monkeypatch: pytest
 def test_no_traceback_leads_to_the_environment() -> None:
     environ = {"ASTRO_TOKEN_ID_TOKEN": "no-jwt", "OTHER": "canary-of-the-environment"}
     with pytest.raises(ConfigError) as raised:
-        job_identity("audience", environ=environ, timeout=1)
+        job_identity("NO_VARIABLE", "audience", environ=environ, timeout=1)
     frames = [
         frame.tb_frame
         for frame in _frames(raised.value.__traceback__)

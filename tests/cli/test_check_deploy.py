@@ -111,12 +111,12 @@ def expected(project: Project) -> None:
 
 
 def stale(project: Project) -> None:
-    organization_token(project, f'workspace = "{WORKSPACE}"\n')
+    organization_token(project, f'workspace = "{WORKSPACE}"\ndeployment = "{DEPLOYMENT}"\n')
     project.stored("organization: clorg0\nworkspace: clws0stale")
 
 
 def locked_version(project: Project) -> None:
-    project.policy(f'default = "prod"\n{TOML}[astro-cli]\nversion = "1.46.2"\n')
+    project.policy(f'{TOML}deployment = "{DEPLOYMENT}"\n[astro-cli]\nversion = "1.46.2"\n')
 
 
 def in_project(project: Project) -> None:
@@ -134,7 +134,10 @@ def api(project: Project) -> None:
 FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
     "no-project": (
         committed(lambda p: shutil.rmtree(p.folder / ".astro")),
-        "PROJECT is not an Astro project: it has no .astro/config.yaml",
+        (
+            "PROJECT is not an Astro project: "
+            "it has no .astro/config.yaml, and no pyproject.toml with [tool.astro]"
+        ),
     ),
     "no-dags": (
         no_dags,
@@ -172,6 +175,13 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
         (
             "astro deploy goes to deployment cldep0another, which .astro/config.yaml names, "
             "and prod is for cldep0expected"
+        ),
+    ),
+    "unnamed-deployment": (
+        lambda p: p.policy(TOML),
+        (
+            "prod names no deployment: unless the command names one, "
+            "the Astro CLI takes the workspace's only one, or asks, which fails in CI"
         ),
     ),
     "unread-workspace": (
@@ -273,6 +283,10 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
     "old-astro": (
         lambda p: p.script("astro", "echo Astro CLI Version: 1.26.0"),
         "the astro on PATH is 1.26.0, and before 1.27.1 an expired token is reported as a missing workspace",
+    ),
+    "unfit-astro": (
+        lambda p: p.script("astro", "echo Astro CLI Version: 2.0.0"),
+        "the astro on PATH is 2.0.0, and the project is one of Astro CLI 1.x",
     ),
     "other-astro": (
         locked_version,
@@ -389,7 +403,8 @@ def test_no_policy_allows_plain_http_as_exec_starts_nothing_there(project: Proje
 
 
 def test_policy_says_what_is_an_error_and_the_environment_says_it_first(project: Project) -> None:
-    project.policy(f'{TOML}[policy.deploy]\nno-docker = "error"\nuncommitted = "off"\nno-astro = "warning"\n')
+    levels = 'no-docker = "error"\nuncommitted = "off"\nno-astro = "warning"\n'
+    project.policy(f'{TOML}deployment = "{DEPLOYMENT}"\n[policy.deploy]\n{levels}')
     project.write("dags/etl.py", "# changed\n")
     (project.bin / "docker").unlink()
     (project.bin / "astro").unlink()
@@ -760,13 +775,15 @@ def test_the_home_folder_is_no_project(project: Project) -> None:
 
 def test_every_code_is_in_the_table_of_the_documentation_with_its_level_and_status() -> None:
     rows = re.findall(
-        r"^\| `([a-z-]+)` \| ([a-z, ]+) \| (\d+) \|",
+        r"^\| `([a-z-]+)` \| ([a-z,` ]+) \| (\d+) \|",
         (ROOT / "docs" / "check-deploy.md").read_text(),
         re.MULTILINE,
     )
     actual = [(code, level, int(status)) for code, level, status in rows]
     level = {True: "warning, error if exported"}
+    required = {"unnamed-deployment": "warning, error if `deployment`"}
     expected = [
-        (code, level.get(bool(one.exported), one.level), one.exit_code) for code, one in CODES.items()
+        (code, required.get(code) or level.get(bool(one.exported), one.level), one.exit_code)
+        for code, one in CODES.items()
     ]
     assert expected == actual

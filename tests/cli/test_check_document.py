@@ -297,10 +297,14 @@ def test_every_verdict_is_in_one_table_with_its_level_and_nothing_else_is() -> N
     unproven = {f"{scope}-unproven": f"warning, error if `{scope}`" for scope in SCOPES}
     required = {"no-expiry": "warning, error if `require_expiry`", **unproven}
     exported = {False: "", True: ", error if exported"}
+    unnamed = {"unnamed-deployment": "warning, error if `deployment`"}
     expected = [
         *((code, "offline", required.get(code, one.level)) for code, one in OFFLINE.items()),
         *((code, "online", one.level) for code, one in ONLINE.items()),
-        *((code, "deploy", one.level + exported[bool(one.exported)]) for code, one in DEPLOY.items()),
+        *(
+            (code, "deploy", unnamed.get(code, one.level + exported[bool(one.exported)]))
+            for code, one in DEPLOY.items()
+        ),
     ]
     assert expected == documented
     assert len(expected) == len({code for code, _, _ in expected}), "a code means one thing"

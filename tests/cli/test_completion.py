@@ -27,11 +27,12 @@ SHELLS = ["bash", "zsh", "fish", *there("tcsh")]
 SCRIPTS = ["bash", "zsh", "fish", "tcsh", "powershell"]
 GENERATOR = ROOT / ".ci" / "completion.py"
 
-# Splits as readline does at blanks and =, and calls what `complete` was told to.
+# Splits as readline does at blanks, = and :, and calls what `complete` was told to.
 _BASH = r"""
 source "$1"
 line=$2
-COMP_WORDS=(${line//=/ = })
+words=${line//=/ = }
+COMP_WORDS=(${words//:/ : })
 [[ $line == *' ' ]] && COMP_WORDS+=('')
 COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMP_LINE=$line COMP_POINT=${#line}
 function=$(complete -p astro-token)
@@ -210,6 +211,20 @@ def test_what_a_shell_offers(completing: Program, shell: str) -> None:
     # A slash is added by the shell, or by its list.
     shown = [{text.removesuffix("/") for text in offered} for offered in found]
     assert expected == dict(zip(expected, shown, strict=True))
+
+
+def test_bash_offers_files_after_the_scheme_file(completing: Program) -> None:
+    (completing.work / "secrets").mkdir()
+    (completing.work / "secrets" / "a b.age").touch()
+    lines = {
+        "astro-token exec file:sec": {"secrets"},
+        "astro-token check file:": {path.name for path in completing.work.iterdir()},
+        "astro-token check --online file:secrets/a": {"secrets/a b.age"},
+        "astro-token exec --decrypt=file:secrets/": {"secrets/a b.age"},
+        "astro-token exec file:nothing": set(),
+        "astro-token exec vault:sec": set(),
+    }
+    assert list(lines.values()) == all_completed(completing, "bash", list(lines))
 
 
 @pytest.mark.parametrize("shell", SHELLS)

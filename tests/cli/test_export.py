@@ -330,12 +330,12 @@ def test_a_runner_whose_file_cannot_be_trusted_gets_nothing(
     before = github.read_text()
     for path, message in {
         "": "GITHUB_ENV is not set, so the value has no destination",
-        folder / "link": f"{folder}/link is a link",
-        folder / "folder": f"{folder}/folder is not a regular file",
-        folder / "fifo": f"{folder}/fifo is not a regular file",
-        folder / "nothing": f"{folder}/nothing does not exist",
-        folder / "none/file": f"{folder}/none/file does not exist",
-        folder / "twice": f"{folder}/twice has a second name",
+        folder / "link": f"GITHUB_ENV: {folder}/link is a link",
+        folder / "folder": f"GITHUB_ENV: {folder}/folder is not a regular file",
+        folder / "fifo": f"GITHUB_ENV: {folder}/fifo is not a regular file",
+        folder / "nothing": f"GITHUB_ENV: {folder}/nothing does not exist",
+        folder / "none/file": f"GITHUB_ENV: {folder}/none/file does not exist",
+        folder / "twice": f"GITHUB_ENV: {folder}/twice has a second name",
         program.work / "elsewhere": f"GITHUB_ENV names {program.work}/elsewhere, "
         "but the runner keeps no such file there",
         Path("set_env_1"): "GITHUB_ENV names set_env_1, but the runner keeps no such file there",
@@ -508,11 +508,11 @@ def test_circlecis_file_is_refused_where_it_cannot_be_trusted(
     for path, message in {
         "": "BASH_ENV is not set, so the value has no destination",
         "relative": "BASH_ENV names relative, but CircleCI keeps no such file there",
-        f"{folder}/link": f"{folder}/link is a link",
-        f"{folder}/fifo": f"{folder}/fifo is not a regular file",
-        f"{folder}": f"{folder} is not a regular file",
-        f"{folder}/none/file": f"{folder}/none/file does not exist",
-        "/dev/full": "/dev/full is not a regular file",
+        f"{folder}/link": f"BASH_ENV: {folder}/link is a link",
+        f"{folder}/fifo": f"BASH_ENV: {folder}/fifo is not a regular file",
+        f"{folder}": f"BASH_ENV: {folder} is not a regular file",
+        f"{folder}/none/file": f"BASH_ENV: {folder}/none/file does not exist",
+        "/dev/full": "BASH_ENV: /dev/full is not a regular file",
     }.items():
         result = program("export", prod, env={"CIRCLECI": "true", "BASH_ENV": path})
         assert (73, "", f"astro-token: error: {message}") == (
@@ -931,7 +931,7 @@ def test_it_explains_why_it_would_refuse(program: Program, planted: Planted, git
     github.unlink()
     result = program("export", "--explain")
     hint = "the CI system creates it: do not set its variable yourself"
-    assert failure(73, f"{github} does not exist", hint).stderr == result.stderr
+    assert failure(73, f"GITHUB_ENV: {github} does not exist", hint).stderr == result.stderr
     assert (73, "github", []) == (result.code, explained(result)["format"], planted.log)
 
 

@@ -835,6 +835,16 @@ def test_a_server_that_there_is_not(program: Program, place: Place, url: str, co
     assert code == program("install-cli", "--timeout", seconds, env=environ).code
 
 
+@pytest.mark.parametrize("option", [(), ("--lock",)])
+def test_a_server_that_is_down_is_not_tried_until_the_long_time_limit(
+    program: Program, place: Place, option: tuple[str, ...]
+) -> None:
+    with FaultServer(503, headers={"Retry-After": "0"}) as server:
+        environ = {"ASTRO_TOKEN_CLI_RELEASES_URL": server.url}
+        assert 75 == program("install-cli", *option, "--version", VERSION, env=environ).code
+        assert 6 == server.count
+
+
 SECOND = {
     "no such file": Fault(66, 404),
     "a signature that expired": Fault(77, 403),

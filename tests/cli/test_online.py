@@ -92,6 +92,33 @@ def test_nothing_is_asked_without_the_option(
     assert [] == api.requests
 
 
+def test_a_direct_access_token_is_refused_before_the_command_is_started(
+    program: Program, api: AstroApi, store: Callable[[str], str]
+) -> None:
+    token = api.issue(
+        token_id=IDENT, deployment=DEPLOYMENT, grant=Grant(reads_tokens=True), kind="DIRECT_ACCESS"
+    )
+    ref = store(token)
+    message = (
+        f"{ref}: the token is a direct-access token, which is for the Airflow API of a deployment: "
+        "it cannot deploy\n"
+    )
+    hint = (
+        "astro-token: hint: create a standard token, and store it instead; for Astronomer's support: request"
+    )
+    ran = program.temporary / "ran"
+    for command in (("check", "--online", ref), ("exec", "--online", ref, "--", "touch", str(ran))):
+        result = program(*command)
+        assert (65, True, True) == (
+            result.code,
+            f"astro-token: error: {message}" in result.stderr,
+            hint in result.stderr,
+        )
+    assert not ran.exists()
+    code, found = checked(program, ref)
+    assert (65, "direct-access", ["direct-access"]) == (code, found["online"]["token"]["kind"], codes(found))
+
+
 def test_a_good_token_is_accepted_and_json_tells_all_that_astro_says(
     program: Program, api: AstroApi, store: Callable[[str], str], write: Write
 ) -> None:

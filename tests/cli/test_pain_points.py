@@ -199,7 +199,7 @@ def test_astro_cli_2181_and_pr_2182_no_workspace_id_is_needed_which_older_releas
 ) -> None:
     """Mended in 1.44.0; before, the flag counted for nothing where no workspace was stored."""
     scene.use(scene.api.issue(ws=None))
-    scene.expect(f'workspace = "{WORKSPACE}"')
+    scene.expect(f'workspace = "{WORKSPACE}"\ndeployment = "{DEPLOYMENT}"')
     deployed = scene.astro("deploy", DEPLOYMENT, "--dags")
     assert (0, 1) == (deployed.code, len(scene.api.uploads))
     scene.project.script("astro", "echo Astro CLI Version: 1.43.1")
@@ -519,7 +519,7 @@ def test_astro_cli_1689_and_deploy_action_25_and_pr_147_the_release_is_the_one_t
 ) -> None:
     """The installer takes the latest of the day unless it is told."""
     scene.use(scene.api.issue())
-    scene.expect("", '[astro-cli]\nversion = "1.44.0"\n')
+    scene.expect(f'deployment = "{DEPLOYMENT}"', '[astro-cli]\nversion = "1.44.0"\n')
     checked = scene.ours("check", "--deploy")
     assert (
         "astro-token: warning: deploy: the astro on PATH is 1.45.0, and the project's file pins 1.44.0\n"

@@ -15,7 +15,7 @@ import pytest
 from astro_token.cli.parser import build, parse
 from astro_token.testing import make_token
 from tests.conftest import PROGRAM, ROOT, Result
-from tests.servers.astro_api import Grant, organization, workspace
+from tests.servers.astro_api import Grant, deployment, organization, workspace
 from tests.servers.releases import Releases
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def failure(code: int, message: str, hint: str) -> Result:
 # -- the command line -------------------------------------------------------------------------------
 
 HELP = "--help for the options and examples"
-AFTER = "for example: astro-token exec prod -- astro deploy --dags"
+AFTER = "for example: astro-token exec prod -- astro deploy --dags cldep00000000000000000"
 MANY = "too many or unknown arguments"
 NO_TOKEN_HINT = (
     "give a reference such as vault:secret/astro/prod#token, set ASTRO_TOKEN_REF, or write astro-token.toml"
@@ -527,14 +527,16 @@ def test_every_example_works(
     command: str,
 ) -> None:
     """In a project with these tokens, with these programs on PATH."""
-    org, ws = "clorg0000000000000000", "clws00000000000000000"
+    org, ws, dep = "clorg0000000000000000", "clws00000000000000000", "cldep00000000000000000"
     astro_api.organizations, astro_api.workspaces = [organization(org)], [workspace(ws, org=org)]
+    astro_api.deployments = [deployment(dep, ws=ws, org=org)]
     astro_api.accept(canary, Grant(org))
     secret = "secret/data/astro/prod"
     openbao.api("POST", secret, {"data": {"token": canary}})
     write(
         "astro-token.toml",
         'default = "prod"\n[tokens.prod]\nref = "vault:secret/astro/prod#token"\n'
+        f'deployment = "{dep}"\n'
         '[tokens.staging]\nref = "env:STAGING"\n',
     )
     tools = program.folder / "tools"

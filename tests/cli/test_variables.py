@@ -55,7 +55,14 @@ def test_a_name_that_could_be_a_value_is_not_shown() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["check env:X", "exec env:X -- true", "export env:X", "put env:X", "backends", "install-cli --to x/"],
+    [
+        "check env:X",
+        "exec env:X -- true",
+        "export env:X",
+        "put env:X",
+        "backends",
+        "install-cli --timeout 1 --to x/",
+    ],
 )
 def test_every_command_warns(program: Program, line: str) -> None:
     environ = {"ASTRO_TOKEN_REFF": "secret-value", "ASTRO_TOKEN_CLI_RELEASES_URL": "http://127.0.0.1:9"}

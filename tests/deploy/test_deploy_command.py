@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astro_token.deploy.command import Deploy, deploy_of
+from astro_token.deploy.command import deploy_of
 from astro_token.policy.codes import DEPLOY as CODES
-from astro_token.record import replace
 
 FORCED = {"uncommitted", "git-unknown"}
 NO_IMAGE = {"no-dockerfile", "requirements-clash"}
@@ -60,8 +59,52 @@ NO_DAGS = {"no-dags", "dags-ignored"}
 def test_flags_are_read_as_the_astro_cli_reads_them(
     line: str, deployment: str | None, dags: str | None, suppressed: set[str]
 ) -> None:
-    assert Deploy(deployment, dags, frozenset(suppressed)) == replace(deploy_of(line.split()), workspace=None)  # type: ignore[type-var]
+    deploy = deploy_of(line.split())
+    assert deploy is not None
+    assert (deployment, dags, suppressed) == (deploy.deployment, deploy.dags, set(deploy.suppressed(1)))
     assert suppressed <= CODES.keys()
+
+
+@pytest.mark.parametrize(
+    ("line", "deployment", "workspace", "suppressed"),
+    [
+        ("deploy --deployment prod", "prod", None, set()),
+        ("deploy --deployment=prod --output json --wait", "prod", None, set()),
+        ("deploy --workspace clws0 prod", "prod", "clws0", {"no-workspace"}),
+        ("deploy --workspace-id clws0 --deployment prod", "prod", "clws0", {"no-workspace"}),
+        ("deploy -o json -w prod", "prod", None, set()),
+        ("-o json deploy --output text prod", "prod", None, set()),
+        ("deploy --dags --deployment prod", "prod", None, NO_IMAGE),
+        ("deploy -d prod", "prod", None, NO_IMAGE),
+        ("deploy --image prod", "prod", None, NO_DAGS),
+        ("deploy -i mine prod", "prod", None, NO_IMAGE),
+        ("deploy --deployment=", None, None, set()),
+        # They are ignored, or refused by the Astro CLI itself.
+        ("deploy --force -p prod", "prod", None, set()),
+        ("deploy --dags --parse prod", "prod", None, NO_IMAGE),
+        ("deploy -n etl -e .env -t tests", None, None, set()),
+    ],
+)
+def test_the_flags_of_astro_cli_2_are_read_as_it_reads_them(
+    line: str, deployment: str | None, workspace: str | None, suppressed: set[str]
+) -> None:
+    deploy = deploy_of(line.split())
+    assert deploy is not None
+    assert (deployment, workspace, suppressed) == (
+        deploy.deployment,
+        deploy.workspace,
+        set(deploy.suppressed(2)),
+    )
+    assert not deploy.is_outside
+
+
+@pytest.mark.parametrize(
+    "line", ["deploy --non-dags --non-dags-mount-path x cldep0", "deploy cldep0 --non-dags"]
+)
+def test_a_folder_outside_of_any_project_is_deployed_to_a_deployment_too(line: str) -> None:
+    deploy = deploy_of(line.split())
+    assert deploy is not None
+    assert ("cldep0", True) == (deploy.deployment, deploy.is_outside)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +135,6 @@ def test_the_workspace_that_is_named_is_known(line: str, workspace: str | None) 
         "help deploy",
         "deploy --help",
         "deploy -fh",
-        "deploy --non-dags --non-dags-mount-path x cldep0",
     ],
 )
 def test_other_commands_are_none_and_help_is_none(line: str) -> None:

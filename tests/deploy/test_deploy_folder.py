@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,12 +14,17 @@ from astro_token.deploy import PreflightReport, before_deploy, repository
 from astro_token.deploy.cli_home import findings as of_home
 from astro_token.deploy.command import Deploy
 from astro_token.deploy.destination import Destination, destination_of
-from astro_token.deploy.programs import findings as of_programs
-from astro_token.deploy.project_layout import findings
+from astro_token.deploy.programs import examine_astro
+from astro_token.deploy.programs import findings as findings_of_programs
+from astro_token.deploy.project_layout import findings as findings_of_layout
+from astro_token.deploy.project_layout import layout_of
 from astro_token.policy.rules import Expectations, Policy
 from astro_token.secret import SecretValue
 from astro_token.testing import make_token
 from astro_token.token import AstroToken
+
+if TYPE_CHECKING:
+    from astro_token.policy.deploy_codes import Finding
 
 GIT = {"PATH": os.environ["PATH"], "GIT_CONFIG_NOSYSTEM": "1"}
 DEEP = 1100  # more than Python goes down by recursion
@@ -35,12 +41,21 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def codes(project: Path, dags: str = "dags") -> list[str]:
-    return [finding.code for finding in findings(project, Path(), {}, dags=dags)]
+def findings(project: Path) -> list[Finding]:
+    return [*findings_of_layout(project, Path(), {}, layout_of(project, {}), 1)]
 
 
-def advice(project: Path, dags: str) -> PreflightReport | None:
-    deploy = Deploy(None, dags, frozenset())
+def of_programs(project: Path, environ: dict[str, str], destinations: list[Destination]) -> list[Finding]:
+    astro = examine_astro(project, environ, None, destinations)
+    return [*findings_of_programs(astro, environ)]
+
+
+def codes(project: Path) -> list[str]:
+    return [finding.code for finding in findings(project)]
+
+
+def advice(project: Path, dags: str) -> PreflightReport:
+    deploy = Deploy(None, dags)
     return before_deploy(
         deploy, project, Destination("prod", "ws", "ws", None, token_read=True), Policy(), environ={}
     )
@@ -75,9 +90,8 @@ def test_a_folder_with_the_name_of_a_python_file_is_no_dag(project: Path) -> Non
 
 
 def test_a_name_that_the_system_refuses_is_one_that_is_not_there(project: Path) -> None:
-    found = advice(project, "x" * 5000)
-    assert ["no-dags"] == [verdict.code for verdict in found.verdicts] if found else False
-    assert None is advice(project / ("x" * 5000), "dags")
+    assert ["no-dags"] == [verdict.code for verdict in advice(project, "x" * 5000).verdicts]
+    assert () == advice(project / ("x" * 5000), "dags").verdicts
 
 
 @pytest.mark.parametrize(
@@ -97,7 +111,7 @@ def test_a_name_that_the_system_refuses_is_one_that_is_not_there(project: Path) 
 )
 def test_requirements_clash_where_no_version_is_both(project: Path, text: str, message: str | None) -> None:
     (project / "requirements.txt").write_text(text)
-    assert [message] * (message is not None) == [finding.message for finding in findings(project, Path(), {})]
+    assert [message] * (message is not None) == [finding.message for finding in findings(project)]
 
 
 @pytest.mark.parametrize("where", ["HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "included"])
@@ -147,7 +161,7 @@ def test_an_astro_outside_of_the_checkout_finds_no_program_inside_of_it(
         path.write_text(f"#!/bin/sh\n{text}\n")
         path.chmod(0o755)
     environ = {"PATH": f"{tmp_path}/bin:{project}/tools:tools:/usr/bin:/bin", "XDG_RUNTIME_DIR": ""}
-    assert set() == {finding.code for finding in of_programs(project, environ, None, [])} - {"no-docker"}
+    assert set() == {finding.code for finding in of_programs(project, environ, [])} - {"no-docker"}
     assert not ran.exists()
     subprocess.run(["astro"], env=environ, check=True, capture_output=True)
     assert ran.exists(), "the trap would have caught nothing"
@@ -162,7 +176,7 @@ def test_an_astro_below_a_folder_that_is_no_checkout_is_asked(tmp_path: Path) ->
     (tmp_path / ".astro").mkdir()
     (tmp_path / ".astro" / "config.yaml").touch()
     for home, found in ((str(tmp_path), set()), ("/nowhere", {"astro-in-project"})):
-        codes = {finding.code for finding in of_programs(tmp_path, {**environ, "HOME": home}, None, [])}
+        codes = {finding.code for finding in of_programs(tmp_path, {**environ, "HOME": home}, [])}
         assert found == codes - {"no-docker"}
 
 
@@ -211,7 +225,7 @@ def test_an_astro_is_old_by_what_the_token_needs(
     astro.write_text(f"#!/bin/sh\necho Astro CLI Version: {version}\n")
     astro.chmod(0o755)
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "XDG_RUNTIME_DIR": ""}
-    assert found == {finding.code for finding in of_programs(project, environ, None, [one])} - {"no-docker"}
+    assert found == {finding.code for finding in of_programs(project, environ, [one])} - {"no-docker"}
 
 
 @pytest.mark.parametrize(

@@ -187,3 +187,35 @@ def test_all_errors_of_a_look_are_links() -> None:
     for error in (AstroTokenError("one"), FileNotFoundError(2, "two"), PermissionError()):
         assert None is report.run("settings", raising(error))  # type: ignore[arg-type]
     assert [70, 74, 74] == [check.exit_code for check in report.checks]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"HTTP_PROXY": "http://x:1"}, "HTTP_PROXY is not used for https"),
+        ({"http_proxy": "x", "ALL_PROXY": "y"}, "http_proxy, ALL_PROXY are not used for https"),
+        ({"HTTP_PROXY": "http://x:1", "https_proxy": "http://x:1"}, ""),
+        ({"all_proxy": "x", "HTTPS_PROXY": ""}, "all_proxy is not used for https"),
+        ({"ALL_PROXY": ""}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_proxy_that_is_not_used_for_https_is_a_warning(given: dict[str, str], said: str) -> None:
+    report = Report()
+    check_variables(report, given, [])
+    warnings = [(check.detail, check.hint) for check in report.checks if check.state == "warning"]
+    assert ([(said, "set HTTPS_PROXY, if services are reached through a proxy")] if said else []) == warnings
+
+
+def test_the_permission_for_a_file_that_does_not_exist_is_not_known(tmp_path: Path) -> None:
+    def checks(ref: str) -> dict[str, tuple[str, str]]:
+        report = examine(ref, offline=True)[1]
+        return {check.name: (check.state, check.detail) for check in report.checks}
+
+    missing = checks(f"file:{tmp_path}/missing")
+    assert ("not reached", "skipped: there is nothing to read") == missing["permission"]
+    assert "failed" == missing["secret"][0]
+    (tmp_path / "token").write_text(make_token())
+    (tmp_path / "token").chmod(0o600)
+    assert ("ok", "may read") == checks(f"file:{tmp_path}/token")["permission"]
+    assert ("not reached", "skipped: there is nothing to read") == checks("env:MISSING")["permission"]

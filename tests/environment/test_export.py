@@ -18,7 +18,6 @@ from astro_token.secret import SecretValue
 from astro_token.secrets import registry
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.schemes import credential_variables
-from astro_token.system.programs import trusted_programs
 from astro_token.testing import appearances, make_token
 from astro_token.token import AstroToken
 
@@ -212,17 +211,6 @@ def test_this_process_and_its_home_are_not_touched(canary: str, tmp_path: Path) 
             canary, Path("/proc/self/environ").read_text() if Path("/proc").is_dir() else ""
         )
     assert before == dict(os.environ)
-
-
-def test_a_child_gets_the_programs_of_the_checkout_though_an_sdk_still_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / ".git").mkdir()
-    monkeypatch.chdir(tmp_path)
-    given = f"{tmp_path}/.venv/bin:/bin"
-    monkeypatch.setenv("PATH", given)
-    with trusted_programs(), isolated(token()) as environ:  # as after a deadline, in another thread
-        assert given == environ["PATH"]
 
 
 def test_isolation_takes_the_environment_it_is_given_and_keeps_what_is_to_be_kept() -> None:

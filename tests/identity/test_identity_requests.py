@@ -83,7 +83,8 @@ FAULTS: dict[str | int, type[AstroTokenError]] = {
     **dict.fromkeys(BROKEN, BackendUnavailableError),
     **dict.fromkeys((201, 203, 204, 206, 300, 301, 304), IntegrityError),
     **dict.fromkeys((400, 401, 403, 404, 405, 410, 422, 451), AccessDeniedError),
-    **dict.fromkeys((408, 425, 429, 500, 501, 502, 503, 504, 520), BackendUnavailableError),
+    **dict.fromkeys((408, 425, 429, 500, 502, 503, 504, 520), BackendUnavailableError),
+    **dict.fromkeys((501, 505, 511), BackendDownError),
 }
 
 

@@ -217,6 +217,7 @@ def _debugged(fault: Fault) -> Fault:
 _STATUSES = [
     _of_a_proxy(code, status)
     for code, statuses in {
+        69: (501,),
         76: (400, 404, 405, 418),
         77: (401, 403),
         75: (408, 429, 500, 502, 503, 504),

@@ -56,5 +56,19 @@ def test_the_hint_of_a_finding_is_the_remedy_of_its_code_unless_it_has_its_own()
     assert ("own", "keep one of them") == tuple(
         Finding("requirements-clash", "m", h).hint for h in ("own", "")
     )
-    assert "`astro dev init`" in CODES["no-dockerfile"].remedy
+    assert "`FROM`" in CODES["no-dockerfile"].remedy
     assert not any("`" in Finding(code, "m").hint for code in CODES)
+
+
+def test_findings_of_another_major_version_are_left_out() -> None:
+    facts = [Finding(code, "m", "h") for code in CODES]
+    only_first = {
+        "no-dockerfile", "requirements-clash", "unread-workspace", "uncommitted", "git-unknown",
+        "stale-workspace", "home-in-project", "login-overwritten", "token-left", "home-locked",
+    }  # fmt: skip
+    assert CODES.keys() == {one.code for one in verdicts(facts, Policy(), major=1)}
+    assert only_first == CODES.keys() - {one.code for one in verdicts(facts, Policy(), major=2)}
+
+
+def test_no_remedy_names_a_command_that_astro_cli_2_removed() -> None:
+    assert not any("astro dev" in f"{code.remedy} {code.meaning}" for code in CODES.values())

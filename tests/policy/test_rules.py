@@ -158,7 +158,11 @@ def test_an_expired_token_is_invalid_though_it_is_too_old_as_well() -> None:
         ("workspace", Expectations("o1", "w1"), []),
         ("workspace", Expectations("o2", "w1"), [("wrong-organization", "error")]),
         ("workspace", Expectations("o1", "w2"), [("wrong-workspace", "error")]),
-        ("workspace", Expectations(deployment="d1"), [("deployment-unproven", "warning")]),
+        # A workspace's token covers its deployments: nothing is wrong, and Astro tells the rest.
+        ("workspace", Expectations(deployment="d1"), []),
+        ("workspace", Expectations("o1", "w1", "d1"), []),
+        ("workspace", Expectations("o1", "w2", "d1"), [("wrong-workspace", "error")]),
+        ("organization", Expectations(deployment="d1"), [("deployment-unproven", "warning")]),
         ("organization", Expectations(workspace="w1"), [("workspace-unproven", "warning")]),
         ("deployment", Expectations("o1", "w1", "d1"), []),
         ("deployment", Expectations("o9", "w9", "d9"), [(f"wrong-{scope}", "error") for scope in SCOPES]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -150,7 +151,7 @@ def test_a_backend_that_is_being_opened_does_not_hold_up_the_end(monkeypatch: py
         return Simple()
 
     monkeypatch.setattr(registry, "_make", make)
-    thread = threading.Thread(target=open_backend, args=("slow",), daemon=True)
+    thread = threading.Thread(target=open_backend, args=("env",), daemon=True)
     thread.start()
     assert opening.wait(10)
     try:
@@ -412,6 +413,28 @@ def test_the_credentials_of_every_backend_and_of_ci_identities_are_known() -> No
         "SYSTEM_ACCESSTOKEN",
     }
     assert expected <= credential_variables()
+
+
+@pytest.mark.parametrize("scheme", BUILTIN)
+def test_a_variable_that_names_a_file_with_a_credential_is_a_credential(scheme: str) -> None:
+    row = BUILTIN[scheme]
+    assert set() == set(row.credentials) & set(row.settings)
+    # Public keys and certificates, the name of a login, a flag, a folder with the SDK's own data.
+    harmless = {
+        "ASTRO_TOKEN_AGE_RECIPIENTS_FILE",
+        "AWS_DATA_PATH",
+        "AZURE_TOKEN_CREDENTIALS",
+        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    }
+    ends = "(FILE|PATH|DIR|DIRECTORY|CONFIG|CREDENTIALS?|CERT|KEY|TOKEN|SECRET|PASSWORD|PROFILE)"
+    assert set() == {name for name in row.settings if re.search(rf"_{ends}$", name)} - harmless
+
+
+def test_a_credential_of_vault_has_its_name_in_openbao() -> None:
+    names = {name.partition("_")[2]: name for name in BUILTIN["vault"].credentials}
+    assert {f"{prefix}_{name}" for name in names for prefix in ("VAULT", "BAO")} == set(
+        BUILTIN["vault"].credentials
+    )
 
 
 def test_addresses_and_regions_are_no_credentials() -> None:

@@ -14,7 +14,8 @@ Errors have the API's own schema, answers all fields that it requires, and each 
 
 Known only by inference, and not to be leaned on: that unknown parameters are refused, the texts of messages,
 which workspaces a token sees, which tokens may read tokens, that an expired token is turned away by a gateway
-in plain text, what a 429 holds, and that the request's id stands in a header too.
+in plain text, what a 429 holds, that the request's id stands in a header too,
+and that a direct-access token may not deploy.
 """
 
 from __future__ import annotations
@@ -240,6 +241,7 @@ class AstroApi(HttpServer):
         ws: str | None = WORKSPACE,
         expires_in: float | None = 3600,
         grant: Grant | None = None,
+        kind: str | None = "STANDARD",
         **claims: Any,
     ) -> str:
         """
@@ -247,19 +249,20 @@ class AstroApi(HttpServer):
 
         Args:
             grant: for what it really is; None for what it says.
+            kind: `STANDARD`, or `DIRECT_ACCESS`, which may not deploy.
             claims: as of `make_token`.
         """
         token = make_token(organization=org, workspace=ws, expires_in=expires_in, **claims)
         said = Grant(org, None if ws is None else frozenset({ws}))
-        return self.accept(token, grant or said)
+        return self.accept(token, grant or said, kind)
 
-    def accept(self, token: str, grant: Grant | None = None) -> str:
+    def accept(self, token: str, grant: Grant | None = None, kind: str | None = "STANDARD") -> str:
         self._grants[token] = grant or Grant()
         claims = _claims(token)
         if ident := claims.get("apiTokenId"):
             kinds = {entry.partition(":")[0] for entry in claims["permissions"]}
             scope = next((k for k in ("deployment", "workspace") if f"{k}Id" in kinds), "organization")
-            self.tokens.setdefault(ident, token_record(ident, scope.upper()))
+            self.tokens.setdefault(ident, token_record(ident, scope.upper(), kind=kind))
         return token
 
     def revoke(self, token: str) -> None:
@@ -365,6 +368,9 @@ class AstroApi(HttpServer):
 
     def _create_deploy(self, request: Request, grant: Grant, ident: str) -> Answer:
         item = self._deployment(grant, ident)
+        record = self.tokens.get(_claims(str(request.bearer)).get("apiTokenId", ""))
+        if record and record["kind"] == "DIRECT_ACCESS":
+            raise _forbidden()
         body = _body(request, "type", may=("description", "git", "bundleMountPath", "bundleType"))
         if body["type"] not in _DEPLOY_TYPES:
             raise _RefusedError(400, "Invalid request", type="is none of the types")

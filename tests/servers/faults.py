@@ -78,6 +78,7 @@ class FaultServer(HttpServer):
     Attributes:
         requests: what was sent; each has its time.
         sent: how many bytes of a huge answer went out before the client had enough.
+        lost: the answers of `upstream` that `lose-answer` lost.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class FaultServer(HttpServer):
         self.drip = drip
         self.size = size
         self.sent = 0
+        self.lost: list[bytes] = []
         self._in_handshake = isinstance(mode, str) and mode.startswith("handshake-")
         self._misbehaviours: dict[str, Misbehaviour] = {
             "reset": self._reset,
@@ -219,7 +221,7 @@ class FaultServer(HttpServer):
         return True
 
     def _lose_answer(self, connection: socket.socket, request: Request) -> bool:
-        forward(request, self.upstream or "")
+        self.lost.append(forward(request, self.upstream or ""))
         return self._reset(connection, request)
 
 

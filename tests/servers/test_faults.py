@@ -161,6 +161,7 @@ def test_a_request_can_be_done_and_its_answer_lost() -> None:
     with HttpServer(lambda _: Answer(body=b"done")) as upstream:
         with FaultServer("lose-answer", upstream=upstream.url) as server, pytest.raises(ConnectionResetError):
             fetch(server.port)
+        assert [b"done"] == [answer.partition(b"\r\n\r\n")[2] for answer in server.lost]
         with FaultServer("pass", upstream=upstream.url) as server:
             assert fetch(server.port) == (200, b"done")
         assert len(upstream.requests) == 2

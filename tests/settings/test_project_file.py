@@ -121,6 +121,18 @@ def test_a_table_of_pyproject_is_the_same(write: Write) -> None:
     )
 
 
+def test_a_byte_order_mark_is_accepted(write: Write) -> None:
+    folder = write("astro-token.toml", f"\ufeff{ONE}").parent
+    assert VAULT == find_project(folder).tokens["prod"].ref
+
+
+def test_a_file_beside_it_is_found_in_any_folder(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write("build #7?/100% ü/astro-token.toml", '[tokens.prod]\nref = "file:t"\n').parent
+    monkeypatch.chdir(folder)
+    ref = find_project().tokens["prod"].ref
+    assert (str(folder / "t"), ref) == (ref.name, SecretRef.parse(str(ref)))
+
+
 def test_without_a_file_there_is_nothing(tmp_path: Path) -> None:
     assert Project() == find_project(tmp_path)
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,7 +17,6 @@ from astro_token.system.programs import (
     Completed,
     checkout_of,
     find_program,
-    given_environ,
     in_checkout,
     lies_in,
     repository_of,
@@ -96,6 +95,19 @@ def test_a_program_left_behind_is_not_waited_for(tmp_path: Path, own: str) -> No
 def test_one_that_prints_too_much_is_killed_unless_it_has_to_read_all_of_its_input(tmp_path: Path) -> None:
     assert Completed(None, b"x\n" * 500, too_long=True) == ask("while :; do echo x; done", tmp_path)
     assert Completed(0, b"x" * 1000) == ask("cat", tmp_path, data=b"x" * 100_000)
+
+
+def test_one_that_prints_while_it_reads_is_not_waited_for(tmp_path: Path) -> None:
+    """Pipes hold 64 KiB: it waits for a reader of its output, and does not read its input meanwhile."""
+    assert Completed(0, b"x" * 1000) == ask("cat", tmp_path, data=b"x" * 3_000_000)
+    assert Completed(0, b"y\n" * 500) == ask(
+        "i=0; while [ $i -lt 99999 ]; do echo y; i=$((i + 1)); done; cat > all; test $(wc -c < all) = 500000",
+        tmp_path, data=b"x" * 500_000,
+    )  # fmt: skip
+    start = time.monotonic()
+    done = ask("/bin/sleep 30", tmp_path, seconds=0.2, data=b"x" * 500_000)
+    assert Completed(None, b"", late=True) == done
+    assert time.monotonic() - start < 5
 
 
 def test_one_that_cannot_be_started_gives_no_result(tmp_path: Path) -> None:
@@ -212,77 +224,86 @@ def test_a_path_is_a_program_if_it_is_absolute_and_not_in_the_checkout(
 # -- programs of SDKs ---------------------------------------------------------------------------------
 
 
-def test_path_is_restricted_for_sdks_and_restored(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = f".:{checkout}/bin:/usr/bin::/bin"
+def marked(path: Path) -> str:
+    """Write a program that prints its path and whether its PATH leads to `tool`."""
+    program(path).strip()
+    path.write_text('#!/bin/sh\necho "$0 $(command -v tool)"\n')
+    return str(path)
+
+
+def output_of(*argv: str, **options: Any) -> str:
+    return str(subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True, **options).stdout).strip()
+
+
+def test_an_sdk_starts_no_program_of_the_checkout(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, outside = marked(checkout / "bin" / "it"), marked(tmp_path / "bin" / "it")
+    program(checkout / "bin" / "tool")
+    only_here = program(checkout / "bin" / "here")
+    given = f".:{checkout}/bin:{tmp_path}/bin:/usr/bin::/bin"
     monkeypatch.setenv("PATH", given)
+    before = dict(os.environ)
+    assert f"{inside} {checkout}/bin/tool" == output_of("it")
     with trusted_programs():
+        # Also if it has searched PATH itself, gives a copy of the environment, or uses a shell.
+        for argv in (["it"], [inside], ["../bin/it"], [os.path.relpath(inside)]):
+            assert outside == output_of(*argv)
+        assert outside == output_of("it", env={**os.environ, "A": "b"})
+        assert outside == output_of("sh", "-c", "it")
+        assert outside == subprocess.check_output("it", shell=True, text=True).strip()  # noqa: S602
+        assert "it" == output_of("echo", "it", executable="/bin/echo")
+        for name in ("here", only_here):
+            with pytest.raises(FileNotFoundError):
+                output_of(name)
         with trusted_programs():
-            assert "/usr/bin:/bin" == os.environ["PATH"]
-        assert "/usr/bin:/bin" == os.environ["PATH"]
-    assert given == os.environ["PATH"]
-    with trusted_programs():
-        os.environ["PATH"] = "/chosen/meanwhile"
-    assert "/chosen/meanwhile" == os.environ["PATH"]
+            assert outside == output_of("it")
+        assert outside == output_of("it")
+        monkeypatch.setenv("ASTRO_TOKEN_PROGRAM_FOLDERS", f"{checkout}/bin")
+        assert f"{inside} {checkout}/bin/tool" == output_of("it")
+        monkeypatch.delenv("ASTRO_TOKEN_PROGRAM_FOLDERS")
+        assert before == dict(os.environ)
+    assert f"{inside} {checkout}/bin/tool" == output_of("it")
+    assert before == dict(os.environ)
 
 
-def test_a_path_that_is_not_set_stays_so(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PATH")
-    with trusted_programs():
-        assert os.defpath == os.environ["PATH"]
-    assert "PATH" not in os.environ
-
-
-def test_the_last_of_several_threads_restores_path(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", f"{checkout}:/bin")
-    inside, go_on = threading.Event(), threading.Event()
+def test_other_threads_and_forked_children_start_what_they_want(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, outside = marked(checkout / "bin" / "it"), marked(tmp_path / "bin" / "it")
+    monkeypatch.setenv("PATH", f"{checkout}/bin:{tmp_path}/bin:/usr/bin:/bin")
+    inside_of_sdk, go_on, outputs = threading.Event(), threading.Event(), []
 
     def stay() -> None:
         with trusted_programs():
-            inside.set()
+            inside_of_sdk.set()
             go_on.wait(10)
+            outputs.append(output_of("it"))
 
     thread = threading.Thread(target=stay)
     thread.start()
-    assert inside.wait(10)
-    with trusted_programs():
-        pass
-    assert "/bin" == os.environ["PATH"]
+    assert inside_of_sdk.wait(10)
+    assert inside == output_of("it")
     child = os.fork()
-    if child == 0:  # where no thread is left that could restore it
-        os._exit(os.environ["PATH"] != f"{checkout}:/bin")
+    if child == 0:
+        os._exit(output_of("it") != inside)
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     go_on.set()
     thread.join(10)
-    assert f"{checkout}:/bin" == os.environ["PATH"]
-
-
-def test_a_child_gets_the_given_path_though_an_abandoned_thread_still_uses_an_sdk(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given = f"{checkout}/bin:/bin"
-    monkeypatch.setenv("PATH", given)
-    with trusted_programs():
-        assert "/bin" == os.environ["PATH"]
-        assert given == given_environ()["PATH"]
-        os.environ["PATH"] = "/chosen/meanwhile"
-        assert "/chosen/meanwhile" == given_environ()["PATH"]
-    monkeypatch.delenv("PATH")
-    with trusted_programs():
-        assert "PATH" not in given_environ()
-    assert dict(os.environ) == given_environ()
-
-
-def test_path_is_restricted_in_a_child_that_was_forked_inside_of_an_sdk(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", f"{checkout}:/bin")
+    assert [outside] == outputs
     with trusted_programs():
         child = os.fork()
-        # The child leaves the block, too.
-    if child == 0:
-        with trusted_programs():
-            os._exit(os.environ["PATH"] != "/bin")
-    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if child == 0:
+            os._exit(output_of("it") != outside)
+        assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_an_invalid_list_of_accepted_folders_is_reported(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASTRO_TOKEN_PROGRAM_FOLDERS", "bin")
+    with pytest.raises(ConfigError, match="relative"), trusted_programs():
+        pass
 
 
 def test_platform_starts_no_program(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_what_knows_no_organizations_is_not_astro_and_accepts_nothing(astro_api:
 def test_a_token_that_may_do_nothing_is_forbidden(astro_api: Server) -> None:
     astro_api.blocked = True
     online = asked(astro_api, astro_api.issue(), to_deployment())
-    assert (["forbidden", "deployment-unproven"], None) == (codes(online), online.accepted)
+    assert (["forbidden"], None) == (codes(online), online.accepted)
     assert f"request {astro_api.request_ids[-1]}" in online.verdicts[0].hint
     with pytest.raises(PolicyError, match="refuses every request"):
         enforce(online.verdicts)
@@ -405,12 +405,50 @@ ANY, FOR_WS, FOR_DEP = Expectations(), Expectations("org1", "ws1"), Expectations
         ([DEP_ADMIN, replace(DEP_ADMIN, entity="dep2")], FOR_DEP, Policy(), True),
         ([replace(DEP_ADMIN, role=None)], FOR_DEP, Policy(), False),
         ([Role("DAG_AUTHOR", "dag", None), Role(None, None, None)], FOR_DEP, Policy(), False),
+        # These may only read.
+        ([replace(ORG_OWNER, role="ORGANIZATION_OBSERVE_MEMBER"), DEP_ADMIN], FOR_DEP, Policy(), False),
+        ([replace(DEP_ADMIN, role="DEPLOYMENT_ACCESSOR", entity="dep2")], FOR_DEP, Policy(), False),
+        ([replace(ORG_OWNER, role="ORGANIZATION_OBSERVE_ADMIN")], ANY, Policy(), True),
+        # A custom role may have any name.
+        ([replace(DEP_ADMIN, role="DEPLOYMENT_DATA_OWNER")], FOR_DEP, Policy(), False),
+        ([replace(DEP_ADMIN, role=None, entity="dep2")], FOR_DEP, Policy(), True),
     ],
 )
 def test_a_role_is_too_wide_if_a_deploy_needs_less(
     roles: list[Role], expected: Expectations, policy: Policy, wide: bool
 ) -> None:
     assert wide is (too_wide(tuple(roles), policy, expected) is not None)
+
+
+@pytest.mark.parametrize("name", ["deployer", "Deployer of ETL", "DEPLOYMENT_DEPLOYER", "é\n", "x" * 300])
+def test_a_custom_role_of_the_expected_deployment_is_accepted(astro_api: Server, name: str) -> None:
+    token = astro_api.issue(grant=OWNER, token_id=IDENT, deployment=DEPLOYMENT)
+    astro_api.tokens[IDENT]["roles"] = [role(name, DEPLOYMENT, "DEPLOYMENT")]
+    assert [] == codes(asked(astro_api, token, to_deployment()))
+
+
+def test_the_least_role_is_a_custom_one_with_three_permissions(astro_api: Server) -> None:
+    token = astro_api.issue(grant=OWNER, token_id=IDENT)
+    astro_api.tokens[IDENT]["roles"] = [role("WORKSPACE_OWNER", WORKSPACE, "WORKSPACE")]
+    (verdict,) = asked(astro_api, token).verdicts
+    assert (
+        "use a custom role of one deployment with the permissions deployment.get, deployment.deploys.get and "
+        "deployment.deploys.create, or DEPLOYMENT_ADMIN of the deployment, "
+        "or WORKSPACE_AUTHOR of its workspace"
+    ) == verdict.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"), [("STANDARD", []), ("DIRECT_ACCESS", ["direct-access"]), ("FUTURE", []), (None, [])]
+)
+def test_a_direct_access_token_cannot_deploy(astro_api: Server, kind: str | None, found: list[str]) -> None:
+    token = astro_api.issue(grant=OWNER, token_id=IDENT, deployment=DEPLOYMENT, kind=kind)
+    online = asked(astro_api, token, to_deployment())
+    assert found == codes(online)
+    if found:
+        with pytest.raises(PolicyError, match="a direct-access token, which is for the Airflow API of a"):
+            enforce(online.verdicts)
+        assert f"request {astro_api.request_ids[-1]}" in online.verdicts[0].hint
 
 
 def test_the_first_role_that_is_too_wide_is_named_and_the_others_counted(astro_api: Server) -> None:

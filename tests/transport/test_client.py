@@ -131,7 +131,10 @@ def test_a_redirect_is_a_failure_of_its_own(client: Client, status: int) -> None
         (408, 75),
         (429, 75),
         (500, 75),
+        (501, 69),
         (503, 75),
+        (505, 69),
+        (511, 69),
     ],
 )
 def test_a_status_has_one_meaning_or_is_left_to_the_service(client: Client, status: int, code: int) -> None:
@@ -140,6 +143,7 @@ def test_a_status_has_one_meaning_or_is_left_to_the_service(client: Client, stat
     error = response.failure()
     assert code == (error.exit_code if error else 0)
     assert getattr(error, "retry_after", 7.0) == 7.0 or code == 78
+    assert code != 69 or str(error) == f"Vault does not support the request (status {status})"
 
 
 def test_further_statuses_can_mean_busy(client: Client) -> None:
@@ -655,6 +659,7 @@ def test_a_proxy_gets_decoded_credentials_and_no_request(client: Client, certifi
         (407, ConfigError, "requires a user and a password"),
         (403, ConfigError, "refuses to connect to Vault"),
         (302, ConfigError, "refuses to connect to Vault"),
+        (501, ConfigError, "refuses to connect to Vault"),
         (502, BackendUnavailableError, "the proxy cannot reach Vault"),
     ],
 )

@@ -27,7 +27,7 @@ from astro_token.errors import (
 )
 from astro_token.secret import SecretValue
 from astro_token.testing import appearances, reachable_text
-from astro_token.transport.deadline import ATTEMPTS, Deadline, Workers, extend_attempt
+from astro_token.transport.deadline import Deadline, Workers, extend_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,9 +64,11 @@ def failure(call: Callable[[], object]) -> AstroTokenError:
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What was slept, without sleeping."""
+    """What was slept, without sleeping: the clock is put forward in its place."""
     pauses: list[float] = []
+    monotonic = time.monotonic
     monkeypatch.setattr(time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + sum(pauses))
     return pauses
 
 
@@ -78,17 +80,37 @@ def test_what_succeeds_is_called_once() -> None:
     assert ("done", 1) == (Deadline(5).retry(service), len(service.given))
 
 
-@pytest.mark.parametrize("failures", range(1, ATTEMPTS))
-def test_it_is_tried_again_while_the_service_is_unavailable(failures: int) -> None:
+@pytest.mark.parametrize("failures", range(1, 9))
+def test_it_is_tried_again_while_the_service_is_unavailable(slept: list[float], failures: int) -> None:
     service = Service(*[busy() for _ in range(failures)], "done")
-    assert "done" == Deadline(5).retry(service)
+    assert "done" == Deadline(60).retry(service)
     assert failures + 1 == len(service.given)
 
 
-def test_it_is_tried_six_times_at_most() -> None:
+def test_it_is_tried_until_the_deadline(slept: list[float]) -> None:
+    service = Service(busy(None))
+    error = failure(lambda: Deadline(30).retry(service))
+    assert (BackendUnavailableError, "busy") == (type(error), error.message)
+    assert 29 < sum(slept) < 30
+    assert 8 < len(service.given) < 60
+    assert 0 < service.given[-1] < 0.25  # the last attempt is just before the end
+
+
+def test_a_service_that_requests_no_pause_gets_one(slept: list[float]) -> None:
+    service = Service(busy(0.0))
+    failure(lambda: Deadline(30).retry(service))
+    assert 8 < len(service.given) < 60
+
+
+def test_attempts_can_be_limited() -> None:
     service = Service(busy())
-    error = failure(lambda: Deadline(5).retry(service))
-    assert (BackendUnavailableError, "busy", 6) == (type(error), error.message, len(service.given))
+    assert "busy" == failure(lambda: Deadline(5, attempts=2).retry(service)).message
+    assert 2 == len(service.given)
+
+
+def test_the_longest_pause_can_be_shorter(slept: list[float]) -> None:
+    failure(lambda: Deadline(10, longest_pause=0.1).retry(Service(busy(None))))
+    assert 0.09 < max(slept) <= 0.1
 
 
 @pytest.mark.parametrize(
@@ -130,17 +152,18 @@ def test_once_is_once() -> None:
 
 
 def test_pauses_have_full_jitter_below_a_doubling_limit(slept: list[float]) -> None:
+    limits = [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    count = len(limits)
     for _ in range(200):
-        failure(lambda: Deadline(30).retry(Service(busy(None))))
-    limits = [0.25, 0.5, 1.0, 2.0, 4.0]
-    columns = [slept[place :: ATTEMPTS - 1] for place in range(ATTEMPTS - 1)]
-    assert [200] * 5 == [len(column) for column in columns]
+        failure(lambda: Deadline(60, attempts=count + 1).retry(Service(busy(None))))
+    columns = [slept[place::count] for place in range(count)]
+    assert [200] * count == [len(column) for column in columns]
     for limit, column in zip(limits, columns, strict=True):
         assert 0 <= min(column) < limit / 10
         assert limit * 9 / 10 < max(column) <= limit
 
 
-@pytest.mark.parametrize("asked", [0.0, 0.1, 7.0, 29.0])
+@pytest.mark.parametrize("asked", [0.25, 7.0, 29.0])
 def test_retry_after_is_waited_when_it_fits(slept: list[float], asked: float) -> None:
     assert "done" == Deadline(30).retry(Service(busy(asked), "done"))
     assert [asked] == slept
@@ -159,9 +182,9 @@ def test_retry_after_that_does_not_fit_ends_it_at_once(slept: list[float], asked
 
 
 @pytest.mark.parametrize("asked", [-1.0, -1e300, float("-inf")])
-def test_retry_after_in_the_past_is_no_pause(slept: list[float], asked: float) -> None:
+def test_retry_after_in_the_past_is_passed_over(slept: list[float], asked: float) -> None:
     assert "done" == Deadline(30).retry(Service(busy(asked), "done"))
-    assert [0.0] == slept
+    assert 0 <= slept[0] <= 0.25
 
 
 def test_retry_after_that_is_no_number_is_passed_over(slept: list[float]) -> None:
@@ -181,6 +204,26 @@ def test_retries_never_pass_the_deadline(seconds: float) -> None:
     error = failure(lambda: Deadline(seconds).retry(Service(busy(seconds / 4))))
     assert BackendUnavailableError is type(error)
     assert time.monotonic() - started < seconds + SLACK
+
+
+def test_the_error_names_the_cause_and_not_the_end_of_the_last_attempt() -> None:
+    def call(seconds: float) -> str:
+        if seconds > 0.5:
+            raise BackendUnavailableError("busy, status 503")
+        time.sleep(seconds)
+        raise BackendUnavailableError("no answer in time")
+
+    assert "busy, status 503" == failure(lambda: Deadline(0.7).retry(call)).message
+
+
+@pytest.mark.parametrize(("seconds", "attempt", "is_named"), [(0.2, 10.0, True), (5.0, 0.1, False)])
+def test_a_longer_timeout_is_advised_only_if_it_lengthens_the_attempt(
+    never: threading.Event, seconds: float, attempt: float, is_named: bool
+) -> None:
+    error = failure(lambda: Deadline(seconds, attempt=attempt).once(lambda _: never.wait()))
+    assert f"no answer within {min(seconds, attempt)} s" == error.message
+    assert is_named == ("ASTRO_TOKEN_TIMEOUT" in (error.hint or ""))
+    assert "try again later" in (error.hint or "")
 
 
 @pytest.fixture
@@ -540,6 +583,20 @@ def test_workers_run_side_by_side_and_no_more_than_so_many() -> None:
     assert len(seen) >= 3
 
 
+def test_while_a_call_pauses_another_runs() -> None:
+    deadline = Deadline(20)
+    workers, told = Workers(deadline, 1), threading.Event()
+
+    def waiting(_: float) -> str:
+        if told.is_set():
+            return "done"
+        raise busy(0.5)
+
+    first = workers.submit(lambda: deadline.retry(waiting))
+    second = workers.submit(told.set)
+    assert (None, "done") == (second.outcome(), first.outcome())
+
+
 def test_a_worker_that_never_returns_is_left_behind(never: threading.Event) -> None:
     deadline = Deadline(0.4)
     workers = Workers(deadline, 1)
@@ -610,12 +667,6 @@ def test_a_call_that_waits_gives_up_with_the_first() -> None:
     failure(lambda: deadline.retry(Service(busy(60)), host=lambda: "vault"))
     assert isinstance(waiting.outcome(), BackendUnavailableError)
     assert len(service.given) <= 2
-
-
-def test_attempts_can_be_unlimited(slept: list[float]) -> None:
-    service = Service(*[busy(0) for _ in range(50)], "done")
-    assert "done" == Deadline(30, attempts=None).retry(service)
-    assert 51 == len(service.given)
 
 
 def test_a_forked_child_bounds_calls_in_threads_that_have_numbers_of_its_parents() -> None:

@@ -6,6 +6,7 @@ import errno
 import http.client
 import socket
 import ssl
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -20,7 +21,7 @@ from astro_token.errors import (
     SecretNotFoundError,
 )
 from astro_token.testing import appearances, reachable_text
-from astro_token.transport.failure import connection_failure, seconds_to_wait
+from astro_token.transport.failure import connection_failure, seconds_to_wait, timestamp
 from astro_token.transport.route import Route
 
 ROUTE = Route.to("https://vault.example", {}, service="Vault", variable="VAULT_ADDR")
@@ -49,6 +50,8 @@ def reason(name: str) -> ssl.SSLError:
         (ssl.SSLZeroReturnError(6, "s3cr3t"), BackendUnavailableError, "cannot be reached"),
         (socket.gaierror(socket.EAI_NONAME, "s3cr3t"), BackendDownError, "host name of Vault"),
         (socket.gaierror(socket.EAI_AGAIN, "s3cr3t"), BackendUnavailableError, "cannot be reached"),
+        (OSError(errno.EPERM, "s3cr3t"), BackendDownError, "does not allow connections to Vault"),
+        (OSError(errno.EACCES, "s3cr3t"), BackendDownError, "does not allow connections to Vault"),
         (OSError(errno.EMFILE, "s3cr3t"), InputOutputError, "cannot open any more"),
         (http.client.BadStatusLine("s3cr3t"), IntegrityError, "does not come from Vault"),
         (http.client.LineTooLong("s3cr3t"), IntegrityError, "does not come from Vault"),
@@ -110,6 +113,20 @@ def test_a_wait_until_a_date_is_counted_by_the_clock_that_set_it() -> None:
         assert seconds == seconds_to_wait({"Date": format_datetime(there, usegmt=True), "Retry-After": value})
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     assert 90 < (seconds_to_wait({"Retry-After": soon}) or 0) <= 100
+
+
+@pytest.mark.parametrize("date", ["Mon, 01 Jan 2001 00:00:00 -0000", "Mon Jan  1 00:00:00 2001"])
+def test_a_date_without_a_zone_is_in_utc(date: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert 978307200.0 == timestamp(date)
+        later = "Mon, 01 Jan 2001 00:00:30 GMT"
+        assert 30.0 == seconds_to_wait({"Date": date, "Retry-After": later})
+        assert 0.0 == seconds_to_wait({"Date": later, "Retry-After": date})
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_connection_through_a_proxy_that_fails_names_the_proxy_s_variable() -> None:

@@ -194,6 +194,26 @@ def test_a_context_is_made_again_only_if_a_file_changed(certificates: Certificat
     assert first is not context()
 
 
+@pytest.mark.parametrize("variable", ["SSL_CERT_DIR", "VAULT_CAPATH"])
+def test_a_file_that_changed_in_one_of_several_folders_is_read_again(
+    certificates: Certificates, tmp_path: Path, variable: str
+) -> None:
+    files = [tmp_path / name / "ca.pem" for name in ("a", "b")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_bytes(certificates.ca_file.read_bytes())
+
+    def context() -> ssl.SSLContext:
+        return Trust({variable: f"{tmp_path}/a:{tmp_path}/b"}, ("VAULT_CAPATH",)).context()
+
+    for file in files:
+        first = context()
+        assert first is context()
+        os.utime(file, (2**31, 2**31))
+        assert first is not context()
+        os.utime(file, (1, 1))
+
+
 def test_a_client_certificate_is_loaded_or_named(certificates: Certificates) -> None:
     environ, pair = {"OWN": str(certificates.ca_file)}, certificates.client
     Trust(environ, ("OWN",), (str(pair.certificate), str(pair.key), "THE_CERT")).context()

@@ -90,6 +90,10 @@ class Sender:
         until: float | None = getattr(self._of_thread, "until", None)
         return time.monotonic() + _UNBOUNDED_SECONDS if until is None else until
 
+    def postpone(self, seconds: float) -> None:
+        """Move the end of what this thread does."""
+        self._of_thread.until = self.until + seconds
+
     @property
     def has_sent(self) -> bool:
         """True if this thread has sent a request since it entered `within`."""

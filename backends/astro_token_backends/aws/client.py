@@ -160,6 +160,7 @@ class Session:
             if key not in opened.clients:
                 opened.clients[key] = opened.client(service, name)
             client = opened.clients[key]
+            until = opened.sender.until  # a person may have typed a code meanwhile
         with opened.sender.within(until, BODY_LIMIT * values):
             return getattr(client, operation)(**arguments)
 

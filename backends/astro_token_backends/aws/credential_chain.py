@@ -1,7 +1,7 @@
 """
 Changes to botocore's credential chain.
 
-It never prompts, because standard input and the terminal belong to the command;
+It prompts for the code of an MFA device at the terminal only, because standard input belongs to the command;
 it calls the metadata services of containers and instances over our transport, once and directly;
 it runs `credential_process` within the deadline; and its errors name the source that failed.
 """
@@ -9,16 +9,20 @@ it runs `credential_process` within the deadline; and its errors name the source
 from __future__ import annotations
 
 import os
+import re
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from astro_token.ci import in_ci
 from astro_token.errors import AccessDeniedError, ConfigError
 from astro_token.system.programs import find_program, run_program
+from astro_token.system.terminal import can_prompt, prompt
+from astro_token.system.variables import path_setting, without_line_end
+from astro_token.transport.deadline import paused_deadline
 from astro_token_backends.aws.credential_source import describe_source, source_hint
 from astro_token_backends.aws.errors import login_error
 from astro_token_backends.aws.settings import setting
 from astro_token_backends.boundary import call_sdk
-from astro_token_backends.credential_source import without_line_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +36,8 @@ __all__ = ["adapt_chain"]
 # ruff: noqa: SLF001
 
 _OUTPUT_LIMIT = 64 * 1024
+_MFA_CODE = re.compile(r"[0-9]{6}")
+_codes: list[str] = []  # a retry sends the same one: a request that was lost has not used it up
 
 
 def adapt_chain(sdk: Any, sender: Sender) -> tuple[Any, MetadataSession]:
@@ -48,7 +54,7 @@ def adapt_chain(sdk: Any, sender: Sender) -> tuple[Any, MetadataSession]:
     def adapt(providers: Sequence[Any]) -> list[Any]:
         for provider in providers:
             for name, replacement in (
-                ("_prompter", _refuse_prompt),
+                ("_prompter", lambda text: _mfa_code(text, sender)),
                 ("_popen", lambda argv, **_: _Process(argv, sender)),
                 ("_token_loader_cls", lambda path: lambda: _content(path)),
             ):
@@ -125,7 +131,7 @@ class _Process:
 def _container_headers() -> dict[str, str] | None:
     name = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
     token = setting(name)
-    if path := setting(f"{name}_FILE"):
+    if path := path_setting(os.environ, f"{name}_FILE"):
         name, token = f"{name}_FILE", _content(path)
     if token and not (token.isascii() and token.isprintable()):
         raise ConfigError(
@@ -140,9 +146,27 @@ def _content(path: str) -> str:
         return without_line_end(file.read())
 
 
-def _refuse_prompt(_prompt: str) -> NoReturn:
-    raise AccessDeniedError(
-        "the AWS profile requires an MFA code (mfa_serial), and astro-token does not ask for it",
-        hint="log in first, for example with `aws sts get-session-token`, and set the temporary credentials, "
-        "or set AWS_PROFILE to a profile without mfa_serial",
-    )
+def _mfa_code(text: str, sender: Sender) -> str:
+    """
+    Prompt for the MFA code of the profile, once per process. The deadline does not run meanwhile.
+
+    Raises:
+        AccessDeniedError: nobody can be prompted, or what was typed is not a code.
+    """
+    if not _codes:
+        if in_ci(os.environ) or not can_prompt():
+            raise AccessDeniedError(
+                "the AWS profile requires an MFA code (mfa_serial), and no person can be prompted for it",
+                hint="run it at a terminal, or log in first, for example with `aws sts get-session-token`, "
+                "and set the temporary credentials, or set AWS_PROFILE to a profile without mfa_serial",
+            )
+        began = time.monotonic()
+        with paused_deadline():
+            _codes.append(prompt(f"astro-token: {text}".rstrip() + " ").decode("ascii", "replace").strip())
+        sender.postpone(time.monotonic() - began)
+    code = _codes[0]
+    if not _MFA_CODE.fullmatch(code):
+        raise AccessDeniedError(
+            "what was typed is not an MFA code", hint="type the six digits that the device shows"
+        )
+    return code

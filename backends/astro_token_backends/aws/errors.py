@@ -281,7 +281,9 @@ def refused(
     if _BAD_CREDENTIAL.fullmatch(code):
         return _bad_credential()
     if status >= 500:  # noqa: PLR2004
-        return _busy(retry_after)
+        from astro_token.transport.failure import busy
+
+        return busy(_route(), status, retry_after)
     return BackendError("AWS refused the request with an unknown code")
 
 

@@ -10,9 +10,7 @@ from astro_token.errors import AccessDeniedError
 from astro_token_backends.aws.credential_source import describe_source
 from astro_token_backends.aws.errors import damaged
 from astro_token_backends.aws.settings import (
-    AUDIENCE,
     assumed_role,
-    audience,
     external_id,
     job_role,
     session_name,
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Login"]
 
+_AUDIENCE = "ASTRO_TOKEN_AWS_AUDIENCE"
 _SECONDS_FOR_AWS = 0.2  # if the identity took all others
 
 
@@ -85,7 +84,7 @@ class Login:
 
         def identity() -> JobIdentity | None:
             seconds = self._seconds() - _SECONDS_FOR_AWS
-            return job_identity(audience(), environ=os.environ, timeout=seconds, variable=AUDIENCE)
+            return job_identity(_AUDIENCE, "sts.amazonaws.com", environ=os.environ, timeout=seconds)
 
         first = identity()
         if first is None:

@@ -8,15 +8,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
-from astro_token_backends.credential_source import settings_text
+from astro_token.system.variables import secret_setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
-    "AUDIENCE",
     "assumed_role",
-    "audience",
     "external_id",
     "job_role",
     "sdk_environment",
@@ -24,16 +22,14 @@ __all__ = [
     "setting",
 ]
 
-AUDIENCE = "ASTRO_TOKEN_AWS_AUDIENCE"
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
-_AUDIENCE = re.compile(r"[!-~]{1,255}")
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 _EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)
 
 
 def setting(name: str) -> str:
     """A variable without a line end at its end; empty if it is unset."""
-    return settings_text(os.environ, name)
+    return secret_setting(os.environ, name)
 
 
 @contextmanager
@@ -47,7 +43,7 @@ def sdk_environment() -> Iterator[None]:
     for name, value in os.environ.copy().items():
         if name == "SSLKEYLOGFILE" or (name.startswith("AWS_") and value != (setting(name) or None)):
             originals[name] = os.environ.pop(name)
-            if name != "SSLKEYLOGFILE" and (text := settings_text(originals, name)):
+            if name != "SSLKEYLOGFILE" and (text := secret_setting(originals, name)):
                 os.environ[name] = text
     try:
         yield
@@ -63,11 +59,6 @@ def job_role() -> str:
 def assumed_role() -> str:
     """The role to assume after the login; empty if none is set."""
     return _role("ASTRO_TOKEN_AWS_ASSUME_ROLE_ARN")
-
-
-def audience() -> str:
-    hint = "use the audience that the role's trust policy names, without blanks"
-    return _matching(_AUDIENCE, AUDIENCE, "an audience", hint) or "sts.amazonaws.com"
 
 
 def session_name() -> str:

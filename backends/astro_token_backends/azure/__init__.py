@@ -23,6 +23,8 @@ _SERVICE: dict[str, Any] = {
         "AZURE_USERNAME",
         "AZURE_PASSWORD",
         "AZURE_FEDERATED_TOKEN_FILE",
+        "AZURE_CONFIG_DIR",
+        "AZD_CONFIG_DIR",
         "IDENTITY_ENDPOINT",
         "IDENTITY_HEADER",
         "MSI_ENDPOINT",
@@ -31,12 +33,21 @@ _SERVICE: dict[str, Any] = {
     "settings": (
         "AZURE_TENANT_ID",
         "AZURE_CLIENT_ID",
+        "AZURESUBSCRIPTION_TENANT_ID",
+        "AZURESUBSCRIPTION_CLIENT_ID",
+        "AZURE_ADDITIONALLY_ALLOWED_TENANTS",
         "AZURE_AUTHORITY_HOST",
+        "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN",
+        "AZURE_IDENTITY_DISABLE_MULTITENANTAUTH",
+        "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+        "AZURE_REGIONAL_AUTHORITY_NAME",
         "AZURE_TOKEN_CREDENTIALS",
+        "IDENTITY_SERVER_THUMBPRINT",
+        "IMDS_ENDPOINT",
         "ASTRO_TOKEN_AZURE_AUDIENCE",
         "ASTRO_TOKEN_AZURE_HOSTS",
     ),
-    "prefixes": ("AZURE_", "IDENTITY_", "MSI_"),
+    "prefixes": ("AZURE", "AZD_", "IDENTITY_", "IMDS_", "MSI_"),
 }
 _VAULT = r"[A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]"
 _URL = r"https://[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(?::\d{1,5})?"

@@ -11,16 +11,16 @@ Choose the login, the first that is configured:
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AccessDeniedError, ConfigError
 from astro_token.secret import SecretValue
+from astro_token.system.variables import path_setting, secret_setting, setting
 from astro_token.transport.address import checked_address
 from astro_token_backends.azure.client_credentials import ClientCredentials
-from astro_token_backends.azure.settings import AUTHORITY, IDENTITY_ENDPOINTS, authority_host, setting
-from astro_token_backends.credential_source import job_identity, printable_path, settings_text
+from astro_token_backends.azure.settings import AUTHORITY, IDENTITY_ENDPOINTS, authority_host
+from astro_token_backends.credential_source import audience_setting, job_identity, printable_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_login"]
 
-AUDIENCE = "ASTRO_TOKEN_AZURE_AUDIENCE"
+_AUDIENCE = "ASTRO_TOKEN_AZURE_AUDIENCE"
 _EXCHANGE = "api://AzureADTokenExchange"
 _ID = r"[0-9A-Za-z-]{1,64}"
 _LONGEST_FILE = 16 * 1024
@@ -64,7 +64,7 @@ def choose_login(
 
         return SdkLogin(credential, "the injected credential", bad_credential)
     authority = _authority(environ)
-    if secret := settings_text(environ, "AZURE_CLIENT_SECRET"):
+    if secret := secret_setting(environ, "AZURE_CLIENT_SECRET"):
         tenant, client = _required_application(environ, "AZURE_CLIENT_SECRET")
         proof = SecretValue(secret.encode())
         return ClientCredentials(authority, tenant, client, lambda: proof, False, "AZURE_CLIENT_SECRET")
@@ -73,7 +73,7 @@ def choose_login(
 
         tenant, client = _required_application(environ, "AZURE_CLIENT_CERTIFICATE_PATH")
         return certificate(transport, environ, authority, tenant, client)
-    if path := os.path.expanduser(setting(environ, "AZURE_FEDERATED_TOKEN_FILE")):  # noqa: PTH111
+    if path := path_setting(environ, "AZURE_FEDERATED_TOKEN_FILE"):
         tenant, client = _required_application(environ, "AZURE_FEDERATED_TOKEN_FILE")
         source = f"the federated token in {printable_path(path)} (AZURE_FEDERATED_TOKEN_FILE)"
         return ClientCredentials(
@@ -131,10 +131,9 @@ def _job_login(
     transport: LoginTransport, environ: Mapping[str, str], authority: str, tenant: str, client: str
 ) -> ClientCredentials | None:
     """The login with the CI system's identity; None without such an identity."""
-    audience = _checked(environ, AUDIENCE, r"[!-~]{1,255}") or _EXCHANGE
 
     def identity() -> JobIdentity | None:
-        return job_identity(audience, environ=environ, timeout=transport.attempt.seconds, variable=AUDIENCE)
+        return job_identity(_AUDIENCE, _EXCHANGE, environ=environ, timeout=transport.attempt.seconds)
 
     first = identity()
     if first is None:
@@ -147,6 +146,7 @@ def _job_login(
 
     variable = "AZURE_CLIENT_ID" if _application(environ) else "AZURESUBSCRIPTION_CLIENT_ID"
     source = f"{first.source}, as the application in {variable}"
+    audience = audience_setting(environ, _AUDIENCE) or _EXCHANGE
     return ClientCredentials(authority, tenant, client, proof, True, source, audience)
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError, ConfigError
 from astro_token.record import Record
+from astro_token.system.variables import path_setting, secret_setting, setting
 from astro_token_backends.azure.errors import bad_credential
-from astro_token_backends.azure.settings import setting
-from astro_token_backends.credential_source import printable_path, settings_text
+from astro_token_backends.credential_source import printable_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ class _Program(Record):
     folder_variable: str = ""
 
     def is_used(self, environ: Mapping[str, str]) -> bool:
-        return os.path.isdir(setting(environ, self.folder_variable) or os.path.expanduser(self.folder))  # noqa: PTH111, PTH112
+        return os.path.isdir(path_setting(environ, self.folder_variable) or os.path.expanduser(self.folder))  # noqa: PTH111, PTH112
 
 
 # By the SDK's name in the options of DefaultAzureCredential, in its order.
@@ -99,13 +99,13 @@ def certificate(
     from azure import identity
 
     variable = "AZURE_CLIENT_CERTIFICATE_PATH"
-    path = os.path.expanduser(setting(environ, variable))  # noqa: PTH111
+    path = path_setting(environ, variable)
     credential = _created(
         lambda: identity.CertificateCredential(
             tenant,
             client,
             path,
-            password=settings_text(environ, "AZURE_CLIENT_CERTIFICATE_PASSWORD") or None,
+            password=secret_setting(environ, "AZURE_CLIENT_CERTIFICATE_PASSWORD") or None,
             send_certificate_chain=bool(setting(environ, "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")),
             authority=authority,
             # The authority comes from the environment, which is trusted. Instance discovery would verify it.

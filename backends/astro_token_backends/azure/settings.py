@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
 from astro_token.record import Record
+from astro_token.system.variables import setting
 from astro_token.transport.address import parse_address
 from astro_token.transport.route import Route
-from astro_token.transport.trust import setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,6 @@ __all__ = [
     "is_in_cloud",
     "login_route",
     "may_request",
-    "setting",
     "vault_resource",
     "vault_route",
 ]

@@ -7,6 +7,7 @@ import os
 from astro_token.errors import OutputError
 from astro_token.secret import SecretValue
 from astro_token.system.files import create, locked, sweep
+from astro_token.system.variables import setting
 from astro_token_backends.file.client import load_pyrage
 from astro_token_backends.file.errors import reason
 from astro_token_backends.file.settings import KEY, KEY_FILE, RECIPIENTS_FILE, default_key_path
@@ -32,7 +33,7 @@ def create_key() -> str | None:
         OutputError: the key cannot be written.
     """
     path = default_key_path()
-    configured = any(os.environ.get(name) for name in (KEY, KEY_FILE, RECIPIENTS_FILE))
+    configured = any(setting(os.environ, name) for name in (KEY, KEY_FILE, RECIPIENTS_FILE))
     if configured or (path is not None and os.path.lexists(path)):
         return None
     if path is None:

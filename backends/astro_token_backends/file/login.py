@@ -14,6 +14,8 @@ from pathlib import Path
 from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError, DecryptError
 from astro_token.log import logger
 from astro_token.secret import SecretValue
+from astro_token.system.variables import path_setting, setting
+from astro_token.token import unquoted
 from astro_token_backends.credential_source import printable_path
 from astro_token_backends.file.client import Identity, load_pyrage
 from astro_token_backends.file.header import read_header
@@ -24,7 +26,7 @@ __all__ = ["credential_source", "identities", "no_key"]
 
 def no_key(hint: str = "") -> AccessDeniedError:
     default = default_key_path()
-    file = f", or create {default}" if default else ""
+    file = f", or create {default} (below HOME or XDG_CONFIG_HOME)" if default else ""
     return AccessDeniedError(
         "no usable credential: no age key is configured", hint=f"set {KEY} or {KEY_FILE}{file}{hint}"
     )
@@ -75,10 +77,10 @@ def _configured() -> tuple[str, tuple[Identity, ...]] | None:
 
 
 def _read() -> tuple[str, SecretValue | AstroTokenError] | None:
-    key = os.environ.get(KEY)
+    key = setting(os.environ, KEY)
     if key:
         return KEY, SecretValue(key.encode("utf-8", "surrogateescape"))
-    named = os.environ.get(KEY_FILE)
+    named = path_setting(os.environ, KEY_FILE)
     path = Path(named) if named else default_key_path()
     if path is None:
         return None
@@ -92,6 +94,7 @@ def _read() -> tuple[str, SecretValue | AstroTokenError] | None:
 
 
 def _parsed(source: str, text: SecretValue) -> tuple[Identity, ...] | AstroTokenError:
+    text = _lines(text)
     if b"PRIVATE KEY-----" in text.reveal():
         return _ssh(source, text)
     if read_header(text.reveal()) is not None:
@@ -111,6 +114,20 @@ def _parsed(source: str, text: SecretValue) -> tuple[Identity, ...] | AstroToken
     if not own:
         return ConfigError(f"{source}: it contains no key", hint="make one with age-keygen")
     return tuple(own.values())
+
+
+def _lines(text: SecretValue) -> SecretValue:
+    """Restore the lines of a key that a variable holds in quotes, in one line, or with written line ends."""
+    data = unquoted(text.reveal()).replace(rb"\r", b"").replace(rb"\n", b"\n")
+    if b"\n" in data:
+        return SecretValue(data)
+    begin, marker, rest = data.partition(b"PRIVATE KEY-----")
+    if marker:
+        body, end, marker_end = rest.partition(b"-----END")
+        data = b"\n".join([begin + marker, *body.split(), end + marker_end, b""])
+    else:  # in one line with its comments
+        data = b"\n".join(word for word in data.split() if word.startswith(b"AGE-SECRET-KEY-")) or data
+    return SecretValue(data)
 
 
 def _ssh(source: str, text: SecretValue) -> tuple[Identity, ...] | AstroTokenError:

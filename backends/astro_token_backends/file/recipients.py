@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from astro_token.errors import AstroTokenError, ConfigError
+from astro_token.system.variables import path_setting
 from astro_token_backends.file.client import load_pyrage
 from astro_token_backends.file.login import no_key
 from astro_token_backends.file.settings import RECIPIENTS_FILE, key_lines, read_keys
@@ -28,7 +29,7 @@ def recipients(own: Sequence[Identity]) -> list[Any]:
         AccessDeniedError: there are none; or the file cannot be read, or can be written by others.
         ConfigError: the file is missing or malformed, or the configured key does not contain its public key.
     """
-    named = os.environ.get(RECIPIENTS_FILE)
+    named = path_setting(os.environ, RECIPIENTS_FILE)
     result: list[Any] | AstroTokenError
     if named:
         result = _listed(Path(named))

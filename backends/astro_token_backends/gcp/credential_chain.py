@@ -15,16 +15,14 @@ from astro_token.record import Record
 from astro_token.system.files import open_regular
 from astro_token.system.programs import PROGRAM_FOLDERS, find_program
 from astro_token.system.sdk_imports import import_sdk
+from astro_token.system.variables import expanded, path_setting, setting
 from astro_token_backends.credential_source import job_identity, printable_path
 from astro_token_backends.gcp.login_request import NoMetadataServerError
 from astro_token_backends.gcp.settings import (
-    AUDIENCE,
     PROVIDER,
     SERVICE_ACCOUNT,
-    audience,
     provider,
     service_account,
-    setting,
 )
 
 TYPE_CHECKING = False
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["CREDENTIAL_FILE", "Credential", "NoIdentityError", "choose_credential", "no_credential"]
 
 CREDENTIAL_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
+_AUDIENCE = "ASTRO_TOKEN_GCP_AUDIENCE"
 _GCLOUD = "gcloud auth application-default login"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _QUOTA_PROJECT = "GOOGLE_CLOUD_QUOTA_PROJECT"
@@ -129,18 +128,17 @@ def _as_account(credential: Credential, environ: Mapping[str, str]) -> Credentia
 
 
 def _gcloud_file(environ: Mapping[str, str]) -> str:
-    """The path of the file that gcloud writes; without a home, the path of no file."""
+    """The path of the file that gcloud writes."""
     home = environ["APPDATA"] if os.name == "nt" and "APPDATA" in environ else "~/.config"
-    folder = setting(environ, "CLOUDSDK_CONFIG") or f"{home}/gcloud"
-    path = os.path.expanduser(f"{folder}/application_default_credentials.json")  # noqa: PTH111
-    return "" if path.startswith("~") else path  # a folder named `~` in the checkout is not the home
+    folder = path_setting(environ, "CLOUDSDK_CONFIG") or expanded(f"{home}/gcloud")
+    return f"{folder}/application_default_credentials.json"
 
 
 def _from_variable(value: str) -> Credential:
     """Load the credential of a file, or the credential itself, which CI systems keep in variables."""
     if value.startswith("{"):
         return _from_json(value, CREDENTIAL_FILE, CREDENTIAL_FILE)
-    return _from_file(os.path.expanduser(value), CREDENTIAL_FILE)  # noqa: PTH111
+    return _from_file(expanded(value), CREDENTIAL_FILE)
 
 
 def _from_file(file: str, origin: str) -> Credential:
@@ -271,10 +269,10 @@ def _of_machine(environ: Mapping[str, str], request: LoginRequest) -> Credential
 def _of_job(name: str, environ: Mapping[str, str], request: LoginRequest) -> Credential:
     from google.auth import identity_pool
 
-    wanted = audience(environ) or f"https://iam.googleapis.com/{name}"
+    audience = f"https://iam.googleapis.com/{name}"
 
     def identity(seconds: float) -> JobIdentity:
-        identity = job_identity(wanted, environ=environ, timeout=seconds, variable=AUDIENCE)
+        identity = job_identity(_AUDIENCE, audience, environ=environ, timeout=seconds)
         if identity is None:
             raise NoIdentityError
         return identity

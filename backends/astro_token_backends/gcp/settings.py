@@ -9,25 +9,21 @@ from __future__ import annotations
 import re
 
 from astro_token.errors import ConfigError
+from astro_token.system.variables import setting
 from astro_token.transport.address import Address, split_host_port
-from astro_token.transport.trust import setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "AUDIENCE",
     "PROVIDER",
     "SERVICE_ACCOUNT",
-    "audience",
     "endpoint",
     "provider",
     "service_account",
-    "setting",
 ]
 
-AUDIENCE = "ASTRO_TOKEN_GCP_AUDIENCE"
 PROVIDER = "ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER"
 SERVICE_ACCOUNT = "ASTRO_TOKEN_GCP_SERVICE_ACCOUNT"
 
@@ -62,14 +58,6 @@ def provider(environ: Mapping[str, str]) -> str | None:
         hint="set it to projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER, "
         "with the project's number",
     )
-
-
-def audience(environ: Mapping[str, str]) -> str | None:
-    """Return the audience of the CI system's identity."""
-    value = setting(environ, AUDIENCE)
-    if not value or re.fullmatch(r"[!-~]{1,255}", value):
-        return value or None
-    raise ConfigError(f"{AUDIENCE} is malformed", hint="set it to an audience that the provider allows")
 
 
 def service_account(environ: Mapping[str, str]) -> str | None:

@@ -17,29 +17,36 @@ _SERVICE: dict[str, Any] = {
     "sdk": "hvac",
     "distributions": ("hvac",),
     "loggers": LOGGERS,
-    "credentials": (
-        "VAULT_TOKEN",
-        "VAULT_ROLE_ID",
-        "VAULT_SECRET_ID",
-        "VAULT_WRAPPED_SECRET_ID",
-        "VAULT_USERNAME",
-        "VAULT_PASSWORD",
-        "VAULT_CLIENT_KEY",
+    "credentials": tuple(
+        f"{prefix}_{name}"
+        for prefix in ("VAULT", "BAO")  # OpenBao's own program reads its names first
+        for name in (
+            "TOKEN",
+            "ROLE_ID",
+            "SECRET_ID",
+            "WRAPPED_SECRET_ID",
+            "USERNAME",
+            "PASSWORD",
+            "CLIENT_CERT",
+            "CLIENT_KEY",
+        )
     ),
     "settings": (
         "VAULT_ADDR",
         "VAULT_NAMESPACE",
         "VAULT_CACERT",
         "VAULT_CAPATH",
-        "VAULT_CLIENT_CERT",
+        "VAULT_SKIP_VERIFY",
+        "BAO_ADDR",
         "ASTRO_TOKEN_VAULT_AUDIENCE",
         "ASTRO_TOKEN_VAULT_AUTH",
         "ASTRO_TOKEN_VAULT_MOUNT",
         "ASTRO_TOKEN_VAULT_ROLE",
     ),
-    "prefixes": ("VAULT_",),
+    "prefixes": ("VAULT_", "BAO_"),
 }
 _SEGMENT = r"[A-Za-z0-9_.-]{1,128}"
+_ANY_SEGMENT = r"(?:[A-Za-z0-9_.-]|%[0-9A-F]{2}){1,128}"
 _NAMESPACE_SEGMENT = rf"(?!\.\.?(?:/|$)){_SEGMENT}"
 _NAMESPACE = rf"{_NAMESPACE_SEGMENT}(?:/{_NAMESPACE_SEGMENT})*/?"
 # Vault's own paths serve logins and the seal, and contain no secret.
@@ -51,7 +58,8 @@ SCHEMES = {
         description="HashiCorp Vault or OpenBao, KV 1 and 2",
         form="MOUNT/PATH",
         example="vault:secret/astro/prod#token",
-        grammar=(rf"(?!{_OWN}){_SEGMENT}(?:/{_SEGMENT})+",),
+        grammar=(rf"(?!{_OWN}){_ANY_SEGMENT}(?:/{_ANY_SEGMENT})+",),
+        encoded=r"[^A-Za-z0-9_./-]",
         options={"version": r"[1-9]\d{0,9}", "namespace": _NAMESPACE, "kv": "[12]"},
         version_option="version",
         pinning_options=("version",),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from astro_token.errors import AstroTokenError, BackendUnavailableError
 from astro_token.log import logger, silence
 from astro_token.transport.client import Client
+from astro_token.transport.deadline import Deadline
 from astro_token_backends.boundary import call_sdk
 from astro_token_backends.login import LoginLock, one_per_process
 from astro_token_backends.vault import LOGGERS
@@ -25,7 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["VaultClient", "VaultService"]
 
 _CLOSE_SECONDS = 0.8
-_PREPARED_SECONDS = 1.0
+_CLOSE_PAUSE = 0.05  # at most, between two attempts to revoke
+_PREPARED_SECONDS = 60.0  # an identity token is valid for five minutes or more
 
 
 class _Session:
@@ -33,7 +38,8 @@ class _Session:
     Attributes:
         login: the one that requests use.
         made: logins to revoke. There are several if one took so long that another was made meanwhile.
-        prepared: a login that was prepared and not yet made, and its deadline.
+        prepared: a login that was prepared and not yet made, and the time of that.
+        until: the deadline of the login's requests.
         trusted: a login whose denials are believed, because a new login was denied the same.
     """
 
@@ -43,6 +49,7 @@ class _Session:
         self.login: Login | None = None
         self.made: list[Login] = []
         self.prepared: tuple[PreparedLogin, float] | None = None
+        self.until = 0.0
         self.trusted: Login | None = None
 
     def adapter(self, token: str, until: float, namespace: str | None = None) -> Any:
@@ -95,8 +102,8 @@ class VaultClient:
         until = time.monotonic() + seconds
         with self._lock.within(seconds):
             session = self._open()
+            session.prepared = None
             prepared = self._prepare(session, until)
-            session.prepared = prepared, until
             return f"{prepared.source}, {prepared.claims}" if prepared.claims else prepared.source
 
     def adapter(self, namespace: str | None, seconds: float) -> Any:
@@ -140,7 +147,10 @@ class VaultClient:
         self.transit_mounts.clear()
         if session is None:
             return
-        _revoke(session)
+        until = time.monotonic() + _CLOSE_SECONDS
+        _revoke(session, until)
+        with suppress(BackendUnavailableError), self._lock.within(until - time.monotonic()):
+            pass  # a login that another thread was making has been revoked there
         session.client.close()
 
     def _open(self) -> _Session:
@@ -150,22 +160,27 @@ class VaultClient:
         return self._session
 
     def _prepare(self, session: _Session, until: float) -> PreparedLogin:
-        return prepare_login(
-            self._environ(), lambda token: session.adapter(token, until), self._unwrapped, until
-        )
+        """Prepare a login, or return the one that an earlier attempt prepared and did not make."""
+        session.until = until
+        if session.prepared is None or time.monotonic() - session.prepared[1] > _PREPARED_SECONDS:
+            prepared = prepare_login(
+                self._environ(), lambda token: session.adapter(token, session.until), self._unwrapped, until
+            )
+            session.prepared = prepared, time.monotonic()
+        return session.prepared[0]
 
     def _log_in(self, session: _Session, until: float) -> Login:
-        prepared, session.prepared = session.prepared, None
-        # Its requests keep their deadline: that must not be later than ours, nor much sooner.
-        if prepared is not None and 0 <= until - prepared[1] < _PREPARED_SECONDS:
-            login = prepared[0]
-        else:
-            login = self._prepare(session, until)
-        logger.debug("logging in to Vault at %s with %s", session.settings.url, login.source)
-        made = session.login = login.log_in()
+        prepared = self._prepare(session, until)
+        logger.debug("logging in to Vault at %s with %s", session.settings.url, prepared.source)
+        kept, session.prepared = session.prepared, None
+        try:
+            made = session.login = prepared.log_in()
+        except BackendUnavailableError:
+            session.prepared = kept  # the next attempt needs no other identity
+            raise
         session.made.append(made)
         if self._session is not session:  # closed meanwhile
-            _revoke(session)
+            _revoke(session, time.monotonic() + _CLOSE_SECONDS)
         return made
 
     def _renew(self, session: _Session, refused: Login, until: float) -> str | None:
@@ -193,18 +208,29 @@ def _is_valid(adapter: Any) -> bool:
     return True
 
 
-def _revoke(session: _Session) -> None:
-    until = time.monotonic() + _CLOSE_SECONDS
+def _revoke(session: _Session, until: float) -> None:
+    """Revoke the session's logins. Raise nothing: the command itself has succeeded."""
+    deadline = Deadline(until - time.monotonic(), longest_pause=_CLOSE_PAUSE)
     while session.made:
         login = session.made.pop()
         if not login.is_revocable or login.has_ended():
             continue
-        adapter = session.with_login(login, until)
-        adapter.repeatable = True
         try:
-            adapter.api("auth_methods.token:Token").revoke_self()
-        except Exception as error:  # noqa: BLE001 (the command itself has succeeded)
+            deadline.retry(partial(_revoke_login, session, login), local=True)
+        except AstroTokenError as error:
             logger.info("the Vault token was not revoked (%s); it expires by itself", type(error).__name__)
+
+
+def _revoke_login(session: _Session, login: Login, seconds: float) -> None:
+    adapter = session.with_login(login, time.monotonic() + seconds)
+    adapter.repeatable = True
+    try:
+        adapter.api("auth_methods.token:Token").revoke_self()
+    except StatusError as refused:
+        if refused.status != 403:  # noqa: PLR2004
+            raise refused.translated("") from None
+        # A request whose response was lost has revoked it, or its policies do not allow that.
+        logger.info("the Vault token is revoked already, or may not revoke itself")
 
 
 _shared = one_per_process(VaultClient)

@@ -89,7 +89,8 @@ def requiring(path: str, *capabilities: str) -> Iterator[None]:
         yield
     except StatusError as refused:
         raise refused.translated(
-            f'add to the policy of the Vault token: path "{path}" {{ capabilities = [{listed}] }}'
+            f'add to the policy of the Vault token: path "{path}" {{ capabilities = [{listed}] }}; '
+            "if VAULT_TOKEN is set, check that it is still valid"
         ) from None
 
 

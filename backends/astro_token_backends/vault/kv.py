@@ -6,6 +6,7 @@ import json
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from astro_token.errors import (
     BackendError,
@@ -123,7 +124,7 @@ class KeyValue(VaultService):
     def _detect_mount(self, adapter: Any, name: str) -> tuple[str, str]:
         mount, _, path = name.partition("/")
         try:
-            details = self._client.mount(adapter, name)
+            details = self._client.mount(adapter, quote(name))
         except StatusError as refused:
             raise refused.translated(
                 "check the mount, and the expiry of the Vault token; or add to the token's policy: "

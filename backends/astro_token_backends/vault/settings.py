@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
 from astro_token.record import Record
+from astro_token.system import variables
+from astro_token.system.variables import secret_setting, setting
 from astro_token.transport.route import Route
 
 if TYPE_CHECKING:
@@ -41,14 +43,14 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     Raises:
         ConfigError: a setting is missing, malformed, or would weaken the connection.
     """
-    if environ.get("VAULT_SKIP_VERIFY", "").strip().lower() not in _FALSE:
+    if setting(environ, "VAULT_SKIP_VERIFY").lower() not in _FALSE:
         raise ConfigError(
             "VAULT_SKIP_VERIFY is set, but the certificate of Vault is always verified",
             hint="unset it, and name the file of the CA in VAULT_CACERT",
         )
-    address = environ.get("VAULT_ADDR", "").strip()
+    address = setting(environ, "VAULT_ADDR")
     if not address:
-        if environ.get("BAO_ADDR"):
+        if setting(environ, "BAO_ADDR"):
             raise ConfigError(
                 "VAULT_ADDR is not set, and BAO_ADDR is not read", hint="set VAULT_ADDR to the same address"
             )
@@ -60,12 +62,14 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         variable="VAULT_ADDR",
         ca_variables=("VAULT_CACERT", "VAULT_CAPATH"),
         client_certificate=(
-            environ.get("VAULT_CLIENT_CERT") or None,
-            environ.get("VAULT_CLIENT_KEY") or None,
+            variables.path_setting(environ, "VAULT_CLIENT_CERT") or None,
+            variables.path_setting(environ, "VAULT_CLIENT_KEY") or None,
             "VAULT_CLIENT_CERT or VAULT_CLIENT_KEY",
         ),
     )
-    base = route.address.target.strip("/")
+    base = (
+        f"/{route.address.target}".removesuffix("/").removesuffix("/v1").strip("/")
+    )  # v1 is added to each path
     if base and not _is_path(base):
         raise ConfigError(
             "VAULT_ADDR is malformed", hint=f"set it to the address without a query, {_EXAMPLE}"
@@ -75,7 +79,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 def text_setting(environ: Mapping[str, str], name: str) -> str | None:
     """A variable without the line end that a file adds to its value; None if it is unset or empty."""
-    return environ.get(name, "").strip("\r\n") or None
+    return secret_setting(environ, name) or None
 
 
 def path_setting(environ: Mapping[str, str], name: str) -> str | None:
@@ -85,7 +89,7 @@ def path_setting(environ: Mapping[str, str], name: str) -> str | None:
     Raises:
         ConfigError: it could reach another path.
     """
-    path = (text_setting(environ, name) or "").strip("/")
+    path = setting(environ, name).strip("/")
     if path and not _is_path(path):
         raise ConfigError(
             f"{name} is malformed", hint="use a path of letters, digits and _ . -, for example team/ci"

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
+from astro_token.system.variables import setting
 from astro_token.transport.address import checked_address
 from astro_token.transport.route import Route
 
@@ -41,7 +42,7 @@ def api_address(environ: Mapping[str, str]) -> str:
     Raises:
         ConfigError: the address is not accepted, or the domain is not Astro's.
     """
-    url = environ.get(API_VARIABLE)
+    url = setting(environ, API_VARIABLE)
     if url:
         address = checked_address(url, API_VARIABLE)
         if "?" in address.target:
@@ -49,7 +50,7 @@ def api_address(environ: Mapping[str, str]) -> str:
                 f"the address in {API_VARIABLE} has a query", hint="end it with the host or a path"
             )
         return f"{address.origin}{address.target.rstrip('/').removesuffix('/v1')}/v1"
-    domain = _DOMAIN.fullmatch(environ.get(_DOMAIN_VARIABLE) or "astronomer.io")
+    domain = _DOMAIN.fullmatch(setting(environ, _DOMAIN_VARIABLE) or "astronomer.io")
     if domain is None:
         raise ConfigError(
             f"{_DOMAIN_VARIABLE} is not a domain of Astro",

@@ -6,7 +6,6 @@ import os
 import re
 import sys
 import time
-from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,6 +21,7 @@ from astro_token.errors import (
 )
 from astro_token.record import Record
 from astro_token.transport.client import Client
+from astro_token.transport.failure import timestamp
 from astro_token.version import __version__
 
 if TYPE_CHECKING:
@@ -163,10 +163,7 @@ def _request_id(
 
 
 def _ahead(headers: Mapping[str, str]) -> float | None:
-    from email.utils import parsedate_to_datetime
-
     if "Age" in headers:  # the date of a cached response is older
         return None
-    with suppress(ValueError, TypeError, OverflowError, OSError):
-        return parsedate_to_datetime(headers.get("Date", "")).timestamp() - time.time()
-    return None
+    date = timestamp(headers.get("Date", ""))
+    return None if date is None else date - time.time()

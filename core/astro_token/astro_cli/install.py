@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 from astro_token.astro_cli.archive import PROGRAM, unpack
 from astro_token.astro_cli.cache import verified
 from astro_token.astro_cli.download import save
-from astro_token.astro_cli.release import archive_name, file_url, latest, published
+from astro_token.astro_cli.release import ATTEMPTS, archive_name, file_url, latest, published
 from astro_token.errors import AccessDeniedError, ConfigError, IntegrityError, OutputError
 from astro_token.record import Record
 from astro_token.system.files import (
@@ -78,7 +78,7 @@ def install(
     """
     program = folder.absolute() / PROGRAM
     _refuse_early(program)
-    deadline = Deadline(seconds)
+    deadline = Deadline(seconds, attempts=ATTEMPTS)
     pinned = _pinned(lock, platform)
     version = version or (lock.version if lock else latest(environ, deadline))
     name = archive_name(version, platform)
@@ -91,7 +91,7 @@ def install(
                 hint="find out if the release or astro-token.toml was changed; nothing was installed",
             )
         # Only silence and the whole deadline bound a download, not its duration.
-        rest = Deadline(deadline.remaining, attempt=deadline.remaining)
+        rest = Deadline(deadline.remaining, attempt=deadline.remaining, attempts=ATTEMPTS)
         url = file_url(version, name, environ)
         return rest.retry(lambda left: save(url, path, environ, left, progress))
 

@@ -23,14 +23,16 @@ from astro_token.errors import (
     UsageError,
 )
 from astro_token.settings.astro_cli_pin import PLATFORMS, VERSION, Lock
+from astro_token.system.variables import setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["archive_name", "file_url", "latest", "parse_version", "platform_of", "published"]
+__all__ = ["ATTEMPTS", "archive_name", "file_url", "latest", "parse_version", "platform_of", "published"]
 
+ATTEMPTS = 6  # the time limit is for a slow transfer, and too long for a server that is down
 _PUBLIC = "https://github.com/astronomer/astro-cli/releases"
 _TAG = re.compile(rf"/tag/v?({VERSION.pattern})\Z")
 _LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?([!-~]{1,200})")
@@ -133,7 +135,7 @@ def _parsed(version: str, text: bytes) -> Lock:
 
 
 def _base(environ: Mapping[str, str]) -> str:
-    base = (environ.get(RELEASES) or _PUBLIC).rstrip("/")
+    base = (setting(environ, RELEASES) or _PUBLIC).rstrip("/")
     if "?" in base:
         raise ConfigError(f"the address in {RELEASES} has a query", hint="use the address of a folder")
     return base

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from astro_token.child.hardening import harden_process
 from astro_token.errors import CommandError, ConfigError
 from astro_token.system.programs import PROGRAM_FOLDERS, in_checkout, search_path
+from astro_token.system.terminal import is_in_foreground
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -203,24 +204,10 @@ class _Relay:
 
 
 def _send(number: int, child: int) -> None:
-    if number in _FROM_TERMINAL and _in_foreground():
+    if number in _FROM_TERMINAL and is_in_foreground():
         return
     with suppress(ProcessLookupError, PermissionError):
         os.kill(child, number)
-
-
-def _in_foreground() -> bool:
-    """Tell whether our process group has the terminal, whose keys then reach the child directly."""
-    try:
-        descriptor = os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(descriptor) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
 
 
 def _cannot_run(name: str) -> CommandError:

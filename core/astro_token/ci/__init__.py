@@ -10,6 +10,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from astro_token.system.variables import setting
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -62,7 +64,7 @@ def ci_system(environ: Mapping[str, str]) -> CISystem | None:
 
 def in_ci(environ: Mapping[str, str]) -> bool:
     """True in any CI system, also one that is not detected: nearly all set CI."""
-    return environ.get("CI", "").lower() not in {"", "0", "false", "no"} or bool(ci_system(environ))
+    return setting(environ, "CI").lower() not in {"", "0", "false", "no"} or bool(ci_system(environ))
 
 
 def identity_variables() -> frozenset[str]:
@@ -85,4 +87,4 @@ def identity_copies(environ: Mapping[str, str]) -> frozenset[str]:
 
 
 def _proven(system: CISystem, environ: Mapping[str, str]) -> bool:
-    return system.proof is None or os.path.exists(environ.get(system.proof, ""))  # noqa: PTH110 (loads less)
+    return system.proof is None or os.path.exists(setting(environ, system.proof))  # noqa: PTH110 (loads less)

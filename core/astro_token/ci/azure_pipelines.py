@@ -13,6 +13,7 @@ from astro_token.ci.system import CISystem, harmless, say
 from astro_token.formats import ExportFormat
 from astro_token.formats.rendering import JobFileRule, Rendering, Variables
 from astro_token.identity import IdentityRequest, NoIdentity
+from astro_token.system.variables import path_setting, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,7 @@ def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityReq
         f"{access}; a service connection has to be named by a task of the same stage (azureSubscription), "
         "and the pipeline permitted to use it"
     )
-    connection = next(filter(None, map(environ.get, _CONNECTIONS)), None)
+    connection = next(filter(None, (setting(environ, name) for name in _CONNECTIONS)), None)
 
     def fetch(_: str | None, seconds: float) -> SecretValue:
         from astro_token.identity.request import authorization, requested_token
@@ -44,17 +45,17 @@ def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityReq
         return requested_token(
             _NAME,
             _ADDRESS,
-            environ[_ADDRESS].rstrip("/"),
+            setting(environ, _ADDRESS).rstrip("/"),
             environ,
             seconds,
             query=query,
             headers=headers,
-            hint=hint,
+            hint=f"{hint}; check {_BEARER} and {_CONNECTIONS[0]}",
             method="POST",
             member="oidcToken",
         )
 
-    has_access = environ.get(_ADDRESS) and environ.get(_BEARER)
+    has_access = setting(environ, _ADDRESS) and setting(environ, _BEARER)
     if has_access and not environ[_BEARER].startswith("$("):  # a macro without a value
         fixed = "its audience is always api://AzureADTokenExchange: expect that, here and in the service"
         return IdentityRequest(_NAME, fetch, fixed)
@@ -100,7 +101,7 @@ def add_summary(data: bytes, _status: str, environ: Mapping[str, str]) -> str | 
     from astro_token.errors import OutputError
     from astro_token.system.files import create
 
-    folder = Path(environ.get("AGENT_TEMPDIRECTORY") or "")
+    folder = Path(path_setting(environ, "AGENT_TEMPDIRECTORY"))
     if not folder.is_absolute() or not folder.is_dir():
         raise OutputError(
             "AGENT_TEMPDIRECTORY does not name a folder", hint="the agent sets it: do not set it yourself"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from astro_token.ci.system import CISystem
 from astro_token.formats import script_format
 from astro_token.identity import IdentityRequest, NoIdentity
+from astro_token.system.variables import secret_setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +19,7 @@ _TOKEN = "BITBUCKET_STEP_OIDC_TOKEN"
 def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityRequest | NoIdentity | None:
     from astro_token.identity.stored import token_in_variable
 
-    if environ.get(_TOKEN):
+    if secret_setting(environ, _TOKEN):
         hint = (
             "its audience is always ari:cloud:bitbucket::workspace/UUID: expect that, here and in the service"
         )

@@ -12,6 +12,7 @@ from astro_token.ci.system import CISystem
 from astro_token.formats import ExportFormat
 from astro_token.formats.rendering import Program, Rendering, Variables
 from astro_token.identity import IdentityRequest, NoIdentity
+from astro_token.system.variables import setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _AGENT = "buildkite-agent"
 _SOCKET = "BUILDKITE_AGENT_JOB_API_SOCKET"
+_IDENTITY = ("BUILDKITE_AGENT_ACCESS_TOKEN", "BUILDKITE_JOB_ID")
 _LINE_LIMIT = 60_000  # the agent reads the JSON as one line of less than 64 KiB
 _SUMMARY_SECONDS = 30.0
 _STYLES = {"ok": "success", "warning": "warning", "failed": "error"}
@@ -32,9 +34,9 @@ def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityReq
         from astro_token.identity.program import printed_token
 
         options = [] if audience is None else ["--audience", audience]
-        return printed_token([_AGENT, "oidc", "request-token", *options], environ, seconds, hint)
+        return printed_token([_AGENT, "oidc", "request-token", *options], environ, seconds, hint, _IDENTITY)
 
-    if environ.get("BUILDKITE_AGENT_ACCESS_TOKEN") and environ.get("BUILDKITE_JOB_ID"):
+    if all(setting(environ, name) for name in _IDENTITY):
         return IdentityRequest("Buildkite", fetch)
     return NoIdentity("Buildkite", hint) if system else None
 
@@ -68,7 +70,7 @@ def refuse_log(environ: Mapping[str, str]) -> None:
     from astro_token.formats.delivery import refuse_destination
 
     refuse_destination(masks(("placeholder",)), environ)
-    if not environ.get(_SOCKET):
+    if not setting(environ, _SOCKET):
         raise OutputError(f"{_SOCKET} is not set", hint="run astro-token in the job itself")
 
 
@@ -89,7 +91,7 @@ def add_summary(data: bytes, status: str, environ: Mapping[str, str]) -> str:
         )
     refuse_longer(data)
     # One annotation for each job: the agent replaces one of the same context.
-    job = environ.get("BUILDKITE_JOB_ID", "")
+    job = setting(environ, "BUILDKITE_JOB_ID")
     context = f"astro-token-check-{job}" if re.fullmatch(r"[A-Za-z0-9-]{1,64}", job) else "astro-token-check"
     argv = (agent, "annotate", f"--context={context}", f"--style={_STYLES[status]}")
     failure = feed(Program(argv), data, environ, _SUMMARY_SECONDS)

@@ -12,6 +12,7 @@ from astro_token.ci.system import CISystem
 from astro_token.formats import ExportFormat
 from astro_token.formats.rendering import Rendering, Variables, job_file
 from astro_token.identity import IdentityRequest, NoIdentity
+from astro_token.system.variables import secret_setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,9 +35,9 @@ def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityReq
             return token
         argv = ["circleci", "run", "oidc", "get", "--claims", dumps({"aud": audience})]
         hint = "run astro-token in the job itself, where CircleCI's own program is"
-        return printed_token(argv, environ, seconds, hint)
+        return printed_token(argv, environ, seconds, hint, [_TOKEN])
 
-    if environ.get(_TOKEN):
+    if secret_setting(environ, _TOKEN):
         return IdentityRequest("CircleCI", fetch, is_stored=True)
     hint = f"{_TOKEN} is not set: pass it to the container that the job has started"
     return NoIdentity("CircleCI", hint) if system else None

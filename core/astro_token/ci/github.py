@@ -19,6 +19,7 @@ from astro_token.formats import ExportFormat
 from astro_token.formats.rendering import File, Rendering, Variables, job_file
 from astro_token.identity import IdentityRequest, NoIdentity
 from astro_token.record import replace
+from astro_token.system.variables import path_setting, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,11 +51,13 @@ def identity(environ: Mapping[str, str], system: CISystem | None) -> IdentityReq
             seconds,
             query={} if audience is None else {"audience": audience},
             headers=authorization("bearer", environ, _REQUEST_TOKEN),
-            hint=hint,
+            hint=f"{hint}; the runner sets {_REQUEST_TOKEN}: do not set it yourself",
             member="value",
         )
 
-    if environ.get(_REQUEST_URL) and environ.get(_REQUEST_TOKEN):  # a container may get these two alone
+    if setting(environ, _REQUEST_URL) and setting(
+        environ, _REQUEST_TOKEN
+    ):  # a container may get these two alone
         return IdentityRequest(name, fetch)
     return NoIdentity(name, hint) if system else None
 
@@ -87,9 +90,9 @@ def runner_file(variable: str, environ: Mapping[str, str]) -> File:
     """
     from pathlib import Path
 
-    temporary = environ.get("RUNNER_TEMP")
+    temporary = path_setting(environ, "RUNNER_TEMP")
     # The related systems keep their files in other folders.
-    is_variant = any(environ.get(mark, "").lower() == "true" for _, mark, _ in _VARIANTS)
+    is_variant = any(setting(environ, mark).lower() == "true" for _, mark, _ in _VARIANTS)
     # A container of an action has the runner's files in the second folder, whatever RUNNER_TEMP says.
     folders = () if is_variant or not temporary else (Path(temporary), Path("/github/file_commands"))
     hint = "use this format in a step of GitHub Actions, or use exec"
@@ -109,7 +112,7 @@ def annotate(level: str, code: str, message: str, hint: str) -> str:
 
 def add_summary(data: bytes, _status: str, environ: Mapping[str, str]) -> str | None:
     """Append to the file that the runner names."""
-    if not environ.get("GITHUB_STEP_SUMMARY"):
+    if not setting(environ, "GITHUB_STEP_SUMMARY"):
         return None
     from astro_token.ci.summary import checkout_folder, refuse_longer
     from astro_token.system.files import append

@@ -17,6 +17,7 @@ from astro_token.errors import AstroTokenError, ConfigError, result
 from astro_token.identity import IdentityRequest, NoIdentity, request_token
 from astro_token.identity.stored import token_in_file, token_in_variable
 from astro_token.log import logger
+from astro_token.system.variables import secret_setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,8 +91,8 @@ def job_identities(environ: Mapping[str, str]) -> list[IdentityRequest | NoIdent
 
 def _set_by_user(environ: Mapping[str, str]) -> IdentityRequest | None:
     token, file = "ASTRO_TOKEN_ID_TOKEN", "ASTRO_TOKEN_KUBERNETES_TOKEN_FILE"
-    if environ.get(token):
+    if secret_setting(environ, token):
         return IdentityRequest(token, lambda *_: token_in_variable(token, environ), is_stored=True)
-    if environ.get(file):
+    if secret_setting(environ, file):
         return IdentityRequest(file, lambda *_: token_in_file(file, environ), is_stored=True)
     return None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import OutputError
 from astro_token.system.programs import repository_of
+from astro_token.system.variables import path_setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +19,7 @@ LIMIT = 1024 * 1024  # bytes: GitHub drops a longer one, Buildkite refuses it
 
 def checkout_folder(variable: str, environ: Mapping[str, str]) -> Path | None:
     """Return the folder that the CI system names, else the repository of the working folder."""
-    folder = environ.get(variable) or repository_of(Path.cwd())
+    folder = path_setting(environ, variable) or repository_of(Path.cwd())
     return Path(folder) if folder else None
 
 

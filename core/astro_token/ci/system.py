@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from astro_token.record import Record
+from astro_token.system.variables import setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,8 +37,8 @@ class CISystem(Record):
         proof: a variable with the path of a file or socket of the system; the path exists in its jobs.
         terminal: its jobs have a terminal; elsewhere a terminal shows that a person is there.
         masks: renders the commands that tell the log to hide values.
-        refuse_log: raises `OutputError` or `OSError` if another system may read the log, and so show the
-            masks, with the values in them.
+        refuse_log: raises `OutputError` or `InputOutputError` if another system may read the log, and so
+            show the masks, with the values in them.
         identity: returns the request for the job's identity token, the reason why there is none, or None
             in other systems' jobs, from the environment and the detected record. Related systems share it.
         identity_variables: hold an identity of the job, or lead to one. `exec` removes them.
@@ -67,7 +68,7 @@ class CISystem(Record):
 
     def detected(self, environ: Mapping[str, str]) -> bool:
         return bool(self.marks) and all(
-            environ.get(name, "").lower() == value if value else environ.get(name)
+            setting(environ, name).lower() == value if value else setting(environ, name)
             for name, value in self.marks.items()
         )
 

@@ -13,6 +13,7 @@ from importlib import import_module
 from io import TextIOWrapper
 
 from astro_token.system.sdk_imports import allow_placeholders
+from astro_token.system.terminal import allow_prompts, restore_echo
 
 TYPE_CHECKING = False  # importing typing takes longer than `--version` does
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 __all__ = ["end_if_signalled", "main", "run"]
-
-_UNAVAILABLE = 75
 
 
 class _EndedBySignal(BaseException):
@@ -34,6 +33,7 @@ class _EndedBySignal(BaseException):
 def run() -> NoReturn:
     """Run the console script."""
     allow_placeholders()
+    allow_prompts()
     gc.disable()  # imports create hardly any garbage, and collecting it takes a twentieth of our time
     _replace_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):
@@ -46,6 +46,7 @@ def run() -> NoReturn:
         code = code or _report_io(error)
     except _EndedBySignal as ended:  # too late for `main`
         code = 128 + ended.number
+    restore_echo()
     os._exit(code)  # everything is flushed and closed; a thread may still wait for a silent service
 
 
@@ -91,7 +92,7 @@ def main(argv: list[str]) -> int:
         if "astro_token.secrets.registry" in sys.modules:
             from astro_token.secrets.registry import close_backends
 
-            close_backends(within=0.2 if code == _UNAVAILABLE else 1.0)  # after a deadline, hurry
+            close_backends()
     return code
 
 

@@ -69,6 +69,7 @@ def _preflight(path: str | None, reports: list[TokenReport], settings: Settings)
             report.token,
             report.settings.expected,
             online_workspace=report.online.workspace_id if report.online else None,
+            has_table=report.settings.name is not None,
         )
         for report in reports
         if report.settings

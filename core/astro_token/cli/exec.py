@@ -16,7 +16,6 @@ from astro_token.errors import UnsupportedOperationError, UsageError
 from astro_token.policy.rules import enforce
 from astro_token.secrets.registry import close_backends
 from astro_token.settings.resolve import resolve
-from astro_token.system.programs import given_environ
 from astro_token.tokens.read import read_and_verify
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
         return code
     end_if_signalled()
     if arguments.no_isolate:
-        child.replace_process(program, command, environment.applied(given_environ()), limits)
+        child.replace_process(program, command, environment.applied(os.environ), limits)
     from astro_token.environment.private_home import private_home
 
     outputs = None
@@ -68,7 +67,7 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
 
         outputs = Outputs(token.secret.reveal())
     with private_home(environment.context, os.environ) as home:
-        environ = environment.applied(given_environ(), home=str(home.path))
+        environ = environment.applied(os.environ, home=str(home.path))
         if withheld := {*environment.set, *environment.unset, *environment.drop}.intersection(os.environ):
             from astro_token.child.initial_environment import withdraw
 
@@ -101,8 +100,6 @@ def _refuse_deploy(deploy: Deploy, token: AstroToken, settings: TokenSettings) -
 
     expected = destination_of(settings.name or str(settings.ref), token, settings.expected)
     preflight = before_deploy(deploy, Path(), expected, settings.policy)
-    if preflight is None:
-        return 0
     for verdict in preflight.verdicts:
         if verdict.level == "error":
             report(f"deploy: {verdict.message}", verdict.hint, DEPLOY[verdict.code].exit_code)

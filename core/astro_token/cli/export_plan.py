@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from astro_token.ci import ci_systems, in_ci
 from astro_token.ci.formats import all_formats, home_system, render
 from astro_token.environment.export import TOKEN_VARIABLE
-from astro_token.errors import OutputError
+from astro_token.errors import InputOutputError, OutputError
 from astro_token.formats.delivery import refuse_destination
 from astro_token.formats.rendering import Rendering, Variables
 
@@ -69,7 +69,7 @@ class ExportPlan:
         if not self.format.exclusive and system.refuse_log is not None:
             try:
                 system.refuse_log(self.environ)
-            except (OutputError, OSError):
+            except (OutputError, InputOutputError):
                 return None
         return system.key
 

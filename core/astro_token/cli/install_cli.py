@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.astro_cli.install import install
-from astro_token.astro_cli.release import latest, parse_version, platform_of, published
+from astro_token.astro_cli.release import ATTEMPTS, latest, parse_version, platform_of, published
 from astro_token.cli.output import note
 from astro_token.cli.progress import transfer
 from astro_token.errors import ConfigError, IntegrityError, UsageError
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
 
 def _print_lock(version: str | None, project: Project, seconds: float) -> int:
     """Print the table that pins a release, for the project file."""
-    deadline = Deadline(seconds)
+    deadline = Deadline(seconds, attempts=ATTEMPTS)
     lock = published(version or latest(os.environ, deadline), os.environ, deadline)
     if not lock.sha256:
         raise IntegrityError(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLE", "build", "parse"]
 
-EXAMPLE = "astro-token exec prod -- astro deploy --dags"
+EXAMPLE = "astro-token exec prod -- astro deploy --dags cldep00000000000000000"
 
 _TOKEN_HELP = (
     "a reference such as vault:secret/astro/prod#token, or a name from astro-token.toml; "
@@ -27,7 +27,7 @@ _TOKEN_HELP = (
 _MAIN = """\
 Hand an Astro API token from a secrets backend to the Astro CLI, safely.
 
-  astro-token exec vault:secret/astro/prod#token -- astro deploy --dags
+  astro-token exec vault:secret/astro/prod#token -- astro deploy --dags cldep00000000000000000
   astro-token check --format json vault:secret/astro/prod#token
   astro-token put file:prod.token.age
 
@@ -44,7 +44,7 @@ In a CI system its output shows *** in place of the token, in any encoding.
 Before `astro deploy`, problems that would make it fail or do nothing are reported: docs/check-deploy.md.
 The exit status is the command's own, or 128 + n if signal n ended it.
 
-  astro-token exec -- astro deploy --dags
+  astro-token exec -- astro deploy --dags cldep00000000000000000
   astro-token exec prod -- astro deployment list
   astro-token exec vault:secret/astro/prod#token -- make deploy
   astro-token exec --keep-env AWS_PROFILE --keep-env AWS_SHARED_CREDENTIALS_FILE prod -- ./deploy.sh

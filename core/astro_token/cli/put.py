@@ -15,6 +15,7 @@ from astro_token.secrets.protocols import SupportsCreateKey
 from astro_token.secrets.read import prefixed_with
 from astro_token.secrets.registry import open_backend
 from astro_token.settings.resolve import resolve
+from astro_token.system.terminal import prompt
 from astro_token.token import MAX_TOKEN_BYTES, AstroToken
 from astro_token.tokens.write import Current, read_current, write_token
 from astro_token.transport.deadline import Deadline
@@ -56,18 +57,13 @@ def _prepare_key(settings: TokenSettings, current: Current, *, is_requested: boo
 
 
 def _input() -> SecretValue:
-    value = _typed() if sys.stdin.isatty() else SecretValue(sys.stdin.buffer.read(2 * MAX_TOKEN_BYTES + 1))
+    value = (
+        SecretValue(prompt("Astro API token (not shown): "))
+        if sys.stdin.isatty()
+        else SecretValue(sys.stdin.buffer.read(2 * MAX_TOKEN_BYTES + 1))
+    )
     if not value.reveal():
         raise InvalidTokenError(
             "the input contains no token", hint="pipe the token in, or run put on a terminal and paste it"
         )
     return value
-
-
-def _typed() -> SecretValue:
-    from getpass import getpass
-
-    try:
-        return SecretValue(getpass("Astro API token (not shown): ").encode(errors="surrogateescape"))
-    except EOFError:  # Ctrl-D
-        return SecretValue(b"")

@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from astro_token.cli.output import harmless
+from astro_token.system.variables import setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,9 +40,9 @@ def show(head: Sequence[str], rows: Sequence[Sequence[str]], blocks: Sequence[Bl
     Args:
         blocks: titles and cells of each token; without blocks, each row becomes a block.
     """
-    limited = sys.stdout.isatty() or "COLUMNS" in os.environ
+    limited = sys.stdout.isatty() or bool(setting(os.environ, "COLUMNS"))
     lines = laid_out(head, rows, blocks, shutil.get_terminal_size().columns if limited else None)
-    if sys.stdout.isatty() or os.environ.get("FORCE_COLOR"):
+    if sys.stdout.isatty() or setting(os.environ, "FORCE_COLOR"):
         from rich.console import Console
 
         draw(Console(file=sys.stdout, highlight=False), lines)

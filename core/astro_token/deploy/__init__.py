@@ -2,7 +2,7 @@
 The pre-deploy check: reasons for which `astro deploy` would fail late, deploy the wrong thing, or do nothing.
 
     project_layout   settings         repository   destination    cli_home        programs
-    the folder       .astro/config    git          of the tokens  and variables   astro, docker
+    the folder       .astro/config    git          of the deploy  and variables   astro, docker
                                          │
                                          ▼
                      findings ── codes, policy ──> verdicts
@@ -16,7 +16,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from astro_token.deploy import destination, project_layout, repository, settings
+from astro_token.deploy import project_layout, repository, settings
+from astro_token.deploy.destination import Target, target_findings, workspace_findings
+from astro_token.deploy.project_layout import layout_of
+from astro_token.environment.cli_config import CONFIG_FILE
 from astro_token.environment.export import TOKEN_VARIABLE
 from astro_token.errors import worst
 from astro_token.policy.codes import DEPLOY
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from astro_token.deploy.command import Deploy
     from astro_token.deploy.destination import Destination
+    from astro_token.deploy.project_layout import Layout
     from astro_token.policy.rules import Policy, Verdict
     from astro_token.settings.astro_cli_pin import Lock
 
@@ -75,19 +79,24 @@ def run_preflight(
 
     environ = os.environ if environ is None else environ
     folder = path.absolute()
-    findings = [*project_layout.findings(folder, path, environ)]
-    if project_layout.is_project(folder, environ):
+    layout = layout_of(folder, environ)
+    astro = programs.examine_astro(folder, environ, lock, destinations)
+    major = layout.major(astro.version)
+    target = _target(None, path, environ, layout, astro.version)
+    findings = [*project_layout.findings(folder, path, environ, layout, major)]
+    if layout.majors:
         findings += [
-            *settings.findings(folder, path, environ, destinations),
-            *repository.findings(folder, environ),
+            *settings.findings(folder, path, environ),
+            *target_findings(destinations, target),
+            *(repository.findings(folder, environ) if major in DEPLOY["uncommitted"].majors else ()),
         ]
     findings += [
-        *destination.findings(destinations),
+        *workspace_findings(destinations, target),
         *cli_home.findings(folder, environ, destinations),
-        *programs.findings(folder, environ, lock, destinations),
+        *programs.findings(astro, environ),
     ]
     exported = bool(environ.get(TOKEN_VARIABLE))
-    return PreflightReport(path, verdicts(findings, policy, exported=exported))
+    return PreflightReport(path, verdicts(findings, policy, major=major, exported=exported))
 
 
 def before_deploy(
@@ -97,28 +106,47 @@ def before_deploy(
     policy: Policy,
     *,
     environ: Mapping[str, str] | None = None,
-) -> PreflightReport | None:
+) -> PreflightReport:
     """
     Run the cheap part of the check, right before `exec` starts `astro deploy` in a folder.
 
-    `exec` gives the CLI a home of its own, so the user's is not examined. Only git is started.
-    A deploy to another deployment than the expected one is an error.
+    `exec` gives the CLI a home of its own, so the user's is not examined. Only git is started, and
+    `astro version` in a project to both major versions.
+    A deploy to another deployment than the expected one is an error, in any folder.
     All other findings are warnings, which stop nothing, unless policy makes one an error.
-
-    Returns:
-        None if the folder is not a project, which the Astro CLI reports itself.
+    Outside a project, the Astro CLI reports the rest itself.
     """
     environ = os.environ if environ is None else environ
     folder = path.absolute()
-    if not project_layout.is_project(folder, environ):
-        return None
-    off = {code for code, level in policy.deploy.items() if level == "off"}
-    findings = [
-        *project_layout.findings(folder, path, environ, dags=deploy.dags or "dags"),
-        *settings.findings(folder, path, environ, [expected], named=deploy.deployment),
-        *destination.findings([expected], workspace_option=deploy.workspace),
-    ]
-    if not off | deploy.suppressed >= {"uncommitted", "git-unknown"}:
-        findings += repository.findings(folder, environ)
-    remaining = [finding for finding in findings if finding.code not in deploy.suppressed]
-    return PreflightReport(path, verdicts(remaining, policy, advice=True))
+    layout = layout_of(folder, environ)
+    version = None
+    if len(layout.majors) > 1:
+        from astro_token.deploy.programs import examine_astro
+
+        version = examine_astro(folder, environ, None, []).version
+    target = _target(deploy, path, environ, layout, version)
+    suppressed = deploy.suppressed(target.major)
+    findings = [*target_findings([expected], target)]
+    if layout.majors and not deploy.is_outside:
+        findings = [
+            *project_layout.findings(folder, path, environ, layout, target.major, dags=deploy.dags or "dags"),
+            *settings.findings(folder, path, environ),
+            *findings,
+            *workspace_findings([expected], target),
+        ]
+        off = {code for code, level in policy.deploy.items() if level == "off"}
+        git = {code for code in ("uncommitted", "git-unknown") if target.major in DEPLOY[code].majors}
+        if git - off - suppressed:
+            findings += repository.findings(folder, environ)
+    remaining = [finding for finding in findings if finding.code not in suppressed]
+    return PreflightReport(path, verdicts(remaining, policy, major=target.major, advice=True))
+
+
+def _target(
+    deploy: Deploy | None, path: Path, environ: Mapping[str, str], layout: Layout, version: str | None
+) -> Target:
+    """Find out where a deploy from a folder would go, with this version of the Astro CLI."""
+    major = layout.major(version)
+    is_read = major == 1 and 1 in layout.majors
+    configured = settings.configured_deployment(path.absolute(), environ) if is_read else None
+    return Target(deploy, layout.target_manifest(version), configured, path / CONFIG_FILE, major)

@@ -1,5 +1,6 @@
 """
 Parse an `astro deploy …` command line as the Astro CLI does, and list the findings that its flags suppress.
+The only table of its flags, for each major version.
 
 Only a command that is the Astro CLI itself is parsed, not the commands that a shell, make or a wrapper runs.
 """
@@ -8,40 +9,91 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from astro_token.policy.codes import MAJORS
 from astro_token.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Deploy", "deploy_of"]
+__all__ = ["Deploy", "deploy_of", "workspace_flag"]
 
-# Flags with a letter. Flags that are neither here nor below are switches.
-_LETTERS = {
-    "d": "dags", "e": "env", "f": "force", "h": "help", "i": "image-name", "n": "deployment-name",
-    "p": "prompt", "s": "save", "t": "test", "w": "wait",
-}  # fmt: skip
-_WITH_VALUE = frozenset({
-    "build-secret", "build-secrets", "dag-bundle-name", "dags-path", "deployment-name", "description", "env",
-    "image-name", "non-dags-bundle-type", "non-dags-local-path", "non-dags-mount-path", "test", "verbosity",
-    "wait-time", "workspace-id",
-})  # fmt: skip
+
+class Flag(Record):
+    """
+    A flag of `astro deploy`, or one of all commands.
+
+    Attributes:
+        majors: the major versions of the Astro CLI in which it has an effect.
+    """
+
+    name: str
+    letter: str = ""
+    has_value: bool = False
+    majors: tuple[int, ...] = MAJORS
+
+
+_V1, _V2 = (1,), (2,)
+# No name or letter has two meanings, so one parser serves both versions.
+# Astro CLI 2.0 refuses the flags of 1.x, but --force and --prompt, which it ignores.
+# Flags that are not here are switches.
+_FLAGS = (
+    Flag("build-secret", has_value=True),
+    Flag("build-secrets", has_value=True),
+    Flag("dag-bundle-name", has_value=True, majors=_V1),
+    Flag("dags", "d"),
+    Flag("dags-path", has_value=True, majors=_V1),
+    Flag("deployment", has_value=True, majors=_V2),
+    Flag("deployment-name", "n", has_value=True, majors=_V1),
+    Flag("description", has_value=True),
+    Flag("env", "e", has_value=True, majors=_V1),
+    Flag("force", "f", majors=_V1),
+    Flag("help", "h"),
+    Flag("image"),
+    Flag("image-name", "i", has_value=True),
+    Flag("non-dags"),
+    Flag("non-dags-bundle-type", has_value=True),
+    Flag("non-dags-local-path", has_value=True),
+    Flag("non-dags-mount-path", has_value=True),
+    Flag("output", "o", has_value=True, majors=_V2),
+    Flag("parse", majors=_V1),
+    Flag("prompt", "p", majors=_V1),
+    Flag("pytest", majors=_V1),
+    Flag("save", "s", majors=_V1),
+    Flag("test", "t", has_value=True, majors=_V1),
+    Flag("verbosity", has_value=True),
+    Flag("wait", "w"),
+    Flag("wait-time", has_value=True),
+    Flag("workspace", has_value=True, majors=_V2),
+    Flag("workspace-id", has_value=True),
+)
+_LETTERS = {flag.letter: flag.name for flag in _FLAGS if flag.letter}
+_WITH_VALUE = frozenset(flag.name for flag in _FLAGS if flag.has_value)
 _OFF = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 
 
 class Deploy(Record):
     """
     Attributes:
-        deployment: the identifier that it names. A name, given with `-n`, does not count:
-            the project's own configuration takes precedence over it.
+        deployment: the one that it names: an identifier, or with Astro CLI 2.0 the name of a link.
+            A name that is given with `-n` does not count: the project's own configuration takes precedence.
         dags: the folder of the DAGs, if it is named.
-        suppressed: codes of findings that do not apply with these flags.
-        workspace: the value of `--workspace-id`.
+        workspace: the value of `--workspace` or `--workspace-id`.
+        flags: names of the given ones, except switches that are off.
     """
 
-    deployment: str | None
-    dags: str | None
-    suppressed: frozenset[str]
+    deployment: str | None = None
+    dags: str | None = None
     workspace: str | None = None
+    flags: frozenset[str] = frozenset()
+
+    @property
+    def is_outside(self) -> bool:
+        """True if it deploys a folder outside of any project."""
+        return "non-dags" in self.flags
+
+    def suppressed(self, major: int) -> frozenset[str]:
+        """List the codes of findings that do not apply with these flags and this version of the Astro CLI."""
+        return frozenset(_suppressed({f.name for f in _FLAGS if f.name in self.flags and major in f.majors}))
 
 
 def deploy_of(arguments: Sequence[str]) -> Deploy | None:
@@ -54,15 +106,19 @@ def deploy_of(arguments: Sequence[str]) -> Deploy | None:
         else:
             words.append(text)
     given = {name for name, text in flags.items() if text and (name in _WITH_VALUE or text not in _OFF)}
-    # A bundle without DAGs comes from outside of any project.
-    if words[:1] != ["deploy"] or given & {"help", "non-dags"}:
+    if words[:1] != ["deploy"] or "help" in given:
         return None
     return Deploy(
-        next(iter(words[1:]), None),
+        next(iter(words[1:]), flags.get("deployment") or None),
         flags.get("dags-path") or None,
-        frozenset(_suppressed(given)),
-        flags.get("workspace-id") or None,
+        flags.get("workspace") or flags.get("workspace-id") or None,
+        frozenset(given),
     )
+
+
+def workspace_flag(major: int) -> str:
+    """Name the flag for messages: 2.0 hides the one of 1.x."""
+    return "--workspace-id" if major == 1 else "--workspace"
 
 
 def _suppressed(given: set[str]) -> Iterator[str]:
@@ -72,7 +128,7 @@ def _suppressed(given: set[str]) -> Iterator[str]:
         yield from ("no-dockerfile", "requirements-clash")
     if "image" in given:
         yield from ("no-dags", "dags-ignored")
-    if "workspace-id" in given:
+    if given & {"workspace", "workspace-id"}:
         yield "no-workspace"
 
 

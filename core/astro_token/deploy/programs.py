@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from astro_token.deploy.project_layout import Layout, layout_of, major_of
 from astro_token.environment.context import Context
 from astro_token.environment.private_home import private_home
 from astro_token.errors import OutputError
@@ -50,11 +51,9 @@ class Astro(Record):
     findings: tuple[Finding, ...]
 
 
-def findings(
-    folder: Path, environ: Mapping[str, str], lock: Lock | None, destinations: Sequence[Destination]
-) -> Iterator[Finding]:
+def findings(astro: Astro, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Examine `astro`, and the programs that build the image."""
-    yield from examine_astro(folder, environ, lock, destinations).findings
+    yield from astro.findings
     if not any(find_program(name, environ) for name in ("docker", "podman")):
         yield Finding("no-docker", "neither docker nor podman is on PATH: only astro deploy --dags can work")
 
@@ -87,12 +86,19 @@ def examine_astro(
         version, complaint = None, "was not run: a temporary home cannot be created"
     if version is None:
         return Astro(path, None, (Finding("unknown-astro", f"the astro on PATH {complaint}"),))
-    return Astro(path, version, tuple(_version_findings(version, lock, destinations)))
+    layout = layout_of(folder, environ) if folder else Layout(frozenset())
+    return Astro(path, version, tuple(_version_findings(version, layout, lock, destinations)))
 
 
 def _version_findings(
-    version: str, lock: Lock | None, destinations: Sequence[Destination]
+    version: str, layout: Layout, lock: Lock | None, destinations: Sequence[Destination]
 ) -> Iterator[Finding]:
+    major = major_of(version)
+    if major is not None and layout.majors and major not in layout.majors:
+        yield Finding(
+            "unfit-astro",
+            f"the astro on PATH is {version}, and the project is one of Astro CLI {layout.major(None)}.x",
+        )
     if lock is not None and version != lock.version:
         yield Finding(
             "other-astro", f"the astro on PATH is {version}, and the project's file pins {lock.version}"

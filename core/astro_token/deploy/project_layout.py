@@ -1,5 +1,6 @@
 """
-The layout of the project's folder, as `astro deploy` reads it.
+The layout of the project's folder, as `astro deploy` reads it: 1.x needs `.astro/config.yaml`, and 2.0 a
+`pyproject.toml` with `[tool.astro]`.
 
 `os.path` treats a path that may not be read, or has too long a name, as missing; `Path` raises an error.
 """
@@ -11,16 +12,22 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from astro_token.deploy.manifest import MANIFEST, read_manifest
 from astro_token.environment.cli_config import CONFIG_FILE
+from astro_token.policy.codes import MAJORS
 from astro_token.policy.deploy_codes import Finding
+from astro_token.record import Record
 from astro_token.system.files import open_regular
+from astro_token.system.variables import setting
 from astro_token.token import is_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["findings", "is_project"]
+    from astro_token.deploy.manifest import Manifest
+
+__all__ = ["Layout", "findings", "layout_of", "major_of"]
 
 _MAX_BYTES = 256 * 1024
 _MAX_ENTRIES = 20_000
@@ -35,40 +42,76 @@ _PINNED = re.compile(
 _INSIGNIFICANT = re.compile(r"(?:\.0+)*(?:\+.*)?$")  # the end of a version: 1.0 and 1.0.0+local are equal
 
 
-def is_project(folder: Path, environ: Mapping[str, str]) -> bool:
-    """Test a folder as the Astro CLI does, which never takes the home folder for a project."""
-    return os.path.isfile(folder / CONFIG_FILE) and str(folder) != environ.get("HOME")  # noqa: PTH113
+class Layout(Record):
+    """
+    Attributes:
+        majors: the major versions of the Astro CLI to which the folder is a project; empty if it is none.
+    """
+
+    majors: frozenset[int]
+    manifest: Manifest | None = None
+
+    def major(self, version: str | None) -> int:
+        """
+        Choose the version by which the project is judged.
+
+        Args:
+            version: of the installed Astro CLI, which decides if the folder is a project to both;
+                if it is unknown, the stricter checks of 1.x apply.
+        """
+        if len(self.majors) == 1:
+            return min(self.majors)
+        return major_of(version) or min(MAJORS)
+
+    def target_manifest(self, version: str | None) -> Manifest | None:
+        """Return the manifest unless the Astro CLI is known not to read it."""
+        return None if len(self.majors) > 1 and major_of(version) == 1 else self.manifest
+
+
+def layout_of(folder: Path, environ: Mapping[str, str]) -> Layout:
+    """Recognize a project as the Astro CLI does. 1.x never takes the home folder for one."""
+    manifest = read_manifest(folder)
+    is_first = os.path.isfile(folder / CONFIG_FILE) and str(folder) != setting(environ, "HOME")  # noqa: PTH113
+    return Layout(frozenset({1} if is_first else ()) | ({2} if manifest else set()), manifest)
+
+
+def major_of(version: str | None) -> int | None:
+    """Parse the major version of a release; None for a custom build."""
+    match = re.match(r"([0-9]{1,6})\.", version or "")
+    return min(max(int(match[1]), min(MAJORS)), max(MAJORS)) if match else None
 
 
 def findings(
-    folder: Path, shown: Path, environ: Mapping[str, str], *, dags: str = "dags"
+    folder: Path, shown: Path, environ: Mapping[str, str], layout: Layout, major: int, *, dags: str = "dags"
 ) -> Iterator[Finding]:
     """
-    Examine the files that a deploy needs.
+    Examine the folder.
 
     Args:
         shown: the folder as the user named it, for messages.
-        dags: the folder of the DAGs, relative to it.
+        major: of the Astro CLI.
+        dags: the folder of the DAGs.
     """
-    if not is_project(folder, environ):
+    if not layout.majors:
         is_home = os.path.isfile(folder / CONFIG_FILE)  # noqa: PTH113
         yield Finding(
             "no-project",
             f"{shown} is the home folder, which the Astro CLI does not accept as a project"
             if is_home
-            else f"{folder} is not an Astro project: it has no {CONFIG_FILE}",
+            else f"{folder} is not an Astro project: "
+            f"it has no {CONFIG_FILE}, and no {MANIFEST} with [tool.astro]",
             "move the project to a folder of its own" if is_home else _project_hint(folder, environ),
         )
         return
-    yield from _dags(folder / dags, shown / dags)
+    yield from _dags(folder / dags, shown / dags, major)
     if not os.path.isfile(folder / "Dockerfile"):  # noqa: PTH113
         yield Finding("no-dockerfile", f"{shown} has no Dockerfile: only astro deploy --dags can work")
     yield from _requirements(folder / "requirements.txt", shown / "requirements.txt")
 
 
-def _dags(dags: Path, shown: Path) -> Iterator[Finding]:
+def _dags(dags: Path, shown: Path, major: int) -> Iterator[Finding]:
     complaint = hint = ""
-    if os.path.islink(dags):  # noqa: PTH114
+    if major == 1 and os.path.islink(dags):  # noqa: PTH114
         complaint = f"{shown} is a link, which the Astro CLI does not follow: it finds no DAGs"
         hint = "replace the link by the folder itself"
     elif not os.path.isdir(dags):  # noqa: PTH112
@@ -76,7 +119,11 @@ def _dags(dags: Path, shown: Path) -> Iterator[Finding]:
     elif not _has_python(dags):
         complaint = f"{shown} has no Python file: the Astro CLI finds no DAGs"
     if complaint:
-        result = "either ends with 0 and deploys nothing, or removes all that are deployed"
+        result = (
+            "either ends with 0 and deploys nothing, or removes all that are deployed"
+            if major == 1
+            else "deploys none"
+        )
         yield Finding("no-dags", f"{complaint}, and {result}", hint)
         return
     ignore = dags / ".airflowignore"
@@ -130,7 +177,7 @@ def text_of(path: Path) -> str:
 
 
 def _project_hint(folder: Path, environ: Mapping[str, str]) -> str:
-    above = next((each for each in folder.parents if is_project(each, environ)), None)
+    above = next((each for each in folder.parents if layout_of(each, environ).majors), None)
     if above is not None:
         return f"go to {above}, which is a project, or name it with --path"
-    return "name the project's folder with --path, or create a project here with astro dev init"
+    return "name the project's folder with --path"

@@ -4,35 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.deploy.destination import shown
 from astro_token.environment.cli_config import CONFIG_FILE, other_registry, problems_of
 from astro_token.policy.deploy_codes import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from astro_token.deploy.destination import Destination
-
-__all__ = ["findings"]
+__all__ = ["configured_deployment", "findings"]
 
 _LOUD = {"debug", "trace"}
 
 
-def findings(
-    folder: Path,
-    name: Path,
-    environ: Mapping[str, str],
-    destinations: Sequence[Destination],
-    *,
-    named: str | None = None,
-) -> Iterator[Finding]:
+def configured_deployment(folder: Path, environ: Mapping[str, str]) -> str | None:
+    """Return the deployment that Astro CLI 1.x takes if the command names none."""
+    config, _ = problems_of(folder / CONFIG_FILE, environ)
+    return (config and config.text("project.deployment")) or None
+
+
+def findings(folder: Path, name: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     """
-    Examine the settings that change where the token or the deploy goes.
+    Examine the settings that change where the token goes.
 
     Args:
         name: the folder as the user named it, for messages.
-        named: the deployment that the command line names; None for none.
     """
     file = name / CONFIG_FILE
     config, problems = problems_of(folder / CONFIG_FILE, environ, shown=file)
@@ -44,30 +39,10 @@ def findings(
         yield Finding(
             "other-registry", f"{file} names a registry, and astro remote deploy sends the token to it"
         )
-    yield from _deployment(file, config.text("project.deployment") or None, named, destinations)
     if config.text("project.workspace"):
         yield Finding("unread-workspace", f"{file} names a workspace, which the Astro CLI never reads")
     if config.text("verbosity").lower() in _LOUD:
         yield Finding(
             "debug-output",
             f"{file} makes the Astro CLI log each step, and the token with it when it pushes an image",
-        )
-
-
-def _deployment(
-    file: Path, configured: str | None, named: str | None, destinations: Sequence[Destination]
-) -> Iterator[Finding]:
-    """Compare the deployment of the command line, else that of the file, with each destination."""
-    goes = named or configured
-    for each in destinations:
-        if goes is None or each.deployment in {None, goes}:
-            continue
-        correct = f"name {each.deployment} on the command line"
-        yield Finding(
-            "project-deployment",
-            f"astro deploy goes to deployment {shown(goes)}, which {'the command' if named else file} "
-            f"names, and {each.name} is for {each.deployment}",
-            f"{correct}, or use the token of the deployment that is named"
-            if named
-            else f"{correct} and remove project.deployment from the file",
         )

@@ -26,6 +26,7 @@ from astro_token.secrets.protocols import (
 from astro_token.secrets.registry import plugins
 from astro_token.secrets.schemes import BUILTIN
 from astro_token.token import SCOPES
+from astro_token.tokens.steps import is_local
 from astro_token.transport.route import Route
 from astro_token.wording import when
 
@@ -93,10 +94,13 @@ class Investigation:
             report.fail("permission", error)
             report.skip("secret", "version", why="the secret was not read")
         elif error is not None:
-            if isinstance(error, _PERMITTED):
-                report.add("permission", "ok", "the service answers")
+            local = is_local(path.ref.scheme)
+            if local and isinstance(error, SecretNotFoundError):
+                report.skip("permission", why="there is nothing to read")
+            elif isinstance(error, _PERMITTED):
+                report.add("permission", "ok", "may read" if local else "the service answers")
             else:
-                report.skip("permission", why="the service does not answer")
+                report.skip("permission", why="it was not read" if local else "the service does not answer")
             report.fail("secret", error)
             report.skip("version", why="the secret was not read")
         else:

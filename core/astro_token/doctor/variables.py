@@ -28,6 +28,7 @@ _SHARED = (
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 )
+_UNUSED_PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 
 
 def check_variables(report: Report, environ: Mapping[str, str], refs: Iterable[SecretRef]) -> None:
@@ -49,6 +50,15 @@ def check_variables(report: Report, environ: Mapping[str, str], refs: Iterable[S
         report.add("variables", "ok", ", ".join(present))
     else:
         report.add("variables", "none", "no variable that matters here is set")
+    unused = [name for name in _UNUSED_PROXIES if environ.get(name)]
+    if unused and not any(environ.get(name) for name in ("HTTPS_PROXY", "https_proxy")):
+        are = "is" if len(unused) == 1 else "are"
+        report.add(
+            "variables",
+            "warning",
+            f"{', '.join(unused)} {are} not used for https",
+            "set HTTPS_PROXY, if services are reached through a proxy",
+        )
     misspelt = misspelt_variables(environ, map(str, refs))
     of_service = {name for row in rows for name in (*row.credentials, *row.settings)} - own_variables()
     for name in present:

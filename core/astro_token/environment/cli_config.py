@@ -15,6 +15,7 @@ from pathlib import Path
 
 from astro_token.errors import ConfigError
 from astro_token.record import Record
+from astro_token.system.variables import setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -290,7 +291,7 @@ def _redacted(name: str, value: str) -> str:
 
 def home_file(environ: Mapping[str, str]) -> Path | None:
     """Return the path of the file in the user's own home of the Astro CLI."""
-    home = environ.get("ASTRO_HOME") or environ.get("HOME")
+    home = setting(environ, "ASTRO_HOME") or setting(environ, "HOME")
     return Path(home) / CONFIG_FILE if home else None
 
 
@@ -439,7 +440,7 @@ def user_settings(environ: Mapping[str, str]) -> Mapping[str, str | tuple[str, .
 
 
 def _accepted(environ: Mapping[str, str]) -> frozenset[str]:
-    names = [name.strip().lower() for name in environ.get(KEYS_VARIABLE, "").split(",") if name.strip()]
+    names = [name.strip().lower() for name in setting(environ, KEYS_VARIABLE).split(",") if name.strip()]
     for name in names:
         if name.partition(".")[0] in _SECTIONS:
             raise ConfigError(

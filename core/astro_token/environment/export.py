@@ -11,6 +11,7 @@ from astro_token.environment.context import DEFAULT_DOMAIN, Context
 from astro_token.record import Record
 from astro_token.secrets.registry import declared_credentials
 from astro_token.secrets.schemes import credential_variables
+from astro_token.system.variables import setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ def export(
         unset=DEAD_VARIABLES | {TELEMETRY_ADDRESS}.difference(keep),
         drop=drop.difference(keep),
         context=Context(
-            environ.get("ASTRO_DOMAIN") or DEFAULT_DOMAIN, token.organization, token.workspace or workspace
+            setting(environ, "ASTRO_DOMAIN") or DEFAULT_DOMAIN,
+            token.organization,
+            token.workspace or workspace,
         ),
         public={name: value for name, value in TELEMETRY_OFF.items() if name not in keep},
     )
@@ -120,9 +123,8 @@ def isolated(
 
     from astro_token.environment.cli_config import refuse_unsafe
     from astro_token.environment.private_home import private_home
-    from astro_token.system.programs import given_environ
 
-    environ = given_environ() if environ is None else environ
+    environ = os.environ if environ is None else environ
     refuse_unsafe(Path.cwd(), environ)
     environment = export(token, workspace=workspace, keep=keep, environ=environ)
     with private_home(environment.context, environ) as home:

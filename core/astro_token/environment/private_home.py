@@ -17,6 +17,7 @@ from pathlib import Path
 from astro_token.environment.cli_config import user_settings
 from astro_token.errors import OutputError
 from astro_token.log import logger
+from astro_token.system.variables import setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _make_writable(folder: Path) -> None:
 
 def _parent_folder(environ: Mapping[str, str]) -> Path:
     """Choose a folder on a memory file system if there is one, else the folder for temporary files."""
-    candidates = (environ.get("XDG_RUNTIME_DIR"), "/dev/shm", environ.get("RUNNER_TEMP"))  # noqa: S108 (see _is_safe)
+    candidates = (setting(environ, "XDG_RUNTIME_DIR"), "/dev/shm", setting(environ, "RUNNER_TEMP"))  # noqa: S108 (see _is_safe)
     for name in candidates:
         if name and _is_safe(Path(name)):
             return Path(name)

@@ -6,12 +6,19 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError, OutputError, result
+from astro_token.errors import (
+    AstroTokenError,
+    BackendUnavailableError,
+    InputOutputError,
+    OutputError,
+    result,
+    with_prefix,
+)
 from astro_token.formats.rendering import File, Program
 from astro_token.system.files import append, create, refuse_special, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from astro_token.formats.rendering import Rendering
@@ -32,26 +39,49 @@ def refuse_destination(rendering: Rendering, environ: Mapping[str, str]) -> None
     """
     to = rendering.to
     if isinstance(to, File):
-        refuse_special(to.path)
-        if to.rule is not None:
-            to.rule.refuse_target(to.path)
-        try:
-            status = to.path.stat()
-        except OSError:
-            status = None
-        if status is None:
-            if to.may_create and to.path.parent.is_dir():
-                return
-            raise OutputError(
-                f"{to.path} does not exist",
-                hint="the CI system creates it: do not set its variable yourself",
-            )
-        if status.st_nlink != 1:
-            raise OutputError(f"{to.path} has a second name", hint="write to a file that has only one name")
-        if hasattr(os, "geteuid") and os.geteuid() not in {status.st_uid, 0}:
-            raise OutputError(f"{to.path} belongs to another user", hint="write to a file of your own")
+        _naming_variable(to, lambda: _refuse_file(to))
     elif isinstance(to, Program):
         find(to.argv[0], environ)
+
+
+def _refuse_file(to: File) -> None:
+    refuse_special(to.path)
+    if to.rule is not None:
+        to.rule.refuse_target(to.path)
+    try:
+        status = to.path.stat()
+    except OSError:
+        status = None
+    if status is None:
+        if to.may_create and to.path.parent.is_dir():
+            return
+        raise OutputError(
+            f"{to.path} does not exist", hint="the CI system creates it: do not set its variable yourself"
+        )
+    if status.st_nlink != 1:
+        raise OutputError(f"{to.path} has a second name", hint="write to a file that has only one name")
+    if hasattr(os, "geteuid") and os.geteuid() not in {status.st_uid, 0}:
+        raise OutputError(f"{to.path} belongs to another user", hint="write to a file of your own")
+
+
+def _naming_variable(to: File, action: Callable[[], None]) -> None:
+    """Name the variable that names a file in an error about the file."""
+    if to.rule is None:
+        action()
+        return
+    error: AstroTokenError
+    try:
+        action()
+        return
+    except OutputError as refused:
+        error = with_prefix(refused, to.rule.variable)
+    except OSError as failed:
+        reason = os.strerror(failed.errno or 5).lower()
+        error = InputOutputError(
+            f"{to.rule.variable}: {to.path} cannot be written: {reason}",
+            hint=f"{to.rule.owner} sets it: do not set it yourself, or use exec",
+        )
+    raise error
 
 
 def deliver(
@@ -72,10 +102,8 @@ def deliver(
         deliver(rendering.masks, environ)
     data, to = rendering.text.encode(), rendering.to
     if isinstance(to, File):
-        if to.may_create and not os.path.lexists(to.path):
-            create(to.path, data)
-        else:
-            append(to.path, data)
+        is_new = to.may_create and not os.path.lexists(to.path)
+        _naming_variable(to, lambda: (create if is_new else append)(to.path, data))
     elif isinstance(to, Program):
         result(feed(to, data, environ, PROGRAM_SECONDS))
     elif to == "output" and output is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from astro_token.errors import OutputError
 from astro_token.record import Record
+from astro_token.system.variables import path_setting, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,12 +29,14 @@ class JobFileRule(Record):
         owner: sets that variable; for people.
         folders: the file is in one of them; empty if any folder will do.
         checkout: the file is not in this folder, except in one of `folders` inside it.
+        others: the variables that name these folders.
     """
 
     variable: str
     owner: str
     folders: tuple[Path, ...] = ()
     checkout: Path | None = None
+    others: tuple[str, ...] = ()
 
     def refuse_name(self, path: Path) -> None:
         """Refuse a path whose names lead elsewhere."""
@@ -50,7 +53,8 @@ class JobFileRule(Record):
             )
 
     def _error(self, problem: str) -> OutputError:
-        hint = f"{self.owner} sets it: do not set it yourself, or use exec"
+        others = f" and {' and '.join(self.others)}" if self.others else ""
+        hint = f"{self.owner} sets it{others}: do not set it yourself, or use exec"
         return OutputError(f"{self.variable} {problem}", hint=hint)
 
 
@@ -177,9 +181,10 @@ def job_file(
     """
     from pathlib import Path
 
-    if not environ.get(variable):
+    if not setting(environ, variable):
         raise OutputError(f"{variable} is not set, so the value has no destination", hint=hint)
-    path, repository = Path(environ[variable]), environ.get(checkout)
-    rule = JobFileRule(variable, owner, folders, Path(repository).expanduser() if repository else None)
+    path, repository = Path(path_setting(environ, variable)), path_setting(environ, checkout)
+    others = (checkout, *(["RUNNER_TEMP"] if folders else []))
+    rule = JobFileRule(variable, owner, folders, Path(repository) if repository else None, others)
     rule.refuse_name(path)
     return File(path, may_create=may_create, rule=rule)

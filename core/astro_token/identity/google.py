@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError, result
 from astro_token.identity import IdentityRequest, request_token
+from astro_token.system.variables import setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +40,7 @@ def metadata_request(source: str, environ: Mapping[str, str]) -> IdentityRequest
 
         if audience is None:
             raise ConfigError(f"{source} gives identity tokens for an audience only", hint="name one")
-        host = environ.get("GCE_METADATA_HOST") or "metadata.google.internal"
+        host = setting(environ, "GCE_METADATA_HOST") or "metadata.google.internal"
         return requested_token(
             source,
             "GCE_METADATA_HOST",

@@ -39,9 +39,10 @@ def token_in_file(variable: str, environ: Mapping[str, str]) -> SecretValue:
     from pathlib import Path
 
     from astro_token.system.files import open_regular
+    from astro_token.system.variables import path_setting
 
     data = b""
-    with suppress(OSError, ValueError), open_regular(Path(environ[variable])) as file:
+    with suppress(OSError, ValueError), open_regular(Path(path_setting(environ, variable))) as file:
         data = file.read(LENGTH_LIMIT + 1)
     malformed = ConfigError(
         f"{variable} does not name a file with an identity token",

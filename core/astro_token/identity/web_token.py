@@ -9,13 +9,21 @@ from astro_token.errors import AccessDeniedError, AstroTokenError
 from astro_token.secret import SecretValue
 from astro_token.token import decode_part, is_jwt
 
-__all__ = ["LENGTH_LIMIT", "describe_identity", "is_usable", "refuse_unusable", "web_token"]
+__all__ = [
+    "LENGTH_LIMIT",
+    "SHOWN_CLAIMS",
+    "describe_identity",
+    "is_usable",
+    "refuse_unusable",
+    "web_token",
+]
 
 LENGTH_LIMIT = 16 * 1024
 # What services bind their roles to. Other claims may be anything.
-_SHOWN = (
-    *("iss", "aud", "sub", "repository", "project_path", "environment"),
-    *("ref", "ref_type", "ref_protected"),
+SHOWN_CLAIMS = (
+    *("iss", "aud", "sub", "repository", "repository_id", "repository_owner_id"),
+    *("project_path", "project_id", "environment", "environment_protected"),
+    *("ref", "ref_type", "ref_protected", "pipeline_source"),
 )
 _MAX_SHOWN = 200  # characters of one claim
 
@@ -31,7 +39,7 @@ def web_token(data: bytes, malformed: AstroTokenError) -> SecretValue:
 def describe_identity(token: SecretValue) -> str:
     """List the claims that services check, for people: `iss https://…, aud …, sub …`."""
     claims = _claims(token) or {}
-    return ", ".join(f"{name} {text}" for name in _SHOWN if (text := _shown(claims.get(name))))
+    return ", ".join(f"{name} {text}" for name in SHOWN_CLAIMS if (text := _shown(claims.get(name))))
 
 
 def _shown(claim: object) -> str:

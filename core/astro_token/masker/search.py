@@ -245,12 +245,12 @@ def _longest(data: bytes, start: int, offsets: Iterable[tuple[Text, int]]) -> Pi
     return best
 
 
-def common(one: bytes, other: bytes) -> int:
+def common(first: bytes, second: bytes) -> int:
     """Return the number of equal bytes at the beginning, by halving: a comparison of slices is fast."""
-    most = min(len(one), len(other))
-    if one[:most] == other[:most]:
+    most = min(len(first), len(second))
+    if first[:most] == second[:most]:
         return most
-    return bisect_left(range(most), 1, key=lambda size: one[: size + 1] != other[: size + 1])
+    return bisect_left(range(most), 1, key=lambda size: first[: size + 1] != second[: size + 1])
 
 
 # Lower case (h: also hexadecimal), capitals (t: also in times) and digits.

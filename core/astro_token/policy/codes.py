@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 else:
     Level = str  # typing is not imported at run time
 
-__all__ = ["DEPLOY", "LEVELS", "ONLINE", "TOKEN", "Code", "Level"]
+__all__ = ["DEPLOY", "LEVELS", "MAJORS", "ONLINE", "TOKEN", "Code", "Level"]
 
+MAJORS = (1, 2)  # of the Astro CLI, which differ in their projects, flags and faults
 LEVELS: tuple[Level, ...] = ("off", "warning", "error")
 
 
@@ -43,6 +44,7 @@ class Code(Record):
         required: the policy key that turns the warning into an error, and that keeps policy from lowering it.
         fixed: an error whatever policy says, because `exec` starts nothing in such a project.
         refused: an error also for `exec`, which otherwise only warns and starts the deploy.
+        majors: the major versions of the Astro CLI that a finding about a deploy applies to.
     """
 
     level: _Level
@@ -53,6 +55,7 @@ class Code(Record):
     required: str | None = None
     fixed: bool = False
     refused: bool = False
+    majors: tuple[int, ...] = MAJORS
 
     @property
     def exit_code(self) -> int:
@@ -64,12 +67,18 @@ class Code(Record):
         return self.remedy.replace("`", "")
 
 
+LEAST_ROLE = (
+    "use a custom role of one deployment with the permissions `deployment.get`, `deployment.deploys.get` and "
+    "`deployment.deploys.create`"
+)
 NEW = "create a new token in Astro and store it instead"
 _CHECK_FILE = "check whether it was deleted, and the project file"
 _INSTALL = "install it with `astro-token install-cli`, and put its folder on `PATH`"
 _RENEW = "run `astro-token install-cli`, and put its folder first on `PATH`"
 _EXEC = "use `astro-token exec`, which gives the Astro CLI a home of its own"
 _REMOVE = "remove it, and find out who added it"
+
+_V1 = (1,)
 
 # One row per code: level and meaning, below them the remedy and what is special.
 # fmt: off
@@ -84,9 +93,12 @@ TOKEN: Mapping[str, Code] = MappingProxyType({
         for scope in SCOPES},
     "organization-unproven": Code("warning", "it names no organization, and the project expects one",
         "use a token that names its organization, or check it with `--online`", required="organization"),
-    **{f"{scope}-unproven": Code("warning", f"it names no {scope}, and the project expects one",
-        f"use a token of {scope} scope, or check it with `--online`", required=scope)
-        for scope in SCOPES[1:]},
+    "workspace-unproven": Code("warning", "it names no workspace, and the project expects one",
+        "use a token of workspace scope, or check it with `--online`", required="workspace"),
+    # A workspace's token names its workspace only, and covers the deployments in it.
+    "deployment-unproven": Code("warning", "it names neither a deployment nor a workspace, and the project "
+        "expects a deployment; or it names no deployment, and policy requires one",
+        "use a token of deployment scope, or check it with `--online`", required="deployment"),
     "signature-cut": Code("warning", "its signature is too short for its algorithm, probably cut off",
         "store the complete token as Astro showed it when it was created"),
 })
@@ -114,12 +126,14 @@ ONLINE: Mapping[str, Code] = MappingProxyType({
         "correct the project file, or store the right token"),
     "organization-unready": Code("warning", "the organization has no product, which crashes the Astro CLI",
         "contact Astronomer's support"),
+    "direct-access": Code("error",
+        "it is a direct-access token, which is for the Airflow API of a deployment: it cannot deploy",
+        "create a standard token, and store it instead"),
     "token-missing": Code("warning", "Astro does not find it by its id, or does not show it",
         "search for it in the organization's list of tokens"),
     "role-too-wide": Code("warning", "a role administers, is for something the project does not expect, "
         "or is wider than policy or the expectations need",
-        "use `DEPLOYMENT_ADMIN` of one deployment or `WORKSPACE_AUTHOR` of its workspace, "
-        "which is enough for a deploy"),
+        f"{LEAST_ROLE}, or `DEPLOYMENT_ADMIN` of the deployment, or `WORKSPACE_AUTHOR` of its workspace"),
     "unverified": Code("warning", "it may not read its own workspace",
         "name the expected deployment in the project file"),
     "clock-skew": Code("warning", "this machine's clock and Astro's differ by more than two minutes",
@@ -128,16 +142,18 @@ ONLINE: Mapping[str, Code] = MappingProxyType({
 
 DEPLOY: Mapping[str, Code] = MappingProxyType({
     # the folder
-    "no-project": Code("error", "there is no `.astro/config.yaml`, or the folder is the home folder",
+    "no-project": Code("error", "there is neither `.astro/config.yaml` nor a `pyproject.toml` with "
+        "`[tool.astro]`, or the folder is the home folder",
         "name the project's folder with `--path`, or move the project out of the home folder", ConfigError),
     "no-dags": Code("error", "`dags` contains no Python file, is a link, or is missing",
         "put the DAGs there; if an earlier step creates or downloads them, check that it ran"),
     "dags-ignored": Code("warning", "a line of `dags/.airflowignore` matches every file",
         "remove the line; Airflow 3 reads globs there, and Airflow 2 regular expressions"),
     "no-dockerfile": Code("warning", "there is no `Dockerfile`",
-        "add the one that `astro dev init` creates, or deploy only DAGs, with `--dags`"),
+        "add one that begins with `FROM` and an image of Astro Runtime, or deploy only DAGs, with `--dags`",
+        majors=_V1),
     "requirements-clash": Code("warning", "`requirements.txt` pins one package to two versions",
-        "keep one of them"),
+        "keep one of them", majors=_V1),
     # its .astro/config.yaml
     "plain-http": Code("error",
         "the project's `.astro/config.yaml` sets `cloud.api.protocol` to anything but `https`",
@@ -150,8 +166,12 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
     "project-deployment": Code("error", "its `project.deployment` is not the token's deployment; "
         "with `exec`, nor the one on the command line",
         "correct the file, the command, or the token", refused=True, required="deployment"),
+    "unnamed-deployment": Code("warning", "neither the token, nor its table in `astro-token.toml`, nor "
+        "`project.deployment` names a deployment; with `exec`, the command does not name the expected one",
+        "name it in the command, and as `deployment` in the token's table, so that `exec` refuses another",
+        required="deployment"),
     "unread-workspace": Code("warning", "it sets `project.workspace`",
-        "remove `project.workspace`; `exec` passes on `workspace` of `astro-token.toml`"),
+        "remove `project.workspace`; `exec` passes on `workspace` of `astro-token.toml`", majors=_V1),
     "debug-output": Code("warning", "it sets `verbosity` to debug",
         "remove `verbosity`"),
     "config-unread": Code("error", "a line of it is not understood, a key is unknown, or it cannot be read",
@@ -159,17 +179,18 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
         "add a harmless key to `ASTRO_TOKEN_CLI_KEYS`", ConfigError, fixed=True),
     # its repository
     "uncommitted": Code("error", "tracked files have changed, or there is no commit",
-        "commit or restore them (`git status` lists them), or deploy with `--force`"),
+        "commit or restore them (`git status` lists them), or deploy with `--force`", majors=_V1),
     "git-unknown": Code("warning",
         "git is missing, refuses, is too slow, or needs the repository's own filters",
-        "run `git status` there and correct its complaint, because the Astro CLI runs the same command"),
+        "run `git status` there and correct its complaint, because the Astro CLI runs the same command",
+        majors=_V1),
     # the token
     "no-workspace": Code("error", "the token names no workspace, and the project expects none",
         "set `workspace` in the token's table of `astro-token.toml`, which `exec` passes on, "
-        "or give `--workspace-id`"),
+        "or give `--workspace-id` (`--workspace` with 2.0)"),
     "other-workspace": Code("error",
-        "`exec` runs a deploy with a `--workspace-id` that is not the token's workspace",
-        "leave `--workspace-id` out, which `exec` makes unnecessary, or use the token of that workspace",
+        "`exec` runs a deploy with a `--workspace-id` or `--workspace` that is not the token's workspace",
+        "leave the option out, which `exec` makes unnecessary, or use the token of that workspace",
         required="workspace"),
     # the home of the Astro CLI
     "home-plain-http": Code("warning",
@@ -178,20 +199,20 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
     "stale-workspace": Code("warning",
         "the home has another workspace than the expected one, and the token names none",
         "use `astro-token exec`, which passes on the expected workspace, or give `--workspace-id`",
-        PolicyError, "error"),
+        PolicyError, "error", majors=_V1),
     "stored-domain": Code("warning", "the home's context is another domain",
         f"{_EXEC}, or set `ASTRO_DOMAIN` to the domain that you mean", ConfigError, "error"),
     "home-in-project": Code("warning", "`ASTRO_HOME` is inside the project",
-        f"set it to a folder outside the project, or {_EXEC}", ConfigError, "error"),
+        f"set it to a folder outside the project, or {_EXEC}", ConfigError, "error", majors=_V1),
     "odd-home": Code("warning", "`ASTRO_HOME` is relative, or not a folder",
         "set it to the absolute path of a folder outside the project", ConfigError),
     "login-overwritten": Code("warning", "the home holds a person's login",
-        f"{_EXEC}, or log in again afterwards"),
+        f"{_EXEC}, or log in again afterwards", majors=_V1),
     "token-left": Code("warning", "the home holds the token of an earlier run",
         "run `astro logout` with this home, revoke that token if others can read the file, "
-        "and use `astro-token exec`"),
+        "and use `astro-token exec`", majors=_V1),
     "home-locked": Code("warning", "another Astro CLI is writing to the home",
-        f"run one job at a time with this home, or {_EXEC}"),
+        f"run one job at a time with this home, or {_EXEC}", majors=_V1),
     # the environment
     "foreign-domain": Code("error", "`ASTRO_DOMAIN` is not a domain of Astro",
         "unset it, or set it to `astronomer.io`, without a scheme and a path", ConfigError),
@@ -204,6 +225,8 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
         _INSTALL, ConfigError),
     "old-astro": Code("warning", "it is older than 1.27.1, or than 1.44.0 and the token names no workspace",
         _RENEW),
+    "unfit-astro": Code("error", "it is 1.x and the project is one of 2.0, or the other way round",
+        "install a release of the project's version, with `astro-token install-cli`", ConfigError),
     "other-astro": Code("warning", "it is not the version in `[astro-cli]` of `astro-token.toml`",
         _RENEW),
     "unknown-astro": Code("warning", "it does not print its version as the Astro CLI does",

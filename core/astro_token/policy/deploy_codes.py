@@ -32,18 +32,26 @@ class Finding(Record):
 
 
 def verdicts(
-    findings: Iterable[Finding], policy: Policy, *, exported: bool = False, advice: bool = False
+    findings: Iterable[Finding],
+    policy: Policy,
+    *,
+    major: int | None = None,
+    exported: bool = False,
+    advice: bool = False,
 ) -> tuple[Verdict, ...]:
     """
     Set the levels of findings, errors first. Findings that policy turns off are left out.
 
     Args:
+        major: of the Astro CLI; findings of another one are left out. None for all findings.
         exported: `ASTRO_API_TOKEN` is set in this environment.
         advice: most findings are errors only if policy says so.
     """
     result = []
     for finding in findings:
         code = DEPLOY[finding.code]
+        if major is not None and major not in code.majors:
+            continue
         usual = "warning" if advice and not code.refused else (exported and code.exported) or code.level
         fixed = code.fixed or (code.required is not None and getattr(policy, code.required))
         level = "error" if fixed else policy.deploy.get(finding.code, usual)

@@ -439,7 +439,7 @@ def policy_from_environ(environ: Mapping[str, str]) -> Policy:
     rules = {rule.variable: rule for rule in RULES.values()}
     values: dict[str, Any] = {}
     for name, text in environ.items():
-        if not text or not name.startswith(PREFIX):
+        if not text.strip() or not name.startswith(PREFIX):
             continue
         rule = rules.get(name)
         if rule is None:
@@ -447,7 +447,7 @@ def policy_from_environ(environ: Mapping[str, str]) -> Policy:
                 f"{name} is not a policy variable",
                 hint=did_you_mean(name, rules) + f"the policy variables are {', '.join(rules)}",
             )
-        values[rule.key] = (rule.parse_text or rule.parse)(text, name)
+        values[rule.key] = (rule.parse_text or rule.parse)(text.strip(), name)
     return Policy(**values)
 
 
@@ -520,6 +520,8 @@ def _check_expectations(case: Case) -> Iterator[Finding]:
         wanted, actual = getattr(expected, kind), getattr(token, kind)
         if wanted is None or wanted == actual or (kind == "workspace" and not actual and right_workspace):
             continue
+        if kind == "deployment" and actual is None and token.workspace and policy.deployment is None:
+            continue  # a workspace's token covers its deployments: only Astro can tell if this is one of them
         source = "the project expects" if getattr(policy, kind) is None else "policy requires"
         if actual is not None:
             yield f"wrong-{kind}", f"the token is for {kind} {actual}, and {source} {wanted}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from astro_token.errors import AstroTokenError, BackendError, with_prefix
+from astro_token.errors import AstroTokenError, BackendError, InvalidTokenError, with_prefix
 from astro_token.secret import SecretValue
 
 TYPE_CHECKING = False
@@ -16,17 +16,25 @@ if TYPE_CHECKING:
 
 __all__ = ["prefixed_with", "secret_value"]
 
+_LIMIT = 256 * 1024  # bytes
+
 
 def secret_value(returned: object) -> SecretValue:
     """
-    Accept the return value of a backend.
+    Accept the return value of a backend: a secret before its field is selected.
 
     Raises:
         BackendError: it is not a `SecretValue`. It is not shown, because it may hold a secret.
+        InvalidTokenError: it is too large to hold a token.
     """
     if not isinstance(returned, SecretValue):
         raise BackendError(
             "the backend did not return a SecretValue", hint="report it to the backend's authors"
+        )
+    if len(returned.reveal()) > _LIMIT:
+        del returned  # a traceback would lead to it
+        raise InvalidTokenError(
+            f"the secret is larger than {_LIMIT // 1024} KiB", hint="name a secret that holds a token"
         )
     return returned
 

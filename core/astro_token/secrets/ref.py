@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SecretRef", "contains_token", "refuse_token"]
+__all__ = ["SecretRef", "contains_token", "decoded_name", "refuse_token"]
 
 _FORM = "scheme:name[?option=value…][#field]"
 _MAX = 2048
@@ -28,8 +28,9 @@ _TOKEN_SHAPE = r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"
 _NOT_A_REFERENCE = (
     "replace that token if others saw it, store it with `astro-token put`, and give its reference"
 )
-# For the schemes of plugins: userinfo, and segments that could leave a service's path.
-_ESCAPES = r"^[^/]*@|(?:^|[/\\])\.\.?(?:$|[/\\])"
+_ENCODED = r"%[0-9A-Fa-f]{2}"
+# Segments that could leave a service's path: `..;` does in some gateways.
+_ESCAPES = r"(?:^|[/\\])\.\.?(?:$|[/\\;])"
 # No expression is compiled before it is needed: that takes longer than the rest of a simple reference.
 
 
@@ -59,7 +60,8 @@ class SecretRef(Record):
 
     Attributes:
         scheme: selects the backend.
-        name: in the grammar of that backend's service.
+        name: in the grammar of that backend's service, decoded: in the text, a character that the grammar
+            does not allow is percent-encoded.
         field: field of a secret that is a JSON object or a map; None for the default one.
         options: in the order given.
 
@@ -94,12 +96,10 @@ class SecretRef(Record):
             refuse_token(text)
         if len(str(self)) > _MAX:
             raise self._invalid(f"it is longer than {_MAX} characters")
-        if "?" in name or "#" in name:
-            raise self._invalid("its name contains ? or #")
         builtin = BUILTIN.get(scheme)
         if builtin is not None:
             self._check(builtin)
-        elif _escapes(name):
+        elif "@" in name.partition("/")[0] or _escapes(name):
             raise self._invalid("it contains a user, or a . or .. segment")
 
     def __hash__(self) -> int:  # a mapping proxy has no hash before Python 3.12
@@ -107,11 +107,11 @@ class SecretRef(Record):
 
     def _check(self, scheme: Scheme) -> None:
         if not scheme.local:
-            if any(part in {".", ".."} for part in self.name.split("/")):
+            if _escapes(self.name):
                 raise self._invalid("its path contains a . or .. segment")
             if "//" in self.name.removeprefix("https://"):
                 raise self._invalid("a part of its path is empty")
-        if not any(re.fullmatch(form, self.name, re.ASCII) for form in scheme.grammar):
+        if not any(re.fullmatch(form, self._encoded_name, re.ASCII) for form in scheme.grammar):
             raise self._invalid("its name is malformed")
         for name, value in self.options.items():
             prefix = f"{name.partition('.')[0]}."
@@ -167,6 +167,7 @@ class SecretRef(Record):
             )
         if hash_mark and not field:
             raise InvalidRefError("not a reference: the field after # is empty", hint=f"the form is {_FORM}")
+        name = decoded_name(scheme, name)
         return cls(scheme, name, field if hash_mark else None, _options(query) if question_mark else {})
 
     def __str__(self) -> str:
@@ -174,10 +175,15 @@ class SecretRef(Record):
         # A name that begins with // would lose it to the other spelling, `scheme://name`.
         slashes = "//" if self.name.startswith("//") else ""
         return (
-            f"{self.scheme}:{slashes}{self.name}"
+            f"{self.scheme}:{slashes}{self._encoded_name}"
             + (f"?{query}" if query else "")
             + (f"#{self.field}" if self.field is not None else "")
         )
+
+    @property
+    def _encoded_name(self) -> str:
+        builtin = BUILTIN.get(self.scheme)
+        return _quoted(self.name, builtin.encoded if builtin else "")
 
     @property
     def pinned(self) -> bool:
@@ -192,6 +198,32 @@ class SecretRef(Record):
 
     def without_field(self) -> SecretRef:
         return self if self.field is None else replace(self, field=None)
+
+
+def decoded_name(scheme: str, text: str) -> str:
+    """
+    Decode a name as a reference writes it.
+
+    Raises:
+        InvalidRefError: it contains a character that must be percent-encoded.
+    """
+    builtin = BUILTIN.get(scheme)
+    if "?" in text or "#" in text:
+        raise InvalidRefError(
+            "not a reference: its name contains ? or #", hint="write ? as %3F and # as %23 in a name"
+        )
+    if builtin and builtin.encoded and re.search(builtin.encoded, re.sub(_ENCODED, "", text)):
+        raise InvalidRefError(
+            f"not a reference of {scheme}: its name is malformed",
+            hint=f"the form is {builtin.form}; write other characters percent-encoded, a blank as %20",
+        )
+    if "%" not in text:
+        return text
+    if not (builtin and builtin.local) and "%2f" in text.lower():
+        raise InvalidRefError("not a reference: its name contains an encoded slash", hint="write /")
+    from urllib.parse import unquote
+
+    return unquote(text, errors="surrogateescape")
 
 
 def _options(query: str) -> dict[str, str]:
@@ -215,7 +247,19 @@ def _escapes(name: str) -> bool:
 
         while (decoded := unquote(name)) != name:
             name = decoded
+    if not name.isascii():
+        from unicodedata import normalize  # some letters look like dots
+
+        name = normalize("NFKC", name)
     return re.search(_ESCAPES, name) is not None
+
+
+def _quoted(name: str, encoded: str) -> str:
+    """Encode the characters of a name that a reference cannot contain, or that this expression matches."""
+    if not encoded and not {"%", "?", "#"}.intersection(name):
+        return name
+    pattern = f"[%?#]|{encoded}" if encoded else "[%?#]"
+    return re.sub(pattern, lambda letter: "".join(f"%{byte:02X}" for byte in letter[0].encode()), name)
 
 
 def _quote(value: str) -> str:

@@ -10,11 +10,13 @@ from importlib import import_module
 from astro_token.errors import (
     AstroTokenError,
     BackendError,
+    BackendUnavailableError,
     ConfigError,
     MissingDependencyError,
     UnknownBackendError,
     UnsupportedOperationError,
     sanitized,
+    with_prefix,
 )
 from astro_token.secrets.schemes import BUILTIN, RESERVED
 from astro_token.wording import did_you_mean
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from importlib.metadata import EntryPoint
     from typing import Any
+
+    from astro_token.transport.deadline import Deadline
 
 __all__ = [
     "can",
@@ -42,21 +46,45 @@ _open: dict[str, Any] = {}
 _lock = RLock()
 
 
-def open_backend(scheme: str) -> Any:
+def open_backend(scheme: str, *, deadline: Deadline | None = None) -> Any:
     """
     Return the backend of a scheme. It exists once per process, and so logs in once.
+
+    Args:
+        deadline: for a plugin, whose import may hang; None for 30 seconds.
 
     Raises:
         UnknownBackendError: no backend serves the scheme.
         MissingDependencyError: its SDK is not installed.
+        BackendUnavailableError: a plugin does not start in time.
         ConfigError: two distributions claim the scheme, or it is reserved and one claims it.
     """
+    if scheme in _open:
+        return _open[scheme]
+    check_scheme(scheme)
+    # The lock is not held while a plugin starts, which has a thread of its own and may open other backends.
+    backend = None if scheme in BUILTIN else _start_plugin(scheme, deadline)
     with _lock:
         if scheme not in _open:
             if not _open:
                 atexit.register(close_backends)
-            _open[scheme] = _make(scheme)
+            _open[scheme] = backend or _make(scheme)
         return _open[scheme]
+
+
+def _start_plugin(scheme: str, deadline: Deadline | None) -> object:
+    from astro_token.transport.deadline import Deadline
+
+    entry, deadline = plugins()[scheme], deadline or Deadline()
+    # A little earlier than the deadline, which would not name the plugin.
+    bound = Deadline(deadline.remaining - 0.5, attempt=deadline.attempt)
+    error: AstroTokenError
+    try:
+        return bound.once(lambda _: _make(scheme), apart=True)
+    except BackendUnavailableError as late:
+        error = with_prefix(late, f"the plugin {entry.dist.name if entry.dist else entry.value}")
+        error.hint = f"if it happens again, report it to the plugin's authors, or change {PLUGINS_VARIABLE}"
+    raise error
 
 
 def close_backends(*, within: float = 1.0) -> None:
@@ -187,7 +215,6 @@ def plugins() -> Mapping[str, EntryPoint]:
 
 
 def _make(scheme: str) -> object:
-    check_scheme(scheme)
     builtin = BUILTIN.get(scheme)
     if builtin is not None:
         module, _, attribute = builtin.backend.partition(":")

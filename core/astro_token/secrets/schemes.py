@@ -31,7 +31,9 @@ class Scheme(Record):
         description: short, for people.
         form: form of a name, for people.
         example: complete reference.
-        grammar: regular expressions; a name must match one of them completely.
+        grammar: regular expressions; a name must match one of them completely, as a reference writes it.
+        encoded: regular expression; a character that it matches is percent-encoded in a reference.
+            `%`, `?` and `#` always are.
         options: for each option, a regular expression that its value must match completely.
             A name that ends with "." stands for every name that begins with it.
         version_option: option that `ASTRO_TOKEN_VERSION` sets.
@@ -44,7 +46,8 @@ class Scheme(Record):
         sdk: module of the SDK; the extra is installed if it can be found.
         distributions: distributions whose versions `doctor` shows; the one that the extra is for comes first.
         loggers: loggers of the SDK, which print secrets or responses and are silenced.
-        credentials: environment variables that hold a credential or lead to one. `exec` withholds them.
+        credentials: environment variables that hold a credential, or name a file or a folder with one,
+            a profile or a service that gives one. `exec` withholds them.
         settings: other environment variables that the backend reads. `doctor` recognises their misspellings.
         prefixes: beginnings of the variables that `doctor` lists.
     """
@@ -54,6 +57,7 @@ class Scheme(Record):
     form: str
     example: str
     grammar: tuple[str, ...]
+    encoded: str = ""
     options: Mapping[str, str] = MappingProxyType({})
     version_option: str | None = None
     pinning_options: tuple[str, ...] = ()

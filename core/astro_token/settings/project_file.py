@@ -19,6 +19,7 @@ from astro_token.policy.rules import Expectations, Policy, policy_from_table
 from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef, contains_token
 from astro_token.system.files import open_regular, others_can_rename_in, others_can_write, owned
+from astro_token.system.variables import setting
 from astro_token.token import SCOPES, is_identifier
 
 TYPE_CHECKING = False
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from astro_token.settings.astro_cli_pin import Lock
 
-__all__ = ["Project", "ProjectToken", "check_file_ref", "find_project"]
+__all__ = ["Project", "ProjectToken", "check_file_ref", "find_project", "parse_toml"]
 
 FILE = "astro-token.toml"
 SHARED_FILE = "pyproject.toml"
@@ -120,7 +121,7 @@ def check_file_ref(project: Project, name: str, environ: Mapping[str, str]) -> N
 
 
 def _folders(directory: str) -> list[str]:
-    home = os.path.normpath(os.environ.get("HOME") or "/nonexistent")
+    home = os.path.normpath(setting(os.environ, "HOME") or "/nonexistent")
     folders, folder = [directory], directory
     while not os.path.exists(os.path.join(folder, ".git")):  # noqa: PTH110, PTH118
         parent = os.path.dirname(folder)  # noqa: PTH120
@@ -138,7 +139,7 @@ def _own(name: str) -> Project | None:
     path, file = opened
     with file:
         _check_owner(path, file)
-        return _Reader(path).project(_toml(path, file.read(_MAX_BYTES + 1)))
+        return _Reader(path).project(parse_toml(path, file.read(_MAX_BYTES + 1)))
 
 
 def _shared(name: str) -> Project | None:
@@ -155,7 +156,7 @@ def _shared(name: str) -> Project | None:
         data = file.read(_MAX_SHARED_BYTES + 1)
         if b"astro-token" not in data and len(data) <= _MAX_SHARED_BYTES:
             return None
-        tool = _toml(path, data).get("tool")
+        tool = parse_toml(path, data).get("tool")
         if not isinstance(tool, dict) or "astro-token" not in tool:
             return None
         if path.is_symlink():
@@ -211,8 +212,13 @@ def _check_owner(path: Path, file: IO[bytes]) -> None:
         )
 
 
-def _toml(path: Path, data: bytes) -> dict[str, Any]:
-    """Parse a file, in bounded time."""
+def parse_toml(path: Path, data: bytes) -> dict[str, Any]:
+    """
+    Parse a file, in bounded time.
+
+    Raises:
+        ConfigError: it is too long, or not valid TOML. The message repeats nothing of it.
+    """
     if len(data) > _MAX_BYTES:
         raise ConfigError(
             f"{path} is longer than {_MAX_BYTES // 1024} KiB",
@@ -227,7 +233,7 @@ def _toml(path: Path, data: bytes) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(data.decode())
+        return tomllib.loads(data.decode("utf-8-sig"))  # editors on Windows write a byte-order mark
     except RecursionError:
         position = ""
     except ValueError as error:  # its text may repeat the content: only the position is shown

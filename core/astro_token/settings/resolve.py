@@ -14,19 +14,23 @@ from astro_token.errors import (
 )
 from astro_token.policy.rules import Expectations, Policy, policy_from_environ
 from astro_token.record import Record
-from astro_token.secrets.ref import SecretRef, refuse_token
+from astro_token.secrets.ref import SecretRef, decoded_name, refuse_token
 from astro_token.secrets.registry import check_scheme
 from astro_token.secrets.schemes import BUILTIN
 from astro_token.settings.project_file import check_file_ref, find_project
+from astro_token.system.variables import secret_setting, setting
 from astro_token.transport.deadline import DEFAULT_SECONDS
 from astro_token.wording import did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from typing import TypeVar
 
     from astro_token.settings.project_file import Project
+
+    _T = TypeVar("_T")
 
 __all__ = ["Settings", "TokenSettings", "checked_timeout", "resolve"]
 
@@ -105,14 +109,14 @@ class Settings:
         entry = self.project.tokens[name] if name is not None else None
         if name is not None:
             check_file_ref(self.project, name, self.environ)
-        from_environ = self.environ.get("ASTRO_TOKEN_DECRYPT")
+        from_environ = setting(self.environ, "ASTRO_TOKEN_DECRYPT")
         key = decrypt or from_environ or (entry.decrypt if entry else None)
-        key = SecretRef.parse(key) if isinstance(key, str) else key
+        if isinstance(key, str):
+            text = key
+            key = _named("" if decrypt else "ASTRO_TOKEN_DECRYPT", lambda: SecretRef.parse(text))
         if key is not None and not _is_key(key):
-            setting = (
-                "--decrypt" if decrypt else "ASTRO_TOKEN_DECRYPT" if from_environ else f"{name}: decrypt"
-            )
-            raise InvalidRefError(f"{setting} takes a key reference", hint="for example vault-transit:astro")
+            origin = "--decrypt" if decrypt else "ASTRO_TOKEN_DECRYPT" if from_environ else f"{name}: decrypt"
+            raise InvalidRefError(f"{origin} takes a key reference", hint="for example vault-transit:astro")
         if not any_scheme:
             check_scheme(ref.scheme)
             if key is not None:
@@ -160,17 +164,19 @@ class Settings:
             return token, None, "given as an argument"
         if token is not None:
             return (*self._lookup(token), "given as an argument")
-        reference, backend = environ.get("ASTRO_TOKEN_REF"), environ.get("ASTRO_TOKEN_BACKEND")
-        parts = [part for part in ("NAME", "FIELD", "VERSION") if environ.get(f"ASTRO_TOKEN_{part}")]
+        reference, backend = setting(environ, "ASTRO_TOKEN_REF"), setting(environ, "ASTRO_TOKEN_BACKEND")
+        parts = [part for part in ("NAME", "FIELD", "VERSION") if setting(environ, f"ASTRO_TOKEN_{part}")]
         if reference and (backend or parts):
             raise ConfigError(
                 f"ASTRO_TOKEN_REF and ASTRO_TOKEN_{'BACKEND' if backend else parts[0]} are both set",
                 hint="unset one of them: a reference contains everything",
             )
         if reference:
-            return (*self._lookup(reference), "from ASTRO_TOKEN_REF")
+            return (*_named("ASTRO_TOKEN_REF", lambda: self._lookup(reference)), "from ASTRO_TOKEN_REF")
         if backend or parts:
-            return _assembled(backend, environ), None, "from ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME"
+            source = "ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME"
+            variables = " and ".join(f"ASTRO_TOKEN_{part}" for part in ("BACKEND", *parts))
+            return _named(variables, lambda: _assembled(backend, environ)), None, f"from {source}"
         if project.tokens and project.path:
             name, source = project.default, "the default"
             if name is None and len(project.tokens) == 1:
@@ -181,7 +187,7 @@ class Settings:
                     hint=f"give one of {', '.join(project.tokens)} as the argument, or set default",
                 )
             return project.tokens[name].ref, name, f"{source} of {project.path.name}"
-        if environ.get("ASTRO_API_TOKEN"):
+        if setting(environ, "ASTRO_API_TOKEN"):
             return FALLBACK, None, "from ASTRO_API_TOKEN"
         raise ConfigError(
             "no token is configured",
@@ -245,9 +251,18 @@ def resolve(
     return settings.token(token, decrypt=decrypt, any_scheme=any_scheme)
 
 
-def _assembled(backend: str | None, environ: Mapping[str, str]) -> SecretRef:
+def _named(variables: str, parsed: Callable[[], _T]) -> _T:
+    """Name the variables in the error about their values."""
+    try:
+        return parsed()
+    except AstroTokenError as raised:
+        error = with_prefix(raised, variables) if variables else raised
+    raise error
+
+
+def _assembled(backend: str, environ: Mapping[str, str]) -> SecretRef:
     """Assemble the reference of `ASTRO_TOKEN_BACKEND`, `…_NAME`, `…_FIELD` and `…_VERSION`."""
-    name, version = environ.get("ASTRO_TOKEN_NAME"), environ.get("ASTRO_TOKEN_VERSION")
+    name, version = setting(environ, "ASTRO_TOKEN_NAME"), setting(environ, "ASTRO_TOKEN_VERSION")
     if not backend or not name:
         missing = "ASTRO_TOKEN_NAME" if backend else "ASTRO_TOKEN_BACKEND"
         raise ConfigError(
@@ -262,7 +277,8 @@ def _assembled(backend: str | None, environ: Mapping[str, str]) -> SecretRef:
         if option is None:
             raise ConfigError(f"{backend} has no versions", hint="unset ASTRO_TOKEN_VERSION")
         options[option] = version
-    return SecretRef(backend, name, environ.get("ASTRO_TOKEN_FIELD") or None, options)
+    name = decoded_name(backend, name)
+    return SecretRef(backend, name, setting(environ, "ASTRO_TOKEN_FIELD") or None, options)
 
 
 def _is_key(ref: SecretRef) -> bool:
@@ -283,7 +299,7 @@ def checked_timeout(seconds: float) -> float:
 
 
 def _timeout(given: float | None, environ: Mapping[str, str]) -> float:
-    text = environ.get("ASTRO_TOKEN_TIMEOUT")
+    text = secret_setting(environ, "ASTRO_TOKEN_TIMEOUT")
     if given is not None:
         return checked_timeout(given)
     if not text:

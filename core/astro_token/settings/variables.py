@@ -100,10 +100,11 @@ def _plugin_variables() -> frozenset[str]:
     """Return the variables that the selected plugins declare; of a plugin that cannot be opened, none."""
     from astro_token.errors import AstroTokenError
     from astro_token.secrets.registry import declared_credentials, open_backend, plugins
+    from astro_token.transport.deadline import Deadline
 
     try:
         for scheme in plugins():
-            open_backend(scheme)
+            open_backend(scheme, deadline=Deadline(2.0))
     except AstroTokenError:  # the command reports it
         pass
     return declared_credentials()

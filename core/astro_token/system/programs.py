@@ -10,18 +10,20 @@ The checkout is the repository of the working folder; without a repository, an A
 from __future__ import annotations
 
 import os
-from _thread import allocate_lock  # threading would be imported for its name only
+from _thread import _local  # threading would be imported for its name only
 from contextlib import contextmanager, suppress
+from functools import cache, wraps
 
 from astro_token.errors import ConfigError
 from astro_token.record import Record
+from astro_token.system.variables import setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
     import threading
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from typing import Any
 
     StrPath = str | os.PathLike[str]
 
@@ -31,7 +33,6 @@ __all__ = [
     "Search",
     "checkout_of",
     "find_program",
-    "given_environ",
     "in_checkout",
     "lies_in",
     "listed_folders",
@@ -47,6 +48,7 @@ __all__ = [
 PROGRAM_FOLDERS = "ASTRO_TOKEN_PROGRAM_FOLDERS"
 
 _PAUSE = 100  # milliseconds
+_PIECE = 65536
 
 
 # -- the checkout -------------------------------------------------------------------------------------
@@ -66,7 +68,7 @@ def repository_of(folder: StrPath) -> str | None:
 def checkout_of(folder: StrPath, environ: Mapping[str, str]) -> str | None:
     """Return the repository of a folder, else the folder itself if it is an Astro project."""
     root = repository_of(folder)
-    home = _identities([environ.get("HOME") or ""])  # it holds the CLI's own configuration
+    home = _identities([setting(environ, "HOME")])  # it holds the CLI's own configuration
     if root is None and not home & _identities([folder]):
         project = os.path.join(folder, ".astro", "config.yaml")  # noqa: PTH118
         root = os.fspath(folder) if os.path.isfile(project) else None  # noqa: PTH113
@@ -90,7 +92,7 @@ def listed_folders(environ: Mapping[str, str], variable: str) -> list[str]:
     Raises:
         ConfigError: one of them is relative.
     """
-    folders = [folder for folder in environ.get(variable, "").split(os.pathsep) if folder]
+    folders = [folder for folder in setting(environ, variable).split(os.pathsep) if folder]
     if not all(map(os.path.isabs, folders)):
         raise ConfigError(
             f"{variable} contains a relative folder", hint=f"list absolute folders, separated by {os.pathsep}"
@@ -174,72 +176,70 @@ def trusted_path(environ: Mapping[str, str], roots: Iterable[StrPath] = ()) -> s
     return os.pathsep.join(_trusted_folders(environ, roots)) or os.devnull
 
 
-class _Restriction:
-    def __init__(self) -> None:
-        self.lock = allocate_lock()
-        self._users = 0
-        self._given: str | None = None
-        self._trusted = ""
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if not self._users:
-                self._given, self._trusted = os.environ.get("PATH"), trusted_path(os.environ)
-                os.environ["PATH"] = self._trusted
-            self._users += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self.lock:
-            if self._users:  # none if this is a forked child, which has restored PATH
-                self._users -= 1
-                if not self._users:
-                    self._restore()
-
-    def given(self) -> dict[str, str]:
-        with self.lock:
-            environ = dict(os.environ)
-            if self._users and environ.get("PATH") == self._trusted:
-                del environ["PATH"]
-                if self._given is not None:
-                    environ["PATH"] = self._given
-            return environ
-
-    def forget(self) -> None:
-        """Restore PATH in a forked child, where the threads that entered are gone."""
-        self.lock = allocate_lock()
-        if self._users:
-            self._users = 0
-            self._restore()
-
-    def _restore(self) -> None:
-        if os.environ.get("PATH") == self._trusted:
-            if self._given is None:
-                del os.environ["PATH"]
-            else:  # at no moment is there none: other threads may start programs
-                os.environ["PATH"] = self._given
-
-
-_restriction = _Restriction()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_restriction.forget)
-
-
-def trusted_programs() -> AbstractContextManager[None]:
+class _Caller(_local):
     """
-    Restrict PATH of this process to trusted folders, while an SDK runs that may start programs.
+    The state of a thread.
 
-    Threads may enter it together: the first one restricts PATH, and the last one restores it.
+    Attributes:
+        is_sdk: its programs are those of an SDK.
     """
-    return _restriction
+
+    is_sdk = False
 
 
-def given_environ() -> dict[str, str]:
+_caller = _Caller()
+
+
+@contextmanager
+def trusted_programs() -> Iterator[None]:
     """
-    Copy this process's environment for a child, with the PATH that this process was given.
+    Restrict the programs that this thread starts to trusted folders, while an SDK runs.
 
-    `os.environ` still has the restricted one if a thread was abandoned at its deadline and uses an SDK.
+    `os.environ` stays as it is, because other threads may belong to a program that uses us as a library.
     """
-    return _restriction.given()
+    if _caller.is_sdk or trusted_path(os.environ) == os.environ.get("PATH", os.defpath):
+        yield
+        return
+    _restrict_popen()
+    _caller.is_sdk = True
+    try:
+        yield
+    finally:
+        _caller.is_sdk = False
+
+
+@cache
+def _restrict_popen() -> None:
+    """Replace the constructor of `subprocess.Popen`: SDKs start their programs with it."""
+    import errno
+    import inspect
+    import subprocess
+
+    original = subprocess.Popen.__init__
+    signature = inspect.signature(original)
+
+    @wraps(original)
+    def init(*given: Any, **named: Any) -> None:
+        if not _caller.is_sdk:
+            return original(*given, **named)
+        call = signature.bind(*given, **named)
+        options = call.arguments
+        environ = os.environ if options.get("env") is None else options["env"]
+        options["env"] = {**environ, "PATH": trusted_path(environ)}
+        if not options.get("shell"):
+            argv = options["args"]
+            first = options.get("executable") or (
+                argv if isinstance(argv, str | bytes | os.PathLike) else argv[0]
+            )
+            name = os.fsdecode(first)
+            # An SDK may have searched PATH itself, and then the checkout, too.
+            path = find_program(name, environ) or find_program(os.path.basename(name), environ)  # noqa: PTH119
+            if path is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+            options["executable"] = path
+        return original(*call.args, **call.kwargs)
+
+    subprocess.Popen.__init__ = init  # type: ignore[method-assign]
 
 
 def settle_platform() -> None:
@@ -255,7 +255,7 @@ def settle_platform() -> None:
 
 
 def _absolute_folders(environ: Mapping[str, str]) -> list[str]:
-    folders = environ.get("PATH", os.defpath).split(os.pathsep)
+    folders = (setting(environ, "PATH") or os.defpath).split(os.pathsep)
     return [folder for folder in folders if os.path.isabs(folder)]  # noqa: PTH117
 
 
@@ -334,11 +334,7 @@ def run_program(
     except OSError:
         return None
     with _ended_within(process, seconds) as late:
-        if process.stdin is not None and data is not None:
-            with suppress(BrokenPipeError):
-                process.stdin.write(data)
-                process.stdin.close()
-        output = _output_of(process, late, limit, drained=data is not None)
+        output = _exchange(process, late, limit, data)
         too_long = len(output) > limit and data is None
         if too_long:
             _kill(process)
@@ -370,12 +366,13 @@ def _ended_within(process: subprocess.Popen[bytes], seconds: float) -> Iterator[
         timer.cancel()
 
 
-def _output_of(
-    process: subprocess.Popen[bytes], late: threading.Event, limit: int, *, drained: bool
+def _exchange(
+    process: subprocess.Popen[bytes], late: threading.Event, limit: int, data: bytes | None
 ) -> bytes:
     """
-    Read what a program prints until its end, and at most one byte more than the limit.
+    Write the data, and read what the program prints until its end, and at most one byte more than the limit.
 
+    A program that is given data may print before it has read all of it: the output is read to its end.
     A program's own children can outlive it and keep its output open: they are killed if they can be found,
     and not waited for.
     """
@@ -383,8 +380,11 @@ def _output_of(
     if process.stdout is None:
         return b""
     if os.name != "posix":  # only sockets can be polled
+        import threading
+
+        threading.Thread(target=_write, args=(process, data), daemon=True).start()
         output += process.stdout.read(limit + 1)
-        while drained and process.stdout.read(limit + 1):
+        while data is not None and process.stdout.read(limit + 1):
             pass
         return bytes(output)
     import select
@@ -392,17 +392,38 @@ def _output_of(
     pipe = process.stdout.fileno()
     waiting = select.poll()
     waiting.register(pipe, select.POLLIN)
-    while not late.is_set() and (drained or len(output) <= limit):
+    unwritten = memoryview(data or b"")
+    if process.stdin is not None:
+        os.set_blocking(process.stdin.fileno(), False)
+        waiting.register(process.stdin.fileno(), select.POLLOUT)
+    while not late.is_set() and (data is not None or len(output) <= limit):
         ended = process.poll() is not None
-        if waiting.poll(0 if ended else _PAUSE):
-            piece = os.read(pipe, 65536)
+        ready = {number for number, _ in waiting.poll(0 if ended else _PAUSE)}
+        if process.stdin is not None and process.stdin.fileno() in ready:
+            try:
+                unwritten = unwritten[os.write(process.stdin.fileno(), unwritten[:_PIECE]) :]
+            except BrokenPipeError:  # it does not read all of it
+                unwritten = unwritten[:0]
+            if not unwritten:
+                waiting.unregister(process.stdin.fileno())
+                process.stdin.close()
+                process.stdin = None
+        if pipe in ready:
+            piece = os.read(pipe, _PIECE)
             output += piece[: limit + 1 - len(output)]
             if not piece:
                 break
-        elif ended:
+        elif ended and not ready:
             _kill(process)  # what it left behind
             break
     return bytes(output)
+
+
+def _write(process: subprocess.Popen[bytes], data: bytes | None) -> None:
+    if process.stdin is not None and data is not None:
+        with suppress(OSError):
+            process.stdin.write(data)
+            process.stdin.close()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -286,6 +286,13 @@ class _Consultation:
             )
         token, record = self.token, self.record
         if record:
+            if record.kind == "direct-access":
+                self._add(
+                    "direct-access",
+                    "the token is a direct-access token, which is for the Airflow API of a deployment: "
+                    "it cannot deploy",
+                    ONLINE["direct-access"].hint,
+                )
             if wide := too_wide(record.roles, self.settings.policy, self.settings.expected):
                 self._add("role-too-wide", *wide)
             ends = [end for end in (token.expires, record.expires) if end is not None]

@@ -229,12 +229,18 @@ class _Verification:
             errors.insert(0, sanitized(refusal))
         code = worst([failure.exit_code for failure in errors])
         gravest = next((failure for failure in errors if failure.exit_code == code), None)
-        self.reports[path] = TokenReport(path.settings, path.token, path.verdicts, gravest, path.online)
-        self.done()
+        self._add(path, TokenReport(path.settings, path.token, path.verdicts, gravest, path.online))
 
     def _report_late(self, path: TokenPath) -> TokenReport:
-        self.done()
-        return TokenReport(path.settings, error=with_prefix(self.deadline.late(), path.settings.ref))
+        error = with_prefix(self.deadline.late(), path.settings.ref)
+        return self._add(path, TokenReport(path.settings, error=error))
+
+    def _add(self, path: TokenPath, report: TokenReport) -> TokenReport:
+        """Keep the first report of a token, as a worker may end after the deadline, and return it."""
+        kept = self.reports.setdefault(path, report)
+        if kept is report:
+            self.done()
+        return kept
 
 
 def _outcome(returned: object) -> Secret:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from astro_token.policy.codes import ONLINE
 from astro_token.token import SCOPES
 
 if TYPE_CHECKING:
@@ -13,7 +14,13 @@ if TYPE_CHECKING:
 __all__ = ["too_wide"]
 
 # These may only read; a deploy needs another role in addition.
-_HARMLESS = frozenset({"ORGANIZATION_MEMBER", "WORKSPACE_MEMBER", "WORKSPACE_ACCESSOR"})
+_HARMLESS = frozenset({
+    "DEPLOYMENT_ACCESSOR", "ORGANIZATION_MEMBER", "ORGANIZATION_OBSERVE_MEMBER", "WORKSPACE_ACCESSOR",
+    "WORKSPACE_MEMBER",
+})  # fmt: skip
+
+
+_OWNERS = frozenset({"ORGANIZATION_OWNER", "WORKSPACE_OWNER"})  # a custom role may have a similar name
 
 
 def too_wide(roles: tuple[Role, ...], policy: Policy, expected: Expectations) -> tuple[str, str] | None:
@@ -31,12 +38,12 @@ def too_wide(roles: tuple[Role, ...], policy: Policy, expected: Expectations) ->
     of = f" of the {first.kind} {first.entity}" if first.entity else ""
     return (
         f"the token has {name}{of}{f' and {more} more' if more else ''}, which is wider than a deploy needs",
-        "a deploy needs DEPLOYMENT_ADMIN of one deployment, or WORKSPACE_AUTHOR of its workspace",
+        ONLINE["role-too-wide"].hint,
     )
 
 
 def _too_wide(role: Role, policy: Policy, expected: Expectations) -> bool:
-    if role.kind == "organization" or (role.role or "").endswith("_OWNER"):
+    if role.kind == "organization" or role.role in _OWNERS:
         return True
     if role.kind not in SCOPES:
         return False  # a role on single DAGs is narrower than any scope

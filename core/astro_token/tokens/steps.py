@@ -140,7 +140,10 @@ def walk(path: TokenPath, steps: Sequence[Step], observer: Observer | None = Non
 
 
 def _open_backend(path: TokenPath) -> None:
-    path.backend = open_backend(path.settings.ref.scheme) if path.given is None else path.given
+    if path.given is None:
+        path.backend = open_backend(path.settings.ref.scheme, deadline=path.deadline)
+    else:
+        path.backend = path.given
 
 
 def _read_secret(path: TokenPath) -> None:
@@ -178,7 +181,7 @@ def _select_field(path: TokenPath) -> None:
 
 def _open_key_backend(path: TokenPath) -> None:
     key: Any = path.settings.decrypt  # without a key, `DECRYPTION` is left out
-    path.key_backend = open_backend(key.scheme)
+    path.key_backend = open_backend(key.scheme, deadline=path.deadline)
 
 
 def _decrypt(path: TokenPath) -> None:

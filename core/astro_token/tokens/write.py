@@ -58,7 +58,9 @@ def read_current(settings: TokenSettings, deadline: Deadline) -> Current:
             f"{ref}: a reference to one version cannot be written",
             hint="remove the version from the reference",
         )
-    backend = require(open_backend(ref.scheme), "write", ref.scheme, "it cannot be written")
+    backend = require(
+        open_backend(ref.scheme, deadline=deadline), "write", ref.scheme, "it cannot be written"
+    )
     read = backend.read_current if can(backend, "read_current") else backend.read
     try:
         value = deadline.retry(lambda seconds: secret_value(read(ref.without_field(), timeout=seconds)))
@@ -79,7 +81,9 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
         AstroTokenError: the backend failed.
     """
     ref = settings.ref.without_field()
-    backend = require(open_backend(ref.scheme), "write", ref.scheme, "it cannot be written")
+    backend = require(
+        open_backend(ref.scheme, deadline=deadline), "write", ref.scheme, "it cannot be written"
+    )
     secret = token.secret
     write: Callable[..., str] = backend.write
     if settings.decrypt is not None:
@@ -112,7 +116,7 @@ def _require_unchanged(settings: TokenSettings, current: Current, deadline: Dead
 
 def _encrypted(key: SecretRef, secret: SecretValue, deadline: Deadline) -> SecretValue:
     logger.debug("encrypting with %s", key)
-    service = require(open_backend(key.scheme), "encrypt", key.scheme, "it cannot encrypt")
+    service = require(open_backend(key.scheme, deadline=deadline), "encrypt", key.scheme, "it cannot encrypt")
 
     def encrypt(seconds: float) -> SecretValue:
         return encode_ciphertext(service.encrypt(key, secret, timeout=seconds))

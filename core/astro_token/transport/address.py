@@ -124,7 +124,7 @@ def checked_address(
     """
     problem = "https"
     try:
-        address = parse_address(url) if isinstance(url, str) else url
+        address = parse_address(url.strip()) if isinstance(url, str) else url
         host = address.host
         if address.scheme == "https" or is_loopback(host) or host in plain_hosts:
             return address
@@ -134,7 +134,8 @@ def checked_address(
         problem = "valid"
     raise ConfigError(
         f"the address in {variable} is not {problem}",
-        hint="use https://HOST[:PORT] without a user; plain http is accepted for loopback addresses only",
+        hint="use https://HOST[:PORT] without a user; plain http is accepted for "
+        f"loopback{' and link-local' if metadata else ''} addresses only",
     )
 
 

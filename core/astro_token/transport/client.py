@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BODY_LIMIT", "Client", "Response"]
 
-BODY_LIMIT = 256 * 1024
+BODY_LIMIT = 2 * 1024 * 1024  # more than Vault's largest secret, so that the secret itself can be judged
 _METADATA_SECONDS = 1.0
 _IDLE_SECONDS = 60.0  # load balancers drop a connection after a few minutes, some without closing it
 _READS = frozenset({"GET", "HEAD", "LIST"})

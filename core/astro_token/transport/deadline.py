@@ -14,6 +14,7 @@ import _thread
 import os
 import time
 from collections import deque
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from astro_token.errors import (
@@ -26,24 +27,24 @@ from astro_token.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterator
 
 __all__ = [
-    "ATTEMPTS",
     "ATTEMPT_SECONDS",
     "DEFAULT_SECONDS",
     "Deadline",
     "Pending",
     "Workers",
     "extend_attempt",
+    "paused_deadline",
 ]
 
 _T = TypeVar("_T")
 
 DEFAULT_SECONDS = 30.0
 ATTEMPT_SECONDS = 10.0
-ATTEMPTS = 6
 _LONGEST_PAUSE = 5.0
+_LAST_ATTEMPT = 0.2  # seconds before the deadline; no attempt begins later
 _GRACE = 0.2  # a backend that keeps to its timeout needs this time to report it
 _bounded: dict[int, Pending[Any]] = {}  # by the identifiers of our threads
 if hasattr(os, "register_at_fork"):  # a forked child gives the identifiers to threads of its own
@@ -66,58 +67,106 @@ def extend_attempt() -> float:
     return pending.extend() if pending else 0.0
 
 
+@contextmanager
+def paused_deadline() -> Iterator[None]:
+    """Stop the clock of the whole call to which the attempt in this thread belongs, while a person types."""
+    pending = _bounded.get(_thread.get_ident())
+    with pending.deadline.paused() if pending else nullcontext():
+        yield
+
+
 class Deadline:
     """
     Args:
         seconds: for everything that is called through this object.
         attempt: for one attempt.
         attempts: the largest number of attempts; None for no limit but the time.
+        longest_pause: between two attempts.
     """
 
-    __slots__ = ("_end", "_exhausted", "_reached", "attempt", "attempts", "seconds")
+    __slots__ = (
+        "_end",
+        "_exhausted",
+        "_paused_at",
+        "_paused_for",
+        "_reached",
+        "attempt",
+        "attempts",
+        "longest_pause",
+        "seconds",
+    )
 
     def __init__(
         self,
         seconds: float = DEFAULT_SECONDS,
         *,
         attempt: float = ATTEMPT_SECONDS,
-        attempts: int | None = ATTEMPTS,
+        attempts: int | None = None,
+        longest_pause: float = _LONGEST_PAUSE,
     ) -> None:
         self.seconds = seconds
         self.attempt = attempt
         self.attempts = attempts
+        self.longest_pause = longest_pause
+        self._paused_at: float | None = None
+        self._paused_for = 0.0
         self._end = time.monotonic() + seconds
         self._exhausted: dict[Hashable, BackendUnavailableError] = {}
         self._reached: list[Callable[[], Hashable]] = []
 
+    def now(self) -> float:
+        """The monotonic clock without the time for which it was paused."""
+        now = time.monotonic() if self._paused_at is None else self._paused_at
+        return now - self._paused_for
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        self._paused_at = began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._paused_for += time.monotonic() - began
+            self._paused_at = None
+
     @property
     def remaining(self) -> float:
-        return max(0.0, self._end - time.monotonic())
+        return max(0.0, self._end - self.now())
 
-    def late(self) -> BackendUnavailableError:
-        """The error of a call that has not returned at the deadline."""
-        return _late(self.seconds)
+    def late(self, seconds: float | None = None) -> BackendUnavailableError:
+        """
+        The error of a call that has not returned in time.
 
-    def once(self, call: Callable[[float], _T], *, local: bool = False) -> _T:
+        Args:
+            seconds: of the attempt; None for those of the whole call.
+        """
+        hint = "try again later, or raise ASTRO_TOKEN_TIMEOUT"
+        if seconds is not None and seconds >= self.attempt:  # a later deadline does not make it longer
+            hint = "check the service and the network; try again later"
+        return BackendUnavailableError(
+            f"no answer within {self.seconds if seconds is None else seconds:.3g} s", hint=hint
+        )
+
+    def once(self, call: Callable[[float], _T], *, local: bool = False, apart: bool = False) -> _T:
         """
         Call once with the seconds that are left for one attempt.
 
         Args:
             local: the call cannot hang, and runs in the current thread.
                 An exception that is not an `Exception`, such as the end by a signal, is raised unchanged.
+            apart: use a new thread even in one of these threads: the caller names what was late.
 
         Raises:
             AstroTokenError: as the call did, without its traceback and causes, which may hold a secret;
                 `BackendError` with the type's name for any other exception;
                 `BackendUnavailableError` if it does not return in time.
         """
-        return result(_attempt(call, self, local=local))
+        return result(_attempt(call, self, local=local, apart=apart))
 
     def retry(
         self, call: Callable[[float], _T], *, local: bool = False, host: Callable[[], Hashable] | None = None
     ) -> _T:
         """
-        Call as `once` does, and repeat it after a `BackendUnavailableError` while attempts and time are left.
+        Call as `once` does, and repeat it after a `BackendUnavailableError` until the deadline.
 
         Args:
             host: returns the name of the call's host; used after a failure only.
@@ -156,7 +205,9 @@ class Deadline:
 
         from astro_token.log import logger
 
-        jitter = tenacity.wait_random_exponential(multiplier=0.25, max=_LONGEST_PAUSE)
+        jitter = tenacity.wait_random_exponential(
+            multiplier=min(0.25, self.longest_pause), max=self.longest_pause
+        )
         made: list[_T | AstroTokenError] = [first]  # the first attempt was made before tenacity was loaded
         last = made[0]
 
@@ -166,15 +217,20 @@ class Deadline:
                 last = made.pop()
             else:
                 failure = self._exhaustion(host) if self._exhausted else None
-                last = _attempt(call, self, local=local) if failure is None else failure
+                outcome = _attempt(call, self, local=local) if failure is None else failure
+                # The error of an attempt that the deadline ended hides the cause, which the one before names.
+                if self.remaining or not isinstance(outcome, BackendUnavailableError):
+                    last = outcome
             return last
 
         def pause(state: tenacity.RetryCallState) -> float:
+            left = self.remaining - _LAST_ATTEMPT
+            if left <= 0:
+                return math.inf
             requested = last.retry_after if isinstance(last, BackendUnavailableError) else None
-            # A service may request nonsense, such as a date that has passed.
-            if requested is None or math.isnan(requested):
-                return float(jitter(state))
-            return max(0.0, requested)
+            seconds = min(float(jitter(state)), left)
+            # A service may request nonsense, such as a date that has passed, or no pause again and again.
+            return seconds if requested is None or math.isnan(requested) else max(seconds, requested)
 
         def is_over(state: tenacity.RetryCallState) -> bool:
             if self.attempts and state.attempt_number >= self.attempts:
@@ -188,7 +244,9 @@ class Deadline:
                 "attempt %d failed, trying again in %.2f s", state.attempt_number, state.upcoming_sleep
             )
 
+        pending = _bounded.get(_thread.get_ident())
         return tenacity.Retrying(
+            sleep=pending.sleep if pending else time.sleep,
             retry=tenacity.retry_if_result(lambda outcome: isinstance(outcome, BackendUnavailableError)),
             wait=pause,
             stop=is_over,
@@ -197,11 +255,13 @@ class Deadline:
         )(attempt)
 
 
-def _attempt(call: Callable[[float], _T], deadline: Deadline, *, local: bool) -> _T | AstroTokenError:
+def _attempt(
+    call: Callable[[float], _T], deadline: Deadline, *, local: bool, apart: bool = False
+) -> _T | AstroTokenError:
     seconds = min(deadline.attempt, deadline.remaining)
     if seconds <= 0:
         return deadline.late()
-    if local or _thread.get_ident() in _bounded:
+    if local or (_thread.get_ident() in _bounded and not apart):
         return _outcome_of(lambda: call(seconds), local=local)
     pending: Pending[_T] = Pending(lambda: call(seconds), deadline)
     try:
@@ -225,20 +285,17 @@ def _outcome_of(call: Callable[[], _T], *, local: bool = False) -> _T | AstroTok
         )
 
 
-def _late(seconds: float) -> BackendUnavailableError:
-    return BackendUnavailableError(
-        f"no answer within {seconds:.3g} s", hint="try again later, or raise ASTRO_TOKEN_TIMEOUT"
-    )
-
-
 class Pending(Generic[_T]):
     """The outcome of a call that runs in another thread."""
 
-    __slots__ = ("_call", "_deadline", "_done", "_is_extended", "_outcome")
+    __slots__ = ("_call", "_done", "_is_extended", "_outcome", "_workers", "deadline")
 
-    def __init__(self, call: Callable[[], _T | AstroTokenError], deadline: Deadline) -> None:
+    def __init__(
+        self, call: Callable[[], _T | AstroTokenError], deadline: Deadline, workers: Workers | None = None
+    ) -> None:
         self._call = call
-        self._deadline = deadline
+        self.deadline = deadline
+        self._workers = workers
         self._is_extended = False
         self._outcome: list[_T | AstroTokenError] = []
         self._done = _thread.allocate_lock()
@@ -255,19 +312,24 @@ class Pending(Generic[_T]):
 
     def extend(self) -> float:
         self._is_extended = True
-        return self._deadline.remaining
+        return self.deadline.remaining
+
+    def sleep(self, seconds: float) -> None:
+        (self._workers.sleep if self._workers else time.sleep)(seconds)
 
     def outcome(self, seconds: float | None = None) -> _T | AstroTokenError:
         """The outcome; `BackendUnavailableError` if there is none after these seconds, or at the deadline."""
-        left = self._deadline.remaining if seconds is None else seconds
-        is_done = self._done.acquire(timeout=left + _GRACE)
-        if not is_done and self._is_extended:
-            seconds = None
-            is_done = self._done.acquire(timeout=self._deadline.remaining + _GRACE)
-        if is_done:
-            self._done.release()  # for other threads that wait
-            return self._outcome[0]
-        return _late(self._deadline.seconds if seconds is None else seconds)
+        deadline = self.deadline
+        left = deadline.remaining if seconds is None else seconds
+        end = deadline.now() + left
+        while not self._done.acquire(timeout=left + _GRACE):
+            if self._is_extended:
+                seconds, end = None, deadline.now() + deadline.remaining
+            left = end - deadline.now()
+            if left <= 0:
+                return deadline.late(seconds)
+        self._done.release()  # for other threads that wait
+        return self._outcome[0]
 
 
 class Workers:
@@ -275,6 +337,7 @@ class Workers:
     Threads that run calls side by side until the deadline, and do not keep the process alive.
 
     Attempts within such a call run in its thread: `Pending.outcome` is the bound.
+    While a call pauses before its next attempt, another one may run.
     """
 
     def __init__(self, deadline: Deadline, count: int = 16) -> None:
@@ -285,27 +348,42 @@ class Workers:
         self._jobs: deque[Pending[Any]] = deque()
 
     def submit(self, call: Callable[[], _T]) -> Pending[_T]:
-        pending: Pending[_T] = Pending(call, self._deadline)
+        pending: Pending[_T] = Pending(call, self._deadline, self)
         with self._lock:
             self._jobs.append(pending)
-            if self._running == self._count:
-                return pending
-            self._running += 1
-        try:
-            _thread.start_new_thread(self._work, ())
-        except RuntimeError:  # no further thread can be started
+        if not self._start():
             with self._lock:
-                is_alone = self._running == 1
-                if not is_alone:
-                    self._running -= 1
-            if is_alone:
-                self._work()
+                self._running += 1
+            self._work()
         return pending
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep in the thread of a call, and let another call run meanwhile."""
+        with self._lock:
+            self._running -= 1
+        self._start()
+        time.sleep(seconds)
+        with self._lock:
+            self._running += 1
 
     def cancel(self) -> None:
         """Drop the calls that have not started. Calls that run are not waited for."""
         with self._lock:
             self._jobs.clear()
+
+    def _start(self) -> bool:
+        """Start a thread if a call waits for one. False if none can be started and no other runs."""
+        with self._lock:
+            if not self._jobs or self._running >= self._count:
+                return True
+            self._running += 1
+        try:
+            _thread.start_new_thread(self._work, ())
+        except RuntimeError:
+            with self._lock:
+                self._running -= 1
+                return self._running > 0
+        return True
 
     def _work(self) -> None:
         while True:

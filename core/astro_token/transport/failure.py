@@ -29,8 +29,11 @@ __all__ = [
     "proxy_failure",
     "redirected",
     "seconds_to_wait",
+    "timestamp",
 ]
 
+# Statuses that a repeated request does not change: it is not supported, or a person must pass a portal first.
+_PERMANENT = frozenset({501, 505, 511})
 _LONGEST_WAIT = 86400.0
 _CERTIFICATE = {  # by OpenSSL's verify code
     9: ("is not valid yet", "compare the clocks of both machines"),
@@ -70,6 +73,11 @@ def connection_failure(error: BaseException, route: Route) -> AstroTokenError:
             return InputOutputError(
                 "this process cannot open any more files or connections", hint="raise the limit: ulimit -n"
             )
+        if isinstance(cause, PermissionError):
+            return BackendDownError(
+                f"this machine does not allow connections to {service}",
+                hint="check its firewall, or the sandbox of this process",
+            )
         is_damaged |= isinstance(cause, HTTPException) and not isinstance(cause, OSError)
         is_late |= isinstance(cause, TimeoutError)
     if is_damaged:
@@ -106,7 +114,7 @@ def proxy_failure(status: int, route: Route) -> AstroTokenError:
     hint = f"check {route.proxy.variable if route.proxy else 'HTTPS_PROXY'} and NO_PROXY"
     if status == 407:  # noqa: PLR2004
         return ConfigError("the proxy requires a user and a password", hint=hint)
-    if status < 500:  # noqa: PLR2004
+    if status < 500 or status in _PERMANENT:  # noqa: PLR2004
         return ConfigError(f"the proxy refuses to connect to {route.service} (status {status})", hint=hint)
     return BackendUnavailableError(f"the proxy cannot reach {route.service} (status {status})", hint=hint)
 
@@ -136,7 +144,13 @@ def _tls_failure(error: ssl.SSLError, route: Route) -> AstroTokenError:
     return IntegrityError(message, hint=hint)
 
 
-def busy(route: Route, status: int, retry_after: float | None = None) -> BackendUnavailableError:
+def busy(route: Route, status: int, retry_after: float | None = None) -> AstroTokenError:
+    """The error for a server that does not serve the request, now or ever."""
+    if status in _PERMANENT:
+        return BackendDownError(
+            f"{route.service} does not support the request (status {status})",
+            hint=f"check {route.variable} and the proxy, or ask the service's operator",
+        )
     problem = "asks for fewer requests" if status == 429 else "is busy, or failed"  # noqa: PLR2004
     return BackendUnavailableError(
         f"{route.service} {problem} (status {status})", hint="try again later", retry_after=retry_after
@@ -165,12 +179,22 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
     if not value:
         return None
     import time
+
+    # Compare with the clock of the server, if the response contains its date: ours may be wrong.
+    date = headers.get("Date")
+    now = timestamp(date) if date else time.time()
+    end = timestamp(value)
+    return None if now is None or end is None else min(max(0.0, end - now), _LONGEST_WAIT)
+
+
+def timestamp(date: str) -> float | None:
+    """Seconds since 1970 of a date in a header; None if it is not valid."""
+    from datetime import UTC
     from email.utils import parsedate_to_datetime
 
     try:
-        # Compare with the clock of the server, if the response contains its date: ours may be wrong.
-        date = headers.get("Date")
-        now = parsedate_to_datetime(date).timestamp() if date else time.time()
-        return min(max(0.0, parsedate_to_datetime(value).timestamp() - now), _LONGEST_WAIT)
+        moment = parsedate_to_datetime(date)
+        # Without a zone, or with -0000, it is UTC, and not the zone of this machine.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, OSError):
         return None

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
 from astro_token.record import Record
+from astro_token.system.variables import setting
 from astro_token.transport.address import Address, checked_address, is_loopback, is_metadata, split_host_port
-from astro_token.transport.trust import Trust, setting
+from astro_token.transport.trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

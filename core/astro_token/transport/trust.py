@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
+from astro_token.system.variables import expanded, setting
 
 if TYPE_CHECKING:
     import ssl
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     # The file of a certificate, the file of its key, and the names of their variables for messages.
     ClientCertificate = tuple[str | None, str | None, str]
 
-__all__ = ["CA_VARIABLE", "Trust", "setting"]
+__all__ = ["CA_VARIABLE", "Trust"]
 
 CA_VARIABLE = "ASTRO_TOKEN_CA_BUNDLE"
 _SHARED = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -38,11 +39,6 @@ _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 _FILE_LIMIT = 16 * 1024 * 1024
 _HASHED_NAME = 10  # eight hexadecimal digits and ".0"
 _contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
-
-
-def setting(environ: Mapping[str, str], name: str) -> str:
-    """A variable without blanks and line ends around its value; empty counts as unset."""
-    return environ.get(name, "").strip()
 
 
 class Trust:
@@ -72,8 +68,8 @@ class Trust:
     def key(self) -> tuple[object, ...]:
         """Equal for the same files in the same state, so that a changed file is read again."""
         client = self.client[:2] if self.client else ()
-        paths = [path for _, path in self._files] + [path for path in client if path]
-        return (self.variables, self._files, client, *map(_changed, paths))
+        paths = [path for variable, text in self._files for path in _paths(variable, text)]
+        return (self.variables, self._files, client, *map(_changed, [*paths, *filter(None, client)]))
 
     def context(self, alpn: Sequence[str] = ()) -> ssl.SSLContext:
         """
@@ -116,8 +112,7 @@ class Trust:
             return context
         try:
             # The empty password keeps OpenSSL from prompting for one on the terminal.
-            key = os.path.expanduser(private_key) if private_key else None  # noqa: PTH111
-            context.load_cert_chain(os.path.expanduser(certificate), key, password="")  # noqa: PTH111
+            context.load_cert_chain(certificate, private_key, password="")
             return context
         except (OSError, ValueError):  # ssl.SSLError is an OSError
             pass
@@ -128,8 +123,10 @@ class Trust:
 
 
 def _changed(path: str) -> int:
+    """The time of the last change of a file, or of a folder and the files in it."""
     try:
-        return os.stat(os.path.expanduser(path)).st_mtime_ns  # noqa: PTH111, PTH116 (pathlib is slow to load)
+        files = [path, *_entries(path)] if os.path.isdir(path) else [path]  # noqa: PTH112
+        return max(os.stat(file).st_mtime_ns for file in files)  # noqa: PTH116 (pathlib is slow to load)
     except (OSError, ValueError):
         return 0
 
@@ -141,7 +138,7 @@ def _certificates(variable: str, path: str) -> bytes:
     """Read the certificates of a file or folder. Comments are left out: they may be in any encoding."""
     problem = "contains no certificate"
     try:
-        if pem := _blocks(_files(variable, os.path.expanduser(path))):  # noqa: PTH111
+        if pem := _blocks(_files(variable, path)):
             return pem
     except OSError as error:
         problem = f"cannot be read ({os.strerror(error.errno or 5).lower()})"
@@ -150,15 +147,22 @@ def _certificates(variable: str, path: str) -> bytes:
     raise _unusable(variable, problem)
 
 
-def _files(variable: str, path: str) -> list[str]:
-    is_folder = variable in _FOLDERS or (variable in _FILE_OR_FOLDER and os.path.isdir(path))  # noqa: PTH112
-    if not is_folder:
-        return [path]
-    folders = path.split(os.pathsep)
-    if len(folders) > 1:  # usual in SSL_CERT_DIR, and some may not exist
-        folders = [folder for folder in folders if os.path.isdir(folder)]  # noqa: PTH112
-    entries = [entry for folder in folders for entry in os.scandir(folder)]
-    return sorted(entry.path for entry in entries if entry.is_file())
+def _files(variable: str, text: str) -> list[str]:
+    paths = _paths(variable, text)
+    if variable not in _FOLDERS and not (variable in _FILE_OR_FOLDER and os.path.isdir(paths[0])):  # noqa: PTH112
+        return paths
+    if len(paths) > 1:  # usual in SSL_CERT_DIR, and some may not exist
+        paths = [folder for folder in paths if os.path.isdir(folder)]  # noqa: PTH112
+    return [file for folder in paths for file in _entries(folder)]
+
+
+def _paths(variable: str, text: str) -> list[str]:
+    """The file that a variable names, or its folders."""
+    return [expanded(path) for path in (text.split(os.pathsep) if variable in _FOLDERS else [text])]
+
+
+def _entries(folder: str) -> list[str]:
+    return sorted(entry.path for entry in os.scandir(folder) if entry.is_file())
 
 
 def _blocks(paths: list[str]) -> bytes:

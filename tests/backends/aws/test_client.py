@@ -298,20 +298,22 @@ def test_a_wrong_key(environment: MiniStack, variable: str, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("name", "code"),
+    ("status", "name", "code"),
     [
-        ("ThrottlingException", 75),
-        ("InternalServiceError", 75),
-        ("ExpiredTokenException", 77),
-        ("DecryptionFailure", 65),
-        ("InvalidParameterException", 64),
-        ("SomethingNew", 70),
+        (400, "ThrottlingException", 75),
+        (400, "InternalServiceError", 75),
+        (400, "ExpiredTokenException", 77),
+        (400, "DecryptionFailure", 65),
+        (400, "InvalidParameterException", 64),
+        (400, "SomethingNew", 70),
+        (500, "SomethingNew", 75),
+        (501, "SomethingNew", 69),
     ],
 )
 def test_an_error_by_its_name(
-    elsewhere: None, canary: str, name: str, code: int, monkeypatch: pytest.MonkeyPatch
+    elsewhere: None, canary: str, status: int, name: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with FaultServer(400, json.dumps({"__type": name, "message": canary}).encode()) as server:
+    with FaultServer(status, json.dumps({"__type": name, "message": canary}).encode()) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         error = error_of(read, canary)
         assert server.count == 1

@@ -148,6 +148,15 @@ class TestChain:
         assert values == [secret("value")] * 8
         assert operations(wire).count("AssumeRoleWithWebIdentity") == 1
 
+    def test_a_login_is_kept_for_the_next_attempt(
+        self, wire: Wire, name: str, job: CiIdentity, role: str
+    ) -> None:
+        backend = SecretsManager(session=new_session())
+        wire.faults = [None, Answer(503)]
+        assert error_of(lambda: backend.read(ref(f"aws:{name}"), timeout=SECONDS)).exit_code == 75
+        assert backend.read(ref(f"aws:{name}"), timeout=SECONDS) == secret("value")
+        assert operations(wire) == ["AssumeRoleWithWebIdentity", "GetSecretValue", "GetSecretValue"]
+
     def test_a_profile_with_a_role_and_an_external_id(
         self, wire: Wire, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:

@@ -612,6 +612,13 @@ def test_threads_log_in_once(server: AzureServer, stored: str, backend: Any) -> 
     assert logins(server) == ["POST"]
 
 
+def test_a_login_is_kept_for_the_next_attempt(server: AzureServer, stored: str, backend: Any) -> None:
+    server.faults.append(Fault(503))
+    assert failure(backend, stored).exit_code == 75
+    read(backend, stored)
+    assert logins(server) == ["POST"]
+
+
 def test_a_proxy_gets_its_password_and_nothing_else(
     server: AzureServer, principal: None, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

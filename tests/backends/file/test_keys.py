@@ -41,7 +41,14 @@ def test_its_capabilities_are_the_protocols_of_the_core(scene: Scene) -> None:
         assert isinstance(scene.backend, capability)
 
 
-@pytest.mark.parametrize("form", ["{key}", "{key}\n", " {key} \r\n", "# a comment\n\n{other}\n{key}\n"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("{key}", "{key}\n", " {key} \r\n", "# a comment\n\n{other}\n{key}\n"),
+        *('"{key}"\n', "'{key}'", "\ufeff{key}\r\n", "# created: now # public key: age1x {key}"),
+        *(r"# a comment\n{key}\n", r'"# a comment\r\n{key}\r\n"', "{other} {key}"),
+    ],
+)
 def test_an_age_identity_is_read_from_the_variable_and_from_the_file(
     encrypted: Scene, monkeypatch: pytest.MonkeyPatch, form: str, home: Path
 ) -> None:
@@ -50,6 +57,19 @@ def test_an_age_identity_is_read_from_the_variable_and_from_the_file(
     assert TOKEN.encode() == encrypted.read()
     monkeypatch.setenv(KEY, "")
     monkeypatch.setenv(KEY_FILE, str(key_file(home, text)))
+    assert TOKEN.encode() == encrypted.read()
+
+
+@pytest.mark.parametrize("name", [KEY_FILE, "ASTRO_TOKEN_AGE_RECIPIENTS_FILE"])
+def test_a_tilde_is_the_home(
+    encrypted: Scene, monkeypatch: pytest.MonkeyPatch, home: Path, name: str
+) -> None:
+    own = encrypted.identity
+    (home / "key").write_text(f"{own.to_public() if 'RECIPIENTS' in name else own}\n")
+    (home / "key").chmod(0o600)
+    monkeypatch.setenv(KEY, str(own) if "RECIPIENTS" in name else "")
+    monkeypatch.setenv(name, "~/key\n")
+    encrypted.write(TOKEN)
     assert TOKEN.encode() == encrypted.read()
 
 
@@ -205,7 +225,12 @@ def test_an_ssh_key_opens_a_file_from_the_variable_and_from_the_file(
 ) -> None:
     path, public = ssh_key(home / "id", kind, *options)
     scene.path.write_bytes(scene.encrypt(TOKEN, to=[pyrage.ssh.Recipient.from_str(public)]))
-    for text in (path.read_text(), path.read_text().strip(), path.read_text().replace("\n", "\r\n")):
+    lines = path.read_text()
+    written = lines.replace("\n", r"\n")
+    for text in (
+        *(lines, lines.strip(), lines.replace("\n", "\r\n"), f"\ufeff{lines}"),
+        *(written, f'"{written}"', lines.replace("\n", " "), f"'{lines}'"),
+    ):
         monkeypatch.setenv(KEY, text)
         assert TOKEN.encode() == scene.read()
     monkeypatch.delenv(KEY)

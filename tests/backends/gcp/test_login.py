@@ -19,6 +19,7 @@ from tests.backends.clouds import in_a_process, modules_after, read
 from tests.backends.gcp.calls import failure
 from tests.servers.ci_identity import CiIdentity
 from tests.servers.faults import BlackHole, ConnectProxy, FaultServer, refused_port
+from tests.servers.gcp import Code, Fault
 from tests.servers.gcp_identity import Identities
 from tests.servers.http1 import Answer
 from tests.timing import SLACK, within
@@ -381,6 +382,14 @@ class TestTheJobsIdentity:
             thread.join(60)
         assert failure_code(open_backend("gcp-kms"), key) == 65
         assert (9, 1, 1) == (len(server.seen), len(login.requests), len(ci.requests))
+
+    def test_a_login_is_kept_for_the_next_attempt(
+        self, ci: CiIdentity, login: GcpLogin, provider: str, server: GcpServer, present: str
+    ) -> None:
+        server.faults.append(Fault(Code.UNAVAILABLE))
+        assert failure(open_backend("gcp"), present).exit_code == 75
+        read(open_backend("gcp"), present)
+        assert (2, 1, 1) == (len(server.seen), len(login.requests), len(ci.requests))
 
     def test_a_credential_of_the_machine_wins(
         self, ci: CiIdentity, login: GcpLogin, provider: str, key_file: Path, present: str

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.errors import ConfigError
+from astro_token.errors import BackendUnavailableError, ConfigError
 from astro_token.secrets.schemes import BUILTIN
 from astro_token.testing import appearances
 from astro_token_backends.vault.client import VaultClient
@@ -152,18 +153,45 @@ def test_the_identity_of_a_job_names_its_system(issuer: Issuer) -> None:
     )
 
 
-def test_the_identity_that_was_asked_for_to_tell_the_source_serves_for_the_login(issuer: Issuer) -> None:
-    answer = {"auth": {"client_token": "t", "lease_duration": 60, "renewable": False}}
-    with CiIdentity(issuer) as server, FaultServer(lambda _: Answer.json(answer)) as vault:
+LOGIN = Answer.json({"auth": {"client_token": "t", "lease_duration": 60, "renewable": False}})
+
+
+def test_the_identity_that_was_requested_for_the_source_serves_for_the_login(issuer: Issuer) -> None:
+    with CiIdentity(issuer) as server, FaultServer(lambda _: LOGIN) as vault:
         environ = {**server.environment("github"), "ASTRO_TOKEN_VAULT_ROLE": "ci", "VAULT_ADDR": vault.url}
-        for seconds, asked in ((SECONDS, 1), (SECONDS - 1, 2), (SECONDS + 2, 2)):
+        for seconds in (SECONDS, SECONDS - 1, SECONDS + 2):
             server.requests.clear()
             backend = KeyValue(VaultClient(environ))
             backend.credential_source(ref(SECRET), timeout=SECONDS)
             backend.log_in(ref(SECRET), timeout=seconds)
-            assert asked == len(server.requests), "what has another end is found anew"
+            assert 1 == len(server.requests)
         backend.log_in(ref(SECRET), timeout=SECONDS)
-        assert (2, 3) == (len(server.requests), vault.count)
+        assert (1, 3) == (len(server.requests), vault.count)
+
+
+@pytest.mark.parametrize(("minutes", "requests"), [(0, 1), (2, 2)])
+def test_the_next_attempt_logs_in_with_the_same_identity_while_it_is_new(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch, minutes: int, requests: int
+) -> None:
+    with CiIdentity(issuer) as server, FaultServer(lambda number: 503 if number == 1 else LOGIN) as vault:
+        environ = {**server.environment("github"), "ASTRO_TOKEN_VAULT_ROLE": "ci", "VAULT_ADDR": vault.url}
+        backend = KeyValue(VaultClient(environ))
+        with pytest.raises(BackendUnavailableError):
+            backend.log_in(ref(SECRET), timeout=SECONDS)
+        now = time.monotonic
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 60 * minutes)
+        backend.log_in(ref(SECRET), timeout=SECONDS)
+        assert (requests, 2) == (len(server.requests), vault.count)
+        assert all(request.body for request in vault.requests)
+
+
+def test_an_identity_that_is_refused_is_not_sent_again(issuer: Issuer) -> None:
+    with CiIdentity(issuer) as server, FaultServer(lambda number: 403 if number == 1 else LOGIN) as vault:
+        environ = {**server.environment("github"), "ASTRO_TOKEN_VAULT_ROLE": "ci", "VAULT_ADDR": vault.url}
+        backend = KeyValue(VaultClient(environ))
+        assert 77 == failure(lambda: backend.log_in(ref(SECRET), timeout=SECONDS)).exit_code
+        backend.log_in(ref(SECRET), timeout=SECONDS)
+        assert (2, 2) == (len(server.requests), vault.count)
 
 
 @pytest.mark.parametrize(

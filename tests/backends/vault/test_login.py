@@ -140,10 +140,16 @@ def test_jwt_logs_in_with_the_identity_of_the_ci_system(
     assert reads(connect(**good))
     wrong_audience = {**good, "ASTRO_TOKEN_ID_TOKEN": issuer.mint({"sub": "a", "aud": "elsewhere"})}
     for wrong, names in (
-        (wrong_audience, ("role ci exists", "the token's aud", "bound_claims")),
-        ({**good, "ASTRO_TOKEN_VAULT_ROLE": "none"}, ("role none exists at auth/jwt,",)),
+        (wrong_audience, ("role ci (ASTRO_TOKEN_VAULT_ROLE) exists", "the token's aud", "bound_claims")),
+        (
+            {**good, "ASTRO_TOKEN_VAULT_ROLE": "none"},
+            ("role none (ASTRO_TOKEN_VAULT_ROLE) exists at auth/jwt ",),
+        ),
         ({**good, "ASTRO_TOKEN_VAULT_ROLE": ""} | {"ASTRO_TOKEN_VAULT_AUTH": "jwt"}, ("the default role",)),
-        ({**good, "ASTRO_TOKEN_VAULT_ROLE": "hvs." + 24 * "x"}, ("role <a credential> exists",)),
+        (
+            {**good, "ASTRO_TOKEN_VAULT_ROLE": "hvs." + 24 * "x"},
+            ("role <a credential> (ASTRO_TOKEN_VAULT_ROLE) exists",),
+        ),
     ):
         error = denied(connect(**wrong))
         assert "login by jwt" in error.message
@@ -168,7 +174,7 @@ def test_the_identity_of_the_ci_system_is_found_by_itself(
         assert len(server.requests) == 1, "one request, apart from those to Vault"
         error = denied(connect(**job, ASTRO_TOKEN_VAULT_AUDIENCE="elsewhere"))
         assert "login by jwt" in error.message
-        assert "role found exists at auth/jwt, " in (error.hint or "")
+        assert "role found (ASTRO_TOKEN_VAULT_ROLE) exists at auth/jwt " in (error.hint or "")
         assert "contain elsewhere, which ASTRO_TOKEN_VAULT_AUDIENCE requests" in (error.hint or "")
         assert not any(appearances(token, reachable_text(error)) for token in server.issued)
 
@@ -365,8 +371,8 @@ def test_the_method_is_the_one_asked_for_or_the_first_that_has_its_variables(
         ({"ASTRO_TOKEN_VAULT_AUTH": "userpass", "VAULT_USERNAME": "u"}, 77, "VAULT_PASSWORD"),
         ({"ASTRO_TOKEN_VAULT_AUTH": "cert"}, 77, "VAULT_CLIENT_CERT"),
         ({"ASTRO_TOKEN_VAULT_AUTH": "Token"}, 78, "names no login method"),
-        ({"VAULT_TOKEN": "two\nlines"}, 78, "the Vault token"),
-        ({"VAULT_TOKEN": "täken"}, 78, "the Vault token"),
+        ({"VAULT_TOKEN": "two\nlines"}, 78, "VAULT_TOKEN"),
+        ({"VAULT_TOKEN": "täken"}, 78, "VAULT_TOKEN"),
         ({"VAULT_ROLE_ID": "r", "VAULT_WRAPPED_SECRET_ID": "a b"}, 78, "VAULT_WRAPPED_SECRET_ID"),
         ({**APPROLE, "ASTRO_TOKEN_VAULT_MOUNT": "../sys"}, 78, "ASTRO_TOKEN_VAULT_MOUNT"),
         ({**APPROLE, "ASTRO_TOKEN_VAULT_MOUNT": "a?b"}, 78, "ASTRO_TOKEN_VAULT_MOUNT"),

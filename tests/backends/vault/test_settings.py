@@ -86,6 +86,13 @@ def test_an_address_is_refused_and_not_repeated(address: str) -> None:
     assert "hunter2" not in f"{caught.value.message}{caught.value.hint}"
 
 
+@pytest.mark.parametrize(
+    ("path", "base"), [("/v1", ""), ("/v1/", ""), ("/team/v1", "/team"), ("/v1x", "/v1x")]
+)
+def test_the_version_of_the_api_is_not_a_part_of_the_address(path: str, base: str) -> None:
+    assert f"https://vault.example{base}" == settings(f"https://vault.example{path}").url
+
+
 def test_openbaos_own_variable_for_the_address_is_named() -> None:
     with pytest.raises(ConfigError, match="VAULT_ADDR is not set, and BAO_ADDR is not read"):
         read_settings({"BAO_ADDR": "https://hunter2.example"})

@@ -109,7 +109,8 @@ class _Metadata:
             raise AccessDeniedError(
                 f"{_SERVICE} gives no token (status {response.status})",
                 hint="assign an identity to the machine or app; "
-                "check AZURE_CLIENT_ID, and ASTRO_TOKEN_VAULT_AUDIENCE, which is the resource",
+                f"check {self._variable}, IDENTITY_HEADER, AZURE_CLIENT_ID, "
+                "and ASTRO_TOKEN_VAULT_AUDIENCE, which is the resource",
             )
         content = response.json()
         if content is None:

@@ -26,12 +26,14 @@ class Credential(Record):
         source: for people.
         log_in: sends the login, and returns Vault's response.
         hint: the advice if Vault refuses; None for the general one.
+        causes: texts by which Vault's reason is recognized, each with our sentence for it.
         claims: of the identity, for `doctor`.
     """
 
     source: str
     log_in: Callable[[], Any]
     hint: str | None = None
+    causes: tuple[tuple[str, str], ...] = ()
     claims: str = ""
 
 

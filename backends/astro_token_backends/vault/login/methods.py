@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from astro_token.errors import AccessDeniedError, ConfigError
 from astro_token.record import Record
 from astro_token.secret import SecretValue
+from astro_token.system.variables import setting
 from astro_token_backends.vault.errors import StatusError
 from astro_token_backends.vault.login.response import Login, checked_token, parse_login
 from astro_token_backends.vault.settings import path_setting, text_setting
@@ -90,12 +91,19 @@ def _log_in(context: LoginContext, credential: Credential) -> Login:
     try:
         content = credential.log_in()
     except StatusError as refused:
+        role = ", ASTRO_TOKEN_VAULT_ROLE" if context.text("ASTRO_TOKEN_VAULT_ROLE") else ""
         general = (
-            f"check that auth/{context.mount} is the mount, and that role and credential are still valid"
+            f"check {credential.source}{role}, "
+            f"and that auth/{context.mount} is the mount (ASTRO_TOKEN_VAULT_MOUNT)"
         )
         hint = credential.hint or general
         if method == "approle" and not any(map(context.text, _SECRET_IDS)):
-            hint = "set VAULT_SECRET_ID; CI systems leave secrets empty in the jobs of a fork"
+            hint = (
+                "set VAULT_SECRET_ID, and check VAULT_ROLE_ID; "
+                "CI systems leave secrets empty in the jobs of a fork"
+            )
+        if cause := next((cause for reason, cause in credential.causes if refused.says(reason)), None):
+            hint = f"{cause}: {hint}"
         if refused.is_explained:
             raise AccessDeniedError(f"Vault refuses the login by {method}", hint=hint) from None
         raise refused.translated(hint) from None
@@ -103,7 +111,7 @@ def _log_in(context: LoginContext, credential: Credential) -> Login:
 
 
 def _method(environ: Mapping[str, str]) -> str:
-    name = environ.get("ASTRO_TOKEN_VAULT_AUTH", "").strip()
+    name = setting(environ, "ASTRO_TOKEN_VAULT_AUTH")
     if name:
         if name not in {"token", *_METHODS}:
             methods = ", ".join(("token", *_METHODS))
@@ -126,11 +134,11 @@ def _given_token(environ: Mapping[str, str]) -> tuple[SecretValue, str]:
         from astro_token_backends.credential_source import printable_path
         from astro_token_backends.vault.login.context import read_file
 
-        file = f"{environ.get('HOME') or '/nonexistent'}/.vault-token"
+        file = f"{setting(environ, 'HOME') or '/nonexistent'}/.vault-token"
         source = printable_path(file)
         token = read_file(
             file,
             "VAULT_TOKEN is not set, and `vault login` has left no token",
             hint="set VAULT_TOKEN, or log in with `vault login`",
         )
-    return SecretValue(checked_token(token, "the Vault token").encode()), source
+    return SecretValue(checked_token(token, source).encode()), source

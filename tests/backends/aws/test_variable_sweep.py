@@ -1,4 +1,4 @@
-"""Each variable of a backend with wrong values: the result is right, or names the variable."""
+"""Each variable of AWS with wrong values."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import pytest
 
 from astro_token.testing import make_token
 from tests.backends.aws.test_login import in_an_hour, login_answer
-from tests.backends.sweep import Environments, variables, wrong_results
+from tests.backends.sweep import Environments, reader, variables, wrong_results
 from tests.servers.http1 import Answer, HttpServer, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
     from pathlib import Path
 
 ROLE = "arn:aws:iam::000000000000:role/r"
@@ -35,7 +34,7 @@ def _aws(request: Request) -> Answer:
 
 
 @contextmanager
-def aws(folder: Path) -> Iterator[Environments]:
+def environments(folder: Path) -> Iterator[Environments]:
     keys = {"AWS_ACCESS_KEY_ID": "AKIA0000000000000000", "AWS_SECRET_ACCESS_KEY": "x" * 40}
     (folder / "config").write_text("[profile team]\nrole_arn = " + ROLE + "\nsource_profile = base\n")
     (folder / "credentials").write_text("[base]\naws_access_key_id = A\naws_secret_access_key = B\n")
@@ -84,63 +83,29 @@ def aws(folder: Path) -> Iterator[Environments]:
         }
 
 
-# For each scheme: a reference, its environments, and further variables that it or its SDK reads.
-SWEPT: dict[str, tuple[str, Callable[[Path], AbstractContextManager[Environments]], tuple[str, ...]]] = {
-    "aws": (
-        "aws:astro/prod",
-        aws,
-        (
-            "AWS_CONFIG_FILE",
-            "AWS_CREDENTIAL_EXPIRATION",
-            "AWS_CREDENTIAL_FILE",
-            "AWS_DATA_PATH",
-            "AWS_DEFAULTS_MODE",
-            "AWS_EC2_METADATA_SERVICE_ENDPOINT",
-            "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
-            "AWS_ENDPOINT_URL_SECRETS_MANAGER",
-            "AWS_ENDPOINT_URL_STS",
-            "AWS_MAX_ATTEMPTS",
-            "AWS_METADATA_SERVICE_NUM_ATTEMPTS",
-            "AWS_METADATA_SERVICE_TIMEOUT",
-            "AWS_RETRY_MODE",
-            "AWS_ROLE_SESSION_NAME",
-            "AWS_SDK_UA_APP_ID",
-            "AWS_STS_REGIONAL_ENDPOINTS",
-            "AWS_USE_FIPS_ENDPOINT",
-            "BOTO_CONFIG",
-            "SSL_CERT_FILE",
-            "ASTRO_TOKEN_CA_BUNDLE",
-            "HTTPS_PROXY",
-        ),
-    ),
-}
 # A valid name that leads elsewhere: 66, 69 and 75 are right too.
 ELSEWHERE = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT"}
-
 
 # One of each kind: the rest of the sweep is long.
 ORDINARY = {"AWS_PROFILE", "AWS_SECRET_ACCESS_KEY", "AWS_WEB_IDENTITY_TOKEN_FILE"}
 
 
 @pytest.mark.parametrize(
-    ("scheme", "variable"),
+    "variable",
     [
-        pytest.param(scheme, variable, marks=() if variable in ORDINARY else pytest.mark.long)
-        for scheme in SWEPT
-        for variable in variables(scheme, *SWEPT[scheme][2])
+        pytest.param(variable, marks=() if variable in ORDINARY else pytest.mark.long)
+        for variable in variables("aws")
     ],
 )
 def test_a_wrong_value_names_its_variable(
-    scheme: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reference, environments, _ = SWEPT[scheme]
     with environments(tmp_path) as every:
         wrong = wrong_results(
-            reference,
+            reader("aws:astro/prod", monkeypatch),
             every,
             variable,
             tmp_path,
-            monkeypatch,
             elsewhere=ELSEWHERE,
             everywhere={"nothing", "keys"},
         )

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Creates the environments dev and prod in GitHub. Only jobs of the branch dev get into dev, and only those of main into prod.
+# AWS and Azure need this rule, because a job's subject there names its environment, and not its branch.
+set -eu
+ORGANIZATION=acme REPOSITORY=dags
+
+for environment in dev prod; do
+  case $environment in dev) branch=dev ;; prod) branch=main ;; esac
+  address="repos/$ORGANIZATION/$REPOSITORY/environments/$environment"
+  gh api --method PUT "$address" --input - <<EOF
+{"deployment_branch_policy": {"protected_branches": false, "custom_branch_policies": true}}
+EOF
+  gh api --method POST "$address/deployment-branch-policies" -f "name=$branch" -f type=branch
+done

@@ -1,0 +1,30 @@
+#!/bin/sh
+# Creates, for the environments dev and prod, a policy that reads one secret, and a role for the jobs of one branch and environment.
+# Run it as an operator of Vault or OpenBao. The secrets are in KV 2 at secret/.
+# Without ref_type a tag named main would get the token of prod, and without ref_protected a branch that everyone may push to.
+# With protected environments (Premium), add "environment_protected": "true".
+set -eu
+GITLAB=gitlab.example.com
+PROJECT_ID=4242  # the settings of the project show it
+AUDIENCE=https://vault.example.com  # ASTRO_TOKEN_VAULT_AUDIENCE of the job
+MOUNT=jwt  # a mount serves one issuer; the job names another mount in ASTRO_TOKEN_VAULT_MOUNT
+
+command -v vault >/dev/null || vault() { bao "$@"; }
+if ! vault auth list | grep -q "^$MOUNT/"; then
+  vault auth enable -path="$MOUNT" jwt
+  vault write "auth/$MOUNT/config" oidc_discovery_url=https://$GITLAB \
+    bound_issuer=https://$GITLAB
+fi
+for environment in dev prod; do
+  case $environment in dev) branch=dev ;; prod) branch=main ;; esac
+  vault policy write "astro-$environment" - <<EOF
+path "secret/data/astro/$environment" { capabilities = ["read"] }
+EOF
+  vault write "auth/$MOUNT/role/astro-$environment" - <<EOF
+{"role_type": "jwt", "user_claim": "sub", "token_policies": "astro-$environment", "token_ttl": "10m",
+ "bound_audiences": "$AUDIENCE",
+ "bound_claims": {"project_id": "$PROJECT_ID", "environment": "$environment", "ref": "$branch", "ref_type": "branch",
+  "ref_protected": "true", "pipeline_source": ["push", "web"]}}
+EOF
+done
+# Then, as somebody who may write the secrets: astro-token put 'vault:secret/astro/dev#token', and the same for prod.

