@@ -230,7 +230,7 @@ def test_what_cannot_begin_a_piece_goes_out_at_once() -> None:
     assert b"a line " == filter_.feed(b"a line " + header)  # it may be of this token
     assert header + b" or not!" == filter_.feed(b" or not!")
     assert other + b"!" == filter_.feed(other) + filter_.feed(b"!")
-    assert MASK == filter_.feed(token[:500])
+    assert MASK == filter_.feed(token[:500].rstrip(b"-_"))
     assert b"! " == filter_.feed(b"! ")
     assert b"" == filter_.end()
 
