@@ -43,7 +43,6 @@ MASK = b"***"
 _UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}|\][^\x07\x1b]{0,256}\x1b?|[ -/]{0,4})\Z")
 _INSIDE = b"-_.+/=:%\0"  # between letters of a token
 _WORD = LETTERS + _INSIDE
-_END = re.compile(rb"(?:%s|[%s])*\Z" % (SEQUENCE.pattern, re.escape(_WORD)))
 _BLANK = b" \r\n"
 _LINE = re.compile(rb"[^\r\n]+")
 _FOLLOWING = 5  # letters: as many are enough if they continue a piece
@@ -159,14 +158,6 @@ class Filter:
             return data
         if (shown := self._continued(data)) is not None:  # some programs write a few bytes at once
             return shown
-        index = index_of(self._token)
-        quiet = self._anchor is None and self._out == len(self._tail) and len(data) > _MOST
-        if quiet and not index.may_be_in(data) and not index.may_be_in(self._tail + data[:_CONTEXT]):
-            # Nearly all output contains nothing: it is not copied.
-            upto = self._open(index, data, 0)
-            self._tail, self._hidden = data[min(upto, len(data) - _CONTEXT) :], 0
-            self._out = len(self._tail) - (len(data) - upto)
-            return data[:upto]
         return self._pass(self._tail + data)
 
     def pause(self) -> bytes:
@@ -292,9 +283,8 @@ class Filter:
                     )
                     return first
         run = data[max(end - _PREFIX, done) : end]
-        ending = _END.search(run) if ESCAPE in run else None
-        run = ending[0] if ending else run[len(run.rstrip(_WORD)) :]
-        text = letters(run)
+        bare = without_sequences(run)
+        text = letters(bare[len(bare.rstrip(_WORD)) :])
         for size in range(min(2 * PIECE - 1, len(text)), 0, -1):
             if index.begins(text[-size:]):
                 return end - len(run) + positions_of(run)[-size]

@@ -31,30 +31,18 @@ class Text:
         own: those that no other token has.
 
     Attributes:
-        written: all characters.
-        letters: the letters and digits among them.
+        letters: the letters and digits.
         starts: the offsets of the token's parts in the letters.
         least: the number of consecutive letters that are enough to recognize it.
-        window: the search finds each part of so many characters.
     """
 
-    def __init__(
-        self, written: bytes, parts: Sequence[range], own: Sequence[range], least: int, window: int
-    ) -> None:
-        self.written, self.least, self.window = written, least, window
-        self.letters = written.translate(None, SEPARATORS)
-        self.starts = [self._letters_before(part.start) for part in parts]
-        self._own = own
-        self._own_letters = [
-            range(self._letters_before(part.start), self._letters_before(part.stop)) for part in own
-        ]
+    def __init__(self, written: bytes, parts: Sequence[range], own: Sequence[range], least: int) -> None:
+        def before(at: int) -> int:
+            return len(written[:at].translate(None, SEPARATORS))
 
-    def _letters_before(self, at: int) -> int:
-        return len(self.written[:at].translate(None, SEPARATORS))
-
-    def own_written(self) -> list[bytes]:
-        """Return the parts that no other token has."""
-        return [self.written[part.start : part.stop] for part in self._own]
+        self.letters, self.least = written.translate(None, SEPARATORS), least
+        self.starts = [before(part.start) for part in parts]
+        self._own_letters = [range(before(part.start), before(part.stop)) for part in own]
 
     def own_letters(self) -> list[bytes]:
         return [self.letters[part.start : part.stop] for part in self._own_letters]
@@ -73,15 +61,15 @@ def texts(token: bytes) -> Iterator[Text]:
     """Encode the token: raw, hexadecimal (also percent-encoded), base64 once and twice."""
     raw = token, list(_parts(token)), list(_own(token))
     # One of eight characters may be a dash.
-    yield Text(*raw, PIECE - 1, 24)
+    yield Text(*raw, PIECE - 1)
     for hexadecimal in (token.hex(), token.hex().upper()):
         parts, own = ([range(2 * part.start, 2 * part.stop) for part in each] for each in raw[1:])
-        yield Text(hexadecimal.encode(), parts, own, 2 * PIECE, 250)
+        yield Text(hexadecimal.encode(), parts, own, 2 * PIECE)
     for before in range(3):
         once = _base64(*raw, before)
-        yield Text(*once, PIECE, 32)
+        yield Text(*once, PIECE)
         for again in range(3):
-            yield Text(*_base64(*once, again), PIECE, 170)
+            yield Text(*_base64(*once, again), PIECE)
 
 
 def _parts(token: bytes) -> Iterator[range]:
