@@ -354,10 +354,10 @@ def shown_pieces(count: int) -> Iterator[tuple[int, list[bytes]]]:
     for number in range(count):
         if number % 50 == 0:
             token = make_token().encode()
-        given_ = streams.stream(number, token)
-        assert streams.leaked(token, given_)
-        if leaked := streams.leaked(token, streams.through(Filter(token), given_, number)):
-            yield number, leaked
+        stream = streams.Stream(number, token)
+        assert stream.shown(stream.data)
+        if shown := stream.shown(streams.through(Filter(token), stream.data, number)):
+            yield number, shown
 
 
 def test_ordinary_output_is_not_changed() -> None:

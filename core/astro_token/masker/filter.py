@@ -44,7 +44,7 @@ _UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}|\][^\x07\x1b]{0,256}\
 _INSIDE = b"-_.+/=:%\0"  # between letters of a token
 _WORD = LETTERS + _INSIDE
 _BLANK = b" \r\n"
-_LINE = re.compile(rb"[^\r\n]+")
+_WORDS = re.compile(rb"[^ \r\n]+")
 _FOLLOWING = 5  # letters: as many are enough if they continue a piece
 _PREFIX = 128  # bytes of a line in front of a piece
 _CONTEXT = 256
@@ -57,17 +57,24 @@ class _Region:
 
     def __init__(self, index: Index, data: bytes, start: int, end: int) -> None:
         self._index, self._data = index, data
-        part = data[start:end]
-        self.letters = letters(part)
-        self.positions = [start + position for position in positions_of(part)]
+        self._start = start
+        self.letters = letters(data[start:end])
+        self._positions = positions_of(data[start:end])
+
+    def position(self, number: int) -> int:
+        """Return the position of a letter in the data."""
+        return self._start + self._positions[number]
+
+    def _number_at(self, position: int) -> int:
+        return bisect_left(self._positions, position - self._start)
 
     def chain_at(self, position: int) -> list[Piece]:
         """Return the chain with a letter that only this token has, at a position of the data."""
-        return self._chain(self._index.piece(self.letters, bisect_left(self.positions, position)))
+        return self._chain(self._index.piece(self.letters, self._number_at(position)))
 
     def chain_before(self, position: int) -> list[Piece]:
         """Return the chain whose last piece ends before a position."""
-        return self._chain(self._index.shared_piece(self.letters[: bisect_left(self.positions, position)]))
+        return self._chain(self._index.shared_piece(self.letters[: self._number_at(position)]))
 
     def _chain(self, piece: Piece | None) -> list[Piece]:
         if piece is None:
@@ -112,13 +119,13 @@ class _Region:
     def _break(self, numbers: range, start: int) -> int:
         """Return the offset of the first of some letters that is behind a blank; 0 if none is."""
         for number in numbers:
-            if self._data[self.positions[number] - 1] in _BLANK:
+            if self._data[self.position(number) - 1] in _BLANK:
                 return number - start
         return 0
 
     def span(self, piece: Piece) -> tuple[int, int]:
         """Return the part of the data to mask."""
-        return self.positions[piece.start], self.positions[piece.end - 1] + 1
+        return self.position(piece.start), self.position(piece.end - 1) + 1
 
 
 def _following(text: Text) -> int:
@@ -181,7 +188,7 @@ class Filter:
         piece = self._last
         if piece is None or len(self._tail) + len(data) > _MOST:
             return None
-        text = data.translate(None, b"\r\n") if self._masked else data
+        text = data.translate(None, _BLANK + _INSIDE) if self._masked else data
         if (text and not text.isalnum()) or not piece.text.letters.startswith(text, piece.until):
             return None
         more = Piece(piece.text, piece.at, piece.start, piece.size + len(text))
@@ -189,13 +196,14 @@ class Filter:
             return None
         self._last = more
         self._tail += data
-        if not self._masked:
+        ending = data.rstrip(_INSIDE)  # what is behind it waits for another letter
+        if not self._masked or not ending:
             return b""
-        shown = _LINE.sub(MASK, data)
-        if self._out == self._hidden and data[:1] not in b"\r\n":
+        shown = _WORDS.sub(MASK, ending)
+        if self._out == self._hidden and ending[:1] not in _BLANK:
             shown = shown[len(MASK) :]
-        self._out = len(self._tail)
-        self._hidden = self._out - (data[-1:] in b"\r\n")
+        self._out = len(self._tail) - len(data) + len(ending)
+        self._hidden = self._out - (ending[-1:] in _BLANK)
         return shown
 
     def _pass(self, data: bytes, *, last: bool = False) -> bytes:
@@ -274,7 +282,7 @@ class Filter:
             start = max(stop - _CONTEXT, done)
             if index.shared_piece(letters(data[start:stop])):
                 region, chain = _locate(index, data, stop, _Region.chain_before)
-                first = region.positions[chain[0].start] if chain else 0
+                first = region.position(chain[0].start) if chain else 0
                 if chain and chain[-1].open and first >= done and len(data) - first <= _MOST:
                     self._short = False
                     self._last, self._masked = (

@@ -57,7 +57,9 @@ class Piece:
 class Index:
     def __init__(self, token: bytes) -> None:
         self._texts = [text for text in texts(token) if len(text.letters) >= text.least]
-        self._own_letters = b" ".join(part for text in self._texts for part in text.own_letters())
+        self._own_letters = b" ".join(
+            text.letters[own.start : own.stop] for text in self._texts for own in text.own
+        )
         self._beginnings = {
             text.letters[at : at + size]
             for text in self._texts
@@ -114,7 +116,7 @@ class Index:
         offsets: dict[bytes, list[tuple[Text, int]]] = {}
         for text in self._texts:
             most = (text.least - GRAM + 1) // GRAM  # that follow each other in a piece
-            for at in text.own_offsets(GRAM):
+            for at in (at for own in text.own for at in range(own.start, own.stop - GRAM + 1)):
                 if at // GRAM % most == 0:
                     offsets.setdefault(text.letters[at : at + GRAM], []).append((text, at))
         return offsets

@@ -33,6 +33,7 @@ class Text:
     Attributes:
         letters: the letters and digits.
         starts: the offsets of the token's parts in the letters.
+        own: the offsets of those that no other token has.
         least: the number of consecutive letters that are enough to recognize it.
     """
 
@@ -42,19 +43,11 @@ class Text:
 
         self.letters, self.least = written.translate(None, SEPARATORS), least
         self.starts = [before(part.start) for part in parts]
-        self._own_letters = [range(before(part.start), before(part.stop)) for part in own]
-
-    def own_letters(self) -> list[bytes]:
-        return [self.letters[part.start : part.stop] for part in self._own_letters]
-
-    def own_offsets(self, size: int) -> Iterator[int]:
-        """Yield the offsets of so many letters in these parts."""
-        for part in self._own_letters:
-            yield from range(part.start, part.stop - size + 1)
+        self.own = [range(before(part.start), before(part.stop)) for part in own]
 
     def is_own(self, start: int, end: int) -> bool:
         """True if a part of the letters has enough that no other token has."""
-        return any(min(end, own.stop) - max(start, own.start) >= self.least for own in self._own_letters)
+        return any(min(end, own.stop) - max(start, own.start) >= self.least for own in self.own)
 
 
 def texts(token: bytes) -> Iterator[Text]:
