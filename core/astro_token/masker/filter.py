@@ -192,7 +192,7 @@ class Filter:
         if (text and not text.isalnum()) or not piece.text.letters.startswith(text, piece.until):
             return None
         more = Piece(piece.text, piece.at, piece.start, piece.size + len(text))
-        if not more.open or (more.own and not self._masked):
+        if not more.open or (not self._masked and more.own):
             return None
         self._last = more
         self._tail += data

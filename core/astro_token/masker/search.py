@@ -50,8 +50,11 @@ class Piece:
     def __init__(self, text: Text, at: int, start: int, size: int) -> None:
         self.text, self.at, self.start, self.size = text, at, start, size
         self.until, self.end = at + size, start + size
-        self.own = text.is_own(at, at + size)
         self.open = self.until < len(text.letters)
+
+    @property
+    def own(self) -> bool:
+        return self.text.is_own(self.at, self.until)
 
 
 class Index:
@@ -166,8 +169,9 @@ def _longest(data: bytes, start: int, offsets: Iterable[tuple[Text, int]]) -> Pi
             data[start + GRAM : start + GRAM + 1] != text.letters[end : end + 1]
         ):
             continue  # by chance, as most are
-        back = common(data[max(start - at, 0) : start][::-1], text.letters[:at][::-1])
-        size = back + common(data[start : start + len(text.letters) - at], text.letters[at:])
+        before, ahead = data[max(start - at, 0) : start], data[start : start + len(text.letters) - at]
+        back = common(before[::-1], text.letters[at - len(before) : at][::-1])
+        size = back + common(ahead, text.letters[at : at + len(ahead)])
         if size >= text.least and (best is None or size > best.size):
             best = Piece(text, at - back, start - back, size)
     return best
