@@ -266,7 +266,7 @@ def test_the_action_deploys_only_what_passes_the_check(
 ) -> None:
     project = deploy_project.make(program, canary, tmp_path)
     project.script(
-        "astro", 'case $1 in version) echo "Astro CLI Version: 1.45.0" ;; *) touch "$DEPLOYED" ;; esac'
+        "astro", 'case $1 in version) echo "Astro CLI Version: 1.48.0" ;; *) touch "$DEPLOYED" ;; esac'
     )
     program.environ |= {
         "PATH": f"{project.bin}:{BASE['PATH']}",

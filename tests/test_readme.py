@@ -66,7 +66,7 @@ def run_sessions(program: Program, canary: str, openbao: OpenBao, astro_api: Ast
     astro_api.organizations, astro_api.workspaces = [organization(org)], [workspace(ws, org=org)]
     astro_api.accept(canary, Grant(org, frozenset({ws})))
     environ = program.environment({"VAULT_ADDR": openbao.address, "VAULT_TOKEN": openbao.root_token})
-    environ |= {"ASTRO_DOMAIN": "localhost", "ASTRO_TELEMETRY_DISABLED": "1"}
+    environ["ASTRO_DOMAIN"] = "localhost"
     environ["PATH"] = f"{PROGRAM.parent}:{ROOT / 'tests' / 'programs'}:{environ['PATH']}"
     shown = sessions(README)
     assert len(shown) >= 5

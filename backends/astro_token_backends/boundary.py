@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from astro_token.errors import AstroTokenError, result, sanitized
+from astro_token.system.os_errors import exhausted
 from astro_token.system.programs import trusted_programs
 
 TYPE_CHECKING = False
@@ -33,6 +34,6 @@ def call_sdk(call: Callable[[], _T], translated: Callable[[Exception], AstroToke
         except AstroTokenError as error:
             return sanitized(error)
         except Exception as error:  # noqa: BLE001 (an SDK may raise anything)
-            return sanitized(translated(error))
+            return exhausted(error) or sanitized(translated(error))
 
     return result(outcome())

@@ -603,7 +603,7 @@ def test_all_without_a_file_is_a_mistake(program: Program) -> None:
 def test_an_output_that_takes_nothing_ends_with_74(program: Program, planted: Planted) -> None:
     planted.store("prod", fixed())
     full = (
-        "astro-token: error: no space left on device\n"
+        "astro-token: error: standard output: no space left on device\n"
         "astro-token: hint: check that the output can be written and has space left\n"
     )
     for form in ("table", "json", "markdown"):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from astro_token.environment.export import telemetry_host
 from astro_token.policy.codes import DEPLOY as CODES
 from astro_token.testing import make_token
 from tests.cli.deploy_project import DEPLOYMENT, WORKSPACE, Project, make, tree
@@ -23,6 +24,7 @@ from tests.servers.astro_api import OTHER_WORKSPACE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from astro_token.policy.codes import Code
     from tests.conftest import Program
     from tests.servers.astro_api import AstroApi
 
@@ -272,6 +274,13 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
         lambda p: p.env.update(ASTRO_DOMAIN="localhost"),
         "ASTRO_DOMAIN is localhost: the Astro CLI sends the token over plain http to this machine",
     ),
+    "telemetry-address": (
+        lambda p: p.env.update(ASTRO_TELEMETRY_API_URL="http://user:secret@Listener.example:8080/x?y"),
+        (
+            "without exec, the Astro CLI's telemetry sends the token to listener.example, "
+            "which ASTRO_TELEMETRY_API_URL names"
+        ),
+    ),
     "dead-keys": (
         lambda p: p.env.update(ASTRONOMER_KEY_ID="x", ASTRONOMER_KEY_SECRET="y"),
         (
@@ -292,6 +301,10 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
         locked_version,
         "the astro on PATH is 1.45.0, and the project's file pins 1.46.2",
     ),
+    "no-lock": (
+        lambda p: p.env.update(ASTRO_TOKEN_POLICY_CLI_LOCK="true"),
+        "policy requires a lock of the Astro CLI (cli_lock), and the project file has none",
+    ),
     "unknown-astro": (
         lambda p: p.script("astro", "echo v5.2.0 Build faster websites"),
         "the astro on PATH does not print its version as the Astro CLI does, and may be another program",
@@ -305,6 +318,61 @@ FINDINGS: dict[str, tuple[Callable[[Project], object], str]] = {
         "neither docker nor podman is on PATH: only astro deploy --dags can work",
     ),
 }
+
+
+def test_policy_can_make_a_foreign_registry_an_error_and_list_the_own_ones(project: Project) -> None:
+    FINDINGS["other-registry"][0](project)  # registry.example.com/images
+    for registries, status in {
+        "example.com": 65,
+        "registry.example.co": 65,
+        "registry.example.com": 0,
+        "other.example, registry.example.com/images": 0,
+        "registry.example.com/image": 65,
+    }.items():
+        env = {"ASTRO_TOKEN_POLICY_REGISTRIES": registries, "ASTRO_TOKEN_POLICY_DEPLOY": "other-registry=off"}
+        result = project.run("env:TOKEN", env=env)
+        assert (status, status == 65) == (result.code, "error: deploy: .astro/config" in result.stderr)
+    # The file can only allow less than the environment.
+    project.policy(f'default = "prod"\n{TOML}[policy]\nregistries = "registry.example.com"\n')
+    assert [0, 65] == [
+        project.run(env={"ASTRO_TOKEN_POLICY_REGISTRIES": other}).code for other in ("", "other.example")
+    ]
+
+
+def test_policy_can_require_digests_of_the_astro_cli_and_its_version(project: Project) -> None:
+    floor = {"ASTRO_TOKEN_POLICY_CLI_LOCK": "1", "ASTRO_TOKEN_POLICY_DEPLOY": "other-astro=off"}
+    digest = f'sha256 = {{ linux-amd64 = "{"a" * 64}" }}\n'
+    for lock, status, message in (
+        ('version = "1.45.0"\n', 78, "policy requires a lock of the Astro CLI"),
+        (f'version = "1.46.2"\n{digest}', 65, "the astro on PATH is 1.45.0, and"),
+        (f'version = "1.45.0"\n{digest}', 0, ""),
+    ):
+        project.policy(f'default = "prod"\n{TOML}[astro-cli]\n{lock}')
+        result = project.run(env=floor)
+        assert (status, bool(message)) == (result.code, f"error: deploy: {message}" in result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("https://api.astronomer.io/v1alpha1/telemetry", None),
+        ("", None),
+        ("http://api.astronomer.io/v1", "api.astronomer.io"),
+        ("https://astronomer.io.evil.example", "astronomer.io.evil.example"),
+        ("https://api.astronomer.io@evil.example/x", "evil.example"),
+        ("https://[::1]:8080/x", "::1"),
+        ("http://127.0.0.1:1", "127.0.0.1"),
+        ("evil", ""),
+        (f"https://{'x' * 64}.example", ""),
+        ("https://evil.example\n", "evil.example"),
+        ("https://[evil", ""),
+    ],
+)
+def test_only_the_host_of_a_foreign_telemetry_address_is_named(address: str, host: str | None) -> None:
+    environ = {"ASTRO_TELEMETRY_API_URL": address}
+    assert host == telemetry_host(environ)
+    assert host == telemetry_host(environ | {"ASTRO_TELEMETRY_DISABLED": "0"})
+    assert {None} == {telemetry_host(environ | {"ASTRO_TELEMETRY_DISABLED": off}) for off in ("1", "True")}
 
 
 # A command has to name another workspace for that one.
@@ -775,15 +843,15 @@ def test_the_home_folder_is_no_project(project: Project) -> None:
 
 def test_every_code_is_in_the_table_of_the_documentation_with_its_level_and_status() -> None:
     rows = re.findall(
-        r"^\| `([a-z-]+)` \| ([a-z,` ]+) \| (\d+) \|",
+        r"^\| `([a-z-]+)` \| ([a-z_,` ]+) \| (\d+) \|",
         (ROOT / "docs" / "check-deploy.md").read_text(),
         re.MULTILINE,
     )
     actual = [(code, level, int(status)) for code, level, status in rows]
-    level = {True: "warning, error if exported"}
-    required = {"unnamed-deployment": "warning, error if `deployment`"}
-    expected = [
-        (code, required.get(code) or level.get(bool(one.exported), one.level), one.exit_code)
-        for code, one in CODES.items()
-    ]
+    expected = [(code, documented_level(one), one.exit_code) for code, one in CODES.items()]
     assert expected == actual
+
+
+def documented_level(code: Code) -> str:
+    worse = "exported" if code.exported else f"`{code.required}`" if code.required else ""
+    return f"warning, error if {worse}" if code.level == "warning" and worse else code.level

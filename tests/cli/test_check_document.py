@@ -297,12 +297,16 @@ def test_every_verdict_is_in_one_table_with_its_level_and_nothing_else_is() -> N
     unproven = {f"{scope}-unproven": f"warning, error if `{scope}`" for scope in SCOPES}
     required = {"no-expiry": "warning, error if `require_expiry`", **unproven}
     exported = {False: "", True: ", error if exported"}
-    unnamed = {"unnamed-deployment": "warning, error if `deployment`"}
+    by_policy = {
+        "unnamed-deployment": "warning, error if `deployment`",
+        "other-registry": "warning, error if `registries`",
+        "other-astro": "warning, error if `cli_lock`",
+    }
     expected = [
         *((code, "offline", required.get(code, one.level)) for code, one in OFFLINE.items()),
         *((code, "online", one.level) for code, one in ONLINE.items()),
         *(
-            (code, "deploy", unnamed.get(code, one.level + exported[bool(one.exported)]))
+            (code, "deploy", by_policy.get(code, one.level + exported[bool(one.exported)]))
             for code, one in DEPLOY.items()
         ),
     ]

@@ -349,6 +349,7 @@ def test_a_child_that_a_signal_ended_gives_128_and_its_number(
 
 
 NOT_FOUND = "install it, or correct PATH; the command follows --"
+CHMOD = "chmod +x it, or give its interpreter as the command"
 NOT_RUN = "name a program, or a script that starts with #!, that you may execute"
 
 
@@ -367,11 +368,13 @@ def test_a_command_that_is_not_there_costs_no_read(
         "no-such-command": failure(127, "no-such-command: command not found", NOT_FOUND),
         "./no-such-file": failure(127, "./no-such-file: command not found", NOT_FOUND),
         "": failure(127, ": command not found", NOT_FOUND),
-        "./data": failure(126, "./data: cannot be run", NOT_RUN),
-        "./folder": failure(126, "./folder: cannot be run", NOT_RUN),
+        "./data": failure(126, "./data: cannot be run: it is not executable", CHMOD),
+        "./folder": failure(126, "./folder: cannot be run: it is a folder", NOT_RUN),
+        "data": failure(126, "data: cannot be run: it is not executable", CHMOD),
         "bad\nname\x1b[2J": failure(127, "bad?name?[2J: command not found", NOT_FOUND),
     }.items():
-        assert expected == program("exec", *isolate, prod, "--", name)
+        on_path = {"PATH": f"{program.work}:/usr/bin:/bin"}
+        assert expected == program("exec", *isolate, prod, "--", name, env=on_path)
     expected = failure(
         127, "astro: command not found", "install it with `astro-token install-cli`, or correct PATH"
     )
@@ -380,17 +383,43 @@ def test_a_command_that_is_not_there_costs_no_read(
     assert [] == planted.log
 
 
+# A control character of an interpreter could forge a line of output.
+UNRUNNABLE = [
+    (b"echo no shebang\n", "it is not a program for this machine, and has no line with #!", NOT_RUN),
+    (
+        b"\xef\xbb\xbf#!/bin/sh\n",
+        "a byte-order mark precedes its #!",
+        "save it as UTF-8 without a byte-order mark",
+    ),
+    (
+        b"#!/no/such/interpreter -x\n",
+        "its interpreter /no/such/interpreter does not exist",
+        "install it, or correct the line with #!",
+    ),
+    (
+        b"#! /bin/sh\r\necho\r\n",
+        "its line with #! ends with a carriage return",
+        "save it with LF line ends, not CRLF",
+    ),
+    (
+        b"#!/no/\x1b[2Jx\n",
+        "its interpreter /no/?[2Jx does not exist",
+        "install it, or correct the line with #!",
+    ),
+    (b"#!/dev/null\n", "its interpreter /dev/null cannot be run", "correct the line with #!"),
+]
+
+
 @either_way
 @pytest.mark.parametrize("isolate", [[], ["--no-isolate"]])
 def test_what_the_system_cannot_run_ends_with_126(
     program: Program, prod: str, isolate: list[str], homes: Path
 ) -> None:
-    for name, text in {"plain": "echo no shebang\n", "lost": "#!/no/such/interpreter\n"}.items():
-        (program.work / name).write_text(text)
-        (program.work / name).chmod(0o755)
-        assert failure(126, f"./{name}: cannot be run", NOT_RUN) == program(
-            "exec", *isolate, prod, "--", f"./{name}"
-        )
+    for text, reason, hint in UNRUNNABLE:
+        (program.work / "tool").write_bytes(text)
+        (program.work / "tool").chmod(0o755)
+        expected = failure(126, f"./tool: cannot be run: {reason}", hint)
+        assert expected == program("exec", *isolate, prod, "--", "./tool")
     assert [] == list(homes.iterdir())
 
 

@@ -158,6 +158,37 @@ def test_a_registry_that_gets_the_token_is_told_of_once(project: Project) -> Non
     )
 
 
+def test_policy_can_forbid_a_registry_for_each_command(project: Project) -> None:
+    FINDINGS["other-registry"][0](project)  # registry.example.com/images
+    for registries, status in {"other.example": 65, "registry.example.com": 0}.items():
+        env = {"ASTRO_TOKEN_POLICY_REGISTRIES": registries, "ASTRO_TOKEN_POLICY_DEPLOY": "other-registry=off"}
+        for command in (
+            ["astro", "deploy"],
+            ["astro", "remote", "deploy"],
+            ["/bin/sh", "-c", "astro deploy"],
+        ):
+            result = project.exec(*command, env=env)
+            outcome = (result.code, "started" in result.stdout, "names a registry" in result.stderr)
+            assert (status, not status, bool(status)) == outcome
+
+
+def test_policy_can_require_a_lock_of_the_astro_cli_for_each_of_its_commands(project: Project) -> None:
+    floor = {"ASTRO_TOKEN_POLICY_CLI_LOCK": "true"}
+    for command in (["astro", "deploy"], ["astro", "workspace", "list"]):
+        result = project.exec(*command, env=floor)
+        assert (78, "") == (result.code, result.stdout)
+        assert result.stderr == (
+            "astro-token: error: policy requires a lock of the Astro CLI (cli_lock), "
+            "and the project file has none\n"
+            "astro-token: hint: "
+            "add the table that astro-token install-cli --lock prints to astro-token.toml\n"
+        )
+    assert 0 == project.exec("/bin/sh", "-c", ":", env=floor).code
+    lock = f'[astro-cli]\nversion = "1.45.0"\nsha256 = {{ linux-amd64 = "{"a" * 64}" }}\n'
+    project.policy(f'default = "prod"\n{TOML}{lock}')
+    assert (0, STARTED) == ((result := project.exec("astro", "deploy", env=floor)).code, result.stdout)
+
+
 # -- flags ----------------------------------------------------------------------------------------------
 
 

@@ -89,8 +89,8 @@ FULL = "check that the output can be written and has space left"
 @pytest.mark.parametrize(
     ("redirect", "message", "hint"),
     [
-        (">/dev/full", "no space left on device", FULL),
-        (">&-", "bad file descriptor", FULL),
+        (">/dev/full", "standard output: no space left on device", FULL),
+        (">&-", "standard output: bad file descriptor", FULL),
         ("| true", "the output was closed before everything was written", "check why its reader ended early"),
     ],
 )

@@ -490,7 +490,7 @@ def test_the_project_s_file_names_no_place_to_fetch_from(
 NO_VERSION = "--version is not a version of the Astro CLI"
 NO_VERSIONS = ("", "latest", "1.45", "../x", "1.45.0\n")
 NO_TIME = "the timeout is not between 0 and 3600 seconds"
-AS_IN = "give it as in --version 1.45.0"
+AS_IN = "give it as in --version 1.48.0"
 HELP = "run astro-token install-cli --help for the options and examples"
 
 
@@ -738,8 +738,8 @@ def test_a_full_disk_leaves_the_old_program_and_nothing_else(
     result = start("install-cli", wrapper=["sh", "-c", 'ulimit -f 1024; exec "$@"', "sh"]).finish()
     lines = result.stderr.splitlines()
     assert (74, "", 2) == (result.code, result.stdout, len(lines))
-    place_of_it = f"{place.cache}: " if where == "cache" else ""
-    assert f"astro-token: error: {place_of_it}file too large" == lines[0]
+    full = place.cache if where == "cache" else place.astro
+    assert f"astro-token: error: {full}: file too large" == lines[0]
     assert (["astro"] if where == "cache" else ["astro", ARCHIVE], OLD) == (
         place.files(),
         place.astro.read_bytes(),

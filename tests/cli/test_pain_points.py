@@ -79,6 +79,7 @@ class Scene:
                 "HOME": str(self.home),
                 "STANDIN_API_URL": self.api.url,
                 "ASTRO_API_TOKEN": given,
+                "ASTRO_TELEMETRY_DISABLED": "1",  # its notice would come before the lines that are looked at
             },
             cwd=self.project.folder,
             stdin=subprocess.DEVNULL,

@@ -40,6 +40,7 @@ POLICY = {
     "WORKSPACE": WORKSPACE,
     "DEPLOYMENT": "",
     "REF": "env:*",
+    "REGISTRIES": "",
     "CLI_LOCK": "false",
     "DEPLOY": "",
 }
@@ -72,7 +73,10 @@ READ: Mapping[str, tuple[str, ...]] = {
     ),
     "online": (*SHARED, "ASTRO_DOMAIN"),
     "install-cli": (*SHARED, *FOLDERS),
-    "doctor": (*sorted(identity_variables()), *MARKS, "ASTRO_DOMAIN", "ASTRO_HOME"),
+    "doctor": (
+        *(*sorted(identity_variables()), *MARKS),
+        *("ASTRO_DOMAIN", "ASTRO_HOME", "ALL_PROXY", "HTTP_PROXY"),
+    ),
     "deploy": (*GIT, *FOLDERS, "ASTRO_HOME", "ASTRO_DOMAIN", "ASTRO_TOKEN_CLI_KEYS"),
     "an export in GitHub Actions": ("GITHUB_OUTPUT", "FORGEJO_ACTIONS", "GITEA_ACTIONS", "ACT"),
 }

@@ -127,7 +127,7 @@ def test_a_working_folder_that_is_no_more_breaks_the_settings_and_is_no_bug(
     monkeypatch.chdir(gone)
     gone.rmdir()
     found = links({"ASTRO_TOKEN_API_URL": f"http://127.0.0.1:{refused_port()}"})
-    said = "the working directory cannot be read: no such file or directory"
+    said = "the working folder cannot be read: no such file or directory"
     assert ("failed", said, 74) == found["settings"]
     assert ("warning", "failed") == (found["astro"][0], found["api"][0])
 

@@ -11,6 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator
 
 EVIL = "http://127.0.0.1:9/x?"
@@ -239,6 +240,89 @@ def _encodings() -> Iterator[bytes]:
     yield b"# \xff\n" + text.encode()
     yield b"# \xc0\xaf\n" + text.encode()
     yield b"project:\n  name: \xed\xa0\x80\n"
+
+
+# -- any number of files ------------------------------------------------------------------------------
+
+# Spellings of a key ({0}), with whatever follows up to the value.
+_KEY_FORMS = (
+    "{0}:", "{0} :", '"{0}":', "'{0}':", "!!str {0}:", "! {0}:", "&k{1} {0}:", "? {0}\n{2}:", "? '{0}'\n{2}:",
+    "!<tag:yaml.org,2002:str> {0}:", "? >-\n{2}  {0}\n{2}:", "? !!str\n{2}  {0}\n{2}:",
+)  # fmt: skip
+_VALUE_FORMS = (
+    "{0}", "'{0}'", '"{0}"', "!!str {0}", "&v {0}", "! '{0}'", "|-\n{1}{0}", ">-\n{1}{0}", "|\n{1}{0}",
+    "\n{1}{0}", "\n{1}'{0}'", "# x\n{1}{0}", "!!str # x\n{1}{0}", "&v\n{1}{0}", "{0} # https", "*e", '"{2}"',
+    "{{x: {0}}}", "['{0}']", "!!binary {3}", "https", "https\n{1}{0}", "'https\n\n{1}{0}'", "[*e]", "!!null",
+)  # fmt: skip
+_BEFORE = (
+    "", "---\n", "%YAML 1.2\n---\n", "# x\n", "e: &e {0}\n", "project:\n  name: &e {0}\n", "\ufeff",
+    "--- # x\n", "cloud:\n  api:\n    protocol: https\n", "project: {{}}\n", "\n\n", "x: |\n  y\n", "? x\n",
+    "- x\n", "Cloud: {{}}\n", "cloud: &e {{api: {{protocol: '{0}'}}}}\n", "--- !!map\n", "--- &a\n",
+    "? [a, b]\n: c\n",
+)  # fmt: skip
+_AFTER = (
+    "", "...\n", "project:\n  name: demo\n", "cloud:\n  api:\n    protocol: https\n", "---\na: b\n", "# x",
+    "...\n---\na: b\n", "Cloud:\n  Api:\n    protocol: https\n", "CLOUD: *e\n", "<<: *e\n",
+    "'<<': {{cloud: *e}}\n",
+)  # fmt: skip
+_ENDS = ("\n", "\r\n", "\r", "\x85", "\u2028")
+_NOISE = "\n\r\t :#-?'\"&*!|>%@`{}[],<=~\\.\0\x85\u2028\ufeff\u00a0\u212aabkKhtps019"
+
+
+def combined(choose: random.Random) -> bytes:
+    """A file of randomly chosen forms, most of which are YAML, and many of which redirect the Astro CLI."""
+    address = choose.choice((EVIL, "http", "HTTPS", "x", "https://evil.example/?"))
+    escaped = "".join(f"\\x{ord(letter):02x}" if choose.random() < 0.5 else letter for letter in address)
+    names = [_case(choose, name) for name in ("cloud", "api", "protocol")]
+    value = choose.choice(_VALUE_FORMS).format(address, " " * 8, escaped, "aHR0cA==")
+    shape = choose.randrange(6)
+    if shape == 0:
+        text = f"{names[0]}: {{{names[1]}: {{{names[2]}: '{address}'}}}}\n"
+    elif shape == 1:
+        text = f"{choose.choice(_KEY_FORMS).format('.'.join(names), 1, '')} {value}\n"
+    elif shape == 2:
+        text = f"{names[0]}:\n  <<: {{{names[1]}: {{{names[2]}: '{address}'}}}}\n"
+    else:
+        text = ""
+        for depth, name in enumerate(names):
+            blanks = "  " * depth
+            text += f"\n{blanks}" + choose.choice(_KEY_FORMS).format(name, depth, blanks)
+        text = f"{text[1:]} {value}\n"
+    before = choose.choice(_BEFORE) if choose.random() < 0.5 else ""
+    after = choose.choice(_AFTER) if choose.random() < 0.5 else ""
+    text = before.format(address) + text + after.format(address)
+    if choose.random() < 0.1:
+        text = text.replace("\n", choose.choice(_ENDS))
+    if choose.random() < 0.05:
+        return text.encode(choose.choice(("utf-16", "utf-16-le", "utf-16-be", "utf-8-sig")))
+    return text.encode()
+
+
+def _case(choose: random.Random, name: str) -> str:
+    return choose.choice((name, name, name, name.upper(), name.title(), name.replace("k", "\u212a")))
+
+
+def mutated(data: bytes, choose: random.Random) -> bytes:
+    """A file with a few characters or lines changed."""
+    text = data.decode("utf-8", "replace")
+    for _ in range(choose.randint(1, 4)):
+        at = choose.randint(0, len(text))
+        kind = choose.randrange(4)
+        if kind == 0:
+            text = text[:at] + choose.choice(_NOISE) + text[at:]
+        elif kind == 1:
+            text = text[:at] + text[at + choose.randint(1, 3) :]
+        elif kind == 2:
+            lines = text.split("\n")
+            line = choose.randrange(len(lines))
+            lines.insert(choose.randint(0, len(lines)), lines[line])
+            text = "\n".join(lines)
+        else:
+            lines = text.split("\n")
+            line = choose.randrange(len(lines))
+            lines[line] = choose.choice(("", " ", "  ", "    ", "- ", "? ", ": ")) + lines[line].lstrip(" ")
+            text = "\n".join(lines)
+    return text.encode("utf-8", "replace")
 
 
 PROJECTS = (

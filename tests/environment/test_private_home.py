@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.environment import private_home as homes
 from astro_token.environment.context import Context
 from astro_token.environment.private_home import PrivateHome, private_home, remove
 from astro_token.errors import OutputError
@@ -323,10 +324,9 @@ def test_a_folder_in_which_others_can_exchange_a_home_is_refused(
     for each, permissions in ((folder, mode), (last, 0o700)):
         each.mkdir()
         each.chmod(permissions)
-    monkeypatch.setattr(os, "access", lambda path, _: Path(path) in (folder, last))  # no /dev/shm
-    monkeypatch.setattr(tempfile, "tempdir", str(last))
+    monkeypatch.setattr(homes, "_parent_folders", lambda _: [folder, last])
     is_safe = mode in {0o1777, 0o755, 0o700}
-    with private_home(CONTEXT, {"XDG_RUNTIME_DIR": str(folder)}) as home:
+    with private_home(CONTEXT, {}) as home:
         assert (folder if is_safe else last) == home.path.parent
 
 
@@ -337,10 +337,13 @@ def test_no_home_is_made_where_others_can_exchange_it(
     """Neither where a memory file system nor where temporary files are; what to do is said."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run").chmod(mode)
-    monkeypatch.setattr(os, "access", lambda path, _: Path(path) == tmp_path / "run")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "run"))
-    with pytest.raises(OutputError) as raised, private_home(CONTEXT, {"XDG_RUNTIME_DIR": f"{tmp_path}/run"}):
+    monkeypatch.setattr(homes, "_parent_folders", lambda _: [tmp_path / "run", tmp_path / "none"])
+    with pytest.raises(OutputError) as raised, private_home(CONTEXT, {}):
         raise AssertionError("it was made")
+    assert (
+        f"a private home can be created in no folder: {tmp_path}/run: other users can rename files in it; "
+        f"{tmp_path}/none: no such file or directory"
+    ) == raised.value.message
     assert "TMPDIR" in (raised.value.hint or "")
     assert [] == list((tmp_path / "run").iterdir())
 

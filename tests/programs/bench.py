@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,28 @@ contexts:
     workspace: clstaleworkspace
     last_used_workspace: clstaleworkspace
 """
+
+
+# Variables of an environment in which the telemetry is on, as nearly everybody's is.
+TELEMETRY_ON = {"ASTRO_TELEMETRY_DISABLED": None}
+
+
+def wait_for_telemetry(folder: Path) -> None:
+    """Wait until no process of the telemetry with a home in the folder is left: each ends by itself."""
+    until = time.monotonic() + 10
+    while _senders(bytes(folder)):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def _senders(folder: bytes) -> list[Path]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            is_sender = b"_telemetry-send" in (process / "cmdline").read_bytes()
+            if is_sender and folder in (process / "environ").read_bytes():
+                found.append(process)
+    return found
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import Result
-from tests.programs.bench import PROGRAMS, STALE, Bench
+from tests.environment.cli_config_spellings import harmless, redirecting
+from tests.programs.bench import PROGRAMS, STALE, TELEMETRY_ON, Bench, wait_for_telemetry
 from tests.servers.astro_api import DEPLOYMENT, ORGANIZATION, WORKSPACE, AstroApi
 from tests.servers.http1 import Answer, HttpServer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from tests.conftest import Program
@@ -55,10 +57,17 @@ class Runner:
         file.write_text(f'default = "prod"\n[tokens.prod]\nref = "env:TOKEN"\n{expected}')
         file.chmod(0o600)
         self.bench.commit()
-        env = self.bench.environment(TOKEN=token, XDG_RUNTIME_DIR=str(self.homes))
+        env = self.bench.environment(
+            TOKEN=token,
+            XDG_RUNTIME_DIR=str(self.homes),
+            ASTRO_TELEMETRY_API_URL=f"{self.bench.api.url}/telemetry",
+            **TELEMETRY_ON,
+        )
         env |= {"PATH": self.path, "TMPDIR": str(self.program.temporary)}
         result = self.program("exec", "--", "astro", *command, env=env, cwd=self.bench.project)
-        # Whatever came of it, the user's home is as it was, and the private one is gone.
+        # Whatever came of it, the user's home is as it was, the private one is gone, and nothing was sent.
+        wait_for_telemetry(self.homes)
+        assert "POST /telemetry" not in self.bench.api.lines()
         assert (self.before, []) == (self.bench.file.read_bytes(), list(self.homes.iterdir()))
         return result
 
@@ -140,11 +149,12 @@ def test_the_domain_is_seeded_as_the_current_context(run: Runner) -> None:
     assert Result(0, "context: localhost\n", "") == stored
 
 
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_project_that_redirects_the_cli_gets_no_token(
-    tmp_path: Path, astro_api: AstroApi, program: Program
+    name: str, tmp_path: Path, astro_api: AstroApi, program: Program
 ) -> None:
     """The Astro CLI builds the API's address from the project's protocol, which need not be one."""
-    bench, token = Bench(PROGRAMS["stand-in"], tmp_path, astro_api), astro_api.issue()
+    bench, token = Bench(PROGRAMS[name], tmp_path, astro_api), astro_api.issue()
     program.canaries.append(token)
     with HttpServer(lambda _: Answer(500)) as listener:
         bench.make_project(settings=f"cloud:\n  api:\n    protocol: {listener.url}/x?\n")
@@ -157,3 +167,28 @@ def test_a_project_that_redirects_the_cli_gets_no_token(
             result = program("exec", "env:TOKEN", "--", *command, env=env, cwd=bench.project)
             assert (78, "", []) == (result.code, result.stdout, listener.requests)
             assert "line 5: cloud.api.protocol decides where the Astro CLI sends the token" in result.stderr
+
+
+def started(program: Program, files: Iterable[bytes]) -> list[bool]:
+    """Run a shell by `exec` in a project with each of the files as its configuration."""
+    (program.work / ".astro").mkdir()
+    outcomes = []
+    for data in files:
+        (program.work / ".astro" / "config.yaml").write_bytes(data)
+        run = ("exec", "env:TOKEN", "--", "sh", "-c", "echo started")
+        result = program(*run, env={"TOKEN": program.canaries[0]})
+        assert (result.code, result.stdout) in {(0, "started\n"), (78, "")}
+        outcomes.append(result.code == 0)
+    return outcomes
+
+
+@pytest.mark.parametrize("step", [60, pytest.param(1, marks=pytest.mark.long)])
+def test_nothing_starts_with_a_file_that_redirects_and_everything_with_a_harmless_one(
+    step: int, program: Program
+) -> None:
+    bad, good = list(dict.fromkeys(redirecting())), list(dict.fromkeys(harmless()))
+    assert 200 <= len(bad)
+    assert 100 <= len(good)
+    outcomes = started(program, [*bad[::step], *good[::step]])
+    print(f"{outcomes.count(True)} of {len(outcomes)} start, {len(good[::step])} are harmless")
+    assert outcomes == [False] * len(bad[::step]) + [True] * len(good[::step])

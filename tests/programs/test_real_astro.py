@@ -5,7 +5,8 @@ What the Astro CLI does with its token, as far as we build on it.
 
 Each fact is asserted of the stand-in, and of a real program where ASTRO_BIN names one:
 that is how the stand-in is kept true. Without ASTRO_BIN there are no tests of a real program.
-The real one was 1.45.0 when these facts were found. It is pointed at a loopback API, without telemetry.
+The real one was 1.45.0 when these facts were found. It is pointed at a loopback API, without telemetry,
+which `test_telemetry.py` is about.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.environment.cli_config import problems_of, user_settings
 from astro_token.testing import make_token
+from tests.environment.cli_config_spellings import redirecting
 from tests.programs.bench import PROGRAMS, STALE, Bench
 from tests.servers.astro_api import (
     DEPLOYMENT,
@@ -35,7 +38,7 @@ from tests.servers.astro_api import (
     AstroApi,
     organization,
 )
-from tests.servers.http1 import Answer
+from tests.servers.http1 import Answer, HttpServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -623,6 +626,62 @@ def test_a_deploy_outside_of_a_project_is_refused_after_the_token_was_stored(ben
     assert "Bearer" in bench.file.read_text()
 
 
+# Values that a project's file may have, by key.
+PROJECT_SETTINGS = {
+    "airflow.expose_port": "true",
+    "api-server.port": "8081",
+    "container.binary": "podman",
+    "deploy.git_metadata": "false",
+    "dev.mode": "docker",
+    "duplicate_volumes": "false",
+    "machine.cpu": "4",
+    "page_size": "50",
+    "postgres.tag": "15.4",
+    "project.deployment": DEPLOYMENT,
+    "project.name": "demo: the 2nd # one",
+    "remote.client_registry": "registry.example.com/team",
+    "ruff.image": "ghcr.io/astral-sh/ruff:0.9",
+    "skip_parse": "true",
+    "verbosity": "info",
+    "webserver.port": "8090",
+}
+
+
+def test_the_files_that_it_writes_are_understood_and_safe(bench: Bench) -> None:
+    project = bench.make_project()
+    for key, value in PROJECT_SETTINGS.items():
+        assert 0 == bench.run("config", "set", key, value, cwd=project).code
+        assert 0 == bench.run("config", "set", "-g", key, value).code
+    bench.run("workspace", "list", token=bench.api.issue())
+    config, problems = problems_of(project / ".astro" / "config.yaml", {"HOME": "/nonexistent"})
+    assert (PROJECT_SETTINGS, []) == (dict(config.values) if config else None, problems)
+    settings = user_settings({"ASTRO_HOME": str(bench.home)})
+    assert PROJECT_SETTINGS.items() <= settings.items()
+    # Every setting of the home is known, but for contexts.
+    known, _ = problems_of(bench.file, {"ASTRO_HOME": str(bench.home)}, home=True)
+    assert known is not None
+    left_out = {name for name, value in known.values.items() if value and name not in settings}
+    assert {"context"} == {name for name in left_out if not name.startswith("contexts.")}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name in PROGRAMS if name != "stand-in"])
+def test_the_listed_spellings_are_read_by_the_real_one_as_another_protocol(
+    name: str, tmp_path: Path, astro_api: AstroApi
+) -> None:
+    """Otherwise a test that refuses them would prove nothing."""
+    bench = Bench(PROGRAMS[name], tmp_path, astro_api)
+    (bench.project / ".astro").mkdir(parents=True)
+    read = []
+    for data in dict.fromkeys(redirecting()):
+        (bench.project / ".astro" / "config.yaml").write_bytes(data)
+        result = bench.run("config", "get", "cloud.api.protocol", cwd=bench.project)
+        read.append(result.stdout.rpartition("cloud.api.protocol: ")[2].removesuffix("\n"))
+    redirected = len(read) - read.count("") - read.count("https")
+    print(redirected, "of", len(read), "redirect the real program")
+    assert 200 <= redirected
+
+
 def test_a_checkout_can_have_the_token_sent_elsewhere(bench: Bench) -> None:
     token = bench.api.issue()
     with AstroApi() as other:
@@ -630,6 +689,23 @@ def test_a_checkout_can_have_the_token_sent_elsewhere(bench: Bench) -> None:
         bench.run("deploy", DEPLOYMENT, "--dags", token=token, cwd=project)
         assert [token] == [request.bearer for request in other.requests]
     assert [] == bench.api.requests
+
+
+def test_the_protocol_begins_the_address_of_the_api_and_the_project_s_wins(bench: Bench) -> None:
+    """The value need not be a protocol, so a file of the checkout can choose the server."""
+    token = bench.api.issue()
+    env = {"ASTRO_DOMAIN": None}
+    target = "?://api.astronomer.io/v1/organizations?limit=100&offset=0"
+    with HttpServer(lambda _: Answer(500)) as home, HttpServer(lambda _: Answer(500)) as project:
+        setting = "cloud:\n  api:\n    protocol: {}/x?\n"
+        bench.seed(setting.format(home.url))
+        bench.run("workspace", "list", token=token, env=env)
+        assert (f"/x{target}", token) == (home.requests[0].target, home.requests[0].bearer)
+        home.forget()
+        bench.make_project(settings=setting.format(project.url))
+        bench.run("workspace", "list", token=token, cwd=bench.project, env=env)
+        assert (f"/x{target}", token) == (project.requests[0].target, project.requests[0].bearer)
+        assert [] == home.requests
 
 
 @pytest.mark.parametrize(

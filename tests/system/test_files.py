@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import socket
 import stat
@@ -83,6 +84,15 @@ def test_what_is_no_regular_file_is_refused_without_waiting(
             with pytest.raises(IsADirectoryError):
                 files.open_regular(folder / name)
     assert before == open_descriptors(), "a descriptor was left open"
+
+
+def test_a_file_that_has_nothing_yet_raises_an_error_and_is_not_waited_for() -> None:
+    """`/proc/kmsg` is such a regular file; a pipe stands for it."""
+    source, target = os.pipe()
+    os.set_blocking(source, False)
+    with io.BufferedReader(files._NeverWaiting(source)) as file, pytest.raises(BlockingIOError):
+        file.read(10)
+    os.close(target)
 
 
 def test_what_is_missing_is_missing(path: Path) -> None:
@@ -205,7 +215,7 @@ def test_a_full_disk_changes_nothing_and_leaves_nothing(path: Path, folder: Path
         "try:\n"
         "    getattr(files, sys.argv[1])(pathlib.Path(sys.argv[2]), b'x' * 2000)\n"
         "except OSError as error:\n"
-        "    print(type(error).__name__)\n"
+        "    print(type(error).__name__, error.filename)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, write, path],
@@ -214,7 +224,7 @@ def test_a_full_disk_changes_nothing_and_leaves_nothing(path: Path, folder: Path
         text=True,
         timeout=30,
     )
-    assert ("OSError\n", "") == (done.stdout, done.stderr)
+    assert (f"OSError {path}\n", "") == (done.stdout, done.stderr)  # not the temporary file
     assert ([] if write == "create" else ["file"]) == names(folder)
     if write != "create":
         assert b"old" == path.read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from astro_token.errors import DecryptError, MissingDependencyError
 from astro_token.record import Record
 from astro_token.secret import SecretValue
+from astro_token.secrets.registry import UNLOADABLE
 from astro_token_backends.file.content import version
 from astro_token_backends.file.header import age_bytes
 from astro_token_backends.file.settings import RECIPIENTS_FILE
@@ -36,14 +37,15 @@ class Identity(Record):
 def load_pyrage() -> Any:
     try:
         import pyrage
+    except ModuleNotFoundError:
+        complaint, hint = "is not installed", "pip install pyrage"
     except ImportError:
-        pyrage = None
-    if pyrage is None:
-        raise MissingDependencyError(
-            "an encrypted file needs the Python package pyrage, which is not installed",
-            hint="pip install pyrage",
-        )
-    return pyrage
+        complaint, hint = "cannot be loaded", UNLOADABLE
+    else:
+        return pyrage
+    raise MissingDependencyError(
+        f"an encrypted file needs the Python package pyrage, which {complaint}", hint=hint
+    )
 
 
 def decrypt(ref: SecretRef, data: bytes, identities: Sequence[Identity]) -> SecretValue | DecryptError:

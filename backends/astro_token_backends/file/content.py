@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shlex import quote
 
 from astro_token.errors import AccessDeniedError, AstroTokenError, InvalidTokenError, SecretNotFoundError
 from astro_token.log import logger
@@ -86,14 +87,14 @@ def _content(ref: SecretRef, file: IO[bytes]) -> Content | AstroTokenError:
     header = read_header(raw.reveal())
     if header is not None:
         return Content(raw, header, version(raw.reveal()), modified)
+    if is_ciphertext(raw):  # authenticated, as an age file is
+        named = SecretValue(raw.reveal(), version(raw.reveal()))
+        return Content(named, None, named.version, modified)
     if anybody_can_write(file):
         return AccessDeniedError(
             f"{ref}: every user can write this plain file, so its token may be anybody's",
-            hint=f"check that the token is yours, then chmod 600 {ref.name}",
+            hint=f"check that the token is yours, then chmod 600 {quote(ref.name)}",
         )
-    if is_ciphertext(raw):
-        named = SecretValue(raw.reveal(), version(raw.reveal()))
-        return Content(named, None, named.version, modified)
     if others_can_read(file):
         logger.warning("%s: every user of this machine can read this plain file: chmod go-r it", ref)
     return Content(raw, None, None, modified)

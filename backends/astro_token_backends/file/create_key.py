@@ -7,9 +7,9 @@ import os
 from astro_token.errors import OutputError
 from astro_token.secret import SecretValue
 from astro_token.system.files import create, locked, sweep
+from astro_token.system.os_errors import reason
 from astro_token.system.variables import setting
 from astro_token_backends.file.client import load_pyrage
-from astro_token_backends.file.errors import reason
 from astro_token_backends.file.settings import KEY, KEY_FILE, RECIPIENTS_FILE, default_key_path
 
 TYPE_CHECKING = False

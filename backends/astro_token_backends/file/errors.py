@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 
 from astro_token.errors import (
     AccessDeniedError,
@@ -12,12 +11,13 @@ from astro_token.errors import (
     OutputError,
     SecretNotFoundError,
 )
+from astro_token.system.os_errors import reason, remedy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from astro_token.secrets.ref import SecretRef
 
-__all__ = ["reason", "unreadable", "unwritable"]
+__all__ = ["unreadable", "unwritable"]
 
 
 def unreadable(ref: SecretRef, error: OSError) -> AstroTokenError:
@@ -36,7 +36,7 @@ def unreadable(ref: SecretRef, error: OSError) -> AstroTokenError:
 
 
 def unwritable(ref: SecretRef, error: OSError) -> AstroTokenError:
-    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+    if isinstance(error, PermissionError):
         return AccessDeniedError(
             f"{ref}: permission to write the file is denied",
             hint="allow the current user to write to its folder",
@@ -45,12 +45,8 @@ def unwritable(ref: SecretRef, error: OSError) -> AstroTokenError:
         return OutputError(f"{ref}: its folder does not exist", hint=_path_hint(ref))
     return InputOutputError(
         f"{ref}: writing the file failed: {reason(error)}",
-        hint="the file is unchanged: fix that, then try again",
+        hint=f"the file is unchanged; {remedy(error, 'fix that, then try again')}",
     )
-
-
-def reason(error: OSError) -> str:
-    return os.strerror(error.errno).lower() if error.errno else type(error).__name__
 
 
 def _path_hint(ref: SecretRef) -> str:

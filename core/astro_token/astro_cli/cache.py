@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING
 from astro_token.errors import IntegrityError
 from astro_token.log import logger
 from astro_token.system.files import locked, open_regular, others_can_write, owned, temporary_beside
+from astro_token.system.os_errors import naming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +71,9 @@ def _folder() -> Iterator[Path]:
         yield folder
         return
     logger.debug("the cache folder cannot be written to")
-    with tempfile.TemporaryDirectory(prefix="astro-token-") as name:
+    with naming("the folder for temporary files (TMPDIR)"):
+        temporary = tempfile.TemporaryDirectory(prefix="astro-token-")
+    with temporary as name:
         yield Path(name)
 
 

@@ -23,6 +23,7 @@ from astro_token.system.files import (
     sweep,
     temporary_beside,
 )
+from astro_token.system.os_errors import naming
 from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def _put(program: Path, archive: IO[bytes], *, patience: float) -> None:
     folder = program.parent
     try:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with locked(folder, seconds=patience), temporary_beside(program) as temporary:
+        with naming(program), locked(folder, seconds=patience), temporary_beside(program) as temporary:
             refuse_special(program)
             sweep(program)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)

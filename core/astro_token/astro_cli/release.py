@@ -55,7 +55,7 @@ def parse_version(text: str) -> str:
     version = text.removeprefix("v")
     if VERSION.fullmatch(version):
         return version
-    raise UsageError("--version is not a version of the Astro CLI", hint="give it as in --version 1.45.0")
+    raise UsageError("--version is not a version of the Astro CLI", hint="give it as in --version 1.48.0")
 
 
 def platform_of(system: str, machine: str) -> str:
@@ -94,7 +94,7 @@ def latest(environ: Mapping[str, str], deadline: Deadline) -> str:
     if match is None:
         raise IntegrityError(
             "the release server does not name the latest release",
-            hint=f"name a release, for example --version 1.45.0; check {RELEASES} if it is set",
+            hint=f"name a release, for example --version 1.48.0; check {RELEASES} if it is set",
         )
     return match[1]
 

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from astro_token.child.hardening import harden_process
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find_command", "replace_process", "run"]
 
-NOT_EXECUTABLE, NOT_FOUND = 126, 127
+NOT_FOUND = 127
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 # A terminal sends these to the whole group; the child would get them twice.
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
@@ -62,10 +63,12 @@ def find_command(name: str, environ: Mapping[str, str]) -> str:
             )
     if path:
         return path
+    from astro_token.child.refusal import not_executable, printable
+
     if exists:
-        raise _cannot_run(name)
+        raise not_executable(name, environ)
     raise CommandError(
-        f"{_printable(name)}: command not found",
+        f"{printable(name)}: command not found",
         exit_code=NOT_FOUND,
         hint="install it with `astro-token install-cli`, or correct PATH"
         if name == "astro"
@@ -89,10 +92,13 @@ def replace_process(
     limits.restore()
     try:
         os.execve(path, list(command), dict(environ))
-    except OSError:
+    except OSError as error:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    raise _cannot_run(command[0])
+        from astro_token.child.refusal import cannot_run
+
+        refusal = cannot_run(command[0], Path(path), error)
+    raise refusal
 
 
 def run(
@@ -123,6 +129,8 @@ def run(
     ignored = relay.install()
     if relay.waiting:  # a signal that arrives before the child starts is meant for us
         return 128 + relay.waiting[0]
+    if outputs:
+        outputs.start()
     try:
         limits.restore()
         child = os.posix_spawn(
@@ -132,17 +140,19 @@ def run(
             file_actions=outputs.file_actions if outputs else (),
             setsigdef=[number for number in (*_IGNORED_BY_PYTHON, *relay.handled) if number not in ignored],
         )
-    except OSError:
-        child = 0
+    except OSError as error:
+        from astro_token.child.refusal import cannot_run
+
+        child, refusal = 0, cannot_run(command[0], Path(path), error)
     finally:
         harden_process()  # again: the limits were restored for the child only
     if not child:
-        raise _cannot_run(command[0])
+        raise refusal
     started(child)
     relay.forward_to(child)
     try:
         if outputs:
-            outputs.start()
+            outputs.started()
         code = _wait(child)
     finally:
         relay.stop()
@@ -208,16 +218,3 @@ def _send(number: int, child: int) -> None:
         return
     with suppress(ProcessLookupError, PermissionError):
         os.kill(child, number)
-
-
-def _cannot_run(name: str) -> CommandError:
-    return CommandError(
-        f"{_printable(name)}: cannot be run",
-        exit_code=NOT_EXECUTABLE,
-        hint="name a program, or a script that starts with #!, that you may execute",
-    )
-
-
-def _printable(name: str) -> str:
-    """Replace characters of a command's name that could forge a line of output."""
-    return "".join(character if character.isprintable() else "?" for character in name)[:200]

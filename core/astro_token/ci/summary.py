@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.errors import OutputError
+from astro_token.system.os_errors import working_folder
 from astro_token.system.programs import repository_of
 from astro_token.system.variables import path_setting
 
@@ -19,7 +20,7 @@ LIMIT = 1024 * 1024  # bytes: GitHub drops a longer one, Buildkite refuses it
 
 def checkout_folder(variable: str, environ: Mapping[str, str]) -> Path | None:
     """Return the folder that the CI system names, else the repository of the working folder."""
-    folder = path_setting(environ, variable) or repository_of(Path.cwd())
+    folder = path_setting(environ, variable) or repository_of(Path(working_folder()))
     return Path(folder) if folder else None
 
 

@@ -87,7 +87,11 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         code = _report_io(error)
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a traceback would be one more bug)
-        code = report(_bug(error), "report it with the command and the version, without any secret", 70)
+        from astro_token.system.os_errors import exhausted
+
+        bug = "report it with the command and the version, without any secret"
+        failure = exhausted(error)
+        code = report(failure.message, failure.hint, 74) if failure else report(_bug(error), bug, 70)
     finally:
         if "astro_token.secrets.registry" in sys.modules:
             from astro_token.secrets.registry import close_backends
@@ -138,14 +142,15 @@ def _replace_closed_streams() -> None:
     Using it fails as before, but no other file gets its number, and `print` does not send errors to
     standard output for lack of a standard error. A child finds the stream closed.
     """
-    for number, (name, flags) in enumerate(
-        (("stdin", os.O_WRONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_RDONLY))
-    ):
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            descriptor = os.open(os.devnull, flags)
-            if descriptor != number:
-                os.dup2(descriptor, number, inheritable=False)
-                os.close(descriptor)
+            source, target = os.pipe()  # a container may have no /dev/null
+            wrong, other = (source, target) if number else (target, source)
+            if wrong != number:
+                os.dup2(wrong, number, inheritable=False)
+                os.close(wrong)
+            if other != number:
+                os.close(other)
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
@@ -158,10 +163,16 @@ def _report_io(error: OSError) -> int:
         return report(
             "the output was closed before everything was written", "check why its reader ended early", code
         )
-    reason = os.strerror(error.errno or 5).lower()
+    from astro_token.system.os_errors import exhausted, reason, remedy
+
     if isinstance(error.filename, str | os.PathLike):
-        return report(f"{error.filename}: {reason}", "correct the path or the file", code)
-    return report(reason, "check that the output can be written and has space left", code)
+        hint = remedy(error, "correct the path or the file")
+        return report(f"{os.fspath(error.filename)}: {reason(error)}", hint, code)
+    if failure := exhausted(error):
+        return report(failure.message, failure.hint, code)
+    # Readers and writers of files name them.
+    hint = "check that the output can be written and has space left"
+    return report(f"standard output: {reason(error)}", hint, code)
 
 
 def _bug(error: BaseException) -> str:

@@ -27,8 +27,8 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
         raise UsageError("--all and a token are both given", hint="give --all or tokens")
     if arguments.path is not None and not arguments.deploy:
         raise UsageError("--path requires --deploy", hint="add --deploy, or leave --path out")
-    settings = Settings(timeout=arguments.timeout)
     tokens = None if arguments.all else arguments.token or [None]
+    settings = Settings(tokens, timeout=arguments.timeout)
     requests = settings.tokens(tokens, decrypt=arguments.decrypt)
     with progress(len(requests), "checking" if arguments.online else "reading") as done:
         reports = verify_all(requests, done=done, online=arguments.online)

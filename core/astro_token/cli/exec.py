@@ -12,10 +12,11 @@ from astro_token.cli.output import report, warn
 from astro_token.cli.parser import EXAMPLE
 from astro_token.environment.cli_config import refuse_unsafe
 from astro_token.environment.export import export
-from astro_token.errors import UnsupportedOperationError, UsageError
+from astro_token.errors import ConfigError, UnsupportedOperationError, UsageError
 from astro_token.policy.rules import enforce
 from astro_token.secrets.registry import close_backends
 from astro_token.settings.resolve import resolve
+from astro_token.system.os_errors import working_folder
 from astro_token.tokens.read import read_and_verify
 
 if TYPE_CHECKING:
@@ -44,8 +45,17 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
     from astro_token.child import run as child
 
     deploy = _deploy(command)
-    refuse_unsafe(Path.cwd(), os.environ, registry=deploy is None, home=arguments.no_isolate)
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
+    refuse_unsafe(
+        Path(working_folder()),
+        os.environ,
+        # The check of a deploy warns by itself.
+        registry=deploy is None or settings.policy.registries is not None,
+        registries=settings.policy.registries,
+        home=arguments.no_isolate,
+    )
+    if settings.policy.cli_lock and _is_astro(command):
+        _refuse_unlocked(settings)
     # Before the secret is read: a missing command needs no token.
     program = child.find_command(command[0], os.environ)
     token, verdicts = read_and_verify(settings, online=arguments.online)
@@ -85,11 +95,22 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
 
 def _deploy(command: Sequence[str]) -> Deploy | None:
     """Parse an `astro deploy` command. For other commands return None, and import nothing."""
-    if os.path.basename(command[0]) != "astro" or "deploy" not in command:  # noqa: PTH119
+    if not _is_astro(command) or "deploy" not in command:
         return None
     from astro_token.deploy.command import deploy_of
 
     return deploy_of(command[1:])
+
+
+def _is_astro(command: Sequence[str]) -> bool:
+    return os.path.basename(command[0]) == "astro"  # noqa: PTH119
+
+
+def _refuse_unlocked(settings: TokenSettings) -> None:
+    from astro_token.settings.astro_cli_pin import findings
+
+    for finding in findings(settings.astro_cli, settings.policy):
+        raise ConfigError(finding.message, hint=finding.hint)
 
 
 def _refuse_deploy(deploy: Deploy, token: AstroToken, settings: TokenSettings) -> int:

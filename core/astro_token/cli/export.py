@@ -18,6 +18,7 @@ from astro_token.formats.delivery import deliver, describe_destination
 from astro_token.formats.rendering import File, Program, Variables
 from astro_token.policy.rules import enforce
 from astro_token.settings.resolve import resolve
+from astro_token.system.os_errors import working_folder
 from astro_token.tokens.read import read_and_verify
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     if arguments.output in {"", "-"}:  # "" comes from an unset variable, which selects nothing
         raise UsageError("--output names no file", hint="give the path of a file, or leave --output out")
-    output = Path(arguments.output).absolute() if arguments.output else None
+    output = Path(working_folder(), arguments.output) if arguments.output else None
     settings = None
     if arguments.token or not arguments.explain:  # --explain works without any settings
         settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     _refuse_output(plan, arguments.output, force=arguments.force)
     if expected.to == "output" and output is None:
         _refuse_log(plan, expected)
-    warn_unsafe(Path.cwd(), os.environ)
+    warn_unsafe(Path(working_folder()), os.environ, settings.policy.registries)
     token, verdicts = read_and_verify(settings)
     enforce(verdicts, settings.ref)
     warn(verdicts, settings.ref)

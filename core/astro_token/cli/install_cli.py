@@ -15,7 +15,7 @@ from astro_token.cli.progress import transfer
 from astro_token.errors import ConfigError, IntegrityError, UsageError
 from astro_token.log import logger
 from astro_token.policy.rules import policy_from_environ
-from astro_token.settings.astro_cli_pin import table
+from astro_token.settings.astro_cli_pin import findings, table
 from astro_token.settings.project_file import find_project
 from astro_token.settings.resolve import checked_timeout
 from astro_token.system.programs import search_path
@@ -33,7 +33,7 @@ _SECONDS = 600.0  # an archive has some 60 MB, and connections may be slow
 def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     version = parse_version(arguments.version) if arguments.version is not None else None
     seconds = _SECONDS if arguments.timeout is None else checked_timeout(arguments.timeout)
-    project = find_project(Path.cwd())
+    project = find_project()
     if arguments.lock:
         return _print_lock(version, project, seconds)
     _refuse_contradiction(version, project)
@@ -85,11 +85,8 @@ def _refuse_contradiction(version: str | None, project: Project) -> None:
 
 def _refuse_unlocked(project: Project) -> None:
     policy = project.policy.tightened(policy_from_environ(os.environ))
-    if policy.cli_lock and not (project.astro_cli and project.astro_cli.sha256):
-        raise ConfigError(
-            "policy requires a lock of the Astro CLI (cli_lock), and the project file has none",
-            hint="add the table that astro-token install-cli --lock prints to astro-token.toml",
-        )
+    for finding in findings(project.astro_cli, policy):
+        raise ConfigError(finding.message, hint=finding.hint)
 
 
 def _folder(given: str | None) -> Path:

@@ -120,7 +120,7 @@ in the [astro-cli] table of astro-token.toml if that pins it. An older program i
 at all. A release that is installed or cached is not fetched again.
 
   astro-token install-cli
-  astro-token install-cli --version 1.45.0 --to ./bin
+  astro-token install-cli --version 1.48.0 --to ./bin
   astro-token install-cli --lock                    (prints that table)
 """
 
@@ -305,7 +305,7 @@ def _put(command: argparse.ArgumentParser) -> None:
 
 def _install_cli(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--version", metavar="X", help="such as 1.45.0 (default: that of astro-token.toml, else the latest)"
+        "--version", metavar="X", help="such as 1.48.0 (default: that of astro-token.toml, else the latest)"
     )
     target = command.add_mutually_exclusive_group()
     target.add_argument("--to", metavar="DIR", help="the folder of the program (default: ~/.local/bin)")

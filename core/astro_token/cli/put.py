@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from astro_token.ci import in_ci
 from astro_token.cli.output import note, warn
-from astro_token.errors import InvalidTokenError
+from astro_token.errors import InputOutputError, InvalidTokenError
 from astro_token.policy.rules import enforce, judge
 from astro_token.secret import SecretValue
 from astro_token.secrets.protocols import SupportsCreateKey
 from astro_token.secrets.read import prefixed_with
 from astro_token.secrets.registry import open_backend
 from astro_token.settings.resolve import resolve
+from astro_token.system.os_errors import reason
 from astro_token.system.terminal import prompt
 from astro_token.token import MAX_TOKEN_BYTES, AstroToken
 from astro_token.tokens.write import Current, read_current, write_token
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from astro_token.child.hardening import SavedLimits
     from astro_token.settings.resolve import TokenSettings
+
+_PIPE_IT = "pipe the token in, or run put on a terminal and paste it"
 
 
 def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
@@ -57,13 +60,18 @@ def _prepare_key(settings: TokenSettings, current: Current, *, is_requested: boo
 
 
 def _input() -> SecretValue:
-    value = (
-        SecretValue(prompt("Astro API token (not shown): "))
-        if sys.stdin.isatty()
-        else SecretValue(sys.stdin.buffer.read(2 * MAX_TOKEN_BYTES + 1))
-    )
+    try:
+        value = SecretValue(_read())
+    except OSError as error:
+        value, why = None, reason(error)
+    if value is None:
+        raise InputOutputError(f"standard input cannot be read: {why}", hint=_PIPE_IT)
     if not value.reveal():
-        raise InvalidTokenError(
-            "the input contains no token", hint="pipe the token in, or run put on a terminal and paste it"
-        )
+        raise InvalidTokenError("the input contains no token", hint=_PIPE_IT)
     return value
+
+
+def _read() -> bytes:
+    if sys.stdin.isatty():
+        return prompt("Astro API token (not shown): ")
+    return sys.stdin.buffer.read(2 * MAX_TOKEN_BYTES + 1)

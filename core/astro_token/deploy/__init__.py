@@ -25,6 +25,7 @@ from astro_token.errors import worst
 from astro_token.policy.codes import DEPLOY
 from astro_token.policy.deploy_codes import verdicts
 from astro_token.record import Record
+from astro_token.settings import astro_cli_pin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,14 +87,16 @@ def run_preflight(
     findings = [*project_layout.findings(folder, path, environ, layout, major)]
     if layout.majors:
         findings += [
-            *settings.findings(folder, path, environ),
+            *settings.findings(folder, path, environ, registries=policy.registries),
             *target_findings(destinations, target),
             *(repository.findings(folder, environ) if major in DEPLOY["uncommitted"].majors else ()),
         ]
     findings += [
         *workspace_findings(destinations, target),
+        *settings.telemetry(environ),
         *cli_home.findings(folder, environ, destinations),
         *programs.findings(astro, environ),
+        *astro_cli_pin.findings(lock, policy),
     ]
     exported = bool(environ.get(TOKEN_VARIABLE))
     return PreflightReport(path, verdicts(findings, policy, major=major, exported=exported))
@@ -130,7 +133,7 @@ def before_deploy(
     if layout.majors and not deploy.is_outside:
         findings = [
             *project_layout.findings(folder, path, environ, layout, target.major, dags=deploy.dags or "dags"),
-            *settings.findings(folder, path, environ),
+            *settings.findings(folder, path, environ, registries=policy.registries),
             *findings,
             *workspace_findings([expected], target),
         ]

@@ -13,6 +13,7 @@ Submodules are not entered: each has a configuration of its own. No lock is take
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 from astro_token.policy.deploy_codes import Finding
@@ -105,7 +106,10 @@ def _finding(folder: Path, top: str, environ: Mapping[str, str]) -> Finding | No
     lines = status.output.split(b"\0")
     changed = [line for line in lines if line[:2] in {b"1 ", b"2 ", b"u "}]
     if status.code != 0 and not status.too_long:
-        return _unknown("git refuses the repository: it is damaged, or belongs to another user")
+        if os.stat(top).st_uid != os.geteuid():  # noqa: PTH116
+            trust = shlex.join(["git", "config", "--global", "--add", "safe.directory", str(top)])
+            return _unknown("git refuses the repository of another user", trust)
+        return _unknown("git refuses the repository: it is damaged")
     if b"# branch.oid (initial)" in lines:
         return Finding(
             "uncommitted",

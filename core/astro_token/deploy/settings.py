@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from astro_token.environment.cli_config import CONFIG_FILE, other_registry, problems_of
+from astro_token.environment.export import telemetry_host
 from astro_token.policy.deploy_codes import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["configured_deployment", "findings"]
+__all__ = ["configured_deployment", "findings", "telemetry"]
 
 _LOUD = {"debug", "trace"}
 
@@ -22,12 +23,15 @@ def configured_deployment(folder: Path, environ: Mapping[str, str]) -> str | Non
     return (config and config.text("project.deployment")) or None
 
 
-def findings(folder: Path, name: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
+def findings(
+    folder: Path, name: Path, environ: Mapping[str, str], *, registries: Sequence[Sequence[str]] | None = None
+) -> Iterator[Finding]:
     """
     Examine the settings that change where the token goes.
 
     Args:
         name: the folder as the user named it, for messages.
+        registries: of policy.
     """
     file = name / CONFIG_FILE
     config, problems = problems_of(folder / CONFIG_FILE, environ, shown=file)
@@ -35,7 +39,7 @@ def findings(folder: Path, name: Path, environ: Mapping[str, str]) -> Iterator[F
         yield Finding(problem.code, problem.message, problem.hint)
     if config is None:
         return
-    if other_registry(config):
+    if other_registry(config, registries):
         yield Finding(
             "other-registry", f"{file} names a registry, and astro remote deploy sends the token to it"
         )
@@ -45,4 +49,15 @@ def findings(folder: Path, name: Path, environ: Mapping[str, str]) -> Iterator[F
         yield Finding(
             "debug-output",
             f"{file} makes the Astro CLI log each step, and the token with it when it pushes an image",
+        )
+
+
+def telemetry(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Examine the address of the Astro CLI's telemetry, for commands that we do not start."""
+    host = telemetry_host(environ)
+    if host is not None:
+        yield Finding(
+            "telemetry-address",
+            "without exec, the Astro CLI's telemetry sends the token to "
+            f"{host or 'an address that is not valid'}, which ASTRO_TELEMETRY_API_URL names",
         )

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.doctor.connectivity import probe
+from astro_token.errors import ConfigError, PolicyError
 from astro_token.tokens.steps import API, walk
 from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from astro_token.doctor.report import Report
     from astro_token.settings.resolve import Settings, TokenSettings
@@ -36,17 +37,42 @@ def check_program(
     """
     from astro_token.deploy.destination import destination_of
     from astro_token.deploy.programs import examine_astro
+    from astro_token.deploy.settings import telemetry
+    from astro_token.settings.astro_cli_pin import findings
 
     folder = None
     with suppress(OSError):  # the working folder may have been removed
         folder = Path.cwd()
+    if folder is not None:
+        _check_config(report, folder, environ, shared.policy.registries if shared else None)
     lock = shared.project.astro_cli if shared else None
     destinations = [destination_of(str(settings.ref), token, settings.expected)] if settings else []
     cli = examine_astro(folder, environ, lock, destinations)
-    for finding in cli.findings:
+    required = findings(lock, shared.policy) if shared else ()
+    for finding in (*cli.findings, *required, *telemetry(environ)):
         report.add("astro", "warning", f"{finding.code}: {finding.message}", finding.hint)
     if not cli.findings:
         report.add("astro", "ok", f"{cli.version}, {cli.path}")
+
+
+def _check_config(
+    report: Report, folder: Path, environ: Mapping[str, str], registries: Sequence[Sequence[str]] | None
+) -> None:
+    """Check the project's configuration of the CLI: with an unsafe one, `exec` starts no command there."""
+    from astro_token.environment.cli_config import CONFIG_FILE, problems_of, registry_problems
+
+    try:
+        config, problems = problems_of(folder / CONFIG_FILE, environ)
+    except ConfigError as error:  # about ASTRO_TOKEN_CLI_KEYS
+        report.fail("astro", error)
+        return
+    for problem in problems:
+        report.fail("astro", ConfigError(problem.message, hint=problem.hint))
+    for problem in registry_problems(folder, config, registries):
+        if registries is not None:
+            report.fail("astro", PolicyError(problem.message, hint=problem.hint))
+        else:
+            report.add("astro", "warning", problem.message, problem.hint)
 
 
 def check_api(

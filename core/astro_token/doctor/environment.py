@@ -33,7 +33,7 @@ def check_settings(
 
     def check() -> tuple[TokenSettings, str]:
         nonlocal shared
-        shared = Settings(timeout=timeout, environ=environ)
+        shared = Settings([token], timeout=timeout, environ=environ)
         settings = shared.token(token, decrypt=decrypt)
         file = settings.project_file
         details = [

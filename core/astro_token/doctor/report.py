@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from astro_token.errors import AstroTokenError, InputOutputError, sanitized, worst
 from astro_token.record import Record
+from astro_token.system.os_errors import reason, remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,9 +66,8 @@ class Report:
         except AstroTokenError as error:
             self.fail(name, sanitized(error))
             return None
-        except OSError as error:  # about the working directory; readers of other files translate theirs
-            message = f"the working directory cannot be read: {os.strerror(error.errno or 5).lower()}"
-            self.fail(name, InputOutputError(message, hint="change to a directory that exists"))
+        except OSError as error:  # readers of files translate theirs
+            self.fail(name, InputOutputError(reason(error), hint=remedy(error, "fix that, then try again")))
             return None
         self.add(name, "ok", detail)
         return outcome

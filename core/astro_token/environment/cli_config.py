@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from astro_token.errors import ConfigError
+from astro_token.errors import ConfigError, PolicyError
 from astro_token.record import Record
 from astro_token.system.variables import setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    Registries = Sequence[Sequence[str]]
 
 __all__ = [
     "CONFIG_FILE",
@@ -31,6 +33,7 @@ __all__ = [
     "problems_of",
     "read",
     "refuse_unsafe",
+    "registry_problems",
     "unsafe",
     "user_settings",
     "warn_unsafe",
@@ -374,46 +377,85 @@ def problems_of(
 
 
 def refuse_unsafe(
-    folder: Path, environ: Mapping[str, str], *, registry: bool = True, home: bool = False
+    folder: Path,
+    environ: Mapping[str, str],
+    *,
+    registry: bool = True,
+    registries: Registries | None = None,
+    home: bool = False,
 ) -> None:
     """
     Check the configuration of the project in a folder before the Astro CLI starts there with a token.
 
     Args:
-        registry: warn about a registry that would get the token; remote execution needs one.
+        registry: check the registry that would get the token; remote execution needs one.
+        registries: of policy; another registry is an error, and a warning without a policy.
         home: check the user's home too, which a command without a private home uses.
 
     Raises:
         ConfigError: a file was not understood, or it is not safe.
+        PolicyError: policy does not allow the registry.
     """
-    for problem in _problems(folder, environ, registry=registry, home=home):
+    config, problems = _problems(folder, environ, home=home)
+    for problem in problems:
         raise ConfigError(problem.message, hint=problem.hint)
+    for problem in registry_problems(folder, config, registries) if registry else ():
+        if registries is not None:
+            raise PolicyError(problem.message, hint=problem.hint)
+        from astro_token.log import logger
 
-
-def warn_unsafe(folder: Path, environ: Mapping[str, str]) -> None:
-    """Log the problems that `refuse_unsafe` would refuse, for a token that another program will use."""
-    from astro_token.log import logger
-
-    for problem in _problems(folder, environ, registry=False, home=True):
         logger.warning("%s", problem.message)
 
 
-def _problems(folder: Path, environ: Mapping[str, str], *, registry: bool, home: bool) -> Iterator[Problem]:
+def warn_unsafe(folder: Path, environ: Mapping[str, str], registries: Registries | None = None) -> None:
+    """Log the problems that `refuse_unsafe` would refuse, for a token that another program will use."""
+    from astro_token.log import logger
+
+    config, problems = _problems(folder, environ, home=True)
+    for problem in (*problems, *registry_problems(folder, config, registries)):
+        logger.warning("%s", problem.message)
+
+
+def _problems(
+    folder: Path, environ: Mapping[str, str], *, home: bool
+) -> tuple[CliConfig | None, list[Problem]]:
     path = folder / CONFIG_FILE
     config, problems = problems_of(path, environ)
-    yield from problems
-    if registry and config and other_registry(config):
-        from astro_token.log import logger
-
-        logger.warning("%s names a registry that the Astro CLI sends the token to", path)
     file = home_file(environ)
     if home and file is not None and file != path:
-        yield from problems_of(file, environ, home=True)[1]
+        problems += problems_of(file, environ, home=True)[1]
+    return config, problems
 
 
-def other_registry(config: CliConfig) -> bool:
-    """Test if the file names a registry that is not Astronomer's."""
-    return any(config.values.get(name, "") not in safe for name, safe in _REGISTRIES.items())
+def registry_problems(
+    folder: Path, config: CliConfig | None, registries: Registries | None
+) -> Iterator[Problem]:
+    """Yield the problem of a registry in the project's file, an error if policy lists registries."""
+    if config is None or not other_registry(config, registries):
+        return
+    message = f"{folder / CONFIG_FILE} names a registry that the Astro CLI sends the token to"
+    if registries is not None:
+        message += ", and policy does not allow it"
+    yield Problem("other-registry", message, "remove it, or add it to registries of policy if it is yours")
+
+
+def other_registry(config: CliConfig, registries: Registries | None) -> bool:
+    """
+    Test if the file names a registry that is neither Astronomer's nor allowed.
+
+    Args:
+        registries: lists of names; an allowed one is in each, or below a name of each.
+    """
+    values = {name: config.values.get(name, "") for name in _REGISTRIES}
+    return any(
+        value not in _REGISTRIES[name]
+        and not (registries and all(_listed(value, names) for names in registries))
+        for name, value in values.items()
+    )
+
+
+def _listed(registry: object, names: Sequence[str]) -> bool:
+    return isinstance(registry, str) and any(f"{registry}/".startswith(f"{name}/") for name in names)
 
 
 def user_settings(environ: Mapping[str, str]) -> Mapping[str, str | tuple[str, ...]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from astro_token.secret import SecretValue
     from astro_token.token import AstroToken
 
-__all__ = ["CliEnvironment", "export", "isolated"]
+__all__ = ["CliEnvironment", "export", "isolated", "telemetry_host"]
 
 TOKEN_VARIABLE = "ASTRO_API_TOKEN"
 HOME_VARIABLE = "ASTRO_HOME"
@@ -30,6 +30,32 @@ DEAD_VARIABLES = frozenset({"ASTRONOMER_KEY_ID", "ASTRONOMER_KEY_SECRET"})
 # from a process that outlives the CLI and writes to its home.
 TELEMETRY_OFF = MappingProxyType({"ASTRO_TELEMETRY_DISABLED": "1"})
 TELEMETRY_ADDRESS = "ASTRO_TELEMETRY_API_URL"
+_MAX_LABEL = 63
+
+
+def telemetry_host(environ: Mapping[str, str]) -> str | None:
+    """
+    Return the host that gets the telemetry, and the token, of an `astro` that we do not start.
+
+    Returns:
+        None if telemetry is off or goes to Astronomer by https; "" if the address is malformed.
+    """
+    address, off = environ.get(TELEMETRY_ADDRESS, ""), environ.get("ASTRO_TELEMETRY_DISABLED", "")
+    if not address or off == "1" or off.lower() == "true":
+        return None
+    from urllib.parse import urlsplit
+
+    from astro_token.transport.address import split_host_port
+
+    try:
+        parts = urlsplit(address)
+        host, _ = split_host_port(parts.netloc.rpartition("@")[2], 0)
+    except ValueError:
+        return ""
+    if parts.scheme == "https" and f".{host}".endswith(".astronomer.io"):
+        return None
+    # No name has a longer part, and a token that was pasted here has.
+    return host if max(map(len, host.split("."))) <= _MAX_LABEL else ""
 
 
 class CliEnvironment(Record):
@@ -117,15 +143,16 @@ def isolated(
     Raises:
         ConfigError: the Astro CLI's configuration in the working folder is not understood, or not safe.
         OutputError: no folder is safe for the home.
-        OSError: the home cannot be created.
+        InputOutputError: the home cannot be created; or the working folder was removed.
     """
     from pathlib import Path
 
     from astro_token.environment.cli_config import refuse_unsafe
     from astro_token.environment.private_home import private_home
+    from astro_token.system.os_errors import working_folder
 
     environ = os.environ if environ is None else environ
-    refuse_unsafe(Path.cwd(), environ)
+    refuse_unsafe(Path(working_folder()), environ)
     environment = export(token, workspace=workspace, keep=keep, environ=environ)
     with private_home(environment.context, environ) as home:
         yield environment.applied(environ, home=str(home.path))

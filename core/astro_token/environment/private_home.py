@@ -15,13 +15,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from astro_token.environment.cli_config import user_settings
-from astro_token.errors import OutputError
+from astro_token.errors import InputOutputError, OutputError
 from astro_token.log import logger
+from astro_token.system.files import others_can_rename_in
+from astro_token.system.os_errors import LIMITS, reason
 from astro_token.system.variables import setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
     from astro_token.environment.context import Context
@@ -52,32 +54,59 @@ def private_home(context: Context, environ: Mapping[str, str]) -> Iterator[Priva
     """
     Create the home with a context and the user's other settings, and remove it at the end.
 
+    It is created in the first safe folder that has space for it.
+
     Raises:
         OutputError: no folder is safe for it.
-        OSError: it cannot be created.
+        InputOutputError: it cannot be created.
     """
-    folder = _parent_folder(environ)
-    _sweep(folder)
-    # The names are chosen before the folders exist, so that a signal at any moment leaves nothing behind.
-    name = f"{_user()}-{os.urandom(16).hex()}"
-    unfinished, home = folder / f"{_UNFINISHED}{name}", PrivateHome(folder / f"{_PREFIX}{name}")
-    lock = None
+    text = _seed(context, user_settings(environ))
+    complaints = {folder: _why_unsafe(folder) for folder in _parent_folders(environ)}
+    folders = [folder for folder, complaint in complaints.items() if not complaint]
+    for folder in folders:  # also those that an earlier run used because another one was full
+        _sweep(folder)
+    failure = None
+    for folder in folders:
+        # The names are chosen before the folders exist, so that a signal at any moment leaves nothing behind.
+        name = f"{_user()}-{os.urandom(16).hex()}"
+        unfinished, home = folder / f"{_UNFINISHED}{name}", PrivateHome(folder / f"{_PREFIX}{name}")
+        lock = None
+        try:
+            try:
+                lock = _create(unfinished, home.path, text)
+            except OSError as error:
+                complaints[folder], failure = reason(error), error
+                continue
+            yield home
+            return
+        finally:
+            remove(unfinished)
+            remove(home.path)
+            if lock is not None:
+                os.close(lock)
+    causes = "; ".join(f"{folder}: {complaint}" for folder, complaint in complaints.items())
+    message = f"a private home can be created in no folder: {causes}"
+    hint = "set TMPDIR to a folder that has space and that only you can write to"
+    if failure is None:
+        raise OutputError(message, hint=hint)
+    raise InputOutputError(message, hint=LIMITS.get(failure.errno or 0, hint))
+
+
+def _create(unfinished: Path, home: Path, text: str) -> int:
+    """Create the home, and return its lock."""
+    unfinished.mkdir(0o700)
+    lock = _lock(unfinished / _LOCK, os.O_CREAT | os.O_EXCL)
     try:
-        unfinished.mkdir(0o700)
-        lock = _lock(unfinished / _LOCK, os.O_CREAT | os.O_EXCL)
-        unfinished.rename(home.path)
-        settings = home.path / ".astro"
+        unfinished.rename(home)
+        settings = home / ".astro"
         settings.mkdir(0o700)
-        text = _seed(context, user_settings(environ))
         descriptor = os.open(settings / "config.yaml", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-        yield home
-    finally:
-        remove(unfinished)
-        remove(home.path)
-        if lock is not None:
-            os.close(lock)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
 
 
 def remove(path: Path) -> None:
@@ -101,37 +130,26 @@ def _make_writable(folder: Path) -> None:
             folder.chmod(0o700)
 
 
-def _parent_folder(environ: Mapping[str, str]) -> Path:
-    """Choose a folder on a memory file system if there is one, else the folder for temporary files."""
-    candidates = (setting(environ, "XDG_RUNTIME_DIR"), "/dev/shm", setting(environ, "RUNNER_TEMP"))  # noqa: S108 (see _is_safe)
-    for name in candidates:
-        if name and _is_safe(Path(name)):
-            return Path(name)
-    from tempfile import gettempdir
-
-    temporary = Path(gettempdir()).absolute()
-    if _is_safe(temporary):
-        return temporary
-    raise OutputError(
-        "no folder is safe for a private home: other users can rename files in the temporary folder",
-        hint="set TMPDIR to a folder that only you can write to",
-    )
+def _parent_folders(environ: Mapping[str, str]) -> Iterable[Path]:
+    """List folders on memory file systems, then those for temporary files, but never the working folder."""
+    names = ["XDG_RUNTIME_DIR", "/dev/shm", "RUNNER_TEMP", "TMPDIR", "/tmp", "/var/tmp"]  # noqa: S108 (see _why_unsafe)
+    paths = [name if name.startswith("/") else setting(environ, name) for name in names]
+    return dict.fromkeys(Path(path) for path in paths if path)
 
 
-def _is_safe(folder: Path) -> bool:
-    """Test that no other user can rename or replace our files in a folder."""
+def _why_unsafe(folder: Path) -> str:
+    """Return the reason why other users could exchange a home in a folder; "" for none."""
+    if not folder.is_absolute():
+        return "a relative path"
     try:
         status = folder.stat()
-    except OSError:
-        return False
-    others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return (
-        folder.is_absolute()
-        and stat.S_ISDIR(status.st_mode)
-        and status.st_uid in {_user(), 0}
-        and (not others or bool(status.st_mode & stat.S_ISVTX))
-        and os.access(folder, os.W_OK | os.X_OK)
-    )
+    except OSError as error:
+        return reason(error)
+    if not stat.S_ISDIR(status.st_mode):
+        return "not a folder"
+    if status.st_uid not in {_user(), 0}:
+        return "belongs to another user"
+    return "other users can rename files in it" if others_can_rename_in(folder) else ""
 
 
 def _user() -> int:

@@ -16,6 +16,7 @@ from astro_token.errors import (
 )
 from astro_token.formats.rendering import File, Program
 from astro_token.system.files import append, create, refuse_special, replace
+from astro_token.system.os_errors import reason, remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,10 +77,9 @@ def _naming_variable(to: File, action: Callable[[], None]) -> None:
     except OutputError as refused:
         error = with_prefix(refused, to.rule.variable)
     except OSError as failed:
-        reason = os.strerror(failed.errno or 5).lower()
         error = InputOutputError(
-            f"{to.rule.variable}: {to.path} cannot be written: {reason}",
-            hint=f"{to.rule.owner} sets it: do not set it yourself, or use exec",
+            f"{to.rule.variable}: {to.path} cannot be written: {reason(failed)}",
+            hint=remedy(failed, f"{to.rule.owner} sets it: do not set it yourself, or use exec"),
         )
     raise error
 

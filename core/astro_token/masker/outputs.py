@@ -58,9 +58,7 @@ class Outputs:
         self._outputs = list(outputs.values())
 
     def start(self) -> None:
-        """Start copying. Call it when the child has its ends."""
-        for output in self._outputs:
-            os.close(output.child_end)
+        """Start copying. Call it before the child starts, because it fails if no thread can be started."""
         if any(output.terminal for output in self._outputs):
             signal.signal(signal.SIGWINCH, lambda *_: self._follow())
             self._follow()  # its size may have changed before
@@ -70,6 +68,11 @@ class Outputs:
             self._threads = _copying(self._outputs, self._stop)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def started(self) -> None:
+        """Leave the child's ends to the child, so that copying ends with it."""
+        for output in self._outputs:
+            os.close(output.child_end)
 
     def end(self, interrupted: Callable[[], bool]) -> bool:
         """

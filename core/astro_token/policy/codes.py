@@ -161,8 +161,10 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
     "other-api": Code("error", "it changes a setting of `cloud`, `context`, `contexts` or `local`, "
         "`container.binary` has a path, or `dev.build_secrets` names the token",
         _REMOVE, ConfigError, fixed=True),
-    "other-registry": Code("warning", "it sets `remote.base_image_registry`",
-        "remove `remote.base_image_registry` unless the registry is Astronomer's or yours"),
+    "other-registry": Code("warning",
+        "it sets `remote.base_image_registry` or `remote.client_registry` to a registry that is not "
+        "Astronomer's, nor in `registries` of policy",
+        "remove it unless the registry is yours; `registries` of policy lists those", required="registries"),
     "project-deployment": Code("error", "its `project.deployment` is not the token's deployment; "
         "with `exec`, nor the one on the command line",
         "correct the file, the command, or the token", refused=True, required="deployment"),
@@ -218,6 +220,9 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
         "unset it, or set it to `astronomer.io`, without a scheme and a path", ConfigError),
     "local-domain": Code("warning", "`ASTRO_DOMAIN` is `localhost`",
         "unset it, unless this is a test", ConfigError),
+    "telemetry-address": Code("warning",
+        "`ASTRO_TELEMETRY_API_URL` is not an https address of Astronomer, and telemetry is on",
+        "unset it, or run `astro` with `exec`, which turns telemetry off", ConfigError),
     "dead-keys": Code("warning", "`ASTRONOMER_KEY_ID` or `ASTRONOMER_KEY_SECRET` is set",
         "remove them from the job, and revoke them if they are still listed"),
     # programs
@@ -228,7 +233,11 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
     "unfit-astro": Code("error", "it is 1.x and the project is one of 2.0, or the other way round",
         "install a release of the project's version, with `astro-token install-cli`", ConfigError),
     "other-astro": Code("warning", "it is not the version in `[astro-cli]` of `astro-token.toml`",
-        _RENEW),
+        _RENEW, required="cli_lock"),
+    "no-lock": Code("error",
+        "policy requires a lock of the Astro CLI (`cli_lock`), and the project file has none",
+        "add the table that `astro-token install-cli --lock` prints to `astro-token.toml`",
+        ConfigError, fixed=True),
     "unknown-astro": Code("warning", "it does not print its version as the Astro CLI does",
         _INSTALL),
     "astro-in-project": Code("warning", "it is inside the repository, and was not run",

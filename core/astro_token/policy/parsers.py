@@ -6,6 +6,7 @@ Each parser gets the value and the name of its setting for the message, and rais
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from types import MappingProxyType
 
@@ -21,11 +22,22 @@ if TYPE_CHECKING:
 
     _Text = TypeVar("_Text", bound=str)
 
-__all__ = ["duration", "flag", "flag_text", "identifier", "levels", "levels_text", "scope", "unknown_key"]
+__all__ = [
+    "duration",
+    "flag",
+    "flag_text",
+    "identifier",
+    "levels",
+    "levels_text",
+    "registries",
+    "scope",
+    "unknown_key",
+]
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MAX_DIGITS = 6
 _MAX_KEY = 32
+_REGISTRY = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}(:[0-9]{1,5})?(/[a-z0-9._-]{1,128}){0,9}")
 
 
 def scope(value: object, name: str) -> Scope:
@@ -63,6 +75,16 @@ def duration(value: object, name: str) -> timedelta:
             f"{name} is not a duration", hint='write a number and one of s, m, h, d, w, such as "14d"'
         )
     return timedelta(**{_UNITS[unit]: int(number)})
+
+
+def registries(value: object, name: str) -> tuple[tuple[str, ...], ...]:
+    """Parse image registries, separated by commas, each perhaps with the beginning of a path."""
+    names = tuple(text.strip() for text in value.split(",")) if isinstance(value, str) else ("",)
+    if all(_REGISTRY.fullmatch(text) for text in names):
+        return (names,)
+    raise ConfigError(
+        f"{name} does not list registries", hint='write hosts without a scheme, as in "registry.example.com"'
+    )
 
 
 def levels(value: object, name: str) -> Mapping[str, Level]:

@@ -20,6 +20,7 @@ from astro_token.policy.parsers import (
     identifier,
     levels,
     levels_text,
+    registries,
     scope,
     unknown_key,
 )
@@ -248,7 +249,8 @@ class Policy(_Table):
         online: if true, a token is checked with Astro before it is used.
         organization, workspace, deployment: the only one that a token may be for; None for any.
         ref: lists of patterns; a reference must match one of each list, and is not read otherwise.
-        cli_lock: if true, only a release of the Astro CLI with a pinned digest is installed.
+        cli_lock: if true, only a release of the Astro CLI with a pinned digest is installed and started.
+        registries: lists of image registries; one that the Astro CLI's configuration names must be in each.
         deploy: levels of the findings before a deploy, by code; other codes have their documented level.
     """
 
@@ -348,7 +350,14 @@ class Policy(_Table):
         parse_text=flag_text,
         stricter=max,
         example="true",
-        doc="`install-cli` installs only a release with a digest in `[astro-cli.sha256]`",
+        doc="`install-cli` installs and `exec` starts `astro` only with digests in `[astro-cli.sha256]`",
+    )
+    registries: tuple[tuple[str, ...], ...] | None = _rule(
+        default=None,
+        parse=registries,
+        stricter=_both,
+        example='"registry.example.com, example.com/team"',
+        doc="the image registries that `.astro/config.yaml` may name; another one is an error, not a warning",
     )
     deploy: Mapping[str, Level] = _rule(
         default=MappingProxyType({}),

@@ -212,6 +212,8 @@ def decoded_name(scheme: str, text: str) -> str:
         raise InvalidRefError(
             "not a reference: its name contains ? or #", hint="write ? as %3F and # as %23 in a name"
         )
+    if not text.isprintable():
+        return text  # refused with the rest of the reference
     if builtin and builtin.encoded and re.search(builtin.encoded, re.sub(_ENCODED, "", text)):
         raise InvalidRefError(
             f"not a reference of {scheme}: its name is malformed",

@@ -39,6 +39,10 @@ __all__ = [
     "require",
 ]
 
+UNLOADABLE = (
+    "check that its folder is not mounted with noexec, that memory is left, and that it was built "
+    "for this system; then reinstall it"
+)
 PLUGINS_VARIABLE = "ASTRO_TOKEN_PLUGINS"
 PLUGINS_GROUP = "astro_token.backends"
 
@@ -247,6 +251,11 @@ def _load(scheme: str, factory: Callable[[], object]) -> object:
         error = MissingDependencyError(
             f"{scheme} needs the Python package {package}, which is not installed",
             hint=f"pip install 'astro-token[{extra}]'" if extra else "install it, or reinstall the backend",
+        )
+    except ImportError as unloadable:
+        package = (unloadable.name or "of its backend").partition(".")[0]
+        error = MissingDependencyError(
+            f"{scheme}: the Python package {package} cannot be loaded", hint=UNLOADABLE
         )
     except (Exception, SystemExit) as broken:  # noqa: BLE001 (a backend may raise anything)
         error = BackendError(f"the backend for {scheme} failed to start with {type(broken).__name__}")

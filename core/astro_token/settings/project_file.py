@@ -4,27 +4,30 @@ The project file: `astro-token.toml`, or `[tool.astro-token]` in `pyproject.toml
 It is untrusted input, because anyone who may open a pull request may write it.
 It names secrets, expectations, policy and the release of the Astro CLI, and nothing else:
 with an address, a credential or a command in it, its author could have our credential sent to another server.
-It is read only if nobody but its owner can write it or its folder, and the owner of both is us or root.
+It is used only if nobody but its owner can write it or its folder, and the owner of both is us or root.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from types import MappingProxyType
 
-from astro_token.errors import AccessDeniedError, ConfigError, InvalidRefError
+from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError, InvalidRefError
+from astro_token.log import logger
 from astro_token.policy.parsers import unknown_key
 from astro_token.policy.rules import Expectations, Policy, policy_from_table
 from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef, contains_token
 from astro_token.system.files import open_regular, others_can_rename_in, others_can_write, owned
+from astro_token.system.os_errors import working_folder
 from astro_token.system.variables import setting
 from astro_token.token import SCOPES, is_identifier
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
     from typing import IO, Any, NoReturn
 
@@ -68,7 +71,7 @@ class Project(Record):
     astro_cli: Lock | None = None
 
 
-def find_project(directory: Path | None = None) -> Project:
+def find_project(directory: Path | None = None, *, is_needed: bool = True) -> Project:
     """
     Read the nearest project file, from a folder up to the root of its repository.
 
@@ -76,13 +79,17 @@ def find_project(directory: Path | None = None) -> Project:
 
     Args:
         directory: None for the current folder.
+        is_needed: False if no token comes from the file. Then it is ignored, with a warning,
+            if another user could have written it and it contains neither policy nor a lock.
 
     Raises:
         ConfigError: the file is malformed, or sets something that it must not.
         AccessDeniedError: another user could have written it.
+        InputOutputError: the current folder was removed.
     """
-    for folder in _folders(os.path.abspath(directory or "")):  # noqa: PTH100 (pathlib is imported only for a file)
-        own, shared = _own(os.path.join(folder, FILE)), _shared(os.path.join(folder, SHARED_FILE))  # noqa: PTH118
+    for folder in _folders(os.path.abspath(directory or working_folder())):  # noqa: PTH100 (pathlib is imported only for a file)
+        own = _own(os.path.join(folder, FILE), is_needed=is_needed)  # noqa: PTH118
+        shared = _shared(os.path.join(folder, SHARED_FILE), is_needed=is_needed)  # noqa: PTH118
         if own and shared:
             raise ConfigError(
                 f"{folder} has both {FILE} and [tool.astro-token] in {SHARED_FILE}", hint="keep one of them"
@@ -131,18 +138,22 @@ def _folders(directory: str) -> list[str]:
     return folders
 
 
-def _own(name: str) -> Project | None:
+def _own(name: str, *, is_needed: bool) -> Project | None:
     """Read astro-token.toml."""
     opened = _opened(name)
     if opened is None:
         return None
     path, file = opened
     with file:
-        _check_owner(path, file)
-        return _Reader(path).project(parse_toml(path, file.read(_MAX_BYTES + 1)))
+        return _trusted(
+            path,
+            file,
+            lambda: _Reader(path).project(parse_toml(path, file.read(_MAX_BYTES + 1))),
+            is_needed=is_needed,
+        )
 
 
-def _shared(name: str) -> Project | None:
+def _shared(name: str, *, is_needed: bool) -> Project | None:
     """
     Read `[tool.astro-token]` of pyproject.toml, which is parsed only if it contains these words.
 
@@ -161,9 +172,13 @@ def _shared(name: str) -> Project | None:
             return None
         if path.is_symlink():
             raise _link(path)
-        _check_owner(path, file)
-    reader = _Reader(path)
-    return reader.project(reader.table(tool, "astro-token", "tool.astro-token"))
+        reader = _Reader(path)
+        return _trusted(
+            path,
+            file,
+            lambda: reader.project(reader.table(tool, "astro-token", "tool.astro-token")),
+            is_needed=is_needed,
+        )
 
 
 def _opened(name: str, *, follow: bool = False) -> tuple[Path, IO[bytes]] | None:
@@ -195,21 +210,28 @@ def _link(path: Path) -> ConfigError:
     )
 
 
-def _check_owner(path: Path, file: IO[bytes]) -> None:
-    """Refuse a file that others can have written, or could move away together with its policy."""
+def _trusted(path: Path, file: IO[bytes], read: Callable[[], Project], *, is_needed: bool) -> Project:
+    """Read a file, unless others could have written it, or could move it away together with its policy."""
     folder = path.parent
-    for each, is_owned in ((path, owned(file)), (folder, owned(folder))):
-        if not is_owned:
-            raise AccessDeniedError(
-                f"{each} belongs to another user, who could change {'it' if each is path else path.name}",
-                hint="chown it to the user that runs astro-token, or remove it and set ASTRO_TOKEN_REF",
-            )
     writable = {folder: others_can_rename_in(folder), path: others_can_write(file)}
-    names = [str(each) for each, is_writable in writable.items() if is_writable]
-    if names:
-        raise AccessDeniedError(
-            f"other users can write {' and '.join(names)}", hint=f"chmod go-w {' '.join(names)}"
-        )
+    foreign = {folder: not owned(folder), path: not owned(file)}
+    if not any((*writable.values(), *foreign.values())):
+        return read()
+    from shlex import join
+
+    hints, complaint = [], ""
+    if names := [str(each) for each, is_foreign in foreign.items() if is_foreign]:
+        complaint = f"{names[0]} belongs to another user, who could change {path.name}"
+        hints.append(join(["chown", str(os.geteuid()), *names]))
+    if names := [str(each) for each, is_writable in writable.items() if is_writable]:
+        complaint = complaint or f"other users can write {' and '.join(names)}"
+        hints.append(join(["chmod", "go-w", *names]))
+    hint = " && ".join(hints)
+    with suppress(AstroTokenError):
+        if not is_needed and (project := read()).policy == Policy() and project.astro_cli is None:
+            logger.warning("%s: %s is ignored (to use it: %s)", complaint, path.name, hint)
+            return Project()
+    raise AccessDeniedError(complaint, hint=hint)
 
 
 def parse_toml(path: Path, data: bytes) -> dict[str, Any]:
@@ -317,7 +339,7 @@ class _Reader:
         self.check_keys(table, ("version", "sha256"), "astro-cli")
         version = table.get("version")
         if not isinstance(version, str) or not VERSION.fullmatch(version):
-            self.refuse("astro-cli.version is not a version", 'write it in quotes, as in version = "1.45.0"')
+            self.refuse("astro-cli.version is not a version", 'write it in quotes, as in version = "1.48.0"')
         digests = self.table(table, "sha256", "astro-cli.sha256")
         if "sha256" in table and not digests:
             self.refuse(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeVar
 
+    from astro_token.settings.astro_cli_pin import Lock
     from astro_token.settings.project_file import Project
 
     _T = TypeVar("_T")
@@ -50,6 +51,7 @@ class TokenSettings(Record):
             "from ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME", "the default of astro-token.toml",
             "the only token of astro-token.toml", "from ASTRO_API_TOKEN".
         project_file: the project file in effect; None if there is none.
+        astro_cli: the release of the Astro CLI that the project file pins; None for any.
     """
 
     ref: SecretRef
@@ -60,6 +62,7 @@ class TokenSettings(Record):
     timeout: float = DEFAULT_SECONDS
     source: str = "given as an argument"
     project_file: Path | None = None
+    astro_cli: Lock | None = None
 
 
 class Settings:
@@ -67,6 +70,7 @@ class Settings:
     The settings of a command that all its tokens share. The environment and the project file are read once.
 
     Args:
+        tokens: the tokens that `token` or `tokens` will resolve; None for every token of the project file.
         policy: is tightened by the project file and the environment.
         timeout: seconds per token; None for `ASTRO_TOKEN_TIMEOUT`, else the default.
         environ: None for the environment of this process.
@@ -84,6 +88,7 @@ class Settings:
 
     def __init__(
         self,
+        tokens: Sequence[str | SecretRef | None] | None = None,
         *,
         policy: Policy | None = None,
         timeout: float | None = None,
@@ -91,7 +96,8 @@ class Settings:
         directory: Path | None = None,
     ) -> None:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
-        self.project: Project = find_project(directory)
+        is_needed = tokens is None or not all(_is_given(token, self.environ) for token in tokens)
+        self.project: Project = find_project(directory, is_needed=is_needed)
         floor = policy_from_environ(self.environ)
         self.policy = (policy or Policy()).tightened(self.project.policy).tightened(floor)
         self.timeout = _timeout(timeout, self.environ)
@@ -130,6 +136,7 @@ class Settings:
             timeout=self.timeout,
             source=source,
             project_file=self.project.path,
+            astro_cli=self.project.astro_cli,
         )
 
     def tokens(
@@ -175,6 +182,11 @@ class Settings:
             return (*_named("ASTRO_TOKEN_REF", lambda: self._lookup(reference)), "from ASTRO_TOKEN_REF")
         if backend or parts:
             source = "ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME"
+            if not backend or "NAME" not in parts:
+                raise ConfigError(
+                    f"ASTRO_TOKEN_{'NAME' if backend else 'BACKEND'} is not set",
+                    hint="set both ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME, or only ASTRO_TOKEN_REF",
+                )
             variables = " and ".join(f"ASTRO_TOKEN_{part}" for part in ("BACKEND", *parts))
             return _named(variables, lambda: _assembled(backend, environ)), None, f"from {source}"
         if project.tokens and project.path:
@@ -247,7 +259,7 @@ def resolve(
         PolicyError: policy does not allow the reference, or what the project expects of the token.
         AccessDeniedError: another user could have written the project file.
     """
-    settings = Settings(policy=policy, timeout=timeout, environ=environ, directory=directory)
+    settings = Settings([token], policy=policy, timeout=timeout, environ=environ, directory=directory)
     return settings.token(token, decrypt=decrypt, any_scheme=any_scheme)
 
 
@@ -260,15 +272,18 @@ def _named(variables: str, parsed: Callable[[], _T]) -> _T:
     raise error
 
 
+def _is_given(token: str | SecretRef | None, environ: Mapping[str, str]) -> bool:
+    """Tell whether a token's reference is an argument or in the environment, and not in the project file."""
+    if token is None:
+        token = setting(environ, "ASTRO_TOKEN_REF") or (
+            ":" if setting(environ, "ASTRO_TOKEN_BACKEND") else ""
+        )
+    return isinstance(token, SecretRef) or ":" in token
+
+
 def _assembled(backend: str, environ: Mapping[str, str]) -> SecretRef:
     """Assemble the reference of `ASTRO_TOKEN_BACKEND`, `…_NAME`, `…_FIELD` and `…_VERSION`."""
     name, version = setting(environ, "ASTRO_TOKEN_NAME"), setting(environ, "ASTRO_TOKEN_VERSION")
-    if not backend or not name:
-        missing = "ASTRO_TOKEN_NAME" if backend else "ASTRO_TOKEN_BACKEND"
-        raise ConfigError(
-            f"{missing} is not set",
-            hint="set both ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME, or only ASTRO_TOKEN_REF",
-        )
     refuse_token(name)
     options = {}
     if version:

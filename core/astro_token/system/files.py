@@ -8,14 +8,16 @@ Checks that a system does not support (owners and flags on Windows) are left out
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import stat
 import time
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from astro_token.errors import BackendUnavailableError, OutputError
+from astro_token.system.os_errors import naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +67,17 @@ def open_regular(path: Path | str) -> IO[bytes]:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise IsADirectoryError
-    return os.fdopen(descriptor, "rb")
+    return io.BufferedReader(_NeverWaiting(descriptor))
+
+
+class _NeverWaiting(io.FileIO):
+    """A file that raises `BlockingIOError` in place of returning None, as `/proc/kmsg` makes it do."""
+
+    def readinto(self, buffer: Any, /) -> int:
+        count = super().readinto(buffer)
+        if count is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return count
 
 
 def owned(file: IO[bytes] | Path) -> bool:
@@ -124,10 +136,10 @@ def replace(path: Path, data: bytes) -> None:
 
     Raises:
         OutputError: the path is a link, or not a regular file.
-        OSError: no such folder, no space, no permission.
+        OSError: no such folder, no space, no permission. It names the path.
     """
     refuse_special(path)
-    with _temporary(path, data) as temporary:
+    with naming(path), _temporary(path, data) as temporary:
         temporary.replace(path)
 
 
@@ -140,7 +152,7 @@ def create(path: Path, data: bytes) -> None:
         OSError: no such folder, no space, no permission.
     """
     exists = False
-    with _temporary(path, data) as temporary:
+    with naming(path), _temporary(path, data) as temporary:
         try:
             _link(temporary, path)
         except FileExistsError:
@@ -234,7 +246,7 @@ def append(path: Path, data: bytes) -> None:
         )
     if descriptor < 0:
         raise OutputError(f"{path} is not a regular file", hint="name a regular file")
-    with os.fdopen(descriptor, "ab", buffering=0) as file:
+    with naming(path), os.fdopen(descriptor, "ab", buffering=0) as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OutputError(f"{path} is not a regular file", hint="name a regular file")

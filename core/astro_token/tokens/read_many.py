@@ -94,7 +94,7 @@ def read_tokens(
     Raises:
         ConfigError: a setting that all tokens share is invalid.
     """
-    reports = verify_all(Settings(policy=policy, timeout=timeout).tokens(tokens))
+    reports = verify_all(Settings(tokens, policy=policy, timeout=timeout).tokens(tokens))
     return [report.error or report.token or BackendError("nothing was read") for report in reports]
 
 

@@ -25,6 +25,7 @@ from astro_token.errors import (
     sanitized,
     with_prefix,
 )
+from astro_token.system.os_errors import exhausted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -279,7 +280,7 @@ def _outcome_of(call: Callable[[], _T], *, local: bool = False) -> _T | AstroTok
     except BaseException as error:  # an SDK raises anything, and its text may hold the value
         if local and not isinstance(error, Exception):
             raise
-        return BackendError(
+        return exhausted(error) or BackendError(
             f"the backend failed with {type(error).__name__}",
             hint="if it happens again, report it with the versions of astro-token and of the SDK",
         )

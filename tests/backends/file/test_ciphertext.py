@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError, OutputError
+from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError, OutputError
 from astro_token.secret import SecretValue
 
 if TYPE_CHECKING:
@@ -68,6 +68,17 @@ def test_encrypting_with_age_does_not_replace_it(scene: Scene, canary: str) -> N
     with pytest.raises(OutputError):
         scene.write(canary)
     assert TEXT == scene.path.read_bytes()
+
+
+@pytest.mark.parametrize("data", [TEXT, BLOB, b"vault:v1:" + TEXT])
+def test_anybody_may_write_it_because_it_is_authenticated(scene: Scene, canary: str, data: bytes) -> None:
+    """A checkout with umask 0 makes it so."""
+    scene.path.write_bytes(data)
+    scene.path.chmod(0o666)
+    assert data == scene.read()
+    scene.path.write_bytes(canary.encode())
+    with pytest.raises(AccessDeniedError):
+        scene.read()
 
 
 @pytest.mark.parametrize("data", [TEXT, TEXT + b"\n", BLOB, b"vault:v1:" + TEXT])

@@ -13,6 +13,7 @@ from .commands import Call
 from .config import Config, is_cloud
 from .deploy import deploy
 from .errors import CommandError, PanicError, UnsupportedError
+from .telemetry import SEND, send, track
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -127,12 +128,20 @@ def perform(name: tuple[str, ...], command: Command, words: Sequence[str]) -> No
             set_up(cfg, api, quiet=command.quiet)
     elif not command.local:
         raise UnsupportedError("a domain that is not Astro's")
+    if name[0] != "config":
+        track(cfg, " ".join(name))
     if command.project and not cfg.in_project:
         raise CommandError(NO_PROJECT, usage=True)
     command.run(Call(cfg, api, args, flags))
 
 
 def main(argv: Sequence[str]) -> int:
+    if list(argv) == [SEND]:
+        try:
+            send()
+        except CommandError:
+            return 1
+        return 0
     name = next((words for words in COMMANDS if tuple(argv[: len(words)]) == words), None)
     if name is None:
         print(f"stand-in: not supported: astro {' '.join(argv)}", file=sys.stderr)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import VERSION
+from .block_yaml import write_yaml
 from .config import DEFAULTS, WITHOUT_DEFAULT, Config, look_up, put
 from .errors import CommandError, UnsupportedError
 
@@ -173,10 +175,12 @@ def config_set(call: Call) -> None:
     if len(call.args) != 2:
         raise CommandError("must specify exactly two arguments (key value) when setting a config", usage=True)
     key, value = checked_key(call.args[0]), call.args[1]
-    if "global" not in call.flags:
-        raise UnsupportedError("setting a project's own configuration")
-    put(call.cfg.tree, key, value)
-    call.cfg.save()
+    if "global" in call.flags:
+        put(call.cfg.tree, key, value)
+        call.cfg.save()
+    else:
+        put(call.cfg.project, key, value)
+        (Path(".astro") / "config.yaml").write_text(write_yaml(call.cfg.project), "utf-8")
     print(f"Setting {key} to {value} successfully\n")
 
 
