@@ -409,6 +409,22 @@ def test_ordinary_output_is_not_changed() -> None:
     assert not changed(2)
 
 
+def test_a_token_with_a_similar_identifier_is_not_changed() -> None:
+    header, claims, signature = TOKEN.encode().split(b".")
+    decoded = base64.urlsafe_b64decode(claims + b"==")
+    identifier = json.loads(decoded)["apiTokenId"].encode()
+    other = identifier[:-12] + b"~~~" + identifier[-9:-3] + b"~~~"
+    changed = decoded.replace(identifier, other)
+    assert decoded != changed
+    written = b"%s.%s.%s" % (header, base64.urlsafe_b64encode(changed), signature[::-1])
+    assert written == through(Filter(TOKEN.encode()), iter([written]))
+    # It is that of this token if it is complete, also in short lines.
+    assert b"." + MASK == through(Filter(TOKEN.encode()), iter([b"." + claims]))
+    lines = b"".join(b"# %s\n" % claims[at : at + 8] for at in range(0, len(claims), 8))
+    shown = through(Filter(TOKEN.encode()), iter([lines])).translate(None, b"#\n *")
+    assert len(shown) < 24
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_100_mb_of_ordinary_output_and_foreign_tokens_are_not_changed() -> None:

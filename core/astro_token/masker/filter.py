@@ -218,7 +218,7 @@ class Filter:
             if position < done:
                 continue
             region, chain = _locate(index, data, position, _Region.chain_at)
-            if not any(piece.own for piece in chain):
+            if not chain or not chain[0].text.is_own(chain[0].at, chain[-1].until):
                 continue
             located = [region.span(piece) for piece in chain]
             spans += located

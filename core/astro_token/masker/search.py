@@ -83,11 +83,11 @@ class Index:
 
     def _grams_in(self, text: bytes) -> Iterator[int]:
         """Yield positions of grams; a block at a time, because nearly none has any."""
-        numbers, known = memoryview(text[: len(text) // GRAM * GRAM]).cast("I"), self._grams
+        numbers, grams = memoryview(text[: len(text) // GRAM * GRAM]).cast("I"), self._grams
         for start in range(0, len(text), _BLOCK):
             block = numbers[start // GRAM : (start + _BLOCK) // GRAM]
-            if not known.isdisjoint(block):
-                yield from compress(range(start, start + _BLOCK, GRAM), map(known.__contains__, block))
+            if not grams.isdisjoint(block):
+                yield from compress(range(start, start + _BLOCK, GRAM), map(grams.__contains__, block))
 
     def piece(self, data: bytes, start: int) -> Piece | None:
         """Return the longest piece around some letters, if only this token has these."""

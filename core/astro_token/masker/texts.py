@@ -47,7 +47,11 @@ class Text:
 
     def is_own(self, start: int, end: int) -> bool:
         """True if a part of the letters has enough that no other token has."""
-        return any(min(end, own.stop) - max(start, own.start) >= self.least for own in self.own)
+        return any(min(end, own.stop) - max(start, own.start) >= self._enough(own) for own in self.own)
+
+    def _enough(self, own: range) -> int:
+        """An identifier needs most of its letters: it may be hexadecimal, and some tokens share 5 digits."""
+        return max(self.least, len(own) * 3 // 4) if len(own) < 4 * self.least else self.least
 
 
 def texts(token: bytes) -> Iterator[Text]:
