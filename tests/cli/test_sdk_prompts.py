@@ -140,7 +140,7 @@ def test_one_prompt_serves_all_regions_and_services_and_no_progress_bar_hides_it
         assert (0, 1, 5) == (at.finish(), at.shown.count(ASKED), len(aws.requests)), at.shown
 
 
-@pytest.mark.parametrize("keys", ["\x04", "\n", "12345\n", "a token\n"])
+@pytest.mark.parametrize("keys", ["\x04", "\n", "12345\n", "a token\n", "\x1c\n"])
 def test_what_is_not_a_code_is_refused(at: Terminal, aws: FaultServer, keys: str) -> None:
     at.type(keys)
     assert 77 == at.finish()

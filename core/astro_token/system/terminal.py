@@ -94,7 +94,10 @@ def prompt(text: str) -> bytes:
         end()
     terminal = open_terminal(os.O_RDWR)
     saved = termios.tcgetattr(terminal)
-    silent = [*saved[:3], saved[3] & ~termios.ECHO, *saved[4:]]
+    keys = list(saved[6])
+    # Ctrl-\ and Ctrl-Z would end or stop us without echo.
+    keys[termios.VQUIT] = keys[termios.VSUSP] = bytes([os.fpathconf(terminal, "PC_VDISABLE")])
+    silent = [*saved[:3], saved[3] & ~termios.ECHO, *saved[4:6], keys]
     _saved.append((terminal, saved))
     try:
         termios.tcsetattr(terminal, termios.TCSAFLUSH, silent)
