@@ -145,15 +145,12 @@ def test_a_token_that_comes_byte_by_byte_is_hidden(program: Program, prod: str) 
     assert "eyJhbGc".startswith(result.stdout.removesuffix("***"))  # less on a machine that reads late
 
 
-def test_an_output_that_ends_with_a_token_and_no_line_end(program: Program, prod: str, canary: str) -> None:
+def test_an_output_that_ends_with_a_token_and_no_line_end(program: Program, prod: str) -> None:
     line = 'printf "a %s" "$ASTRO_API_TOKEN"; printf "b %s" "$ASTRO_API_TOKEN" >&2'
     assert Result(0, "a ***", "b ***") == program("exec", "--mask", prod, "--", "sh", "-c", line)
-    # One that is cut is no token any more, and its claims have gone by.
-    header, claims, signature = canary.split(".")
+    # One that is cut is hidden too.
     line = 'printf "%s" "${ASTRO_API_TOKEN%??????????}"'
-    result = program("exec", "--mask", prod, "--", "sh", "-c", line, allowed=SHOWN)
-    assert Result(0, f"{header}.***.{signature[:-10]}", "") == result
-    assert claims not in result.stdout
+    assert Result(0, "***", "") == program("exec", "--mask", prod, "--", "sh", "-c", line)
 
 
 def test_both_outputs_in_one_place_keep_their_order(program: Program, prod: str) -> None:
@@ -555,7 +552,7 @@ def test_a_new_size_that_came_before_the_start_is_not_lost(program: Program, ter
     code = (
         "import os, termios\n"
         "from astro_token.masker.outputs import Outputs\n"
-        "outputs = Outputs(())\n"
+        "outputs = Outputs(None)\n"
         "child = os.dup(outputs.file_actions[0][1])\n"
         "termios.tcsetwinsize(0, (50, 132))\n"
         "outputs.start()\n"

@@ -19,7 +19,7 @@ from tests.timing import wait_until
 def test_what_was_written_before_the_end_of_the_child_has_a_limit() -> None:
     """Else a daemon that prints without a pause kept us for ever."""
     target, stop = os.open(os.devnull, os.O_WRONLY), os.open(os.devnull, os.O_RDONLY)
-    output = Output(target, Filter([]))
+    output = Output(target, Filter(None))
     for end in (output.source, output.child_end):
         os.close(end)
     output.source = os.open("/dev/zero", os.O_RDONLY)  # always ready, as it is
@@ -53,7 +53,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
 def test_what_may_begin_a_form_waits_less_than_50_ms(waits: list[float | None]) -> None:
     reader, target = os.pipe()
     stop, stopper = os.pipe()
-    output = Output(target, Filter([b"secret value"]))
+    output = Output(target, Filter(b"secret value"))
     copying = threading.Thread(target=output.copy, args=(stop,), daemon=True)
     copying.start()
     os.write(output.child_end, b"x s")
@@ -72,7 +72,7 @@ def test_a_target_that_cannot_be_asked_costs_no_time(waits: list[float | None]) 
     """Some systems say at once that a device is none to `poll`; a closed descriptor gets the same answer."""
     reader, target = os.pipe()
     stop, stopper = os.pipe()
-    output = Output(target, Filter([]))
+    output = Output(target, Filter(None))
     os.close(target)
     copying = threading.Thread(target=output.copy, args=(stop,), daemon=True)
     copying.start()

@@ -73,10 +73,9 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
     outputs = None
     # CI systems mask only the secrets that they store themselves.
     if in_ci(os.environ) if arguments.mask is None else arguments.mask:
-        from astro_token.masker.forms import forms
         from astro_token.masker.outputs import Outputs
 
-        outputs = Outputs(forms(token.secret.reveal()))
+        outputs = Outputs(token.secret.reveal())
     with private_home(environment.context, os.environ) as home:
         environ = environment.applied(os.environ, home=str(home.path))
         if withheld := {*environment.set, *environment.unset, *environment.drop}.intersection(os.environ):

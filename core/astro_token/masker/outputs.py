@@ -36,17 +36,16 @@ _MAX_REST = 1024 * 1024
 class Outputs:
     """
     Args:
-        forms: to be masked.
+        token: to be masked; None masks nothing.
 
     Attributes:
         file_actions: for `posix_spawn`: they give the child its ends.
     """
 
-    def __init__(self, forms: Iterable[bytes]) -> None:
+    def __init__(self, token: bytes | None) -> None:
         self._stop, self._stopper = os.pipe()
         self._threads: list[Thread] = []
         self.file_actions: list[tuple[int, int, int]] = []
-        forms = tuple(forms)
         outputs: dict[tuple[int, int, int], Output] = {}
         for number in _STREAMS:
             if not os.get_inheritable(number):  # it was closed at our start, and is for the child
@@ -54,7 +53,7 @@ class Outputs:
             status = os.fstat(number)
             target = (status.st_dev, status.st_ino, status.st_rdev)
             if target not in outputs:  # shared by both if they go to the same file, which keeps their order
-                outputs[target] = Output(number, Filter(forms))
+                outputs[target] = Output(number, Filter(token, at_once=os.isatty(number)))
             self.file_actions.append((os.POSIX_SPAWN_DUP2, outputs[target].child_end, number))
         self._outputs = list(outputs.values())
 
