@@ -12,6 +12,8 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.conftest import BASE, PROGRAM, ROOT
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 IN_CI = bool(os.environ.get("CI"))
 IS_ROOT = os.geteuid() == 0
+# In CI such a test fails instead: nobody would notice that it is skipped.
+only_root = pytest.mark.skipif(not IS_ROOT and not IN_CI, reason="needs a second user")
 # The test's folder is mounted here. Every user can go through it, unlike through the folders of pytest.
 INSIDE = "/mnt"
 TEMPORARY = ("/dev/shm", "/mnt/tmp", "/tmp", "/var/tmp")

@@ -161,6 +161,14 @@ def test_an_example_names_what_is_there(path: Path) -> None:
         assert variable in code or variable in {"ASTRO_TOKEN_REFERENCE", "ASTRO_TOKEN_COMMAND"}, variable
 
 
+def test_what_installs_us_by_name_says_that_there_is_no_release() -> None:
+    """Whoever copies a file and nothing else would install a stranger's package beside the job's identity."""
+    installing = [path for path in FILES if re.search(r"\bpip\b.*\binstall\b.*astro-token", path.read_text())]
+    assert {*EXAMPLES, CI / "circleci" / "orb.yml"} <= set(installing)
+    said = "No release is published yet, and somebody else may take the name: first replace what pip installs"
+    assert [] == [name(path) for path in installing if said not in path.read_text()]
+
+
 def test_all_examples_pin_one_version_of_the_astro_cli() -> None:
     pins = {pin for path in EXAMPLES for pin in re.findall(r"CLI_VERSION\W+(\d[\d.]+)", path.read_text())}
     assert len(pins) == 1
@@ -185,7 +193,7 @@ def test_what_exports_the_token_is_masked_by_its_ci_system() -> None:
 
 
 def test_a_login_by_the_identity_names_its_audience_in_every_snippet() -> None:
-    """The roles of docs/vault.md require it, and not every CI system requests Vault's by itself."""
+    """The roles and the mount of AWS in docs/vault.md require it; few CI systems request it themselves."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     snippets = {
         f"{page.name} {number}": text
@@ -197,8 +205,10 @@ def test_a_login_by_the_identity_names_its_audience_in_every_snippet() -> None:
     logins = {
         title: "ASTRO_TOKEN_VAULT_AUDIENCE" in text
         for title, text in snippets.items()
-        if re.search(r"ASTRO_TOKEN_VAULT_ROLE\b", text) and "ASTRO_TOKEN_VAULT_AUTH" not in text
+        if re.search(r"ASTRO_TOKEN_VAULT_ROLE\b", text)
+        and re.findall(r"ASTRO_TOKEN_VAULT_AUTH\W+(\w+)", text) in ([], ["aws"])
     }
+    assert "codebuild/vault.yml" in logins
     assert len(logins) > len(("github", "gitlab", "ci.md", "vault.md"))
     assert [] == [title for title, names_audience in logins.items() if not names_audience]
 

@@ -7,6 +7,7 @@ from _thread import allocate_lock
 from contextlib import contextmanager
 
 from astro_token.errors import BackendUnavailableError
+from astro_token.transport.deadline import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     _T = TypeVar("_T", bound=_Forgets)
 
 __all__ = ["LoginLock", "one_per_process"]
+
+_SHORTEST = 0.01  # seconds
 
 
 def one_per_process(create: Callable[[], _T]) -> Callable[[], _T]:
@@ -67,7 +70,10 @@ class LoginLock:
             BackendUnavailableError: another thread held it for that long.
         """
         lock = self._lock
-        if not lock.acquire(timeout=max(0.0, seconds)):
+        end = clock() + seconds
+        while not lock.acquire(timeout=max(_SHORTEST, end - clock())):
+            if clock() < end:  # a person was typing for the login, which did not count
+                continue
             if self._lock is lock:
                 self.forget()  # its thread was abandoned at a deadline and may never end
             raise BackendUnavailableError(

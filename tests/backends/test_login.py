@@ -9,6 +9,7 @@ import time
 import pytest
 
 from astro_token.errors import BackendUnavailableError
+from astro_token.transport.deadline import Deadline, Workers, paused_deadline
 from astro_token_backends.login import LoginLock, one_per_process
 
 
@@ -85,6 +86,24 @@ def test_a_login_waits_for_another_no_longer_than_it_may() -> None:
             pass
     with lock.within(0):
         pass
+
+
+def test_the_time_in_which_a_person_types_does_not_count() -> None:
+    lock, typing = LoginLock("AWS"), threading.Event()
+    workers = Workers(Deadline(10))
+
+    def log_in() -> None:
+        with lock.within(0.1), paused_deadline():
+            typing.set()
+            time.sleep(0.4)
+
+    def wait() -> str:
+        typing.wait(5)
+        with lock.within(0.1):
+            return "logged in"
+
+    first = workers.submit(log_in)
+    assert ("logged in", None) == (workers.submit(wait).outcome(), first.outcome())
 
 
 def test_an_error_releases_the_lock() -> None:

@@ -70,6 +70,13 @@ class Terminal:
         self._seen = at + len(text)
         return before
 
+    def read_for(self, seconds: float) -> str:
+        """Reads for some time; returns what is shown after the last text that was waited for."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._read(0.05)
+        return self.shown[self._seen :]
+
     def echoes(self) -> bool:
         return bool(termios.tcgetattr(self._screen)[3] & termios.ECHO)
 

@@ -15,6 +15,7 @@ import pytest
 
 from tests.cli.conftest import child
 from tests.conftest import Result
+from tests.machine import only_root
 from tests.timing import wait_until, within
 
 if TYPE_CHECKING:
@@ -288,7 +289,8 @@ def test_orphans_that_are_left_to_us_are_reaped(program: Program, prod: str, sta
 
 
 @either_way
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="makes a process namespace")
+@only_root
+@on_linux
 def test_as_process_1_of_a_container_signals_and_orphans_are_served(
     program: Program, prod: str, log: Path, homes: Path, start: Start
 ) -> None:

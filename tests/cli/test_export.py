@@ -24,6 +24,7 @@ from astro_token.testing import appearances, make_token
 from tests.cli.terminal import Terminal
 from tests.conftest import PROGRAM, SHARED_MEMORY, Result
 from tests.formats.agents import AzureAgent, TeamCityAgent
+from tests.machine import only_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -348,28 +349,28 @@ def test_a_runner_whose_file_cannot_be_trusted_gets_nothing(
     assert (before, "", []) == (github.read_text(), (folder / "twice").read_text(), planted.log)
 
 
-def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
+@only_root
+def test_a_file_of_somebody_else_is_refused() -> None:
     """Root writes to any; so root gives a file away, and another looks at it. Nobody else can try that."""
-    for path in (SHARED_MEMORY,) if os.geteuid() == 0 and SHARED_MEMORY.is_dir() else ():
-        file = path / f"astro-token-test-{os.getpid()}"
-        file.write_text("")
-        file.chmod(0o666)
-        reading, writing = os.pipe()
-        child = os.fork()
-        if child == 0:  # pragma: no cover
-            with suppress(BaseException):
-                os.setgid(65534)
-                os.setuid(65534)
-                try:
-                    refuse_destination(Rendering("", File(file)), {})
-                except OutputError as error:
-                    os.write(writing, error.message.encode())
-            os._exit(0)
-        os.close(writing)
-        os.waitpid(child, 0)
-        with os.fdopen(reading) as pipe:
-            assert f"{file} belongs to another user" == pipe.read()
-        file.unlink()
+    file = SHARED_MEMORY / f"astro-token-test-{os.getpid()}"
+    file.write_text("")
+    file.chmod(0o666)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:  # pragma: no cover
+        with suppress(BaseException):
+            os.setgid(65534)
+            os.setuid(65534)
+            try:
+                refuse_destination(Rendering("", File(file)), {})
+            except OutputError as error:
+                os.write(writing, error.message.encode())
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading) as pipe:
+        assert f"{file} belongs to another user" == pipe.read()
+    file.unlink()
 
 
 def test_a_system_that_is_not_there_for_sure_is_told_no_mask(

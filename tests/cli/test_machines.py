@@ -15,7 +15,6 @@ import pytest
 from tests.machine import (
     COUNTED,
     IN_CI,
-    IS_ROOT,
     OTHER,
     TEMPORARY,
     Machine,
@@ -23,6 +22,7 @@ from tests.machine import (
     available,
     fill,
     full,
+    only_root,
     read_only,
 )
 from tests.servers.releases import Releases
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from tests.servers.gcp import GcpServer
     from tests.servers.gcp_login import GcpLogin
     from tests.servers.jwks import Issuer
-
-only_root = pytest.mark.skipif(not IS_ROOT and not IN_CI, reason="needs a second user")
 
 STARTED = 'test "$ASTRO_API_TOKEN" = "$CANARY" && echo started'
 COMMANDS = {

@@ -120,7 +120,27 @@ def test_a_person_is_prompted_and_the_deadline_waits(at: Terminal, aws: FaultSer
     assert 2 == len(aws.requests)
 
 
-@pytest.mark.parametrize("keys", ["\x04", "\n", "12345\n", "a token\n"])
+def test_one_prompt_serves_all_regions_and_services_and_no_progress_bar_hides_it(
+    program: Program, aws: FaultServer, canary: str
+) -> None:
+    """Regions are read in threads of the backend, whose deadline must wait too."""
+    parameter = Answer.json({"Parameter": {"Name": "/x", "Value": canary, "Version": 1, "Type": "String"}})
+    aws.mode = lambda number: (
+        ROLE if number == 1 else parameter if b"WithDecryption" in aws.requests[-1].body else holding(canary)
+    )
+    tokens = [
+        f"{name}?region={region}" for name in ("aws:a", "aws-ssm:/x") for region in ("eu-west-1", "us-east-1")
+    ]
+    command = [str(PROGRAM), "check", *tokens]
+    environ = program.environment({"ASTRO_TOKEN_TIMEOUT": "2"})
+    with Terminal(command, env=environ, cwd=program.work) as at:
+        at.wait_for(ASKED)
+        assert ": " == at.read_for(3)
+        at.type("314159\n")
+        assert (0, 1, 5) == (at.finish(), at.shown.count(ASKED), len(aws.requests)), at.shown
+
+
+@pytest.mark.parametrize("keys", ["\x04", "\n", "12345\n", "a token\n", "\x1c\n"])
 def test_what_is_not_a_code_is_refused(at: Terminal, aws: FaultServer, keys: str) -> None:
     at.type(keys)
     assert 77 == at.finish()

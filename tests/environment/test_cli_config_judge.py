@@ -21,6 +21,7 @@ import pytest
 
 from astro_token.environment.cli_config import problems_of, read
 from tests.environment.cli_config_spellings import combined, harmless, mutated, redirecting
+from tests.machine import IN_CI
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -74,6 +75,7 @@ class Judge:
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     go = shutil.which("go")
     if go is None:
+        assert not IN_CI, "CI must have Go"
         pytest.skip("Go is not installed")
     built = tmp_path_factory.mktemp("judge") / "judge"
     # Where the machine has its caches, if a test runs first that hides them.

@@ -22,6 +22,7 @@ from astro_token.environment.context import Context
 from astro_token.environment.private_home import PrivateHome, private_home, remove
 from astro_token.errors import OutputError
 from astro_token.testing import appearances
+from tests.machine import only_root
 from tests.timing import is_running, wait_until
 
 if TYPE_CHECKING:
@@ -526,7 +527,7 @@ def test_what_is_not_a_home_of_ours_is_left_alone(
     assert [] == [path for path in (link, outside, file, other, alike) if not path.exists()]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+@only_root
 def test_a_folder_of_another_user_with_our_name_on_it_is_left_alone(
     place: Path, environ: dict[str, str]
 ) -> None:

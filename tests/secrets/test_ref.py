@@ -308,6 +308,8 @@ def test_every_name_of_a_service_has_a_reference(scheme: str, data: st.DataObjec
     ("text", "name"),
     [
         ("vault:secret/a%20b%2B%40c/%C3%A9#x", "secret/a b+@c/é"),
+        ("file:/a\u00a0b%20c", "/a\u00a0b c"),
+        ("file:/a\u00adb\u3000%41", "/a\u00adb\u3000A"),
         ("vault:secret/100%25", "secret/100%"),
         ("file:/builds/c%23/app%3F/t", "/builds/c#/app?/t"),
         ("file:100%", "100%"),

@@ -206,15 +206,25 @@ def main() -> None:
     import tempfile
     from pathlib import Path
 
-    from tests.servers import by_hand, ci_programs
+    from tests.servers import by_hand, ci_jobs, ci_programs
     from tests.servers.jwks import Issuer
 
     parser = argparse.ArgumentParser(description="Give a job its identity token, as a CI system does.")
     parser.add_argument("system", nargs="?", choices=SYSTEMS, default="github")
-    system = parser.parse_args().system
+    parser.add_argument(
+        "--job", choices=ci_jobs.BRANCHES, help="with the claims of GitHub's job of this environment"
+    )
+    options = parser.parse_args()
+    system = options.system
     with tempfile.TemporaryDirectory() as folder, Issuer() as issuer, CiIdentity(issuer) as server:
         programs = ci_programs.install(Path(folder))
-        by_hand.serve(f"a job of {system}", server.environment(system, programs), f"keys: {issuer.jwks_url}")
+        server.claims = ci_jobs.github(options.job) if options.job else {}
+        by_hand.serve(
+            f"a job of {system}",
+            server.environment(system, programs),
+            f"issuer: {issuer.name}",
+            f"keys: {issuer.jwks_url}",
+        )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from astro_token.ci.identity import ci_identity
+from astro_token.identity.web_token import describe_identity
 from tests.servers import ci_programs
 from tests.servers.ci_identity import AZURE_AUDIENCE, BUILDKITE_AUDIENCE, GITHUB_AUDIENCE, SYSTEMS, CiIdentity
 from tests.servers.test_by_hand import start
@@ -159,6 +161,20 @@ def test_the_programs_refuse(
     server: CiIdentity, tmp_path: Path, system: str, argv: str, variables: dict[str, str]
 ) -> None:
     assert run(server, tmp_path, system, *shlex.split(argv), **variables) == (1, "")
+
+
+def test_by_hand_it_can_be_the_job_of_an_environment() -> None:
+    with start("tests.servers.ci_identity", "github", "--job", "prod") as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(7)]
+        environ = dict(shlex.split(line)[1].split("=", 1) for line in lines[4:])
+        token = ci_identity("https://vault.example.com", environ=environ, timeout=10)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert token is not None
+    issuer = lines[1].removeprefix("# issuer: ").strip()
+    shown = f"iss {issuer}, aud https://vault.example.com, sub repo:acme/dags:environment:prod, "
+    assert describe_identity(token).startswith(shown)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

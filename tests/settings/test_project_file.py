@@ -254,6 +254,24 @@ def test_a_file_in_a_folder_that_others_can_write_is_refused(write: Write, name:
     assert path == find_project(path.parent).path
 
 
+@pytest.mark.parametrize("name", ["astro-token.toml", "pyproject.toml"])
+def test_an_ignored_file_hides_no_policy_above_it(write: Write, name: str) -> None:
+    """Otherwise whoever can write one folder of the repository could switch the policy off there."""
+    root = write("astro-token.toml", ONE + "[policy]\nrequire_expiry = true\n")
+    (root.parent / ".git").mkdir()
+    folder = root.parent / "shared"
+    folder.mkdir()
+    spoilt = folder / name
+    spoilt.write_text(ONE if name == "astro-token.toml" else SHARED)
+    spoilt.chmod(0o666)
+    assert AccessDeniedError is type(failure(folder))
+    assert root == find_project(folder, is_needed=False).path
+    (folder / "astro-token.toml").write_text(ONE)
+    (folder / "astro-token.toml").chmod(0o666)
+    (folder / "pyproject.toml").write_text("")
+    assert find_project(folder, is_needed=False).policy.require_expiry
+
+
 def test_a_folder_in_which_only_owners_rename_is_accepted(write: Write) -> None:
     path = write("astro-token.toml", ONE)
     path.parent.chmod(0o1777)

@@ -126,7 +126,7 @@ def test_only_absolute_folders_of_path_count(tmp_path: Path, monkeypatch: pytest
     assert name == find_program("it", {"PATH": f"/nowhere:{tmp_path / 'bin'}"})
     (tmp_path / "bin" / "it").chmod(0o644)
     assert None is find_program("it", {"PATH": str(tmp_path / "bin")})
-    assert search_path("it", {"PATH": str(tmp_path / "bin")}).not_executable
+    assert search_path("it", {"PATH": str(tmp_path / "bin")}).not_executable == str(tmp_path / "bin" / "it")
 
 
 def test_a_program_in_the_checkout_is_passed_over(checkout: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from astro_token.errors import (
     InvalidRefError,
     SecretNotFoundError,
 )
+from astro_token.transport.deadline import with_deadline
 from astro_token_backends.aws.endpoint import region_of
 from astro_token_backends.aws.errors import is_of_credential, translated
 from astro_token_backends.boundary import call_sdk
@@ -88,4 +89,4 @@ def _side_by_side(call: Callable[[_A], _T], items: Sequence[_A]) -> list[_T]:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(_WORKERS) as pool:
-        return list(pool.map(call, items))
+        return list(pool.map(with_deadline(call), items))

@@ -5,28 +5,20 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from pathlib import Path
 
 from astro_token.errors import CommandError
 from astro_token.system.os_errors import LIMITS, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pathlib import Path
 
-__all__ = ["cannot_run", "not_executable", "printable"]
+__all__ = ["cannot_run", "printable"]
 
 _NOT_EXECUTABLE = 126
 _PROGRAM = "name a program, or a script that starts with #!, that you may execute"
 _MARK = b"\xef\xbb\xbf"
 _LONGEST = 256  # bytes that Linux reads of a first line
-
-
-def not_executable(name: str, environ: Mapping[str, str]) -> CommandError:
-    """Build the error for a file that is not executable: the first of this name on PATH, or that path."""
-    folders = [] if "/" in name else environ.get("PATH", os.defpath).split(os.pathsep)
-    paths = (Path(folder, name) for folder in folders if folder.startswith("/"))
-    return cannot_run(name, next((path for path in paths if path.is_file()), Path(name)))
 
 
 def cannot_run(name: str, path: Path, error: OSError | None = None) -> CommandError:

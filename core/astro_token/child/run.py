@@ -51,10 +51,10 @@ def find_command(name: str, environ: Mapping[str, str]) -> str:
     """
     if "/" in name:
         path = name if os.path.isfile(name) and os.access(name, os.X_OK) else None  # noqa: PTH113
-        exists = os.path.exists(name)  # noqa: PTH110
+        other = name if os.path.exists(name) else None  # noqa: PTH110
     else:
         search = search_path(name, environ)
-        path, exists = search.path, search.not_executable
+        path, other = search.path, search.not_executable
         if path and name == "astro" and in_checkout(path, environ):
             raise ConfigError(
                 f"the astro on PATH lies in the checkout: {path}",
@@ -63,10 +63,10 @@ def find_command(name: str, environ: Mapping[str, str]) -> str:
             )
     if path:
         return path
-    from astro_token.child.refusal import not_executable, printable
+    from astro_token.child.refusal import cannot_run, printable
 
-    if exists:
-        raise not_executable(name, environ)
+    if other:
+        raise cannot_run(name, Path(other))
     raise CommandError(
         f"{printable(name)}: command not found",
         exit_code=NOT_FOUND,

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from astro_token.system.terminal import ended_by_prompt
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -42,5 +44,6 @@ def _bar(doing: str, column: str, *, total: int | None, visible: bool) -> Iterat
     from rich.console import Console
 
     columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), getattr(progress, column)())
-    with progress.Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+    bar = progress.Progress(*columns, console=Console(file=sys.stderr), transient=True)
+    with bar, ended_by_prompt(bar.stop):
         yield partial(bar.update, bar.add_task(doing, total=total, visible=visible))

@@ -160,9 +160,10 @@ def _user() -> int:
 
 
 def _sweep(folder: Path) -> None:
+    beginnings = tuple(f"{prefix}{_user()}-" for prefix in (_PREFIX, _UNFINISHED))
     with suppress(OSError):
-        for path in (*folder.glob(f"{_PREFIX}{_user()}-*"), *folder.glob(f"{_UNFINISHED}{_user()}-*")):
-            if _abandoned(path):
+        for name in os.listdir(folder):  # noqa: PTH208 (a folder for temporary files can be huge)
+            if name.startswith(beginnings) and _abandoned(path := folder / name):
                 logger.debug("removing an abandoned home, %s", path)
                 remove(path)
 

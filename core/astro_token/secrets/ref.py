@@ -34,6 +34,10 @@ _ESCAPES = r"(?:^|[/\\])\.\.?(?:$|[/\\;])"
 # No expression is compiled before it is needed: that takes longer than the rest of a simple reference.
 
 
+def _has_unprintable(text: str) -> bool:
+    return not (text.isascii() and text.isprintable()) and re.search(_UNPRINTABLE, text) is not None
+
+
 def contains_token(text: str) -> bool:
     """True if a part of the text looks like a token."""
     return "eyJ" in text and re.search(_TOKEN_SHAPE, text) is not None
@@ -88,9 +92,7 @@ class SecretRef(Record):
             texts.append(field)
         if not all(texts):
             raise self._invalid("a part of it is empty")
-        if any(
-            not (text.isascii() and text.isprintable()) and re.search(_UNPRINTABLE, text) for text in texts
-        ):
+        if any(map(_has_unprintable, texts)):
             raise self._invalid("it contains a control character")
         for text in texts:
             refuse_token(text)
@@ -212,7 +214,7 @@ def decoded_name(scheme: str, text: str) -> str:
         raise InvalidRefError(
             "not a reference: its name contains ? or #", hint="write ? as %3F and # as %23 in a name"
         )
-    if not text.isprintable():
+    if _has_unprintable(text):
         return text  # refused with the rest of the reference
     if builtin and builtin.encoded and re.search(builtin.encoded, re.sub(_ENCODED, "", text)):
         raise InvalidRefError(

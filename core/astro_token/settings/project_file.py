@@ -89,7 +89,7 @@ class Project(Record):
 
 def find_project(directory: Path | None = None, *, is_needed: bool = True) -> Project:
     """
-    Read the nearest project file, from a folder up to the root of its repository.
+    Read the nearest project file that is not ignored, from a folder up to the root of its repository.
 
     Outside a repository only the folder itself counts, and never a folder above the home folder.
 
@@ -226,8 +226,12 @@ def _link(path: Path) -> ConfigError:
     )
 
 
-def _trusted(path: Path, file: IO[bytes], read: Callable[[], Project], *, is_needed: bool) -> Project:
-    """Read a file, unless others could have written it, or could move it away together with its policy."""
+def _trusted(path: Path, file: IO[bytes], read: Callable[[], Project], *, is_needed: bool) -> Project | None:
+    """
+    Read a file, unless others could have written it, or could move it away together with its policy.
+
+    Return None for a file that is ignored. It must not hide another one above it, which may have policy.
+    """
     folder = path.parent
     writable = {folder: others_can_rename_in(folder), path: others_can_write(file)}
     foreign = {folder: not owned(folder), path: not owned(file)}
@@ -246,7 +250,7 @@ def _trusted(path: Path, file: IO[bytes], read: Callable[[], Project], *, is_nee
     with suppress(AstroTokenError):
         if not is_needed and (project := read()).policy == Policy() and project.astro_cli is None:
             logger.warning("%s: %s is ignored (to use it: %s)", complaint, path.name, hint)
-            return Project()
+            return None
     raise AccessDeniedError(complaint, hint=hint)
 
 

@@ -134,11 +134,11 @@ class Search(Record):
     """
     Attributes:
         path: the first executable file of this name; None if there is none.
-        not_executable: a file of this name exists, and cannot be run.
+        not_executable: the first file of this name, if all of them cannot be run.
     """
 
     path: str | None
-    not_executable: bool = False
+    not_executable: str | None = None
 
 
 def search_path(name: str, environ: Mapping[str, str]) -> Search:
@@ -266,14 +266,14 @@ def _trusted_folders(environ: Mapping[str, str], roots: Iterable[StrPath]) -> It
 
 def _search(name: str, folders: Iterable[str]) -> Search:
     suffixes = [""] if os.name == "posix" else os.environ.get("PATHEXT", ".EXE").split(os.pathsep)
-    not_executable = False
+    not_executable = None
     for folder in folders:
         for suffix in suffixes:
             path = os.path.join(folder, name + suffix)  # noqa: PTH118
             if os.path.isfile(path):  # noqa: PTH113
                 if os.access(path, os.X_OK):
                     return Search(path)
-                not_executable = True
+                not_executable = not_executable or path
     return Search(None, not_executable)
 
 

@@ -7,13 +7,22 @@ Standard input may belong to a command, so that the terminal is opened by its na
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import Any
 
-__all__ = ["allow_prompts", "can_prompt", "is_in_foreground", "open_terminal", "prompt", "restore_echo"]
+__all__ = [
+    "allow_prompts",
+    "can_prompt",
+    "ended_by_prompt",
+    "is_in_foreground",
+    "open_terminal",
+    "prompt",
+    "restore_echo",
+]
 
 _LONGEST = 2 * 1024 * 1024  # bytes; a terminal limits a line to less
 # Git and pre-commit set these for their hooks, which a person does not expect to ask a question.
@@ -21,6 +30,7 @@ _HOOKS = ("GIT_EXEC_PATH", "PRE_COMMIT")
 
 _allowed = False
 _saved: list[tuple[int, list[Any]]] = []
+_displays: list[Callable[[], None]] = []
 
 
 def allow_prompts() -> None:
@@ -58,6 +68,16 @@ def open_terminal(flags: int = os.O_RDONLY) -> int:
     return os.open("/dev/tty", flags | os.O_CLOEXEC | os.O_NOCTTY)
 
 
+@contextmanager
+def ended_by_prompt(end: Callable[[], None]) -> Iterator[None]:
+    """Register a display that would overwrite a prompt; the function ends it."""
+    _displays.append(end)
+    try:
+        yield
+    finally:
+        _displays.remove(end)
+
+
 def prompt(text: str) -> bytes:
     """
     Show a text and read a line, which the terminal does not echo.
@@ -70,9 +90,14 @@ def prompt(text: str) -> bytes:
     """
     import termios
 
+    for end in _displays:
+        end()
     terminal = open_terminal(os.O_RDWR)
     saved = termios.tcgetattr(terminal)
-    silent = [*saved[:3], saved[3] & ~termios.ECHO, *saved[4:]]
+    keys = list(saved[6])
+    # Ctrl-\ and Ctrl-Z would end or stop us without echo.
+    keys[termios.VQUIT] = keys[termios.VSUSP] = bytes([os.fpathconf(terminal, "PC_VDISABLE")])
+    silent = [*saved[:3], saved[3] & ~termios.ECHO, *saved[4:6], keys]
     _saved.append((terminal, saved))
     try:
         termios.tcsetattr(terminal, termios.TCSAFLUSH, silent)

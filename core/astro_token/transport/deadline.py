@@ -36,10 +36,13 @@ __all__ = [
     "Deadline",
     "Pending",
     "Workers",
+    "clock",
     "extend_attempt",
     "paused_deadline",
+    "with_deadline",
 ]
 
+_A = TypeVar("_A")
 _T = TypeVar("_T")
 
 DEFAULT_SECONDS = 30.0
@@ -74,6 +77,38 @@ def paused_deadline() -> Iterator[None]:
     pending = _bounded.get(_thread.get_ident())
     with pending.deadline.paused() if pending else nullcontext():
         yield
+
+
+def clock() -> float:
+    """The monotonic clock without the time for which the deadline of the call in this thread was paused."""
+    pending = _bounded.get(_thread.get_ident())
+    return pending.deadline.now() if pending else time.monotonic()
+
+
+def with_deadline(call: Callable[[_A], _T]) -> Callable[[_A], _T]:
+    """Let a function belong to the attempt in this thread also when other threads call it."""
+    pending = _bounded.get(_thread.get_ident())
+    if pending is None:
+        return call
+
+    def belonging(argument: _A) -> _T:
+        with _belonging_to(pending):
+            return call(argument)
+
+    return belonging
+
+
+@contextmanager
+def _belonging_to(pending: Pending[Any]) -> Iterator[None]:
+    thread = _thread.get_ident()
+    outer = _bounded.get(thread)
+    _bounded[thread] = pending
+    try:
+        yield
+    finally:
+        _bounded.pop(thread, None)
+        if outer is not None:
+            _bounded[thread] = outer
 
 
 class Deadline:
@@ -117,8 +152,8 @@ class Deadline:
 
     def now(self) -> float:
         """The monotonic clock without the time for which it was paused."""
-        now = time.monotonic() if self._paused_at is None else self._paused_at
-        return now - self._paused_for
+        paused_at = self._paused_at  # read once: another thread may end the pause meanwhile
+        return (time.monotonic() if paused_at is None else paused_at) - self._paused_for
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -303,12 +338,10 @@ class Pending(Generic[_T]):
         self._done.acquire()
 
     def run(self) -> None:
-        identifier = _thread.get_ident()
-        _bounded[identifier] = self
         try:
-            self._outcome.append(_outcome_of(self._call))
+            with _belonging_to(self):
+                self._outcome.append(_outcome_of(self._call))
         finally:
-            _bounded.pop(identifier, None)
             self._done.release()
 
     def extend(self) -> float:

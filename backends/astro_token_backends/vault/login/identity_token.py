@@ -22,6 +22,7 @@ _CAUSES = (
     ("invalid subject", "the role is for another sub"),
     ("invalid issuer", "the mount is for another iss"),
     ("token is expired", "the identity has expired"),
+    ("could not load configuration", "the mount has no configuration"),
     ("verifying token signature", "the mount has other keys than the issuer of the identity"),
     *((f'claim "{name}"', f"the role is for another {name}") for name in SHOWN_CLAIMS),
     ("validating claims", "the role is for another job"),
