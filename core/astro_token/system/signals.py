@@ -40,6 +40,9 @@ def uninterrupted() -> Iterator[None]:
         yield
     finally:
         _busy.discard(thread)
+        if not _busy:
+            for number in tuple(_signals):
+                _send(number)
 
 
 @contextmanager
