@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.policy.codes import DEPLOY, MAJORS, ONLINE
+from astro_token.policy.codes import AUDIT, DEPLOY, MAJORS, ONLINE
 from astro_token.policy.rules import OFFLINE, RULES
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 POLICY = ("key", "variable", "example", "meaning")
 VERDICTS = ("code", "check", "level", "meaning", "what to do")
+AUDITS = ("code", "level", "meaning", "what to do")
 DEPLOYS = ("code", "level", "status", "meaning", "the Astro CLI")
 
 
@@ -35,6 +36,10 @@ def verdict_rows() -> list[tuple[str, ...]]:
         for check, codes in (("offline", OFFLINE), ("online", ONLINE), ("deploy", DEPLOY))
         for name, code in codes.items()
     ]
+
+
+def audit_rows() -> list[tuple[str, ...]]:
+    return [(f"`{name}`", level(code), code.meaning, code.remedy) for name, code in AUDIT.items()]
 
 
 def deploy_rows(document: str) -> list[tuple[str, ...]]:
@@ -80,15 +85,26 @@ def schema(text: str) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
+def audit_schema(text: str) -> str:
+    """Replace the codes of `audit --format json`."""
+    content = json.loads(text)
+    for part in ("verdict", "kind"):
+        content["$defs"][part]["properties"]["code"]["enum"] = [*OFFLINE, *ONLINE, *AUDIT]
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
 def texts() -> Mapping[Path, str]:
     """Render each file with tables."""
-    check, deploy = ROOT / "docs" / "check.md", ROOT / "docs" / "check-deploy.md"
-    document = ROOT / "core" / "astro_token" / "schemas" / "check.json"
+    check, deploy, audit = (ROOT / "docs" / f"{name}.md" for name in ("check", "check-deploy", "audit"))
+    schemas = ROOT / "core" / "astro_token" / "schemas"
+    document, audit_document = schemas / "check.json", schemas / "audit.json"
     text, deploy_text = check.read_text(encoding="utf-8"), deploy.read_text(encoding="utf-8")
     return {
         check: with_table(with_table(text, POLICY, policy_rows()), VERDICTS, verdict_rows()),
         deploy: with_table(deploy_text, DEPLOYS, deploy_rows(deploy_text)),
         document: schema(document.read_text(encoding="utf-8")),
+        audit: with_table(audit.read_text(encoding="utf-8"), AUDITS, audit_rows()),
+        audit_document: audit_schema(audit_document.read_text(encoding="utf-8")),
     }
 
 

@@ -12,6 +12,7 @@ import pytest
 from astro_token import errors
 from astro_token.environment.export import DEAD_VARIABLES
 from astro_token.policy.rules import RULES
+from astro_token.secrets.admin import admin_variables
 from astro_token.secrets.schemes import BUILTIN, credential_variables
 from tests.conftest import PROGRAM, ROOT, Program
 from tests.servers.astro_api import Grant, organization, workspace
@@ -90,7 +91,7 @@ def test_the_exit_codes_of_the_readme_are_those_of_the_errors() -> None:
     }
     kinds = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")]
     raised = {kind.exit_code for kind in kinds if kind is not errors.CommandError}
-    assert {0, 126, 127, *raised} == documented
+    assert {0, errors.RotationError.PERSON_NEEDED, 126, 127, *raised} == documented
 
 
 def test_the_order_of_the_exit_codes_in_the_readme_is_that_of_their_severity() -> None:
@@ -98,7 +99,10 @@ def test_the_order_of_the_exit_codes_in_the_readme_is_that_of_their_severity() -
     severity = {kind.exit_code: kind.severity for kind in kinds if kind is not errors.CommandError}
     order = re.search(r"in this order:\s([\d, ]+)\.", README)
     assert order is not None
-    assert sorted(severity, key=lambda code: -severity[code]) == [int(code) for code in order[1].split(",")]
+    documented = [int(code) for code in order[1].split(",")]
+    person = errors.RotationError.PERSON_NEEDED
+    assert [person, *sorted(severity, key=lambda code: -severity[code])] == documented
+    assert person == errors.worst(documented)
 
 
 def test_every_policy_key_is_in_the_readme() -> None:
@@ -183,4 +187,4 @@ def test_the_variables_that_exec_drops_are_documented() -> None:
     table = (ROOT / "docs" / "exec.md").read_text().partition("|---|---|")[2].partition("\n\n")[0]
     # Two of Azure Pipelines' are in letters of both cases; the names of schemes stand in the first column.
     documented = set(re.findall(r"`([A-Z][A-Z0-9_]+|[a-z]+[A-Z][A-Za-z]+)`", table))
-    assert credential_variables() | DEAD_VARIABLES == documented
+    assert credential_variables() | DEAD_VARIABLES | admin_variables({}) == documented

@@ -45,6 +45,7 @@ NOT_READ = {
     "O_NOCTTY",
     "O_NOFOLLOW",
     "O_NONBLOCK",
+    "PC_VDISABLE",
     "ST_NOEXEC",
 }
 

@@ -19,6 +19,7 @@ The error tree: each class has its exit status, and its severity among several f
     │   ├── UnknownBackendError     78
     │   ├── MissingDependencyError  78
     │   └── UnsupportedOperationError 78
+    ├── RotationError            80, 81  a rotation is unfinished, or a person is needed
     └── CommandError          126, 127  the command cannot be run, or is not found
 
 An `OSError` that reaches the command line ends as an `InputOutputError`.
@@ -51,6 +52,7 @@ __all__ = [
     "MissingDependencyError",
     "OutputError",
     "PolicyError",
+    "RotationError",
     "SecretNotFoundError",
     "UnknownBackendError",
     "UnsupportedOperationError",
@@ -192,6 +194,23 @@ class UnsupportedOperationError(ConfigError):
     pass
 
 
+class RotationError(AstroTokenError):
+    """
+    A rotation did not end.
+
+    Attributes:
+        exit_code: 80 if the old token still works and running again completes the rotation,
+            81 if a person is needed.
+    """
+
+    exit_code, severity = 80, 0
+    PERSON_NEEDED = 81
+
+    def __init__(self, message: str, *, exit_code: int = 80, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+
+
 class CommandError(AstroTokenError):
     """The command cannot be run (126) or is not found (127), as shells report it."""
 
@@ -240,7 +259,11 @@ _ATTRIBUTES = {"message", "hint", "version", "retry_after", "outcome_known", "ex
 
 
 def worst(codes: Iterable[int]) -> int:
-    """Choose the exit status of several failures by severity; 0 for none. That of a command comes first."""
+    """
+    Choose the exit status of several failures by severity; 0 for none.
+
+    That of a command comes first, and that of a rotation that needs a person.
+    """
     classes = [kind for name, kind in globals().items() if name.endswith("Error") and name != "CommandError"]
     severity = {kind.exit_code: kind.severity for kind in classes}
     return max(filter(None, codes), key=lambda code: severity.get(code, CommandError.severity), default=0)

@@ -49,6 +49,7 @@ from astro_token.secrets.protocols import (
     SupportsEncrypt,
     SupportsLogIn,
     SupportsReadMany,
+    SupportsRotationRecord,
     SupportsRoute,
     SupportsWrite,
 )
@@ -270,6 +271,23 @@ class BackendContract:
         assert second.encode() == self.revealed(harness, self.read(harness, harness.writable))
         write(third, None)
         assert third.encode() == self.revealed(harness, self.read(harness, harness.writable))
+
+    def test_the_record_of_a_rotation_is_a_secret_of_its_own(self, harness: Harness) -> None:
+        backend = harness.backend
+        if not isinstance(backend, SupportsRotationRecord) or harness.writable is None:
+            return
+        assert isinstance(backend, SupportsWrite)
+        ref = SecretRef.parse(harness.writable).without_field()
+        record = backend.rotation_record(ref)
+        assert (record.scheme, record.field, record.pinned) == (ref.scheme, None, False)
+        assert record != ref
+        token = make_token()
+        backend.write(ref, self.as_stored(harness, token), expected_version=None, timeout=self.timeout)
+        content = {"format": 1, "pending": {"id": "cl1", "value": make_token()}, "revoke_after": make_token()}
+        secret = SecretValue(json.dumps(content).encode())
+        backend.write(record, secret, expected_version=None, timeout=self.timeout)
+        assert json.loads(backend.read(record, timeout=self.timeout).reveal()) == content
+        assert token.encode() == self.revealed(harness, self.read(harness, harness.writable))
 
     def test_the_description_of_its_credential_holds_none(self, harness: Harness) -> None:
         token = make_token()

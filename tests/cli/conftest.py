@@ -19,6 +19,9 @@ from tests.timing import PATIENCE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from tests.cli.token_life import TokenLife
+    from tests.servers.astro_api import AstroApi
+
 HERE = Path(__file__).parent
 CHILDREN = HERE / "children"
 
@@ -192,3 +195,16 @@ def masked_or_not(request: pytest.FixtureRequest, program: Program) -> None:
     """`exec` filters what the command prints, or does not: as in a CI system, and as out of one."""
     if request.param == "--mask":
         program.environ["CI"] = "true"
+
+
+@pytest.fixture(params=["file", "vault"])
+def life(request: pytest.FixtureRequest, program: Program, astro_api: AstroApi, tmp_path: Path) -> TokenLife:
+    """A token of a deployment under a reference, and an admin's credential."""
+    from tests.cli.token_life import FileStore, TokenLife, VaultStore
+
+    store: FileStore | VaultStore
+    if request.param == "file":
+        store = FileStore(program, tmp_path / "store")
+    else:
+        store = VaultStore(program, request.getfixturevalue("openbao"))
+    return TokenLife(program, astro_api, store)

@@ -19,7 +19,7 @@ VAULT = {
     "form": "MOUNT/PATH",
     "example": "vault:secret/astro/prod#token",
     "options": ["kv", "namespace", "version"],
-    "can": ["read", "describe", "write"],
+    "can": ["read", "describe", "write", "rotate"],
     "extra": "vault",
     "installed": True,
 }
@@ -51,7 +51,7 @@ def test_json_lists_what_is_built_and_what_it_can(program: Program) -> None:
     assert (0, "", VAULT, ENV) == (result.code, result.stderr, rows["vault"], rows["env"])
     assert [name for name, scheme in BUILTIN.items() if scheme.backend] == list(rows)
     assert ["decrypt", "encrypt"] == rows["vault-transit"]["can"]
-    assert ["read", "describe", "write"] == rows["file"]["can"]
+    assert ["read", "describe", "write", "rotate"] == rows["file"]["can"]
 
 
 def test_the_table_names_each_on_a_line_of_its_own(program: Program) -> None:

@@ -138,9 +138,13 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 # Of the parser, which gets others.
 (FORMATS,) = (set(action.choices or ()) for action in commands()["check"]._actions if action.dest == "format")
-(EVERY_FORMAT,) = (
-    FORMATS | set(action.choices or ()) for action in commands()["export"]._actions if action.dest == "format"
-)
+EVERY_FORMAT = {
+    choice
+    for command in commands().values()
+    for action in command._actions
+    if action.dest == "format"
+    for choice in action.choices or ()
+}
 SCHEMES = {f"{name}:" for name, scheme in BUILTIN.items() if not scheme.key}
 KEYS = {f"{name}:" for name, scheme in BUILTIN.items() if scheme.key}
 TOKENS = SCHEMES | {"prod", "preview", "zz-9"}
@@ -178,12 +182,12 @@ OFFERS: dict[str, set[str]] = {
 # tcsh has one list for each option, looks at the word before, and does not know the commands' own rules.
 IN_TCSH: dict[str, set[str]] = {
     "--log-level debug ch": set(),
-    "check --f": {"--force", "--format"},
+    "check --f": {"--finish", "--force", "--format"},
     "check --format ": EVERY_FORMAT,
     "check prod ": set(),
     "exec prod -- deploy-from-here tok": set(),
     "check -- deploy-from-he": {"deploy-from-here"},
-    "check -- --f": {"--force", "--format"},
+    "check -- --f": {"--finish", "--force", "--format"},
 }
 
 

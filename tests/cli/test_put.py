@@ -8,11 +8,15 @@ import secrets
 import stat
 import subprocess
 import termios
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from astro_token.secret import SecretValue
 from astro_token.testing import make_token
+from astro_token.token import AstroToken
+from astro_token.wording import when
 from tests.cli.terminal import Terminal
 from tests.conftest import PROGRAM, Program, Result
 from tests.timing import wait_until
@@ -29,12 +33,19 @@ def failure(code: int, message: str, hint: str) -> Result:
     return Result(code, "", f"astro-token: error: {message}\nastro-token: hint: {hint}\n")
 
 
+def stored_in(target: str, value: str) -> Result:
+    expires = AstroToken.parse(SecretValue(value.encode())).expires
+    assert expires
+    lines = [f"the token expires at {when(expires, datetime.now(UTC))}", f"stored in {target}"]
+    return Result(0, "", "".join(f"astro-token: {line}\n" for line in lines))
+
+
 # -- what is given ----------------------------------------------------------------------------------
 
 
 def test_a_piped_token_is_stored_as_astro_showed_it(program: Program, planted: Planted, canary: str) -> None:
     result = program("put", "planted:new", stdin=f"\ufeff'Bearer {canary}'\r\n")
-    assert Result(0, "", "astro-token: stored in planted:new, version 1\n") == result
+    assert stored_in("planted:new, version 1", canary) == result
     assert (canary, ["read new", "write new", "close"]) == (planted.stored("new"), planted.log)
 
 
@@ -173,7 +184,7 @@ def stored(openbao: OpenBao, secret: str) -> dict[str, Any]:
 def test_a_new_secret_is_made_with_the_field_of_the_reference(
     program: Program, openbao: OpenBao, secret: str, canary: str
 ) -> None:
-    expected = Result(0, "", f"astro-token: stored in vault:{secret}#astro, version 1\n")
+    expected = stored_in(f"vault:{secret}#astro, version 1", canary)
     assert expected == program("put", f"vault:{secret}#astro", stdin=canary)
     assert {"astro": canary} == stored(openbao, secret)["data"]
 
@@ -183,7 +194,7 @@ def test_the_other_fields_of_a_secret_stay(
 ) -> None:
     fields = {"token": "old", "owner": "team ✓", "number": 7, "nested": {"a": [1, None]}}
     openbao.api("POST", secret.replace("secret/", "secret/data/"), {"data": fields})
-    expected = Result(0, "", f"astro-token: stored in vault:{secret}, version 2\n")
+    expected = stored_in(f"vault:{secret}, version 2", canary)
     assert expected == program("put", f"vault:{secret}", stdin=canary)
     assert {**fields, "token": canary} == stored(openbao, secret)["data"]
     result = program("export", "--format", "value", f"vault:{secret}", allowed=["stdout"])
@@ -299,7 +310,7 @@ def test_nor_at_a_terminal_of_a_ci_system(program: Program, configuration: Path,
 def test_a_key_is_made_on_request(program: Program, configuration: Path, canary: str) -> None:
     result = program("put", "--create-key", "file:prod.token.age", stdin=canary, env={"CI": "true"})
     lines = result.stderr.splitlines(keepends=True)
-    assert (0, "", made(configuration), 2) == (result.code, result.stdout, lines[0], len(lines))
+    assert (0, "", made(configuration), 3) == (result.code, result.stdout, lines[0], len(lines))
     result = program("export", "--format", "json", "file:prod.token.age", allowed=["stdout"])
     exported = {"ASTRO_API_TOKEN": canary, "ASTRO_TELEMETRY_DISABLED": "1"}
     assert (0, exported) == (result.code, json.loads(result.stdout))

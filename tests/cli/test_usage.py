@@ -15,7 +15,8 @@ import pytest
 from astro_token.cli.parser import build, parse
 from astro_token.testing import make_token
 from tests.conftest import PROGRAM, ROOT, Result
-from tests.servers.astro_api import Grant, deployment, organization, workspace
+from tests.servers.astro_api import Grant, deployment, organization, role, workspace
+from tests.servers.astro_requests import claims_of, utc_now
 from tests.servers.releases import Releases
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ ONLY = "addresses, credentials and commands come from the environment only"
         (
             '[tokens.prod]\nref = "env:X"\naddress = "https://evil.example"\n',
             "tokens.prod.address is unknown",
-            f"the keys are ref, decrypt, organization, workspace, deployment; {ONLY}",
+            f"the keys are ref, decrypt, organization, workspace, deployment, role, lifetime, title; {ONLY}",
         ),
         (
             '[policy]\nmax_scope = "galaxy"\n',
@@ -467,7 +468,11 @@ def examples(text: str) -> list[str]:
     ]
 
 
-HELPS = ["", "exec", "export", "check", "put", "doctor", "backends", "install-cli", "completion"]
+LIFECYCLE = ["create", "rotate", "revoke"]
+HELPS = [
+    "", "exec", "export", "check", "put", *LIFECYCLE, "audit", "doctor", "backends",
+    "install-cli", "completion",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", HELPS)
@@ -516,7 +521,7 @@ def releases(certificates: Certificates) -> Iterator[dict[str, str]]:
         }
 
 
-@pytest.mark.parametrize("command", HELPS)
+@pytest.mark.parametrize("command", [command for command in HELPS if command not in LIFECYCLE])
 def test_every_example_works(
     program: Program,
     openbao: OpenBao,
@@ -531,8 +536,12 @@ def test_every_example_works(
     astro_api.organizations, astro_api.workspaces = [organization(org)], [workspace(ws, org=org)]
     astro_api.deployments = [deployment(dep, ws=ws, org=org)]
     astro_api.accept(canary, Grant(org))
-    secret = "secret/data/astro/prod"
-    openbao.api("POST", secret, {"data": {"token": canary}})
+    admin = astro_api.issue(org=org, ws=None, grant=Grant(org, reads_tokens=True))
+    program.canaries.append(admin)
+    for record in astro_api.tokens.values():  # no finding for `audit --strict`
+        record |= {"createdAt": utc_now(), "endAt": utc_now(60 * 86400)}
+    for name, value in (("prod", canary), ("admin", admin)):
+        openbao.api("POST", f"secret/data/astro/{name}", {"data": {"token": value}})
     write(
         "astro-token.toml",
         'default = "prod"\n[tokens.prod]\nref = "vault:secret/astro/prod#token"\n'
@@ -561,6 +570,7 @@ def test_every_example_works(
             "VAULT_ADDR": openbao.address,
             "VAULT_TOKEN": openbao.root_token,
             "ASTRO_TOKEN_API_URL": astro_api.url,
+            "ASTRO_TOKEN_ADMIN_REF": "vault:secret/astro/admin#token",
             "STAGING": canary,
             "AWS_PROFILE": "team",
             "GITHUB_ENV": str(github),
@@ -584,8 +594,47 @@ def test_every_example_works(
             done.returncode,
             re.sub(
                 r"(?m)^(::add-mask::|astro-token: (created|stored|ASTRO_API_TOKEN is set|"
-                r"installed|add this|warning: another astro)).*\n",
+                r"the token expires|installed|add this|warning: another astro|wrote|[0-9]+ tokens of)).*\n",
                 "",
                 done.stderr.lstrip("\n"),
             ),
         ), line
+
+
+@pytest.mark.parametrize("command", LIFECYCLE)
+def test_every_example_of_the_lifecycle_works(
+    program: Program, openbao: OpenBao, astro_api: AstroApi, write: Write, command: str
+) -> None:
+    """Each with a token that is stored and a stray one, and with nothing that an earlier one has left."""
+    org, ws, dep = "clorg0000000000000000", "clws00000000000000000", "cldep00000000000000000"
+    astro_api.organizations, astro_api.workspaces = [organization(org)], [workspace(ws, org=org)]
+    astro_api.deployments = [deployment(dep, ws=ws, org=org)]
+    write(
+        "astro-token.toml",
+        '[tokens.prod]\nref = "vault:secret/astro/prod#token"\n'
+        f'deployment = "{dep}"\nrole = "DEPLOYMENT_ADMIN"\n',
+    )
+    admin = astro_api.issue(org=org, ws=None, grant=Grant(org, manages_tokens=True))
+    program.canaries.append(admin)
+    program.environ |= {
+        "VAULT_ADDR": openbao.address,
+        "VAULT_TOKEN": openbao.root_token,
+        "ASTRO_TOKEN_API_URL": astro_api.url,
+        "ASTRO_TOKEN_ADMIN_REF": "env:MANAGES",
+        "MANAGES": admin,
+    }
+    lines = examples(program(command, "--help").stdout)
+    assert len(lines) > 1
+    for line in lines:
+        value = make_token(organization=org, workspace=ws, deployment=dep)
+        stray = make_token(organization=org, token_id="cltk00000000000000000")
+        for token in (value, stray):
+            ident = claims_of(astro_api.accept(token, Grant(org)))["apiTokenId"]
+            astro_api.tokens[ident]["roles"] = [role("DEPLOYMENT_ADMIN", dep, "DEPLOYMENT")]
+        openbao.api("DELETE", "secret/metadata/astro/prod-rotation")
+        if command == "create":
+            openbao.api("DELETE", "secret/metadata/astro/prod")
+        else:
+            openbao.api("POST", "secret/data/astro/prod", {"data": {"token": value}})
+        result = program(*own_words(line)[0])
+        assert 0 == result.code, (line, result.stderr)

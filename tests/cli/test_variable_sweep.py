@@ -18,7 +18,7 @@ from astro_token.policy.rules import RULES
 from tests.backends.sweep import SHARED, wrong_results
 from tests.cli.sweep_process import Forks
 from tests.servers import ci_programs
-from tests.servers.astro_api import ORGANIZATION, WORKSPACE, AstroApi
+from tests.servers.astro_api import ORGANIZATION, WORKSPACE, AstroApi, Grant
 from tests.servers.ci_identity import CiIdentity
 from tests.servers.releases import Releases
 
@@ -41,6 +41,8 @@ POLICY = {
     "DEPLOYMENT": "",
     "REF": "env:*",
     "REGISTRIES": "",
+    "ROLES": "DEPLOYMENT_ADMIN",
+    "MAX_LIFETIME": "90d",
     "CLI_LOCK": "false",
     "DEPLOY": "",
 }
@@ -85,6 +87,7 @@ SET = (
     *("ASTRO_TOKEN_REF", "ASTRO_TOKEN_TIMEOUT", "ASTRO_TOKEN_NAME", "ASTRO_TOKEN_FIELD", "ASTRO_API_TOKEN"),
     *("ASTRO_TOKEN_AGE_KEY", "ASTRO_TOKEN_AGE_RECIPIENTS_FILE", "ASTRO_TOKEN_API_URL"),
     *("ASTRO_TOKEN_CLI_RELEASES_URL", "GITHUB_ENV", "GITHUB_WORKSPACE", "BASH_ENV"),
+    "ASTRO_TOKEN_ADMIN_REF",
     *("CIRCLE_WORKING_DIRECTORY", "GITLAB_ENV", "CI_PROJECT_DIR", "AGENT_TEMPDIRECTORY"),
     *("BUILD_SOURCESDIRECTORY", "BUILDKITE_JOB_ID", "GCE_METADATA_HOST", "BUILDKITE_BUILD_CHECKOUT_PATH"),
 )
@@ -186,6 +189,15 @@ def scenarios(
             ),
             "online": Scenario(
                 ["check", "--online", "env:T"], {**given, "ASTRO_TOKEN_API_URL": astro_api.url}
+            ),
+            "audit": Scenario(
+                ["audit", "--format", "csv"],
+                {
+                    **base,
+                    "ADMIN": astro_api.issue(ws=None, grant=Grant(reads_tokens=True)),
+                    "ASTRO_TOKEN_ADMIN_REF": "env:ADMIN",
+                    "ASTRO_TOKEN_API_URL": astro_api.url,
+                },
             ),
             "exec": Scenario(["exec", "env:T", "--", "true"], given),
             "export": Scenario(["export", "--format", "json", "env:T"], given),

@@ -102,12 +102,13 @@ def test_the_documents_and_the_schema_are_those_of_the_tables(tmp_path: Path) ->
     for name in (".ci", "docs"):
         shutil.copytree(ROOT / name, copy / name)
     (copy / "core" / "astro_token" / "schemas").mkdir(parents=True)
-    schema = "core/astro_token/schemas/check.json"
-    shutil.copy(ROOT / schema, copy / schema)
+    schemas = [f"core/astro_token/schemas/{name}.json" for name in ("check", "audit")]
+    for schema in schemas:
+        shutil.copy(ROOT / schema, copy / schema)
     paths = os.pathsep.join(str(ROOT / name) for name in ("core", "backends"))
     environ = {**os.environ, "PYTHONPATH": paths}
     subprocess.run([sys.executable, ".ci/tables.py"], cwd=copy, env=environ, check=True)
-    for name in ("docs/check.md", "docs/check-deploy.md", schema):
+    for name in ("docs/check.md", "docs/check-deploy.md", "docs/audit.md", *schemas):
         assert (ROOT / name).read_text() == (copy / name).read_text(), "run `make tables`"
 
 

@@ -16,38 +16,73 @@ Known only by inference, and not to be leaned on: that unknown parameters are re
 which workspaces a token sees, which tokens may read tokens, that an expired token is turned away by a gateway
 in plain text, what a 429 holds, that the request's id stands in a header too,
 and that a direct-access token may not deploy.
+For tokens: see `astro_tokens`.
 """
 
 from __future__ import annotations
 
-import base64
-import json
+import contextlib
+import math
 import re
 import secrets
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
 
 from astro_token.testing import make_token
+from tests.servers import astro_tokens
+from tests.servers.astro_requests import (
+    AT,
+    MADE,
+    ORGANIZATION,
+    Grant,
+    RefusedError,
+    body_of,
+    chosen,
+    claims_of,
+    forbidden,
+    invalid,
+    is_expired,
+    missing,
+    number_of,
+    one_of,
+    owned_by,
+    query_of,
+    role,
+    token_record,
+    utc_now,
+)
+from tests.servers.faults import reset
 from tests.servers.http1 import Answer, HttpServer, Reply, Request
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Callable, Iterable, Mapping
 
-ORGANIZATION = "clorganization0000000001"
+__all__ = [
+    "DEPLOYMENT",
+    "ORGANIZATION",
+    "OTHER_DEPLOYMENT",
+    "OTHER_WORKSPACE",
+    "WORKSPACE",
+    "AstroApi",
+    "Grant",
+    "deployment",
+    "organization",
+    "role",
+    "token_record",
+    "workspace",
+]
+
 WORKSPACE = "clworkspace000000000001"
 OTHER_WORKSPACE = "clworkspace000000000002"
 DEPLOYMENT = "cldeployment00000000001"
 OTHER_DEPLOYMENT = "cldeployment00000000002"
 
-_AT = "2026-01-02T03:04:05Z"
-_BY = {"id": "cluser0000000000000001"}
-_MADE = {"createdAt": _AT, "updatedAt": _AT, "createdBy": _BY, "updatedBy": _BY}
 _PAGE = ("limit", "offset", "sorts")
 _DEPLOY_TYPES = frozenset({"DAG_ONLY", "IMAGE_AND_DAG", "IMAGE_ONLY"})
 _BLOB = "application/xml"
@@ -72,12 +107,12 @@ def organization(
         "productPlans": [],
         "shouldEnforceDedicatedClusters": False,
         **dict.fromkeys(flags, False),
-        **_MADE,
+        **MADE,
     }
 
 
 def workspace(ws: str = WORKSPACE, *, name: str = "Production", org: str = ORGANIZATION) -> dict[str, Any]:
-    return {"id": ws, "name": name, "organizationId": org, "cicdEnforcedDefault": False, **_MADE}
+    return {"id": ws, "name": name, "organizationId": org, "cicdEnforcedDefault": False, **MADE}
 
 
 def deployment(
@@ -123,72 +158,8 @@ def deployment(
         "defaultTaskPodMemory": "0.5Gi",
         "resourceQuotaCpu": "10",
         "resourceQuotaMemory": "20Gi",
-        **_MADE,
+        **MADE,
     }
-
-
-def role(name: str, entity: str, kind: str) -> dict[str, str]:
-    return {"role": name, "entityId": entity, "entityType": kind}
-
-
-def token_record(
-    ident: str, scope: str = "WORKSPACE", *roles: dict[str, str], **fields: Any
-) -> dict[str, Any]:
-    """A token as it is kept; its value is in no answer to a GET."""
-    return {
-        "id": ident,
-        "name": "deploy",
-        "description": "",
-        "scope": scope,
-        "kind": "STANDARD",
-        "shortToken": "ey...zz",
-        "startAt": _AT,
-        "roles": list(roles),
-        **_MADE,
-        **fields,
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """
-    What a token is for.
-
-    Attributes:
-        workspaces: None is the whole organization.
-        deployments: None is each one in the workspaces.
-        reads_tokens: as an owner may, and hardly anyone else.
-        lists_organizations: False is what an organization without a role for the token would be.
-    """
-
-    organization: str = ORGANIZATION
-    workspaces: frozenset[str] | None = None
-    deployments: frozenset[str] | None = None
-    reads_tokens: bool = False
-    lists_organizations: bool = True
-
-    def covers(self, ws: str) -> bool:
-        return self.workspaces is None or ws in self.workspaces
-
-    def reaches(self, item: Mapping[str, Any]) -> bool:
-        """True for a deployment that it may look at."""
-        here = self.deployments is None or item["id"] in self.deployments
-        return here and self.covers(item["workspaceId"])
-
-
-class _RefusedError(Exception):
-    def __init__(self, status: int, message: str, **fields: str) -> None:
-        super().__init__(message)
-        body: dict[str, Any] = {"message": message, "requestId": "", "statusCode": status}
-        if fields:
-            body["fieldErrors"] = [
-                {"code": "invalid", "field": name, "message": text} for name, text in fields.items()
-            ]
-        self.body, self.status = body, status
-        self.headers = {"Retry-After": "1"} if status == 429 else {}
-
-    def answer(self, request_id: str) -> Answer:
-        return Answer.json({**self.body, "requestId": request_id}, self.status, self.headers)
 
 
 class AstroApi(HttpServer):
@@ -209,6 +180,8 @@ class AstroApi(HttpServer):
         rates: how many requests of one token are answered in a window, by method.
         window: its length in seconds; tests that take long change it.
         ahead: seconds that its clock is before the true one.
+        propagation: seconds until a created token is accepted, and until a deleted one no longer is.
+        custom_roles: names of roles that fit every scope.
         blocked: whether every caller is at an address that the organization does not allow.
         deploys: by id.
         uploads: by the deploy's id, the version and the bundle.
@@ -226,7 +199,12 @@ class AstroApi(HttpServer):
         self.blocked = False
         self.deploys: dict[str, dict[str, Any]] = {}
         self.uploads: dict[str, tuple[str, bytes]] = {}
+        self.propagation = 0.0
+        self.custom_roles: set[str] = set()
         self._grants: dict[str, Grant] = {}
+        self._valid: dict[str, tuple[float, float]] = {}
+        self._values: dict[str, list[str]] = {}
+        self._uses: dict[str, str] = {}
         self._times: dict[tuple[str, str], deque[float]] = {}
         self._page = page
         self._lock = threading.Lock()
@@ -258,8 +236,9 @@ class AstroApi(HttpServer):
 
     def accept(self, token: str, grant: Grant | None = None, kind: str | None = "STANDARD") -> str:
         self._grants[token] = grant or Grant()
-        claims = _claims(token)
+        claims = claims_of(token)
         if ident := claims.get("apiTokenId"):
+            self._values.setdefault(ident, []).append(token)
             kinds = {entry.partition(":")[0] for entry in claims["permissions"]}
             scope = next((k for k in ("deployment", "workspace") if f"{k}Id" in kinds), "organization")
             self.tokens.setdefault(ident, token_record(ident, scope.upper(), kind=kind))
@@ -269,6 +248,38 @@ class AstroApi(HttpServer):
         """Without a grace period, as by a rotation."""
         del self._grants[token]
 
+    def lose_answer(self, connection: socket.socket, request: Request) -> bool:
+        """A fault: do the request, and lose its answer in a reset."""
+        with self._lock, contextlib.suppress(RefusedError):
+            self._route(request)
+        return reset(connection)
+
+    def values(self, ident: str) -> list[str]:
+        """The values of a token that are or will be accepted."""
+        now = time.monotonic()
+        values = self._values.get(ident, [])
+        return [value for value in values if value in self._grants and now < self._validity(value)[1]]
+
+    # -- for `astro_tokens` ------------------------------------------------------------------
+
+    def shown(self, ident: str) -> dict[str, Any]:
+        """The record of a token, with the time of its last use. A test may set another one."""
+        use = self._uses.get(ident)
+        return {**({"lastUsedAt": use} if use else {}), **self.tokens[ident]}
+
+    def admit(self, value: str, grant: Grant) -> str:
+        """Accept a created value after its propagation."""
+        self._valid[value] = (time.monotonic() + self.propagation, math.inf)
+        return self.accept(value, grant)
+
+    def expel(self, ident: str, *, delay: float = 0.0) -> None:
+        """Refuse the values of a token after a delay."""
+        for value in self.values(ident):
+            self._valid[value] = (self._validity(value)[0], time.monotonic() + delay)
+
+    def _validity(self, value: str) -> tuple[float, float]:
+        return self._valid.get(value, (-math.inf, math.inf))
+
     # -- the service -------------------------------------------------------------------------
 
     def reply(self, request: Request) -> Reply:
@@ -277,7 +288,7 @@ class AstroApi(HttpServer):
             self.request_ids.append(request_id)
             try:
                 reply = super().reply(request)
-            except _RefusedError as refused:
+            except RefusedError as refused:
                 reply = refused.answer(request_id)
             date = formatdate(time.time() + self.ahead, usegmt=True)
         if not isinstance(reply, Answer):
@@ -288,22 +299,24 @@ class AstroApi(HttpServer):
         if match := re.fullmatch(r"/upload/([^/]+)", request.path):
             return self._upload(request, match[1])
         token = request.bearer
-        if token not in self._grants:
-            raise _RefusedError(401, "Unauthorized")
-        if _expired(token):
+        begin, end = self._validity(token)
+        if token not in self._grants or not begin <= time.monotonic() < end:
+            raise RefusedError(401, "Unauthorized")
+        if is_expired(token):
             return Answer(401, b"Jwt is expired", content_type="text/plain")
         if self.blocked:
-            raise _RefusedError(403, "Your IP address is not in the list of allowed ones")
+            raise RefusedError(403, "Your IP address is not in the list of allowed ones")
         self._count(token, request)
+        self._uses[claims_of(token).get("apiTokenId", "")] = utc_now()
         grant = self._grants[token]
         for method, pattern, call in _ROUTES:
             match = re.fullmatch(pattern, request.path)
             if match and method == request.method:
                 org, *names = match.groups() or (grant.organization,)
                 if org != grant.organization:
-                    raise _forbidden()
+                    raise forbidden()
                 return call(self, request, grant, *names)
-        raise _RefusedError(404, "Not found")
+        raise RefusedError(404, "Not found")
 
     def _count(self, token: str, request: Request) -> None:
         most = self.rates.get(request.method, 1000)
@@ -311,69 +324,69 @@ class AstroApi(HttpServer):
         while times and times[0] <= request.time - self.window:
             times.popleft()
         if len(times) >= most:
-            raise _RefusedError(429, "Too many requests")
+            raise RefusedError(429, "Too many requests")
         times.append(request.time)
 
     def _get_organization(self, request: Request, grant: Grant) -> Answer:
-        _query(request, "isLookUpOnly")
-        return Answer.json(_one(self.organizations, grant.organization, "Organization"))
+        query_of(request, "isLookUpOnly")
+        return Answer.json(one_of(self.organizations, grant.organization, "Organization"))
 
     def _list_tokens(self, request: Request, grant: Grant) -> Answer:
-        query = _query(request, *_PAGE, *_TOKEN_FILTERS)
-        if not grant.reads_tokens:
-            raise _forbidden()
-        return self._paged("tokens", list(self.tokens.values()), query, _TOKEN_SORTS)
+        query = query_of(request, *_PAGE, *_TOKEN_FILTERS)
+        if not (grant.reads_tokens or grant.manages_tokens):
+            raise forbidden()
+        return self._paged("tokens", astro_tokens.listed(self, query, grant), query, _TOKEN_SORTS)
 
     def _get_token(self, request: Request, grant: Grant, ident: str) -> Answer:
-        _query(request)
-        if not grant.reads_tokens:
-            raise _forbidden()
+        query_of(request)
+        if not (grant.reads_tokens or grant.manages_tokens):
+            raise forbidden()
         if ident not in self.tokens:
-            raise _RefusedError(404, "API token not found")
-        return Answer.json(self.tokens[ident])
+            raise missing("API token")
+        return Answer.json(self.shown(ident))
 
     def _get_workspace(self, request: Request, grant: Grant, ident: str) -> Answer:
-        _query(request)
-        item = _one(_owned(self.workspaces, grant), ident, "Workspace")
+        query_of(request)
+        item = one_of(owned_by(self.workspaces, grant), ident, "Workspace")
         if not grant.covers(ident):
-            raise _forbidden()
+            raise forbidden()
         return Answer.json(item)
 
     def _list_organizations(self, request: Request, grant: Grant) -> Answer:
-        query = _query(request, *_PAGE, "product", "productPlan", "astronomerProduct")
+        query = query_of(request, *_PAGE, "product", "productPlan", "astronomerProduct")
         if not grant.lists_organizations:
-            raise _forbidden()
+            raise forbidden()
         mine = [item for item in self.organizations if item["id"] == grant.organization]
         return self._paged("organizations", mine, query)
 
     def _list_workspaces(self, request: Request, grant: Grant) -> Answer:
-        query = _query(request, *_PAGE, "workspaceIds", "names")
-        mine = [item for item in _owned(self.workspaces, grant) if grant.covers(item["id"])]
-        return self._paged("workspaces", _chosen(mine, query, id="workspaceIds", name="names"), query)
+        query = query_of(request, *_PAGE, "workspaceIds", "names")
+        mine = [item for item in owned_by(self.workspaces, grant) if grant.covers(item["id"])]
+        return self._paged("workspaces", chosen(mine, query, id="workspaceIds", name="names"), query)
 
     def _list_deployments(self, request: Request, grant: Grant) -> Answer:
-        query = _query(request, *_PAGE, "workspaceIds", "deploymentIds", "names")
-        mine = [item for item in _owned(self.deployments, grant) if grant.reaches(item)]
-        mine = _chosen(mine, query, workspaceId="workspaceIds", id="deploymentIds", name="names")
+        query = query_of(request, *_PAGE, "workspaceIds", "deploymentIds", "names")
+        mine = [item for item in owned_by(self.deployments, grant) if grant.reaches(item)]
+        mine = chosen(mine, query, workspaceId="workspaceIds", id="deploymentIds", name="names")
         return self._paged("deployments", mine, query)
 
     def _list_environment_objects(self, request: Request, _grant: Grant) -> Answer:
         """There are none: `astro dev start` asks for them, and only with which token is of interest."""
         scope = ("workspaceId", "deploymentId", "objectType", "objectKey", "showSecrets", "resolveLinked")
-        return self._paged("environmentObjects", [], _query(request, *_PAGE, *scope))
+        return self._paged("environmentObjects", [], query_of(request, *_PAGE, *scope))
 
     def _get_deployment(self, request: Request, grant: Grant, ident: str) -> Answer:
-        _query(request)
+        query_of(request)
         return Answer.json(self._deployment(grant, ident))
 
     def _create_deploy(self, request: Request, grant: Grant, ident: str) -> Answer:
         item = self._deployment(grant, ident)
-        record = self.tokens.get(_claims(str(request.bearer)).get("apiTokenId", ""))
+        record = self.tokens.get(claims_of(str(request.bearer)).get("apiTokenId", ""))
         if record and record["kind"] == "DIRECT_ACCESS":
-            raise _forbidden()
-        body = _body(request, "type", may=("description", "git", "bundleMountPath", "bundleType"))
+            raise forbidden()
+        body = body_of(request, "type", may=("description", "git", "bundleMountPath", "bundleType"))
         if body["type"] not in _DEPLOY_TYPES:
-            raise _RefusedError(400, "Invalid request", type="is none of the types")
+            raise invalid(type="is none of the types")
         name = f"cl{secrets.token_hex(11)}"
         self.deploys[name] = {
             "id": name,
@@ -385,7 +398,7 @@ class AstroApi(HttpServer):
             "imageTag": "",
             "isDagDeployEnabled": item["isDagDeployEnabled"],
             "dagsUploadUrl": f"{self.url}/upload/{name}?sig=made-up",
-            "createdAt": _AT,
+            "createdAt": AT,
         }
         return Answer.json(self.deploys[name])
 
@@ -402,17 +415,17 @@ class AstroApi(HttpServer):
     def _finalize_deploy(self, request: Request, grant: Grant, ident: str, name: str) -> Answer:
         self._deployment(grant, ident)
         if name not in self.deploys or self.deploys[name]["deploymentId"] != ident:
-            raise _RefusedError(404, "Deploy not found")
-        body = _body(request, may=("dagTarballVersion", "bundleTarballVersion"))
+            raise missing("Deploy")
+        body = body_of(request, may=("dagTarballVersion", "bundleTarballVersion"))
         if body.get("dagTarballVersion") != self.uploads.get(name, (None,))[0]:
-            raise _RefusedError(400, "Invalid request", dagTarballVersion="is not what was uploaded")
+            raise invalid(dagTarballVersion="is not what was uploaded")
         self.deploys[name] |= {"status": "DEPLOYED", **body}
         return Answer.json(self.deploys[name])
 
     def _deployment(self, grant: Grant, ident: str) -> dict[str, Any]:
-        item = _one(_owned(self.deployments, grant), ident, "Deployment")
+        item = one_of(owned_by(self.deployments, grant), ident, "Deployment")
         if not grant.reaches(item):
-            raise _forbidden()
+            raise forbidden()
         return item
 
     def _paged(
@@ -426,10 +439,10 @@ class AstroApi(HttpServer):
         for key in reversed(query.get("sorts", [])):
             name, _, way = key.partition(":")
             if name not in sorts or way not in {"asc", "desc"}:
-                raise _RefusedError(400, "Invalid request", sorts="is none of the orders")
+                raise invalid(sorts="is none of the orders")
             field = "startAt" if name == "tokenStartAt" else name
             items = sorted(items, key=lambda item: str(item[field]), reverse=way == "desc")
-        limit, offset = _number(query, "limit", 20, 1000), _number(query, "offset", 0, 10**9)
+        limit, offset = number_of(query, "limit", 20, 1000), number_of(query, "offset", 0, 10**9)
         page = items[offset : offset + min(limit, self._page)]
         return Answer.json({what: page, "limit": limit, "offset": offset, "totalCount": len(items)})
 
@@ -441,6 +454,10 @@ _ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
     ("GET", _ORG, AstroApi._get_organization),
     ("GET", f"{_ORG}/tokens", AstroApi._list_tokens),
     ("GET", f"{_ORG}/tokens/([^/]+)", AstroApi._get_token),
+    ("POST", f"{_ORG}/tokens", astro_tokens.create),
+    ("POST", f"{_ORG}/tokens/([^/]+)/roles", astro_tokens.set_roles),
+    ("POST", f"{_ORG}/tokens/([^/]+)/rotate", astro_tokens.rotate),
+    ("DELETE", f"{_ORG}/tokens/([^/]+)", astro_tokens.delete),
     ("GET", f"{_ORG}/workspaces", AstroApi._list_workspaces),
     ("GET", f"{_ORG}/workspaces/([^/]+)", AstroApi._get_workspace),
     ("GET", f"{_ORG}/environment-objects", AstroApi._list_environment_objects),
@@ -449,67 +466,6 @@ _ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
     ("POST", f"{_ORG}/deployments/([^/]+)/deploys", AstroApi._create_deploy),
     ("POST", f"{_ORG}/deployments/([^/]+)/deploys/([^/]+)/finalize", AstroApi._finalize_deploy),
 )
-
-
-def _forbidden() -> _RefusedError:
-    return _RefusedError(403, "You do not have permission to perform this operation")
-
-
-def _one(items: Iterable[dict[str, Any]], ident: str, what: str) -> dict[str, Any]:
-    for item in items:
-        if item["id"] == ident:
-            return item
-    raise _RefusedError(404, f"{what} not found")
-
-
-def _claims(token: str) -> dict[str, Any]:
-    claims = token.split(".")[1]
-    return dict(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4))))
-
-
-def _expired(token: str) -> bool:
-    expiry = _claims(token).get("exp")
-    return expiry is not None and expiry <= time.time()
-
-
-def _query(request: Request, *known: str) -> dict[str, list[str]]:
-    query = parse_qs(request.target.partition("?")[2], keep_blank_values=True)
-    for name in query:
-        if name not in known:
-            raise _RefusedError(400, "Invalid request", **{name: "is not a parameter"})
-    return query
-
-
-def _number(query: Mapping[str, list[str]], name: str, default: int, most: int) -> int:
-    texts = query.get(name, [str(default)])
-    if len(texts) != 1 or not re.fullmatch(r"\d{1,9}", texts[0]) or int(texts[0]) > most:
-        raise _RefusedError(400, "Invalid request", **{name: "is not a number in range"})
-    return int(texts[0])
-
-
-def _owned(items: Iterable[dict[str, Any]], grant: Grant) -> list[dict[str, Any]]:
-    return [item for item in items if item["organizationId"] == grant.organization]
-
-
-def _chosen(
-    items: list[dict[str, Any]], query: Mapping[str, list[str]], **parameters: str
-) -> list[dict[str, Any]]:
-    """Those that each parameter given lets through; parameters by the field that they look at."""
-    for key, name in parameters.items():
-        if name in query:
-            items = [item for item in items if item[key] in query[name]]
-    return items
-
-
-def _body(request: Request, *must: str, may: tuple[str, ...]) -> dict[str, Any]:
-    is_json = request.headers.get("content-type", "").partition(";")[0] == "application/json"
-    try:
-        body = json.loads(request.body) if is_json else None
-    except ValueError:
-        body = None
-    if not isinstance(body, dict) or not {*must} <= {*body} <= {*must, *may}:
-        raise _RefusedError(400, "Invalid request", body="is not the documented object")
-    return body
 
 
 def main() -> None:

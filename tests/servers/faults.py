@@ -108,7 +108,7 @@ class FaultServer(HttpServer):
         self.lost: list[bytes] = []
         self._in_handshake = isinstance(mode, str) and mode.startswith("handshake-")
         self._misbehaviours: dict[str, Misbehaviour] = {
-            "reset": self._reset,
+            "reset": reset,
             "reset-head": self._reset_head,
             "reset-body": self._reset_body,
             "close": lambda *_: False,
@@ -157,19 +157,15 @@ class FaultServer(HttpServer):
             return Answer(mode, self.body, headers, self.content_type)
         return mode
 
-    def _reset(self, connection: socket.socket, _: Request) -> bool:
-        _reset_on_close(connection)
-        return False
-
     def _reset_head(self, connection: socket.socket, request: Request) -> bool:
         connection.sendall(_OK[:20])
         time.sleep(0.05)  # let the bytes arrive before the reset overtakes them
-        return self._reset(connection, request)
+        return reset(connection, request)
 
     def _reset_body(self, connection: socket.socket, request: Request) -> bool:
         connection.sendall(_OK + _LENGTH % 5000 + self.body[: len(self.body) // 2])
         time.sleep(0.05)
-        return self._reset(connection, request)
+        return reset(connection, request)
 
     def _short_body(self, connection: socket.socket, _: Request) -> bool:
         connection.sendall(_OK + _LENGTH % (len(self.body) + 5) + self.body)
@@ -222,7 +218,7 @@ class FaultServer(HttpServer):
 
     def _lose_answer(self, connection: socket.socket, request: Request) -> bool:
         self.lost.append(forward(request, self.upstream or ""))
-        return self._reset(connection, request)
+        return reset(connection, request)
 
 
 def _answers(body: bytes) -> dict[str, Answer]:
@@ -251,7 +247,7 @@ def _handshake_plain(connection: socket.socket, _: FaultServer) -> None:
 
 
 def _handshake_reset(connection: socket.socket, _: FaultServer) -> None:
-    _reset_on_close(connection)
+    reset(connection)
 
 
 def _handshake_eof(_connection: socket.socket, _server: FaultServer) -> None:
@@ -266,9 +262,11 @@ _HANDSHAKES: Mapping[str, Callable[[socket.socket, FaultServer], None]] = {
 }
 
 
-def _reset_on_close(connection: socket.socket) -> None:
+def reset(connection: socket.socket, _: Request | None = None) -> bool:
+    """A fault: reset the connection in place of an answer."""
     # Closing with a linger time of nothing sends a reset in place of an end.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return False
 
 
 @functools.lru_cache(4)

@@ -9,13 +9,16 @@ import os
 import subprocess
 import sys
 import time
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from astro_token.secret import SecretValue
 from astro_token.testing import make_token
+from astro_token.token import AstroToken
 from tests.servers.astro_api import (
     DEPLOYMENT,
     ORGANIZATION,
@@ -26,6 +29,7 @@ from tests.servers.astro_api import (
     Grant,
     token_record,
 )
+from tests.servers.faults import reset
 from tests.servers.http1 import Answer
 
 if TYPE_CHECKING:
@@ -64,7 +68,7 @@ def ask(
     ) as connection:
         connection.request(method, target, data, sent)
         answer = connection.getresponse()
-        kind, text = answer.headers["Content-Type"], answer.read()
+        kind, text = answer.headers["Content-Type"] or "", answer.read()
         return answer.status, kind, json.loads(text) if "json" in kind else text
 
 
@@ -155,6 +159,8 @@ def test_only_a_token_that_may_read_tokens_reads_them_and_none_of_them_holds_its
         "updatedAt",
     )
     assert set(required) <= set(record)
+    used = record.pop("lastUsedAt")
+    assert abs(datetime.fromisoformat(used).timestamp() - time.time()) < 60
     assert token_record("cltk1") == record
 
 
@@ -205,6 +211,184 @@ def test_a_caller_at_an_address_that_is_not_allowed_gets_nothing(api: AstroApi) 
     token = api.issue(ws=None)
     api.blocked = True
     assert [403, 403] == [ask(api.url, target, token)[0] for target in ("/v1/organizations", ORG)]
+
+
+# -- tokens -------------------------------------------------------------------------------------------
+
+TOKENS = f"{ORG}/tokens"
+NEW = {"name": "deploy", "role": "WORKSPACE_AUTHOR", "scope": "WORKSPACE", "entityId": WORKSPACE}
+
+
+@pytest.fixture
+def admin(api: AstroApi) -> str:
+    return api.issue(ws=None, grant=Grant(manages_tokens=True), token_id="cladmin")
+
+
+def post(api: AstroApi, target: str, bearer: str, body: object = None) -> tuple[int, Any]:
+    status, _, content = ask(api.url, f"{TOKENS}{target}", bearer, method="POST", body=body)
+    return status, content
+
+
+def test_a_token_is_created_each_time_and_its_value_is_shown_once(api: AstroApi, admin: str) -> None:
+    body = {**NEW, "description": "made by a test", "tokenExpiryPeriodInDays": 90}
+    created = [post(api, "", admin, body) for _ in range(2)]
+    assert [200, 200] == [status for status, _ in created]
+    record = created[0][1]
+    ident, value = record["id"], record.pop("token")
+    assert ident != created[1][1]["id"]
+    assert record == ask(api.url, f"{TOKENS}/{ident}", admin)[2]
+    assert [{"role": "WORKSPACE_AUTHOR", "entityId": WORKSPACE, "entityType": "WORKSPACE"}] == record["roles"]
+    assert 90 == record["expiryPeriodInDays"]
+    assert {WORKSPACE} == {w["id"] for w in ask(api.url, f"{ORG}/workspaces", value)[2]["workspaces"]}
+    assert value not in json.dumps(ask(api.url, TOKENS, admin)[2])
+    claims = AstroToken.parse(SecretValue(value.encode()))
+    assert (ident, WORKSPACE) == (claims.token_id, claims.workspace)
+    assert claims.expires is not None
+    assert abs(datetime.fromisoformat(record["endAt"]) - claims.expires).total_seconds() < 60
+
+
+def test_without_a_lifetime_a_token_never_ends(api: AstroApi, admin: str) -> None:
+    _, record = post(api, "", admin, NEW)
+    assert {"endAt", "expiryPeriodInDays"}.isdisjoint(record)
+    assert AstroToken.parse(SecretValue(record["token"].encode())).expires is None
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"tokenExpiryPeriodInDays": 0}, 400),
+        ({"tokenExpiryPeriodInDays": 3651}, 400),
+        ({"tokenExpiryPeriodInDays": "90"}, 400),
+        ({"tokenExpiryPeriodInDays": 3650}, 200),
+        ({"role": "DEPLOYMENT_ADMIN"}, 400),
+        ({"role": "WORKSPACE_KING"}, 400),
+        ({"role": "Our Role"}, 200),
+        ({"scope": "GALAXY"}, 400),
+        ({"name": ""}, 400),
+        ({"made": "up"}, 400),
+        ({"entityId": "clnowhere"}, 404),
+        ({"entityId": None}, 400),
+    ],
+)
+def test_a_creation_is_refused_if_it_is_not_as_documented(
+    api: AstroApi, admin: str, change: dict[str, Any], status: int
+) -> None:
+    api.custom_roles.add("Our Role")
+    assert status == post(api, "", admin, {**NEW, **change})[0]
+    assert (status == 200) == (len(api.tokens) == 2)
+
+
+def test_only_a_token_that_may_manages_those_of_its_entities(api: AstroApi, admin: str) -> None:
+    ident = post(api, "", admin, NEW)[1]["id"]
+    elsewhere = Grant(workspaces=frozenset({OTHER_WORKSPACE}), manages_tokens=True)
+    for grant in (Grant(), Grant(reads_tokens=True), elsewhere):
+        bearer = api.issue(ws=None, grant=grant)
+        assert 403 == post(api, "", bearer, NEW)[0]
+        assert 403 == post(api, f"/{ident}/rotate", bearer)[0]
+        assert 403 == post(api, f"/{ident}/roles", bearer, {"roles": api.tokens[ident]["roles"]})[0]
+        assert 403 == ask(api.url, f"{TOKENS}/{ident}", bearer, method="DELETE")[0]
+    assert ident in api.tokens
+    owner = post(api, "", admin, {**NEW, "role": "WORKSPACE_OWNER"})[1]["token"]
+    assert 200 == post(api, "", owner, NEW)[0]
+    assert 403 == post(api, "", owner, {**NEW, "entityId": OTHER_WORKSPACE})[0]
+    assert 403 == ask(api.url, TOKENS, owner)[0]
+    assert 403 == ask(api.url, f"{TOKENS}?workspaceId={OTHER_WORKSPACE}", owner)[0]
+    assert 3 == ask(api.url, f"{TOKENS}?workspaceId={WORKSPACE}", owner)[2]["totalCount"]
+
+
+def test_roles_are_replaced_and_the_answer_is_not_the_token(api: AstroApi, admin: str) -> None:
+    new = {**NEW, "role": "DEPLOYMENT_ADMIN", "scope": "DEPLOYMENT", "entityId": DEPLOYMENT}
+    ident = post(api, "", admin, new)[1]["id"]
+    own = {"role": "DEPLOYMENT_ACCESSOR", "entityId": DEPLOYMENT, "entityType": "DEPLOYMENT"}
+    dag = {"role": "DAG_AUTHOR", "entityId": "my_dag", "entityType": "DAG", "deploymentId": DEPLOYMENT}
+    status, subject = post(api, f"/{ident}/roles", admin, {"roles": [own, dag]})
+    assert (200, [{"role": "DEPLOYMENT_ACCESSOR", "deploymentId": DEPLOYMENT}]) == (
+        status,
+        subject["deploymentRoles"],
+    )
+    assert {"id", "roles"}.isdisjoint(subject)
+    assert [own, dag] == ask(api.url, f"{TOKENS}/{ident}", admin)[2]["roles"]
+    wider = {"role": "WORKSPACE_MEMBER", "entityId": WORKSPACE, "entityType": "WORKSPACE"}
+    nameless = {name: text for name, text in dag.items() if name != "deploymentId"}
+    for roles in ([], [dag], [own, own], [own, wider], [own, nameless], [{**own, "role": "KING"}], "x"):
+        assert 400 == post(api, f"/{ident}/roles", admin, {"roles": roles})[0]
+    assert 404 == post(api, "/clnothing/roles", admin, {"roles": [own]})[0]
+    assert [own, dag] == api.tokens[ident]["roles"]
+
+
+def test_a_rotation_kills_the_value_before_at_once(api: AstroApi, admin: str) -> None:
+    record = post(api, "", admin, NEW)[1]
+    ident, before = record["id"], record["token"]
+    assert 400 == post(api, f"/{ident}/rotate", admin, {})[0]
+    assert 200 == ask(api.url, ORG, before)[0]
+    status, rotated = post(api, f"/{ident}/rotate", admin)
+    assert (200, ident, True) == (status, rotated["id"], "lastRotatedAt" in rotated)
+    assert [401, 200] == [ask(api.url, ORG, value)[0] for value in (before, rotated["token"])]
+    assert [rotated["token"]] == api.values(ident)
+    assert 404 == post(api, "/clnothing/rotate", admin)[0]
+
+
+def test_a_deleted_token_is_gone(api: AstroApi, admin: str) -> None:
+    record = post(api, "", admin, NEW)[1]
+    target = f"{TOKENS}/{record['id']}"
+    assert (204, "", b"") == ask(api.url, target, admin, method="DELETE")
+    assert [404, 404] == [ask(api.url, target, admin, method=method)[0] for method in ("DELETE", "GET")]
+    assert 401 == ask(api.url, ORG, record["token"])[0]
+    assert [] == api.values(record["id"])
+
+
+def test_creations_and_deletions_need_time_to_be_seen(api: AstroApi, admin: str) -> None:
+    api.propagation = 0.3
+    record = post(api, "", admin, NEW)[1]
+    assert 401 == ask(api.url, ORG, record["token"])[0]
+    time.sleep(0.35)
+    assert 200 == ask(api.url, ORG, record["token"])[0]
+    assert 204 == ask(api.url, f"{TOKENS}/{record['id']}", admin, method="DELETE")[0]
+    assert 200 == ask(api.url, ORG, record["token"])[0]
+    time.sleep(0.35)
+    assert 401 == ask(api.url, ORG, record["token"])[0]
+
+
+def test_a_token_has_the_time_of_its_last_use(api: AstroApi, admin: str) -> None:
+    record = post(api, "", admin, NEW)[1]
+    target = f"{TOKENS}/{record['id']}"
+    assert "lastUsedAt" not in ask(api.url, target, admin)[2]
+    ask(api.url, ORG, record["token"])
+    used = datetime.fromisoformat(ask(api.url, target, admin)[2]["lastUsedAt"])
+    assert abs(used.timestamp() - time.time()) < 60
+    assert ["lastUsedAt" in token for token in ask(api.url, TOKENS, admin)[2]["tokens"]] == [True, True]
+
+
+def test_tokens_are_filtered(api: AstroApi, admin: str) -> None:
+    mine, _, organizations = (
+        post(api, "", admin, body)[1]["id"]
+        for body in (
+            NEW,
+            {**NEW, "entityId": OTHER_WORKSPACE},
+            {"name": "all", "role": "ORGANIZATION_MEMBER", "scope": "ORGANIZATION"},
+        )
+    )
+    for query, expected in (
+        (f"workspaceId={WORKSPACE}", [mine]),
+        ("includeOnlyOrganizationTokens=true", ["cladmin", organizations]),
+        ("kind=DIRECT_ACCESS", []),
+    ):
+        listed = ask(api.url, f"{TOKENS}?{query}", admin)[2]["tokens"]
+        assert sorted(expected) == sorted(token["id"] for token in listed)
+
+
+def test_a_lost_answer_is_to_a_request_that_was_done(api: AstroApi, admin: str) -> None:
+    api.faults.append(api.lose_answer)
+    with pytest.raises((http.client.HTTPException, OSError)):
+        post(api, "", admin, NEW)
+    assert ["deploy", "deploy"] == [token["name"] for token in api.tokens.values()]
+    api.faults.append(reset)
+    with pytest.raises((http.client.HTTPException, OSError)):
+        post(api, "", admin, NEW)
+    assert 2 == len(api.tokens)
+
+
+# -- deploys ------------------------------------------------------------------------------------------
 
 
 def test_a_deploy_goes_from_its_creation_by_the_upload_to_its_end(api: AstroApi) -> None:

@@ -97,7 +97,7 @@ TOKEN = AstroToken.parse(SecretValue(TEXT.encode()))
 def put(opened: dict[str, Any], store: object, ref: str = "store:prod", decrypt: str | None = None) -> str:
     opened["store"] = store
     settings = TokenSettings(SecretRef.parse(ref), decrypt=SecretRef.parse(decrypt) if decrypt else None)
-    return write_token(settings, TOKEN, read_current(settings, Deadline(5)), Deadline(5))
+    return write_token(settings, TOKEN, read_current(settings.ref, Deadline(5)), Deadline(5))
 
 
 def failure(
@@ -342,7 +342,7 @@ def test_without_versions_what_is_there_is_compared_right_before_it_is_written(
 ) -> None:
     store = opened["store"] = Unversioned({"token": "old", "other": "1"})
     settings = TokenSettings(SecretRef.parse("store:prod"))
-    current = read_current(settings, Deadline(5))
+    current = read_current(settings.ref, Deadline(5))
     store.data = b'{"token": "old", "other": "2"}'
     with pytest.raises(BackendUnavailableError, match="somebody else changed the secret"):
         write_token(settings, TOKEN, current, Deadline(5))

@@ -28,6 +28,7 @@ from astro_token import (
     SupportsEncrypt,
     SupportsLogIn,
     SupportsReadMany,
+    SupportsRotationRecord,
     SupportsRoute,
     SupportsWrite,
     Verdict,
@@ -102,6 +103,9 @@ class Everything:
     ) -> str:
         return f"{ref}{value}{expected_version}{timeout}"
 
+    def rotation_record(self, ref: SecretRef) -> SecretRef:
+        return ref
+
     def decrypt(self, ref: SecretRef, ciphertext: bytes, *, timeout: float) -> SecretValue:
         return SecretValue(ciphertext + f"{ref}{timeout}".encode())
 
@@ -133,6 +137,7 @@ backend: Backend = Everything()
 many: SupportsReadMany = Everything()
 describing: SupportsDescribe = Everything()
 writing: SupportsWrite = Everything()
+rotating: SupportsRotationRecord = Everything()
 decrypting: SupportsDecrypt = Everything()
 encrypting: SupportsEncrypt = Everything()
 declaring: SupportsCredentialVariables = Everything()

@@ -90,6 +90,8 @@ SCHEMES = {
         },
         version_option="version_id",
         pinning_options=("version_id", "stage"),
+        rotation_suffix="-rotation",
+        added_end=r"(arn:.+)-[A-Za-z0-9]{6}",
         **_SERVICE,
     ),
     "aws-ssm": Scheme(
@@ -104,6 +106,7 @@ SCHEMES = {
         options={"region": _REGION, "version": r"[1-9]\d{0,9}", "label": r"[A-Za-z][A-Za-z0-9_.-]{0,99}"},
         version_option="version",
         pinning_options=("version", "label"),
+        rotation_suffix="-rotation",
         **_SERVICE,
     ),
     "aws-kms": Scheme(

@@ -65,6 +65,7 @@ SCHEMES = {
         version_option="version",
         pinning_options=("version",),
         pins=r"/secrets/[^/]+/",
+        rotation_suffix="-rotation",
         **_SERVICE,
     ),
     "azure-keys": Scheme(

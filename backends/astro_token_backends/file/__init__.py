@@ -13,6 +13,7 @@ SCHEMES = {
         form="PATH",
         example="file:prod.token.age",
         grammar=(r"[^\x00-\x1f\x7f]+",),
+        rotation_suffix=".rotation",
         local=True,
         distributions=("pyrage",),
         credentials=("ASTRO_TOKEN_AGE_KEY", "ASTRO_TOKEN_AGE_KEY_FILE"),

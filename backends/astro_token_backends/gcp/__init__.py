@@ -69,6 +69,8 @@ SCHEMES = {
         version_option="version",
         pinning_options=("version",),
         pins=r"/versions/(?!latest$)",
+        rotation_suffix="-rotation",
+        added_end="(.+)/versions/latest",
         **_SERVICE,
     ),
     "gcp-kms": Scheme(

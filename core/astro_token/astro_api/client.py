@@ -1,7 +1,8 @@
-"""GET requests to the Astro API, with the token itself as the bearer."""
+"""Requests to the Astro API, with a token as the bearer."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -10,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from astro_token.astro_api.address import API_VARIABLE, api_route
-from astro_token.astro_api.rate import Rate
+from astro_token.astro_api.rate import PER_SECOND, Rate
 from astro_token.astro_api.records import repeats
 from astro_token.errors import (
     AccessDeniedError,
@@ -34,7 +35,7 @@ __all__ = ["ApiResponse", "AstroApi", "support_hint"]
 
 _BODY_LIMIT = 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-_OK, _BAD, _UNAUTHORIZED, _FORBIDDEN, _MISSING = 200, 400, 401, 403, 404
+_OK, _NO_CONTENT, _BAD, _UNAUTHORIZED, _FORBIDDEN, _MISSING, _TOO_MANY = 200, 204, 400, 401, 403, 404, 429
 
 
 class ApiResponse(Record):
@@ -42,7 +43,7 @@ class ApiResponse(Record):
     A response of Astro itself, not of a server on the route.
 
     Attributes:
-        status: 200, 400, 401, 403 or 404.
+        status: 200, 204, 400, 401, 403 or 404.
         content: the body of a 200; empty for another status, because its texts are not shown.
         request_id: identifies the request to Astronomer's support.
         ahead: seconds by which Astro's clock is ahead of ours; None without a usable date.
@@ -67,14 +68,30 @@ class AstroApi:
         if self.route.trust:
             self.route.trust.context()  # an unusable CA file is reported before a secret is read
         self._client = Client()
-        self._rate = Rate()
+        self._rates = {method: Rate(count) for method, count in PER_SECOND.items()}
 
     def get(self, path: str, bearer: SecretValue, *, timeout: float) -> ApiResponse:
+        """Send a GET request, as `send` does."""
+        return self.send("GET", path, bearer, timeout=timeout)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        bearer: SecretValue,
+        *,
+        body: Mapping[str, Any] | None = None,
+        limit: int = _BODY_LIMIT,
+        timeout: float,
+    ) -> ApiResponse:
         """
         Send one request. An error holds nothing of a response but its request id.
 
+        After a `BackendUnavailableError` without `outcome_known`, a POST or DELETE may have succeeded.
+
         Args:
             path: below `/v1`, made of identifiers.
+            limit: the largest size of the response, in bytes.
 
         Raises:
             AccessDeniedError: another server on the route denies the request.
@@ -84,10 +101,11 @@ class AstroApi:
             IntegrityError: no trusted TLS, a redirect, or a response that is damaged or of another service.
         """
         until = time.monotonic() + timeout
-        self._rate.wait(bearer, timeout)
-        outcome = self._outcome(path, bearer, until)
+        rate = self._rates[method]
+        rate.wait(bearer, timeout)
+        outcome = self._outcome(method, path, bearer, until, body=body, limit=limit)
         if isinstance(outcome, BackendUnavailableError) and outcome.retry_after is not None:
-            self._rate.postpone(bearer, outcome.retry_after)
+            rate.postpone(bearer, outcome.retry_after)
         return result(outcome)
 
     def close(self) -> None:
@@ -101,7 +119,16 @@ class AstroApi:
 
     # It returns errors instead of raising them: a traceback would lead to the header in this frame.
 
-    def _outcome(self, path: str, bearer: SecretValue, until: float) -> ApiResponse | AstroTokenError:
+    def _outcome(
+        self,
+        method: str,
+        path: str,
+        bearer: SecretValue,
+        until: float,
+        *,
+        body: Mapping[str, Any] | None,
+        limit: int,
+    ) -> ApiResponse | AstroTokenError:
         import platform
 
         headers = {
@@ -112,12 +139,16 @@ class AstroApi:
             "X-Astro-Client-Version": __version__,
             "X-Client-OS-Identifier": f"{sys.platform}-{platform.machine()}",
         }
+        data = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            data = json.dumps(body).encode()
         try:
             target = f"{self.route.address.target}/{path}"
             response = self._client.send(
-                self.route, "GET", target, until=until, headers=headers, limit=_BODY_LIMIT
+                self.route, method, target, until=until, headers=headers, body=data, limit=limit
             )
-            return _evaluated(response, bearer)
+            return _evaluated(response, bearer, is_deletion=method == "DELETE")
         except AstroTokenError as error:
             return sanitized(error)
 
@@ -127,13 +158,18 @@ def support_hint(request_id: str | None) -> str:
     return f"; for Astronomer's support: request {request_id}" if request_id else ""
 
 
-def _evaluated(response: Response, bearer: SecretValue) -> ApiResponse | AstroTokenError:
+def _evaluated(
+    response: Response, bearer: SecretValue, *, is_deletion: bool
+) -> ApiResponse | AstroTokenError:
     status, content = response.status, response.json()
     request_id = _request_id(response.headers, content, bearer)
     if failure := response.failure():
         if isinstance(failure, BackendUnavailableError):
+            failure.outcome_known = status == _TOO_MANY
             failure.hint = f"{failure.hint}{support_hint(request_id)}"
         return failure
+    if status == _NO_CONTENT and is_deletion and not response.body:
+        return ApiResponse(status, request_id=request_id, ahead=_ahead(response.headers))
     if status == _OK and content is not None:
         return ApiResponse(status, content, request_id, _ahead(response.headers))
     if status in {_UNAUTHORIZED, _FORBIDDEN}:

@@ -14,9 +14,10 @@ from astro_token.errors import BackendUnavailableError
 if TYPE_CHECKING:
     from astro_token.secret import SecretValue
 
-__all__ = ["Rate"]
+__all__ = ["PER_SECOND", "Rate"]
 
-_PER_SECOND = 10  # documented as 10 in one page, as 25 in a later one
+PER_SECOND = {"GET": 10, "POST": 10, "DELETE": 5}  # GET: documented as 10 in one page, as 25 in a later one
+_WINDOW = 1.1  # seconds: requests do not all need the same time to reach Astro, which counts them in a second
 
 
 class Rate:
@@ -27,7 +28,7 @@ class Rate:
         per_second: requests of one token.
     """
 
-    def __init__(self, per_second: int = _PER_SECOND) -> None:
+    def __init__(self, per_second: int = PER_SECOND["GET"]) -> None:
         self._per_second = per_second
         self._key = os.urandom(16)  # of the digests, so that they differ between processes
         self._lock = threading.Lock()
@@ -46,7 +47,7 @@ class Rate:
             turns = self._turns.setdefault(token, deque(maxlen=self._per_second))
             turn = max(now, self._not_before.get(token, now))
             if len(turns) == self._per_second:
-                turn = max(turn, turns[0] + 1)
+                turn = max(turn, turns[0] + _WINDOW)
             if turn - now <= seconds:
                 turns.append(turn)
         if turn - now > seconds:

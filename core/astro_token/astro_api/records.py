@@ -13,18 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import IntegrityError
 from astro_token.record import Record
-from astro_token.token import SCOPES, Scope, is_identifier
+from astro_token.secret import SecretValue
+from astro_token.token import SCOPES, Scope, is_identifier, is_jwt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from astro_token.secret import SecretValue
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "Body",
+    "CreatedToken",
     "DeploymentRecord",
+    "ListedToken",
+    "NewRole",
     "OrganizationRecord",
+    "Pieces",
     "Role",
+    "TokenDetails",
     "TokenRecord",
     "WorkspaceRecord",
     "repeats",
@@ -36,6 +40,7 @@ _ROLE = re.compile(r"(?:ORGANIZATION|WORKSPACE|DEPLOYMENT|DAG)_[A-Z]+(?:_[A-Z]+)
 _LONGEST_WORD = 48
 _SHORTEST_PIECE = 8  # a shorter text can be part of a token by chance
 _MOST_ROLES = 1000
+_LONGEST_TEXT = 1024
 
 
 class Role(Record):
@@ -61,6 +66,66 @@ class TokenRecord(Record):
     rotated: datetime | None = None
     last_used: datetime | None = None
     expires: datetime | None = None
+
+
+class CreatedToken(Record):
+    _hidden = ("value",)
+    id: str
+    value: SecretValue
+
+
+class ListedToken(Record):
+    """
+    Attributes:
+        title, description: any text of Astro's users, to compare; only `lifecycle.audit` shows a title.
+        creator: the title of the token that created it; "" if a person did.
+    """
+
+    _hidden = ("title", "description", "creator")
+    id: str
+    title: str
+    record: TokenRecord
+    description: str = ""
+    creator: str = ""
+
+
+class NewRole(Record):
+    """
+    A role of a token to be created.
+
+    Attributes:
+        role: of Astro, or a custom one.
+        kind: of the entity, such as `workspace` or `dag-tag`.
+        deployment: of a DAG or a tag.
+    """
+
+    role: str
+    kind: str
+    entity: str
+    deployment: str | None = None
+
+    @property
+    def shown(self) -> Role:
+        """The parts that can be shown."""
+        return Role(
+            self.role if _ROLE.fullmatch(self.role) else None,
+            self.kind,
+            self.entity if self.kind in SCOPES else None,
+        )
+
+
+class TokenDetails(Record):
+    """
+    Everything that a copy of a token needs. Title and roles are texts of Astro's users, and are not shown.
+
+    Attributes:
+        roles: with the names of custom roles, and of DAGs and tags.
+    """
+
+    _hidden = ("title", "roles")
+    title: str
+    roles: tuple[NewRole, ...]
+    record: TokenRecord
 
 
 class OrganizationRecord(Record):
@@ -95,7 +160,40 @@ class Body:
         self._content, self._bearer = content, bearer
 
     def token(self, token_id: str) -> TokenRecord:
+        return self._token(self._object_with(token_id))
+
+    def details(self, token_id: str) -> TokenDetails:
         content = self._object_with(token_id)
+        record = self._token(content)
+        roles = tuple(self._new_role(role) for role in content.get("roles") or [])
+        return TokenDetails(self._text(content.get("name")), roles, record)
+
+    def created(self) -> CreatedToken:
+        """The created token, with its value, which Astro shows only once."""
+        value = self._content.get("token")
+        if not isinstance(value, str) or not is_jwt(value.encode()):
+            raise _malformed()
+        return CreatedToken(self._identifier(self._content.get("id")), SecretValue(value.encode()))
+
+    def tokens(self) -> tuple[tuple[ListedToken, ...], int]:
+        """The tokens of the page, and the number of all tokens."""
+        listed, total = self._listed("tokens")
+        return tuple(self._listed_token(item) for item in listed), total
+
+    def _listed_token(self, item: Mapping[str, Any]) -> ListedToken:
+        title, description, by = item.get("name"), item.get("description"), item.get("createdBy")
+        if not isinstance(title, str):
+            raise _malformed()
+        creator = by.get("apiTokenName") if isinstance(by, dict) else None
+        return ListedToken(
+            self._identifier(item.get("id")),
+            title,
+            self._token(item),
+            description=description if isinstance(description, str) else "",
+            creator=creator if isinstance(creator, str) else "",
+        )
+
+    def _token(self, content: Mapping[str, Any]) -> TokenRecord:
         scope = self._word(content.get("scope"))
         roles = content.get("roles")
         if roles is None:
@@ -114,17 +212,21 @@ class Body:
 
     def organizations(self) -> tuple[tuple[OrganizationRecord, ...], bool]:
         """The organizations of the page; True if there is no other page."""
-        listed, total = self._content.get("organizations"), self._content.get("totalCount")
-        if not isinstance(listed, list) or isinstance(total, bool) or not isinstance(total, int):
-            raise _malformed()
+        listed, total = self._listed("organizations")
         organizations = []
         for item in listed:
-            if not isinstance(item, dict):
-                raise _malformed()
             product = item.get("product")
             word = self._word(product) or ("other" if product else None)
             organizations.append(OrganizationRecord(self._identifier(item.get("id")), word))
         return tuple(organizations), total <= len(organizations)
+
+    def _listed(self, name: str) -> tuple[list[dict[str, Any]], int]:
+        listed, total = self._content.get(name), self._content.get("totalCount")
+        if not isinstance(listed, list) or isinstance(total, bool) or not isinstance(total, int):
+            raise _malformed()
+        if not all(isinstance(item, dict) for item in listed):
+            raise _malformed()
+        return listed, total
 
     def workspace(self, identifier: str) -> WorkspaceRecord:
         self._object_with(identifier)
@@ -155,6 +257,20 @@ class Body:
             entity=self._identifier(entity) if kind in SCOPES else None,
         )
 
+    def _new_role(self, role: Mapping[str, Any]) -> NewRole:
+        kind, deployment = self._word(role.get("entityType")), role.get("deploymentId")
+        return NewRole(
+            self._text(role.get("role")),
+            self._text(kind),
+            self._text(role.get("entityId")),
+            None if deployment is None else self._identifier(deployment),
+        )
+
+    def _text(self, value: object) -> str:
+        if not isinstance(value, str) or not value or len(value) > _LONGEST_TEXT:
+            raise _malformed()
+        return value
+
     def _word(self, value: object) -> str | None:
         """A word from one of Astro's lists, in our spelling."""
         fits = isinstance(value, str) and len(value) <= _LONGEST_WORD and _WORD.fullmatch(value)
@@ -179,9 +295,23 @@ class Body:
 
 def repeats(text: str, bearer: SecretValue) -> bool:
     """True if a text that would be shown contains a piece of the token."""
-    data, token = text.encode(), bearer.reveal()
-    starts = range(len(data) - _SHORTEST_PIECE + 1)
-    return any(data[start : start + _SHORTEST_PIECE] in token for start in starts)
+    token = bearer.reveal()
+    return any(piece in token for piece in _pieces(text.encode()))
+
+
+class Pieces:
+    """The pieces of several tokens, for many texts that would be shown."""
+
+    def __init__(self, secrets: Iterable[SecretValue]) -> None:
+        self._pieces = frozenset(piece for secret in secrets for piece in _pieces(secret.reveal()))
+
+    def repeated_in(self, text: str) -> bool:
+        """True if the text contains one of them."""
+        return not self._pieces.isdisjoint(_pieces(text.encode(errors="replace")))
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    return (data[start : start + _SHORTEST_PIECE] for start in range(len(data) - _SHORTEST_PIECE + 1))
 
 
 def _malformed() -> IntegrityError:

@@ -63,7 +63,10 @@ def _describe(name: str, scheme: Scheme) -> dict[str, Any]:
         "form": scheme.form,
         "example": scheme.example,
         "options": sorted(option + ("NAME" if option.endswith(".") else "") for option in scheme.options),
-        "can": [ability for ability, protocol in _ABILITIES.items() if issubclass(backend, protocol)],
+        "can": [
+            *(ability for ability, protocol in _ABILITIES.items() if issubclass(backend, protocol)),
+            *(["rotate"] if scheme.rotation_suffix else []),
+        ],
         "extra": scheme.extra,
         "installed": scheme.sdk is None or _installed(scheme.sdk),
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.ci.formats import render
 from astro_token.cli.export_plan import ExportPlan
-from astro_token.cli.output import harmless, note, warn
+from astro_token.cli.output import harmless, note, output_path, refuse_output, warn
 from astro_token.environment.cli_config import warn_unsafe
 from astro_token.environment.export import export
 from astro_token.errors import OutputError, UsageError
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
-    if arguments.output in {"", "-"}:  # "" comes from an unset variable, which selects nothing
-        raise UsageError("--output names no file", hint="give the path of a file, or leave --output out")
-    output = Path(working_folder(), arguments.output) if arguments.output else None
+    output = output_path(arguments.output)
     settings = None
     if arguments.token or not arguments.explain:  # --explain works without any settings
         settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
@@ -101,14 +99,7 @@ def _refuse_output(plan: ExportPlan, output: str | None, *, force: bool) -> None
         return
     if plan.format.exclusive:
         raise UsageError(f"the {plan.format_name} format has its own destination", hint="omit --output")
-    from astro_token.system.files import refuse_special
-
-    path = Path(output)
-    if not path.absolute().parent.is_dir():
-        raise OutputError(f"{path.absolute().parent} is not a folder", hint="create the folder first")
-    refuse_special(path)
-    if path.exists() and not force:
-        raise OutputError(f"{path} exists", hint="remove it, or give --force to replace it")
+    refuse_output(output, force=force)
 
 
 def _refuse_log(plan: ExportPlan, expected: Rendering) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from astro_token.astro_api.records import TokenRecord
     from astro_token.deploy import PreflightReport
     from astro_token.policy.rules import Verdict
     from astro_token.tokens.online import Online
@@ -19,7 +20,18 @@ if TYPE_CHECKING:
     Row = tuple[str, ...]
     Block = list[tuple[str, str]]
 
-__all__ = ["describe_preflight", "describe_token", "fields", "name", "tabulate", "verdict_lines"]
+__all__ = [
+    "describe_error",
+    "describe_preflight",
+    "describe_record",
+    "describe_token",
+    "describe_verdicts",
+    "fields",
+    "name",
+    "roles_text",
+    "tabulate",
+    "verdict_lines",
+]
 
 NONE = "-"
 
@@ -40,8 +52,8 @@ def describe_token(report: TokenReport, now: datetime) -> dict[str, Any]:
         "issued": iso(token.issued) if token else None,
         "expires": iso(expires),
         "expires_in": int((expires - now).total_seconds()) if expires else None,
-        "verdicts": _describe_verdicts(report.verdicts),
-        "error": _describe_error(error) if error else None,
+        "verdicts": describe_verdicts(report.verdicts),
+        "error": describe_error(error) if error else None,
         "online": _describe_online(report.online) if report.online else None,
     }
 
@@ -50,11 +62,11 @@ def describe_preflight(report: PreflightReport) -> dict[str, Any]:
     return {
         "path": str(report.path),
         **_attributes(report, "status", "exit_code"),
-        "verdicts": _describe_verdicts(report.verdicts),
+        "verdicts": describe_verdicts(report.verdicts),
     }
 
 
-def _describe_verdicts(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+def describe_verdicts(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     return [
         {
             "code": verdict.code,
@@ -66,7 +78,7 @@ def _describe_verdicts(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     ]
 
 
-def _describe_error(error: errors.AstroTokenError) -> dict[str, Any]:
+def describe_error(error: errors.AstroTokenError) -> dict[str, Any]:
     """Describe an error by our class: a plugin may raise a subclass."""
     kind = next(base for base in type(error).__mro__ if base.__name__ in errors.__all__)
     return {
@@ -81,13 +93,7 @@ def _describe_online(online: Online) -> dict[str, Any]:
     record, organization, deployment = online.record, online.organization, online.deployment
     return {
         "accepted": online.accepted,
-        "token": {
-            **_attributes(record, "scope", "kind"),
-            "roles": [_attributes(role, "role", "kind", "entity") for role in record.roles],
-            **{time: iso(getattr(record, time)) for time in ("created", "rotated", "last_used", "expires")},
-        }
-        if record
-        else None,
+        "token": describe_record(record) if record else None,
         "organization": _attributes(organization, "id", "product") if organization else None,
         "workspace": online.workspace_id,
         "deployment": _attributes(deployment, "id", "workspace", "ci_cd_enforced", "status")
@@ -98,7 +104,15 @@ def _describe_online(online: Online) -> dict[str, Any]:
             {"asked": request.kind, **_attributes(request, "status", "request_id")}
             for request in online.requests
         ],
-        "error": _describe_error(online.error) if online.error else None,
+        "error": describe_error(online.error) if online.error else None,
+    }
+
+
+def describe_record(record: TokenRecord) -> dict[str, Any]:
+    return {
+        **_attributes(record, "scope", "kind"),
+        "roles": [_attributes(role, "role", "kind", "entity") for role in record.roles],
+        **{time: iso(getattr(record, time)) for time in ("created", "rotated", "last_used", "expires")},
     }
 
 
@@ -136,12 +150,15 @@ def fields(report: TokenReport, number: int, now: datetime) -> dict[str, str]:
         answers = {True: "accepts it", False: "does not accept it", None: "gave no answer"}
         shown["ASTRO"] = answers[online.accepted]
         if record := online.record:
-            roles = [f"{role.role or 'a custom role'} of {role.entity or role.kind}" for role in record.roles]
-            shown["ROLES"] = ", ".join(roles)
+            shown["ROLES"] = roles_text(record)
             shown["LAST USED"] = when(record.last_used, now) if record.last_used else None
         if online.deployment:
             shown["CI/CD ONLY"] = "yes" if online.deployment.ci_cd_enforced else "no"
     return {title: text or NONE for title, text in shown.items()}
+
+
+def roles_text(record: TokenRecord) -> str:
+    return ", ".join(f"{role.role or 'a custom role'} of {role.entity or role.kind}" for role in record.roles)
 
 
 def tabulate(reports: Sequence[TokenReport], now: datetime) -> tuple[Sequence[str], list[Row], list[Block]]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from astro_token.deploy import PreflightReport
     from astro_token.tokens.read_many import TokenReport
 
-__all__ = ["add_summary", "code", "render"]
+__all__ = ["add_summary", "code", "markdown_table", "render"]
 
 _ENDING = str.maketrans({"`": "'", "|": "¦", "\\": "?"})
 _COLUMNS = (
@@ -43,12 +43,12 @@ def render(reports: Sequence[TokenReport], deploy: PreflightReport | None, now: 
     for number, (report, shown) in enumerate(zip(reports, described, strict=True), 1):
         rows.append([*(_cell(title, shown) for title in titles), ", ".join(verdict_lines(report))])
         faults += [_fault(code(name(report, number)), remark) for remark in of_token(report)]
-    lines = ["### astro-token check", "", *_table((*titles, "Verdict"), rows)]
+    lines = ["### astro-token check", "", *markdown_table((*titles, "Verdict"), rows)]
     if deploy is not None:
         lines += ["", f"Deploy of {code(str(deploy.path))}: {deploy.status}"]
         faults += [_fault("deploy", remark) for remark in of_verdicts(deploy.verdicts, "")]
     if faults:
-        lines += ["", *_table(("About", "Level", "Code", "What is wrong", "What to do"), faults)]
+        lines += ["", *markdown_table(("About", "Level", "Code", "What is wrong", "What to do"), faults)]
     return "\n".join(lines) + "\n"
 
 
@@ -67,7 +67,7 @@ def _fault(about: str, remark: Remark) -> list[str]:
     return [about, remark.level, remark.code or NONE, code(remark.message), code(remark.hint or "")]
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 

@@ -6,13 +6,25 @@ import sys
 from typing import TYPE_CHECKING
 
 from astro_token.ci.system import harmless
+from astro_token.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from astro_token.policy.rules import Verdict
 
-__all__ = ["harmless", "line", "note", "print_json", "report", "warn"]
+__all__ = [
+    "harmless",
+    "json_text",
+    "line",
+    "note",
+    "output_path",
+    "print_json",
+    "refuse_output",
+    "report",
+    "warn",
+]
 
 
 def report(message: str, hint_text: str | None, code: int) -> int:
@@ -36,11 +48,52 @@ def note(text: str) -> None:
     line("", text)
 
 
-def print_json(document: object) -> None:
-    """Print a document, with `##` escaped so that no CI system interprets it as a command."""
+def json_text(document: object) -> str:
+    """Render a document, with `##` escaped so that no CI system interprets it as a command."""
     import json
 
-    print(json.dumps(document, indent=2).replace("##", "#\\u0023"))
+    return json.dumps(document, indent=2).replace("##", "#\\u0023")
+
+
+def print_json(document: object) -> None:
+    print(json_text(document))
+
+
+def output_path(text: str | None) -> Path | None:
+    """
+    Return the file of `--output`; None without the option.
+
+    Raises:
+        UsageError: it names no file.
+    """
+    if text in {"", "-"}:  # "" comes from an unset variable, which selects nothing
+        raise UsageError("--output names no file", hint="give the path of a file, or leave --output out")
+    if text is None:
+        return None
+    from pathlib import Path
+
+    from astro_token.system.os_errors import working_folder
+
+    return Path(working_folder(), text)
+
+
+def refuse_output(text: str, *, force: bool) -> None:
+    """
+    Refuse a file that cannot be written, before a secret is read for it.
+
+    Raises:
+        OutputError: its folder is missing, it is not a regular file, or it exists.
+    """
+    from pathlib import Path
+
+    from astro_token.system.files import refuse_special
+
+    path = Path(text)
+    if not path.absolute().parent.is_dir():
+        raise OutputError(f"{path.absolute().parent} is not a folder", hint="create the folder first")
+    refuse_special(path)
+    if path.exists() and not force:
+        raise OutputError(f"{path} exists", hint="remove it, or give --force to replace it")
 
 
 def line(level: str, text: str) -> None:

@@ -92,6 +92,54 @@ A file is encrypted with age; its key is created at a terminal, or with --create
   some-program | astro-token put vault:secret/astro/prod#token
 """
 
+_CREATE = """\
+Create a token at Astro with the least permission that it needs, and store it in its backend.
+
+Role, scope, lifetime and title come from the token's table in astro-token.toml, or from options, and policy
+limits them. The value is never shown. Running the same command again continues from any point; see
+docs/rotate.md.
+
+  astro-token create prod
+  astro-token create --role DEPLOYMENT_ADMIN --deployment cldep00000000000000000 vault:secret/astro/prod#token
+  astro-token create --lifetime 30d --title deploy-prod prod
+"""
+
+_ROTATE = """\
+Replace tokens by new ones with the same roles, without an outage.
+
+A new token is created, stored and verified before it becomes the current one. The previous token stays valid
+for a grace period; a later run revokes it. Running the same command again continues from any point.
+The value stays where it is. Next to it a secret is kept with the state of the rotation: docs/rotate.md.
+
+  astro-token rotate prod
+  astro-token rotate --all --if-expires-within 14d
+  astro-token rotate --grace 1h prod
+  astro-token rotate --finish --grace 0s prod       (revokes the previous token now)
+"""
+
+_REVOKE = """\
+Show a token, delete it at Astro, and verify that it is gone.
+
+The current token of a reference, or of a token in astro-token.toml, is revoked only with --force.
+
+  astro-token revoke --id cltk00000000000000000
+  astro-token revoke --force prod
+"""
+
+_AUDIT = """\
+Compare every API token of the organization with policy, and report what needs attention. Shows no token.
+
+It reports tokens without an expiry, with a wide role or scope, unused, old, expiring or duplicate;
+leftovers of rotations; tokens that no configuration holds; configured tokens that Astro does not know.
+docs/audit.md lists the findings.
+The credential of --admin lists the tokens. The exit status is 0; with --strict, findings end with 65.
+
+  astro-token audit --admin vault:secret/astro/admin#token
+  astro-token audit --strict
+  astro-token audit --format html --output audit.html
+  astro-token audit --format markdown              (also written to the job summary of a CI system)
+"""
+
 _DOCTOR = """\
 Check every step from the settings to Astro, and report each result.
 
@@ -138,6 +186,7 @@ In tcsh the script offers the options of all commands.
   astro-token completion powershell   (in a file that $PROFILE sources)
 """
 
+_LIFECYCLE_TIMEOUT = "each token (default: 120)"
 _ON_COMMAND_LINE = (
     "a command line is readable by every user of the machine: replace that token, "
     "and give the new one on standard input or in a variable"
@@ -209,13 +258,21 @@ def _add_log_level(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_token(command: argparse.ArgumentParser, count: str = "?") -> None:
+def _add_token(
+    command: argparse.ArgumentParser, count: str = "?", timeout: str = "reading the token (default: 30)"
+) -> None:
     command.add_argument("token", nargs=count, metavar="TOKEN", help=_TOKEN_HELP)
     command.add_argument(
         "--decrypt", metavar="KEY", help="a key, such as vault-transit:astro, if the secret is ciphertext"
     )
+    command.add_argument("--timeout", type=float, metavar="SECONDS", help=f"time limit for {timeout}")
+
+
+def _add_admin(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="time limit for reading the token (default: 30)"
+        "--admin",
+        metavar="REF",
+        help="the reference of the credential that manages tokens (default: ASTRO_TOKEN_ADMIN_REF)",
     )
 
 
@@ -262,11 +319,25 @@ def _export(command: argparse.ArgumentParser) -> None:
         metavar="FORMAT",
         help=f"the form of the output: auto (the default), {', '.join(formats)}",
     )
-    command.add_argument("--output", metavar="FILE", help="write a new file that only you can read")
-    command.add_argument("--force", action="store_true", help="replace the file of --output if it exists")
+    _add_output(command)
     command.add_argument(
         "--explain", action="store_true", help="describe the export without reading the token"
     )
+
+
+def _audit(command: argparse.ArgumentParser) -> None:
+    _add_admin(command)
+    command.add_argument("--strict", action="store_true", help="end with 65 if there is a finding")
+    _add_format(command, "csv", "markdown", "html")
+    _add_output(command)
+    command.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="time limit for the audit (default: 120)"
+    )
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--output", metavar="FILE", help="write a new file that only you can read")
+    command.add_argument("--force", action="store_true", help="replace the file of --output if it exists")
 
 
 def _add_format(command: argparse.ArgumentParser, *others: str, note: str = "") -> None:
@@ -303,6 +374,42 @@ def _put(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _create(command: argparse.ArgumentParser) -> None:
+    _add_token(command, timeout="the creation (default: 120)")
+    command.add_argument("--role", metavar="R", help="of Astro, such as DEPLOYMENT_ADMIN, or a custom one")
+    lifetime = command.add_mutually_exclusive_group()
+    lifetime.add_argument("--lifetime", metavar="D", help="1d to 3650d (default: 90d)")
+    lifetime.add_argument("--never-expires", action="store_true", help="which policy can forbid")
+    command.add_argument("--title", metavar="T", help="at Astro (default: the token's name)")
+    for scope in ("organization", "workspace", "deployment"):
+        command.add_argument(f"--{scope}", metavar="ID", help=f"the {scope} that the token is for")
+    command.add_argument("--force", action="store_true", help="also if Astro accepts the token stored there")
+    _add_admin(command)
+
+
+def _rotate(command: argparse.ArgumentParser) -> None:
+    _add_token(command, "*", _LIFECYCLE_TIMEOUT)
+    command.add_argument("--all", action="store_true", help="every token of astro-token.toml")
+    command.add_argument("--if-older-than", metavar="D", help="begin only if the token is older, such as 60d")
+    command.add_argument(
+        "--if-expires-within", metavar="D", help="begin only if the token expires sooner, such as 14d"
+    )
+    command.add_argument(
+        "--grace", metavar="D", help="how long the previous token stays valid (default: 24h)"
+    )
+    command.add_argument("--finish", action="store_true", help="begin nothing; finish what is open")
+    command.add_argument("--dry-run", action="store_true", help="show what would be done, and write nothing")
+    _add_admin(command)
+    _add_format(command)
+
+
+def _revoke(command: argparse.ArgumentParser) -> None:
+    _add_token(command, timeout="the revocation (default: 120)")
+    command.add_argument("--id", metavar="ID", help="the identifier of the token at Astro")
+    command.add_argument("--force", action="store_true", help="also if it is a current token")
+    _add_admin(command)
+
+
 def _install_cli(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--version", metavar="X", help="such as 1.48.0 (default: that of astro-token.toml, else the latest)"
@@ -331,6 +438,10 @@ _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]
     "export": ("hand a token to a shell or a CI system", _EXPORT, _export),
     "check": ("report the claims of tokens and whether they can be used", _CHECK, _check),
     "put": ("store a token", _PUT, _put),
+    "create": ("create a token and store it", _CREATE, _create),
+    "rotate": ("replace tokens without an outage", _ROTATE, _rotate),
+    "revoke": ("delete a token at Astro", _REVOKE, _revoke),
+    "audit": ("compare all tokens of the organization with policy", _AUDIT, _audit),
     "doctor": ("check every step from the settings to Astro", _DOCTOR, _doctor),
     "backends": ("list the backends", _BACKENDS, _add_format),
     "install-cli": ("install the Astro CLI, verified", _INSTALL_CLI, _install_cli),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from astro_token.ci import in_ci
+from astro_token.cli.lifecycle import expiry
 from astro_token.cli.output import note, warn
 from astro_token.errors import InputOutputError, InvalidTokenError
 from astro_token.policy.rules import enforce, judge
@@ -32,20 +34,22 @@ _PIPE_IT = "pipe the token in, or run put on a terminal and paste it"
 
 def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
-    version = prefixed_with(settings.ref, lambda: _put(settings, create_key=arguments.create_key))
+    token, version = prefixed_with(settings.ref, lambda: _put(settings, create_key=arguments.create_key))
+    if token.expires is not None:  # else there is a warning
+        note(expiry(token, datetime.now(UTC)))
     note(f"stored in {settings.ref}" + (f", version {version}" if version else ""))
     return 0
 
 
-def _put(settings: TokenSettings, *, create_key: bool) -> str:
+def _put(settings: TokenSettings, *, create_key: bool) -> tuple[AstroToken, str]:
     # Before a person pastes a token: the backend may not be able to store one.
-    current = read_current(settings, Deadline(settings.timeout))
+    current = read_current(settings.ref, Deadline(settings.timeout))
     _prepare_key(settings, current, is_requested=create_key)
     token = AstroToken.parse(_input())
     verdicts = judge(token, settings.policy, settings.expected)
     enforce(verdicts)
     warn(verdicts, settings.ref)
-    return write_token(settings, token, current, Deadline(settings.timeout))
+    return token, write_token(settings, token, current, Deadline(settings.timeout))
 
 
 def _prepare_key(settings: TokenSettings, current: Current, *, is_requested: bool) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Block = Sequence[tuple[str, str]]
     Line = list[tuple[str, str]]  # texts, each with its style
 
-__all__ = ["draw", "laid_out", "show"]
+__all__ = ["draw", "laid_out", "show", "unstyled"]
 
 _GAP = 2
 _HEAD = "bold"
@@ -47,7 +47,11 @@ def show(head: Sequence[str], rows: Sequence[Sequence[str]], blocks: Sequence[Bl
 
         draw(Console(file=sys.stdout, highlight=False), lines)
     else:
-        print("\n".join("".join(text for text, _ in line).rstrip() for line in lines))
+        print(unstyled(lines))
+
+
+def unstyled(lines: Iterable[Line]) -> str:
+    return "\n".join("".join(text for text, _ in line).rstrip() for line in lines)
 
 
 def laid_out(

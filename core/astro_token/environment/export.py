@@ -9,6 +9,7 @@ from types import MappingProxyType
 from astro_token.ci import identity_copies
 from astro_token.environment.context import DEFAULT_DOMAIN, Context
 from astro_token.record import Record
+from astro_token.secrets.admin import admin_variables
 from astro_token.secrets.registry import declared_credentials
 from astro_token.secrets.schemes import credential_variables
 from astro_token.system.variables import setting
@@ -105,6 +106,7 @@ def export(
     """
     environ = os.environ if environ is None else environ
     drop = credential_variables() | declared_credentials() | identity_copies(environ)
+    drop |= admin_variables(environ)
     if token.ref is not None and token.ref.scheme == "env":
         drop |= {token.ref.name}
     return CliEnvironment(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
     Level = str  # typing is not imported at run time
 
-__all__ = ["DEPLOY", "LEVELS", "MAJORS", "ONLINE", "TOKEN", "Code", "Level"]
+__all__ = ["AUDIT", "DEPLOY", "LEVELS", "MAJORS", "ONLINE", "TOKEN", "Code", "Level"]
 
 MAJORS = (1, 2)  # of the Astro CLI, which differ in their projects, flags and faults
 LEVELS: tuple[Level, ...] = ("off", "warning", "error")
@@ -77,6 +77,7 @@ _INSTALL = "install it with `astro-token install-cli`, and put its folder on `PA
 _RENEW = "run `astro-token install-cli`, and put its folder first on `PATH`"
 _EXEC = "use `astro-token exec`, which gives the Astro CLI a home of its own"
 _REMOVE = "remove it, and find out who added it"
+_REVOKE = "revoke it if nobody needs it"
 
 _V1 = (1,)
 
@@ -245,5 +246,35 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
         "or list its folder in `ASTRO_TOKEN_PROGRAM_FOLDERS`"),
     "no-docker": Code("warning", "neither `docker` nor `podman` is on `PATH`",
         "install one of them, or deploy only DAGs"),
+})
+
+# Findings about all tokens of an organization, in addition to those about one token.
+AUDIT: Mapping[str, Code] = MappingProxyType({
+    "organization-scope": Code("warning", "it is of organization scope, and policy has no `max_scope`",
+        "use a token of one workspace or deployment, or set `max_scope`"),
+    "unused": Code("warning", "it was last used more than 90 days ago, "
+        "or was never used since it was created more than 7 days ago",
+        _REVOKE),
+    "not-rotated": Code("warning", "it was created, or last rotated, more than 90 days ago, "
+        "and policy has no `max_age`",
+        "rotate it"),
+    "duplicate": Code("warning", "another token has the same scope, roles and title, "
+        "apart from the unique part that a rotation adds",
+        "keep one of them, and revoke the others"),
+    "leftover": Code("warning", "an interrupted rotation left it: its title ends with a unique part, "
+        "it is older than 24 hours, and no configuration holds it",
+        "finish the rotation, or revoke it if no other project holds it"),
+    "unconfigured": Code("warning", "no configuration holds it",
+        f"name it in a project file, or {_REVOKE}"),
+    "terraform": Code("warning", "its title, its description or the title of the token that created it "
+        "mentions Terraform, so that Terraform's state probably contains its value",
+        "protect the state, and rotate it with Terraform; or remove it from the state and create it here"),
+    # about a configuration
+    "token-unknown": Code("error", "a configuration holds a token that is not in Astro's list",
+        "store its replacement, or create a new token"),
+    "other-organization": Code("warning", "a configuration holds a token of another organization",
+        "audit that organization with a credential of its own"),
+    "not-compared": Code("warning", "a configured token cannot be read, or does not contain its id",
+        "correct the reference, or give the audit access to it"),
 })
 # fmt: on

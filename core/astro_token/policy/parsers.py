@@ -18,7 +18,7 @@ from astro_token.wording import did_you_mean
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import TypeVar
+    from typing import TypeGuard, TypeVar
 
     _Text = TypeVar("_Text", bound=str)
 
@@ -29,14 +29,20 @@ __all__ = [
     "identifier",
     "levels",
     "levels_text",
+    "lifetime",
     "registries",
+    "role",
+    "roles",
     "scope",
+    "title",
     "unknown_key",
 ]
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MAX_DIGITS = 6
 _MAX_KEY = 32
+_MAX_NAME = 128
+_LONGEST_LIFETIME = timedelta(days=3650)  # Astro accepts 1 to 3650 days
 _REGISTRY = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}(:[0-9]{1,5})?(/[a-z0-9._-]{1,128}){0,9}")
 
 
@@ -75,6 +81,51 @@ def duration(value: object, name: str) -> timedelta:
             f"{name} is not a duration", hint='write a number and one of s, m, h, d, w, such as "14d"'
         )
     return timedelta(**{_UNITS[unit]: int(number)})
+
+
+def lifetime(value: object, name: str) -> timedelta:
+    """Parse the lifetime of a new token, which Astro counts in days."""
+    time = duration(value, name)
+    if timedelta(days=1) <= time <= _LONGEST_LIFETIME and not time.seconds:
+        return time
+    raise ConfigError(f"{name} is not 1 to 3650 days", hint='write a number of days, such as "90d"')
+
+
+def role(value: object, name: str) -> str:
+    """Parse the name of a role: of Astro, or a custom one."""
+    if _is_name(value) and not set(value) & set(",;\"'`$"):
+        return value
+    raise ConfigError(
+        f"{name} is not the name of a role",
+        hint="use a role of Astro, such as DEPLOYMENT_ADMIN, or a custom one",
+    )
+
+
+def roles(value: object, name: str) -> tuple[str, ...]:
+    """Parse names of roles, separated by commas."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} is not a string", hint='write roles, as in "DEPLOYMENT_ADMIN, DAG_AUTHOR"')
+    return tuple(role(text.strip(), name) for text in value.split(","))
+
+
+def title(value: object, name: str) -> str:
+    """Parse the title of a new token."""
+    if _is_name(value):
+        return value
+    raise ConfigError(
+        f"{name} is not a title", hint=f"use up to {_MAX_NAME} letters, digits and signs, such as deploy-prod"
+    )
+
+
+def _is_name(value: object) -> TypeGuard[str]:
+    """Accept a short text that can be shown anywhere."""
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= _MAX_NAME
+        and value.isascii()
+        and value.isprintable()
+        and value == value.strip()
+    )
 
 
 def registries(value: object, name: str) -> tuple[tuple[str, ...], ...]:

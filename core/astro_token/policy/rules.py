@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from astro_token.errors import ConfigError, PolicyError
-from astro_token.policy.codes import DEPLOY, LEVELS, NEW, ONLINE, TOKEN, Code, Level
+from astro_token.policy.codes import AUDIT, DEPLOY, LEVELS, NEW, ONLINE, TOKEN, Code, Level
 from astro_token.policy.parsers import (
     duration,
     flag,
@@ -20,7 +20,9 @@ from astro_token.policy.parsers import (
     identifier,
     levels,
     levels_text,
+    lifetime,
     registries,
+    roles,
     scope,
     unknown_key,
 )
@@ -175,6 +177,10 @@ def _both(first: Patterns, second: Patterns) -> Patterns:
     return first + second
 
 
+def _common(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in first if name in second)
+
+
 def _stricter_levels(first: Mapping[str, Level], second: Mapping[str, Level]) -> Mapping[str, Level]:
     both = {
         code: max((levels[code] for levels in (first, second) if code in levels), key=LEVELS.index)
@@ -249,6 +255,8 @@ class Policy(_Table):
         online: if true, a token is checked with Astro before it is used.
         organization, workspace, deployment: the only one that a token may be for; None for any.
         ref: lists of patterns; a reference must match one of each list, and is not read otherwise.
+        roles: names of the roles that a new token may have; None for any.
+        max_lifetime: the longest lifetime of a new token; None for any, also without an expiry.
         cli_lock: if true, only a release of the Astro CLI with a pinned digest is installed and started.
         registries: lists of image registries; one that the Astro CLI's configuration names must be in each.
         deploy: levels of the findings before a deploy, by code; other codes have their documented level.
@@ -344,6 +352,20 @@ class Policy(_Table):
         example='"vault:secret/team/*, env:TOKEN"',
         doc="the references that may be read, separated by commas, each perhaps with `*` at its end",
     )
+    roles: tuple[str, ...] | None = _rule(
+        default=None,
+        parse=roles,
+        stricter=_common,
+        example='"DEPLOYMENT_ADMIN, WORKSPACE_AUTHOR"',
+        doc="the roles that `create` and `rotate` may give, separated by commas ([rotate.md](rotate.md))",
+    )
+    max_lifetime: timedelta | None = _rule(
+        default=None,
+        parse=lifetime,
+        stricter=min,
+        example='"90d"',
+        doc="`create` and `rotate` make no token that lives longer, or for ever ([rotate.md](rotate.md))",
+    )
     cli_lock: bool = _rule(
         default=False,
         parse=flag,
@@ -419,7 +441,7 @@ RULES = Policy.rules
 OFFLINE: Mapping[str, Code] = MappingProxyType(
     {**TOKEN, **{name: code for rule in RULES.values() for name, code in rule.codes.items()}}
 )
-CODES: Mapping[str, Code] = MappingProxyType({**OFFLINE, **ONLINE, **DEPLOY})
+CODES: Mapping[str, Code] = MappingProxyType({**OFFLINE, **ONLINE, **DEPLOY, **AUDIT})
 
 
 def policy_from_table(table: Mapping[str, object], name: str) -> Policy:

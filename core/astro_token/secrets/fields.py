@@ -10,12 +10,13 @@ from astro_token.errors import (
     result,
 )
 from astro_token.secret import SecretValue
+from astro_token.secrets.ref import contains_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["merge_field", "same_secret", "select_field"]
+__all__ = ["merge_field", "same_secret", "select_field", "token_count"]
 
 DEFAULT_FIELD = "token"
 _USUAL_FIELDS = (DEFAULT_FIELD, "ASTRO_API_TOKEN", "astro_api_token", "api_token", "value")
@@ -90,9 +91,24 @@ def _merge(
 
 
 def same_secret(first: SecretValue, second: SecretValue) -> bool:
-    """True if two values are equal, or equal JSON objects: services may reorder and reformat a map."""
-    fields = _object(first)
-    return first == second or (fields is not None and fields == _object(second))
+    """
+    True if two values are equal, or have equal fields.
+
+    Services may reorder and reformat a map, and those that keep only maps store text as the field `token`.
+    """
+    return first == second or _fields(first) == _fields(second)
+
+
+def _fields(value: SecretValue) -> dict[str, Any]:
+    fields = _object(value)
+    text = value.reveal().decode("utf-8", errors="surrogateescape")
+    return {DEFAULT_FIELD: text} if fields is None else fields
+
+
+def token_count(value: SecretValue) -> int:
+    """Count the fields that hold a token."""
+    fields = _object(value) or {}
+    return sum(isinstance(content, str) and contains_token(content) for content in fields.values())
 
 
 def _no_fields() -> SecretNotFoundError:

@@ -33,6 +33,7 @@ __all__ = [
     "SupportsLogIn",
     "SupportsReadCurrent",
     "SupportsReadMany",
+    "SupportsRotationRecord",
     "SupportsRoute",
     "SupportsWrite",
     "SupportsWriteCiphertext",
@@ -100,6 +101,16 @@ class SupportsWriteCiphertext(Protocol):
     def write_ciphertext(
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
     ) -> str: ...
+
+
+@runtime_checkable
+class SupportsRotationRecord(Protocol):
+    """
+    Name the secret in which the record of a rotation is kept: next to the secret of a reference,
+    under the same permission, and read by nobody else. The core reads and writes it like any other secret.
+    """
+
+    def rotation_record(self, ref: SecretRef) -> SecretRef: ...
 
 
 @runtime_checkable

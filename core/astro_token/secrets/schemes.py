@@ -39,6 +39,8 @@ class Scheme(Record):
         version_option: option that `ASTRO_TOKEN_VERSION` sets.
         pinning_options: options that select one version.
         pins: regular expression; a name that contains it selects one version.
+        rotation_suffix: added to the name of a secret for the record of its rotations; None without records.
+        added_end: regular expression whose first group is a name without an end that the service adds to it.
         key: True if references name keys of a key service. They take no field.
         local: True if secrets are on this machine. Names may contain `..` and empty segments,
             and reading cannot hang, so that it needs no thread.
@@ -62,6 +64,8 @@ class Scheme(Record):
     version_option: str | None = None
     pinning_options: tuple[str, ...] = ()
     pins: str | None = None
+    rotation_suffix: str | None = None
+    added_end: str | None = None
     key: bool = False
     local: bool = False
     extra: str | None = None

@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError, InvalidRefError
 from astro_token.log import logger
-from astro_token.policy.parsers import unknown_key
+from astro_token.policy.parsers import lifetime, role, title, unknown_key
 from astro_token.policy.rules import Expectations, Policy, policy_from_table
 from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef, contains_token
@@ -28,12 +28,13 @@ from astro_token.token import SCOPES, is_identifier
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import timedelta
     from pathlib import Path
     from typing import IO, Any, NoReturn
 
     from astro_token.settings.astro_cli_pin import Lock
 
-__all__ = ["Project", "ProjectToken", "check_file_ref", "find_project", "parse_toml"]
+__all__ = ["Project", "ProjectToken", "TokenRequest", "check_file_ref", "find_project", "parse_toml"]
 
 FILE = "astro-token.toml"
 SHARED_FILE = "pyproject.toml"
@@ -42,8 +43,22 @@ _MAX_BYTES = 64 * 1024
 _MAX_SHARED_BYTES = 4 * 1024 * 1024
 _MAX_DOTS = 200  # tomllib takes quadratic time for a key with many parts, and a key is part of one line
 _TOP = ("default", "policy", "tokens", "astro-cli")
-_TOKEN = ("ref", "decrypt", *SCOPES)
+_REQUEST: Mapping[str, Callable[[object, str], Any]] = {"role": role, "lifetime": lifetime, "title": title}
+_TOKEN = ("ref", "decrypt", *SCOPES, *_REQUEST)
 _MAX_NAME = 64
+
+
+class TokenRequest(Record):
+    """
+    Properties that a new token should have; None for the default. Policy limits them.
+
+    Attributes:
+        lifetime: a number of days.
+    """
+
+    role: str | None = None
+    lifetime: timedelta | None = None
+    title: str | None = None
 
 
 class ProjectToken(Record):
@@ -52,6 +67,7 @@ class ProjectToken(Record):
     ref: SecretRef
     decrypt: SecretRef | None = None
     expected: Expectations = Expectations()
+    request: TokenRequest = TokenRequest()
 
 
 class Project(Record):
@@ -321,6 +337,13 @@ class _Reader:
             ref=self.reference(texts["ref"], f"{where}.ref"),
             decrypt=decrypt,
             expected=Expectations(**{scope: texts[scope] for scope in SCOPES if scope in texts}),
+            request=TokenRequest(
+                **{
+                    key: parse(texts[key], f"{self.path}: {where}.{key}")
+                    for key, parse in _REQUEST.items()
+                    if key in texts
+                }
+            ),
         )
 
     def reference(self, text: str, where: str) -> SecretRef:

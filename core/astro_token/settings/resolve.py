@@ -17,7 +17,7 @@ from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef, decoded_name, refuse_token
 from astro_token.secrets.registry import check_scheme
 from astro_token.secrets.schemes import BUILTIN
-from astro_token.settings.project_file import check_file_ref, find_project
+from astro_token.settings.project_file import TokenRequest, check_file_ref, find_project
 from astro_token.system.variables import secret_setting, setting
 from astro_token.transport.deadline import DEFAULT_SECONDS
 from astro_token.wording import did_you_mean
@@ -51,6 +51,7 @@ class TokenSettings(Record):
             "from ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME", "the default of astro-token.toml",
             "the only token of astro-token.toml", "from ASTRO_API_TOKEN".
         project_file: the project file in effect; None if there is none.
+        request: for `create` and `rotate`.
         astro_cli: the release of the Astro CLI that the project file pins; None for any.
     """
 
@@ -62,6 +63,7 @@ class TokenSettings(Record):
     timeout: float = DEFAULT_SECONDS
     source: str = "given as an argument"
     project_file: Path | None = None
+    request: TokenRequest = TokenRequest()
     astro_cli: Lock | None = None
 
 
@@ -73,6 +75,7 @@ class Settings:
         tokens: the tokens that `token` or `tokens` will resolve; None for every token of the project file.
         policy: is tightened by the project file and the environment.
         timeout: seconds per token; None for `ASTRO_TOKEN_TIMEOUT`, else the default.
+        default_timeout: the default of the command.
         environ: None for the environment of this process.
         directory: the folder in which the search for the project file begins; None for the current one.
 
@@ -92,6 +95,7 @@ class Settings:
         *,
         policy: Policy | None = None,
         timeout: float | None = None,
+        default_timeout: float = DEFAULT_SECONDS,
         environ: Mapping[str, str] | None = None,
         directory: Path | None = None,
     ) -> None:
@@ -100,7 +104,7 @@ class Settings:
         self.project: Project = find_project(directory, is_needed=is_needed)
         floor = policy_from_environ(self.environ)
         self.policy = (policy or Policy()).tightened(self.project.policy).tightened(floor)
-        self.timeout = _timeout(timeout, self.environ)
+        self.timeout = _timeout(timeout, self.environ, default_timeout)
 
     def token(
         self,
@@ -136,6 +140,7 @@ class Settings:
             timeout=self.timeout,
             source=source,
             project_file=self.project.path,
+            request=entry.request if entry else TokenRequest(),
             astro_cli=self.project.astro_cli,
         )
 
@@ -313,12 +318,12 @@ def checked_timeout(seconds: float) -> float:
     raise UsageError("the timeout is not between 0 and 3600 seconds", hint="give 1 to 3600")
 
 
-def _timeout(given: float | None, environ: Mapping[str, str]) -> float:
+def _timeout(given: float | None, environ: Mapping[str, str], default: float) -> float:
     text = secret_setting(environ, "ASTRO_TOKEN_TIMEOUT")
     if given is not None:
         return checked_timeout(given)
     if not text:
-        return DEFAULT_SECONDS
+        return default
     try:
         return checked_timeout(float(text))
     except (ValueError, UsageError):

@@ -14,6 +14,7 @@ _LETTERS = 2
 _CORE = frozenset(
     PREFIX + name
     for name in (
+        "ADMIN_REF",
         "API_URL",
         "BACKEND",
         "CA_BUNDLE",
@@ -88,7 +89,7 @@ def _references(environ: Mapping[str, str]) -> list[str]:
     from astro_token.errors import AstroTokenError
     from astro_token.settings.project_file import find_project
 
-    texts = [environ.get(PREFIX + name, "") for name in ("REF", "NAME", "DECRYPT")]
+    texts = [environ.get(PREFIX + name, "") for name in ("REF", "NAME", "DECRYPT", "ADMIN_REF")]
     try:
         tokens = find_project().tokens.values()
     except (AstroTokenError, OSError):  # the command reports it

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from astro_token.token import AstroToken
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["Current", "read_current", "write_token"]
+__all__ = ["Current", "encrypt_value", "read_current", "refuse_pinned", "write_secret", "write_token"]
 
 
 class Current(Record):
@@ -43,7 +43,7 @@ class Current(Record):
     version: str | None
 
 
-def read_current(settings: TokenSettings, deadline: Deadline) -> Current:
+def read_current(ref: SecretRef, deadline: Deadline) -> Current:
     """
     Read the secret that would be replaced. A missing secret is not an error.
 
@@ -52,12 +52,7 @@ def read_current(settings: TokenSettings, deadline: Deadline) -> Current:
         UnsupportedOperationError: the backend cannot write.
         AstroTokenError: reading failed.
     """
-    ref = settings.ref
-    if ref.pinned:
-        raise InvalidRefError(
-            f"{ref}: a reference to one version cannot be written",
-            hint="remove the version from the reference",
-        )
+    refuse_pinned(ref)
     backend = require(
         open_backend(ref.scheme, deadline=deadline), "write", ref.scheme, "it cannot be written"
     )
@@ -67,6 +62,18 @@ def read_current(settings: TokenSettings, deadline: Deadline) -> Current:
     except SecretNotFoundError as error:
         return Current(None, error.version or "0")
     return Current(value, value.version)
+
+
+def refuse_pinned(ref: SecretRef) -> None:
+    """
+    Raises:
+        InvalidRefError: the reference is pinned to a version.
+    """
+    if ref.pinned:
+        raise InvalidRefError(
+            f"{ref}: a reference to one version cannot be written",
+            hint="remove the version from the reference",
+        )
 
 
 def write_token(settings: TokenSettings, token: AstroToken, current: Current, deadline: Deadline) -> str:
@@ -80,41 +87,63 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
             or the service did not answer.
         AstroTokenError: the backend failed.
     """
-    ref = settings.ref.without_field()
+    key, secret = settings.decrypt, token.secret
+    if key is not None:
+        secret = encrypt_value(key, secret, deadline)
+    content = merge_field(current.value, settings.ref.field, secret)
+    return write_secret(settings.ref, content, current, deadline, is_ciphertext=key is not None)
+
+
+def write_secret(
+    ref: SecretRef,
+    content: SecretValue,
+    current: Current,
+    deadline: Deadline,
+    *,
+    is_ciphertext: bool = False,
+) -> str:
+    """
+    Replace a secret with all its fields, and return the name of the new version.
+
+    Args:
+        is_ciphertext: a key service has encrypted the content.
+
+    Raises:
+        BackendUnavailableError: as `write_token`.
+        AstroTokenError: the backend failed.
+    """
     backend = require(
         open_backend(ref.scheme, deadline=deadline), "write", ref.scheme, "it cannot be written"
     )
-    secret = token.secret
-    write: Callable[..., str] = backend.write
-    if settings.decrypt is not None:
-        secret = _encrypted(settings.decrypt, secret, deadline)
-        if can(backend, "write_ciphertext"):
-            write = backend.write_ciphertext
-    content = merge_field(current.value, settings.ref.field, secret)
+    is_apart = is_ciphertext and can(backend, "write_ciphertext")
+    write: Callable[..., str] = backend.write_ciphertext if is_apart else backend.write
     if current.version is None and current.value is not None:
-        _require_unchanged(settings, current, deadline)
-    logger.debug("writing %s", settings.ref)
+        _require_unchanged(ref, current, deadline)
+    logger.debug("writing %s", ref)
     try:
         return deadline.once(
-            lambda seconds: write(ref, content, expected_version=current.version, timeout=seconds)
+            lambda seconds: write(
+                ref.without_field(), content, expected_version=current.version, timeout=seconds
+            )
         )
     except BackendUnavailableError as error:
         failure = error
     if not failure.outcome_known:  # without a response, the current secret shows the outcome
-        after = read_current(settings, deadline)
+        after = read_current(ref, deadline)
         is_new = current.version is None or after.version != current.version
         if is_new and after.value is not None and same_secret(after.value, content):
             return after.version or ""
     raise failure.with_traceback(None) from None
 
 
-def _require_unchanged(settings: TokenSettings, current: Current, deadline: Deadline) -> None:
+def _require_unchanged(ref: SecretRef, current: Current, deadline: Deadline) -> None:
     """Compare values for services without versions. A change between this read and the write is missed."""
-    if read_current(settings, deadline).value != current.value:
-        raise with_prefix(changed_meanwhile(), settings.ref)
+    after = read_current(ref, deadline).value
+    if after is None or current.value is None or not same_secret(after, current.value):
+        raise with_prefix(changed_meanwhile(), ref)
 
 
-def _encrypted(key: SecretRef, secret: SecretValue, deadline: Deadline) -> SecretValue:
+def encrypt_value(key: SecretRef, secret: SecretValue, deadline: Deadline) -> SecretValue:
     logger.debug("encrypting with %s", key)
     service = require(open_backend(key.scheme, deadline=deadline), "encrypt", key.scheme, "it cannot encrypt")
 

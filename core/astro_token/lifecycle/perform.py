@@ -1,0 +1,272 @@
+"""Perform the effects of a rotation on a secrets backend and on Astro's API."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from contextlib import ExitStack, suppress
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from astro_token.errors import (
+    AccessDeniedError,
+    AstroTokenError,
+    BackendUnavailableError,
+    IntegrityError,
+    InvalidTokenError,
+    RotationError,
+    sanitized,
+)
+from astro_token.lifecycle import effects
+from astro_token.lifecycle.effects import Listed, RotationRecord, Slot
+from astro_token.lifecycle.record import same_token
+from astro_token.lifecycle.stored import Stored
+from astro_token.log import logger
+from astro_token.record import replace
+from astro_token.secrets.registry import can, open_backend
+from astro_token.system.signals import uninterrupted
+from astro_token.token import AstroToken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from astro_token.astro_api.records import TokenRecord
+    from astro_token.astro_api.tokens import NewRole, NewToken, Tokens
+    from astro_token.lifecycle.effects import Protocol
+    from astro_token.secret import SecretValue
+    from astro_token.secrets.ref import SecretRef
+    from astro_token.settings.resolve import TokenSettings
+    from astro_token.transport.deadline import Deadline
+
+__all__ = ["Performer"]
+
+# A new token may be unknown to a part of Astro for some time.
+_PROPAGATION_SECONDS = 30.0
+_PROPAGATION_PAUSE = 1.0
+_PAUSE_SECONDS, _LONGEST_PAUSE = 0.1, 5.0
+_MARK_DIGITS = 12
+_HINT = "compare its roles and its state in Astro with the project file, then run the command again"
+
+
+class Performer:
+    """
+    Args:
+        settings: of the token that is rotated.
+        planned: the new token. A unique part is added to its title.
+        tokens: of the organization, with the credential that manages them.
+        deadline: for all effects.
+        stored: the value and the record; None to open them.
+
+    Attributes:
+        now: returns the seconds since the epoch.
+        failure: of the last effect that failed; None if all succeeded.
+
+    Raises:
+        AstroTokenError: as `Stored`.
+    """
+
+    def __init__(
+        self,
+        settings: TokenSettings,
+        planned: NewToken,
+        tokens: Tokens,
+        deadline: Deadline,
+        stored: Stored | None = None,
+    ) -> None:
+        self._settings, self._planned = settings, planned
+        self._tokens, self._deadline = tokens, deadline
+        self.stored = stored or Stored(settings, deadline)
+        self._mark = _mark(settings.ref)
+        self.now = tokens.now
+        self._failures, self._may_exist = 0, False
+        self.failure: AstroTokenError | None = None
+        self._performers: dict[type[Any], Callable[[Any], Any]] = {
+            effects.ReadRecord: self._read_record,
+            effects.WriteRecord: self._write_record,
+            effects.ReadValue: self._read_value,
+            effects.WriteValue: self._write_value,
+            effects.Verify: self._verify,
+            effects.ListTokens: self._list_tokens,
+            effects.Create: self._create,
+            effects.IsUsed: self._is_used,
+            effects.Delete: self._delete,
+        }
+
+    @property
+    def is_open(self) -> bool:
+        """True if a rotation has begun that another run can finish."""
+        record = self.stored.record
+        is_created = record.intent is not None and self._may_exist
+        return is_created or record.pending is not None or record.previous is not None
+
+    def unique(self) -> str:
+        """Return the unique part of a title. It begins with a mark of the reference."""
+        return str(uuid.UUID(self._mark + uuid.uuid4().hex[_MARK_DIGITS:]))
+
+    def run(self, protocol: Protocol[str]) -> str:
+        """
+        Perform all effects of a protocol, and return its outcome.
+
+        Raises:
+            AstroTokenError: an effect was refused, or failed again and again before a token was created.
+        """
+        with ExitStack() as step:
+            try:
+                effect = next(protocol)
+                while True:
+                    if isinstance(effect, effects.Create):
+                        # A signal after it would leave a token whose value nobody has.
+                        step.enter_context(uninterrupted())
+                    outcome = self._outcome(effect)
+                    is_failure = isinstance(outcome, Exception)
+                    if is_failure or isinstance(effect, effects.WriteRecord):
+                        step.close()
+                    effect = protocol.throw(outcome) if is_failure else protocol.send(outcome)
+            except StopIteration as end:
+                if end.value != "unfinished" or self.failure is None or self.is_open:
+                    return str(end.value)
+                reason: Exception = self.failure
+            except effects.RefusedError as refused:
+                reason = refused.reason
+        raise reason
+
+    def _outcome(self, effect: Any) -> Any:
+        """Return the result of an effect, or the exception that the protocol receives."""
+        logger.debug("%s: %s", self._settings.ref, type(effect).__name__)
+        try:
+            return self._performers[type(effect)](effect)
+        except AstroTokenError as error:
+            self.failure = failure = sanitized(error)
+        if isinstance(failure, BackendUnavailableError):
+            self._pause(failure)
+            return effects.ConflictError() if failure.outcome_known else effects.UnknownOutcomeError()
+        if isinstance(failure, AccessDeniedError) and getattr(effect, "bearer", None) is not None:
+            return effects.DeniedError()  # the token itself was the bearer, and may have been replaced
+        return effects.RefusedError(failure)
+
+    def _pause(self, failure: BackendUnavailableError) -> None:
+        """Pause before everything is read again, longer after each failure."""
+        self._failures += 1
+        seconds = random.uniform(0, min(_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE))  # noqa: S311 (jitter)
+        time.sleep(min(max(seconds, failure.retry_after or 0.0), self._deadline.remaining))
+
+    # -- the secrets backend ---------------------------------------------------------------------------
+
+    def _read_record(self, _: effects.ReadRecord) -> tuple[str, RotationRecord]:
+        return self.stored.read_record(), self.stored.record
+
+    def _write_record(self, effect: effects.WriteRecord) -> str:
+        return self.stored.write_record(effect.record)
+
+    def _read_value(self, _: effects.ReadValue) -> tuple[str, Slot[SecretValue] | None]:
+        version, token = self.stored.read_token(), self.stored.token
+        return version, _slot(token) if token else None
+
+    def _write_value(self, effect: effects.WriteValue) -> None:
+        self.stored.write_token(AstroToken.parse(effect.token.value))
+
+    # -- Astro -----------------------------------------------------------------------------------------
+
+    def _verify(self, effect: effects.Verify) -> bool:
+        token = effect.token
+        end = time.monotonic() + min(_PROPAGATION_SECONDS, self._deadline.remaining)
+        while not self._tokens.accepts(token.id, token.value):
+            if time.monotonic() + _PROPAGATION_PAUSE > end:
+                self.failure = RotationError("Astro does not accept the token", hint=_HINT)
+                return False
+            time.sleep(_PROPAGATION_PAUSE)
+        if not effect.is_new:
+            return True
+        record = self._tokens.get(token.id)
+        if record is not None and _has_roles(record, self._planned.roles):
+            return True
+        self.failure = RotationError("Astro gave the new token other roles than planned", hint=_HINT)
+        return False
+
+    def _list_tokens(self, effect: effects.ListTokens) -> list[Listed]:
+        # Other references can have the same title, and the title in the settings can have changed.
+        intent = self.stored.record.intent
+        return [
+            Listed(token.id, token.title, _last_sign(token.record))
+            for token in self._of(effect.bearer).list(**self._planned.filters)
+            if (intent is not None and token.title == intent.title) or self._is_marked(token.title)
+        ]
+
+    def _is_marked(self, title: str) -> bool:
+        _, tilde, unique = title.rpartition("~")
+        return bool(tilde) and unique.replace("-", "").startswith(self._mark)
+
+    def _create(self, effect: effects.Create) -> Slot[SecretValue]:
+        tokens = self._of(effect.bearer)
+        try:
+            created = tokens.create(replace(self._planned, title=effect.title))
+        except BackendUnavailableError:
+            self._may_exist = True
+            raise
+        self._may_exist = True
+        if len(self._planned.roles) > 1:
+            tokens.set_roles(created.id, self._planned.roles)
+        slot = _slot(AstroToken.parse(created.value))
+        if slot.id != created.id:
+            raise IntegrityError(
+                "the created token does not contain its identifier",
+                hint="report this with the version of astro-token",
+            )
+        return slot
+
+    def _is_used(self, effect: effects.IsUsed) -> bool:
+        record = self._of(effect.bearer).get(effect.id)
+        return bool(record and record.last_used and record.last_used.timestamp() > effect.since)
+
+    def _delete(self, effect: effects.Delete) -> None:
+        self._of(effect.bearer).delete(effect.id)
+
+    def _of(self, bearer: Slot[SecretValue] | None) -> Tokens:
+        return self._tokens if bearer is None else self._tokens.of(bearer.value)
+
+
+def _has_roles(record: TokenRecord, planned: Sequence[NewRole]) -> bool:
+    """Compare roles. The records leave out the names of custom roles, and those of DAGs."""
+    left = list(planned)
+    for role in record.roles:
+        fitting = [
+            each
+            for each in left
+            if role.role in {None, each.role}
+            and role.kind == each.kind
+            and role.entity in {None, each.entity}
+        ]
+        if not fitting:
+            return False
+        left.remove(fitting[0])
+    return not left
+
+
+def _last_sign(record: TokenRecord) -> float:
+    """
+    Seconds since the epoch, of the creation or the last use: a token that is in use is not a leftover.
+
+    A token of unknown age is not old.
+    """
+    times: list[datetime] = [time for time in (record.created, record.last_used) if time]
+    return max(times).timestamp() if record.created else time.time()
+
+
+def _mark(ref: SecretRef) -> str:
+    """Return digits that stand for a reference and its service, to recognize the tokens made for it."""
+    backend, origin = open_backend(ref.scheme), ""
+    if can(backend, "route"):
+        with suppress(AstroTokenError):
+            origin = str(backend.route(ref).address.origin)
+    return blake2b(f"{origin} {same_token(ref)}".encode()).hexdigest()[:_MARK_DIGITS]
+
+
+def _slot(token: AstroToken) -> Slot[SecretValue]:
+    if token.token_id is None:
+        raise InvalidTokenError(
+            "the token does not contain its identifier (apiTokenId), so that it cannot be managed",
+            hint="create a new token in Astro, and store it with `astro-token put`",
+        )
+    return Slot(token.token_id, token.secret)

@@ -1,0 +1,347 @@
+"""Rotate tokens, or finish rotations that are open."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astro_token.astro_api.tokens import Tokens
+from astro_token.errors import (
+    AccessDeniedError,
+    AstroTokenError,
+    BackendUnavailableError,
+    ConfigError,
+    InvalidTokenError,
+    RotationError,
+    SecretNotFoundError,
+    result,
+    sanitized,
+    with_prefix,
+)
+from astro_token.lifecycle.admin import no_admin, organization_of
+from astro_token.lifecycle.effects import RotationRecord
+from astro_token.lifecycle.perform import Performer
+from astro_token.lifecycle.plan import replacement, wide_role
+from astro_token.lifecycle.protocol import Plan, rotation
+from astro_token.lifecycle.record import same_token
+from astro_token.lifecycle.stored import Stored
+from astro_token.policy.rules import enforce, judge
+from astro_token.record import Record, replace
+from astro_token.secrets.fields import token_count
+from astro_token.system.programs import repository_of
+from astro_token.transport.deadline import Deadline, Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from astro_token.astro_api import AstroApi
+    from astro_token.astro_api.records import TokenDetails
+    from astro_token.secret import SecretValue
+    from astro_token.secrets.ref import SecretRef
+    from astro_token.settings.resolve import TokenSettings
+    from astro_token.token import AstroToken
+
+__all__ = ["DEFAULT_GRACE", "OUTCOMES", "RotationOptions", "RotationReport", "Rotator", "performed"]
+
+DEFAULT_GRACE = timedelta(hours=24)
+OUTCOMES = ("rotated", "finished", "waiting", "idle", "planned", "skipped", "failed")
+_WORKERS = 8
+# A new token is the remedy for these.
+_REMEDIED = frozenset({"expired", "expires-too-soon", "too-old", "age-unproven", "no-expiry"})
+
+
+class RotationOptions(Record):
+    """
+    Attributes:
+        grace: instead of the recorded end of the grace period, and of the default; None for these.
+        is_finishing: nothing is begun.
+        older_than, expires_within: a token is due if one of them applies, or if there is neither.
+        is_trial: nothing is written.
+    """
+
+    grace: timedelta | None = None
+    is_finishing: bool = False
+    older_than: timedelta | None = None
+    expires_within: timedelta | None = None
+    is_trial: bool = False
+
+
+class RotationReport(Record):
+    """
+    Attributes:
+        settings: None if the request does not name a token.
+        outcome: one of `OUTCOMES`.
+        expires: the expiry of the current token.
+        previous_until: the end of the grace period, while the previous token is kept.
+        warnings: messages, each with its hint.
+    """
+
+    settings: TokenSettings | None
+    outcome: str
+    expires: datetime | None = None
+    previous_until: datetime | None = None
+    warnings: tuple[tuple[str, str], ...] = ()
+    error: AstroTokenError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        return self.error.exit_code if self.error else 0
+
+
+class Rotator:
+    """
+    Args:
+        admin: the credential that manages tokens, with its reference; None if each token manages itself.
+    """
+
+    def __init__(self, api: AstroApi, admin: AstroToken | None, options: RotationOptions) -> None:
+        self.api, self.admin, self.options = api, admin, options
+
+    def rotate_all(
+        self,
+        requests: Sequence[TokenSettings | AstroTokenError],
+        *,
+        is_named: bool,
+        done: Callable[[], None] = lambda: None,
+    ) -> list[RotationReport]:
+        """
+        Rotate tokens side by side. A reference is rotated once, even if it has several names.
+
+        The admin's credential is rotated only if it is named, and last.
+
+        Args:
+            is_named: the requests are arguments, and not every token of the project file.
+            done: called after each token, from any thread.
+        """
+        jobs: dict[SecretRef, TokenSettings] = {}
+        for request in requests:
+            if not isinstance(request, AstroTokenError):
+                jobs.setdefault(same_token(request.ref), request)
+        reports: dict[SecretRef, RotationReport] = {}
+
+        def rotate(ref: SecretRef, settings: TokenSettings) -> None:
+            reports[ref] = self.rotate(settings, is_collecting=is_named)
+            done()
+
+        ref: Any = self.admin.ref if self.admin else None
+        admin_ref = same_token(ref) if ref else None
+        last = jobs.pop(admin_ref, None) if admin_ref else None
+        if len(jobs) > 1:
+            deadline = Deadline(sum(settings.timeout for settings in jobs.values()))
+            workers = Workers(deadline, _WORKERS)
+            calls = [workers.submit(partial(rotate, *job)) for job in jobs.items()]
+            try:
+                for call in calls:
+                    result(call.outcome())
+            finally:
+                workers.cancel()
+        else:
+            for job in jobs.items():
+                rotate(*job)
+        if last is not None and admin_ref is not None:
+            if is_named:
+                rotate(admin_ref, last)
+            else:
+                reports[admin_ref] = RotationReport(last, "skipped")
+        return [
+            RotationReport(None, "failed", error=request)
+            if isinstance(request, AstroTokenError)
+            else replace(reports[same_token(request.ref)], settings=request)
+            for request in requests
+        ]
+
+    def rotate(self, settings: TokenSettings, *, is_collecting: bool = True) -> RotationReport:
+        try:
+            return self._rotate(settings, is_collecting=is_collecting)
+        except AstroTokenError as error:
+            failure = with_prefix(error, settings.ref)
+        return RotationReport(settings, "failed", error=failure)
+
+    def _rotate(self, settings: TokenSettings, *, is_collecting: bool) -> RotationReport:
+        options, deadline = self.options, Deadline(settings.timeout)
+        stored = Stored(settings, deadline)
+        stored.read_record()
+        stored.read_token()
+        record, token = stored.record, stored.token
+        _refuse_shared(stored.secret.value)
+        is_open = record != RotationRecord()
+        if token is None and record.pending is None:
+            raise _nothing_to_rotate(is_open=is_open)
+        bearer = self._bearer(token)
+        organization = organization_of(settings, token, self.admin)
+        tokens = Tokens(self.api, organization, bearer.secret, deadline)
+        is_own = bearer is token
+        details = _details(tokens, record, token, is_own=is_own)
+        is_due = not options.is_finishing and token is not None and self._is_due(details, token, tokens.now())
+        expires = details.record.expires if token is None else token.expires
+        if not is_due and not is_open:
+            return RotationReport(settings, "idle", expires)
+        if token is not None:
+            verdicts = judge(token, settings.policy, settings.expected)
+            enforce(verdict for verdict in verdicts if verdict.code not in _REMEDIED)
+        planned = replacement(settings, details, organization)
+        warnings = [_MANAGES_ITSELF] if is_own and self.admin is None else []
+        wide = wide_role(planned, settings)
+        if wide is not None and is_due:
+            warnings.append(wide)
+        if options.is_trial:
+            return RotationReport(settings, "planned", expires, _end_of_grace(record), tuple(warnings))
+        plan = Plan(
+            planned.title,
+            (DEFAULT_GRACE if options.grace is None else options.grace).total_seconds(),
+            begins=is_due,
+            ends_grace=options.grace is not None,
+            is_own_bearer=is_own,
+            is_collecting=is_collecting,
+            is_held=options.grace is None and not options.is_finishing and _is_in_repository(settings.ref),
+            revokes_used=options.grace is not None and options.is_finishing,
+            replaces=token.token_id if token else None,
+        )
+        performer = Performer(settings, planned, tokens, deadline, stored)
+        outcome = performed(performer, plan)
+        current = stored.token
+        is_new = current is not None and (token is None or current.token_id != token.token_id)
+        return RotationReport(
+            settings,
+            "rotated" if is_new else {"grace": "waiting", "idle": "idle"}.get(outcome, "finished"),
+            current.expires if current else None,
+            _end_of_grace(stored.record),
+            tuple(warnings),
+        )
+
+    def _bearer(self, token: AstroToken | None) -> AstroToken:
+        """The admin's credential; the token itself if that is the same token, or if there is none."""
+        admin = self.admin
+        if token is not None and (admin is None or admin.token_id == token.token_id):
+            return token
+        if admin is None:
+            raise no_admin("manage tokens")
+        return admin
+
+    def _is_due(self, details: TokenDetails, token: AstroToken, seconds: float) -> bool:
+        older, within = self.options.older_than, self.options.expires_within
+        if older is None and within is None:
+            return True
+        now = datetime.fromtimestamp(seconds, UTC)
+        since = details.record.rotated or details.record.created or token.issued
+        expires = details.record.expires or token.expires
+        is_old = older is not None and (since is None or now - since > older)
+        return is_old or (within is not None and expires is not None and expires - now < within)
+
+
+def performed(performer: Performer, plan: Plan, task: str = "rotation") -> str:
+    """
+    Perform a rotation, and return `done`, `grace` or `idle`.
+
+    Args:
+        task: its name in messages.
+
+    Raises:
+        BackendUnavailableError: another run holds the lease.
+        RotationError: the rotation is not finished (80), or a person is needed (81).
+        AstroTokenError: an effect failed before anything was begun.
+    """
+    outcome, failure = "", None
+    try:
+        outcome = performer.run(rotation(plan, secrets.token_hex(8), performer.now, performer.unique))
+    except AstroTokenError as error:
+        failure = error
+    if outcome == "busy":
+        raise BackendUnavailableError(
+            "another run is rotating the token", hint="wait for its end, or 30 seconds after it was killed"
+        )
+    if outcome == "used":
+        raise RotationError(
+            "the previous token was used after the new one became the current one, and is kept",
+            hint="let its consumer read the token again, then wait; or revoke it now, with the options "
+            "--finish --grace 0s",
+        )
+    if outcome == "alarm":
+        raise _alarm(performer.stored.record)
+    if outcome == "unfinished":
+        failure = performer.failure
+    if failure is None:
+        return outcome
+    needs_person = isinstance(failure, RotationError) and failure.exit_code == RotationError.PERSON_NEEDED
+    if needs_person or not performer.is_open:
+        raise sanitized(failure)
+    raise RotationError(
+        f"the {task} is not finished, and the token before still works: {failure.message}",
+        hint=f"{failure.hint or 'correct the cause'}; then run the same command again",
+    )
+
+
+_MANAGES_ITSELF = (
+    "no credential that manages tokens is named, so the token manages itself",
+    "a token for deploys should not manage tokens: set ASTRO_TOKEN_ADMIN_REF, or give --admin",
+)
+
+
+def _nothing_to_rotate(*, is_open: bool) -> AstroTokenError:
+    if is_open:
+        return RotationError("a create was interrupted", hint="run the same create again")
+    return SecretNotFoundError("there is no token to rotate", hint="create one with `astro-token create`")
+
+
+def _details(
+    tokens: Tokens, record: RotationRecord, token: AstroToken | None, *, is_own: bool
+) -> TokenDetails:
+    """Look up the token to copy: the current one, unless a rotation is open."""
+    slots = (record.previous, record.pending)
+    idents = [
+        *(slot.id for slot in slots[:1] if slot),
+        *([token.token_id] if token and token.token_id else []),
+        *(slot.id for slot in slots[1:] if slot),
+    ]
+    if not idents:
+        raise InvalidTokenError(
+            "the token does not contain its identifier (apiTokenId), so that it cannot be managed",
+            hint="create a new token with `astro-token create`",
+        )
+    for ident in dict.fromkeys(idents):
+        try:
+            details = tokens.details(ident)
+        except AccessDeniedError as error:
+            raise (no_admin("manage this token, and it may not itself") if is_own else error) from None
+        if details is not None:
+            return details
+    if any(slots):
+        raise _alarm(record)
+    raise InvalidTokenError(
+        "Astro does not have the token any more, so that its roles are unknown",
+        hint="create a new token with `astro-token create`",
+    )
+
+
+def _refuse_shared(secret: SecretValue | None) -> None:
+    """Refuse a secret with several tokens: the record stands next to the secret, and is for one of them."""
+    if secret is not None and token_count(secret) > 1:
+        raise ConfigError(
+            "the secret holds several tokens, and only a token with a secret of its own can be rotated",
+            hint="store each token under a reference of its own",
+        )
+
+
+def _alarm(record: RotationRecord) -> RotationError:
+    idents = " and ".join(slot.id for slot in (record.previous, record.pending) if slot)
+    return RotationError(
+        "neither the current token nor the tokens of the open rotation can be continued with",
+        exit_code=RotationError.PERSON_NEEDED,
+        hint="if the value does not work, create a token in Astro and store it with `astro-token put`; "
+        f"then revoke {idents} in Astro, and delete the rotation record",
+    )
+
+
+def _end_of_grace(record: RotationRecord) -> datetime | None:
+    if record.previous is None or record.revoke_after is None:
+        return None
+    return datetime.fromtimestamp(record.revoke_after, UTC)
+
+
+def _is_in_repository(ref: SecretRef) -> bool:
+    """True for a file in a git repository, which its consumers read after the merge."""
+    return ref.scheme == "file" and repository_of(Path(ref.name).absolute().parent) is not None

@@ -1,0 +1,48 @@
+"""The reference of the credential that manages tokens. The project file cannot set it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from astro_token.errors import InvalidRefError, with_prefix
+from astro_token.secrets.ref import SecretRef
+from astro_token.system.variables import setting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ADMIN_VARIABLE", "admin_ref", "admin_variables"]
+
+ADMIN_VARIABLE = "ASTRO_TOKEN_ADMIN_REF"
+
+
+def admin_ref(environ: Mapping[str, str], given: str | None = None) -> SecretRef | None:
+    """
+    Parse the reference; None if there is none.
+
+    Args:
+        given: as an argument.
+
+    Raises:
+        InvalidRefError: it is malformed, or a name.
+    """
+    source = ADMIN_VARIABLE if given is None else "--admin"
+    text = setting(environ, ADMIN_VARIABLE) if given is None else given
+    if not text and given is None:
+        return None
+    try:
+        return SecretRef.parse(text)
+    except InvalidRefError as error:
+        failure = with_prefix(error, source)
+    raise failure
+
+
+def admin_variables(environ: Mapping[str, str]) -> frozenset[str]:
+    """Return the variables that lead to the credential, which no child needs."""
+    names = {ADMIN_VARIABLE}
+    with suppress(InvalidRefError):  # it leads nowhere
+        ref = admin_ref(environ)
+        if ref is not None and ref.scheme == "env":
+            names.add(ref.name)
+    return frozenset(names)

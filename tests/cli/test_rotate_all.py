@@ -1,0 +1,110 @@
+"""`rotate --all` over many tokens: within Astro's rates, and resumed after a kill."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections import Counter
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.token_life import id_of
+from tests.conftest import PROGRAM
+from tests.timing import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.conftest import Background
+    from tests.cli.token_life import TokenLife
+
+pytestmark = pytest.mark.parametrize("life", ["file"], indirect=True)
+_MIB = 60
+
+
+def many(life: TokenLife, count: int) -> list[str]:
+    """Store so many tokens, and name them in the project file. Return their names."""
+    names = [f"t{number}" for number in range(count)]
+    for name in names:
+        life.issue(name)
+    tables = [f'[tokens.{name}]\nref = "{life.store.ref(name)}"\n' for name in names]
+    (life.program.work / "astro-token.toml").write_text("".join(tables))
+    life.program.canaries.clear()  # searching for all of them takes long; other tests do
+    return names
+
+
+def peak_of(pid: int) -> float:
+    """The most memory that a process has used, in MiB; 0 before and after it runs."""
+    with suppress(OSError, IndexError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    return 0.0
+
+
+def created(life: TokenLife) -> int:
+    return sum(request.method == "POST" for request in life.api.requests)
+
+
+@pytest.mark.parametrize(
+    "count", [20, pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
+)
+def test_a_killed_run_is_resumed_and_rotates_nothing_twice(
+    life: TokenLife, count: int, start: Callable[..., Background]
+) -> None:
+    names = many(life, count)
+    before = {name: life.current(name) for name in names}
+    killed = start("rotate", "--all")
+    wait_until(lambda: created(life) >= count // 2, patience=600)
+    killed.send(signal.SIGKILL)
+    killed.process.wait()
+    for name in names:
+        record = life.rotation(name)
+        if record.get("intent"):  # or the next run would wait for the end of the lease
+            record["intent"]["until"] = "2026-01-01T00:00:00Z"
+            life.store.write_record(name, json.dumps({"format": 1, **record}))
+    output = life.program.folder / "output"
+    with (
+        output.open("w") as stdout,
+        subprocess.Popen(
+            [str(PROGRAM), "rotate", "--all", "--format", "json"],
+            env=life.program.environment(),
+            cwd=life.program.work,
+            stdout=stdout,
+        ) as process,
+    ):
+        peak = 0.0
+        while process.poll() is None:
+            peak = max(peak, peak_of(process.pid))
+            time.sleep(0.02)
+    content = json.loads(output.read_text())
+    assert 0 == content["exit_code"] == process.returncode
+    assert 10 < peak < _MIB
+    outcomes = Counter(token["outcome"] for token in content["tokens"])
+    print(f"{count} tokens: {dict(outcomes)}, {peak:.0f} MiB")
+    assert {"rotated", "waiting"} == outcomes.keys()
+    current = {name: life.current(name) for name in names}
+    assert set(before.values()).isdisjoint(current.values())
+    assert life.others == {id_of(value) for value in (*before.values(), *current.values())}
+    assert created(life) <= count + 8  # tokens whose creation the kill interrupted
+    times = [request.time for request in life.api.requests if request.method == "POST"]
+    assert all(later - earlier > 0.9 for earlier, later in pairwise(times[::11]))
+
+
+def test_a_signal_lets_every_begun_creation_end(life: TokenLife, start: Callable[..., Background]) -> None:
+    names = many(life, 20)
+    running = start("rotate", "--all")
+    wait_until(lambda: created(life) >= 5)
+    running.send(signal.SIGTERM)
+    assert 143 == running.finish().code
+    held = {id_of(life.current(name)) for name in names}
+    for name in names:
+        record = life.rotation(name)
+        held |= {record[slot]["id"] for slot in ("pending", "previous") if slot in record}
+    assert life.others == held
+    assert len(life.others) < 2 * len(names)

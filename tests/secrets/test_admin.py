@@ -1,0 +1,39 @@
+"""The reference of the credential that manages tokens."""
+
+from __future__ import annotations
+
+import pytest
+
+from astro_token.errors import InvalidRefError
+from astro_token.secrets.admin import ADMIN_VARIABLE, admin_ref, admin_variables
+from astro_token.secrets.ref import SecretRef
+
+
+def test_the_option_comes_before_the_variable() -> None:
+    environ = {ADMIN_VARIABLE: "vault:secret/astro/admin"}
+    assert SecretRef.parse("vault:secret/astro/admin") == admin_ref(environ)
+    assert SecretRef("env", "X") == admin_ref(environ, "env:X")
+    assert (None, None) == (admin_ref({}), admin_ref({ADMIN_VARIABLE: ""}))
+
+
+@pytest.mark.parametrize("text", ["", "prod", "env:", "vault:a/../b"])
+def test_a_malformed_reference_names_its_setting(text: str) -> None:
+    with pytest.raises(InvalidRefError, match="--admin: "):
+        admin_ref({}, text)
+    if text:
+        with pytest.raises(InvalidRefError, match=f"{ADMIN_VARIABLE}: "):
+            admin_ref({ADMIN_VARIABLE: text})
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", set()),
+        ("env:MANAGES", {"MANAGES"}),
+        ("env://MANAGES#token", {"MANAGES"}),
+        ("vault:secret/astro/admin", set()),
+        ("nonsense", set()),
+    ],
+)
+def test_the_variables_that_lead_to_it(text: str, names: set[str]) -> None:
+    assert {ADMIN_VARIABLE, *names} == admin_variables({ADMIN_VARIABLE: text})
