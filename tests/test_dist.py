@@ -29,7 +29,7 @@ BARE = (getattr(sys, "_base_executable", sys.executable), "-I", "-S")
 def make_dist(folder: Path, **environ: str) -> Path:
     """The environment that builds is taken as it is: another test may be using it."""
     done = subprocess.run(
-        ["make", "-o", ".venv-core/done", "dist", f"DIST={folder}"],
+        ["make", "--no-print-directory", "-o", ".venv-core/done", "dist", f"DIST={folder}"],
         cwd=ROOT, env={**os.environ, **environ}, check=True, capture_output=True, text=True,
     )  # fmt: skip
     # What it has built, and no temporary folder.

@@ -38,6 +38,11 @@ check --deploy --path . prod --format json
 check --online prod
 check --deploy --online --all
 check lost
+audit
+create prod
+rotate --all
+rotate --dry-run prod
+revoke prod
 backends
 backends --format json
 completion bash
