@@ -133,6 +133,7 @@ def scenarios(
     work, home, temporary = (tmp_path / name for name in ("work", "home", "tmp"))
     for folder in (work, home, temporary):
         folder.mkdir(exist_ok=True)
+    astro_api.rates.clear()  # each run counts for itself
     token = astro_api.issue()
     base = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(temporary), "LC_ALL": "C.UTF-8"}
     given = {**base, "T": token}
