@@ -41,7 +41,8 @@ def sdk_environment() -> Iterator[None]:
     """
     originals = {}
     for name, value in os.environ.copy().items():
-        if name == "SSLKEYLOGFILE" or (name.startswith("AWS_") and value != (setting(name) or None)):
+        is_read = name.startswith("AWS_") or name == "REQUESTS_CA_BUNDLE"
+        if name == "SSLKEYLOGFILE" or (is_read and value != (setting(name) or None)):
             originals[name] = os.environ.pop(name)
             if name != "SSLKEYLOGFILE" and (text := secret_setting(originals, name)):
                 os.environ[name] = text
