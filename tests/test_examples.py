@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from operator import itemgetter
@@ -19,6 +20,7 @@ from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.schemes import credential_variables
 from astro_token.settings.variables import own_variables
 from tests.conftest import PROGRAM, ROOT
+from tests.machine import IN_CI
 
 if TYPE_CHECKING:
     from tests.conftest import Program
@@ -125,6 +127,32 @@ def test_an_auditor_finds_nothing_in_the_action_and_the_workflows() -> None:
     for file in files:
         done = run(BIN / "zizmor", "--offline", "--no-progress", "--min-severity", "medium", file)
         assert (0, True) == (done.returncode, "No findings" in done.stdout + done.stderr), done.stdout
+
+
+@pytest.fixture(scope="session")
+def actionlint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("go") is None:
+        assert not IN_CI, "CI must have Go"
+        pytest.skip("Go is not installed")
+    folder = tmp_path_factory.mktemp("actionlint")
+    # Where the machine has its caches, as for the judge of the Astro CLI's configuration.
+    environ = {"HOME": str(Path.home()), **os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0"}
+    command = ["go", "install", "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"]
+    subprocess.run(command, env=environ, check=True)
+    return folder / "actionlint"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_workflows_pass_actionlint(actionlint: Path, tmp_path: Path) -> None:
+    files = sorted((CI / "github").glob("*.yml"))
+    # Its shell checker may not be on this machine, and other tests run the scripts.
+    command = (actionlint, "-no-color", "-shellcheck=", "-pyflakes=")
+    done = run(*command, *files)
+    assert (0, "") == (done.returncode, done.stdout)
+    planted = tmp_path / "rotate.yml"
+    planted.write_text((CI / "github" / "rotate.yml").read_text().replace("steps.rotate.", "steps.other."))
+    assert 1 == run(*command, planted).returncode
 
 
 def test_an_auditor_would_find_something(tmp_path: Path) -> None:
