@@ -54,7 +54,7 @@ def stubs(program: Program) -> Path:
 
 @pytest.fixture
 def job(program: Program, stubs: Path, canary: str) -> Job:
-    assert stubs
+    assert (stubs / "python3").exists()
     program.environ["SECRET"] = canary
     return Job(program.temporary, program.work, program.environment())
 
@@ -263,7 +263,7 @@ def test_what_is_locked_is_installed_and_nothing_of_the_checkout(program: Progra
     done = job.use(ROOT, {"token": "env:SECRET", "extras": "vault"})
     assert done.status == 0, done.stderr
     target = program.temporary / "astro-token"
-    command = [target / "bin" / "python", "-I", "-m", "pip", "list", "--format=freeze"]
+    command = [str(target / "bin" / "python"), "-I", "-m", "pip", "list", "--format=freeze"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     texts = [(ROOT / "requirements" / f"{name}.txt").read_text() for name in ("core", "vault")]
     locked = {line.split(" ")[0] for text in texts for line in text.splitlines() if "==" in line}

@@ -70,7 +70,7 @@ class Script:
         try:
             code = rotation_issue.main([str(file) for file in files])
         except SystemExit as end:
-            code = end.code
+            code = int(str(end.code))
         return Run(code, *self.output.readouterr())
 
 
@@ -166,7 +166,7 @@ def test_a_busy_service_is_tried_again(issues: Issues, run: Script) -> None:
         (Answer(403), 77, "the issues cannot be read or written (403)"),
         (Answer(302, headers={"Location": "http://127.0.0.1:1/"}), 76, "answered with a redirect"),
         (Answer(422), 70, "the service refuses the request (422)"),
-        (Answer.json({"message": "no list"}), 76, "the list of issues is not a list"),
+        (Answer.json({"message": "no list"}), 76, "the response is not a list of issues"),
     ],
     ids=lambda value: str(value) if isinstance(value, int) else "",
 )

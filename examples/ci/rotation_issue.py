@@ -57,17 +57,17 @@ PERMISSIONS = (
 def main(files: list[str]) -> int:
     tracker = _tracker(os.environ)
     rows, is_complete = _rows([_document(Path(file)) for file in files], os.environ.get("ROTATE_STATUS", ""))
-    issues = [issue for issue in tracker.open_issues() if MARK in (issue.get(tracker.text) or "")]
-    for issue in sorted(issues, key=lambda issue: int(issue[tracker.number]))[1:]:
+    issues = sorted(issue for issue, text in tracker.open_issues() if MARK in text)
+    own = issues[0] if issues else None
+    for issue in issues[1:]:
         tracker.close(issue)
     if rows:
-        text = _text(rows, tracker.run)
-        tracker.write(issues and min(issues, key=lambda issue: int(issue[tracker.number])), text)
+        tracker.write(own, _text(rows, tracker.run))
         print(f"the issue has {len(rows)} lines" if len(rows) > 1 else "the issue has 1 line")
     elif not is_complete:
         print("a report is missing, so that the issue stays as it is")
-    elif issues:
-        tracker.close(min(issues, key=lambda issue: int(issue[tracker.number])))
+    elif own is not None:
+        tracker.close(own)
         print("nothing is left: the issue is closed")
     else:
         print("nothing needs a person")
@@ -176,26 +176,32 @@ class Tracker:
         context = ssl.create_default_context(cafile=self.authorities)
         return urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=context))
 
-    def open_issues(self) -> Iterator[dict[str, Any]]:
+    def open_issues(self) -> Iterator[tuple[int, str]]:
+        """Yield the number and the text of each open issue with the label."""
         page, has_more = 1, True
         while has_more:
             query = urlencode({"labels": LABEL, "state": self.opened, "per_page": 100, "page": page})
             issues, has_more = self._send("GET", f"{self.url}?{query}")
-            if not isinstance(issues, list):
-                _end(76, "the list of issues is not a list", f"check the address {self.url}")
-            # GitHub lists pull requests too.
-            yield from (issue for issue in issues if "pull_request" not in issue)
+            try:
+                # GitHub lists pull requests too.
+                yield from [
+                    (int(issue[self.number]), str(issue[self.text]))
+                    for issue in issues
+                    if "pull_request" not in issue
+                ]
+            except (TypeError, KeyError, ValueError):
+                _end(76, "the response is not a list of issues", f"check the address {self.url}")
             page += 1
 
-    def write(self, issue: dict[str, Any] | list[Any], text: str) -> None:
+    def write(self, issue: int | None, text: str) -> None:
         """Update the issue, or open one."""
-        if isinstance(issue, dict):
-            self._send(self.update, f"{self.url}/{int(issue[self.number])}", {self.text: text})
-        else:
+        if issue is None:
             self._send("POST", self.url, {"title": TITLE, self.text: text, **self.creation})
+        else:
+            self._send(self.update, f"{self.url}/{issue}", {self.text: text})
 
-    def close(self, issue: dict[str, Any]) -> None:
-        self._send(self.update, f"{self.url}/{int(issue[self.number])}", self.closing)
+    def close(self, issue: int) -> None:
+        self._send(self.update, f"{self.url}/{issue}", self.closing)
 
     def _send(self, method: str, url: str, body: Mapping[str, object] | None = None) -> tuple[Any, bool]:
         """Send a request, again if the service is busy. Return the response, and whether a page follows."""
