@@ -31,7 +31,7 @@ PYTHON = """\
 #!/bin/sh
 echo "$*" >>"{calls}"
 case "$*" in
-"-I -m venv "*) for file in bin/python Scripts/python.exe; do install -D "$0" "$4/$file"; done ;;
+"-I -m venv "*) install -D "$0" "$4/${{LAYOUT:-bin/python}}" ;;
 *" -m pip "*) ;;
 *) exec "{python}" "$@" ;;
 esac
@@ -227,7 +227,7 @@ def test_on_windows_the_token_is_exported_and_a_command_is_refused(
     """The machine says that it is Windows: the interpreter is in another folder, and nothing needs bash."""
     preload = program.folder / "windows.js"
     preload.write_text('Object.defineProperty(process, "platform", { value: "win32" });')
-    windows = {"NODE_OPTIONS": f"--require {preload}"}
+    windows = {"NODE_OPTIONS": f"--require {preload}", "LAYOUT": "Scripts/python.exe"}
     (stubs / "python3").replace(stubs / "python")
     done = job.use(ROOT, {"token": "env:SECRET"}, windows)
     assert (0, canary) == (done.status, job.runner.environment.get("ASTRO_API_TOKEN")), done.stderr
