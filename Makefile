@@ -11,6 +11,8 @@ EXTRAS := vault aws aws-login gcp azure
 ENVIRONMENTS := $(VENV)/done .venv-core/done .venv-ministack/done .venv-oldest/done $(EXTRAS:%=.venv-%/done)
 
 export PYTHONSAFEPATH := 1
+# Without bytecode, each process of the tests would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-long lint format bench dist lock picture tables completion clean
 

@@ -87,6 +87,30 @@ def fresh_backends() -> Iterator[None]:
     close_backends()
 
 
+def _parsing_once(load: Callable[[Any, str], Any], root: str) -> Callable[[Any, str], Any]:
+    parsed: dict[str, Any] = {}
+
+    def load_file(self: Any, path: str) -> Any:
+        if not path.startswith(root):
+            return load(self, path)
+        if path not in parsed:
+            parsed[path] = load(self, path)
+        return parsed[path]
+
+    load_file.parsed = parsed  # type: ignore[attr-defined]
+    return load_file
+
+
+@pytest.fixture(autouse=True)
+def parsed_once() -> None:
+    """The JSON files of botocore are parsed once in the tests' own process, and not for each session."""
+    loaders: Any = sys.modules.get("botocore.loaders")
+    if loaders is not None and not hasattr(loaders.JSONFileLoader.load_file, "parsed"):
+        loaders.JSONFileLoader.load_file = _parsing_once(
+            loaders.JSONFileLoader.load_file, loaders.BOTOCORE_ROOT
+        )
+
+
 @pytest.fixture
 def canary() -> str:
     """A token of its own for each test, looked for everywhere it must not be."""

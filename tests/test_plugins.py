@@ -126,6 +126,8 @@ def test_it_passes_the_contract(installed: Path, tmp_path: Path) -> None:
         "no:cacheprovider",
         "--override-ini",
         "pythonpath=",
+        # In the shared folder, this short session would remove what long ones have left there.
+        f"--basetemp={tmp_path / 'base'}",
     ]
     done = subprocess.run(
         [*command, "--rootdir", str(tmp_path), "-c", os.devnull, str(PLUGIN / "test_astro_token_sqlite.py")],
