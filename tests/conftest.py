@@ -169,7 +169,7 @@ class Program:
         stdin: str | bytes | None = None,
         cwd: Path | None = None,
         allowed: Sequence[str | Path] = (),
-        timeout: float = 60,
+        timeout: float = 120,
     ) -> Result:
         data = stdin.encode() if isinstance(stdin, str) else stdin
         with subprocess.Popen(
@@ -212,9 +212,12 @@ class Program:
                         target = str(path.readlink()) if path.is_symlink() else ""
                         texts[f"name of {path}"] = f"{path.name} {target}"
                         texts[str(path)] = path.read_bytes().decode("latin-1") if path.is_file() else ""
+        # Most runs leak nothing, and one look at all texts together is enough to know it.
+        together = " ".join(texts.values())
         return [
             f"{name}: {form}"
             for canary in self.canaries
+            if appearances(canary, together)
             for name, text in texts.items()
             if name != "argv" or canary not in " ".join(result.arguments)
             for form in appearances(canary, text)

@@ -431,7 +431,7 @@ def test_the_action_installs_what_is_locked_and_nothing_of_the_checkout(program:
     environ = {**os.environ, "RUNNER_TEMP": str(folder), "GITHUB_ACTION_PATH": str(ROOT), "TOKEN": ""}
     done = subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", asked],
-        env={**environ, "EXTRAS": "vault"}, cwd=program.work, capture_output=True, text=True, timeout=120,
+        env={**environ, "EXTRAS": "vault"}, cwd=program.work, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     listed = run(target / "bin" / "python", "-I", "-m", "pip", "list", "--format=freeze").stdout.splitlines()
