@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.testing import make_token
-from benchmarks import mask
+from benchmarks import mask, program
 from benchmarks.latency import longer_wire
 from benchmarks.services import HERE, PROGRAM, PYTHON, SERVICES, Service
 
@@ -153,7 +153,7 @@ def compare_wall(service: Service, environ: dict[str, str], runs: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--runs", type=int, default=31)
-    parser.add_argument("--only", default="", help="the name of a service, or mask")
+    parser.add_argument("--only", default="", help="the name of a service, command, or mask")
     parser.add_argument(
         "--instructions", action=argparse.BooleanOptionalAction, default=shutil.which("valgrind") is not None
     )
@@ -185,6 +185,8 @@ def main() -> None:
                         compare_instructions(service, environ)
                     if service.port:
                         compare_wall(service, environ, runs)
+        if arguments.only in {"", "command"}:
+            program.compare_with_shell(compare, tokens[0], base, runs)
         if arguments.only in {"", "mask"}:
             mask.compare_all(max(1, runs // 3), arguments.blocks)
 

@@ -34,6 +34,10 @@ NOT_READ = {
     "WRONG_VERSION_NUMBER",
     "ASTRO_TOKEN",
     "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",  # with the identity of Azure Pipelines
+    "CURL_CA_BUNDLE",  # of the programs of `command`
+    "NODE_EXTRA_CA_CERTS",
+    "XDG_CACHE_HOME",
+    "XDG_DATA_HOME",
     "APPDATA",
     "GIT_ALLOW_PROTOCOL",
     "GIT_CEILING_DIRECTORIES",

@@ -8,6 +8,7 @@ Importing a backend's folder loads its `SCHEMES` and no SDK; creating the backen
 MODULES = {
     "file": ("file",),
     "env": ("env",),
+    "command": ("command",),
     "vault": ("vault", "vault-transit"),
     "aws": ("aws", "aws-ssm", "aws-kms"),
     "gcp": ("gcp", "gcp-kms"),

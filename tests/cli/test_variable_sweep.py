@@ -87,7 +87,7 @@ SET = (
     *("ASTRO_TOKEN_REF", "ASTRO_TOKEN_TIMEOUT", "ASTRO_TOKEN_NAME", "ASTRO_TOKEN_FIELD", "ASTRO_API_TOKEN"),
     *("ASTRO_TOKEN_AGE_KEY", "ASTRO_TOKEN_AGE_RECIPIENTS_FILE", "ASTRO_TOKEN_API_URL"),
     *("ASTRO_TOKEN_CLI_RELEASES_URL", "GITHUB_ENV", "GITHUB_WORKSPACE", "BASH_ENV"),
-    "ASTRO_TOKEN_ADMIN_REF",
+    *("ASTRO_TOKEN_ADMIN_REF", "ASTRO_TOKEN_COMMANDS", "ASTRO_TOKEN_COMMANDS_KEEP"),
     *("CIRCLE_WORKING_DIRECTORY", "GITLAB_ENV", "CI_PROJECT_DIR", "AGENT_TEMPDIRECTORY"),
     *("BUILD_SOURCESDIRECTORY", "BUILDKITE_JOB_ID", "GCE_METADATA_HOST", "BUILDKITE_BUILD_CHECKOUT_PATH"),
 )
@@ -149,6 +149,7 @@ def scenarios(
     programs = ci_programs.install(tmp_path / "programs")
     for name, line in (("astro", 'echo "Astro CLI Version: 1.46.0"'), ("docker", "exit 0")):
         ci_programs.write(programs, name, f"#!/bin/sh\n{line}\n")
+    ci_programs.write(tmp_path / "providers", "it", '#!/bin/sh\necho "${T?}" || exit 77\n')
     deploying = {**given, "PATH": f"{programs}:{base['PATH']}"}
     policy = {f"ASTRO_TOKEN_POLICY_{name}": value for name, value in POLICY.items() if value}
     with Releases(certificates.server.context()) as releases, CiIdentity(issuer) as jobs:
@@ -187,6 +188,14 @@ def scenarios(
                     "ASTRO_TOKEN_AGE_RECIPIENTS_FILE": str(work / "recipients"),
                 },
                 stdin=token,
+            ),
+            "a command": Scenario(
+                ["check", "command:it/n"],
+                {
+                    **given,
+                    "ASTRO_TOKEN_COMMANDS": str(tmp_path / "providers" / "it"),
+                    "ASTRO_TOKEN_COMMANDS_KEEP": "T",
+                },
             ),
             "online": Scenario(
                 ["check", "--online", "env:T"], {**given, "ASTRO_TOKEN_API_URL": astro_api.url}

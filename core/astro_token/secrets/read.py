@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     _T = TypeVar("_T")
 
-__all__ = ["prefixed_with", "secret_value"]
+__all__ = ["SIZE_LIMIT", "prefixed_with", "secret_value", "too_large"]
 
-_LIMIT = 256 * 1024  # bytes
+SIZE_LIMIT = 256 * 1024  # bytes
 
 
 def secret_value(returned: object) -> SecretValue:
@@ -31,12 +31,17 @@ def secret_value(returned: object) -> SecretValue:
         raise BackendError(
             "the backend did not return a SecretValue", hint="report it to the backend's authors"
         )
-    if len(returned.reveal()) > _LIMIT:
+    if len(returned.reveal()) > SIZE_LIMIT:
         del returned  # a traceback would lead to it
-        raise InvalidTokenError(
-            f"the secret is larger than {_LIMIT // 1024} KiB", hint="name a secret that holds a token"
-        )
+        raise too_large()
     return returned
+
+
+def too_large() -> InvalidTokenError:
+    """Build the error of a secret that is too large to hold a token."""
+    return InvalidTokenError(
+        f"the secret is larger than {SIZE_LIMIT // 1024} KiB", hint="name a secret that holds a token"
+    )
 
 
 def prefixed_with(ref: SecretRef, call: Callable[[], _T]) -> _T:

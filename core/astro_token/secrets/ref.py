@@ -111,7 +111,7 @@ class SecretRef(Record):
         if not scheme.local:
             if _escapes(self.name):
                 raise self._invalid("its path contains a . or .. segment")
-            if "//" in self.name.removeprefix("https://"):
+            if not scheme.opaque and "//" in self.name.removeprefix("https://"):
                 raise self._invalid("a part of its path is empty")
         if not any(re.fullmatch(form, self._encoded_name, re.ASCII) for form in scheme.grammar):
             raise self._invalid("its name is malformed")
@@ -223,7 +223,7 @@ def decoded_name(scheme: str, text: str) -> str:
         )
     if "%" not in text:
         return text
-    if not (builtin and builtin.local) and "%2f" in text.lower():
+    if not (builtin and (builtin.local or builtin.opaque)) and "%2f" in text.lower():
         raise InvalidRefError("not a reference: its name contains an encoded slash", hint="write /")
     from urllib.parse import unquote
 

@@ -42,6 +42,8 @@ class Scheme(Record):
         rotation_suffix: added to the name of a secret for the record of its rotations; None without records.
         added_end: regular expression whose first group is a name without an end that the service adds to it.
         key: True if references name keys of a key service. They take no field.
+        opaque: True if the backend does not send the name as a path to a service.
+            It may contain empty segments and an encoded slash.
         local: True if secrets are on this machine. Names may contain `..` and empty segments,
             and reading cannot hang, so that it needs no thread.
         extra: extra that installs the SDK, or None.
@@ -67,6 +69,7 @@ class Scheme(Record):
     rotation_suffix: str | None = None
     added_end: str | None = None
     key: bool = False
+    opaque: bool = False
     local: bool = False
     extra: str | None = None
     sdk: str | None = None

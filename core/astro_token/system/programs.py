@@ -32,10 +32,12 @@ __all__ = [
     "Completed",
     "Search",
     "checkout_of",
+    "end_running",
     "find_program",
     "in_checkout",
     "lies_in",
     "listed_folders",
+    "listed_paths",
     "repository_of",
     "run_program",
     "search_path",
@@ -92,12 +94,25 @@ def listed_folders(environ: Mapping[str, str], variable: str) -> list[str]:
     Raises:
         ConfigError: one of them is relative.
     """
-    folders = [folder for folder in setting(environ, variable).split(os.pathsep) if folder]
-    if not all(map(os.path.isabs, folders)):
+    return listed_paths(environ, variable, "folder")
+
+
+def listed_paths(environ: Mapping[str, str], variable: str, kind: str) -> list[str]:
+    """
+    Return the paths that a variable lists.
+
+    Args:
+        kind: of the paths, for the message.
+
+    Raises:
+        ConfigError: one of them is relative.
+    """
+    paths = [path for path in setting(environ, variable).split(os.pathsep) if path]
+    if not all(map(os.path.isabs, paths)):
         raise ConfigError(
-            f"{variable} contains a relative folder", hint=f"list absolute folders, separated by {os.pathsep}"
+            f"{variable} contains a relative {kind}", hint=f"list absolute {kind}s, separated by {os.pathsep}"
         )
-    return folders
+    return paths
 
 
 def in_checkout(path: StrPath, environ: Mapping[str, str], roots: Iterable[StrPath] = ()) -> bool:
@@ -280,6 +295,15 @@ def _search(name: str, folders: Iterable[str]) -> Search:
 # -- running a program --------------------------------------------------------------------------------
 
 
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+def end_running() -> None:
+    """Kill the programs that run when this process ends, for example because a signal ended it."""
+    for process in tuple(_running):
+        _kill(process)
+
+
 class Completed(Record):
     """
     Attributes:
@@ -338,6 +362,7 @@ def run_program(
         too_long = len(output) > limit and data is None
         if too_long:
             _kill(process)
+    _kill(process)  # what it left behind, which may have closed the output
     killed = too_long or late.is_set()
     return Completed(None if killed else process.returncode, output[:limit], late.is_set(), too_long)
 
@@ -354,8 +379,9 @@ def _ended_within(process: subprocess.Popen[bytes], seconds: float) -> Iterator[
         _kill(process)
 
     timer = threading.Timer(max(0.0, seconds), end)
-    timer.start()
+    _running.add(process)
     try:
+        timer.start()
         with process:
             try:
                 yield late
@@ -363,6 +389,7 @@ def _ended_within(process: subprocess.Popen[bytes], seconds: float) -> Iterator[
                 _kill(process)
                 raise
     finally:
+        _running.discard(process)
         timer.cancel()
 
 

@@ -1,0 +1,108 @@
+"""The recipes of docs/commands.md: real programs where a package registry has them, else the arguments."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from astro_token.secrets.ref import SecretRef
+from astro_token_backends.command import Command
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGE = (ROOT / "docs" / "commands.md").read_text()
+RECIPES = {
+    match[1]: match[0] for match in re.finditer(r"(?<=```sh\n)#!/bin/sh\n# ([a-z-]+)\n[^`]+(?=```)", PAGE)
+}
+NAMES = dict(match.groups() for match in re.finditer(r"`command:([a-z]+-token)/([^`]+)`", PAGE))
+# The arguments of the program for the name that the page shows.
+ARGUMENTS = {
+    "op-token": ["read", "--no-newline", "op://Vault/Item/field"],
+    "bw-token": ["--nointeraction", "get", "password", "astro-prod"],
+    "doppler-token": ["secrets", "get", "ASTRO_API_TOKEN", "--plain", "--no-check-version"],
+    "infisical-token": [
+        *("secrets", "get", "ASTRO_API_TOKEN", "--path", "/astro", "--env", "prod"),
+        *("--projectId", "a project", "--plain", "--silent"),
+    ],
+    "gopass-token": ["show", "--password", "astro/prod"],
+    "pass-token": ["show", "astro/prod"],
+    "sops-token": ["--decrypt", "--extract", '["astro"]["prod"]', "/srv/tokens.yaml"],
+    "akeyless-token": ["get-secret-value", "--name", "/astro/prod"],
+    "conjur-token": ["variable", "get", "--id", "astro/prod/token"],
+    "ksm-token": ["secret", "notation", "keeper://RECORD-UID/field/password"],
+    "age-token": ["--decrypt", "--identity", "{home}/.config/age/key.txt", "/srv/prod.token.age"],
+}
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the recipes, which the environment lists."""
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    for name, text in RECIPES.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("ASTRO_TOKEN_COMMANDS", os.pathsep.join(str(folder / name) for name in RECIPES))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return folder
+
+
+def read(name: str, timeout: float = 60.0) -> bytes:
+    return Command().read(SecretRef.parse(f"command:{name}"), timeout=timeout).reveal()
+
+
+def test_every_recipe_is_short_and_has_an_example() -> None:
+    assert ARGUMENTS.keys() == RECIPES.keys() == NAMES.keys()
+    assert [] == [name for name, text in RECIPES.items() if len(text.splitlines()) > 2 + 3]
+
+
+def test_each_gives_its_program_the_name(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.setenv("INFISICAL_PROJECT", "a project")
+    monkeypatch.setenv("ASTRO_TOKEN_COMMANDS_KEEP", "PATH,INFISICAL_PROJECT")
+    for recipe, arguments in ARGUMENTS.items():
+        program = programs / recipe.removesuffix("-token")
+        program.write_text(f"#!{sys.executable} -IS\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+        program.chmod(0o755)
+        expected = [argument.format(home=tmp_path) for argument in arguments]
+        assert expected == json.loads(read(f"{recipe}/{NAMES[recipe]}")), recipe
+        hostile = "a$(id)`id`;\"'*/b"
+        shown = json.loads(read(f"{recipe}/{hostile}"))
+        kept = hostile.partition("/")[0].replace('"', "" if recipe == "sops-token" else '"')
+        assert any(kept in text for text in shown), recipe
+        assert len(shown) == len(arguments)
+
+
+def needed(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{name} is not installed")
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+def run(*argv: str | Path, stdin: str = "") -> str:
+    return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=True).stdout
+
+
+def test_age(installed: Path, tmp_path: Path, canary: str) -> None:
+    needed("age")
+    key = tmp_path / ".config" / "age" / "key.txt"
+    key.parent.mkdir(parents=True)
+    run("age-keygen", "-o", key)
+    run("age", "--encrypt", "-r", run("age-keygen", "-y", key).strip(), "-o", tmp_path / "t", stdin=canary)
+    assert canary.encode() == read(f"age-token{tmp_path}/t")
