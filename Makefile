@@ -7,7 +7,7 @@ DIST ?= dist
 PIP := -m pip --disable-pip-version-check --quiet
 LOCKED := install --require-hashes --only-binary :all:
 OURSELVES := install --no-deps --no-build-isolation
-EXTRAS := vault aws aws-login gcp azure
+EXTRAS := vault aws aws-login gcp azure keyring
 ENVIRONMENTS := $(VENV)/done .venv-core/done .venv-ministack/done .venv-oldest/done $(EXTRAS:%=.venv-%/done)
 
 export PYTHONSAFEPATH := 1

@@ -23,7 +23,7 @@ PAGE = (ROOT / "docs" / "commands.md").read_text()
 RECIPES = {
     match[1]: match[0] for match in re.finditer(r"(?<=```sh\n)#!/bin/sh\n# ([a-z-]+)\n[^`]+(?=```)", PAGE)
 }
-NAMES = dict(match.groups() for match in re.finditer(r"`command:([a-z]+-token)/([^`]+)`", PAGE))
+NAMES = {match[1]: match[2] for match in re.finditer(r"`command:([a-z]+-token)/([^`]+)`", PAGE)}
 # The arguments of the program for the name that the page shows.
 ARGUMENTS = {
     "op-token": ["read", "--no-newline", "op://Vault/Item/field"],

@@ -9,6 +9,7 @@ from astro_token.ci import all_systems, identity_variables
 from astro_token.secrets.schemes import BUILTIN
 from astro_token.settings.variables import own_variables
 from tests.backends import sweep
+from tests.backends.keyring import test_secret_service as keyring
 from tests.backends.vault import test_variable_sweep as vault
 from tests.cli import test_variable_sweep as core
 from tests.conftest import ROOT
@@ -38,6 +39,7 @@ NOT_READ = {
     "NODE_EXTRA_CA_CERTS",
     "XDG_CACHE_HOME",
     "XDG_DATA_HOME",
+    "WAYLAND_DISPLAY",  # only whether there is a desktop
     "APPDATA",
     "GIT_ALLOW_PROTOCOL",
     "GIT_CEILING_DIRECTORIES",
@@ -75,7 +77,7 @@ def _texts() -> set[str]:
 
 def _swept() -> set[str]:
     clouds = {name for scheme in ("aws", "azure", "gcp") for name in sweep.variables(scheme)}
-    return clouds | set(vault.VARIABLES) | set(core.VARIABLES)
+    return clouds | set(vault.VARIABLES) | set(keyring.VARIABLES) | set(core.VARIABLES)
 
 
 def test_every_variable_of_a_table_is_swept() -> None:

@@ -9,6 +9,7 @@ MODULES = {
     "file": ("file",),
     "env": ("env",),
     "command": ("command",),
+    "keyring": ("keyring",),
     "vault": ("vault", "vault-transit"),
     "aws": ("aws", "aws-ssm", "aws-kms"),
     "gcp": ("gcp", "gcp-kms"),

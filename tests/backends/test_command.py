@@ -58,7 +58,11 @@ class TestContract(BackendContract):
     def harness(self, provider: Callable[[str], Path], tmp_path: Path) -> Harness:
         stored = tmp_path / "stored"
         provider(f'test "$1" = prod || {{ echo no such name >&2; exit 66; }}\ncat {shlex.quote(str(stored))}')
-        return Harness(Command(), stored.write_bytes, present="command:it/prod", missing="command:it/nothing")
+
+        def store(data: bytes) -> None:
+            stored.write_bytes(data)
+
+        return Harness(Command(), store, present="command:it/prod", missing="command:it/nothing")
 
 
 # -- what it gets -------------------------------------------------------------------------------------
