@@ -36,7 +36,7 @@ demo: .venv-core/done
 test: $(ENVIRONMENTS)
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m 'not long' $(ARGS)
 
-test-long: $(ENVIRONMENTS)
+test-long: $(ENVIRONMENTS) .venv-airflow-providers/done
 	$(BIN)/python -m pytest -m long --timeout 900 -s $(ARGS)
 
 lint: $(VENV)/done
@@ -75,7 +75,7 @@ dist: .venv-core/done
 lock: $(VENV)/done
 	cd requirements && for lock in \
 	    "core ../pyproject.toml build.in" "oldest ../pyproject.toml --extra all build.in --resolution lowest-direct" \
-	    "dev ../pyproject.toml --extra all dev.in" "ministack ministack.in" \
+	    "dev ../pyproject.toml --extra all dev.in" "ministack ministack.in" "airflow-providers airflow-providers.in" \
 	    $(foreach extra,$(EXTRAS),"$(extra) ../pyproject.toml --extra $(extra) build.in -c dev.txt"); do \
 	  set -- $$lock; name=$$1; shift; \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
@@ -109,6 +109,12 @@ $(EXTRAS:%=.venv-%/done): .venv-%/done: requirements/%.txt pyproject.toml $(VENV
 	$(PYTHON) -m venv --without-pip .venv-oldest
 	$(BIN)/python $(PIP) --python .venv-oldest $(LOCKED) --no-deps -r requirements/oldest.txt
 	$(BIN)/python $(PIP) --python .venv-oldest $(OURSELVES) -e .
+	@touch $@
+
+# Airflow with the secrets backends that `airflow` is compared with.
+.venv-airflow-providers/done: requirements/airflow-providers.txt $(VENV)/done
+	$(PYTHON) -m venv --without-pip .venv-airflow-providers
+	$(BIN)/python $(PIP) --python .venv-airflow-providers $(LOCKED) -r requirements/airflow-providers.txt
 	@touch $@
 
 .venv-ministack/done: requirements/ministack.txt

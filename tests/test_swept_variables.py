@@ -9,6 +9,7 @@ from astro_token.ci import all_systems, identity_variables
 from astro_token.secrets.schemes import BUILTIN
 from astro_token.settings.variables import own_variables
 from tests.backends import sweep
+from tests.backends import test_airflow as airflow
 from tests.backends.keyring import test_secret_service as keyring
 from tests.backends.vault import test_variable_sweep as vault
 from tests.cli import test_variable_sweep as core
@@ -77,7 +78,8 @@ def _texts() -> set[str]:
 
 def _swept() -> set[str]:
     clouds = {name for scheme in ("aws", "azure", "gcp") for name in sweep.variables(scheme)}
-    return clouds | set(vault.VARIABLES) | set(keyring.VARIABLES) | set(core.VARIABLES)
+    alone = {*vault.VARIABLES, *keyring.VARIABLES, *airflow.VARIABLES}
+    return clouds | alone | set(core.VARIABLES)
 
 
 def test_every_variable_of_a_table_is_swept() -> None:

@@ -10,6 +10,7 @@ MODULES = {
     "env": ("env",),
     "command": ("command",),
     "keyring": ("keyring",),
+    "airflow": ("airflow",),
     "vault": ("vault", "vault-transit"),
     "aws": ("aws", "aws-ssm", "aws-kms"),
     "gcp": ("gcp", "gcp-kms"),

@@ -36,8 +36,8 @@ def needed(*programs: str) -> None:
 def _wait(condition: Any, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + _STARTUP
     while not condition():
-        assert process.poll() is None, f"{process.args} ended"
-        assert time.monotonic() < end, f"{process.args} did not start"
+        assert process.poll() is None, f"{process.args!r} ended"
+        assert time.monotonic() < end, f"{process.args!r} did not start"
         time.sleep(0.02)
 
 

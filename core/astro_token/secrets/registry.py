@@ -271,11 +271,6 @@ def check_scheme(scheme: str) -> None:
     """
     if scheme in BUILTIN:
         return
-    if scheme in RESERVED:
-        raise UnknownBackendError(
-            f"the backend for the scheme {scheme} is not built yet",
-            hint="`astro-token backends` lists the available backends",
-        )
     if scheme in plugins():
         return
     builtin = sorted(BUILTIN)

@@ -109,7 +109,7 @@ class _Builtin(Mapping[str, Scheme]):
 BUILTIN: Mapping[str, Scheme] = _Builtin("astro_token_backends")
 
 # Plugins may not serve these: a scheme that changes hands would hand over secrets.
-RESERVED = frozenset({*BUILTIN, "airflow", "command", "keyring"})
+RESERVED = frozenset(BUILTIN)
 
 
 def credential_variables() -> frozenset[str]:

@@ -105,7 +105,8 @@ def test_an_entry_of_another_program_is_replaced_and_not_doubled(keyring: Secret
     metadata = Keyring().describe(SecretRef("keyring", "other/u"), timeout=10)
     assert created is not None
     assert metadata.updated is not None
-    assert created == metadata.created < metadata.updated
+    assert created == metadata.created
+    assert created < metadata.updated
 
 
 def test_two_entries_are_ambiguous(keyring: SecretService, canary: str) -> None:

@@ -1,0 +1,392 @@
+"""
+Variables and connections of Airflow, compared with its real secrets backends.
+
+`airflow_names.json` holds the names that the real backends request for each case;
+the long test makes them again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from astro_token.errors import AstroTokenError, SecretNotFoundError
+from astro_token.secret import SecretValue
+from astro_token.secrets.fields import select_field
+from astro_token.testing import BackendContract, Harness, appearances, reachable_text
+from astro_token_backends.airflow.client import Airflow
+from astro_token_backends.airflow.connection import connection
+from astro_token_backends.airflow.lookup import Lookup, look_up
+from tests.backends.sweep import reader, wrong_results
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Program
+    from tests.servers.openbao import OpenBao
+
+HERE = Path(__file__).parent
+GOLDEN = HERE / "airflow_names.json"
+PROVIDERS = ROOT / ".venv-airflow-providers"
+CLASSES = {
+    "vault": "airflow.providers.hashicorp.secrets.vault.VaultBackend",
+    "aws": "airflow.providers.amazon.aws.secrets.secrets_manager.SecretsManagerBackend",
+    "aws-ssm": "airflow.providers.amazon.aws.secrets.systems_manager.SystemsManagerParameterStoreBackend",
+    "gcp": "airflow.providers.google.cloud.secrets.secret_manager.CloudSecretManagerBackend",
+    "azure": "airflow.providers.microsoft.azure.secrets.key_vault.AzureKeyVaultBackend",
+}
+VARIABLES = ("AIRFLOW__SECRETS__BACKEND", "AIRFLOW__SECRETS__BACKEND_KWARGS")
+Case = dict[str, Any]
+LEFT_OUT = object()
+
+
+def products(base: dict[str, Any], **values: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
+    for chosen in itertools.product(*values.values()):
+        more = {key: value for key, value in zip(values, chosen, strict=True) if value is not LEFT_OUT}
+        yield {**base, **more}
+
+
+def cases() -> Iterator[Case]:
+    """Settings by service, kind and name."""
+    for kind in ("variable", "connection"):
+        prefix, path, pattern = f"{kind}s_prefix", f"{kind}s_path", f"{kind}s_lookup_pattern"
+        settings: dict[str, list[dict[str, Any]]] = {
+            "vault": [
+                *products(
+                    {"url": "http://127.0.0.1:1", "token": "t"},
+                    **{
+                        path: (LEFT_OUT, "x", "x/y/", "", None, ["a", "b/"]),
+                        "mount_point": (LEFT_OUT, "kv", "kv/airflow", None, ""),
+                        "kv_engine_version": (LEFT_OUT, 1, 2),
+                    },
+                ),
+                *products(
+                    {"url": "http://127.0.0.1:1", "auth_type": "approle", "role_id": "r", "secret_id": "s"},
+                    **{
+                        "global_secrets_path": ("common", "common/x/"),
+                        path: (LEFT_OUT, None),
+                        "use_team_secrets_path": (LEFT_OUT, False),
+                    },
+                ),
+            ],
+            "aws": [
+                *products(
+                    {},
+                    **{
+                        prefix: (LEFT_OUT, "x", "x/y/", "", None, "x--"),
+                        "sep": (LEFT_OUT, "-", "--"),
+                        pattern: (LEFT_OUT, "^astro", "ASTRO_P", "other"),
+                    },
+                ),
+                *products({"region_name": "eu-west-1"}, full_url_mode=(LEFT_OUT, True, False)),
+            ],
+            "aws-ssm": list(
+                products(
+                    {},
+                    **{
+                        prefix: (LEFT_OUT, "x", "/x/y/", "", None, "/"),
+                        pattern: (LEFT_OUT, "^astro", "ASTRO_P", "other"),
+                    },
+                )
+            ),
+            "gcp": list(
+                products(
+                    {"project_id": "my-project"},
+                    **{prefix: (LEFT_OUT, "x", "x-", None), "sep": (LEFT_OUT, "_", "--")},
+                )
+            ),
+            "azure": list(
+                products(
+                    {"vault_url": "https://my-vault.vault.azure.net/"},
+                    **{prefix: (LEFT_OUT, "x", "x-", "x_y", "", None), "sep": (LEFT_OUT, "--", "_")},
+                )
+            ),
+        }
+        for service, each in settings.items():
+            for kwargs in each:
+                for name in ("astro_prod", "astro/prod") if service == "vault" else ("astro_prod",):
+                    yield {"class": CLASSES[service], "kwargs": kwargs, "kind": kind, "name": name}
+
+
+def environ(case: Case) -> dict[str, str]:
+    return {
+        "AIRFLOW__SECRETS__BACKEND": case["class"],
+        "AIRFLOW__SECRETS__BACKEND_KWARGS": json.dumps(case["kwargs"]),
+    }
+
+
+def names(case: Case) -> list[str]:
+    """The names that we request, in the form of the service."""
+    try:
+        lookup = look_up(case["kind"], case["name"], environ(case))
+    except SecretNotFoundError:
+        return []
+    return [_requested(lookup, case, number) for number in range(len(lookup.refs))]
+
+
+def _requested(lookup: Lookup, case: Case, number: int) -> str:
+    ref = lookup.refs[number]
+    if ref.scheme == "azure":
+        return ref.name.rpartition("/")[2]
+    if ref.scheme != "vault":
+        return ref.name
+    mount = case["kwargs"].get("mount_point", "secret") or ref.name.partition("/")[0]
+    assert ref.options.get("kv", None if "/" in mount else "") == (
+        None if "/" in mount else str(case["kwargs"].get("kv_engine_version", 2))
+    )
+    between = "/data/" if case["kwargs"].get("kv_engine_version", 2) == 2 else "/"
+    return f"/v1/{mount}{between}{ref.name.removeprefix(f'{mount}/')}"
+
+
+def test_the_names_are_those_of_the_real_backends() -> None:
+    golden = json.loads(GOLDEN.read_text())
+    expected = list(cases())
+    assert [case for case, _ in golden] == json.loads(json.dumps(expected))
+    assert len(golden) >= 200
+    assert {len(requested) for _, requested in golden} == {0, 1, 2}
+    different = [(case, requested, names(case)) for case, requested in golden if names(case) != requested]
+    assert [] == different
+
+
+def real_names(folder: Path) -> list[list[Any]]:
+    """Each case with what the real backend requests."""
+    every = list(cases())
+    done = subprocess.run(
+        [PROVIDERS / "bin" / "python", HERE / "airflow_providers.py"],
+        env={"AIRFLOW_HOME": str(folder), "PATH": os.environ["PATH"], "HOME": str(folder)},
+        input=json.dumps(every),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    answers = json.loads(done.stdout.splitlines()[-1])
+    return [[case, requested] for case, requested in zip(every, answers, strict=True)]
+
+
+@pytest.mark.long
+def test_the_real_backends_request_the_same_names(tmp_path: Path) -> None:
+    """`python -m tests.backends.test_airflow` writes the file again."""
+    if not PROVIDERS.exists():
+        if os.environ.get("CI"):
+            pytest.fail("`make test-long` makes this environment")
+        pytest.skip("the environment of Airflow's providers is missing")
+    assert json.loads(GOLDEN.read_text()) == real_names(tmp_path)
+
+
+# -- settings -----------------------------------------------------------------------------------------
+
+
+def refusal(kwargs: object, service: str = "aws", kind: str = "variable", **more: str) -> AstroTokenError:
+    text = kwargs if isinstance(kwargs, str) else json.dumps(kwargs)
+    given = {
+        "AIRFLOW__SECRETS__BACKEND": CLASSES.get(service, service),
+        "AIRFLOW__SECRETS__BACKEND_KWARGS": text,
+    }
+    with pytest.raises(AstroTokenError) as raised:
+        look_up(kind, "n", {**given, **more})
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("service", "kwargs", "message"),
+    [
+        ("aws", "{", "AIRFLOW__SECRETS__BACKEND_KWARGS is not a JSON object"),
+        ("aws", "[" * 100_000, "AIRFLOW__SECRETS__BACKEND_KWARGS is not a JSON object"),
+        ("aws", ["x"], "AIRFLOW__SECRETS__BACKEND_KWARGS is not a JSON object"),
+        ("my.own.Backend", {}, "AIRFLOW__SECRETS__BACKEND names a class that is not understood"),
+        ("", {}, "AIRFLOW__SECRETS__BACKEND is not set"),
+        ("aws", {"prefix": "x"}, "AIRFLOW__SECRETS__BACKEND_KWARGS: prefix is not understood"),
+        ("aws", {"a b\n": "x"}, "AIRFLOW__SECRETS__BACKEND_KWARGS: a malformed key is not understood"),
+        (
+            "aws",
+            {"variables_prefix": 1},
+            "variables_prefix in AIRFLOW__SECRETS__BACKEND_KWARGS is not a text",
+        ),
+        ("aws", {"variables_lookup_pattern": "("}, "is not a regular expression"),
+        ("aws", {"profile_name": "p"}, "only accepted with the same value in AWS_PROFILE"),
+        ("aws", {"are_secret_values_urlencoded": True}, "are_secret_values_urlencoded in"),
+        ("aws", {"verify": False}, "verify in AIRFLOW__SECRETS__BACKEND_KWARGS is not a text"),
+        ("aws", {"extra_conn_words": {"password": "x"}}, "extra_conn_words in"),
+        ("vault", {"kv_engine_version": 3}, "kv_engine_version in"),
+        ("vault", {"kv_engine_version": True}, "kv_engine_version in"),
+        ("vault", {"auth_type": "radius"}, "auth_type in"),
+        ("vault", {"radius_host": "h"}, "radius_host is not understood"),
+        ("vault", {"token_path": "/nowhere/token"}, "the file of token_path in"),
+        ("vault", {"verify": False}, "verify in"),
+        ("gcp", {}, "project_id is missing in"),
+        ("gcp", {"gcp_keyfile_dict": {}}, "gcp_keyfile_dict is not understood"),
+        ("azure", {}, "vault_url is missing in"),
+        ("azure", {"vault_url": "http://v.vault.azure.net"}, "do not give the name of a secret"),
+    ],
+)
+def test_what_is_not_understood_is_named(service: str, kwargs: object, message: str) -> None:
+    if service == "gcp" and kwargs == {"gcp_keyfile_dict": {}}:
+        kwargs = {"project_id": "p1", "gcp_keyfile_dict": {}}
+    error = refusal(kwargs, service)
+    assert (78, True) == (error.exit_code, message in error.message), error.message
+
+
+def test_a_name_that_the_settings_exclude_is_not_found() -> None:
+    for kwargs in ({"variables_prefix": None}, {"variables_lookup_pattern": "^m"}):
+        assert 66 == refusal(kwargs).exit_code
+    assert 66 == refusal({"variables_path": None}, "vault").exit_code
+
+
+def test_arguments_of_a_login_become_variables_of_vault(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from a file\n")
+    kwargs = {
+        "url": "https://v",
+        "auth_type": "approle",
+        "role_id": "r",
+        "secret_id": "s",
+        "auth_mount_point": "ci",
+        "namespace": "team",
+        "verify": "/ca.pem",
+    }
+    given = environ({"class": CLASSES["vault"], "kwargs": kwargs})
+    given |= {"VAULT_ADDR": "https://other", "AIRFLOW__SECRETS__BACKEND_KWARG__ROLE_ID": "of its own"}
+    overlay = look_up("variable", "n", given).environ
+    expected = {
+        "VAULT_ADDR": "https://v",
+        "ASTRO_TOKEN_VAULT_AUTH": "approle",
+        "VAULT_ROLE_ID": "of its own",
+        "VAULT_SECRET_ID": "s",
+        "ASTRO_TOKEN_VAULT_MOUNT": "ci",
+        "VAULT_NAMESPACE": "team",
+        "VAULT_CACERT": "/ca.pem",
+    }
+    assert expected == {name: overlay[name] for name in expected}
+    token = environ({"class": CLASSES["vault"], "kwargs": {"token_path": str(tmp_path / "token")}})
+    assert "from a file" == look_up("variable", "n", token).environ["VAULT_TOKEN"]
+
+
+def test_arguments_that_a_variable_repeats_are_accepted() -> None:
+    case = {
+        "class": CLASSES["aws"],
+        "kwargs": {"profile_name": "p", "region_name": "eu-west-1", "verify": True},
+    }
+    lookup = look_up("variable", "n", {**environ(case), "AWS_PROFILE": "p"})
+    assert ["aws:airflow/variables/n?region=eu-west-1"] == [str(ref) for ref in lookup.refs]
+
+
+# -- connections --------------------------------------------------------------------------------------
+
+
+def fields(text: str, **words: Any) -> dict[str, str]:
+    value = connection(SecretValue(text.encode()), **words)
+    assert isinstance(value, SecretValue)
+    content: dict[str, str] = json.loads(value.reveal())
+    return content
+
+
+def test_the_default_of_a_connection_is_its_password(canary: str) -> None:
+    for text, words in (
+        (f"http://:{canary}@api.astronomer.io", None),
+        (f"astro-cloud://https://me:{canary}@api.astronomer.io:8443/s?org=x&n=1", None),
+        (json.dumps({"conn_type": "http", "password": canary, "extra": {"org": "x"}}), None),
+        (json.dumps({"conn_type": "http", "password": canary, "extra": '{"org": "x"}'}), {}),
+        (json.dumps({"engine": "http", "pass": canary, "user": "me"}), {}),
+        (json.dumps({"secret": canary}), {"password": ["secret"]}),
+        (json.dumps({"conn_uri": f"http://:{canary}@h"}), None),
+    ):
+        value = connection(SecretValue(text.encode()), words=words)
+        assert isinstance(value, SecretValue)
+        assert canary.encode() == select_field(value, None).reveal()
+
+
+def test_other_fields_of_a_connection_have_names() -> None:
+    shown = fields("my-type://https://me%40x:p%2Fq@h.example:8443/s%20t?org=x&__y=1")
+    assert {
+        "conn_type": "my_type",
+        "login": "me@x",
+        "password": "p/q",
+        "token": "p/q",
+        "host": "https://h.example",
+        "port": "8443",
+        "schema": "s t",
+        "extra.org": "x",
+        "extra.__y": "1",
+    } == shown
+    assert "z" == fields("http://h?__extra__=%7B%22org%22%3A%20%22z%22%7D")["extra.org"]
+    assert {"login": "u", "password": "p", "token": "p"} == fields(
+        json.dumps({"who": "u", "key": "p"}), words={"user": ["who"]}
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no uri", "{", "[]", "a://b://c://d", "a://u:p@b://c", '{"password": {}}']
+)
+def test_what_is_no_connection_is_refused(text: str, canary: str) -> None:
+    for content in (text, f"{text}{canary}"):
+        error = connection(SecretValue(content.encode()))
+        assert isinstance(error, AstroTokenError)
+        assert (65, []) == (error.exit_code, appearances(canary, reachable_text(error)))
+
+
+# -- reading ------------------------------------------------------------------------------------------
+
+
+class TestContract(BackendContract):
+    @pytest.fixture
+    def harness(self, openbao: OpenBao, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
+        base = f"airflow-{os.urandom(4).hex()}"
+        kwargs = {"url": openbao.address, "token": openbao.root_token, "variables_path": ["none", base]}
+        for name, value in environ({"class": CLASSES["vault"], "kwargs": kwargs}).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("VAULT_TOKEN", raising=False)
+
+        def store(value: bytes) -> None:
+            openbao.api("POST", f"secret/data/{base}/prod", {"data": {"value": value.decode()}})
+
+        backend = Airflow()
+        yield Harness(backend, store, present="airflow:variable/prod", missing="airflow:variable/nothing")
+        backend.close()
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_a_wrong_value_names_its_variable(
+    variable: str, openbao: OpenBao, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = os.urandom(4).hex()
+    openbao.api("POST", f"secret/data/variables/{name}", {"data": {"value": "x"}})
+    kwargs = {"url": openbao.address, "token": openbao.root_token}
+    given = environ({"class": CLASSES["vault"], "kwargs": kwargs})
+    call = reader(f"airflow:variable/{name}", monkeypatch)
+    assert [] == wrong_results(call, {"Vault": given}, variable, tmp_path)
+
+
+def test_the_command_line_hands_over_a_connection_and_withholds_the_arguments(
+    program: Program, openbao: OpenBao, canary: str
+) -> None:
+    base = f"airflow-{os.urandom(4).hex()}"
+    content = {"conn_type": "http", "password": canary}
+    openbao.api("POST", f"secret/data/{base}/astro", {"data": content})
+    kwargs = {"connections_path": base, "token": openbao.root_token}
+    given = environ({"class": CLASSES["vault"], "kwargs": kwargs})
+    given["AIRFLOW__SECRETS__BACKEND_KWARG__URL"] = openbao.address
+    shown = "import os; print(os.environ['ASTRO_API_TOKEN'][-8:], *[n for n in os.environ if 'AIRFLOW' in n])"
+    done = program("exec", "airflow:connection/astro", "--", sys.executable, "-c", shown, env=given)
+    assert (0, f"{canary[-8:]} AIRFLOW__SECRETS__BACKEND\n", "") == (done.code, done.stdout, done.stderr)
+    given["AIRFLOW__SECRETS__BACKEND_KWARGS"] = "x"
+    done = program("export", "--format", "value", "airflow:connection/astro", env=given)
+    assert (78, "") == (done.code, done.stdout)
+    assert [
+        "astro-token: error: airflow:connection/astro: AIRFLOW__SECRETS__BACKEND_KWARGS is not a JSON object",
+        'astro-token: hint: for example {"connections_prefix": "x"}',
+    ] == done.stderr.splitlines()
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as made:
+        lines = ",\n".join(json.dumps(pair) for pair in real_names(Path(made)))
+    GOLDEN.write_text(f"[\n{lines}\n]\n")
