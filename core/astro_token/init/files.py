@@ -1,4 +1,4 @@
-"""The files of a plan: those of the CI system, the scripts that create the permissions, and the project file."""
+"""The files of a plan: of the CI system, the scripts that create the permissions, and the project file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,24 @@ from astro_token.errors import UsageError
 from astro_token.init.plan import BACKENDS, EXAMPLES, PACKAGE_SOURCE, example_plan
 from astro_token.init.systems import SYSTEMS, audience, extras, lines, own, shared, special, yaml_text
 from astro_token.init.template import fill
+from astro_token.policy.rules import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from astro_token.init.plan import Environment, Plan
+    from astro_token.settings.project_file import Project
 
-__all__ = ["FOLDER", "MARK", "ci_file", "example_files", "files", "project_tables", "refuse_unsupported", "scripts"]
+__all__ = [
+    "FOLDER",
+    "MARK",
+    "ci_file",
+    "example_files",
+    "files",
+    "project_tables",
+    "refuse_unsupported",
+    "scripts",
+]
 
 FOLDER = "astro-token-setup"
 MARK = "CHANGE"
@@ -73,21 +84,26 @@ def scripts(plan: Plan) -> dict[str, str]:
     return {name: _marked(plan, _template(f"{plan.system}-{name}.sh", plan), f"{name}.sh") for name in names}
 
 
-def project_tables(plan: Plan, prefix: str = "") -> str:
+def project_tables(plan: Plan, prefix: str = "", existing: Project | None = None) -> str:
     """
     Render the content of the project file.
 
     Args:
         prefix: of the tables, as in pyproject.toml.
+        existing: the file to which it is to be added; what that has is left out.
     """
-    text = [] if prefix else ["# The tokens of this project, and the policy for them: see README.md of astro-token.", ""]
-    text += [f"[{prefix}policy]", "require_expiry = true", 'warn_validity = "14d"']
+    text = []
+    if existing is None:
+        text += ["# The tokens of this project, and the policy for them. It contains no secret.", ""]
+    if existing is None or existing.policy == Policy():
+        text += [f"[{prefix}policy]", "require_expiry = true", 'warn_validity = "14d"', ""]
     for each in plan.environments:
-        text += ["", f"[{prefix}tokens.{each.name}]", f'ref = "{plan.ref(each.name)}"']
-        text += [f'{key} = "{value}"' for key, value in (("workspace", each.workspace),) if value]
-        if each.deployment and _is_identifier(each.deployment):
-            text.append(f'deployment = "{each.deployment}"')
-    return _marked(plan, "".join(f"{line}\n" for line in text), "astro-token.toml")
+        if existing is None or each.name not in existing.tokens:
+            text += [f"[{prefix}tokens.{each.name}]", f'ref = "{plan.ref(each.name)}"']
+            text += [f'workspace = "{each.workspace}"'] if each.workspace else []
+            text += [f'deployment = "{each.deployment}"'] if each.deployment else []
+            text.append("")
+    return _marked(plan, "".join(f"{line}\n" for line in text[:-1]), "astro-token.toml")
 
 
 def example_files() -> dict[str, str]:
@@ -102,12 +118,6 @@ def example_files() -> dict[str, str]:
             made[f"{system.key}/{backend}{suffix}"] = ci_file(plan)
             made |= {f"{system.key}/{name}-setup.sh": text for name, text in scripts(plan).items()}
     return made
-
-
-def _is_identifier(text: str) -> bool:
-    from astro_token.token import is_identifier
-
-    return is_identifier(text)
 
 
 def _template(name: str, plan: Plan) -> str:
@@ -183,7 +193,8 @@ def _texts(plan: Plan) -> dict[str, str]:
         creates = "creates the keys and the files"
         stored = {
             "github": "The files are committed, and their keys are secrets of the environments.",
-            "gitlab": "The files are committed. The variable ASTRO_TOKEN_AGE_KEY holds the key of its environment.",
+            "gitlab": "The files are committed. "
+            "The variable ASTRO_TOKEN_AGE_KEY holds the key of its environment.",
         }.get(plan.system, "")
     return {
         "stored": stored,
@@ -197,8 +208,10 @@ def _texts(plan: Plan) -> dict[str, str]:
 
 
 def _put(plan: Plan, names: list[str]) -> str:
+    if not plan.is_example and len(names) == 1:
+        return f"astro-token put {names[0]}"
     if not plan.is_example:
-        return f"for token in {' '.join(names)}; do astro-token put \"$token\"; done"
+        return f'for token in {" ".join(names)}; do astro-token put "$token"; done'
     ref = plan.ref(names[0])
     quoted = f"'{ref}'" if "#" in ref else ref
     return f"astro-token put {quoted}, and the same for {_and(names[1:])}."
@@ -235,7 +248,8 @@ def _bound(plan: Plan) -> dict[str, Any]:
             names = f"ORGANIZATION_ID={plan.owner_id}"
         if plan.repository_id:
             claims.append(("repository_id", "$REPOSITORY_ID"))
-            names += f" REPOSITORY_ID={plan.repository_id}  # gh api repos/{plan.remote.path} --jq '.owner.id, .id'"
+            names += f" REPOSITORY_ID={plan.repository_id}"
+            names += f"  # gh api repos/{plan.remote.path} --jq '.owner.id, .id'"
         ref = "refs/heads/{}"
         issuer = github_issuer(plan.remote.host)
     conditions = [
@@ -252,13 +266,14 @@ def _bound(plan: Plan) -> dict[str, Any]:
         "bound_claim": claims[-1][0],
         "bound_value": claims[-1][1],
         "job_conditions": [
-            f"{text} ||" if number < len(conditions) else f'{text})"' for number, text in enumerate(conditions, 1)
+            f"{text} ||" if number < len(conditions) else f'{text})"'
+            for number, text in enumerate(conditions, 1)
         ],
     }
 
 
 def github_issuer(host: str) -> str:
-    """Return the issuer of the identities of GitHub's service, of its data residency, or of a GitHub Enterprise Server."""
+    """Return the issuer of GitHub's service, of its data residency, or of a GitHub Enterprise Server."""
     if host == "github.com":
         return "https://token.actions.githubusercontent.com"
     if host.endswith(".ghe.com"):

@@ -68,7 +68,8 @@ BACKENDS = MappingProxyType(
                 "AWS Secrets Manager",
                 ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN", "AWS_REGION", "AWS_DEFAULT_REGION"),
                 tuple(
-                    ("region", name, r"[a-z]{2}(-[a-z]+)+-\d") for name in ("AWS_REGION", "AWS_DEFAULT_REGION")
+                    ("region", name, r"[a-z]{2}(-[a-z]+)+-\d")
+                    for name in ("AWS_REGION", "AWS_DEFAULT_REGION")
                 ),
             ),
             Backend(

@@ -1,24 +1,27 @@
 """
 The repository of the remote: from the git configuration, without starting git or sending a request.
 
-Of several remotes, `upstream` comes before `origin`: in a fork, jobs that may read a token run in the repository
-that it was forked from.
+Of several remotes, `upstream` comes before `origin`: in a fork, jobs that may read a token run in the
+repository that it was forked from.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError, UsageError
 from astro_token.record import Record
 from astro_token.system.files import open_regular
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 __all__ = ["Remote", "choose", "default_branch", "git_folder", "parse", "remotes"]
 
 _MAX_BYTES = 1024 * 1024
-_SECTION = re.compile(r'\[\s*remote\s+"([^"\\]+)"\s*\]\s*(?:[#;].*)?', re.IGNORECASE)
+_SECTION = re.compile(r'\[\s*remote\s+"(\w[\w./-]*)"\s*\]\s*(?:[#;].*)?', re.IGNORECASE)
 _URL = re.compile(r"url\s*=\s*\"?([^\"\s]+)\"?\s*(?:[#;].*)?", re.IGNORECASE)
 _ADDRESS = re.compile(
     r"(?:(?P<protocol>https?|ssh|git\+ssh|ssh\+git|git)://(?:[^/@]*@)?(?P<host>[A-Za-z0-9.-]+)(?::(?P<port>\d{1,5}))?/"
@@ -26,7 +29,11 @@ _ADDRESS = re.compile(
     r"(?P<path>[A-Za-z0-9._~/-]+)"
 )
 # Hosts for ssh on the port of https.
-_ALIASES = {"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com", "altssh.bitbucket.org": "bitbucket.org"}
+_ALIASES = {
+    "ssh.github.com": "github.com",
+    "altssh.gitlab.com": "gitlab.com",
+    "altssh.bitbucket.org": "bitbucket.org",
+}
 _PREFERRED = ("upstream", "origin")
 
 
@@ -56,9 +63,13 @@ def parse(name: str, address: str) -> Remote | None:
     if match is None:
         return None
     path = match["path"].strip("/").removesuffix(".git").rstrip("/")
-    parts = path.split("/")
+    first, *parts = path.split("/")
     host = (match["host"] or match["scp"]).lower()
-    if len(parts) < 2 or {"", ".", ".."} & set(parts) or not re.fullmatch(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?", host):  # noqa: PLR2004
+    if (
+        not parts
+        or {"", ".", ".."} & {first, *parts}
+        or not re.fullmatch(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?", host)
+    ):
         return None
     host = _ALIASES.get(host, host)
     # The port of ssh is not that of the website.
@@ -80,7 +91,7 @@ def git_folder(root: Path) -> Path:
 
 def remotes(root: Path) -> dict[str, str]:
     """Return the addresses of the remotes by name."""
-    found: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     name = ""
     for line in _text(git_folder(root) / "config").splitlines():
         text = line.strip()
@@ -88,8 +99,8 @@ def remotes(root: Path) -> dict[str, str]:
             section = _SECTION.fullmatch(text)
             name = section[1] if section else ""
         elif name and (match := _URL.fullmatch(text)):
-            found.setdefault(name, match[1])
-    return found
+            addresses.setdefault(name, match[1])
+    return addresses
 
 
 def choose(root: Path, wanted: str | None) -> Remote:
@@ -103,7 +114,9 @@ def choose(root: Path, wanted: str | None) -> Remote:
     addresses = remotes(root)
     listed = ", ".join(sorted(addresses))
     if wanted is not None and wanted not in addresses:
-        raise UsageError("--remote names no remote", hint=f"the remotes are {listed}" if listed else "add one first")
+        raise UsageError(
+            "--remote names no remote", hint=f"the remotes are {listed}" if listed else "add one first"
+        )
     if not addresses:
         raise ConfigError(
             "the repository has no remote, and roles are bound to it", hint="git remote add origin ADDRESS"

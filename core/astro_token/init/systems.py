@@ -43,11 +43,17 @@ SYSTEMS = MappingProxyType(
     {
         row.key: row
         for row in (
-            System("github", "GitHub Actions", ".github/workflows/deploy.yml", "github.yml", "github.com", True),
+            System(
+                "github", "GitHub Actions", ".github/workflows/deploy.yml", "github.yml", "github.com", True
+            ),
             System("gitlab", "GitLab CI", ".gitlab-ci.yml", "gitlab.yml", "gitlab.com", True),
             System("circleci", "CircleCI", ".circleci/config.yml", "circleci.yml"),
             System(
-                "azure-pipelines", "Azure Pipelines", "azure-pipelines.yml", "azure-pipelines.yml", "dev.azure.com"
+                "azure-pipelines",
+                "Azure Pipelines",
+                "azure-pipelines.yml",
+                "azure-pipelines.yml",
+                "dev.azure.com",
             ),
             System("buildkite", "Buildkite", ".buildkite/pipeline.yml", "buildkite.yml"),
             System("jenkins", "Jenkins", "Jenkinsfile", "jenkins.Jenkinsfile", form="{name} = '{value}'"),
@@ -93,13 +99,16 @@ def audience(plan: Plan) -> str:
         "azure-pipelines": _AZURE_AUDIENCE,
         "bitbucket": f"ari:cloud:bitbucket::workspace/{plan.value('bitbucket_workspace')}",
     }.get(plan.system)
-    return fixed or {
-        "vault": plan.value("vault_addr"),
-        "aws": "sts.amazonaws.com",
-        "gcp": f"https://iam.googleapis.com/{_provider(plan)}",
-        "azure": _AZURE_AUDIENCE,
-        "file": "",
-    }[plan.backend]
+    return (
+        fixed
+        or {
+            "vault": plan.value("vault_addr"),
+            "aws": "sts.amazonaws.com",
+            "gcp": f"https://iam.googleapis.com/{_provider(plan)}",
+            "azure": _AZURE_AUDIENCE,
+            "file": "",
+        }[plan.backend]
+    )
 
 
 def shared(plan: Plan) -> Variables:
@@ -162,7 +171,7 @@ def extras(plan: Plan) -> str:
 
 
 def special(plan: Plan) -> dict[str, Any]:
-    """Return the values of CodeBuild, whose jobs get an identity from AWS, and of systems without identities."""
+    """Return the values of CodeBuild, whose jobs AWS gives an identity, and of systems without identities."""
     is_foreign = plan.backend in {"gcp", "azure"}
     logins = {
         "vault": "the build project's role logs in to Vault with the method aws. "
@@ -179,7 +188,8 @@ def special(plan: Plan) -> dict[str, Any]:
         "login": logins.get(plan.backend, issued.format(service)),
         "awscli": " awscli" if is_foreign else "",
         "identity_commands": [
-            "# The role needs the permission sts:GetWebIdentityToken, and the account must enable outbound identity federation.",
+            "# The role needs the permission sts:GetWebIdentityToken.",
+            "# The account must enable outbound identity federation.",
             "- >-",
             '  ASTRO_TOKEN_ID_TOKEN="$(aws sts get-web-identity-token --signing-algorithm RS256',
             f"  --audience {target}",
