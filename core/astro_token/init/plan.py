@@ -33,6 +33,8 @@ EXAMPLES = MappingProxyType(
 PACKAGE_SOURCE = "git+https://github.com/YOUR-ORG/astro-token@COMMIT"
 _LONGEST_NAME = 36  # with `astro-` and the environment at most 64, which AWS allows for a role
 _LONGEST_PROVIDER = 32
+# Of a path like this the slug shows where the owner ends, and that no digest follows.
+_SIMPLE = re.compile(r"[a-z0-9]+/(?![a-z0-9-]*-[0-9a-f]{8}$)[a-z0-9]+(-[a-z0-9]+)*")
 
 
 class Backend(Record):
@@ -156,7 +158,7 @@ class Plan(Record):
 
         path = f"{self.remote.path}/{self.folder}".strip("/")
         slug = re.sub(r"[^a-z0-9]+", "-", path.lower()).strip("-")
-        if len(slug) <= length and slug == path.replace("/", "-", 1):
+        if len(slug) <= length and _SIMPLE.fullmatch(path):
             return slug
         digest = sha256(path.encode()).hexdigest()[:8]
         return f"{slug[: length - 9].rstrip('-')}-{digest}"
