@@ -40,7 +40,7 @@ def test_an_address(address: str, host: str, path: str) -> None:
     "address",
     [
         "/srv/dags.git", "../dags", "file:///srv/a/b", "C:\\a\\b", "https://github.com/acme", "https://g.com/a/../b",
-        "git@github.com:acme/da gs", "https://github.com/acme/$(id)", "https://-x/a/b", "ext::sh -c id", "", "a",
+        "git@github.com:acme/da gs", "https://github.com/acme/$(id)", "https://-x/a/b", "ext::sh -c id", "",
         "https://github.com/acme/dags?x=y", "https://github.com/acme/.",
     ],
 )  # fmt: skip
