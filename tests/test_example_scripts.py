@@ -131,7 +131,7 @@ class Ran:
 def run(path: Path, folder: Path, job: str = "prod") -> Ran:
     stubs, work = folder / "stubs", folder / "work"
     stubs.mkdir()
-    work.mkdir()
+    work.mkdir(exist_ok=True)
     stub = stubs / "stub"
     stub.write_text(STUB)
     stub.chmod(0o755)

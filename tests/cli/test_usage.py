@@ -470,7 +470,7 @@ def examples(text: str) -> list[str]:
 
 LIFECYCLE = ["create", "rotate", "revoke"]
 HELPS = [
-    "", "exec", "export", "check", "put", *LIFECYCLE, "audit", "doctor", "backends",
+    "", "init", "exec", "export", "check", "put", *LIFECYCLE, "audit", "doctor", "backends",
     "install-cli", "completion",
 ]  # fmt: skip
 

@@ -19,6 +19,9 @@ from astro_token.init.systems import SYSTEMS
 from astro_token.init.template import fill
 from astro_token.init.write import changes, write
 from astro_token.settings.project_file import find_project
+from astro_token.system.installation import Source
+from astro_token.version import __version__
+from tests import test_example_scripts as scripts
 from tests import test_example_setup as setup
 from tests.servers import ci_jobs
 from tests.test_examples import BIN, PAIRED
@@ -201,19 +204,47 @@ def test_what_cannot_work_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_pip_installs_is_this_copy_s_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = "git+https://git.acme.io/platform/astro-token@0123456789abcdef"
-    for given, is_used in (
-        (f"astro-token[vault] @ {source}", True),
-        ("astro-token[vault]==1.2.3", True),
-        ("astro-token[vault] @ file:///home/me/astro-token", False),
-        ("astro-token[vault] @ git+https://u:hunter2@git.acme.io/a@1", False),
-        ("astro-token[vault] @ https://x/y'; touch z", False),
-        (".[vault]", False),
+    address = "https://git.acme.io/platform/astro-token"
+    archive = "https://git.acme.io/astro_token-1-py3-none-any.whl"
+    for source, expected in (
+        (Source("git", address, "0123456789abcdef"), f"astro-token[vault] @ git+{address}@0123456789abcdef"),
+        (Source("archive", archive, fragment="#sha256=00"), f"astro-token[vault] @ {archive}#sha256=00"),
+        (Source("index"), f"astro-token[vault]=={__version__}"),
+        *(
+            (source, f"astro-token[vault] @ {PACKAGE_SOURCE}")
+            for source in (
+                Source("folder", "/home/me/astro-token"),
+                Source("editable", "/home/me/astro-token"),
+                Source("git", "ssh://git@git.acme.io/astro-token", "0123456789abcdef"),
+                Source("archive", "https://x/y'; touch z"),
+                Source("zipapp"),
+                Source("unknown"),
+            )
+        ),
     ):
-        monkeypatch.setattr("astro_token.init.decide.install_requirement", lambda _extra, text=given: text)
-        workflow = yaml.safe_load(files(plan(tmp_path, "github", "vault"))[".github/workflows/deploy.yml"])
-        expected = given if is_used else f"astro-token[vault] @ {PACKAGE_SOURCE}"
-        assert expected == workflow["env"]["PACKAGE"]
+        monkeypatch.setattr("astro_token.init.decide.installed_from", lambda source=source: source)
+        for system in ("github", "gitlab"):
+            file = yaml.safe_load(files(plan(tmp_path, system, "vault"))[SYSTEMS[system].file])
+            assert expected == file.get("env", file.get("variables"))["PACKAGE"]
+
+
+@pytest.mark.parametrize(("system", "backend"), [pair for pair in PAIRS if pair[1] in {"vault", "file"}])
+def test_a_job_deploys_the_project_of_a_folder_with_its_token(
+    tmp_path: Path, system: str, backend: str
+) -> None:
+    """Every job of a file, as its CI system runs it."""
+    made = plan(tmp_path, system, backend, project=AstroProject("airflow/a", 1, None, "cldep1"))
+    path = tmp_path / system / "file"
+    path.parent.mkdir()
+    path.write_text(files(made)[SYSTEMS[system].file])
+    for environment in made.environments:
+        folder = tmp_path / environment.name
+        (folder / "work" / "airflow" / "a").mkdir(parents=True)
+        ran = scripts.run(path, folder, environment.name)
+        deployment = "cldep1" if len(made.environments) == 1 else EXAMPLES["deployment"]
+        deploy = ["exec", environment.name, "--", "astro", "deploy", "--dags", deployment]
+        assert deploy == [call[1:] for call in ran.calls if call[0] == "astro-token"][-1]
+        assert str(ran.work / "airflow" / "a") == ran.seen["PWD"]
 
 
 def test_a_template() -> None:

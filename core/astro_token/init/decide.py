@@ -12,7 +12,8 @@ from astro_token.init.plan import Environment, Plan
 from astro_token.init.remote import Remote, default_branch
 from astro_token.init.systems import SYSTEMS, extras
 from astro_token.record import replace
-from astro_token.system.installation import install_requirement
+from astro_token.system.installation import installed_from
+from astro_token.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +33,8 @@ _RESERVED = {
 # An address or a version. Never a folder of this machine, or an address with a password.
 _PACKAGE = re.compile(
     r"astro-token(\[[a-z,-]+\])?"
-    r"( @ (git\+)?https://[A-Za-z0-9.-]+(:\d+)?/[A-Za-z0-9._/+~-]+(@[A-Za-z0-9._/-]+)?|==[0-9A-Za-z.]+)"
+    r"( @ (git\+)?https://[A-Za-z0-9.-]+(:\d+)?/[A-Za-z0-9._/+~-]+(@[A-Za-z0-9._/-]+)?"
+    r"(#[A-Za-z0-9=&._/-]+)?|==[0-9A-Za-z.]+)"
 )
 
 
@@ -123,8 +125,14 @@ def decide(
         nightly=tuple(each.name for each in rows if each.branch == main),
     )
     refuse_unsupported(plan)
-    package = install_requirement(extras(plan))
-    return replace(plan, package=package if _PACKAGE.fullmatch(package) else None)
+    return replace(plan, package=_package(*extras(plan)))
+
+
+def _package(*names: str) -> str | None:
+    """Return what pip installs; None if this copy has no source that a job could use."""
+    source = installed_from()
+    requirement = source.requirement(*names) + (f"=={__version__}" if source.kind == "index" else "")
+    return requirement if _PACKAGE.fullmatch(requirement) else None
 
 
 def _environment(name: str, branch: str, project: AstroProject, *, is_only: bool) -> Environment:

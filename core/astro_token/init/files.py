@@ -128,7 +128,7 @@ def _template(name: str, plan: Plan) -> str:
 def _values(plan: Plan) -> dict[str, Any]:
     environments = [_of_environment(plan, each) for each in plan.environments]
     last = environments[-1]
-    extra = extras(plan)
+    extra = ",".join(extras(plan))
     name = f"astro-token[{extra}]" if extra else "astro-token"
     system = SYSTEMS[plan.system]
     return {

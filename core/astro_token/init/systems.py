@@ -163,11 +163,11 @@ def own(plan: Plan, environment: Environment) -> Variables:
     return []
 
 
-def extras(plan: Plan) -> str:
+def extras(plan: Plan) -> tuple[str, ...]:
     """Return the extras that a job needs."""
     if plan.backend == "file":
-        return ""
-    return "vault,aws" if (plan.system, plan.backend) == ("codebuild", "vault") else plan.backend
+        return ()
+    return ("vault", "aws") if (plan.system, plan.backend) == ("codebuild", "vault") else (plan.backend,)
 
 
 def special(plan: Plan) -> dict[str, Any]:
