@@ -171,7 +171,7 @@ def test_only_jobs_of_the_environment_get_its_token(service: str, system: str, t
         assert readers["prod"]({**ci_jobs.github("prod", immutable=True), **audience})
     accepted = {name for name, claims in strangers.items() if readers["prod"]({**claims, **audience})}
     assert accepted == (set() if service == "gcp" else UNSEEN[system])
-    said = {"github": "Run environments-setup.sh too", "gitlab": "protect both branches in GitLab"}[system]
+    said = {"github": "Run environments-setup.sh too", "gitlab": "protect each branch in GitLab"}[system]
     assert (said in path.read_text()) is bool(accepted)
 
 

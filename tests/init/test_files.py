@@ -15,9 +15,10 @@ from astro_token.init.detect import AstroProject
 from astro_token.init.files import MARK, files
 from astro_token.init.plan import BACKENDS, EXAMPLES, PACKAGE_SOURCE, Environment, Plan
 from astro_token.init.remote import Remote
-from astro_token.init.systems import SYSTEMS
+from astro_token.init.systems import SYSTEMS, own
 from astro_token.init.template import fill
 from astro_token.init.write import changes, write
+from astro_token.record import replace
 from astro_token.settings.project_file import find_project
 from astro_token.system.installation import Source
 from astro_token.version import __version__
@@ -189,6 +190,11 @@ def test_names_of_other_repositories_differ() -> None:
     assert len(plans) == len({each.name for each in plans}) == len({each.provider for each in plans})
     assert all(len(each.name) <= 42 and re.fullmatch(r"[a-z0-9-]+", each.name) for each in plans)
     assert all(4 <= len(each.provider) <= 32 for each in plans)
+    rows = [
+        own(replace(each, backend="gcp", system="jenkins"), Environment("e" * 18, "main")) for each in plans
+    ]
+    accounts = [value.partition("@")[0] for ((_, value),) in rows]
+    assert (len(plans), 30) == (len(set(accounts)), max(map(len, accounts)))
 
 
 def test_what_cannot_work_is_refused(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["decide", "environment_names", "identifier", "is_environment"]
 
 _MAIN = ("prod", "production")
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]")
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,16}[a-z0-9]")
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}")
 # Words of YAML, and keys of GitLab's file.
 _RESERVED = {
@@ -55,7 +55,7 @@ def environment_names(texts: Sequence[str]) -> list[tuple[str, str | None]]:
         if not is_environment(name):
             raise UsageError(
                 "the name of an environment is malformed or reserved",
-                hint="use 2 to 20 lower-case letters, digits and -, such as prod, or prod=main",
+                hint="use 2 to 18 lower-case letters, digits and -, such as prod, or prod=main",
             )
         if equals and (not _BRANCH.fullmatch(branch) or ".." in branch):
             raise UsageError("the branch of an environment is malformed", hint="give it as in prod=main")

@@ -141,6 +141,11 @@ class Plan(Record):
         return f"astro-{self._slug(_LONGEST_NAME)}"
 
     @property
+    def short_name(self) -> str:
+        """The same, for a service whose names are short."""
+        return f"at-{self._digest}"
+
+    @property
     def provider(self) -> str:
         """The name of Google's provider. It has one condition, so that each repository needs its own."""
         if self.is_example:
@@ -154,14 +159,21 @@ class Plan(Record):
 
     def _slug(self, length: int) -> str:
         """Return the repository and the folder as a name for every service, which no other repository has."""
-        from hashlib import sha256
-
-        path = f"{self.remote.path}/{self.folder}".strip("/")
+        path = self._path
         slug = re.sub(r"[^a-z0-9]+", "-", path.lower()).strip("-")
         if len(slug) <= length and _SIMPLE.fullmatch(path):
             return slug
-        digest = sha256(path.encode()).hexdigest()[:8]
-        return f"{slug[: length - 9].rstrip('-')}-{digest}"
+        return f"{slug[: length - 9].rstrip('-')}-{self._digest}"
+
+    @property
+    def _path(self) -> str:
+        return f"{self.remote.path}/{self.folder}".strip("/")
+
+    @property
+    def _digest(self) -> str:
+        from hashlib import sha256
+
+        return sha256(self._path.encode()).hexdigest()[:8]
 
     def ref(self, environment: str) -> str:
         """Return the reference of an environment's token."""

@@ -71,6 +71,7 @@ SYSTEMS = MappingProxyType(
         )
     }
 )
+_LONGEST_ACCOUNT = 30  # of Google
 _STORED = ("drone", "woodpecker")
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
@@ -154,9 +155,9 @@ def own(plan: Plan, environment: Environment) -> Variables:
     if plan.backend == "aws" and plan.system not in {*_STORED, "codebuild"}:
         return [("AWS_ROLE_ARN", f"arn:aws:iam::{plan.value('account')}:role/{role}")]
     if plan.backend == "gcp" and plan.system not in {*_STORED, "github", "gitlab"}:
-        return [
-            ("ASTRO_TOKEN_GCP_SERVICE_ACCOUNT", f"{role}@{plan.value('gcp_project')}.iam.gserviceaccount.com")
-        ]
+        account = role if len(role) <= _LONGEST_ACCOUNT else f"{plan.short_name}-{environment.name}"
+        domain = f"{plan.value('gcp_project')}.iam.gserviceaccount.com"
+        return [("ASTRO_TOKEN_GCP_SERVICE_ACCOUNT", f"{account}@{domain}")]
     if plan.backend == "azure":
         client = [("AZURE_CLIENT_ID", environment.client or plan.value("client"))]
         return [*client, ("AZURE_CLIENT_SECRET", "")] if plan.system in _STORED else client
