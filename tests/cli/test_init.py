@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,15 @@ def test_the_files_of_two_environments(program: Program, repository: Path) -> No
     assert "lines marked CHANGE in .github/workflows/deploy.yml" in result.stderr
     assert "leaves out dev: GitHub schedules the default branch only" in result.stderr
     assert all(not path.stat().st_mode & 0o022 for path in repository.rglob("*") if ".git" not in path.parts)
+
+
+def test_the_examples_of_the_help_work(program: Program, repository: Path) -> None:
+    examples = re.findall(r"^  astro-token (init --.+)", program("init", "--help").stdout, re.MULTILINE)
+    assert len(examples) == 2
+    for example in examples:
+        host = "gitlab.com" if "gitlab" in example else "github.com"
+        git(repository, "remote", "set-url", "origin", f"git@{host}:acme/dags")
+        assert 0 == program(*example.split()).code
 
 
 def test_backend_and_system_suffice(program: Program, repository: Path) -> None:
