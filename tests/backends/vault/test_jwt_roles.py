@@ -182,7 +182,7 @@ def test_the_roles_of_init_bind_the_name_of_the_repository(
     good = {"github": ci_jobs.github, "gitlab": ci_jobs.gitlab}[system]
     strangers = {"github": ci_jobs.github_strangers, "gitlab": ci_jobs.gitlab_strangers}[system]()
     assert is_admitted(good("prod"))
-    assert is_admitted(good("prod", **({"pipeline_source": "schedule"} if system == "gitlab" else {})))
+    assert is_admitted(good("prod", pipeline_source="schedule"))  # a claim of GitLab only
     admitted = {name for name, claims in strangers.items() if is_admitted(claims)}
     assert admitted == ({"a repository that took the name"} if system == "github" else set())
 
