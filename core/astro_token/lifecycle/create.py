@@ -11,7 +11,7 @@ from astro_token.lifecycle.perform import Performer
 from astro_token.lifecycle.plan import Target, new_token, wide_role
 from astro_token.lifecycle.protocol import Plan
 from astro_token.lifecycle.rotate import performed
-from astro_token.lifecycle.stored import Stored
+from astro_token.lifecycle.stored import Stored, open_rotation
 from astro_token.record import Record
 from astro_token.secret import SecretValue
 from astro_token.secrets.fields import merge_field
@@ -69,9 +69,7 @@ def create(
     stored = Stored(settings, deadline)
     stored.read_record()
     if stored.record.previous is not None:
-        raise RotationError(
-            "a rotation of the token is open", hint="finish it first, with `astro-token rotate --finish`"
-        )
+        raise open_rotation()
     tokens = Tokens(api, organization, admin.secret, deadline)
     replaced = _replaced(stored, tokens, is_forced=is_forced)
     merge_field(stored.secret.value, settings.ref.field, SecretValue(b"x"))  # or it could not be stored

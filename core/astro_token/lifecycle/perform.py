@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from astro_token.settings.resolve import TokenSettings
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["Performer"]
+__all__ = ["Performer", "busy", "is_accepted"]
 
 # A new token may be unknown to a part of Astro for some time.
 _PROPAGATION_SECONDS = 30.0
@@ -171,12 +171,9 @@ class Performer:
 
     def _verify(self, effect: effects.Verify) -> bool:
         token = effect.token
-        end = time.monotonic() + min(_PROPAGATION_SECONDS, self._deadline.remaining)
-        while not self._tokens.accepts(token.id, token.value):
-            if time.monotonic() + _PROPAGATION_PAUSE > end:
-                self.failure = RotationError("Astro does not accept the token", hint=_HINT)
-                return False
-            time.sleep(_PROPAGATION_PAUSE)
+        if not is_accepted(self._tokens, token.id, token.value, self._deadline):
+            self.failure = RotationError("Astro does not accept the token", hint=_HINT)
+            return False
         if not effect.is_new:
             return True
         record = self._tokens.get(token.id)
@@ -225,6 +222,23 @@ class Performer:
 
     def _of(self, bearer: Slot[SecretValue] | None) -> Tokens:
         return self._tokens if bearer is None else self._tokens.of(bearer.value)
+
+
+def is_accepted(tokens: Tokens, ident: str, value: SecretValue, deadline: Deadline) -> bool:
+    """True if Astro accepts a value. A new one may be unknown to it for some time."""
+    end = time.monotonic() + min(_PROPAGATION_SECONDS, deadline.remaining)
+    while not tokens.accepts(ident, value):
+        if time.monotonic() + _PROPAGATION_PAUSE > end:
+            return False
+        time.sleep(_PROPAGATION_PAUSE)
+    return True
+
+
+def busy() -> BackendUnavailableError:
+    """Build the error for a lease that another run holds."""
+    return BackendUnavailableError(
+        "another run is rotating the token", hint="wait for its end, or 30 seconds after it was killed"
+    )
 
 
 def _has_roles(record: TokenRecord, planned: Sequence[NewRole]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.errors import AstroTokenError, SecretNotFoundError, with_prefix
+from astro_token.errors import AstroTokenError, RotationError, SecretNotFoundError, with_prefix
 from astro_token.lifecycle.effects import RotationRecord
 from astro_token.lifecycle.record import decode_record, encode_record, record_ref
 from astro_token.secrets.fields import select_field
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from astro_token.token import AstroToken
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["Stored"]
+__all__ = ["Stored", "open_rotation"]
 
 _CREATE_RECORD = (
     "it holds the record of a rotation: create it with the content "
@@ -135,3 +135,9 @@ class Stored:
         if failure is not None:
             raise failure
         return path.value
+
+
+def open_rotation() -> RotationError:
+    return RotationError(
+        "a rotation of the token is open", hint="finish it first, with `astro-token rotate --finish`"
+    )
