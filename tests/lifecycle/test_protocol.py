@@ -12,6 +12,7 @@ from astro_token.lifecycle.effects import (
     Create,
     Delete,
     Intent,
+    RefusedError,
     RotationRecord,
     Slot,
     UnknownOutcomeError,
@@ -247,6 +248,20 @@ def test_a_refusal_ends_the_lease_so_that_the_next_run_need_not_wait(fault: str)
         assert intent is None or intent.until <= world.clock
         assert "done" == alone(world, world.run("B"), {})[1]
         assert (1, set()) == (len(world.tokens), world.orphans)
+
+
+def test_a_created_token_that_cannot_be_stored_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A definite denial of the first value. With a previous token, the rotation stays open."""
+
+    def denied(*_: object) -> None:
+        raise RefusedError(Exception("denied"), is_denied=True)
+
+    monkeypatch.setattr(World, "_WriteValue", denied)
+    for keeps, tokens in ((False, {"t0"}), (True, {"t0", "t1"})):
+        world = World(replace(PLAN, keeps_previous=keeps))
+        assert "refused" == alone(world, world.run("A"), {})[1]
+        assert (tokens, keeps) == (set(world.tokens), world.record.pending is not None)
+        assert keeps or RotationRecord() == world.record
 
 
 def test_a_creation_that_is_refused_in_part_leaves_nothing() -> None:

@@ -72,6 +72,15 @@ class AgeFile:
     ) -> str:
         return _write(ref, lambda current: _ciphertext(ref, value, current), expected_version, timeout)
 
+    def check_write(self, ref: SecretRef, *, timeout: float) -> None:  # noqa: ARG002 (as above)
+        """Encrypt something as a write would. That the folder can be written shows the record beside it."""
+        try:
+            current = load(ref)
+        except SecretNotFoundError:
+            return
+        if current.header or current.version is None:
+            _encrypted(ref, SecretValue(b"-"), current)
+
     def credential_source(self, ref: SecretRef, *, timeout: float) -> str:  # noqa: ARG002 (as above)
         try:
             header = load(ref).header

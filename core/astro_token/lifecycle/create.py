@@ -15,6 +15,7 @@ from astro_token.lifecycle.stored import Stored, open_rotation
 from astro_token.record import Record
 from astro_token.secret import SecretValue
 from astro_token.secrets.fields import merge_field
+from astro_token.tokens.write import check_write
 from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def create(
     tokens = Tokens(api, organization, admin.secret, deadline)
     replaced = _replaced(stored, tokens, is_forced=is_forced)
     merge_field(stored.secret.value, settings.ref.field, SecretValue(b"x"))  # or it could not be stored
+    check_write(settings.ref, deadline)
     plan = Plan(planned.title, 0.0, keeps_previous=False)
     performed(Performer(settings, planned, tokens, deadline, stored), plan, "creation")
     if stored.token is None:

@@ -16,6 +16,7 @@ from astro_token.errors import (
     IntegrityError,
     InvalidTokenError,
     RotationError,
+    SecretNotFoundError,
     sanitized,
 )
 from astro_token.lifecycle import effects
@@ -47,6 +48,8 @@ _PROPAGATION_SECONDS = 30.0
 _PROPAGATION_PAUSE = 1.0
 _PAUSE_SECONDS, _LONGEST_PAUSE = 0.1, 5.0
 _MARK_DIGITS = 12
+_LONGEST_TOKEN = 2048  # bytes, if there is none to compare with
+_SLOT = 128  # bytes of a token in the record besides its value
 _HINT = "compare its roles and its state in Astro with the project file, then run the command again"
 
 
@@ -144,7 +147,8 @@ class Performer:
             return effects.ConflictError() if failure.outcome_known else effects.UnknownOutcomeError()
         if isinstance(failure, AccessDeniedError) and getattr(effect, "bearer", None) is not None:
             return effects.DeniedError()  # the token itself was the bearer, and may have been replaced
-        return effects.RefusedError(failure)
+        is_denied = isinstance(failure, AccessDeniedError | SecretNotFoundError)
+        return effects.RefusedError(failure, is_denied=is_denied)
 
     def _pause(self, failure: BackendUnavailableError) -> None:
         """Pause before everything is read again, longer after each failure."""
@@ -158,7 +162,14 @@ class Performer:
         return self.stored.read_record(), self.stored.record
 
     def _write_record(self, effect: effects.WriteRecord) -> str:
-        return self.stored.write_record(effect.record)
+        return self.stored.write_record(effect.record, room=self._room(effect.record))
+
+    def _room(self, record: RotationRecord) -> int:
+        """The bytes that the tokens of a rotation will need in a record that has none yet."""
+        if record.intent is None or record.pending is not None or record.previous is not None:
+            return 0
+        token = self.stored.token
+        return _LONGEST_TOKEN if token is None else 2 * (len(token.secret.reveal()) + _SLOT)
 
     def _read_value(self, _: effects.ReadValue) -> tuple[str, Slot[SecretValue] | None]:
         version, token = self.stored.read_token(), self.stored.token

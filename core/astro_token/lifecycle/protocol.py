@@ -247,8 +247,20 @@ def _promote(run: _Run) -> Protocol[Outcome]:
     else:
         yield from run.write()  # the lease may be over: then another run has taken over, and this fails
     run.promoted = pending.id
-    yield from run.write_value(pending)
+    try:
+        yield from run.write_value(pending)
+    except RefusedError as refused:
+        if refused.is_denied and run.record.previous is None:
+            yield from _withdraw(run)
+        raise
     return ""
+
+
+def _withdraw(run: _Run) -> Protocol[None]:
+    """Delete a created token that cannot be stored, while no other one is to be revoked."""
+    yield from run.write()  # nothing is deleted without the record
+    yield Delete(run.bearer, run.record.pending.id)
+    yield from run.write(pending=None, intent=None)
 
 
 def _drop_pending(run: _Run) -> Protocol[Outcome]:

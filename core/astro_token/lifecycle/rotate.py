@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,10 +29,12 @@ from astro_token.lifecycle.plan import replacement, same_roles, wide_role
 from astro_token.lifecycle.protocol import Plan, rotation
 from astro_token.lifecycle.record import same_token
 from astro_token.lifecycle.stored import Stored
+from astro_token.lifecycle.terraform import Terraform, read_terraform
 from astro_token.policy.rules import enforce, judge
 from astro_token.record import Record, replace
 from astro_token.secrets.fields import token_count
 from astro_token.system.programs import repository_of
+from astro_token.tokens.write import check_write
 from astro_token.transport.deadline import Deadline, Workers
 
 if TYPE_CHECKING:
@@ -195,6 +197,8 @@ class Rotator:
         wide = wide_role(planned, settings)
         if wide is not None and is_due:
             warnings.append(wide)
+        if is_due and token is not None and self._terraform.manages(str(token.token_id), details.title):
+            warnings.append(_OF_TERRAFORM)
         if options.is_trial:
             return RotationReport(settings, "planned", expires, _end_of_grace(record), tuple(warnings))
         plan = Plan(
@@ -208,6 +212,8 @@ class Rotator:
             revokes_used=options.grace is not None and options.is_finishing,
             replaces=token.token_id if token else None,
         )
+        if is_due:
+            check_write(settings.ref, deadline)
         performer = Performer(settings, planned, tokens, deadline, stored)
         outcome = performed(performer, plan)
         current = stored.token
@@ -249,6 +255,10 @@ class Rotator:
         outcome = "rotated" if rotation.run() else "finished"
         current = stored.token
         return RotationReport(settings, outcome, current.expires if current else None)
+
+    @cached_property
+    def _terraform(self) -> Terraform:
+        return read_terraform(Path.cwd())
 
     def _bearer(self, token: AstroToken | None) -> AstroToken:
         """The admin's credential; the token itself if that is the same token, or if there is none."""
@@ -331,6 +341,12 @@ def _planned(
 def _enforce(settings: TokenSettings, token: AstroToken) -> None:
     verdicts = judge(token, settings.policy, settings.expected)
     enforce(verdict for verdict in verdicts if verdict.code not in _REMEDIED)
+
+
+_OF_TERRAFORM = (
+    "Terraform manages the token, and will create it again after it was revoked",
+    "rotate it with Terraform; or remove it from Terraform's configuration and state first",
+)
 
 
 def _nothing_to_rotate(*, is_open: bool) -> AstroTokenError:
