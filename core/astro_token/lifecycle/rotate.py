@@ -23,7 +23,7 @@ from astro_token.errors import (
 )
 from astro_token.lifecycle.admin import no_admin, organization_of
 from astro_token.lifecycle.effects import RotationRecord
-from astro_token.lifecycle.in_place import InPlace
+from astro_token.lifecycle.escrowed import EscrowedRotation
 from astro_token.lifecycle.perform import Performer, busy
 from astro_token.lifecycle.plan import replacement, same_roles, wide_role
 from astro_token.lifecycle.protocol import Plan, rotation
@@ -185,7 +185,7 @@ class Rotator:
         is_due = not options.is_finishing and token is not None and self._is_due(details, token, tokens.now())
         expires = details.record.expires if token is None else token.expires
         if options.escrow is not None:
-            return self._rotate_in_place(settings, stored, token, tokens, deadline, is_due=is_due)
+            return self._rotate_with_escrow(settings, stored, token, tokens, deadline, is_due=is_due)
         if not is_due and not is_open:
             return RotationReport(settings, "idle", expires)
         planned, refusal = _planned(settings, token, details, organization)
@@ -226,7 +226,7 @@ class Rotator:
             tuple(warnings),
         )
 
-    def _rotate_in_place(
+    def _rotate_with_escrow(
         self,
         settings: TokenSettings,
         stored: Stored,
@@ -243,7 +243,7 @@ class Rotator:
             raise no_admin(
                 "rotate this token in place, and after a lost response its own value does not work"
             )
-        rotation = InPlace(
+        rotation = EscrowedRotation(
             settings, stored, token, tokens, ident=token.token_id, deadline=deadline, path=path
         )
         if not is_due and not rotation.escrow.exists:

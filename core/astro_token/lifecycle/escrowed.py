@@ -48,13 +48,13 @@ if TYPE_CHECKING:
     from astro_token.settings.resolve import TokenSettings
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["InPlace"]
+__all__ = ["EscrowedRotation"]
 
 _TITLE = "(a rotation in place)"  # of the intent
 _LONGEST_PAUSE = 5.0
 
 
-class InPlace:
+class EscrowedRotation:
     """
     Args:
         stored: the value and the record, which were read.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from astro_token.astro_api import AstroApi
-from astro_token.lifecycle import in_place, perform
+from astro_token.lifecycle import escrowed, perform
 from astro_token.lifecycle.effects import Intent, RotationRecord, Slot
 from astro_token.lifecycle.escrow import Escrow
 from astro_token.lifecycle.record import encode_record
@@ -123,14 +123,14 @@ def sweep(scene: Scene, path: Path, *, every: int) -> int:
 
 @pytest.mark.parametrize("scene", ["file", "kv2"], indirect=True)
 def test_some_cuts_lose_nothing(scene: Scene, escrow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_place, "LEASE_SECONDS", 0.5)
+    monkeypatch.setattr(escrowed, "LEASE_SECONDS", 0.5)
     assert sweep(scene, escrow, every=5) > 1
 
 
 @pytest.mark.long
 @each_kind
 def test_every_cut_loses_nothing(scene: Scene, escrow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_place, "LEASE_SECONDS", 0.5)
+    monkeypatch.setattr(escrowed, "LEASE_SECONDS", 0.5)
     assert sweep(scene, escrow, every=1) >= 6
 
 
@@ -190,7 +190,7 @@ def test_a_rotation_with_overlap_recovers_too(
     monkeypatch.setattr(Escrow, "keep", killed)
     with pytest.raises(KeyboardInterrupt):
         rotate(scene, escrow)
-    intent = Intent(f"{in_place._TITLE}~{uuid.uuid4()}", "killed", time.time() - 1)
+    intent = Intent(f"{escrowed._TITLE}~{uuid.uuid4()}", "killed", time.time() - 1)
     write(scene, scene.record_ref, encode_record(RotationRecord(intent=intent)).reveal().decode())
     assert not scene.works
     assert "done" == scene.run()
@@ -211,7 +211,7 @@ def after_rotate(scene: Scene, path: Path) -> int:
 def test_a_backend_that_stays_down_needs_a_person_and_the_same_command(
     scene: Scene, escrow: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(in_place, "LEASE_SECONDS", 2.0)
+    monkeypatch.setattr(escrowed, "LEASE_SECONDS", 2.0)
     ident = ident_of(scene.begin())
     number = after_rotate(scene, escrow)
     report = rotate(scene, escrow, modes=dict.fromkeys(range(number, number + 500), 503), seconds=3.0)
