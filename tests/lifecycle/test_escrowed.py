@@ -227,6 +227,17 @@ def test_a_backend_that_stays_down_needs_a_person_and_the_same_command(
     check_end(scene, ident, escrow)
 
 
+def test_an_escrow_file_stays_until_astro_has_accepted_the_value(scene: Scene, escrow: Path) -> None:
+    ident = ident_of(scene.begin())
+    number = after_rotate(scene, escrow)
+    report = rotate(scene, escrow, modes=dict.fromkeys(range(number, number + 500), 503), seconds=2.0)
+    assert report.error is not None
+    assert (81, True, True) == (report.error.exit_code, scene.works, escrow.exists())
+    assert "the new value is stored, and could not be verified: " in report.error.message
+    assert "finished" == rotate(scene, escrow).outcome
+    check_end(scene, ident, escrow)
+
+
 def test_a_full_disk_at_the_escrow_file_keeps_the_value_in_memory(
     scene: Scene, escrow: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,6 +131,7 @@ class EscrowedRotation:
         """Prove that the value can be written, under compare-and-set, and that the lease still holds."""
         try:
             self._stored.write_token(self._token)
+            self._stored.read_token()  # the version that the new value will replace
             self._take_lease()
         except AstroTokenError:
             self.escrow.remove()
@@ -207,7 +208,10 @@ class EscrowedRotation:
         except AstroTokenError as error:
             failure = sanitized(error)
         if failure is not None:
-            raise self._unfinished(failure.message, failure.hint)
+            raise _person(
+                f"the new value is stored, and could not be verified: {failure.message}",
+                f"run `{self._command}`, which verifies it",
+            )
         current = self._stored.token
         if current is None or current.secret != token.secret:
             raise self._replaced()
