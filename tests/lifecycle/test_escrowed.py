@@ -110,7 +110,7 @@ def sweep(scene: Scene, path: Path, *, every: int) -> int:
     points = [(number, mode) for number in numbers for mode in CUTS][::every]
     for number, mode in points:
         report = rotate(scene, path, modes={number: mode})
-        for _ in range(20):
+        for _ in range(100):
             if report.error is None:
                 break
             assert report.error.exit_code in {75, 81}, report.error.message
@@ -128,6 +128,7 @@ def test_some_cuts_lose_nothing(scene: Scene, escrow: Path, monkeypatch: pytest.
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @each_kind
 def test_every_cut_loses_nothing(scene: Scene, escrow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(escrowed, "LEASE_SECONDS", 0.5)

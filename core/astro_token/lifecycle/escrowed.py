@@ -110,8 +110,8 @@ class EscrowedRotation:
             self._store(value)
             self._verify(value)
         finally:
-            with suppress(AstroTokenError):
-                self._stored.write_record(RotationRecord())
+            with suppress(AstroTokenError):  # the lease ends by itself
+                self._release()
         self.escrow.remove()
         return is_new
 
@@ -126,6 +126,15 @@ class EscrowedRotation:
             raise open_rotation()
         title = f"{_TITLE}~{uuid.uuid4()}"
         self._stored.write_record(RotationRecord(intent=Intent(title, self._owner, now + LEASE_SECONDS)))
+
+    def _release(self) -> None:
+        try:
+            self._stored.write_record(RotationRecord())
+        except BackendUnavailableError:
+            self._stored.read_record()
+            intent = self._stored.record.intent
+            if intent is not None and intent.owner == self._owner:
+                self._stored.write_record(RotationRecord())
 
     def _prepare(self) -> None:
         """Prove that the value can be written, under compare-and-set, and that the lease still holds."""
