@@ -10,6 +10,7 @@ import shlex
 import subprocess
 from typing import TYPE_CHECKING
 
+import pyrage
 import pytest
 
 from astro_token.cli.parser import build, parse
@@ -622,6 +623,7 @@ def test_every_example_of_the_lifecycle_works(
         "ASTRO_TOKEN_API_URL": astro_api.url,
         "ASTRO_TOKEN_ADMIN_REF": "env:MANAGES",
         "MANAGES": admin,
+        "ASTRO_TOKEN_AGE_KEY": str(pyrage.x25519.Identity.generate()),
     }
     lines = examples(program(command, "--help").stdout)
     assert len(lines) > 1

@@ -256,7 +256,12 @@ def test_a_created_token_that_cannot_be_stored_is_deleted(keeps: bool) -> None:
     plan, effects = replace(PLAN, keeps_previous=keeps), list[type]()
     world = World(plan)
     perform = world.perform
-    world.perform = lambda effect: (effects.append(type(effect)), perform(effect))[1]  # type: ignore[method-assign]
+
+    def noted(effect: Any) -> Any:
+        effects.append(type(effect))
+        return perform(effect)
+
+    world.perform = noted  # type: ignore[method-assign]
     alone(world, world.run("A"), {})
     world = World(plan)
     assert "refused" == alone(world, world.run("A"), {effects.index(WriteValue): "denied"})[1]
