@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AstroTokenError, SecretNotFoundError, changed_meanwhile
+from astro_token.errors import AstroTokenError, InvalidRefError, SecretNotFoundError, changed_meanwhile
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends.aws.client import SecretService
 from astro_token_backends.aws.endpoint import region_of
@@ -56,7 +56,13 @@ class SecretsManager(SecretService):
 
     def _read(self, ref: SecretRef, until: float) -> Outcome:
         selection = {_OPTIONS[name]: value for name, value in ref.options.items() if name in _OPTIONS}
-        return _value(self._request(ref, "get_secret_value", until, **selection))
+        response = self._request(ref, "get_secret_value", until, **selection)
+        if _is_ambiguous(ref.name, response.get("ARN")):
+            return InvalidRefError(
+                "the ARN lacks its suffix, and ends as if it had one",
+                hint="name the complete ARN, or the name",
+            )
+        return _value(response)
 
     def _read_batch(self, refs: Sequence[SecretRef], until: float) -> dict[SecretRef, Outcome]:
         names = list(dict.fromkeys(ref.name for ref in refs))
@@ -139,6 +145,16 @@ def _is_named(reference: str, name: object, arn: object) -> bool:
         and isinstance(arn, str)
         and arn.startswith(reference)
         and _SUFFIX.fullmatch(arn.removeprefix(reference)) is not None
+    )
+
+
+def _is_ambiguous(reference: str, arn: object) -> bool:
+    """True for a partial ARN whose end looks like a suffix: without it, it would name another secret."""
+    return (
+        reference.startswith("arn:")
+        and _SUFFIX.fullmatch(reference[-7:]) is not None
+        and isinstance(arn, str)
+        and arn != reference
     )
 
 

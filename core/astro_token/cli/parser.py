@@ -115,6 +115,7 @@ The value stays where it is. Next to it a secret is kept with the state of the r
   astro-token rotate --all --if-expires-within 14d
   astro-token rotate --grace 1h prod
   astro-token rotate --finish --grace 0s prod       (revokes the previous token now)
+  astro-token rotate --in-place --escrow prod.escrow.age prod
 """
 
 _REVOKE = """\
@@ -411,6 +412,14 @@ def _rotate(command: argparse.ArgumentParser) -> None:
         "--grace", metavar="D", help="how long the previous token stays valid (default: 24h)"
     )
     command.add_argument("--finish", action="store_true", help="begin nothing; finish what is open")
+    command.add_argument(
+        "--in-place", action="store_true", help="keep the token's id: its value before is invalid at once"
+    )
+    command.add_argument(
+        "--escrow",
+        metavar="FILE",
+        help="with --in-place: the encrypted file that keeps the new value meanwhile",
+    )
     command.add_argument("--dry-run", action="store_true", help="show what would be done, and write nothing")
     _add_admin(command)
     _add_format(command)

@@ -55,6 +55,9 @@ __all__ = ["LEASE_SECONDS", "LEFTOVER_SECONDS", "Outcome", "Plan", "rotation"]
 
 LEASE_SECONDS = 30.0
 LEFTOVER_SECONDS = 24 * 3600.0  # much longer than a run can be paused
+USE_SECONDS = (
+    24 * 3600.0
+)  # a previous token that was used more recently is kept; or in the grace period, if longer
 _ROUNDS = 10
 
 Outcome = str  # done, grace, used, busy, alarm, idle, unfinished
@@ -244,8 +247,20 @@ def _promote(run: _Run) -> Protocol[Outcome]:
     else:
         yield from run.write()  # the lease may be over: then another run has taken over, and this fails
     run.promoted = pending.id
-    yield from run.write_value(pending)
+    try:
+        yield from run.write_value(pending)
+    except RefusedError as refused:
+        if refused.is_denied and run.record.previous is None:
+            yield from _withdraw(run)
+        raise
     return ""
+
+
+def _withdraw(run: _Run) -> Protocol[None]:
+    """Delete a created token that cannot be stored, while no other one is to be revoked."""
+    yield from run.write()  # nothing is deleted without the record
+    yield Delete(run.bearer, run.record.pending.id)
+    yield from run.write(pending=None, intent=None)
 
 
 def _drop_pending(run: _Run) -> Protocol[Outcome]:
@@ -285,7 +300,11 @@ def _revoke(run: _Run) -> Protocol[Outcome]:
     end = promoted + run.plan.grace if run.plan.ends_grace else record.revoke_after or 0.0
     if run.plan.is_held or run.now() < end:
         return (yield from run.release("grace"))
-    if not run.plan.revokes_used and (yield IsUsed(run.bearer, previous.id, promoted)):
+    length = max(
+        USE_SECONDS, run.plan.grace if run.plan.ends_grace else (record.revoke_after or 0.0) - promoted
+    )
+    since = max(promoted, run.now() - length)
+    if not run.plan.revokes_used and (yield IsUsed(run.bearer, previous.id, since)):
         return (yield from run.release("used"))
     yield from run.write()  # nothing is deleted without the record
     yield Delete(run.bearer, previous.id)

@@ -35,6 +35,7 @@ __all__ = [
     "others_can_write",
     "owned",
     "refuse_special",
+    "remove",
     "replace",
     "sweep",
     "temporary_beside",
@@ -221,6 +222,12 @@ def _link(temporary: Path, path: Path) -> None:
         # A file system without hard links: the name is reserved first, and then replaced.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC | _NOFOLLOW, 0o600))
         temporary.replace(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file for good, also after a power failure. One that does not exist is removed."""
+    path.unlink(missing_ok=True)
+    _sync(path.parent)
 
 
 def sweep(path: Path) -> None:

@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from astro_token.token import AstroToken
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["Current", "encrypt_value", "read_current", "refuse_pinned", "write_secret", "write_token"]
+__all__ = [
+    "Current",
+    "check_write",
+    "encrypt_value",
+    "read_current",
+    "refuse_pinned",
+    "write_secret",
+    "write_token",
+]
 
 
 class Current(Record):
@@ -62,6 +70,18 @@ def read_current(ref: SecretRef, deadline: Deadline) -> Current:
     except SecretNotFoundError as error:
         return Current(None, error.version or "0")
     return Current(value, value.version)
+
+
+def check_write(ref: SecretRef, deadline: Deadline) -> None:
+    """
+    Find out whether a secret can be written, as far as its service tells without a write.
+
+    Raises:
+        AstroTokenError: it cannot be written.
+    """
+    backend = open_backend(ref.scheme, deadline=deadline)
+    if can(backend, "check_write"):
+        deadline.retry(lambda seconds: backend.check_write(ref.without_field(), timeout=seconds))
 
 
 def refuse_pinned(ref: SecretRef) -> None:
