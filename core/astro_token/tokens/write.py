@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from astro_token.token import AstroToken
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["Current", "encrypt_value", "read_current", "refuse_pinned", "write_secret", "write_token"]
+__all__ = [
+    "Current",
+    "content_with",
+    "encrypt_value",
+    "read_current",
+    "refuse_pinned",
+    "write_secret",
+    "write_token",
+]
 
 
 class Current(Record):
@@ -87,11 +95,18 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
             or the service did not answer.
         AstroTokenError: the backend failed.
     """
+    content = content_with(settings, token, current, deadline)
+    return write_secret(settings.ref, content, current, deadline, is_ciphertext=settings.decrypt is not None)
+
+
+def content_with(
+    settings: TokenSettings, token: AstroToken, current: Current, deadline: Deadline
+) -> SecretValue:
+    """Build a secret with all its fields that contains a token, encrypted if the settings name a key."""
     key, secret = settings.decrypt, token.secret
     if key is not None:
         secret = encrypt_value(key, secret, deadline)
-    content = merge_field(current.value, settings.ref.field, secret)
-    return write_secret(settings.ref, content, current, deadline, is_ciphertext=key is not None)
+    return merge_field(current.value, settings.ref.field, secret)
 
 
 def write_secret(
