@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import uuid
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,14 @@ from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import TokenSettings
 from astro_token.testing import appearances
 from tests.backends.aws import service as aws
+from tests.conftest import ROOT
 from tests.lifecycle.rotated import Context
 from tests.lifecycle.scene import PLAN, Scene, SecretsManager, ident_of
 from tests.servers.aws_kms import AwsKms
 from tests.servers.aws_secrets import CURRENT, PENDING, AwsSecrets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.servers.astro_api import AstroApi
     from tests.servers.ministack import MiniStack
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 NAME = "astro/prod"
 EMPTY = '{"format": 1}'
+BARE = (getattr(sys, "_base_executable", sys.executable), "-S", "-s")  # Python without other packages
 FAULTS = ("reset", "lose-answer", "killed-before", "killed-after")
 
 
@@ -110,6 +113,18 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "LEASE_SECONDS", 1.0)
 
 
+@pytest.fixture(autouse=True)
+def one_login(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call of the function logs in anew, which takes time."""
+    if "fresh_logins" not in request.fixturenames:
+        monkeypatch.setattr(aws_rotation, "close_backends", lambda: None)
+
+
+@pytest.fixture
+def fresh_logins() -> None:
+    """As in production."""
+
+
 @pytest.fixture
 def service() -> Iterator[AwsSecrets]:
     with AwsSecrets() as service:
@@ -145,7 +160,11 @@ def function(scene: Scene, service: AwsSecrets) -> Function:
 
 
 def test_four_steps_replace_the_value_alone(
-    function: Function, scene: Scene, service: AwsSecrets, caplog: pytest.LogCaptureFixture
+    fresh_logins: None,
+    function: Function,
+    scene: Scene,
+    service: AwsSecrets,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     first = str(scene.current)
     function.begin()
@@ -175,10 +194,8 @@ ALLOWED = {
 
 def test_the_permissions_are_the_least(function: Function, service: AwsSecrets) -> None:
     function.rotate()
-    used: dict[str, set[str]] = {NAME: set(), f"{NAME}-rotation": set()}
-    for action, name in service.actions:
-        used[name].add(action)
-    assert ALLOWED == used | {NAME: used[NAME] | {"PutSecretValue"}}
+    used = {name: {action for action, of in service.actions if of == name} for name in ALLOWED}
+    assert ALLOWED == used
 
 
 def test_every_step_can_be_repeated(function: Function, scene: Scene) -> None:
@@ -211,7 +228,7 @@ def test_a_rotation_waits_for_the_grace_period(function: Function, scene: Scene)
     current = scene.current
     function.begin()
     message = function.failure("createSecret")
-    assert message.startswith(f"{scene.settings.ref}: the token before") or "grace period until" in message
+    assert message.startswith("the token before the current one is in its grace period until 20")
     assert message.endswith("(exit code 80)")
     assert (current, 2) == (scene.current, len(scene.left))
 
@@ -427,11 +444,15 @@ def test_a_bug_shows_its_type_and_no_value(
 
 
 @contextmanager
-def called(scene: Scene) -> Iterator[Callable[[dict[str, str]], bool]]:
+def called(
+    scene: Scene,
+    python: Sequence[str] = (sys.executable,),
+    path: str = os.pathsep.join(filter(None, sys.path)),
+) -> Iterator[Callable[[dict[str, str]], bool]]:
     """Call the function in a child. `killed` modes kill it."""
     with subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("rotated.py"))],
-        env={**os.environ, "TEST_LEASE_SECONDS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        [*python, str(Path(__file__).with_name("rotated.py"))],
+        env={**os.environ, "TEST_LEASE_SECONDS": "1", "PYTHONPATH": path},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -469,8 +490,6 @@ def sweep(function: Function, scene: Scene, *, every: int, monkeypatch: pytest.M
     monkeypatch.setenv("ASTRO_TOKEN_GRACE", "0s")
     with called(scene) as call:
         function.rotate(call)
-        scene.requests = []
-        function.rotate(call)
         count = len(scene.requests)
         points = [(number, mode) for number in range(1, count + 1) for mode in FAULTS][::every]
         repeated = 0
@@ -484,14 +503,13 @@ def sweep(function: Function, scene: Scene, *, every: int, monkeypatch: pytest.M
             assert {previous, current} == scene.left, (number, mode)
             assert ident_of(before) == previous
     print(f"{count} requests, {len(points)} points, {repeated} repeated, {len(scene.outages)} outages")
-    assert repeated
     return len(points)
 
 
 def test_some_cuts_and_kills_lose_nothing(
     function: Function, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert sweep(function, scene, every=41, monkeypatch=monkeypatch) > 3
+    assert sweep(function, scene, every=97, monkeypatch=monkeypatch) > 1
 
 
 @pytest.mark.long
@@ -500,6 +518,43 @@ def test_every_cut_and_kill_loses_nothing(
     function: Function, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert sweep(function, scene, every=1, monkeypatch=monkeypatch) > 200
+
+
+# -- the zip ----------------------------------------------------------------------------------------------
+
+# Numbers of processors in the head of a program.
+PROCESSORS = {"x86_64": 62, "arm64": 183}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_zip_runs_alone_and_is_the_same_from_every_build(
+    function: Function, scene: Scene, tmp_path: Path
+) -> None:
+    zips = [tmp_path / f"{number}" for number in range(2)]
+    for folder in zips:
+        command = [
+            "make",
+            "--no-print-directory",
+            "-o",
+            ".venv-core/done",
+            "rotation-function",
+            f"DIST={folder}",
+        ]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    for name, machine in PROCESSORS.items():
+        first, again = (folder / f"astro-token-rotation-{name}.zip" for folder in zips)
+        assert first.read_bytes() == again.read_bytes()
+        assert first.stat().st_size < 10_000_000
+        with zipfile.ZipFile(first) as archive:
+            names = archive.namelist()
+            compiled = [archive.read(each)[18] for each in names if each.endswith(".so")]
+            assert {machine} == set(compiled)
+            assert [] == [each for each in names if each.startswith(("boto3/", "rich/")) or ".pyc" in each]
+            archive.extractall(tmp_path / name)
+    with called(scene, BARE, str(tmp_path / "x86_64")) as call:
+        assert 0 == function.rotate(call)
+    assert function.staged() == scene.current
 
 
 # -- MiniStack, with the policy of the documentation -------------------------------------------------------
@@ -541,8 +596,6 @@ def test_the_documented_policy_suffices(
 
 
 def _policy_of_the_page() -> Callable[[str], list[dict[str, Any]]]:
-    from tests.conftest import ROOT
-
     text = (ROOT / "docs" / "rotate-aws-function.md").read_text()
     statements = json.loads(text.split("```json\n")[1].split("```")[0])["Statement"]
 
