@@ -24,7 +24,7 @@ from packaging.utils import canonicalize_name
 LEFT_OUT = ("pyrage", "pygments", "markdown_it", "mdurl", "bin")
 COMPILED = {".so", ".pyd", ".dylib"}
 OLDEST = {"python_version": "3.11", "python_full_version": "3.11.0", "extra": ""}
-# A function prints no tables, and calls these services of AWS. boto3 is the part of the SDK that nothing uses.
+# A function prints no tables, calls these services of AWS only, and uses botocore without boto3.
 NOT_IN_FUNCTION = ("rich", "pygments", "markdown_it", "mdurl", "boto3", "s3transfer", "bin")
 SERVICES = {"secretsmanager", "kms", "ssm", "sts"}
 EARLIEST = 315532800  # 1980, before which a zip has no time
