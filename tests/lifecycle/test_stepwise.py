@@ -10,8 +10,8 @@ import pytest
 from astro_token.lifecycle.effects import RotationRecord
 from astro_token.lifecycle.protocol import Plan, rotation
 from astro_token.record import replace
-from tests.lifecycle.model import World, alone, explore, sweep
-from tests.lifecycle.test_protocol import FIRST, NEW, NONE, counted, without_fence
+from tests.lifecycle.model import FIRST, World, alone, explore, sweep
+from tests.lifecycle.test_protocol import NEW, NONE, counted, without_fence
 
 if TYPE_CHECKING:
     from tests.lifecycle.model import Run
