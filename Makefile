@@ -14,7 +14,7 @@ export PYTHONSAFEPATH := 1
 # Without bytecode, each process of the tests would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-long lint format bench dist lock picture tables completion examples clean
+.PHONY: help demo test test-long lint format bench dist rotation-function lock picture tables completion examples clean
 
 help:
 	@echo 'make demo       pass a token from an encrypted file to a command'
@@ -28,6 +28,7 @@ help:
 	@echo 'make completion write the completion scripts for shells'
 	@echo 'make examples   write the examples of CI systems from the templates of init'
 	@echo 'make dist       build the wheel, and a zipapp that needs no installed packages'
+	@echo 'make rotation-function  build the zip of the rotation function for AWS Lambda'
 	@echo 'make lock       lock the requirements again'
 	@echo 'make clean      remove the environments'
 
@@ -37,7 +38,7 @@ demo: .venv-core/done
 test: $(ENVIRONMENTS)
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m 'not long' $(ARGS)
 
-test-long: $(ENVIRONMENTS)
+test-long: $(ENVIRONMENTS) .venv-airflow/done
 	$(BIN)/python -m pytest -m long --timeout 900 -s $(ARGS)
 
 lint: $(VENV)/done
@@ -76,10 +77,27 @@ dist: .venv-core/done
 	.venv-core/bin/python .ci/pyz.py "$$work/app" "$(DIST)/astro-token.pyz"; \
 	for wheel in "$$work"/wheel/*.whl; do echo "$(DIST)/$${wheel##*/}"; done; echo "$(DIST)/astro-token.pyz"
 
+# The same for every build machine: pip selects the packages of AWS Lambda's Python and processors.
+LAMBDA := --python-version 3.13 --implementation cp --only-binary :all:
+rotation-function: .venv-core/done
+	@set -e; export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-315532800}; \
+	work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; mkdir -p "$(DIST)"; \
+	.venv-core/bin/python -m hatchling build -t wheel -d "$$work/wheel" > /dev/null; \
+	for processor in x86_64:x86_64 arm64:aarch64; do \
+	  name=$${processor%:*}; platform=manylinux2014_$${processor#*:}; \
+	  .venv-core/bin/python $(PIP) download --require-hashes $(LAMBDA) --platform $$platform \
+	    -r requirements/aws.txt -d "$$work/locked-$$name"; \
+	  set -- "$$work"/wheel/*.whl; \
+	  .venv-core/bin/python $(PIP) install --no-index --find-links "$$work/locked-$$name" $(LAMBDA) --platform $$platform \
+	    --no-compile --target "$$work/app-$$name" "$$1[aws]"; \
+	  .venv-core/bin/python .ci/pyz.py --function "$$work/app-$$name" "$(DIST)/astro-token-rotation-$$name.zip"; \
+	  echo "$(DIST)/astro-token-rotation-$$name.zip"; \
+	done
+
 lock: $(VENV)/done
 	cd requirements && for lock in \
 	    "core ../pyproject.toml build.in" "oldest ../pyproject.toml --extra all build.in --resolution lowest-direct" \
-	    "dev ../pyproject.toml --extra all dev.in" "ministack ministack.in" \
+	    "dev ../pyproject.toml --extra all dev.in" "ministack ministack.in" "airflow airflow.in" \
 	    $(foreach extra,$(EXTRAS),"$(extra) ../pyproject.toml --extra $(extra) build.in -c dev.txt"); do \
 	  set -- $$lock; name=$$1; shift; \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
@@ -118,4 +136,10 @@ $(EXTRAS:%=.venv-%/done): .venv-%/done: requirements/%.txt pyproject.toml $(VENV
 .venv-ministack/done: requirements/ministack.txt
 	$(PYTHON) -m venv .venv-ministack
 	.venv-ministack/bin/python $(PIP) $(LOCKED) -r requirements/ministack.txt
+	@touch $@
+
+# Only for `make test-long`: it is large.
+.venv-airflow/done: requirements/airflow.txt
+	$(PYTHON) -m venv .venv-airflow
+	.venv-airflow/bin/python $(PIP) $(LOCKED) -r requirements/airflow.txt
 	@touch $@

@@ -60,7 +60,7 @@ USE_SECONDS = (
 )  # a previous token that was used more recently is kept; or in the grace period, if longer
 _ROUNDS = 10
 
-Outcome = str  # done, grace, used, busy, alarm, idle, unfinished
+Outcome = str  # done, grace, used, busy, alarm, idle, unfinished, stopped
 
 
 class Plan(Record):
@@ -76,6 +76,8 @@ class Plan(Record):
         is_held: the grace period does not end: consumers get the new token at a time that nobody knows.
         revokes_used: the previous token is revoked although it was used after the promotion.
         replaces: identifier of the token that is to be replaced; None for the one that is read first.
+        stops_before: `verify` with the new token in the record, or `promote` with the verified token there;
+            a later run continues.
     """
 
     title: str
@@ -88,6 +90,7 @@ class Plan(Record):
     is_held: bool = False
     revokes_used: bool = False
     replaces: str | None = None
+    stops_before: str = ""
 
 
 class _Run:
@@ -178,7 +181,7 @@ def rotation(
     Returns:
         `done`; `grace` while the previous token is kept; `used` if it is kept because it was used after
         the promotion; `busy` if another run holds the lease; `idle` if nothing was to do;
-        `alarm` if a person is needed; `unfinished` after too many failures.
+        `stopped` as the plan says; `alarm` if a person is needed; `unfinished` after too many failures.
 
     Raises:
         RefusedError: thrown in by the performer of an effect.
@@ -238,9 +241,13 @@ def _begin(run: _Run) -> Protocol[Outcome]:
 
 
 def _promote(run: _Run) -> Protocol[Outcome]:
-    pending = run.record.pending
+    pending, end = run.record.pending, run.plan.stops_before
+    if end == "verify":
+        return (yield from run.release("stopped"))
     if not (yield Verify(pending, is_new=True)):
         return (yield from _drop_pending(run))
+    if end == "promote":
+        return (yield from run.release("stopped"))
     if run.record.previous is None and run.current is not None and run.plan.keeps_previous:
         now = run.now()
         yield from run.write(previous=run.current, promoted=now, revoke_after=now + run.plan.grace)

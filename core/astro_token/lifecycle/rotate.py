@@ -169,7 +169,7 @@ class Rotator:
 
     def _rotate(self, settings: TokenSettings, *, is_collecting: bool) -> RotationReport:
         options, deadline = self.options, Deadline(settings.timeout)
-        stored = Stored(settings, deadline)
+        stored = self.open_stored(settings, deadline)
         stored.read_record()
         stored.read_token()
         record, token = stored.record, stored.token
@@ -215,7 +215,7 @@ class Rotator:
         if is_due:
             check_write(settings.ref, deadline)
         performer = Performer(settings, planned, tokens, deadline, stored)
-        outcome = performed(performer, plan)
+        outcome = performed(performer, self.adapted(plan))
         current = stored.token
         is_new = current is not None and (token is None or current.token_id != token.token_id)
         return RotationReport(
@@ -259,6 +259,14 @@ class Rotator:
     @cached_property
     def _terraform(self) -> Terraform:
         return read_terraform(Path.cwd())
+
+    def open_stored(self, settings: TokenSettings, deadline: Deadline) -> Stored:
+        """Open the value and the record. A scheduler with versions of its own overrides it."""
+        return Stored(settings, deadline)
+
+    def adapted(self, plan: Plan) -> Plan:
+        """Adapt the plan of a rotation to a scheduler with steps of its own."""
+        return plan
 
     def _bearer(self, token: AstroToken | None) -> AstroToken:
         """The admin's credential; the token itself if that is the same token, or if there is none."""

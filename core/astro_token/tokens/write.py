@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Current",
     "check_write",
+    "content_with",
     "encrypt_value",
     "read_current",
     "refuse_pinned",
@@ -107,11 +108,18 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
             or the service did not answer.
         AstroTokenError: the backend failed.
     """
+    content = content_with(settings, token, current, deadline)
+    return write_secret(settings.ref, content, current, deadline, is_ciphertext=settings.decrypt is not None)
+
+
+def content_with(
+    settings: TokenSettings, token: AstroToken, current: Current, deadline: Deadline
+) -> SecretValue:
+    """Build a secret with all its fields that contains a token, encrypted if the settings name a key."""
     key, secret = settings.decrypt, token.secret
     if key is not None:
         secret = encrypt_value(key, secret, deadline)
-    content = merge_field(current.value, settings.ref.field, secret)
-    return write_secret(settings.ref, content, current, deadline, is_ciphertext=key is not None)
+    return merge_field(current.value, settings.ref.field, secret)
 
 
 def write_secret(
