@@ -22,6 +22,7 @@ from astro_token.testing import appearances
 from tests.lifecycle.conftest import KINDS
 from tests.lifecycle.scene import CREATE, PLAN, PLANNED, Scene, Watcher, ident_of, sweep
 from tests.servers.astro_api import DEPLOYMENT, WORKSPACE
+from tests.servers.astro_requests import utc_now
 
 if TYPE_CHECKING:
     from astro_token.lifecycle.protocol import Plan
@@ -76,7 +77,7 @@ def test_a_token_can_manage_itself(scene: Scene) -> None:
 def test_a_new_token_that_somebody_deletes_is_replaced_by_the_previous_one(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(perform, "_PROPAGATION_SECONDS", 0.2)
+    monkeypatch.setattr(perform, "PROPAGATION_SECONDS", 0.2)
     first = scene.begin()
     plan = replace(PLAN, grace=3600.0)
     scene.run(plan)
@@ -119,6 +120,17 @@ def test_a_previous_token_that_is_used_is_kept(scene: Scene) -> None:
     scene.later = 3601
     assert "used" == scene.run(plan)
     assert 2 == len(scene.left)
+
+
+def test_a_use_at_the_time_of_the_promotion_does_not_count(scene: Scene) -> None:
+    """By the clock of Astro, which may differ, and also the rotation itself uses the token before."""
+    scene.begin()
+    plan = replace(PLAN, grace=3600.0)
+    scene.run(plan)
+    scene.server.tokens[scene.record.previous.id]["lastUsedAt"] = utc_now(100)
+    scene.later = 3601
+    assert "done" == scene.run(plan)
+    assert 1 == len(scene.left)
 
 
 @each_kind

@@ -22,8 +22,8 @@ from astro_token.errors import (
     with_prefix,
 )
 from astro_token.lifecycle.admin import no_admin, organization_of
-from astro_token.lifecycle.effects import RotationRecord
-from astro_token.lifecycle.perform import Performer
+from astro_token.lifecycle.effects import RotationRecord, Slot
+from astro_token.lifecycle.perform import PROPAGATION_SECONDS, Performer, is_accepted
 from astro_token.lifecycle.plan import replacement, wide_role
 from astro_token.lifecycle.protocol import Plan, rotation
 from astro_token.lifecycle.record import same_token
@@ -50,6 +50,7 @@ __all__ = ["DEFAULT_GRACE", "OUTCOMES", "RotationOptions", "RotationReport", "Ro
 DEFAULT_GRACE = timedelta(hours=24)
 OUTCOMES = ("rotated", "finished", "waiting", "idle", "planned", "skipped", "failed")
 _WORKERS = 8
+_YOUNG = 60.0  # seconds
 # A new token is the remedy for these.
 _REMEDIED = frozenset({"expired", "expires-too-soon", "too-old", "age-unproven", "no-expiry"})
 
@@ -183,6 +184,8 @@ class Rotator:
         if token is not None:
             verdicts = judge(token, settings.policy, settings.expected)
             enforce(verdict for verdict in verdicts if verdict.code not in _REMEDIED)
+            if not is_open and not is_own and not _is_accepted(tokens, _slot_of(token), token):
+                raise _not_accepted()
         planned = replacement(settings, details, organization)
         warnings = [_MANAGES_ITSELF] if is_own and self.admin is None else []
         wide = wide_role(planned, settings)
@@ -290,31 +293,53 @@ def _nothing_to_rotate(*, is_open: bool) -> AstroTokenError:
 def _details(
     tokens: Tokens, record: RotationRecord, token: AstroToken | None, *, is_own: bool
 ) -> TokenDetails:
-    """Look up the token to copy: the current one, unless a rotation is open."""
-    slots = (record.previous, record.pending)
-    idents = [
-        *(slot.id for slot in slots[:1] if slot),
-        *([token.token_id] if token and token.token_id else []),
-        *(slot.id for slot in slots[1:] if slot),
-    ]
-    if not idents:
+    """Look up the token to copy: the current one, else one of an open rotation that Astro accepts."""
+    slots = [slot for slot in (record.previous, record.pending) if slot]
+    is_open = bool(slots)
+    if token is not None and token.token_id is not None:
+        slots.insert(0, _slot_of(token))
+    if not slots:
         raise InvalidTokenError(
             "the token does not contain its identifier (apiTokenId), so that it cannot be managed",
             hint="create a new token with `astro-token create`",
         )
-    for ident in dict.fromkeys(idents):
+    for slot in slots:
+        is_current = token is not None and slot.id == token.token_id
         try:
-            details = tokens.details(ident)
+            if is_open and not is_own and not _is_accepted(tokens, slot, token if is_current else None):
+                continue
+            details = tokens.details(slot.id)
         except AccessDeniedError as error:
             raise (no_admin("manage this token, and it may not itself") if is_own else error) from None
         if details is not None:
             return details
-    if any(slots):
+    if is_open:
         raise _alarm(record)
-    raise InvalidTokenError(
-        "Astro does not have the token any more, so that its roles are unknown",
+    raise _not_accepted()
+
+
+def _slot_of(token: AstroToken) -> Slot[SecretValue]:
+    return Slot(str(token.token_id), token.secret)
+
+
+def _not_accepted() -> InvalidTokenError:
+    return InvalidTokenError(
+        "Astro does not accept the token, so that its roles cannot be copied",
         hint="create a new token with `astro-token create`",
     )
+
+
+def _is_accepted(tokens: Tokens, slot: Slot[SecretValue], current: AstroToken | None) -> bool:
+    """
+    Return True if Astro accepts the value: whoever can write a secret can name any token's identifier there.
+
+    Args:
+        current: if the slot is that of the current token. Another run may just have created it, and a part
+            of Astro may not know it yet.
+    """
+    issued = current.issued if current else None
+    is_young = issued is not None and tokens.now() - issued.timestamp() < _YOUNG
+    return is_accepted(tokens, slot, PROPAGATION_SECONDS if is_young else 0.0)
 
 
 def _refuse_shared(secret: SecretValue | None) -> None:
