@@ -7,7 +7,7 @@ import json
 import secrets
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -307,10 +307,10 @@ class Scene:
         with AstroApi({"ASTRO_TOKEN_API_URL": self.astro.url}) as api:
             return self.performer(api, seconds).run(self.protocol(plan))
 
-    def run_beside(self, plan: Plan = PLAN) -> str:
+    def run_beside(self, plan: Plan = PLAN, seconds: float = 60.0) -> str:
         """A run during another one, with the same proxies."""
         with AstroApi({"ASTRO_TOKEN_API_URL": self.astro.url}) as api:
-            return self.performer(api).run(self.protocol(plan))
+            return self.performer(api, seconds).run(self.protocol(plan))
 
     def performer(self, api: AstroApi, seconds: float = 60.0) -> Performer:
         deadline = Deadline(seconds)
@@ -391,7 +391,10 @@ def sweep(scene: Scene, plan: Plan, *, every: int = 1) -> int:
     scene.run(plan)
     count = len(scene.requests)
     points = [(number, mode) for number in range(1, count + 1) for mode in CUTS][::every]
-    for number, mode in points:
-        check_cut(scene, plan, {number: mode})
-    print(f"{count} requests, {len(points)} cuts, outages {len(scene.outages)}")
+    with Watcher(scene) if plan.keeps_previous else nullcontext() as watcher:
+        for number, mode in points:
+            check_cut(scene, plan, {number: mode})
+    uses = f", {watcher.uses} uses, {watcher.failures} failed" if watcher else ""
+    print(f"{count} requests, {len(points)} cuts, outages {len(scene.outages)}{uses}")
+    assert watcher is None or 0 == watcher.failures < watcher.uses
     return len(points)
