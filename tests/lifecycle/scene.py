@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from contextlib import closing, nullcontext, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -20,6 +21,7 @@ from astro_token.lifecycle.effects import RotationRecord
 from astro_token.lifecycle.perform import Performer
 from astro_token.lifecycle.protocol import Plan, rotation
 from astro_token.lifecycle.record import decode_record, record_ref
+from astro_token.lifecycle.rotate import RotationOptions, Rotator
 from astro_token.record import replace
 from astro_token.secret import SecretValue
 from astro_token.secrets.registry import close_backends
@@ -31,6 +33,8 @@ from tests.servers.openbao import OpenBaoError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import pytest
 
     from astro_token.secrets.ref import SecretRef
     from astro_token.settings.resolve import TokenSettings
@@ -45,6 +49,7 @@ PLANNED = NewToken("deploy", "workspace", (AUTHOR,), 90)
 ADMIN = "cladmin"
 PLAN = Plan("deploy", 0.0)
 CREATE = replace(PLAN, keeps_previous=False)
+_DOCS = Path(__file__).parents[2] / "docs" / "rotate.md"
 CUTS = ("reset", "lose-answer")
 
 
@@ -321,6 +326,17 @@ class Scene:
         owner = secrets.token_hex(8)
         return rotation(plan, owner, lambda: time.time() + self.later, lambda: secrets.token_hex(8))
 
+    def command(self, options: RotationOptions) -> tuple[str, int, int]:
+        """All of the command `rotate`. Return its outcome, and its requests to Astro and to the service."""
+        self.modes, self.requests = {}, []
+        close_backends()
+        before = len(self.counted)
+        admin = AstroToken.parse(SecretValue(self.admin.encode()))
+        with AstroApi({"ASTRO_TOKEN_API_URL": self.astro.url}) as api:
+            report = Rotator(api, admin, options).rotate(self.settings)
+        at_astro, at_service = self.counts()
+        return report.outcome, at_astro, at_service + len(self.counted) - before
+
     def finish(self, plan: Plan = PLAN, *, runs: int = 4) -> list[str]:
         """Run again, after the lease, until nothing is open."""
         outcomes = []
@@ -363,6 +379,23 @@ class Watcher:
                 value = SecretValue(str(self._scene.current).encode())
                 self.uses += 1
                 self.failures += api.get(f"organizations/{ORGANIZATION}", value, timeout=10).status != 200
+
+
+def check_requests(scene: Scene, row: str, patch: pytest.MonkeyPatch) -> None:
+    """Count the requests of rotations, and compare them with the table in docs/rotate.md."""
+    at_once = RotationOptions(grace=timedelta(0))
+    scene.begin()
+    one, *one_run = scene.command(at_once)
+    first, *beginning = scene.command(RotationOptions())
+    patch.setattr(Tokens, "now", lambda _: time.time() + 86_401)
+    second, *end = scene.command(RotationOptions(is_finishing=True))
+    assert ("rotated", "rotated", "finished") == (one, first, second)
+    counted = [str(count) for count in (*one_run, *map(sum, zip(beginning, end, strict=True)))]
+    rows = [
+        line.strip("| ").split(" | ") for line in _DOCS.read_text().partition("## Requests\n")[2].splitlines()
+    ]
+    documented = [each for each in rows if each[0] == row]
+    assert [[row, *counted]] == documented, f"counted: {row} {counted}, documented: {documented}"
 
 
 def ident_of(value: str | None) -> str:
