@@ -122,6 +122,9 @@ class SecretsManager:
         except self._client.exceptions.ResourceNotFoundException:
             return None
 
+    def described(self, ref: SecretRef) -> str:
+        return str(self._client.describe_secret(SecretId=ref.name))
+
     def write(self, ref: SecretRef, text: str) -> None:
         self._client.create_secret(Name=ref.name, SecretString=text)
 
@@ -139,6 +142,10 @@ class Parameters:
         except self._client.exceptions.ParameterNotFound:
             return None
 
+    def described(self, ref: SecretRef) -> str:
+        tags = self._client.list_tags_for_resource(ResourceType="Parameter", ResourceId=ref.name)
+        return f"{tags} {self._client.describe_parameters()}"
+
     def write(self, ref: SecretRef, text: str) -> None:
         self._client.put_parameter(Name=ref.name, Value=text, Type="SecureString")
 
@@ -154,6 +161,11 @@ class SecretManager:
         project, _, name = ref.name.partition("/")
         secret = self._server._secrets.get(self._server._canonical(f"projects/{project}/secrets/{name}"))
         return secret.versions[-1].data.decode() if secret and secret.versions else None
+
+    def described(self, ref: SecretRef) -> str:
+        project, _, name = ref.name.partition("/")
+        secret = self._server._secrets[self._server._canonical(f"projects/{project}/secrets/{name}")]
+        return str([secret.resource, *(version.resource for version in secret.versions)])
 
     def write(self, ref: SecretRef, text: str) -> None:
         project, _, name = ref.name.partition("/")
@@ -171,6 +183,10 @@ class KeyVault:
     def read(self, ref: SecretRef) -> str | None:
         versions = self._server.versions(ref.name.rpartition("/")[2])
         return str(versions[-1]["value"]) if versions else None
+
+    def described(self, ref: SecretRef) -> str:
+        versions = self._server.versions(ref.name.rpartition("/")[2])
+        return str([{**version, "value": None} for version in versions])
 
     def write(self, ref: SecretRef, text: str) -> None:
         self._server.put(ref.name.rpartition("/")[2], text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,7 @@ from astro_token.lifecycle.effects import RotationRecord
 from astro_token.record import replace
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import TokenSettings
+from astro_token.testing import appearances
 from tests.backends.aws import service as aws
 from tests.backends.azure import service as azure
 from tests.lifecycle.scene import (
@@ -135,6 +136,10 @@ def test_the_previous_token_works_for_the_grace_period(scene: Scene) -> None:
     plan = replace(PLAN, grace=3600.0)
     assert "grace" == scene.run(plan)
     assert {ident_of(first), ident_of(scene.current)} == scene.left
+    store: Any = scene.store
+    described = [store.described(ref) for ref in (scene.settings.ref, scene.record_ref)]
+    values = (first, str(scene.current), scene.admin)
+    assert [] == [form for text in described for value in values for form in appearances(value, text)]
     scene.later = 3601
     assert "done" == scene.run(plan)
     assert ({ident_of(scene.current)}, RotationRecord()) == (scene.left, scene.record)
