@@ -553,6 +553,19 @@ def test_a_value_that_astro_does_not_accept_names_no_roles_to_copy(life: TokenLi
 
 
 @only_file
+def test_a_token_that_another_run_rotates_meanwhile_is_no_token_that_astro_refuses(life: TokenLife) -> None:
+    life.issue()
+    life.issue("next")
+    later = life.store.read("next")
+    old = make_token(organization=ORGANIZATION, workspace=WORKSPACE, token_id="cltkold")
+    life.store.write("prod", old)
+    after_requests(life.api, "GET", lambda: life.store.write("prod", str(later)))
+    busy = f"{life.ref}: another run is rotating the token"
+    assert says(life("rotate", life.ref), 75, busy, "wait for its end, or 30 seconds")
+    assert later == life.current()
+
+
+@only_file
 def test_a_record_with_the_identifier_of_another_token_deletes_and_copies_nothing(life: TokenLife) -> None:
     owner, before = owner_of(life), life.issue()
     forged = make_token(organization=ORGANIZATION, token_id=id_of(owner))

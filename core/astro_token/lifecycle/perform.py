@@ -83,7 +83,7 @@ class Performer:
         self.now = tokens.now
         self._failures, self._may_exist = 0, False
         self.failure: AstroTokenError | None = None
-        self._replaced: TokenRecord | None = None
+        self._looked_up: tuple[str, TokenRecord | None] = ("", None)
         self._performers: dict[type[Any], Callable[[Any], Any]] = {
             effects.ReadRecord: self._read_record,
             effects.WriteRecord: self._write_record,
@@ -216,7 +216,8 @@ class Performer:
         return slot
 
     def _is_used(self, effect: effects.IsUsed) -> bool:
-        record = self._replaced = self._of(effect.bearer).get(effect.id)
+        record = self._of(effect.bearer).get(effect.id)
+        self._looked_up = (effect.id, record)
         # Two clocks are compared, and a rotation itself uses the token before its promotion.
         since = effect.since + CLOCK_TOLERANCE
         return bool(record and record.last_used and record.last_used.timestamp() > since)
@@ -224,7 +225,9 @@ class Performer:
     def _delete(self, effect: effects.Delete) -> None:
         tokens, previous = self._of(effect.bearer), self.stored.record.previous
         if previous is not None and previous.id == effect.id:
-            record = self._replaced or tokens.get(effect.id)
+            ident, record = self._looked_up
+            if ident != effect.id:
+                record = tokens.get(effect.id)
             if record is not None and not _can_precede(record, self._planned.roles[0]):
                 raise RotationError(
                     "the rotation record names a token of another scope as the previous one",

@@ -176,7 +176,7 @@ class Rotator:
         organization = organization_of(settings, token, self.admin)
         tokens = Tokens(self.api, organization, bearer.secret, deadline)
         is_own = bearer is token
-        details = _details(tokens, record, token, is_own=is_own)
+        details = _details(tokens, stored, is_own=is_own)
         is_due = not options.is_finishing and token is not None and self._is_due(details, token, tokens.now())
         expires = details.record.expires if token is None else token.expires
         if not is_due and not is_open:
@@ -185,7 +185,7 @@ class Rotator:
             verdicts = judge(token, settings.policy, settings.expected)
             enforce(verdict for verdict in verdicts if verdict.code not in _REMEDIED)
             if not is_open and not is_own and not _is_accepted(tokens, _slot_of(token), token):
-                raise _not_accepted()
+                raise _not_accepted(stored)
         planned = replacement(settings, details, organization)
         warnings = [_MANAGES_ITSELF] if is_own and self.admin is None else []
         wide = wide_role(planned, settings)
@@ -254,9 +254,7 @@ def performed(performer: Performer, plan: Plan, task: str = "rotation") -> str:
     except AstroTokenError as error:
         failure = error
     if outcome == "busy":
-        raise BackendUnavailableError(
-            "another run is rotating the token", hint="wait for its end, or 30 seconds after it was killed"
-        )
+        raise _busy()
     if outcome == "used":
         raise RotationError(
             "the previous token was used after the new one became the current one, and is kept",
@@ -290,10 +288,9 @@ def _nothing_to_rotate(*, is_open: bool) -> AstroTokenError:
     return SecretNotFoundError("there is no token to rotate", hint="create one with `astro-token create`")
 
 
-def _details(
-    tokens: Tokens, record: RotationRecord, token: AstroToken | None, *, is_own: bool
-) -> TokenDetails:
+def _details(tokens: Tokens, stored: Stored, *, is_own: bool) -> TokenDetails:
     """Look up the token to copy: the current one, else one of an open rotation that Astro accepts."""
+    record, token = stored.record, stored.token
     slots = [slot for slot in (record.previous, record.pending) if slot]
     is_open = bool(slots)
     if token is not None and token.token_id is not None:
@@ -313,16 +310,22 @@ def _details(
             raise (no_admin("manage this token, and it may not itself") if is_own else error) from None
         if details is not None:
             return details
-    if is_open:
-        raise _alarm(record)
-    raise _not_accepted()
+    raise _not_accepted(stored)
 
 
 def _slot_of(token: AstroToken) -> Slot[SecretValue]:
     return Slot(str(token.token_id), token.secret)
 
 
-def _not_accepted() -> InvalidTokenError:
+def _not_accepted(stored: Stored) -> AstroTokenError:
+    """Return the failure if Astro accepts no token that was read. Another run may have rotated meanwhile."""
+    record, token = stored.record, stored.token
+    stored.read_record()
+    stored.read_token()
+    if (record, token) != (stored.record, stored.token):
+        return _busy()
+    if record.previous or record.pending:
+        return _alarm(record)
     return InvalidTokenError(
         "Astro does not accept the token, so that its roles cannot be copied",
         hint="create a new token with `astro-token create`",
@@ -349,6 +352,12 @@ def _refuse_shared(secret: SecretValue | None) -> None:
             "the secret holds several tokens, and only a token with a secret of its own can be rotated",
             hint="store each token under a reference of its own",
         )
+
+
+def _busy() -> BackendUnavailableError:
+    return BackendUnavailableError(
+        "another run is rotating the token", hint="wait for its end, or 30 seconds after it was killed"
+    )
 
 
 def _alarm(record: RotationRecord) -> RotationError:
