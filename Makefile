@@ -14,7 +14,7 @@ export PYTHONSAFEPATH := 1
 # Without bytecode, each process of the tests would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-long lint format bench dist lock picture tables completion clean
+.PHONY: help demo test test-long lint format bench dist lock picture tables completion examples clean
 
 help:
 	@echo 'make demo       pass a token from an encrypted file to a command'
@@ -26,6 +26,7 @@ help:
 	@echo 'make picture    draw the picture of check in the README'
 	@echo 'make tables     write the tables of policy and verdicts in the documents, from the code'
 	@echo 'make completion write the completion scripts for shells'
+	@echo 'make examples   write the examples of CI systems from the templates of init'
 	@echo 'make dist       build the wheel, and a zipapp that needs no installed packages'
 	@echo 'make lock       lock the requirements again'
 	@echo 'make clean      remove the environments'
@@ -59,6 +60,9 @@ tables: $(VENV)/done
 
 completion: $(VENV)/done
 	$(BIN)/python .ci/completion.py
+
+examples: $(VENV)/done
+	$(BIN)/python .ci/examples.py
 
 # Every build gives the same bytes. The content of the zipapp comes from the lock, through a temporary folder.
 dist: .venv-core/done
