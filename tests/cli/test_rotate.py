@@ -83,7 +83,7 @@ def seconds_until(time: str) -> float:
 def test_without_a_grace_period_one_run_does_everything(life: TokenLife) -> None:
     before = life.issue()
     token = document(life, "--grace", "0s", life.ref)
-    assert 8 == len(life.api.requests)
+    assert 9 == len(life.api.requests)
     assert ("rotated", None, None) == (token["outcome"], token["previous_until"], token["error"])
     assert ({id_of(life.current())}, {}, False) == (life.others, life.rotation(), life.works(before))
 
@@ -163,7 +163,7 @@ def utc(seconds: float) -> str:
 def test_a_previous_token_that_was_used_is_kept(life: TokenLife) -> None:
     before = life.issue()
     assert 0 == life("rotate", "--grace", "1s", life.ref).code
-    life.record_of(before)["lastUsedAt"] = utc(5)
+    life.record_of(before)["lastUsedAt"] = utc(150)
     time.sleep(1)
     result = life("rotate", life.ref)
     used = "the previous token was used after the new one became the current one, and is kept"
@@ -425,7 +425,7 @@ def test_what_cannot_be_rotated(life: TokenLife) -> None:
     del life.api.tokens[id_of(gone)]
     result = life("rotate", life.store.ref("gone"))
     assert 65 == result.code
-    assert "Astro does not have the token any more" in errors_of(result)[0]
+    assert "Astro does not accept the token" in errors_of(result)[0]
     direct = life.issue("direct")
     life.record_of(direct)["kind"] = "DIRECT_ACCESS"
     assert 65 == life("rotate", life.store.ref("direct")).code
@@ -550,6 +550,7 @@ def test_in_a_git_repository_nothing_is_revoked_before_a_person_says_so(life: To
     record = life.rotation()
     record |= {"promoted": utc(-90000), "revoke_after": utc(-3600), "format": 1}
     del record["intent"]
+    life.record_of(before)["lastUsedAt"] = utc(-90000)
     life.store.write_record("prod", json.dumps(record))
     assert "waiting" == document(life, life.ref)["outcome"]
     assert life.works(before)
@@ -583,6 +584,17 @@ def test_a_leftover_of_this_reference_is_deleted(life: TokenLife) -> None:
     assert {id_of(life.current()), id_of(young)} == life.others
 
 
+@only_file
+def test_a_token_that_was_used_is_no_leftover(life: TokenLife) -> None:
+    """It can be the current token of another project, whose file has the same path in a container."""
+    life.issue()
+    assert 0 == life("rotate", "--grace", "0s", life.ref).code
+    theirs = life.issue("theirs", title=life.record_of(life.current())["name"][:-4] + "0000")
+    life.record_of(theirs).update(createdAt=utc(-9 * 86400), lastUsedAt=utc(-7 * 86400))
+    assert 0 == life("rotate", "--grace", "0s", life.ref).code
+    assert {id_of(life.current()), id_of(theirs)} == life.others
+
+
 # -- wrong clocks -----------------------------------------------------------------------------------
 
 
@@ -604,3 +616,54 @@ def test_a_lease_of_a_wrong_clock_does_not_last_for_days(life: TokenLife) -> Non
     intent = {"title": "deploy~1", "owner": "somebody", "until": utc(86400)}
     life.store.write_record("prod", json.dumps({"format": 1, "intent": intent}))
     assert 0 == life("rotate", life.ref).code
+
+
+# -- whoever can write the secret -------------------------------------------------------------------
+
+
+def owner_of(life: TokenLife) -> str:
+    """A token of another team, which may do more than the one that is rotated."""
+    owner = life.issue("owner", role("ORGANIZATION_OWNER", ORGANIZATION, "ORGANIZATION"))
+    life.record_of(owner)["scope"] = "ORGANIZATION"
+    return owner
+
+
+@only_file
+def test_a_value_that_astro_does_not_accept_names_no_roles_to_copy(life: TokenLife) -> None:
+    owner = owner_of(life)
+    forged = make_token(organization=ORGANIZATION, workspace=WORKSPACE, token_id=id_of(owner))
+    life.store.write("prod", forged)
+    assert says(
+        life("rotate", life.ref),
+        65,
+        f"{life.ref}: Astro does not accept the token, so that its roles cannot be copied",
+        "create a new token with `astro-token create`",
+    )
+    assert (forged, {id_of(owner)}, {}) == (life.current(), life.others, life.rotation())
+
+
+@only_file
+def test_a_token_that_another_run_rotates_meanwhile_is_no_token_that_astro_refuses(life: TokenLife) -> None:
+    life.issue()
+    life.issue("next")
+    later = life.store.read("next")
+    old = make_token(organization=ORGANIZATION, workspace=WORKSPACE, token_id="cltkold")
+    life.store.write("prod", old)
+    after_requests(life.api, "GET", lambda: life.store.write("prod", str(later)))
+    busy = f"{life.ref}: another run is rotating the token"
+    assert says(life("rotate", life.ref), 75, busy, "wait for its end, or 30 seconds")
+    assert later == life.current()
+
+
+@only_file
+def test_a_record_with_the_identifier_of_another_token_deletes_and_copies_nothing(life: TokenLife) -> None:
+    owner, before = owner_of(life), life.issue()
+    forged = make_token(organization=ORGANIZATION, token_id=id_of(owner))
+    times = {"promoted": utc(-86400), "revoke_after": utc(-3600)}
+    for slot, value in (("previous", forged), ("previous", before), ("pending", before)):
+        record = {"format": 1, slot: {"id": id_of(owner), "value": value}, **times}
+        life.store.write_record("prod", json.dumps(record))
+        result = life("rotate", life.ref)
+        assert (slot, 2) == (slot, len(errors_of(result)))
+        assert 81 == result.code
+        assert (before, {id_of(owner), id_of(before)}) == (life.current(), life.others)

@@ -313,12 +313,17 @@ def test_all_pairs_of_faults(plan: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("are_uses_seen", [True, False])
 @pytest.mark.parametrize("pause", [0.03, 0.3])
 @pytest.mark.parametrize("plan", PLANS)
-def test_a_million_schedules(plan: str, pause: float) -> None:
-    totals = explore(lambda: World(PLANS[plan]), 170_000, seed=2, pause=pause)
-    print(plan, pause, dict(totals))
+def test_a_million_schedules(plan: str, pause: float, are_uses_seen: bool) -> None:
+    def make() -> World:
+        return World(PLANS[plan], are_uses_seen=are_uses_seen)
+
+    totals = explore(make, 84_000, seed=2 + are_uses_seen, pause=pause)
+    print(plan, pause, are_uses_seen, dict(totals))
     assert counted(totals) == NONE
+    assert 84_000 == totals["worlds"]
 
 
 # -- controls: a checker that catches nothing proves nothing ---------------------------------------------
@@ -380,7 +385,10 @@ def test_a_protocol_that_does_not_go_back_is_caught() -> None:
 @pytest.mark.parametrize("broken", [without_exact_titles, without_age], indirect=True)
 @pytest.mark.usefixtures("broken")
 def test_a_protocol_with_a_rule_left_out_is_caught() -> None:
-    assert 0 < sum(counted(explore(lambda: World(PLAN), 20_000, seed=1, pause=0.3)).values())
+    def make() -> World:
+        return World(PLAN, are_uses_seen=False)
+
+    assert 0 < sum(counted(explore(make, 20_000, seed=1, pause=0.3)).values())
 
 
 @pytest.mark.long

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from astro_token.token import Scope
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["NewRole", "NewToken", "Tokens"]
+__all__ = ["CLOCK_TOLERANCE", "NewRole", "NewToken", "Tokens"]
 
 _OK, _NO_CONTENT, _UNAUTHORIZED, _FORBIDDEN, _MISSING = 200, 204, 401, 403, 404
 _PAGE = 1000  # Terraform's provider requests as many
 _PAGE_LIMIT = 8 * 1024 * 1024  # bytes
 _OVERLAP = 20  # tokens of the page before: a deletion moves the next page, and would hide its first token
-_CLOCK_TOLERANCE = 120.0  # seconds, the same as of `check --online`
+CLOCK_TOLERANCE = 120.0  # seconds, the same as of `check --online`
 _MOST_PAGES = 1000  # a list that is longer cannot be right
 
 
@@ -78,7 +78,7 @@ class Tokens:
 
     def now(self) -> float:
         """Seconds since the epoch: by Astro's clock, to the minute, if ours is wrong."""
-        is_wrong = abs(self._ahead) > _CLOCK_TOLERANCE
+        is_wrong = abs(self._ahead) > CLOCK_TOLERANCE
         return time.time() + (60.0 * round(self._ahead / 60.0) if is_wrong else 0.0)
 
     def create(self, token: NewToken) -> CreatedToken:

@@ -86,7 +86,12 @@ class RotationRecord(Record):
 
 
 class Listed(Record):
-    """A token in Astro's list. `created` is in seconds since the epoch."""
+    """
+    A token in Astro's list.
+
+    Attributes:
+        created: seconds since the epoch; infinite if the token was used, so that somebody has its value.
+    """
 
     id: str
     title: str

@@ -29,9 +29,9 @@ from astro_token.errors import (
     RotationError,
     sanitized,
 )
-from astro_token.lifecycle.effects import Intent, RotationRecord
+from astro_token.lifecycle.effects import Intent, RotationRecord, Slot
 from astro_token.lifecycle.escrow import Escrow
-from astro_token.lifecycle.perform import busy, is_accepted
+from astro_token.lifecycle.perform import PROPAGATION_SECONDS, busy, is_accepted
 from astro_token.lifecycle.protocol import LEASE_SECONDS
 from astro_token.lifecycle.stored import open_rotation
 from astro_token.lifecycle.title import title_base
@@ -150,7 +150,7 @@ class EscrowedRotation:
         """Refuse an escrow file with another token, or with a value that Astro does not accept any more."""
         if kept.token_id != self._ident:
             raise OutputError(f"{self.escrow.path} contains another token", hint="name a new file")
-        if not is_accepted(self._tokens, self._ident, kept.secret, self._deadline):
+        if not self._is_accepted(kept):
             raise _person(f"Astro does not accept the value in {self.escrow.path}", self._remove_first)
 
     def _rotate(self) -> AstroToken:
@@ -213,7 +213,7 @@ class EscrowedRotation:
         failure: AstroTokenError | None = None
         try:
             self._stored.read_token()
-            is_accepted_now = is_accepted(self._tokens, self._ident, token.secret, self._deadline)
+            is_accepted_now = self._is_accepted(token)
         except AstroTokenError as error:
             failure = sanitized(error)
         if failure is not None:
@@ -226,6 +226,10 @@ class EscrowedRotation:
             raise self._replaced()
         if not is_accepted_now:
             raise _person("Astro does not accept the new value", self._remove_first)
+
+    def _is_accepted(self, token: AstroToken) -> bool:
+        slot = Slot(self._ident, token.secret)
+        return is_accepted(self._tokens, slot, min(PROPAGATION_SECONDS, self._deadline.remaining))
 
     def _replaced(self) -> RotationError:
         return _person(

@@ -22,6 +22,7 @@ from astro_token.errors import (
     BackendError,
     ConfigError,
     InvalidRefError,
+    InvalidTokenError,
     RotationError,
     UnsupportedOperationError,
     result,
@@ -32,7 +33,7 @@ from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.registry import open_backend, require
 from astro_token.secrets.schemes import BUILTIN
-from astro_token.token import is_identifier
+from astro_token.token import AstroToken, is_identifier
 from astro_token.tokens.write import refuse_pinned
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _decoded(secret: SecretValue) -> RotationRecord | AstroTokenError:
         }
         if number == _FORMAT:
             return RotationRecord(**{name: readers[name](value) for name, value in content.items()})
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InvalidTokenError):
         pass
     return RotationError(
         "the rotation record is not one that astro-token wrote",
@@ -165,7 +166,10 @@ def _slot(content: dict[str, Any]) -> Slot[SecretValue]:
     ident, value = content.pop("id"), content.pop("value")
     if content or not is_identifier(ident) or not isinstance(value, str):
         raise ValueError
-    return Slot(ident, SecretValue(value.encode("ascii")))
+    secret = SecretValue(value.encode("ascii"))
+    if AstroToken.parse(secret).token_id != ident:  # or another token than the verified one could be deleted
+        raise ValueError
+    return Slot(ident, secret)
 
 
 def _text(text: object) -> str:

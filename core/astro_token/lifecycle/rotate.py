@@ -22,9 +22,9 @@ from astro_token.errors import (
     with_prefix,
 )
 from astro_token.lifecycle.admin import no_admin, organization_of
-from astro_token.lifecycle.effects import RotationRecord
+from astro_token.lifecycle.effects import RotationRecord, Slot
 from astro_token.lifecycle.escrowed import EscrowedRotation
-from astro_token.lifecycle.perform import Performer, busy
+from astro_token.lifecycle.perform import PROPAGATION_SECONDS, Performer, busy, is_accepted
 from astro_token.lifecycle.plan import replacement, same_roles, wide_role
 from astro_token.lifecycle.protocol import Plan, rotation
 from astro_token.lifecycle.record import same_token
@@ -54,6 +54,7 @@ __all__ = ["DEFAULT_GRACE", "OUTCOMES", "RotationOptions", "RotationReport", "Ro
 DEFAULT_GRACE = timedelta(hours=24)
 OUTCOMES = ("rotated", "finished", "waiting", "idle", "planned", "skipped", "failed")
 _WORKERS = 8
+_YOUNG = 60.0  # seconds
 # A new token is the remedy for these.
 _REMEDIED = frozenset({"expired", "expires-too-soon", "too-old", "age-unproven", "no-expiry"})
 
@@ -175,13 +176,14 @@ class Rotator:
         record, token = stored.record, stored.token
         _refuse_shared(stored.secret.value)
         is_open = record != RotationRecord()
+        has_slots = bool(record.previous or record.pending)
         if token is None and record.pending is None:
             raise _nothing_to_rotate(is_open=is_open)
         bearer = self._bearer(token)
         organization = organization_of(settings, token, self.admin)
         tokens = Tokens(self.api, organization, bearer.secret, deadline)
         is_own = bearer is token
-        details = _details(tokens, record, token, is_own=is_own)
+        details = _details(tokens, stored, is_own=is_own)
         is_due = not options.is_finishing and token is not None and self._is_due(details, token, tokens.now())
         expires = details.record.expires if token is None else token.expires
         if options.escrow is not None:
@@ -190,9 +192,16 @@ class Rotator:
             return RotationReport(settings, "idle", expires)
         planned, refusal = _planned(settings, token, details, organization)
         if refusal is not None:
-            if is_due and record.pending is record.previous is None:
+            if is_due and not has_slots:
                 raise refusal
             is_due = False  # policy is about the next token; an open rotation is finished
+        if (
+            token is not None
+            and not has_slots
+            and not is_own
+            and not _is_accepted(tokens, _slot_of(token), token)
+        ):
+            raise _not_accepted(stored)
         warnings = [_MANAGES_ITSELF] if is_own and self.admin is None else []
         wide = wide_role(planned, settings)
         if wide is not None and is_due:
@@ -250,8 +259,9 @@ class Rotator:
             return RotationReport(settings, "idle", token.expires)
         if self.options.is_trial:
             return RotationReport(settings, "planned", token.expires)
-        if not rotation.escrow.exists:
+        if not rotation.escrow.exists:  # with a file, a run before may have invalidated the value
             _enforce(settings, token)
+            _require_accepted(tokens, stored, token)
         outcome = "rotated" if rotation.run() else "finished"
         current = stored.token
         return RotationReport(settings, outcome, current.expires if current else None)
@@ -363,34 +373,66 @@ def _nothing_to_rotate(*, is_open: bool) -> AstroTokenError:
     return SecretNotFoundError("there is no token to rotate", hint="create one with `astro-token create`")
 
 
-def _details(
-    tokens: Tokens, record: RotationRecord, token: AstroToken | None, *, is_own: bool
-) -> TokenDetails:
-    """Look up the token to copy: the current one, unless a rotation is open."""
-    slots = (record.previous, record.pending)
-    idents = [
-        *(slot.id for slot in slots[:1] if slot),
-        *([token.token_id] if token and token.token_id else []),
-        *(slot.id for slot in slots[1:] if slot),
-    ]
-    if not idents:
+def _details(tokens: Tokens, stored: Stored, *, is_own: bool) -> TokenDetails:
+    """Look up the token to copy: the current one, else one of an open rotation that Astro accepts."""
+    record, token = stored.record, stored.token
+    slots = [slot for slot in (record.previous, record.pending) if slot]
+    is_open = bool(slots)
+    if token is not None and token.token_id is not None:
+        slots.insert(0, _slot_of(token))
+    if not slots:
         raise InvalidTokenError(
             "the token does not contain its identifier (apiTokenId), so that it cannot be managed",
             hint="create a new token with `astro-token create`",
         )
-    for ident in dict.fromkeys(idents):
+    for slot in slots:
+        is_current = token is not None and slot.id == token.token_id
         try:
-            details = tokens.details(ident)
+            if is_open and not is_own and not _is_accepted(tokens, slot, token if is_current else None):
+                continue
+            details = tokens.details(slot.id)
         except AccessDeniedError as error:
             raise (no_admin("manage this token, and it may not itself") if is_own else error) from None
         if details is not None:
             return details
-    if any(slots):
-        raise _alarm(record)
-    raise InvalidTokenError(
-        "Astro does not have the token any more, so that its roles are unknown",
+    raise _not_accepted(stored)
+
+
+def _slot_of(token: AstroToken) -> Slot[SecretValue]:
+    return Slot(str(token.token_id), token.secret)
+
+
+def _require_accepted(tokens: Tokens, stored: Stored, token: AstroToken) -> None:
+    if not _is_accepted(tokens, _slot_of(token), token):
+        raise _not_accepted(stored)
+
+
+def _not_accepted(stored: Stored) -> AstroTokenError:
+    """Return the failure if Astro accepts no token that was read. Another run may have rotated meanwhile."""
+    record, token = stored.record, stored.token
+    stored.read_record()
+    stored.read_token()
+    if (record, token) != (stored.record, stored.token):
+        return busy()
+    if record.previous or record.pending:
+        return _alarm(record)
+    return InvalidTokenError(
+        "Astro does not accept the token, so that its roles cannot be copied",
         hint="create a new token with `astro-token create`",
     )
+
+
+def _is_accepted(tokens: Tokens, slot: Slot[SecretValue], current: AstroToken | None) -> bool:
+    """
+    Return True if Astro accepts the value: whoever can write a secret can name any token's identifier there.
+
+    Args:
+        current: if the slot is that of the current token. Another run may just have created it, and a part
+            of Astro may not know it yet.
+    """
+    issued = current.issued if current else None
+    is_young = issued is not None and tokens.now() - issued.timestamp() < _YOUNG
+    return is_accepted(tokens, slot, PROPAGATION_SECONDS if is_young else 0.0)
 
 
 def _refuse_shared(secret: SecretValue | None) -> None:
