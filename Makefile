@@ -14,7 +14,7 @@ export PYTHONSAFEPATH := 1
 # Without bytecode, each process of the tests would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-long lint format bench dist lock docs picture tables reference completion clean
+.PHONY: help demo test test-long lint format bench dist lock docs picture tables reference completion examples clean
 
 help:
 	@echo 'make demo       pass a token from an encrypted file to a command'
@@ -28,6 +28,7 @@ help:
 	@echo 'make reference  write docs/reference, the JSON schema of the project file and the man page, from the code'
 	@echo 'make docs       build the documentation site in site/'
 	@echo 'make completion write the completion scripts for shells'
+	@echo 'make examples   write the examples of CI systems from the templates of init'
 	@echo 'make dist       build the wheel, and a zipapp that needs no installed packages'
 	@echo 'make lock       lock the requirements again'
 	@echo 'make clean      remove the environments'
@@ -68,6 +69,9 @@ docs: .venv-docs/done
 
 completion: $(VENV)/done
 	$(BIN)/python .ci/completion.py
+
+examples: $(VENV)/done
+	$(BIN)/python .ci/examples.py
 
 # Every build gives the same bytes. The content of the zipapp comes from the lock, through a temporary folder.
 dist: .venv-core/done

@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from astro_token.settings.astro_cli_pin import Lock
 
 __all__ = [
+    "FILE",
     "LOCK_KEYS",
     "MAX_NAME",
+    "SHARED_FILE",
     "TOKEN_KEYS",
     "TOP_KEYS",
     "Project",
