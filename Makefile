@@ -8,13 +8,13 @@ PIP := -m pip --disable-pip-version-check --quiet
 LOCKED := install --require-hashes --only-binary :all:
 OURSELVES := install --no-deps --no-build-isolation
 EXTRAS := vault aws aws-login gcp azure
-ENVIRONMENTS := $(VENV)/done .venv-core/done .venv-ministack/done .venv-oldest/done $(EXTRAS:%=.venv-%/done)
+ENVIRONMENTS := $(VENV)/done .venv-core/done .venv-ministack/done .venv-oldest/done .venv-docs/done $(EXTRAS:%=.venv-%/done)
 
 export PYTHONSAFEPATH := 1
 # Without bytecode, each process of the tests would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-long lint format bench dist rotation-function lock picture tables completion examples clean
+.PHONY: help demo test test-long lint format bench dist rotation-function lock docs picture tables reference completion examples clean
 
 help:
 	@echo 'make demo       pass a token from an encrypted file to a command'
@@ -25,6 +25,8 @@ help:
 	@echo 'make bench      compare the CPU time with scripts that use the SDKs directly'
 	@echo 'make picture    draw the picture of check in the README'
 	@echo 'make tables     write the tables of policy and verdicts in the documents, from the code'
+	@echo 'make reference  write docs/reference, the JSON schema of the project file and the man page, from the code'
+	@echo 'make docs       build the documentation site in site/'
 	@echo 'make completion write the completion scripts for shells'
 	@echo 'make examples   write the examples of CI systems from the templates of init'
 	@echo 'make dist       build the wheel, and a zipapp that needs no installed packages'
@@ -58,6 +60,13 @@ picture: $(VENV)/done
 
 tables: $(VENV)/done
 	$(BIN)/python .ci/tables.py
+
+reference: tables
+	$(BIN)/python .ci/reference
+
+docs: .venv-docs/done
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+	@echo site/index.html
 
 completion: $(VENV)/done
 	$(BIN)/python .ci/completion.py
@@ -97,7 +106,7 @@ rotation-function: .venv-core/done
 lock: $(VENV)/done
 	cd requirements && for lock in \
 	    "core ../pyproject.toml build.in" "oldest ../pyproject.toml --extra all build.in --resolution lowest-direct" \
-	    "dev ../pyproject.toml --extra all dev.in" "ministack ministack.in" "airflow airflow.in" \
+	    "dev ../pyproject.toml --extra all dev.in" "ministack ministack.in" "airflow airflow.in" "docs docs.in" \
 	    $(foreach extra,$(EXTRAS),"$(extra) ../pyproject.toml --extra $(extra) build.in -c dev.txt"); do \
 	  set -- $$lock; name=$$1; shift; \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
@@ -105,7 +114,7 @@ lock: $(VENV)/done
 	done
 
 clean:
-	rm -rf .venv .venv-* dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/done: requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -142,4 +151,10 @@ $(EXTRAS:%=.venv-%/done): .venv-%/done: requirements/%.txt pyproject.toml $(VENV
 .venv-airflow/done: requirements/airflow.txt
 	$(PYTHON) -m venv .venv-airflow
 	.venv-airflow/bin/python $(PIP) $(LOCKED) -r requirements/airflow.txt
+	@touch $@
+
+# The documentation site.
+.venv-docs/done: requirements/docs.txt $(VENV)/done
+	$(PYTHON) -m venv --without-pip .venv-docs
+	$(BIN)/python $(PIP) --python .venv-docs $(LOCKED) -r requirements/docs.txt
 	@touch $@
