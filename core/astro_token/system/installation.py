@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Source", "install_hint", "install_requirement", "installed_from", "package_hint"]
 
 _NAME = "astro-token"
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))  # noqa: PTH100, PTH120
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))  # noqa: PTH120
 _REMOTE = {"https", "http", "ssh", "git"}
 _DIGITS = frozenset("0123456789abcdef")
 _SHA256_LENGTH = 64
@@ -150,7 +150,7 @@ def _source(record: Any) -> Source:
         return Source("unknown")
     address = ""
     if parts.scheme == "file" and host in {"", "localhost"}:
-        address = f"file://{parts.path}"
+        address = f"file://{host}{parts.path}"
     elif parts.scheme in _REMOTE and host:
         # A user name is a credential, except the account that serves git.
         user = "git@" if parts.scheme == "ssh" and parts.username == "git" else ""
@@ -183,7 +183,7 @@ def _kind(record: Mapping[str, Any], address: str) -> Source:
 def _path(address: str) -> str:
     from urllib.parse import unquote
 
-    path = unquote(address.removeprefix("file://"))
+    path = unquote(address.removeprefix("file://").removeprefix("localhost"))
     return path.lstrip("/").replace("/", "\\") if os.name == "nt" else path
 
 
@@ -193,8 +193,8 @@ def _packages(extras: tuple[str, ...]) -> list[str]:
 
     listed = [
         text.partition(";")
-        for found in distributions(name=_NAME, path=[_ROOT])
-        for text in found.requires or ()
+        for ours in distributions(name=_NAME, path=[_ROOT])
+        for text in ours.requires or ()
     ]
     return sorted(
         {
