@@ -12,7 +12,7 @@ ENVIRONMENTS := $(VENV)/done .venv-core/done .venv-ministack/done .venv-oldest/d
 
 export PYTHONSAFEPATH := 1
 
-.PHONY: help demo test test-long lint format bench dist release-rehearsal lock picture tables completion clean
+.PHONY: help demo test test-long lint format bench dist release-rehearsal lock picture tables completion api clean
 
 help:
 	@echo 'make demo       pass a token from an encrypted file to a command'
@@ -24,6 +24,7 @@ help:
 	@echo 'make picture    draw the picture of check in the README'
 	@echo 'make tables     write the tables of policy and verdicts in the documents, from the code'
 	@echo 'make completion write the completion scripts for shells'
+	@echo 'make api        write the list of the public interface'
 	@echo 'make dist       build the files of a release: wheel, sdist, zipapp, SBOM, checksums'
 	@echo 'make release-rehearsal  build them twice, compare, check and install them'
 	@echo 'make lock       lock the requirements again'
@@ -58,6 +59,9 @@ tables: $(VENV)/done
 
 completion: $(VENV)/done
 	$(BIN)/python .ci/completion.py
+
+api: $(VENV)/done
+	$(BIN)/python .ci/api.py
 
 # Every build gives the same bytes. The content of the zipapp comes from the lock, through a temporary folder.
 dist: .venv-core/done
