@@ -98,7 +98,7 @@ def hidden(*arguments: str) -> Outcome:
             code = main(list(arguments)) or 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
-    texts = [stream.buffer.getvalue().decode() for stream in (stdout, stderr)]  # type: ignore[attr-defined]
+    texts = [stream.buffer.getvalue().decode() for stream in (stdout, stderr)]
     return Outcome(code, texts[0], texts[1])
 
 

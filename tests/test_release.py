@@ -114,7 +114,7 @@ def test_actionlint_finds_nothing(tmp_path: Path) -> None:
     build = [go, "install", "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"]
     subprocess.run(build, env=environ, check=True, capture_output=True)
     files = [*WORKFLOWS, *(ROOT / "examples" / "ci" / "github").glob("*.yml")]
-    command = [tmp_path / "actionlint", "-no-color", *files]
+    command: list[str | Path] = [tmp_path / "actionlint", "-no-color", *files]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (0, "") == (done.returncode, done.stdout)
 
@@ -154,37 +154,17 @@ def test_a_pylock_has_the_versions_and_hashes_of_its_lock(extra: str) -> None:
 @pytest.mark.long
 def test_an_installer_reads_a_pylock(tmp_path: Path) -> None:
     shutil.copy(REQUIREMENTS / "pylock.toml", tmp_path)
-    download = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--quiet",
-        "download",
-        "--require-hashes",
-        "--only-binary",
-        ":all:",
-    ]
-    wheels = tmp_path / "wheels"
-    subprocess.run([*download, "-r", REQUIREMENTS / "core.txt", "-d", wheels], check=True)
-    uv = BIN / "uv"
-    subprocess.run([uv, "--quiet", "venv", "--python", sys.executable, tmp_path / "venv"], check=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    sync = [
-        uv,
-        "--quiet",
-        "--offline",
-        "--no-cache",
-        "pip",
-        "sync",
-        "--python",
-        python,
-        tmp_path / "pylock.toml",
-    ]
+    wheels, python = tmp_path / "wheels", str(tmp_path / "venv" / "bin" / "python")
+    pip = [sys.executable, "-m", "pip", "--quiet", "download", "--require-hashes", "--only-binary", ":all:"]
+    subprocess.run([*pip, "-r", str(REQUIREMENTS / "core.txt"), "-d", str(wheels)], check=True)
+    uv = [str(BIN / "uv"), "--quiet", "--no-cache"]
+    subprocess.run([*uv, "venv", "--python", sys.executable, str(tmp_path / "venv")], check=True)
+    sync = [*uv, "--offline", "pip", "sync", "--python", python, str(tmp_path / "pylock.toml")]
     subprocess.run(sync, check=True)
     code = "import rich, tenacity, pyrage, platformdirs"
     assert subprocess.run([python, "-c", code], check=False).returncode == 0
-    (wheels / next(wheels.glob("rich-*.whl")).name).write_bytes(b"something else")
-    subprocess.run([uv, "--quiet", "pip", "uninstall", "--python", python, "rich"], check=True)
+    next(wheels.glob("rich-*.whl")).write_bytes(b"something else")
+    subprocess.run([*uv, "pip", "uninstall", "--python", python, "rich"], check=True)
     assert subprocess.run(sync, check=False, capture_output=True).returncode != 0
 
 
@@ -237,7 +217,7 @@ def test_a_changed_file_and_a_wrong_sum_are_noticed(tmp_path: Path) -> None:
 
 
 def sbom(*files: Path) -> str:
-    command = [sys.executable, ROOT / ".ci" / "sbom.py", __version__, *files]
+    command = [sys.executable, str(ROOT / ".ci" / "sbom.py"), __version__, *map(str, files)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 

@@ -113,7 +113,7 @@ def test_gitleaks_reports_the_tokens_and_nothing_else(tmp_path: Path) -> None:
     for number, text in enumerate(harmless()):
         (files / f"harmless-{number}.txt").write_text("\n".join(contexts(text)))
     report = tmp_path / "report.json"
-    command = [
+    command: list[str | Path] = [
         program,
         "dir",
         "--config",

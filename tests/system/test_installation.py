@@ -86,7 +86,8 @@ def test_a_record_gives_the_requirement(record: Any, requirement: str) -> None:
 def test_no_credential_of_an_address_is_shown(scheme: str, user: str) -> None:
     password = secrets.token_hex(8)
     address = f"{scheme}://{user.format(password)}@git.example/team/a?private_token={password}#{password}"
-    for details in ({"vcs_info": GIT}, {"archive_info": {}}):
+    records: list[dict[str, Any]] = [{"vcs_info": GIT}, {"archive_info": {}}]
+    for details in records:
         source = installation._source({"url": address, **details})
         assert source.kind in {"git", "archive"}
         assert password not in repr(source)

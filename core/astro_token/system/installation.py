@@ -59,7 +59,8 @@ def installed_from() -> Source:
     """Return the source of the running copy."""
     from zipimport import zipimporter
 
-    if isinstance(__spec__.loader, zipimporter):
+    loader: object = __spec__.loader
+    if isinstance(loader, zipimporter):
         return Source("zipapp")
     distribution = _distribution()
     if distribution is not None:
