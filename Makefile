@@ -11,6 +11,8 @@ EXTRAS := vault aws aws-login gcp azure
 ENVIRONMENTS := $(VENV)/done .venv-core/done .venv-ministack/done .venv-oldest/done $(EXTRAS:%=.venv-%/done)
 
 export PYTHONSAFEPATH := 1
+# Without bytecode, each process of the tests would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-long lint format bench dist release-rehearsal lock picture tables completion api clean
 
@@ -34,7 +36,7 @@ demo: .venv-core/done
 	@PATH="$(CURDIR)/.venv-core/bin:$$PATH" sh examples/demo.sh
 
 test: $(ENVIRONMENTS)
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m 'not long' $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m 'not long' $(ARGS)
 
 test-long: $(ENVIRONMENTS)
 	$(BIN)/python -m pytest -m long --timeout 900 -s $(ARGS)

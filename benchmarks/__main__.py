@@ -157,6 +157,7 @@ def main() -> None:
     parser.add_argument(
         "--instructions", action=argparse.BooleanOptionalAction, default=shutil.which("valgrind") is not None
     )
+    parser.add_argument("--blocks", type=int, default=PRINTED_BLOCKS, help="to print for mask")
     arguments = parser.parse_args()
     runs = arguments.runs
     # Every start would compile from source, on our side more than on the other.
@@ -185,7 +186,7 @@ def main() -> None:
                     if service.port:
                         compare_wall(service, environ, runs)
         if arguments.only in {"", "mask"}:
-            mask.compare_all(max(1, runs // 3), PRINTED_BLOCKS)
+            mask.compare_all(max(1, runs // 3), arguments.blocks)
 
 
 main()

@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 def test_they_run_and_print_a_ratio_for_each_pair() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--runs", "1", "--no-instructions"],
+        [sys.executable, "-m", "benchmarks", "--runs", "1", "--blocks", "1", "--no-instructions"],
         cwd=ROOT,
         capture_output=True,
         text=True,

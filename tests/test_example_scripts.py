@@ -451,10 +451,12 @@ def part(name: str, command: str, installed: Path, work: Path) -> Part:
     given = {"token": TOKEN, "command": command, "folder": "a b", "extras": "vault"}
     ours = {"ASTRO_TOKEN_REFERENCE": TOKEN, "ASTRO_TOKEN_COMMAND": command, "ASTRO_TOKEN_FOLDER": "a b"}
     if name == "action":
-        action = yaml.safe_load((CI.parents[1] / "action.yml").read_text())
-        (step,) = [one for one in action["runs"]["steps"] if one["name"] == "Run the command with the token"]
-        ours["RUNNER_TEMP"] = str(installed.parent)
-        return Part(BASH, f"cd 'a b'; {step['run']}", {**dict.fromkeys(step["env"], ""), **ours})
+        inputs = {"TOKEN": TOKEN, "COMMAND": command, "EXTRAS": "vault", "WORKING-DIRECTORY": "a b"}
+        environ = {f"INPUT_{key}": text for key, text in inputs.items()}
+        root = CI.parents[1]
+        return Part(
+            ["node"], str(root / "action" / "main.js"), {**environ, "RUNNER_TEMP": str(installed.parent)}
+        )
     if name == "component":
         (job,) = component(**{**GIVEN, **given}).values()
         environ = {

@@ -379,7 +379,8 @@ def placeholders(text: str) -> set[str]:
     return {match for pattern in KINDS for match in re.findall(pattern, text)}
 
 
-FILES = [*EXAMPLES, *SETUPS, CI / "github" / "environments-setup.sh"]
+SCHEDULES = [CI / system / file for system in PAIRED for file in ("rotate.yml", "rotate-setup.sh")]
+FILES = [*EXAMPLES, *SETUPS, *SCHEDULES, CI / "github" / "environments-setup.sh"]
 
 
 def test_each_placeholder_is_used() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -17,8 +18,9 @@ import yaml
 from astro_token.cli.parser import parse
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.schemes import credential_variables
-from tests.cli import deploy_project
-from tests.conftest import BASE, PROGRAM, ROOT
+from astro_token.settings.variables import own_variables
+from tests.conftest import PROGRAM, ROOT
+from tests.machine import IN_CI
 
 if TYPE_CHECKING:
     from tests.conftest import Program
@@ -38,7 +40,7 @@ SYSTEMS = {
     "codebuild": None,  # has no schema that is published with a licence
     "jenkins": None,  # is no YAML
 }
-FILES = sorted(path for path in CI.rglob("*") if path.is_file())
+FILES = sorted(path for path in CI.rglob("*") if path.is_file() and path.suffix != ".pyc")
 # With two environments, and scripts that create what each of them may read.
 PAIRED = ("github", "gitlab")
 EXAMPLES = [
@@ -71,12 +73,16 @@ def backend_of(path: Path) -> str:
 def test_there_is_one_for_each_system_and_backend_and_no_file_that_nobody_tests() -> None:
     parts = {
         "gitlab/component/templates/astro-token.yml", "circleci/orb.yml", "azure-pipelines/template.yml",
-        "buildkite/plugin/plugin.yml", "buildkite/plugin/hooks/command", "jenkins/vars/astroToken.groovy",
+        "buildkite/plugin/plugin.yml", "buildkite/plugin/hooks/command", "buildkite/plugin/hooks/pre-command",
+        "buildkite/plugin/hooks/pre-exit", "buildkite/plugin/install.sh", "jenkins/vars/astroToken.groovy",
         "bitbucket/pipe/pipe.sh", "bitbucket/pipe/pipe.yml",
     }  # fmt: skip
     actions = {f"github/{backend}-deploy-action.yml" for backend in BACKENDS}
     scripts = {*(name(path) for path in SETUPS), "github/environments-setup.sh"}
-    assert {name(path) for path in FILES} == {*(name(path) for path in EXAMPLES), *parts, *actions, *scripts}
+    schedules = {f"{system}/{file}" for system in PAIRED for file in ("rotate.yml", "rotate-setup.sh")}
+    schedules.add("rotation_issue.py")
+    expected = {*(name(path) for path in EXAMPLES), *parts, *actions, *scripts, *schedules}
+    assert {name(path) for path in FILES} == expected
 
 
 @pytest.mark.parametrize("system", [system for system, schema in SYSTEMS.items() if schema])
@@ -123,12 +129,37 @@ def test_an_auditor_finds_nothing_in_the_action_and_the_workflows() -> None:
         assert (0, True) == (done.returncode, "No findings" in done.stdout + done.stderr), done.stdout
 
 
+@pytest.fixture(scope="session")
+def actionlint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("go") is None:
+        assert not IN_CI, "CI must have Go"
+        pytest.skip("Go is not installed")
+    folder = tmp_path_factory.mktemp("actionlint")
+    # Where the machine has its caches, as for the judge of the Astro CLI's configuration.
+    environ = {"HOME": str(Path.home()), **os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0"}
+    command = ["go", "install", "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"]
+    subprocess.run(command, env=environ, check=True)
+    return folder / "actionlint"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_workflows_pass_actionlint(actionlint: Path, tmp_path: Path) -> None:
+    files = sorted((CI / "github").glob("*.yml"))
+    # Its shell checker may not be on this machine, and other tests run the scripts.
+    command = (actionlint, "-no-color", "-shellcheck=", "-pyflakes=")
+    done = run(*command, *files)
+    assert (0, "") == (done.returncode, done.stdout)
+    planted = tmp_path / "rotate.yml"
+    planted.write_text((CI / "github" / "rotate.yml").read_text().replace("steps.rotate.", "steps.other."))
+    assert 1 == run(*command, planted).returncode
+
+
 def test_an_auditor_would_find_something(tmp_path: Path) -> None:
-    planted = tmp_path / "action.yml"
-    planted.write_text(
-        (ROOT / "action.yml").read_text().replace('"$ASTRO_TOKEN_COMMAND"', "${{ inputs.command }}"),
-        encoding="utf-8",
-    )
+    text = (CI / "github" / "vault.yml").read_text()
+    (tmp_path / ".github" / "workflows").mkdir(parents=True)
+    planted = tmp_path / ".github" / "workflows" / "deploy.yml"
+    planted.write_text(text.replace('"$DEPLOYMENT"', "${{ github.event.head_commit.message }}"))
     assert run(BIN / "zizmor", "--offline", "--no-progress", planted).returncode != 0
 
 
@@ -214,117 +245,19 @@ def test_a_login_by_the_identity_names_its_audience_in_every_snippet() -> None:
 
 
 def test_no_variable_of_a_part_is_taken_for_a_misspelt_one(program: Program, canary: str) -> None:
-    texts = [path.read_text() for path in [ROOT / "action.yml", *FILES]]
+    texts = [path.read_text() for path in FILES]
     names = {name for text in texts for name in re.findall(r"\bASTRO_TOKEN_[A-Z_]*[A-Z]\b", text)}
     assert names >= {
         "ASTRO_TOKEN_REFERENCE",
         "ASTRO_TOKEN_COMMAND",
         "ASTRO_TOKEN_FOLDER",
-        "ASTRO_TOKEN_DECRYPT_KEY",
     }
+    names -= own_variables()
     result = program("exec", "env:SECRET", "--", "true", env={**dict.fromkeys(names, "x"), "SECRET": canary})
     assert (0, "") == (result.code, result.stderr)
 
 
-# -- the action, run as the runner runs it --------------------------------------------------------------
-
-
-def steps() -> dict[str, dict[str, Any]]:
-    action = yaml.safe_load((ROOT / "action.yml").read_text())
-    return {step["name"]: step for step in action["runs"]["steps"]}
-
-
-def step(
-    program: Program, title: str, cwd: Path | None = None, **values: str
-) -> subprocess.CompletedProcess[str]:
-    """One step of the action, with bash as GitHub calls it."""
-    asked = steps()[title]
-    folder = program.temporary / "astro-token" / "bin"
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        (folder / "python").write_text(f'#!/bin/sh\nexec "{PROGRAM.parent}/python" "$@"\n')
-        (folder / "python").chmod(0o755)
-    environ = {
-        name: re.sub(
-            r"\$\{\{ inputs\.([a-z-]+) \}\}", lambda found: values.get(found[1].replace("-", "_"), ""), text
-        )
-        for name, text in asked["env"].items()
-    }
-    # Whatever else is taken from a context is the path of the machine, and wrong in a container.
-    assert [] == [text for text in environ.values() if "${{" in text]
-    runner = {"RUNNER_TEMP": str(program.temporary), "GITHUB_ACTION_PATH": str(ROOT)}
-    return subprocess.run(
-        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", asked["run"]],
-        env={**program.environment(), "GITHUB_ACTIONS": "true", "CI": "true", **runner, **environ},
-        cwd=cwd or program.work,
-        capture_output=True,
-        text=True,
-    )
-
-
-def test_the_action_runs_a_command_with_the_token(program: Program, canary: str) -> None:
-    program.environ["SECRET"] = canary
-    command = 'test "$ASTRO_API_TOKEN" = "$EXPECTED" && echo "${#ASTRO_API_TOKEN}"; false | true'
-    program.environ["EXPECTED"] = canary
-    done = step(program, "Run the command with the token", token="env:SECRET", command=command)
-    assert (1, f"{len(canary)}\n") == (done.returncode, done.stdout)  # pipefail
-
-
-@pytest.mark.parametrize("command", ["astro deploy --dags", "set -x; astro deploy --dags && :"])
-def test_the_action_deploys_only_what_passes_the_check(
-    program: Program, canary: str, tmp_path: Path, command: str
-) -> None:
-    project = deploy_project.make(program, canary, tmp_path)
-    project.script(
-        "astro", 'case $1 in version) echo "Astro CLI Version: 1.48.0" ;; *) touch "$DEPLOYED" ;; esac'
-    )
-    program.environ |= {
-        "PATH": f"{project.bin}:{BASE['PATH']}",
-        "SECRET": canary,
-        "DEPLOYED": str(tmp_path / "deployed"),
-    }
-    title, given = "Run the command with the token", {"token": "env:SECRET", "command": command}
-    done = step(program, title, project.folder, **given)
-    assert (0, True) == (done.returncode, (tmp_path / "deployed").exists()), done.stdout + done.stderr
-    (tmp_path / "deployed").unlink()
-    (project.folder / "dags" / "etl.py").unlink()
-    done = step(program, title, project.folder, **given)
-    assert (65, False) == (done.returncode, (tmp_path / "deployed").exists())
-    assert "no-dags" in done.stdout
-    assert canary not in done.stdout + done.stderr
-
-
-def environment_file(program: Program) -> Path:
-    """Where the runner has it."""
-    file = program.temporary / "_runner_file_commands" / "set_env_0b1a"
-    file.parent.mkdir()
-    file.touch()
-    return file
-
-
-def test_the_action_hands_the_token_to_later_steps(program: Program, canary: str) -> None:
-    file = environment_file(program)
-    program.environ |= {"SECRET": canary, "GITHUB_ENV": str(file)}
-    done = step(program, "Export the token to the later steps", token="env:SECRET")
-    assert (0, "") == (done.returncode, done.stdout), done.stderr
-    assert f"::add-mask::{canary}\n" in done.stderr
-    assert canary in file.read_text()
-
-
-@pytest.mark.parametrize("title", ["Run the command with the token", "Export the token to the later steps"])
-def test_an_input_of_the_action_is_never_run(program: Program, title: str) -> None:
-    evil = 'env:X$(touch pwned)`touch pwned`"; touch pwned; "'
-    done = step(program, title, token=evil, command="true", working_directory=".")
-    assert done.returncode == 64
-    assert list(program.work.iterdir()) == []
-
-
-@pytest.mark.parametrize("title", ["Run the command with the token", "Export the token to the later steps"])
-def test_the_action_runs_no_module_of_the_checkout(program: Program, canary: str, title: str) -> None:
-    plant_modules(program)
-    program.environ |= {"SECRET": canary, "GITHUB_ENV": str(environment_file(program))}
-    done = step(program, title, token="env:SECRET", command='test "$PYTHONPATH" = .')
-    assert (0, False) == (done.returncode, (program.work / "run").exists()), done.stderr
+# -- the hooks and the parts --------------------------------------------------------------------------
 
 
 def plant_modules(program: Program) -> None:
@@ -362,11 +295,11 @@ def test_a_hook_runs_no_module_of_the_checkout(program: Program, canary: str, ho
 @pytest.mark.parametrize(
     "path",
     [
-        "action.yml",
         ".pre-commit-hooks.yaml",
         "examples/container/Containerfile",
         "examples/ci/azure-pipelines/template.yml",
         "examples/ci/buildkite/plugin/hooks/command",
+        "examples/ci/buildkite/plugin/hooks/pre-command",
         "examples/ci/circleci/orb.yml",
         "examples/ci/gitlab/component/templates/astro-token.yml",
     ],
@@ -379,68 +312,6 @@ def test_a_part_that_installs_us_isolates_the_interpreter(path: str) -> None:
     assert not re.search(
         r"python3?\"? (?!-I -m |-m hatchling|-m venv --without-pip)-|(?<!-m )\bpip install \"astro", code
     )
-
-
-def test_extras_of_the_action_are_names_only(program: Program) -> None:
-    done = step(program, "Install", extras="vault]; touch pwned #")
-    assert (64, True) == (done.returncode, "extras must be names" in done.stderr)
-    assert list(program.work.iterdir()) == []
-
-
-def test_a_token_that_is_an_option_is_refused_before_anything(program: Program) -> None:
-    done = step(program, "Install", token="--no-isolate")
-    assert (64, True) == (done.returncode, "not an option" in done.stderr)
-
-
-def test_the_command_of_the_action_has_the_job_s_own_environment(program: Program, canary: str) -> None:
-    """Its programs, and variables of the names that the inputs have."""
-    job = {name: f"of the job: {name}" for name in ("TOKEN", "COMMAND", "FOLDER", "EXTRAS", "VERSION")}
-    program.environ |= {"SECRET": canary, "PATH": "/usr/bin:/bin", **job}
-    command = 'printenv TOKEN COMMAND FOLDER EXTRAS VERSION; echo "$PATH"'
-    done = step(program, "Run the command with the token", token="env:SECRET", command=command)
-    assert (0, [*job.values(), "/usr/bin:/bin"]) == (done.returncode, done.stdout.splitlines()), done.stderr
-    done = step(
-        program,
-        "Run the command with the token",
-        token="env:SECRET",
-        command='echo "$PATH"',
-        install_cli="true",
-    )
-    assert f"{program.home}/.local/bin:/usr/bin:/bin\n" == done.stdout
-
-
-@pytest.mark.parametrize("title", ["Run the command with the token", "Export the token to the later steps"])
-def test_a_key_comes_from_the_input_or_from_the_job(program: Program, canary: str, title: str) -> None:
-    program.environ |= {
-        "SECRET": canary,
-        "GITHUB_ENV": str(environment_file(program)),
-        "ASTRO_TOKEN_DECRYPT": "vault-transit:job",
-    }
-    for key in ("", "vault-transit:input"):
-        done = step(program, title, token="env:SECRET", command="true", decrypt=key)
-        used = key or "vault-transit:job"
-        said = f"error: env:SECRET: {used}: the secret's value is not a ciphertext of Vault"
-        assert (65, True) == (done.returncode, said in done.stderr), done.stderr
-
-
-def test_the_action_installs_what_is_locked_and_nothing_of_the_checkout(program: Program) -> None:
-    for module in ("venv", "base64", "ssl", "pip"):
-        (program.work / f"{module}.py").write_text("import sys; sys.exit('the checkout was run')")
-    folder, target = program.temporary, program.temporary / "astro-token"
-    asked = steps()["Install"]["run"]
-    environ = {**os.environ, "RUNNER_TEMP": str(folder), "GITHUB_ACTION_PATH": str(ROOT), "TOKEN": ""}
-    done = subprocess.run(
-        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", asked],
-        env={**environ, "EXTRAS": "vault"}, cwd=program.work, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    listed = run(target / "bin" / "python", "-I", "-m", "pip", "list", "--format=freeze").stdout.splitlines()
-    texts = [(ROOT / "requirements" / f"{name}.txt").read_text() for name in ("core", "vault")]
-    locked = {line.split(" ")[0] for text in texts for line in text.splitlines() if "==" in line}
-    others = {line.lower().replace("_", "-") for line in listed} - locked
-    assert {"pip", "setuptools", "astro-token"} >= {line.partition("==")[0] for line in others}
-    assert any(line.startswith("hvac==") for line in listed)
-    assert "vault " in run(target / "bin" / "astro-token", "backends").stdout
 
 
 def test_the_pipe_of_bitbucket_runs_a_command_with_the_token(program: Program, canary: str) -> None:
@@ -460,7 +331,7 @@ def test_the_pipe_of_bitbucket_runs_a_command_with_the_token(program: Program, c
 
 
 def test_scripts_are_shell() -> None:
-    for script in (CI / "bitbucket/pipe/pipe.sh", CI / "buildkite/plugin/hooks/command"):
+    for script in (CI / "bitbucket/pipe/pipe.sh", *(CI / "buildkite/plugin/hooks").iterdir()):
         assert (0, True) == (run("bash", "-n", script).returncode, os.access(script, os.X_OK))
 
 

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 PLUGIN = ROOT / "examples" / "plugin"
 
 
-def install(source: Path, target: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    subprocess.run([*pip, "--no-build-isolation", "--target", str(target), str(source)], check=True)
+def distribution(site: Path, name: str, entry_point: str) -> None:
+    """Write the metadata of an installed distribution with one backend."""
+    metadata = site / f"{name.replace('-', '_')}-1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text(f"[astro_token.backends]\n{entry_point}\n")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("plugin")
     source = target / "source"
     shutil.copytree(PLUGIN, source)
-    install(source, target / "site")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, "--no-build-isolation", "--target", str(target / "site"), str(source)], check=True)
     return target / "site"
 
 
@@ -102,12 +106,7 @@ def test_a_distribution_that_is_not_installed_is_an_error(program: Program) -> N
 def test_a_scheme_cannot_be_taken_from_another(
     program: Program, installed: Path, database: Path, tmp_path: Path, scheme: str, complaint: str
 ) -> None:
-    source = tmp_path / "other"
-    shutil.copytree(PLUGIN, source)
-    text = (source / "pyproject.toml").read_text()
-    text = text.replace('"astro-token-sqlite"', '"other"').replace("\nsqlite = ", f"\n{scheme} = ")
-    (source / "pyproject.toml").write_text(text)
-    install(source, tmp_path / "site")
+    distribution(tmp_path / "site", "other", f"{scheme} = astro_token_sqlite:Sqlite")
     both = {"PYTHONPATH": f"{installed}{os.pathsep}{tmp_path / 'site'}"}
     both["ASTRO_TOKEN_PLUGINS"] = "astro-token-sqlite,other"
     result = program("check", f"sqlite:{database}/prod", env=both, allowed=[database])
@@ -126,6 +125,8 @@ def test_it_passes_the_contract(installed: Path, tmp_path: Path) -> None:
         "no:cacheprovider",
         "--override-ini",
         "pythonpath=",
+        # In the shared folder, this short session would remove what long ones have left there.
+        f"--basetemp={tmp_path / 'base'}",
     ]
     done = subprocess.run(
         [*command, "--rootdir", str(tmp_path), "-c", os.devnull, str(PLUGIN / "test_astro_token_sqlite.py")],
@@ -165,14 +166,11 @@ def test_the_example_is_about_twenty_lines() -> None:
     assert len([line for line in lines if line.strip()]) <= 27
 
 
-def test_a_plugin_that_ends_the_program_does_not_make_a_job_green(
-    program: Program, installed: Path, tmp_path: Path
-) -> None:
-    source = tmp_path / "ending"
-    shutil.copytree(PLUGIN, source)
-    (source / "astro_token_sqlite.py").write_text("raise SystemExit(0)\n")
-    install(source, tmp_path / "site")
-    result = program("exec", "sqlite:a/b", "--", "echo", "ran", env=with_plugin(tmp_path / "site"))
+def test_a_plugin_that_ends_the_program_does_not_make_a_job_green(program: Program, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    distribution(site, "astro-token-sqlite", "sqlite = ending:make")
+    (site / "ending.py").write_text("raise SystemExit(0)\n")
+    result = program("exec", "sqlite:a/b", "--", "echo", "ran", env=with_plugin(site))
     assert (70, "") == (result.code, result.stdout)
     assert "the backend for sqlite failed to start with SystemExit" in result.stderr
 
@@ -186,10 +184,7 @@ def test_a_plugin_that_hangs_is_not_waited_for_and_is_named(
     program: Program, tmp_path: Path, command: list[str], hanging: str
 ) -> None:
     site = tmp_path / "site"
-    metadata = site / "slow_plugin-1.dist-info"
-    metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: slow-plugin\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text("[astro_token.backends]\nslow = slow_plugin:make\n")
+    distribution(site, "slow-plugin", "slow = slow_plugin:make")
     code = {
         "import": "import time; time.sleep(600)\n",
         "factory": "def make():\n    import time; time.sleep(600)\n",

@@ -6,6 +6,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Iterable
 
 __all__ = ["LEVELS", "logger", "silence"]
@@ -66,8 +67,13 @@ def silence(names: Iterable[str]) -> None:
 
     for name in names:
         sdk = logging.getLogger(name)
-        sdk.setLevel(logging.CRITICAL + 1)
+        _set_level(sdk, logging.CRITICAL + 1)
         sdk.propagate = False
         for child in list(logging.Logger.manager.loggerDict):
             if child.startswith(f"{name}."):
-                logging.getLogger(child).setLevel(logging.NOTSET)
+                _set_level(logging.getLogger(child), logging.NOTSET)
+
+
+def _set_level(sdk: logging.Logger, level: int) -> None:
+    if sdk.level != level:  # setting it visits every logger of the process
+        sdk.setLevel(level)

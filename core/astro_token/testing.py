@@ -535,10 +535,20 @@ def reachable_text(error: BaseException) -> str:
     queue: collections.deque[object] = collections.deque([error])
     while queue and len(seen) < _MOST_OBJECTS:
         item = queue.popleft()
-        if id(item) in seen or isinstance(item, SecretValue | type):
+        if id(item) in seen:
+            continue
+        kind = type(item)
+        if kind not in _COMMON and isinstance(item, (SecretValue, type)):
             continue
         seen[id(item)] = item
-        if isinstance(item, str):
+        if kind in _WITHOUT_TEXT:
+            continue
+        if type(item) is dict:  # the collector does not report its keys
+            queue.extend(item)
+            queue.extend(item.values())
+        elif type(item) is list or type(item) is tuple:
+            queue.extend(item)
+        elif isinstance(item, str):
             texts.append(item)
         elif isinstance(item, bytes | bytearray | memoryview):
             texts.append(bytes(item).decode("latin-1"))
@@ -556,6 +566,9 @@ def reachable_text(error: BaseException) -> str:
 
 
 _MOST_OBJECTS = 50_000
+# Nearly all objects are of these types, which are looked up and not compared with one class after the other.
+_WITHOUT_TEXT = frozenset({int, float, bool, type(None)})
+_COMMON = _WITHOUT_TEXT | {str, bytes, dict, list, tuple}
 
 
 def _beyond_here(error: BaseException) -> BaseException:

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Creates a policy that rotates the tokens dev and prod, and a role for the scheduled job of rotate.yml.
+# Run it as an operator of Vault or OpenBao. The secrets are in KV 2 at secret/.
+# The environment alone is not enough: a pull request can contain a job that names it.
+set -eu
+ORGANIZATION_ID=123456 REPOSITORY_ID=456789  # gh api repos/acme/dags --jq '.owner.id, .id'
+AUDIENCE=https://vault.example.com  # ASTRO_TOKEN_VAULT_AUDIENCE of the job
+MOUNT=jwt  # a mount serves one issuer; the job names another mount in ASTRO_TOKEN_VAULT_MOUNT
+ISSUER=https://token.actions.githubusercontent.com
+
+command -v vault >/dev/null || vault() { bao "$@"; }
+vault auth list | grep -q "^$MOUNT/" || vault auth enable -path="$MOUNT" jwt
+case "$(vault read "auth/$MOUNT/config" 2>/dev/null)" in
+  "") vault write "auth/$MOUNT/config" oidc_discovery_url="$ISSUER" bound_issuer="$ISSUER" ;;
+  *"$ISSUER"*) ;;
+  *) echo "auth/$MOUNT serves another issuer than $ISSUER: change MOUNT" >&2; exit 1 ;;
+esac
+# A path that ends with -rotation is the record of a rotation.
+vault policy write astro-rotate - <<EOF
+path "secret/data/astro/dev"           { capabilities = ["read", "create", "update"] }
+path "secret/data/astro/dev-rotation"  { capabilities = ["read", "create", "update"] }
+path "secret/data/astro/prod"          { capabilities = ["read", "create", "update"] }
+path "secret/data/astro/prod-rotation" { capabilities = ["read", "create", "update"] }
+path "secret/data/astro/admin"         { capabilities = ["read"] }
+EOF
+vault write "auth/$MOUNT/role/astro-rotate" - <<EOF
+{"role_type": "jwt", "user_claim": "sub", "token_policies": "astro-rotate", "token_ttl": "60m",
+ "bound_audiences": "$AUDIENCE",
+ "bound_claims": {"repository_owner_id": "$ORGANIZATION_ID", "repository_id": "$REPOSITORY_ID",
+  "environment": "rotate", "ref": "refs/heads/main"}}
+EOF
+# Then, as somebody who may write the secret: astro-token put 'vault:secret/astro/admin#token', for the token that manages the others.
