@@ -14,7 +14,7 @@ export PYTHONSAFEPATH := 1
 # Without bytecode, each process of the tests would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-long lint format bench dist release-rehearsal lock picture tables completion api clean
+.PHONY: help demo test test-long lint format bench dist release-rehearsal rotation-function lock picture tables completion api examples clean
 
 help:
 	@echo 'make demo       pass a token from an encrypted file to a command'
@@ -29,6 +29,8 @@ help:
 	@echo 'make api        write the list of the public interface'
 	@echo 'make dist       build the files of a release: wheel, sdist, zipapp, SBOM, checksums'
 	@echo 'make release-rehearsal  build them twice, compare, check and install them'
+	@echo 'make examples   write the examples of CI systems from the templates of init'
+	@echo 'make rotation-function  build the zip of the rotation function for AWS Lambda'
 	@echo 'make lock       lock the requirements again'
 	@echo 'make clean      remove the environments'
 
@@ -38,7 +40,7 @@ demo: .venv-core/done
 test: $(ENVIRONMENTS)
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m 'not long' $(ARGS)
 
-test-long: $(ENVIRONMENTS)
+test-long: $(ENVIRONMENTS) .venv-airflow/done
 	$(BIN)/python -m pytest -m long --timeout 900 -s $(ARGS)
 
 lint: $(VENV)/done
@@ -65,6 +67,9 @@ completion: $(VENV)/done
 api: $(VENV)/done
 	$(BIN)/python .ci/api.py
 
+examples: $(VENV)/done
+	$(BIN)/python .ci/examples.py
+
 # Every build gives the same bytes. The content of the zipapp comes from the lock, through a temporary folder.
 dist: .venv-core/done
 	@set -e; export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-315532800}; \
@@ -85,6 +90,23 @@ dist: .venv-core/done
 release-rehearsal: $(VENV)/done .venv-core/done
 	$(BIN)/python .ci/rehearse.py "$(DIST)" $(TAG)
 
+# The same for every build machine: pip selects the packages of AWS Lambda's Python and processors.
+LAMBDA := --python-version 3.13 --implementation cp --only-binary :all:
+rotation-function: .venv-core/done
+	@set -e; export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-315532800}; \
+	work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; mkdir -p "$(DIST)"; \
+	.venv-core/bin/python -m hatchling build -t wheel -d "$$work/wheel" > /dev/null; \
+	for processor in x86_64:x86_64 arm64:aarch64; do \
+	  name=$${processor%:*}; platform=manylinux2014_$${processor#*:}; \
+	  .venv-core/bin/python $(PIP) download --require-hashes $(LAMBDA) --platform $$platform \
+	    -r requirements/aws.txt -d "$$work/locked-$$name"; \
+	  set -- "$$work"/wheel/*.whl; \
+	  .venv-core/bin/python $(PIP) install --no-index --find-links "$$work/locked-$$name" $(LAMBDA) --platform $$platform \
+	    --no-compile --target "$$work/app-$$name" "$$1[aws]"; \
+	  .venv-core/bin/python .ci/pyz.py --function "$$work/app-$$name" "$(DIST)/astro-token-rotation-$$name.zip"; \
+	  echo "$(DIST)/astro-token-rotation-$$name.zip"; \
+	done
+
 # A pylock has what an installation needs, in the versions of the lock of the same name, which has the build too.
 lock: $(VENV)/done
 	@set -e; cd requirements; compile() { \
@@ -93,7 +115,7 @@ lock: $(VENV)/done
 	}; \
 	for lock in \
 	    "core ../pyproject.toml build.in" "oldest ../pyproject.toml --extra all build.in --resolution lowest-direct" \
-	    "dev ../pyproject.toml --extra all dev.in" "ministack ministack.in" \
+	    "dev ../pyproject.toml --extra all dev.in" "ministack ministack.in" "airflow airflow.in" \
 	    $(foreach extra,$(EXTRAS),"$(extra) ../pyproject.toml --extra $(extra) build.in -c dev.txt"); do \
 	  set -- $$lock; name=$$1; shift; compile "$$@" -o $$name.txt; \
 	done; \
@@ -136,4 +158,10 @@ $(EXTRAS:%=.venv-%/done): .venv-%/done: requirements/%.txt pyproject.toml $(VENV
 .venv-ministack/done: requirements/ministack.txt
 	$(PYTHON) -m venv .venv-ministack
 	.venv-ministack/bin/python $(PIP) $(LOCKED) -r requirements/ministack.txt
+	@touch $@
+
+# Only for `make test-long`: it is large.
+.venv-airflow/done: requirements/airflow.txt
+	$(PYTHON) -m venv .venv-airflow
+	.venv-airflow/bin/python $(PIP) $(LOCKED) -r requirements/airflow.txt
 	@touch $@

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Run = e.Protocol[str]
 
-FAULTS = ("before", "after", "lost", "failed", "refused", "damaged")
+FAULTS = ("before", "after", "lost", "failed", "refused", "denied", "damaged")
 FIRST = e.Slot("t0", "s0")
 
 
@@ -146,8 +146,9 @@ def alone(world: World, run: Run, faults: dict[int, str]) -> tuple[int, str]:
                 return count, "killed"
             error: Exception | None = None
             result = None
-            if fault in {"failed", "refused"}:
-                error = e.UnknownOutcomeError() if fault == "failed" else e.RefusedError(Exception(fault))
+            if fault in {"failed", "refused", "denied"}:
+                refused = e.RefusedError(Exception(fault), is_denied=fault == "denied")
+                error = e.UnknownOutcomeError() if fault == "failed" else refused
             else:
                 try:
                     result = world.perform(effect)

@@ -272,10 +272,10 @@ class Scene:
         """The tokens at Astro, without the admin's."""
         return set(self.server.tokens) - {ADMIN}
 
-    def begin(self) -> str:
+    def begin(self, **claims: Any) -> str:
         """Store a first token."""
         ident = f"clfirst{secrets.token_hex(6)}"
-        value = self.server.issue(token_id=ident)
+        value = self.server.issue(token_id=ident, **claims)
         self.server.tokens[ident]["roles"] = [role(AUTHOR.role, AUTHOR.entity, "WORKSPACE")]
         text = value
         if self.settings.decrypt is not None:

@@ -6,25 +6,34 @@ import json
 import logging
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from astro_token.astro_api import AstroApi
 from astro_token.astro_api.tokens import NewRole
-from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError, ConfigError
-from astro_token.lifecycle import perform
+from astro_token.errors import (
+    AccessDeniedError,
+    AstroTokenError,
+    BackendUnavailableError,
+    ConfigError,
+    InvalidTokenError,
+)
+from astro_token.lifecycle import perform, stored
 from astro_token.lifecycle.effects import RotationRecord
 from astro_token.lifecycle.protocol import LEASE_SECONDS
 from astro_token.record import replace
 from astro_token.secrets.registry import close_backends
 from astro_token.testing import appearances
+from astro_token.tokens.write import write_secret
 from tests.lifecycle.conftest import KINDS
 from tests.lifecycle.scene import CREATE, PLAN, PLANNED, Scene, Watcher, ident_of, sweep
 from tests.servers.astro_api import DEPLOYMENT, WORKSPACE
 
 if TYPE_CHECKING:
     from astro_token.lifecycle.protocol import Plan
+    from astro_token.secret import SecretValue
+    from astro_token.secrets.ref import SecretRef
     from tests.servers.faults import Mode
 
 each_kind = pytest.mark.parametrize("scene", KINDS, indirect=True)
@@ -214,13 +223,15 @@ def test_every_pause_beyond_the_lease_loses_nothing(scene: Scene) -> None:
 def race(scene: Scene) -> list[str]:
     close_backends()
     barrier = threading.Barrier(2)
+    # One that reads after the other one has finished would begin another rotation.
+    plan = replace(PLAN, replaces=ident_of(scene.current))
     outcomes: list[str] = []
 
     def run() -> None:
         with AstroApi({"ASTRO_TOKEN_API_URL": scene.astro.url}) as api:
             performer = scene.performer(api)
             barrier.wait()
-            outcomes.append(performer.run(scene.protocol(PLAN)))
+            outcomes.append(performer.run(scene.protocol(plan)))
 
     threads = [threading.Thread(target=run) for _ in range(2)]
     for thread in threads:
@@ -259,6 +270,31 @@ def test_a_role_that_does_not_exist_leaves_nothing_open(scene: Scene) -> None:
     assert (first, {ident_of(first)}, RotationRecord()) == (scene.current, scene.left, scene.record)
     scene.planned = PLANNED
     assert "done" == scene.run()
+
+
+@pytest.mark.parametrize(("padding", "is_refused"), [(500, False), (1000, True)])
+def test_a_record_that_will_be_too_long_is_refused_before_a_token_exists(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, padding: int, is_refused: bool
+) -> None:
+    """A service that stores 4 KiB at most, such as a standard parameter."""
+    longest = 0
+
+    def write(ref: SecretRef, content: SecretValue, *rest: Any, **options: Any) -> str:
+        nonlocal longest
+        longest = max(longest, len(content.reveal()))
+        if longest > 4096:
+            raise InvalidTokenError("the value is too long", hint="store less")
+        return write_secret(ref, content, *rest, **options)
+
+    monkeypatch.setattr(stored, "write_secret", write)
+    first = scene.begin(padding="x" * padding)
+    if is_refused:
+        with pytest.raises(ConfigError, match="the value is too long; the record of a rotation may need"):
+            scene.run()
+        assert (first, {ident_of(first)}, RotationRecord()) == (scene.current, scene.left, scene.record)
+        assert not [line for line in scene.requests if line.startswith("POST")]
+    else:
+        assert "done" == scene.run()
 
 
 def test_a_token_without_all_its_roles_is_deleted(scene: Scene) -> None:

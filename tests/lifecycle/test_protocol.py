@@ -17,6 +17,7 @@ from astro_token.lifecycle.effects import (
     UnknownOutcomeError,
     Verify,
     WriteRecord,
+    WriteValue,
 )
 from astro_token.lifecycle.protocol import Plan
 from astro_token.lifecycle.transitions import TRANSITIONS, State, next_step, state_of
@@ -247,6 +248,28 @@ def test_a_refusal_ends_the_lease_so_that_the_next_run_need_not_wait(fault: str)
         assert intent is None or intent.until <= world.clock
         assert "done" == alone(world, world.run("B"), {})[1]
         assert (1, set()) == (len(world.tokens), world.orphans)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_created_token_that_cannot_be_stored_is_deleted(keeps: bool) -> None:
+    """A definite denial of the value. With a previous token, the rotation stays open."""
+    plan, effects = replace(PLAN, keeps_previous=keeps), list[type]()
+    world = World(plan)
+    perform = world.perform
+
+    def noted(effect: Any) -> Any:
+        effects.append(type(effect))
+        return perform(effect)
+
+    world.perform = noted  # type: ignore[method-assign]
+    alone(world, world.run("A"), {})
+    world = World(plan)
+    assert "refused" == alone(world, world.run("A"), {effects.index(WriteValue): "denied"})[1]
+    left = {"t0", "t1"} if keeps else {"t0"}
+    assert (left, keeps) == (set(world.tokens), world.record.pending is not None)
+    assert keeps or RotationRecord() == world.record
+    world.clock += 31
+    assert "done" == alone(world, world.run("B"), {})[1]
 
 
 def test_a_creation_that_is_refused_in_part_leaves_nothing() -> None:

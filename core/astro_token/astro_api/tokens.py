@@ -3,7 +3,8 @@ Requests about the API tokens of an organization.
 
 The bearer is an admin's credential, or a token that manages itself.
 Its least permissions, for tokens of a deployment, are `deployment.get` and `deployment.apiTokens.get`,
-`.create` and `.delete`; without custom roles, an owner's role of the workspace or of the organization.
+`.create` and `.delete`, and `.rotate` to rotate in place; without custom roles, an owner's role of the
+workspace or of the organization.
 """
 
 from __future__ import annotations
@@ -127,6 +128,19 @@ class Tokens:
             for role in roles
         ]
         self._body(self._once("POST", f"/{identifier}/roles", {"roles": listed}), "set roles")
+
+    def rotate(self, identifier: str) -> CreatedToken:
+        """
+        Replace the value of a token, which keeps its identifier. The value before is invalid at once.
+
+        After a lost response the token is rotated again: only the last value counts.
+        """
+        return self._deadline.retry(
+            lambda seconds: self._body(
+                self._api.send("POST", self._path(f"/{identifier}/rotate"), self._bearer, timeout=seconds),
+                "rotate tokens",
+            ).created()
+        )
 
     def delete(self, identifier: str) -> None:
         """Delete a token for good. One that does not exist is deleted."""

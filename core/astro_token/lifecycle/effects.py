@@ -181,11 +181,12 @@ class RefusedError(Exception):
 
     Attributes:
         reason: the error of the backend or of Astro.
+        is_denied: the effect certainly did not happen.
     """
 
-    def __init__(self, reason: Exception) -> None:
+    def __init__(self, reason: Exception, *, is_denied: bool = False) -> None:
         super().__init__()
-        self.reason = reason
+        self.reason, self.is_denied = reason, is_denied
 
 
 if TYPE_CHECKING:

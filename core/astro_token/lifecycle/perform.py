@@ -16,6 +16,7 @@ from astro_token.errors import (
     IntegrityError,
     InvalidTokenError,
     RotationError,
+    SecretNotFoundError,
     sanitized,
 )
 from astro_token.lifecycle import effects
@@ -40,13 +41,15 @@ if TYPE_CHECKING:
     from astro_token.settings.resolve import TokenSettings
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["Performer"]
+__all__ = ["Performer", "busy", "is_accepted"]
 
 # A new token may be unknown to a part of Astro for some time.
 _PROPAGATION_SECONDS = 30.0
 _PROPAGATION_PAUSE = 1.0
 _PAUSE_SECONDS, _LONGEST_PAUSE = 0.1, 5.0
 _MARK_DIGITS = 12
+_LONGEST_TOKEN = 2048  # bytes, if there is none to compare with
+_SLOT = 128  # bytes of a token in the record besides its value
 _HINT = "compare its roles and its state in Astro with the project file, then run the command again"
 
 
@@ -144,7 +147,8 @@ class Performer:
             return effects.ConflictError() if failure.outcome_known else effects.UnknownOutcomeError()
         if isinstance(failure, AccessDeniedError) and getattr(effect, "bearer", None) is not None:
             return effects.DeniedError()  # the token itself was the bearer, and may have been replaced
-        return effects.RefusedError(failure)
+        is_denied = isinstance(failure, AccessDeniedError | SecretNotFoundError)
+        return effects.RefusedError(failure, is_denied=is_denied)
 
     def _pause(self, failure: BackendUnavailableError) -> None:
         """Pause before everything is read again, longer after each failure."""
@@ -158,7 +162,14 @@ class Performer:
         return self.stored.read_record(), self.stored.record
 
     def _write_record(self, effect: effects.WriteRecord) -> str:
-        return self.stored.write_record(effect.record)
+        return self.stored.write_record(effect.record, room=self._room(effect.record))
+
+    def _room(self, record: RotationRecord) -> int:
+        """The bytes that the tokens of a rotation will need in a record that has none yet."""
+        if record.intent is None or record.pending is not None or record.previous is not None:
+            return 0
+        token = self.stored.token
+        return _LONGEST_TOKEN if token is None else 2 * (len(token.secret.reveal()) + _SLOT)
 
     def _read_value(self, _: effects.ReadValue) -> tuple[str, Slot[SecretValue] | None]:
         version, token = self.stored.read_token(), self.stored.token
@@ -171,12 +182,9 @@ class Performer:
 
     def _verify(self, effect: effects.Verify) -> bool:
         token = effect.token
-        end = time.monotonic() + min(_PROPAGATION_SECONDS, self._deadline.remaining)
-        while not self._tokens.accepts(token.id, token.value):
-            if time.monotonic() + _PROPAGATION_PAUSE > end:
-                self.failure = RotationError("Astro does not accept the token", hint=_HINT)
-                return False
-            time.sleep(_PROPAGATION_PAUSE)
+        if not is_accepted(self._tokens, token.id, token.value, self._deadline):
+            self.failure = RotationError("Astro does not accept the token", hint=_HINT)
+            return False
         if not effect.is_new:
             return True
         record = self._tokens.get(token.id)
@@ -225,6 +233,23 @@ class Performer:
 
     def _of(self, bearer: Slot[SecretValue] | None) -> Tokens:
         return self._tokens if bearer is None else self._tokens.of(bearer.value)
+
+
+def is_accepted(tokens: Tokens, ident: str, value: SecretValue, deadline: Deadline) -> bool:
+    """True if Astro accepts a value. A new one may be unknown to it for some time."""
+    end = time.monotonic() + min(_PROPAGATION_SECONDS, deadline.remaining)
+    while not tokens.accepts(ident, value):
+        if time.monotonic() + _PROPAGATION_PAUSE > end:
+            return False
+        time.sleep(_PROPAGATION_PAUSE)
+    return True
+
+
+def busy() -> BackendUnavailableError:
+    """Build the error for a lease that another run holds."""
+    return BackendUnavailableError(
+        "another run is rotating the token", hint="wait for its end, or 30 seconds after it was killed"
+    )
 
 
 def _has_roles(record: TokenRecord, planned: Sequence[NewRole]) -> bool:

@@ -95,7 +95,12 @@ def same_token(ref: SecretRef) -> SecretRef:
     return replace(ref, name=name, field=None if ref.field == "token" else ref.field)
 
 
-def encode_record(record: RotationRecord) -> SecretValue:
+def encode_record(record: RotationRecord, *, room: int = 0) -> SecretValue:
+    """
+    Args:
+        room: bytes that the record will need later. They are filled with spaces, so that a service
+            which cannot store them refuses the record before a token exists.
+    """
     content: dict[str, Any] = {"format": _FORMAT}
     if record.intent is not None:
         content["intent"] = {**vars(record.intent), "until": _time_text(record.intent.until)}
@@ -107,7 +112,8 @@ def encode_record(record: RotationRecord) -> SecretValue:
         seconds = getattr(record, name)
         if seconds is not None:
             content[name] = _time_text(seconds)
-    return SecretValue(json.dumps(content).encode())
+    text = json.dumps(content)
+    return SecretValue(f"{text[0]}{' ' * room}{text[1:]}".encode())
 
 
 def decode_record(secret: SecretValue) -> RotationRecord:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,9 @@ from astro_token.astro_api.tokens import Tokens
 from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
-    BackendUnavailableError,
     ConfigError,
     InvalidTokenError,
+    PolicyError,
     RotationError,
     SecretNotFoundError,
     result,
@@ -23,15 +23,18 @@ from astro_token.errors import (
 )
 from astro_token.lifecycle.admin import no_admin, organization_of
 from astro_token.lifecycle.effects import RotationRecord
-from astro_token.lifecycle.perform import Performer
-from astro_token.lifecycle.plan import replacement, wide_role
+from astro_token.lifecycle.escrowed import EscrowedRotation
+from astro_token.lifecycle.perform import Performer, busy
+from astro_token.lifecycle.plan import replacement, same_roles, wide_role
 from astro_token.lifecycle.protocol import Plan, rotation
 from astro_token.lifecycle.record import same_token
 from astro_token.lifecycle.stored import Stored
+from astro_token.lifecycle.terraform import Terraform, read_terraform
 from astro_token.policy.rules import enforce, judge
 from astro_token.record import Record, replace
 from astro_token.secrets.fields import token_count
 from astro_token.system.programs import repository_of
+from astro_token.tokens.write import check_write
 from astro_token.transport.deadline import Deadline, Workers
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
     from astro_token.astro_api import AstroApi
     from astro_token.astro_api.records import TokenDetails
+    from astro_token.astro_api.tokens import NewToken
     from astro_token.secret import SecretValue
     from astro_token.secrets.ref import SecretRef
     from astro_token.settings.resolve import TokenSettings
@@ -61,6 +65,7 @@ class RotationOptions(Record):
         is_finishing: nothing is begun.
         older_than, expires_within: a token is due if one of them applies, or if there is neither.
         is_trial: nothing is written.
+        escrow: the file of a rotation in place; None for one with overlap.
     """
 
     grace: timedelta | None = None
@@ -68,6 +73,7 @@ class RotationOptions(Record):
     older_than: timedelta | None = None
     expires_within: timedelta | None = None
     is_trial: bool = False
+    escrow: Path | None = None
 
 
 class RotationReport(Record):
@@ -163,7 +169,7 @@ class Rotator:
 
     def _rotate(self, settings: TokenSettings, *, is_collecting: bool) -> RotationReport:
         options, deadline = self.options, Deadline(settings.timeout)
-        stored = Stored(settings, deadline)
+        stored = self.open_stored(settings, deadline)
         stored.read_record()
         stored.read_token()
         record, token = stored.record, stored.token
@@ -178,16 +184,21 @@ class Rotator:
         details = _details(tokens, record, token, is_own=is_own)
         is_due = not options.is_finishing and token is not None and self._is_due(details, token, tokens.now())
         expires = details.record.expires if token is None else token.expires
+        if options.escrow is not None:
+            return self._rotate_with_escrow(settings, stored, token, tokens, deadline, is_due=is_due)
         if not is_due and not is_open:
             return RotationReport(settings, "idle", expires)
-        if token is not None:
-            verdicts = judge(token, settings.policy, settings.expected)
-            enforce(verdict for verdict in verdicts if verdict.code not in _REMEDIED)
-        planned = replacement(settings, details, organization)
+        planned, refusal = _planned(settings, token, details, organization)
+        if refusal is not None:
+            if is_due and record.pending is record.previous is None:
+                raise refusal
+            is_due = False  # policy is about the next token; an open rotation is finished
         warnings = [_MANAGES_ITSELF] if is_own and self.admin is None else []
         wide = wide_role(planned, settings)
         if wide is not None and is_due:
             warnings.append(wide)
+        if is_due and token is not None and self._terraform.manages(str(token.token_id), details.title):
+            warnings.append(_OF_TERRAFORM)
         if options.is_trial:
             return RotationReport(settings, "planned", expires, _end_of_grace(record), tuple(warnings))
         plan = Plan(
@@ -201,8 +212,10 @@ class Rotator:
             revokes_used=options.grace is not None and options.is_finishing,
             replaces=token.token_id if token else None,
         )
+        if is_due:
+            check_write(settings.ref, deadline)
         performer = Performer(settings, planned, tokens, deadline, stored)
-        outcome = performed(performer, plan)
+        outcome = performed(performer, self.adapted(plan))
         current = stored.token
         is_new = current is not None and (token is None or current.token_id != token.token_id)
         return RotationReport(
@@ -212,6 +225,48 @@ class Rotator:
             _end_of_grace(stored.record),
             tuple(warnings),
         )
+
+    def _rotate_with_escrow(
+        self,
+        settings: TokenSettings,
+        stored: Stored,
+        token: AstroToken | None,
+        tokens: Tokens,
+        deadline: Deadline,
+        *,
+        is_due: bool,
+    ) -> RotationReport:
+        path = self.options.escrow
+        if path is None or token is None or token.token_id is None:
+            raise _nothing_to_rotate(is_open=stored.record != RotationRecord())
+        if self.admin is None or self.admin.token_id == token.token_id:
+            raise no_admin(
+                "rotate this token in place, and after a lost response its own value does not work"
+            )
+        rotation = EscrowedRotation(
+            settings, stored, token, tokens, ident=token.token_id, deadline=deadline, path=path
+        )
+        if not is_due and not rotation.escrow.exists:
+            return RotationReport(settings, "idle", token.expires)
+        if self.options.is_trial:
+            return RotationReport(settings, "planned", token.expires)
+        if not rotation.escrow.exists:
+            _enforce(settings, token)
+        outcome = "rotated" if rotation.run() else "finished"
+        current = stored.token
+        return RotationReport(settings, outcome, current.expires if current else None)
+
+    @cached_property
+    def _terraform(self) -> Terraform:
+        return read_terraform(Path.cwd())
+
+    def open_stored(self, settings: TokenSettings, deadline: Deadline) -> Stored:
+        """Open the value and the record. A scheduler with versions of its own overrides it."""
+        return Stored(settings, deadline)
+
+    def adapted(self, plan: Plan) -> Plan:
+        """Adapt the plan of a rotation to a scheduler with steps of its own."""
+        return plan
 
     def _bearer(self, token: AstroToken | None) -> AstroToken:
         """The admin's credential; the token itself if that is the same token, or if there is none."""
@@ -251,9 +306,7 @@ def performed(performer: Performer, plan: Plan, task: str = "rotation") -> str:
     except AstroTokenError as error:
         failure = error
     if outcome == "busy":
-        raise BackendUnavailableError(
-            "another run is rotating the token", hint="wait for its end, or 30 seconds after it was killed"
-        )
+        raise busy()
     if outcome == "used":
         raise RotationError(
             "the previous token was used after the new one became the current one, and is kept",
@@ -278,6 +331,29 @@ def performed(performer: Performer, plan: Plan, task: str = "rotation") -> str:
 _MANAGES_ITSELF = (
     "no credential that manages tokens is named, so the token manages itself",
     "a token for deploys should not manage tokens: set ASTRO_TOKEN_ADMIN_REF, or give --admin",
+)
+
+
+def _planned(
+    settings: TokenSettings, token: AstroToken | None, details: TokenDetails, organization: str
+) -> tuple[NewToken, AstroTokenError | None]:
+    """Plan the next token. With a refusal, the plan is one to finish an open rotation with."""
+    try:
+        if token is not None:
+            _enforce(settings, token)
+        return replacement(settings, details, organization), None
+    except (InvalidTokenError, PolicyError) as error:
+        return same_roles(settings, details), sanitized(error)
+
+
+def _enforce(settings: TokenSettings, token: AstroToken) -> None:
+    verdicts = judge(token, settings.policy, settings.expected)
+    enforce(verdict for verdict in verdicts if verdict.code not in _REMEDIED)
+
+
+_OF_TERRAFORM = (
+    "Terraform manages the token, and will create it again after it was revoked",
+    "rotate it with Terraform; or remove it from Terraform's configuration and state first",
 )
 
 

@@ -62,7 +62,7 @@ _MAX_CLOCK_SKEW = timedelta(seconds=120)
 _NARROWER = "create a token of a scope that policy allows, and store it instead"
 _WITH_EXPIRY = "create one with an expiry, and rotate it"
 _ONLINE = "or check it with --online"
-_ROTATE = "rotate it in Astro, and store the new one instead"
+_ROTATE = "rotate it with `astro-token rotate`; or in Astro, and store the new one instead"
 
 
 class Expectations(Record):

@@ -34,7 +34,16 @@ if TYPE_CHECKING:
 
     from astro_token.settings.astro_cli_pin import Lock
 
-__all__ = ["Project", "ProjectToken", "TokenRequest", "check_file_ref", "find_project", "parse_toml"]
+__all__ = [
+    "FILE",
+    "SHARED_FILE",
+    "Project",
+    "ProjectToken",
+    "TokenRequest",
+    "check_file_ref",
+    "find_project",
+    "parse_toml",
+]
 
 FILE = "astro-token.toml"
 SHARED_FILE = "pyproject.toml"
