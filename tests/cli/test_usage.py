@@ -16,6 +16,7 @@ import pytest
 from astro_token.cli.parser import build, parse
 from astro_token.testing import make_token
 from tests.conftest import PROGRAM, ROOT, Result
+from tests.installed import extra_hint
 from tests.servers.astro_api import Grant, deployment, organization, role, workspace
 from tests.servers.astro_requests import claims_of, utc_now
 from tests.servers.releases import Releases
@@ -372,7 +373,7 @@ def test_a_missing_extra_is_named_with_its_installation(
         check=False,
     )
     message = f"{ref}: {ref.partition(':')[0]} needs the Python package {package}, which is not installed"
-    expected = failure(78, message, f"pip install 'astro-token[{extra}]'")
+    expected = failure(78, message, extra_hint(extra))
     assert expected == Result(done.returncode, done.stdout, done.stderr)
 
 

@@ -389,7 +389,7 @@ def test_a_command_that_promotes_meanwhile_is_no_failure(function: Function, sce
 def test_a_new_token_that_somebody_deletes_ends_the_request(
     function: Function, scene: Scene, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    monkeypatch.setattr(perform, "_PROPAGATION_SECONDS", 0.2)
+    monkeypatch.setattr(perform, "PROPAGATION_SECONDS", 0.2)
     first = scene.current
     function.begin()
     function.step("createSecret")

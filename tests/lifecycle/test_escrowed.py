@@ -13,6 +13,7 @@ import pytest
 
 from astro_token.astro_api import AstroApi
 from astro_token.lifecycle import escrowed, perform
+from astro_token.lifecycle import rotate as rotate_module
 from astro_token.lifecycle.effects import Intent, RotationRecord, Slot
 from astro_token.lifecycle.escrow import Escrow
 from astro_token.lifecycle.record import encode_record
@@ -38,7 +39,8 @@ each_kind = pytest.mark.parametrize("scene", ["file", "kv2", "kv2-transit"], ind
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perform, "_PROPAGATION_PAUSE", 0.1)
-    monkeypatch.setattr(perform, "_PROPAGATION_SECONDS", 0.3)
+    for module in (perform, escrowed, rotate_module):
+        monkeypatch.setattr(module, "PROPAGATION_SECONDS", 0.3)
 
 
 @pytest.fixture
@@ -145,10 +147,10 @@ def kill_sweep(scene: Scene, path: Path, *, first: int = 0, every: int = 1) -> t
     arguments = ("rotate", "--in-place", "--escrow", str(path), str(scene.settings.ref))
     with killed(scene, *arguments) as run:
         for step in itertools.count(first, every):
-            status = run(step)
-            if status == 0:
+            status = run(str(step))
+            if status == "0":
                 break
-            assert -9 == status
+            assert "-9" == status
             time.sleep(IN_FLIGHT)
             held.add(content_of(scene, path))
             end_lease(scene)

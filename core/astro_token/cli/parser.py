@@ -251,7 +251,8 @@ def build(only: str | None = None) -> argparse.ArgumentParser:
     """
     parser = _Parser(prog="astro-token", description=_MAIN)
     _add_log_level(parser)
-    parser.add_argument("--version", action="version", version=f"astro-token {__version__}")
+    version = f"astro-token {__version__}"
+    parser.add_argument("--version", action="version", version=version, help="print the version")
     # Without `prog` argparse would format a usage line now.
     commands = parser.add_subparsers(prog=parser.prog, metavar="COMMAND", required=True, parser_class=_Parser)
     for name, (summary, text, options) in _COMMANDS.items():

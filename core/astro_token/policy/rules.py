@@ -66,7 +66,14 @@ _ROTATE = "rotate it with `astro-token rotate`; or in Astro, and store the new o
 
 
 class Expectations(Record):
-    """The identifiers that a token should be for; None for any."""
+    """
+    The identifiers that a token should be for; None for any.
+
+    Attributes:
+        organization: identifier of the organization that the token should be for.
+        workspace: identifier of the workspace that the token should be for.
+        deployment: identifier of the deployment that the token should be for, and that `exec` deploys to.
+    """
 
     organization: str | None = None
     workspace: str | None = None

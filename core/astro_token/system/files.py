@@ -28,6 +28,7 @@ __all__ = [
     "append",
     "create",
     "create_all",
+    "is_of_another_user",
     "locked",
     "open_regular",
     "others_can_read",
@@ -86,6 +87,11 @@ def owned(file: IO[bytes] | Path) -> bool:
     """True if the file or folder belongs to us or to root."""
     status = file.stat() if isinstance(file, os.PathLike) else os.fstat(file.fileno())
     return not hasattr(os, "geteuid") or status.st_uid in {os.geteuid(), 0}
+
+
+def is_of_another_user(status: os.stat_result) -> bool:
+    """True if a file is not ours to write. Root writes any."""
+    return hasattr(os, "geteuid") and os.geteuid() not in {status.st_uid, 0}
 
 
 def others_can_write(file: IO[bytes]) -> bool:
@@ -304,7 +310,7 @@ def append(path: Path, data: bytes) -> None:
             raise OutputError(f"{path} is not a regular file", hint="name a regular file")
         if status.st_nlink != 1:
             raise OutputError(f"{path} has a second name", hint="name a file without hard links")
-        if hasattr(os, "geteuid") and os.geteuid() not in {status.st_uid, 0}:
+        if is_of_another_user(status):
             raise OutputError(f"{path} belongs to another user", hint="name a file of your own")
         with _exclusive(descriptor, _APPEND_SECONDS):
             start = os.fstat(descriptor).st_size
