@@ -56,6 +56,9 @@ def run_sessions(program: Program, canary: str, openbao: OpenBao, astro_api: Ast
     git(program.work, "remote", "add", "origin", "git@github.com:acme/dags.git")
     shown = sessions(README)
     assert len(shown) >= 7
+    (invent,) = re.findall(r"`(python -c '[^`]+') > token\.txt`", README)
+    done = subprocess.run(["bash", "-c", invent], env=environ, capture_output=True, text=True, check=True)
+    assert 2 == done.stdout.count(".")
     for command, output in shown:
         done = subprocess.run(
             ["bash", "-c", command],
