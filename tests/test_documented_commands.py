@@ -65,7 +65,7 @@ PATH=astro-token other
 def test_an_installation_from_an_index_is_not_documented() -> None:
     """Nobody knows what has the name there until there is a release: one source, in one form."""
     form = re.compile(
-        r"'(?:astro-token(?:\[[a-z,-]+\])? @ git\+https://\S+/astro-token@COMMIT|\.\[[a-z,-]+\])'"
+        r"'(?:astro-token(?:\[[a-z,-]+\])? @ git\+https://\S+/astro-token@COMMIT|\.(?:/astro-token)?\[[a-z,-]+\])'"
     )
     count = 0
     for document in DOCUMENTS:
