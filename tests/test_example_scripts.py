@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from astro_token.init.plan import PACKAGE_SOURCE
 from tests.test_examples import CI, EXAMPLES, PAIRED, backend_of, name
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Ran:
 def run(path: Path, folder: Path, job: str = "prod") -> Ran:
     stubs, work = folder / "stubs", folder / "work"
     stubs.mkdir()
-    work.mkdir()
+    work.mkdir(exist_ok=True)
     stub = stubs / "stub"
     stub.write_text(STUB)
     stub.chmod(0o755)
@@ -177,7 +178,9 @@ def test_an_example_installs_and_deploys_with_the_token(
     assert [] == [call for call in ran.calls if call[0].startswith("python") and "-I" not in call]
     (packages,) = [call[1:] for call in ran.calls if call[0] == "pip"]
     package = "astro-token" if backend == "file" else rf"astro-token\[[a-z,]*\b{backend}\b[a-z,]*\]"
-    assert re.fullmatch(rf"install {package}( awscli)?", " ".join(packages))
+    source = r" @ git\+https://github\.com/YOUR-ORG/astro-token@COMMIT"
+    assert (2 + ("awscli" in packages), "install") == (len(packages), packages[0])
+    assert re.fullmatch(package + source, packages[1])
     first, last = [call[1:] for call in ran.calls if call[0] == "astro-token"]
     assert ["install-cli", "--version"] == first[:2]
     assert re.fullmatch(r"1\.\d+\.\d+", first[2])
@@ -372,7 +375,7 @@ def test_the_component_of_gitlab_runs_nothing_but_its_command(tmp_path: Path) ->
     )
     environ = {key: text if isinstance(text, str) else text["value"] for key, text in given.items()}
     calls = script("\n".join(job["script"]), tmp_path, SH, environ)
-    assert ["pip", "install", "astro-token[vault]"] == calls[0]
+    assert ["pip", "install", f"astro-token[vault] @ {PACKAGE_SOURCE}"] == calls[0]
     assert ["astro_token", "exec", HOSTILE, "--", "sh", "-euc", COMMAND] == calls[-1]
     with pytest.raises(AssertionError, match="extras"):
         component(**{**GIVEN, "extras": "vault]' && touch pwned #"})
@@ -407,6 +410,7 @@ def test_parts_take_their_parameters_by_the_environment_under_names_of_their_own
         "token": HOSTILE,
         "command": COMMAND,
         "extras": HOSTILE,
+        "source": HOSTILE,
         "serviceConnection": "x",
         "folder": "a b",
     }
@@ -416,7 +420,7 @@ def test_parts_take_their_parameters_by_the_environment_under_names_of_their_own
         filled = {key: _filled(value, given) for key, value in environ.items()}
         calls = script(text, tmp_path, BASH, filled)
         if calls[0][0] == "pip":
-            assert ["pip", "install", f"astro-token[{HOSTILE}]"] == calls[0]
+            assert ["pip", "install", f"astro-token[{HOSTILE}] @ {HOSTILE}"] == calls[0]
         else:
             assert ["exec", HOSTILE, "--", "bash", "-euo", "pipefail", "-c", COMMAND] == calls[0][1:]
 
@@ -574,7 +578,7 @@ def test_the_plugin_of_buildkite_runs_the_step_s_command(tmp_path: Path) -> None
     subprocess.run([hook], env=environ, cwd=folder, check=True, timeout=60)
     calls = [call.split("\0")[:-1] for call in (folder / "calls").read_text().split("\n\0")[:-1]]
     install, execute = modules(calls)
-    assert ["pip", "install", "--quiet", "astro-token[vault]"] == install
+    assert ["pip", "install", "--quiet", f"astro-token[vault] @ {PACKAGE_SOURCE}"] == install
     assert ["astro_token", "exec", HOSTILE, "--", "bash", "-euo", "pipefail", "-c", COMMAND] == execute
     assert sorted(path.name for path in folder.iterdir()) == ["calls", "seen", "stubs"]
     assert os.access(hook, os.X_OK)

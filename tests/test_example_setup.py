@@ -171,7 +171,7 @@ def test_only_jobs_of_the_environment_get_its_token(service: str, system: str, t
         assert readers["prod"]({**ci_jobs.github("prod", immutable=True), **audience})
     accepted = {name for name, claims in strangers.items() if readers["prod"]({**claims, **audience})}
     assert accepted == (set() if service == "gcp" else UNSEEN[system])
-    said = {"github": "Run environments-setup.sh too", "gitlab": "protect both branches in GitLab"}[system]
+    said = {"github": "Run environments-setup.sh too", "gitlab": "protect each branch in GitLab"}[system]
     assert (said in path.read_text()) is bool(accepted)
 
 
@@ -287,7 +287,7 @@ def requested(path: Path) -> set[str]:
     """The audiences for which the jobs of a file request their identities."""
     text = path.read_text()
     found = yaml.safe_load(text)
-    audiences = set(re.findall(r"ASTRO_TOKEN_VAULT_AUDIENCE: (\S+)", text))
+    audiences = set(re.findall(r"ASTRO_TOKEN_VAULT_AUDIENCE: ([^\s,}]+)", text))
     if backend_of(path) == "gcp":
         providers = set(re.findall(r"ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER: (\S+)", text))
         audiences |= {f"https://iam.googleapis.com/{provider}" for provider in providers}
@@ -334,7 +334,7 @@ def test_the_documentation_requests_what_its_roles_accept() -> None:
             audience
             for text in re.findall(r"^```\w+\n(.*?)^```", content, re.DOTALL | re.MULTILINE)
             if "ASTRO_TOKEN_VAULT_AUTH" not in text
-            for audience in re.findall(r"ASTRO_TOKEN_VAULT_AUDIENCE: (\S+)", text)
+            for audience in re.findall(r"ASTRO_TOKEN_VAULT_AUDIENCE: ([^\s,}]+)", text)
         ]
         for page, content in pages.items()
     }
@@ -390,7 +390,10 @@ def test_each_placeholder_is_used() -> None:
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_placeholders_are_the_same_in_all_files(path: Path) -> None:
     text = re.sub(
-        r"# v\d.*$|@[0-9a-f]{40}|15 July 2026|docker:2376", "", path.read_text(), flags=re.MULTILINE
+        r"# v\d.*$|@[0-9a-f]{40}|15 July 2026|docker:2376| @ git\+https://github\.com/YOUR-ORG/astro-token@COMMIT",
+        "",
+        path.read_text(),
+        flags=re.MULTILINE,
     )
     found = placeholders(text)
     assert found <= PLACEHOLDERS, found - PLACEHOLDERS

@@ -16,6 +16,8 @@ import pytest
 import yaml
 
 from astro_token.cli.parser import parse
+from astro_token.init.files import example_files
+from astro_token.init.plan import PACKAGE_SOURCE
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.schemes import credential_variables
 from astro_token.settings.variables import own_variables
@@ -178,9 +180,11 @@ def test_an_example_names_what_is_there(path: Path) -> None:
         # Where a script stands in quotes of its own, the last one is theirs.
         own = command[:-1] if path.suffix == ".Jenkinsfile" else command
         parse([re.sub(r"^\$+(\w+)$", r"\1", word) for word in shlex.split(own)])
-    # Extras.
-    extra = r"'astro-token'" if backend == "file" else rf"astro-token\[[a-z,]*{backend}[a-z,]*\]"
-    assert re.search(extra, text)
+    # Extras, and the source, in one variable.
+    extra = "astro-token" if backend == "file" else rf"astro-token\[[a-z,]*{backend}[a-z,]*\]"
+    source = re.escape(" @ git+https://github.com/YOUR-ORG/astro-token@COMMIT")
+    assert len(re.findall(rf"\bPACKAGE\W+{extra}{source}['\n]", text)) == 1
+    assert len(re.findall(r"astro-token(?:\[[a-z,]+\])? @ ", text)) == 1
     # One version of the Astro CLI, in one variable.
     assert "ASTRO_CLI_VERSION" in text
     assert len(re.findall(r"\b1\.\d\d\.\d\b", text)) == 1
@@ -192,12 +196,29 @@ def test_an_example_names_what_is_there(path: Path) -> None:
         assert variable in code or variable in {"ASTRO_TOKEN_REFERENCE", "ASTRO_TOKEN_COMMAND"}, variable
 
 
-def test_what_installs_us_by_name_says_that_there_is_no_release() -> None:
+def test_nothing_installs_us_by_name() -> None:
     """Whoever copies a file and nothing else would install a stranger's package beside the job's identity."""
-    installing = [path for path in FILES if re.search(r"\bpip\b.*\binstall\b.*astro-token", path.read_text())]
-    assert {*EXAMPLES, CI / "circleci" / "orb.yml"} <= set(installing)
-    said = "No release is published yet, and somebody else may take the name: first replace what pip installs"
-    assert [] == [name(path) for path in installing if said not in path.read_text()]
+    actions = {CI / "github" / f"{backend}-deploy-action.yml" for backend in BACKENDS}
+    installs = re.compile(r"""\bpip"? install "\$?\$PACKAGE\"""")
+    schedules = {CI / system / "rotate.yml" for system in PAIRED}
+    copied = {*EXAMPLES, *actions, *schedules}
+    assert copied == {path for path in FILES if installs.search(path.read_text())}
+    assert [] == [name(path) for path in copied if PACKAGE_SOURCE not in path.read_text()]
+    parts = [path for path in FILES if path not in copied and re.search(r"-m pip install", path.read_text())]
+    assert len(parts) == 4
+    source = re.compile(r'"astro-token\[\$\{?\w+(?::-)?\}?\] @ \$\{?\w+_SOURCE\b')
+    assert [] == [name(path) for path in parts if not source.search(path.read_text())]
+    assert [] == [name(path) for path in parts if PACKAGE_SOURCE not in path.read_text()]
+
+
+def test_the_examples_are_those_of_the_templates_of_init() -> None:
+    """`make examples` writes them, so that the tests of the examples run what init writes."""
+    made = example_files()
+    written = {name: (CI / name).read_text() for name in made}
+    assert made == written
+    assert {*EXAMPLES, *SETUPS} - {CI / name for name in made} == {
+        CI / system / "vault-image.yml" for system in PAIRED
+    }
 
 
 def test_all_examples_pin_one_version_of_the_astro_cli() -> None:

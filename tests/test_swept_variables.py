@@ -35,6 +35,7 @@ NOT_READ = {
     "UNSUPPORTED_PROTOCOL",
     "WRONG_VERSION_NUMBER",
     "ASTRO_TOKEN",
+    "GCP_KEY",  # of the files that init writes
     "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",  # with the identity of Azure Pipelines
     "CURL_CA_BUNDLE",  # of the programs of `command`
     "NODE_EXTRA_CA_CERTS",

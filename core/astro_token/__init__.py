@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from astro_token.secret import SecretMetadata, SecretValue
     from astro_token.secrets.protocols import (
         Backend,
+        SupportsCheckWrite,
         SupportsClose,
         SupportsCreateKey,
         SupportsCredentialSource,
@@ -94,6 +95,7 @@ __all__ = [
     "SecretNotFoundError",
     "SecretRef",
     "SecretValue",
+    "SupportsCheckWrite",
     "SupportsClose",
     "SupportsCreateKey",
     "SupportsCredentialSource",

@@ -38,7 +38,9 @@ def load_pyrage() -> Any:
     try:
         import pyrage
     except ModuleNotFoundError:
-        complaint, hint = "is not installed", "pip install pyrage"
+        from astro_token.system.installation import package_hint
+
+        complaint, hint = "is not installed", package_hint("pyrage")
     except ImportError:
         complaint, hint = "cannot be loaded", UNLOADABLE
     else:

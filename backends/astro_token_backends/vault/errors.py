@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from astro_token.transport.client import Response
 
-__all__ = ["StatusError", "requiring", "translated", "unexpected"]
+__all__ = ["StatusError", "denied", "policy_hint", "requiring", "translated", "unexpected"]
 
 # A replica that is behind, and standby nodes.
 _BUSY = frozenset({412, 472, 473, 474})
@@ -63,7 +63,7 @@ class StatusError(Exception):
         """
         status = self.status
         if status in {401, 403} or (status == 405 and self._is_vaults):  # noqa: PLR2004
-            return AccessDeniedError("Vault denies the request", hint=hint)
+            return denied(hint)
         if status == 501:  # noqa: PLR2004
             return BackendDownError("Vault is not initialised", hint="ask its operator to initialise it")
         if status == 503 and self.says("sealed"):  # noqa: PLR2004
@@ -84,14 +84,22 @@ class StatusError(Exception):
 @contextmanager
 def requiring(path: str, *capabilities: str) -> Iterator[None]:
     """Translate a refusal. The hint for a denial is the policy that would allow it, from our reference."""
-    listed = ", ".join(f'"{capability}"' for capability in capabilities)
     try:
         yield
     except StatusError as refused:
-        raise refused.translated(
-            f'add to the policy of the Vault token: path "{path}" {{ capabilities = [{listed}] }}; '
-            "if VAULT_TOKEN is set, check that it is still valid"
-        ) from None
+        raise refused.translated(policy_hint(path, *capabilities)) from None
+
+
+def policy_hint(path: str, *capabilities: str) -> str:
+    listed = ", ".join(f'"{capability}"' for capability in capabilities)
+    return (
+        f'add to the policy of the Vault token: path "{path}" {{ capabilities = [{listed}] }}; '
+        "if VAULT_TOKEN is set, check that it is still valid"
+    )
+
+
+def denied(hint: str) -> AccessDeniedError:
+    return AccessDeniedError("Vault denies the request", hint=hint)
 
 
 def unexpected() -> IntegrityError:
