@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.errors import BackendDownError
 from astro_token.secrets.ref import SecretRef
 from astro_token_backends.command import Command
 from tests.conftest import ROOT
@@ -19,6 +20,7 @@ from tests.conftest import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+SOPS = "github.com/getsops/sops/v3/cmd/sops@v3.10.2"
 PAGE = (ROOT / "docs" / "commands.md").read_text()
 RECIPES = {
     match[1]: match[0] for match in re.finditer(r"(?<=```sh\n)#!/bin/sh\n# ([a-z-]+)\n[^`]+(?=```)", PAGE)
@@ -106,3 +108,47 @@ def test_age(installed: Path, tmp_path: Path, canary: str) -> None:
     run("age-keygen", "-o", key)
     run("age", "--encrypt", "-r", run("age-keygen", "-y", key).strip(), "-o", tmp_path / "t", stdin=canary)
     assert canary.encode() == read(f"age-token{tmp_path}/t")
+
+
+def test_pass(installed: Path, tmp_path: Path, canary: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    needed("pass")
+    home = tmp_path / "gnupg"  # the path of an agent's socket must be short
+    home.mkdir(mode=0o700)
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "GNUPGHOME": str(home)}
+
+    def own(*argv: str, stdin: str = "") -> None:
+        subprocess.run(argv, env=environ, input=stdin, capture_output=True, text=True, check=True)
+
+    own("gpg", "--batch", "--passphrase", "", "--quick-generate-key", "a@localhost", "default", "default")
+    own("pass", "init", "a@localhost")
+    own("pass", "insert", "--multiline", "astro/prod", stdin=canary + "\n")
+    monkeypatch.setenv("GNUPGHOME", str(home))
+    monkeypatch.setenv("ASTRO_TOKEN_COMMANDS_KEEP", "GNUPGHOME")
+    try:
+        assert f"{canary}\n".encode() == read("pass-token/astro/prod")
+        with pytest.raises(BackendDownError, match="ended with status 1"):
+            read("pass-token/astro/nothing")
+    finally:
+        own("gpgconf", "--kill", "all")
+
+
+@pytest.mark.long
+def test_sops(installed: Path, tmp_path: Path, canary: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SOPS is built from its Go module, which takes minutes."""
+    needed("go")
+    needed("age")
+    programs = str(tmp_path / "bin")
+    environ = {**os.environ, "GOBIN": programs, "GOFLAGS": "-modcacherw"}  # so that the folder can be removed
+    subprocess.run(["go", "install", SOPS], env=environ, check=True, capture_output=True)
+    key, file = tmp_path / "key.txt", tmp_path / "tokens.yaml"
+    run("age-keygen", "-o", key)
+    file.write_text(f"astro:\n  prod: {canary}\n")
+    public = run("age-keygen", "-y", key).strip()
+    run(f"{programs}/sops", "--encrypt", "--in-place", "--age", public, file)
+    assert canary not in file.read_text()
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("SOPS_AGE_KEY_FILE", str(key))
+    monkeypatch.setenv("ASTRO_TOKEN_COMMANDS_KEEP", "PATH,SOPS_AGE_KEY_FILE")
+    assert canary.encode() == read(f"sops-token{file}:astro:prod").strip()
+    with pytest.raises(BackendDownError):
+        read(f"sops-token{file}:astro:nothing")
