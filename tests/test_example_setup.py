@@ -37,6 +37,9 @@ STUB = """\
 (printf '%s\\0' "${0##*/}" "$@"; printf '\\n\\0') >>"$CALLS"
 case "${0##*/} $*" in
 *"--input -"* | "vault write"*" -" | "vault policy"*) (cat; printf '\\0') >>"$CALLS.documents" ;;
+"vault write auth/"*/config*) echo "${4#*=}" >"$CALLS.issuer" ;;
+"vault read -field=bound_issuer"*) cat "$CALLS.issuer" ;;
+"vault read"*) echo "No value found at $2" >&2; exit 2 ;;
 "az keyvault show"*) echo /vaults/my-vault ;;
 "az keyvault secret show"*) test -e "$CALLS.stored" ;;
 "az ad app create"*) echo "client of ${5}" ;;
