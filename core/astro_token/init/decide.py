@@ -162,3 +162,9 @@ def _refuse_other_host(remote: Remote, system: str) -> None:
             f"the path of the remote {remote.name} is not an owner and a repository",
             hint="use an address such as https://github.com/acme/dags",
         )
+    # Only other systems have such paths; a shell would replace the tilde.
+    if SYSTEMS[system].is_paired and {"~", "%"} & {*remote.path}:
+        raise ConfigError(
+            f"the path of the remote {remote.name} is none of {SYSTEMS[system].name}",
+            hint="choose the remote with --remote, or another CI system",
+        )

@@ -26,7 +26,7 @@ _URL = re.compile(r"url\s*=\s*\"?([^\"\s]+)\"?\s*(?:[#;].*)?", re.IGNORECASE)
 _ADDRESS = re.compile(
     r"(?:(?P<protocol>https?|ssh|git\+ssh|ssh\+git|git)://(?:[^/@]*@)?(?P<host>[A-Za-z0-9.-]+)(?::(?P<port>\d{1,5}))?/"
     r"|(?:[^/@:]*@)?(?P<scp>[A-Za-z0-9.-]+):(?!//)/?)"
-    r"(?P<path>[A-Za-z0-9._~/-]+)"
+    r"(?P<path>[A-Za-z0-9._~%/-]+)"
 )
 # Hosts for ssh on the port of https.
 _ALIASES = {
