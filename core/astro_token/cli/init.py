@@ -84,15 +84,18 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
         text = project_tables(plan, prefix, existing)
         if text:
             additions[os.path.relpath(existing.path, root)] = text
-    _report(plan, texts, planned, additions, is_dry=arguments.dry_run)
+    _report(texts, planned, additions, is_dry=arguments.dry_run)
     _explain(plan, project)
     _warn_of_other_references(plan, existing)
-    _finish(plan, root, folder, existing, planned, additions)
+    added = [*planned.new, *planned.same, *additions]
+    if existing.path is not None and existing.path.name == FILE:  # perhaps of an earlier run
+        added.append(os.path.relpath(existing.path, root))
+    _finish(plan, planned, dict.fromkeys(added), os.path.relpath(root / plan.folder, folder))
     return 0
 
 
 def _report(
-    plan: Plan, texts: Mapping[str, str], planned: Changes, additions: Mapping[str, str], *, is_dry: bool
+    texts: Mapping[str, str], planned: Changes, additions: Mapping[str, str], *, is_dry: bool
 ) -> None:
     """Show which files were written, and the texts for those that exist."""
     for name in planned.new:
@@ -186,10 +189,14 @@ def _warn_of_other_references(plan: Plan, existing: Project) -> None:
             line("hint", "change its reference, or the paths in the scripts and the names of their secrets")
 
 
-def _finish(
-    plan: Plan, root: Path, folder: Path, existing: Project, planned: Changes, additions: Iterable[str]
-) -> None:
-    """Print the commands that remain, at most three, and the folder to run them in if it is another one."""
+def _finish(plan: Plan, planned: Changes, added: Iterable[str], at: str) -> None:
+    """
+    Print the commands that remain, at most three, and the folder to run them in if it is another one.
+
+    Args:
+        added: paths of files for git.
+        at: the path from here to the project.
+    """
     foreign = _foreign(planned)
     listed = {f"{plan.folder}/{FOLDER}/{name}.sh".lstrip("/"): name for name in scripts(plan)}
     commands = [" && ".join(f"sh {FOLDER}/{name}.sh" for path, name in listed.items() if path not in foreign)]
@@ -200,9 +207,6 @@ def _finish(
             if len(plan.environments) > 1
             else f"astro-token put {names}"
         )
-    added = [*planned.new, *planned.same, *additions]
-    if existing.path is not None and existing.path.name == FILE:  # perhaps of an earlier run
-        added.append(os.path.relpath(existing.path, root))
     paths = [
         os.path.relpath(name, plan.folder or ".") for name in dict.fromkeys(added) if name not in foreign
     ]
@@ -211,5 +215,4 @@ def _finish(
     if paths:
         commands.append(f"git add {' '.join(paths)} && git commit -m 'Deploy with astro-token' && git push")
     note("then run:")
-    at = os.path.relpath(root / plan.folder, folder)
     print(("" if at == "." else f"cd {at}\n") + "\n".join(filter(None, commands)))
