@@ -118,7 +118,9 @@ def test_a_failed_export_is_taken_back_too(job: Job) -> None:
     assert {"ASTRO_API_TOKEN": ""} == job.runner.environment
 
 
-@pytest.mark.parametrize("command", ["astro deploy --dags", "set -x; astro \\\n  deploy --dags && :", "astro  deploy --dags"])
+@pytest.mark.parametrize(
+    "command", ["astro deploy --dags", "set -x; astro \\\n  deploy --dags && :", "astro  deploy --dags"]
+)
 def test_only_what_passes_the_check_is_deployed(
     program: Program, canary: str, stubs: Path, tmp_path: Path, command: str
 ) -> None:

@@ -228,6 +228,9 @@ def test_what_cannot_work_is_refused(tmp_path: Path) -> None:
         plan(tmp_path, "gitlab", "aws", "git.acme.io:8443")
     with pytest.raises(ConfigError, match="not an owner and a repository"):
         plan(tmp_path, "github", "vault", "ghe.acme.io", "a/b/c")
+    alias = Remote("origin", "github-work", "acme/dags", is_alias=True)  # of ~/.ssh/config
+    with pytest.raises(ConfigError, match="the host github-work of the remote origin is an alias"):
+        decide(tmp_path, alias, AstroProject(), {}, backend="vault", system="github", environments=BOTH)
     for path in ("~root/dags", "acme/my%20dags"):
         with pytest.raises(ConfigError, match="the path of the remote origin is none of GitLab CI"):
             plan(tmp_path, "gitlab", "aws", path=path)
