@@ -57,6 +57,7 @@ def without_marks(text: str) -> str:
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_every_value_to_change_is_marked_and_a_mark_changes_nothing(tmp_path: Path, system: str) -> None:
     values = {value for name, value in EXAMPLES.items() if name != "astro_cli"} | {PACKAGE_SOURCE}
+    values.add("vault.example.com")  # Vault's server ID
     for backend in backends_of(system):
         made = files(plan(tmp_path, system, backend))
         for name, text in made.items():
@@ -71,6 +72,18 @@ def test_every_value_to_change_is_marked_and_a_mark_changes_nothing(tmp_path: Pa
         scripts_of = [text for name, text in made.items() if name.endswith(".sh")]
         done = subprocess.run(["sh", "-n"], input="\n".join(scripts_of), text=True, capture_output=True)
         assert (0, "") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("backend", ["vault", "aws", "gcp", "azure"])
+@pytest.mark.parametrize("name", ["my-project", "my-vault"])
+def test_a_repository_with_the_name_of_a_placeholder(tmp_path: Path, name: str, backend: str) -> None:
+    """A mark in a document, or after a line that continues, would break it."""
+    for system in PAIRED:
+        usual = files(plan(tmp_path, system, backend, path="acme/other"))
+        made = files(plan(tmp_path, system, backend, path=f"acme/{name}"))
+        for file, text in usual.items():
+            marks = [line.endswith(f" {MARK}") for line in text.splitlines()]
+            assert marks == [line.endswith(f" {MARK}") for line in made[file].splitlines()], (system, file)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
