@@ -256,6 +256,15 @@ def test_nobody_answers(program: Program, repository: Path) -> None:
     assert {} == content(repository)
 
 
+def test_the_end_of_the_input_accepts_no_default(program: Program, repository: Path) -> None:
+    with Terminal([str(PROGRAM), "init"], env=program.environment(), cwd=repository) as at:
+        at.wait_for("[vault]: ")
+        at.type("\x04")
+        assert 64 == at.finish()
+    assert "the input ended, and nothing was written" in at.shown
+    assert {} == content(repository)
+
+
 # -- bad input ---------------------------------------------------------------------------------------------
 
 

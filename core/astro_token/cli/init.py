@@ -147,8 +147,11 @@ def _answer(text: str, default: str | None) -> str:
     shown = f"{text} [{default}]: " if default else f"{text}: "
     try:
         answer = prompt(harmless(shown), echo=True).decode(errors="replace").strip()
-    except OSError:
-        answer = ""
+    except (EOFError, OSError):
+        raise UsageError(
+            "the input ended, and nothing was written",
+            hint="answer each question, or give the options that astro-token init --help lists",
+        ) from None
     return answer or default or ""
 
 
