@@ -192,6 +192,12 @@ def test_a_token_that_is_stored_elsewhere_is_shown(program: Program, repository:
         assert "already, and not at" not in program(*words).stderr
 
 
+def test_a_role_that_binds_a_name_only_is_pointed_out(program: Program, repository: Path) -> None:
+    note = "astro-token: --repository-id binds the repository itself\n"
+    assert note in program(*GIVEN, "--dry-run").stderr
+    assert note not in program(*GIVEN, "--dry-run", "--repository-id", "456789").stderr
+
+
 def test_the_branches_are_shown(program: Program, repository: Path) -> None:
     stderr = program(*BOTH, "--environment", "qa=release/1", "--dry-run").stderr
     assert "of one branch: dev=dev, prod=main, qa=release/1 (change it with --environment)\n" in stderr

@@ -169,6 +169,9 @@ def _explain(plan: Plan, project: AstroProject) -> None:
     ):
         line("warning", "the role is bound to the subject of repositories created before 15 July 2026")
         line("hint", "for a newer repository, give --owner-id and --repository-id")
+    if system.is_paired and plan.backend in {"vault", "gcp"} and not plan.repository_id:
+        note("the roles bind the name of the repository, which others can take after a rename or a deletion")
+        note("--repository-id binds the repository itself")
     if not system.is_paired:
         note(f"bind a role to the repository and the branch, as docs/ci.md says for {system.name}")
         note(f"schedule `astro-token check {plan.environments[0].name}` for every night in {system.name}")
