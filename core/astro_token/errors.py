@@ -7,15 +7,18 @@ The error tree: each class has its exit status, and its severity among several f
     ├── InvalidTokenError           65  the value is not an Astro token, or has expired
     ├── PolicyError                 65  an Astro token that policy does not allow here
     ├── DecryptError                65  the ciphertext, or the key
-    ├── SecretNotFoundError         66  no such secret, version or field; disabled or deleted
+    ├── SecretNotFoundError         66  no such secret, version or field
+    │   └── UnusableSecretError     66  it exists, but is disabled or deleted, or has no selected field
     ├── BackendDownError            69  the service needs an operator
     ├── BackendError                70  an unexpected failure of a backend
     ├── OutputError                 73  the output was refused
     ├── InputOutputError            74  input or output failed
     ├── BackendUnavailableError     75  try again later
     ├── IntegrityError              76  TLS, a redirect, a corrupt response
-    ├── AccessDeniedError           77  denied, or no usable credential
+    ├── AccessDeniedError           77  denied, or the credential is unusable
+    │   └── NoCredentialError       77  no credential is configured here
     ├── ConfigError                 78  fix the configuration
+    │   ├── NoStoreError            78  this machine has no such store, or names no such service
     │   ├── UnknownBackendError     78
     │   ├── MissingDependencyError  78
     │   └── UnsupportedOperationError 78
@@ -50,12 +53,15 @@ __all__ = [
     "InvalidRefError",
     "InvalidTokenError",
     "MissingDependencyError",
+    "NoCredentialError",
+    "NoStoreError",
     "OutputError",
     "PolicyError",
     "RotationError",
     "SecretNotFoundError",
     "UnknownBackendError",
     "UnsupportedOperationError",
+    "UnusableSecretError",
     "UsageError",
     "changed_meanwhile",
     "result",
@@ -107,7 +113,7 @@ class DecryptError(AstroTokenError):
 
 class SecretNotFoundError(AstroTokenError):
     """
-    The secret, version or field does not exist, or is disabled or deleted.
+    The secret, version or field does not exist. A chain continues with its next reference.
 
     Attributes:
         version: the version that a new one must follow, if the service continues counting
@@ -119,6 +125,14 @@ class SecretNotFoundError(AstroTokenError):
     def __init__(self, message: str, *, hint: str | None = None, version: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.version = version
+
+
+class UnusableSecretError(SecretNotFoundError):
+    """
+    The secret exists, but is disabled or deleted, or the reference does not select one of its fields.
+
+    A chain stops: somebody disabled the secret, or the reference is incomplete.
+    """
 
 
 class BackendDownError(AstroTokenError):
@@ -178,8 +192,25 @@ class AccessDeniedError(AstroTokenError):
     exit_code, severity = 77, 7
 
 
+class NoCredentialError(AccessDeniedError):
+    """
+    No credential and no login is configured for the service, so that nothing was sent.
+
+    A chain continues with its next reference. A credential that is refused, has expired or is malformed
+    is another error: it was configured, and somebody expects it to be used.
+    """
+
+
 class ConfigError(AstroTokenError):
     exit_code, severity = 78, 8
+
+
+class NoStoreError(ConfigError):
+    """
+    This machine has no such store, such as a keyring, or nothing names the service, such as `VAULT_ADDR`.
+
+    A chain continues with its next reference.
+    """
 
 
 class UnknownBackendError(ConfigError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from astro_token.errors import AccessDeniedError, ConfigError
+from astro_token.errors import AccessDeniedError, ConfigError, NoCredentialError
 from astro_token.record import Record
 from astro_token.system.files import open_regular
 from astro_token.system.programs import PROGRAM_FOLDERS, find_program
@@ -74,7 +74,8 @@ def choose_credential(environ: Mapping[str, str], request: LoginRequest) -> Cred
     Return the first credential that exists. If it fails later, no other one is tried.
 
     Raises:
-        AccessDeniedError: no credential exists, or its file is unusable.
+        NoCredentialError: no credential exists.
+        AccessDeniedError: the file of the credential is unusable.
         AstroTokenError: a setting, a CI identity's request, or the metadata server's.
         NoIdentityError: only the provider is set, and the CI system gives no identity.
     """
@@ -92,7 +93,7 @@ def choose_credential(environ: Mapping[str, str], request: LoginRequest) -> Cred
     raise no_credential(environ)
 
 
-def no_credential(environ: Mapping[str, str]) -> AccessDeniedError:
+def no_credential(environ: Mapping[str, str]) -> NoCredentialError:
     from astro_token.ci.identity import identity_hint
 
     skipped = setting(environ, "NO_GCE_CHECK") == "true"
@@ -100,7 +101,7 @@ def no_credential(environ: Mapping[str, str]) -> AccessDeniedError:
     job = "not set"
     if setting(environ, PROVIDER):
         job = f"set, but the CI system gives no identity: {identity_hint(environ) or 'none was detected'}"
-    return AccessDeniedError(
+    return NoCredentialError(
         "no Google Cloud credential is configured",
         hint=f"set {CREDENTIAL_FILE}, or run {_GCLOUD}; tried: "
         f"{CREDENTIAL_FILE} (not set), gcloud's file (does not exist), the metadata server ({machine}), "

@@ -14,6 +14,7 @@ from astro_token.errors import (
     IntegrityError,
     InvalidTokenError,
     SecretNotFoundError,
+    UnusableSecretError,
     changed_meanwhile,
 )
 from astro_token.record import Record
@@ -250,7 +251,7 @@ def _not_found(location: _Location, version: str | None, content: Any) -> Secret
     else:
         state = "deleted"
         hint = f"restore it with `vault kv undelete -versions={last} {location.mount}/{location.path}`"
-    return SecretNotFoundError(f"version {last} of the secret is {state}", hint=hint, version=last)
+    return UnusableSecretError(f"version {last} of the secret is {state}", hint=hint, version=last)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AccessDeniedError, ConfigError
+from astro_token.errors import AccessDeniedError, ConfigError, NoCredentialError
 from astro_token.record import Record
 from astro_token.secret import SecretValue
 from astro_token.system.variables import setting
@@ -120,7 +120,7 @@ def _method(environ: Mapping[str, str]) -> str:
     for method, variable in _BY_VARIABLE.items():
         if text_setting(environ, variable):
             return method
-    raise AccessDeniedError(
+    raise NoCredentialError(
         "no usable credential for Vault",
         hint="set VAULT_TOKEN, VAULT_ROLE_ID, or ASTRO_TOKEN_VAULT_ROLE with the CI system's identity "
         "or ASTRO_TOKEN_ID_TOKEN; "
