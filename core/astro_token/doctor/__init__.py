@@ -23,7 +23,7 @@ from astro_token.doctor.environment import check_ci, check_identity, check_setti
 from astro_token.doctor.investigation import Investigation, report_chain
 from astro_token.doctor.report import CHECKS, STATES, Check, Report
 from astro_token.doctor.variables import check_variables
-from astro_token.tokens.steps import READING, SELECTION, TokenPath, select, steps, walk
+from astro_token.tokens.steps import READING, SELECTION, TokenPath, steps, walk
 from astro_token.transport.deadline import DEFAULT_SECONDS, Deadline
 
 if TYPE_CHECKING:
@@ -86,7 +86,11 @@ def _read(report: Report, path: TokenPath) -> TokenSettings:
         walk(path, (*READING, *SELECTION), Investigation(last))
         return last.failure
 
-    error = select(path, attempt)
+    error = attempt(path)
+    if error is not None and path.is_chain:
+        from astro_token.tokens.chain import try_others
+
+        error = try_others(path, error, attempt)
     report_chain(report, path, error)
     report.checks += last.checks
     return path.settings

@@ -24,12 +24,12 @@ from astro_token.log import logger
 from astro_token.record import Record, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from astro_token.secrets.ref import SecretRef
     from astro_token.tokens.steps import TokenPath
 
-__all__ = ["STATUSES", "Member", "members", "try_next"]
+__all__ = ["STATUSES", "Member", "members", "try_next", "try_others"]
 
 STATUSES = ("used", "passed over", "failed", "not tried")
 
@@ -46,6 +46,24 @@ class Member(Record):
     ref: SecretRef
     status: str
     error: AstroTokenError | None = None
+
+
+def try_others(
+    path: TokenPath, error: AstroTokenError, attempt: Callable[[TokenPath], AstroTokenError | None]
+) -> AstroTokenError | None:
+    """
+    Try the other references of a chain, one after the other.
+
+    Args:
+        error: the reason not to use the first one.
+        attempt: reads the current reference and selects its field, and returns the error.
+    """
+    failure: AstroTokenError | None = error
+    while failure is not None:
+        if final := try_next(path, failure):
+            return final
+        failure = attempt(path)
+    return None
 
 
 def try_next(path: TokenPath, error: AstroTokenError) -> AstroTokenError | None:

@@ -8,10 +8,11 @@ from astro_token.errors import with_prefix
 from astro_token.policy.rules import enforce
 from astro_token.record import replace
 from astro_token.settings.resolve import TokenSettings, resolve
-from astro_token.tokens.steps import DECRYPTION, READING, SELECTION, TokenPath, select, steps, walk
+from astro_token.tokens.steps import DECRYPTION, READING, SELECTION, TokenPath, steps, walk
 from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
+    from astro_token.errors import AstroTokenError
     from astro_token.policy.rules import Policy, Verdict
     from astro_token.secret import SecretValue
     from astro_token.secrets.protocols import Backend
@@ -74,7 +75,11 @@ def read_and_verify(
         AstroTokenError: a step failed. The message names the reference.
     """
     path = TokenPath(settings, Deadline(settings.timeout), given=backend)
-    error = select(path, lambda path: walk(path, (*READING, *SELECTION)))
+    error = _read_selected(path)
+    if error is not None and path.is_chain:
+        from astro_token.tokens.chain import try_others
+
+        error = try_others(path, error, _read_selected)
     if error is None:
         error = walk(path, steps(settings, online=online or settings.policy.online))
     if error is not None:
@@ -84,6 +89,10 @@ def read_and_verify(
     if path.online is not None:
         token = replace(token, workspace=token.workspace or path.online.workspace_id)
     return token, path.verdicts
+
+
+def _read_selected(path: TokenPath) -> AstroTokenError | None:
+    return walk(path, (*READING, *SELECTION))
 
 
 def read_secret(

@@ -150,6 +150,7 @@ class _Verification:
         self.workers = Workers(deadline, WORKERS)
         self.calls: list[Pending[None]] = []
         self.turned: list[TokenPath] = []  # to the next references of their chains
+        self.secrets: dict[SecretRef, Secret] = {}  # for further rounds
 
     def run(self) -> list[TokenReport]:
         paths = self.paths
@@ -160,12 +161,18 @@ class _Verification:
     def _read_round(self, paths: list[TokenPath]) -> bool:
         """Read the current reference of each path. Return False if the deadline has passed."""
         schemes: dict[str, dict[SecretRef, _Group]] = {}
+        again: list[TokenPath] = []
         for path in paths:
             path.ref = path.settings.ref.without_field()
+            if path.ref in self.secrets:
+                again.append(path)
+                continue
             schemes.setdefault(path.ref.scheme, {}).setdefault(path.ref, []).append(path)
         # Local secrets are read in this thread, while the workers wait for services.
         for _, secrets in sorted(schemes.items(), key=lambda item: is_local(item[0])):
             self._read_scheme(list(secrets.values()))
+        for path in again:
+            self._verify([path], self.secrets[path.ref])
         for call in self.calls:  # the list grows: a call may start others before it ends
             outcome = call.outcome()
             if isinstance(outcome, BackendUnavailableError):
@@ -214,6 +221,7 @@ class _Verification:
             self._verify(group, secrets[group[0].ref])
 
     def _verify(self, group: _Group, secret: Secret) -> None:
+        self.secrets[group[0].ref] = secret
         for path in group:
             if isinstance(secret, AstroTokenError):
                 self._fail(path, secret)

@@ -62,7 +62,6 @@ __all__ = [
     "Step",
     "TokenPath",
     "is_local",
-    "select",
     "steps",
     "walk",
 ]
@@ -150,23 +149,6 @@ def walk(path: TokenPath, steps: Sequence[Step], observer: Observer | None = Non
         elif error is not None:
             return error
     return None
-
-
-def select(path: TokenPath, attempt: Callable[[TokenPath], AstroTokenError | None]) -> AstroTokenError | None:
-    """
-    Read a reference and select its field; of a chain, one reference after the other.
-
-    Args:
-        attempt: walks `READING` and `SELECTION`, and returns the error.
-    """
-    error = attempt(path)
-    while error is not None and path.is_chain:
-        from astro_token.tokens.chain import try_next
-
-        if error := try_next(path, error):
-            return error
-        error = attempt(path)
-    return error
 
 
 # -- the steps ----------------------------------------------------------------------------------------
