@@ -110,7 +110,7 @@ def test_doctor_examines_the_reference_that_is_used(
         document = json.loads(result.stdout)
         Draft202012Validator(json.loads(SCHEMA.read_text())).validate(document)
         keys = ("link", "state", "found", "exit_code")
-        return result.code, document["ref"], [tuple(link[key] for key in keys) for link in document["links"]]  # type: ignore[misc]
+        return result.code, document["ref"], [tuple(link[key] for key in keys) for link in document["links"]]
 
     lost, held = f"vault:secret/{name}-lost", f"vault:secret/{name}"
     code, ref, links = doctor(f"{lost},{held},env:LAST")

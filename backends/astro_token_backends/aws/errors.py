@@ -55,6 +55,11 @@ _UNOBTAINABLE = {
 _MALFORMED = "a setting, a file or an output is missing or malformed"
 _LOGIN_ERRORS: tuple[tuple[set[str], Callable[..., AstroTokenError], str], ...] = (
     ({"PartialCredentialsError"}, AccessDeniedError, "a part of the keys is missing"),
+    (
+        {"UnauthorizedSSOTokenError", "LoginRefreshRequired"},
+        AccessDeniedError,
+        "the session has expired, or was revoked",
+    ),
     (_UNOBTAINABLE, AccessDeniedError, "it provides no credential"),
     ({"RuntimeError"}, AccessDeniedError, "the credential has expired"),
     ({"TimeoutError"}, AccessDeniedError, "it did not end in time"),
@@ -329,9 +334,12 @@ def _retry_after(headers: Any) -> float | None:
 
 
 def _bad_credential() -> AccessDeniedError:
+    from astro_token.ci import in_ci
+
     return AccessDeniedError(
         _NOT_ACCEPTED,
-        hint="renew it (for SSO by aws sso login), and check this machine's clock",
+        hint=f"renew it{'' if in_ci(os.environ) else ' (for SSO by aws sso login)'}, "
+        "and check this machine's clock",
     )
 
 

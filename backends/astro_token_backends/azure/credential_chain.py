@@ -170,12 +170,13 @@ def _file_token(path: str) -> SecretValue:
 
 
 def _no_credential(environ: Mapping[str, str]) -> NoCredentialError:
+    from astro_token.ci import in_ci
     from astro_token.ci.identity import identity_hint
 
     present = [name for name in _SEARCHED if environ.get(name)]
+    person = "" if in_ci(environ) else "run az login, or "
     remedy = (
-        identity_hint(environ)
-        or "run az login, or set AZURE_TENANT_ID and AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET"
+        identity_hint(environ) or f"{person}set AZURE_TENANT_ID and AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET"
     )
     return NoCredentialError(
         "there is no Azure credential",

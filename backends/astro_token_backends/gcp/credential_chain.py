@@ -16,7 +16,7 @@ from astro_token.system.files import open_regular
 from astro_token.system.programs import PROGRAM_FOLDERS, find_program
 from astro_token.system.sdk_imports import import_sdk
 from astro_token.system.variables import expanded, path_setting, setting
-from astro_token_backends.credential_source import job_identity, printable_path
+from astro_token_backends.credential_source import job_identity, printable_path, renewal
 from astro_token_backends.gcp.login_request import NoMetadataServerError
 from astro_token_backends.gcp.settings import (
     PROVIDER,
@@ -33,7 +33,14 @@ if TYPE_CHECKING:
     from astro_token_backends.credential_source import JobIdentity
     from astro_token_backends.gcp.login_request import LoginRequest
 
-__all__ = ["CREDENTIAL_FILE", "Credential", "NoIdentityError", "choose_credential", "no_credential"]
+__all__ = [
+    "CREDENTIAL_FILE",
+    "Credential",
+    "NoIdentityError",
+    "choose_credential",
+    "no_credential",
+    "renewal_hint",
+]
 
 CREDENTIAL_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 _AUDIENCE = "ASTRO_TOKEN_GCP_AUDIENCE"
@@ -51,6 +58,8 @@ _KINDS = {
     "impersonated_service_account": "an impersonated service account",
 }
 
+_OF_PERSONS = ("authorized_user", "external_account_authorized_user")
+
 
 class NoIdentityError(Exception):
     """The CI system gives the job no identity."""
@@ -62,11 +71,13 @@ class Credential(Record):
 
     Attributes:
         source: for people.
+        is_of_person: a person has logged in with gcloud, and can do so again.
     """
 
     _hidden = ("value",)
     source: str
     value: Any
+    is_of_person: bool = False
 
 
 def choose_credential(environ: Mapping[str, str], request: LoginRequest) -> Credential:
@@ -109,6 +120,13 @@ def no_credential(environ: Mapping[str, str]) -> NoCredentialError:
     )
 
 
+def renewal_hint(environ: Mapping[str, str]) -> str:
+    """Name the remedy for a person's login that has ended."""
+    hint = renewal(_GCLOUD, f"set {PROVIDER} to use the identity of the job", environ)
+    # gcloud writes its own file.
+    return f"{hint}; unset {CREDENTIAL_FILE}" if setting(environ, CREDENTIAL_FILE) else hint
+
+
 def _as_account(credential: Credential, environ: Mapping[str, str]) -> Credential:
     """Let the credential act as ASTRO_TOKEN_GCP_SERVICE_ACCOUNT, and add the quota project."""
     source, value = credential.source, credential.value
@@ -122,7 +140,7 @@ def _as_account(credential: Credential, environ: Mapping[str, str]) -> Credentia
     # with_quota_project makes a copy, which has no token.
     if project and hasattr(value, "with_quota_project") and value.quota_project_id != project:
         value = value.with_quota_project(project)
-    return Credential(source, value)
+    return Credential(source, value, credential.is_of_person)
 
 
 # -- a file -------------------------------------------------------------------------------------------
@@ -170,7 +188,7 @@ def _from_json(content: str | bytes, source: str, name: str) -> Credential:
     try:
         credential = json.loads(content)
         kind = credential["type"]
-        return Credential(f"{_KINDS[kind]} in {source}", _of_type(kind, credential))
+        return Credential(f"{_KINDS[kind]} in {source}", _of_type(kind, credential), kind in _OF_PERSONS)
     except Exception:  # noqa: BLE001, S110 (google-auth raises anything, and quotes the file)
         pass
     raise AccessDeniedError(

@@ -128,7 +128,7 @@ class KeyValue(VaultService):
             details = self._client.mount(adapter, quote(name))
         except StatusError as refused:
             raise refused.translated(
-                "check the mount, and the expiry of the Vault token; or add to the token's policy: "
+                "check the mount; or add to the token's policy: "
                 f'path "{mount}/data/{path}" {{ capabilities = ["read"] }} (KV 1: without data/)'
             ) from None
         mount = str(details.get("path", "")).strip("/")

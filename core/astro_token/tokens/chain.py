@@ -118,8 +118,9 @@ def members(path: TokenPath, error: AstroTokenError | None) -> tuple[Member, ...
     if not path.is_chain:
         return ()
     settings = path.settings
+    selected: object = path.selected  # None before a field was selected
     tried = [Member(ref, "passed over", reason) for ref, reason in path.passed_over]
-    if path.selected is not None:
+    if selected is not None:
         tried.append(Member(settings.ref, "used"))
     elif not tried or tried[-1].ref != settings.ref:
         tried.append(Member(settings.ref, "failed", error))
