@@ -1,5 +1,6 @@
 """
-Packs an installed folder into a zipapp for Python 3.11 and later: `python .ci/pyz.py FOLDER FILE`.
+Packs an installed folder into a zipapp for Python 3.11 and later: `python .ci/pyz.py FOLDER FILE`;
+or with `--function` into the zip of a function for AWS Lambda, which is unpacked before it runs.
 
 The same folder gives the same bytes, which the `zipapp` module does not promise:
 names are in order, and all have one time (SOURCE_DATE_EPOCH) and mode.
@@ -23,6 +24,9 @@ from packaging.utils import canonicalize_name
 LEFT_OUT = ("pyrage", "pygments", "markdown_it", "mdurl", "bin")
 COMPILED = {".so", ".pyd", ".dylib"}
 OLDEST = {"python_version": "3.11", "python_full_version": "3.11.0", "extra": ""}
+# A function prints no tables, calls these services of AWS only, and uses botocore without boto3.
+NOT_IN_FUNCTION = ("rich", "pygments", "markdown_it", "mdurl", "boto3", "s3transfer", "bin")
+SERVICES = {"secretsmanager", "kms", "ssm", "sts"}
 EARLIEST = 315532800  # 1980, before which a zip has no time
 # Has to be understood by a Python that is too old.
 MAIN = """\
@@ -38,21 +42,23 @@ run()
 """
 
 
-def pack(folder: Path, target: Path, epoch: int) -> None:
+def pack(folder: Path, target: Path, epoch: int, *, is_function: bool = False) -> None:
     if lacking := missing(folder):
         sys.exit(f"{', '.join(lacking)}: not there, and needed by Python 3.11: install with that one")
     moment = time.gmtime(max(epoch, EARLIEST))[:6]
-    files = {name: (folder / name).read_bytes() for name in contents(folder)}
-    files["__main__.py"] = MAIN.encode()
+    files = {name: (folder / name).read_bytes() for name in contents(folder, is_function=is_function)}
+    if not is_function:
+        files["__main__.py"] = MAIN.encode()
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as out:
-        out.write(b"#!/usr/bin/env python3\n")
+        if not is_function:
+            out.write(b"#!/usr/bin/env python3\n")
         with zipfile.ZipFile(out, "w") as archive:
             for name in sorted(files):
                 entry = zipfile.ZipInfo(name, moment)
                 entry.create_system, entry.external_attr = 3, 0o644 << 16
                 archive.writestr(entry, files[name], zipfile.ZIP_DEFLATED, 9)
-    target.chmod(0o755)
+    target.chmod(0o644 if is_function else 0o755)
 
 
 def missing(folder: Path) -> list[str]:
@@ -62,14 +68,17 @@ def missing(folder: Path) -> list[str]:
     return sorted(needed - {canonicalize_name(distribution.name) for distribution in there})
 
 
-def contents(folder: Path) -> list[str]:
-    names = []
+def contents(folder: Path, *, is_function: bool = False) -> list[str]:
+    names, left_out = [], NOT_IN_FUNCTION if is_function else LEFT_OUT
     for path in folder.rglob("*"):
         relative = path.relative_to(folder)
         package = relative.parts[0]
         if not path.is_file() or "__pycache__" in relative.parts:
             continue
-        if package in LEFT_OUT or package.startswith(tuple(f"{name}-" for name in LEFT_OUT)):
+        if package in left_out or package.startswith(tuple(f"{name}-" for name in left_out)):
+            continue
+        data = relative.parts[2:-1] if relative.parts[:2] == ("botocore", "data") else ()
+        if is_function and data and data[0] not in SERVICES:
             continue
         # pip notes where it installed from, and lists what we have left out.
         if package.endswith(".dist-info") and path.name in {
@@ -79,11 +88,13 @@ def contents(folder: Path) -> list[str]:
             "direct_url.json",
         }:
             continue
-        if path.suffix in COMPILED:
+        if path.suffix in COMPILED and not is_function:
             sys.exit(f"{relative} is compiled, and cannot be imported from a zip")
         names.append(relative.as_posix())
     return names
 
 
 if __name__ == "__main__":
-    pack(Path(sys.argv[1]), Path(sys.argv[2]), int(os.environ.get("SOURCE_DATE_EPOCH", EARLIEST)))
+    *options, source, result = sys.argv[1:]
+    moment = int(os.environ.get("SOURCE_DATE_EPOCH", EARLIEST))
+    pack(Path(source), Path(result), moment, is_function=options == ["--function"])

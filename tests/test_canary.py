@@ -341,7 +341,8 @@ def test_a_token_in_a_file_is_found(program: Program, folder: str, form: str, ca
 def test_a_token_in_shared_memory_is_found(program: Program, canary: str) -> None:
     if not SHARED_MEMORY.is_dir():
         pytest.skip("there is no /dev/shm")
-    home = SHARED_MEMORY / f"astro-token-home-{os.geteuid()}-test-{os.urandom(4).hex()}"
+    # Without the number of a user, so that no other run takes it for an abandoned home and removes it.
+    home = SHARED_MEMORY / f"astro-token-home-test-{os.urandom(4).hex()}"
     home.mkdir(0o700)
     try:
         for number in range(MANY):

@@ -131,7 +131,7 @@ class Ran:
 def run(path: Path, folder: Path, job: str = "prod") -> Ran:
     stubs, work = folder / "stubs", folder / "work"
     stubs.mkdir()
-    work.mkdir()
+    work.mkdir(exist_ok=True)
     stub = stubs / "stub"
     stub.write_text(STUB)
     stub.chmod(0o755)
@@ -177,7 +177,9 @@ def test_an_example_installs_and_deploys_with_the_token(
     assert [] == [call for call in ran.calls if call[0].startswith("python") and "-I" not in call]
     (packages,) = [call[1:] for call in ran.calls if call[0] == "pip"]
     package = "astro-token" if backend == "file" else rf"astro-token\[[a-z,]*\b{backend}\b[a-z,]*\]"
-    assert re.fullmatch(rf"install {package}( awscli)?", " ".join(packages))
+    source = r" @ git\+https://github\.com/YOUR-ORG/astro-token@COMMIT"
+    assert (2 + ("awscli" in packages), "install") == (len(packages), packages[0])
+    assert re.fullmatch(package + source, packages[1])
     first, last = [call[1:] for call in ran.calls if call[0] == "astro-token"]
     assert ["install-cli", "--version"] == first[:2]
     assert re.fullmatch(r"1\.\d+\.\d+", first[2])

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from astro_token.cli.parser import parse
+from astro_token.init.files import example_files
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.schemes import credential_variables
 from astro_token.settings.variables import own_variables
@@ -178,9 +179,11 @@ def test_an_example_names_what_is_there(path: Path) -> None:
         # Where a script stands in quotes of its own, the last one is theirs.
         own = command[:-1] if path.suffix == ".Jenkinsfile" else command
         parse([re.sub(r"^\$+(\w+)$", r"\1", word) for word in shlex.split(own)])
-    # Extras.
-    extra = r"'astro-token'" if backend == "file" else rf"astro-token\[[a-z,]*{backend}[a-z,]*\]"
-    assert re.search(extra, text)
+    # Extras, and the source, in one variable.
+    extra = "astro-token" if backend == "file" else rf"astro-token\[[a-z,]*{backend}[a-z,]*\]"
+    source = re.escape(" @ git+https://github.com/YOUR-ORG/astro-token@COMMIT")
+    assert len(re.findall(rf"\bPACKAGE\W+{extra}{source}['\n]", text)) == 1
+    assert len(re.findall(r"astro-token(?:\[[a-z,]+\])? @ ", text)) == 1
     # One version of the Astro CLI, in one variable.
     assert "ASTRO_CLI_VERSION" in text
     assert len(re.findall(r"\b1\.\d\d\.\d\b", text)) == 1
@@ -194,10 +197,25 @@ def test_an_example_names_what_is_there(path: Path) -> None:
 
 def test_what_installs_us_by_name_says_that_there_is_no_release() -> None:
     """Whoever copies a file and nothing else would install a stranger's package beside the job's identity."""
-    installing = [path for path in FILES if re.search(r"\bpip\b.*\binstall\b.*astro-token", path.read_text())]
-    assert {*EXAMPLES, CI / "circleci" / "orb.yml"} <= set(installing)
+    installing = [
+        path for path in FILES if re.search(r"\bpip\b[^&\n]*\binstall\b[^&\n]*astro-token", path.read_text())
+    ]
+    assert set(installing).isdisjoint(EXAMPLES)
+    actions = {CI / "github" / f"{backend}-deploy-action.yml" for backend in BACKENDS}
+    installs = re.compile(r"""\bpip"? install "\$?\$PACKAGE\"""")
+    assert {*EXAMPLES, *actions} == {path for path in FILES if installs.search(path.read_text())}
     said = "No release is published yet, and somebody else may take the name: first replace what pip installs"
     assert [] == [name(path) for path in installing if said not in path.read_text()]
+
+
+def test_the_examples_are_those_of_the_templates_of_init() -> None:
+    """`make examples` writes them, so that the tests of the examples run what init writes."""
+    made = example_files()
+    written = {name: (CI / name).read_text() for name in made}
+    assert made == written
+    assert {*EXAMPLES, *SETUPS} - {CI / name for name in made} == {
+        CI / system / "vault-image.yml" for system in PAIRED
+    }
 
 
 def test_all_examples_pin_one_version_of_the_astro_cli() -> None:

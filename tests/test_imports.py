@@ -18,7 +18,7 @@ DIRECTION = (
     ("__main__", "pre_commit", "__init__"),
     ("cli",),
     ("testing",),
-    ("doctor", "lifecycle"),
+    ("doctor", "lifecycle", "init"),
     ("tokens",),
     ("deploy", "astro_cli"),
     ("settings",),

@@ -45,7 +45,7 @@ SOURCES = sorted(path for root in ("core", "backends") for path in (ROOT / root)
 TEXTS = sorted(
     [
         *ROOT.glob("*.md"),
-        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
         *(path for path in (ROOT / "examples").rglob("*") if path.is_file() and path.suffix != ".pyc"),
         ROOT / "action.yml",
         ROOT / ".pre-commit-hooks.yaml",

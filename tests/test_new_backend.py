@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import ROOT
+from tests.installed import extra_hint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,7 +138,7 @@ def test_it_is_listed_with_its_extra(copy: Copy) -> None:
 
 def test_without_its_sdk_the_extra_is_named(copy: Copy) -> None:
     done = copy.program("check", "safe:left")
-    assert (78, True) == (done.returncode, "hint: pip install 'astro-token[safe]'\n" in done.stderr)
+    assert (78, True) == (done.returncode, f"hint: {extra_hint('safe')}\n" in done.stderr)
 
 
 def test_its_loggers_are_silenced(copy: Copy) -> None:

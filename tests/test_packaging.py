@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from astro_token.secrets.schemes import BUILTIN
 from astro_token.version import __version__
 from tests.conftest import ROOT, Program
+from tests.installed import extra_hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,7 +154,7 @@ def test_without_its_extra_a_backend_says_how_to_install_it(
         [bare, *arguments], env=environ, capture_output=True, text=True, cwd=program.work, check=False
     )
     assert done.returncode == 78
-    assert f"astro-token: hint: pip install 'astro-token[{extra}]'\n" in done.stderr
+    assert f"astro-token: hint: {extra_hint(extra)}\n" in done.stderr
     assert "which is not installed" in done.stderr
 
 
@@ -229,9 +230,7 @@ for name, scheme in BUILTIN.items():
         cwd="/",
     )
     expected = [
-        str(row.extra)
-        if row.extra in {None, extra}
-        else f"{row.extra} pip install 'astro-token[{row.extra}]'"
+        str(row.extra) if row.extra in {None, extra} else f"{row.extra} {extra_hint(row.extra or '')}"
         for row in BUILTIN.values()
     ]
     assert (expected, "") == (done.stdout.splitlines(), done.stderr)

@@ -12,7 +12,7 @@ import pytest
 
 import astro_token
 from astro_token.secrets.schemes import BUILTIN
-from tests.conftest import PROGRAM
+from tests.conftest import PROGRAM, ROOT
 
 HEAVY = sorted(
     {
@@ -41,6 +41,20 @@ def loaded(statement: str) -> list[str]:
     )
     assert "" == done.stderr
     return done.stdout.splitlines()[-1].split()
+
+
+def test_the_public_interface_is_the_listed_one(tmp_path: Path) -> None:
+    """`make api` writes the list, after a change that docs/support.md allows."""
+    actual = tmp_path / "api.txt"
+    done = subprocess.run([sys.executable, ROOT / ".ci" / "api.py", actual], capture_output=True, text=True)
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+    listed = (ROOT / "tests" / "public_api.txt").read_text().splitlines()
+    assert listed == actual.read_text().splitlines()
+    # The list has every name of the package, and every exit code of an error.
+    assert set(astro_token.__all__) <= {
+        line.split(".")[1].split("(")[0] for line in listed if line[:12] == "astro_token."
+    }
+    assert "astro_token.SecretNotFoundError(AstroTokenError) exit 66" in listed
 
 
 def test_the_names_are_sorted_and_none_is_there_twice() -> None:

@@ -15,6 +15,7 @@ from astro_token.policy.rules import RULES
 from astro_token.secrets.admin import admin_variables
 from astro_token.secrets.schemes import BUILTIN, credential_variables
 from tests.conftest import PROGRAM, ROOT, Program
+from tests.documents import DOCUMENTS
 from tests.servers.astro_api import Grant, organization, workspace
 from tests.servers.openbao import OpenBao
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from tests.servers.astro_api import AstroApi
 
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 
 
 def sessions(text: str) -> list[tuple[str, str]]:
@@ -136,13 +136,6 @@ def test_the_example_of_a_plugin_is_the_documented_one() -> None:
     assert code in (ROOT / "docs" / "plugins.md").read_text()
 
 
-def test_links_lead_somewhere() -> None:
-    for document in DOCUMENTS:
-        for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
-            if "://" not in link:
-                assert (document.parent / link).exists(), f"{document.name}: {link}"
-
-
 def test_documents_show_no_assignment_that_hides_a_failure() -> None:
     for document in DOCUMENTS:
         for line in document.read_text().splitlines():
@@ -158,12 +151,6 @@ def test_variables_that_documents_name_are_read_by_the_code(document: Path) -> N
     for name in set(re.findall(r"\b(?:ASTRO_TOKEN|VAULT)_[A-Z_]+\b", document.read_text())):
         prefix = "ASTRO_TOKEN_POLICY_"
         assert name in code or (name.startswith(prefix) and name.removeprefix(prefix).lower() in RULES), name
-
-
-def test_python_in_the_documents_compiles() -> None:
-    for document in DOCUMENTS:
-        for block in re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL):
-            compile(block, str(document), "exec")
 
 
 def test_examples_of_schemes_are_references() -> None:

@@ -33,6 +33,7 @@ NOT_READ = {
     "UNSUPPORTED_PROTOCOL",
     "WRONG_VERSION_NUMBER",
     "ASTRO_TOKEN",
+    "GCP_KEY",  # of the files that init writes
     "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",  # with the identity of Azure Pipelines
     "APPDATA",
     "GIT_ALLOW_PROTOCOL",

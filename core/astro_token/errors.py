@@ -73,7 +73,9 @@ __all__ = [
 
 class AstroTokenError(Exception):
     """
-    Root of all intended errors; raised itself only for a bug.
+    A bug in astro-token. Every other error is a subclass.
+
+    Remedy: report it
 
     Attributes:
         message: the defect, one line.
@@ -92,28 +94,58 @@ class AstroTokenError(Exception):
 
 
 class UsageError(AstroTokenError):
+    """
+    The command line is wrong.
+
+    Remedy: fix the command
+    """
+
     exit_code, severity = 64, 11
 
 
 class InvalidRefError(UsageError):
-    pass
+    """
+    The reference is malformed, or a token stands in its position.
+
+    Remedy: fix the reference
+    """
 
 
 class InvalidTokenError(AstroTokenError):
+    """
+    The value is not an Astro token, has expired, or was revoked.
+
+    Remedy: store a valid token
+    """
+
     exit_code, severity = 65, 6
 
 
 class PolicyError(AstroTokenError):
+    """
+    Policy, or an expectation of the project, does not allow the token or the reference.
+
+    Remedy: use another token, or change the policy
+    """
+
     exit_code, severity = 65, 6
 
 
 class DecryptError(AstroTokenError):
+    """
+    The value cannot be decrypted: it is not ciphertext of this key, or the key is wrong.
+
+    Remedy: fix the secret or the key
+    """
+
     exit_code, severity = 65, 6
 
 
 class SecretNotFoundError(AstroTokenError):
     """
-    The secret, version or field does not exist. A chain continues with its next reference.
+    The secret, version or field does not exist.
+
+    Remedy: fix the reference
 
     Attributes:
         version: the version that a new one must follow, if the service continues counting
@@ -129,31 +161,58 @@ class SecretNotFoundError(AstroTokenError):
 
 class UnusableSecretError(SecretNotFoundError):
     """
-    The secret exists, but is disabled or deleted, or the reference does not select one of its fields.
+    The secret exists, but is disabled or deleted; or it has several fields and none is named.
 
-    A chain stops: somebody disabled the secret, or the reference is incomplete.
+    Remedy: restore the secret, or complete the reference
     """
 
 
 class BackendDownError(AstroTokenError):
+    """
+    The service needs its operator: it is sealed, or its host is unknown.
+
+    Remedy: contact the operator
+    """
+
     exit_code, severity = 69, 4
 
 
 class BackendError(AstroTokenError):
+    """
+    A backend failed in a way that it does not describe.
+
+    Remedy: report it
+    """
+
     exit_code, severity = 70, 10
 
 
 class OutputError(AstroTokenError):
+    """
+    The output is refused: a link, an existing file, a terminal;
+    or a token in use would be replaced or revoked.
+
+    Remedy: fix the path, or use `--force`
+    """
+
     exit_code, severity = 73, 3
 
 
 class InputOutputError(AstroTokenError):
+    """
+    Reading or writing failed on this machine.
+
+    Remedy: fix the machine
+    """
+
     exit_code, severity = 74, 2
 
 
 class BackendUnavailableError(AstroTokenError):
     """
-    The service did not respond, or requests a delay: the only error that is retried.
+    The service did not respond in time, or requests a delay: the only error that is retried.
+
+    Remedy: try again later
 
     Attributes:
         retry_after: seconds to wait, as the service requests, or None.
@@ -185,49 +244,80 @@ def changed_meanwhile(kind: str = "secret") -> BackendUnavailableError:
 
 
 class IntegrityError(AstroTokenError):
+    """
+    The answer cannot be trusted: TLS failed, a redirect, a truncated or corrupt response.
+
+    Remedy: investigate before you try again
+    """
+
     exit_code, severity = 76, 9
 
 
 class AccessDeniedError(AstroTokenError):
+    """
+    The service denies access, the credential is unusable, or another user could have written a file.
+
+    Remedy: fix the permissions or the login
+    """
+
     exit_code, severity = 77, 7
 
 
 class NoCredentialError(AccessDeniedError):
     """
-    No credential and no login is configured for the service, so that nothing was sent.
+    No credential and no login is configured for the service.
 
-    A chain continues with its next reference. A credential that is refused, has expired or is malformed
-    is another error: it was configured, and somebody expects it to be used.
+    Remedy: configure a credential, or log in
     """
 
 
 class ConfigError(AstroTokenError):
+    """
+    A setting is wrong or missing.
+
+    Remedy: fix the configuration
+    """
+
     exit_code, severity = 78, 8
 
 
 class NoStoreError(ConfigError):
     """
-    This machine has no such store, such as a keyring, or nothing names the service, such as `VAULT_ADDR`.
+    This machine has no such store, or no setting names the service.
 
-    A chain continues with its next reference.
+    Remedy: set the variable that the hint names
     """
 
 
 class UnknownBackendError(ConfigError):
-    pass
+    """
+    No backend serves the scheme of the reference.
+
+    Remedy: fix the scheme, or install the plugin and name it in `ASTRO_TOKEN_PLUGINS`
+    """
 
 
 class MissingDependencyError(ConfigError):
-    pass
+    """
+    The SDK of the backend is not installed.
+
+    Remedy: install the extra that the hint names
+    """
 
 
 class UnsupportedOperationError(ConfigError):
-    pass
+    """
+    The backend cannot do this, such as write or encrypt.
+
+    Remedy: use another backend
+    """
 
 
 class RotationError(AstroTokenError):
     """
-    A rotation did not end.
+    A rotation is unfinished.
+
+    Remedy: run the same command again (80), or do what the hint says (81)
 
     Attributes:
         exit_code: 80 if the old token still works and running again completes the rotation,
@@ -243,7 +333,11 @@ class RotationError(AstroTokenError):
 
 
 class CommandError(AstroTokenError):
-    """The command cannot be run (126) or is not found (127), as shells report it."""
+    """
+    The command cannot be run (126) or is not found (127), as shells report it.
+
+    Remedy: fix the command
+    """
 
     severity = 12
 

@@ -524,6 +524,15 @@ def test_a_token_waits_for_its_turn_and_for_no_other(bearer: SecretValue, clock:
     assert [pytest.approx(1.1)] == clock.waits
 
 
+def test_the_turns_of_tokens_that_were_used_long_ago_are_forgotten(clock: Clock) -> None:
+    rate = Rate()
+    for number in range(1000):
+        rate.wait(SecretValue(f"a.{number}.c".encode()), 5)
+        clock.now += 0.1
+    assert len(rate._turns) <= 101
+    assert [] == clock.waits
+
+
 def test_many_threads_of_one_token_keep_within_the_documented_rate(bearer: SecretValue, clock: Clock) -> None:
     with Server() as server:
         documented, server.window = server.rates["GET"], 0.0

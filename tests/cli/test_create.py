@@ -170,6 +170,24 @@ def test_nothing_is_created_where_nothing_can_be_stored(life: TokenLife) -> None
     assert [] == life.api.requests
 
 
+@pytest.mark.parametrize("asks", [True, False])
+@only_vault
+def test_a_value_that_cannot_be_written_leaves_no_token(life: TokenLife, asks: bool) -> None:
+    """The login may write the record only. Vault says so, or it shows when the token is to be stored."""
+    bao, folder = life.store.openbao, f"secret/data/{life.store.base}"  # type: ignore[union-attr]
+    capabilities = 'path "sys/capabilities-self" { capabilities = ["update"] }' if asks else ""
+    token = service.token(
+        bao,
+        f'path "{folder}/prod" {{ capabilities = ["read"] }}\n'
+        f'path "{folder}/prod-rotation" {{ capabilities = ["read", "create", "update"] }}\n{capabilities}',
+    )
+    life.program.canaries.append(token)
+    result = life("create", *DEPLOY, life.ref.replace("#", "?kv=2#"), env={"VAULT_TOKEN": token})
+    assert says(result, 77, "Vault denies the request", "add to the policy of the Vault token: path")
+    assert (set(), {}, None) == (life.others, life.rotation(), life.store.read("prod"))
+    assert asks != any(request.method == "POST" for request in life.api.requests)
+
+
 @only_file
 def test_without_an_admin_nothing_is_created(life: TokenLife) -> None:
     result = life("create", *DEPLOY, life.ref, env={"ASTRO_TOKEN_ADMIN_REF": ""})

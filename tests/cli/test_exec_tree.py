@@ -52,6 +52,7 @@ completion tcsh
 completion powershell
 completion tokens
 completion keys
+init --backend vault --ci github --dry-run
 install-cli
 install-cli --lock
 doctor

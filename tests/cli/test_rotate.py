@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyrage
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -82,7 +83,7 @@ def seconds_until(time: str) -> float:
 def test_without_a_grace_period_one_run_does_everything(life: TokenLife) -> None:
     before = life.issue()
     token = document(life, "--grace", "0s", life.ref)
-    assert 8 == len(life.api.requests)
+    assert 9 == len(life.api.requests)
     assert ("rotated", None, None) == (token["outcome"], token["previous_until"], token["error"])
     assert ({id_of(life.current())}, {}, False) == (life.others, life.rotation(), life.works(before))
 
@@ -162,7 +163,7 @@ def utc(seconds: float) -> str:
 def test_a_previous_token_that_was_used_is_kept(life: TokenLife) -> None:
     before = life.issue()
     assert 0 == life("rotate", "--grace", "1s", life.ref).code
-    life.record_of(before)["lastUsedAt"] = utc(5)
+    life.record_of(before)["lastUsedAt"] = utc(150)
     time.sleep(1)
     result = life("rotate", life.ref)
     used = "the previous token was used after the new one became the current one, and is kept"
@@ -173,6 +174,87 @@ def test_a_previous_token_that_was_used_is_kept(life: TokenLife) -> None:
     assert 80 == life("rotate", "--finish", life.ref).code
     assert 0 == life("rotate", "--finish", "--grace", "0s", life.ref).code
     assert ({}, {id_of(life.current())}) == (life.rotation(), life.others)
+
+
+@only_file
+def test_a_previous_token_that_was_used_a_day_ago_is_revoked(life: TokenLife) -> None:
+    before = life.issue()
+    assert 0 == life("rotate", life.ref).code
+    record = life.rotation() | {"promoted": utc(-200_000), "revoke_after": utc(-100_000), "format": 1}
+    del record["intent"]
+    life.store.write_record("prod", json.dumps(record))
+    life.record_of(before)["lastUsedAt"] = utc(-80_000)  # after the promotion, and in the last grace period
+    assert 80 == life("rotate", life.ref).code
+    life.record_of(before)["lastUsedAt"] = utc(-110_000)
+    record["intent"] = None
+    record = {name: value for name, value in record.items() if name != "intent"}
+    life.store.write_record("prod", json.dumps(record))
+    assert "finished" == document(life, life.ref)["outcome"]
+    assert not life.works(before)
+
+
+@only_file
+def test_policy_about_the_next_token_does_not_keep_a_rotation_open(life: TokenLife) -> None:
+    before = life.issue()
+    life.project()
+    assert 0 == life("rotate", "prod").code
+    life.project(lifetime="90d", role="WORKSPACE_AUTHOR")
+    floor = {"ASTRO_TOKEN_POLICY_MAX_LIFETIME": "30d", "ASTRO_TOKEN_POLICY_ROLES": "WORKSPACE_AUTHOR"}
+    elsewhere = {**floor, "ASTRO_TOKEN_POLICY_REF": "vault:secret/*"}
+    assert 65 == life("rotate", "--finish", "--grace", "0s", "prod", env=elsewhere).code
+    assert life.works(before)
+    after = life.current()
+    assert "finished" == document(life, "--grace", "0s", "prod", env=floor)["outcome"]
+    assert (False, after, {}) == (life.works(before), life.current(), life.rotation())
+    assert 65 == life("rotate", "prod", env=floor).code
+    assert {id_of(after)} == life.others
+
+
+@only_file
+def test_a_token_of_terraform_is_rotated_with_a_warning(life: TokenLife) -> None:
+    life.issue()
+    text = 'resource "astro_api_token" "ci" {\n  name = "deploy"\n}\n'
+    (life.program.work / "main.tf").write_text(text)
+    result = life("rotate", life.ref)
+    assert 0 == result.code
+    assert f"warning: {life.ref}: Terraform manages the token, and will create it again" in result.stderr
+
+
+# -- in place ---------------------------------------------------------------------------------------
+
+
+def test_a_rotation_in_place_keeps_the_identifier(life: TokenLife) -> None:
+    before = life.issue()
+    key = pyrage.x25519.Identity.generate()
+    env = {} if life.store.scheme == "file" else {"ASTRO_TOKEN_AGE_KEY": str(key)}
+    token = document(life, "--in-place", "--escrow", "prod.escrow.age", life.ref, env=env)
+    after = life.current()
+    assert ("rotated", None, None) == (token["outcome"], token["previous_until"], token["error"])
+    assert (id_of(before), True, False) == (id_of(after), life.works(after), life.works(before))
+    assert ({id_of(after)}, {}) == (life.others, life.rotation())
+    assert not (life.program.work / "prod.escrow.age").exists()
+
+
+@only_file
+def test_without_an_admin_or_an_escrow_file_nothing_is_rotated_in_place(life: TokenLife) -> None:
+    before = life.issue()
+    life.api.accept(before, ADMIN)
+    escrow = ["--in-place", "--escrow", "prod.escrow.age"]
+    for admin in ("", life.ref):
+        result = life("rotate", *escrow, life.ref, env={"ASTRO_TOKEN_ADMIN_REF": admin})
+        assert says(result, 77, "no credential is named that may rotate this token in place", "set ASTRO_")
+    assert (before, True, {}) == (life.current(), life.works(before), life.rotation())
+    for folder in ("missing", "/proc"):
+        result = life("rotate", "--in-place", "--escrow", f"{folder}/prod.escrow.age", life.ref)
+        assert 73 == result.code
+    # The configured key could not read the file.
+    key = str(pyrage.x25519.Identity.generate())
+    (life.program.work / "recipients").write_text(str(pyrage.x25519.Identity.from_str(key).to_public()))
+    other = {"ASTRO_TOKEN_AGE_RECIPIENTS_FILE": str(life.program.work / "recipients")}
+    (life.program.work / "recipients").chmod(0o600)
+    assert 78 == life("rotate", *escrow, life.ref, env=other).code
+    assert (before, True) == (life.current(), life.works(before))
+    assert not (life.program.work / "prod.escrow.age").exists()
 
 
 # -- the credential ---------------------------------------------------------------------------------
@@ -343,7 +425,7 @@ def test_what_cannot_be_rotated(life: TokenLife) -> None:
     del life.api.tokens[id_of(gone)]
     result = life("rotate", life.store.ref("gone"))
     assert 65 == result.code
-    assert "Astro does not have the token any more" in errors_of(result)[0]
+    assert "Astro does not accept the token" in errors_of(result)[0]
     direct = life.issue("direct")
     life.record_of(direct)["kind"] = "DIRECT_ACCESS"
     assert 65 == life("rotate", life.store.ref("direct")).code
@@ -367,6 +449,14 @@ def test_what_cannot_be_rotated(life: TokenLife) -> None:
         (["--if-older-than", "soon", "prod"], "--if-older-than is not a duration"),
         (["--finish", "--if-older-than", "1d"], "--finish starts no rotation"),
         (["--admin", "", "prod"], "--admin: not a reference"),
+        (["--in-place", "prod"], "--in-place and --escrow are not given together"),
+        (["--escrow", "e.age", "prod"], "--in-place and --escrow are not given together"),
+        (["--in-place", "--escrow", "e.age", "--all"], "--in-place and --all are both given"),
+        (["--in-place", "--escrow", "e.age", "--finish", "prod"], "--in-place and --finish are both given"),
+        (["--in-place", "--escrow", "e.age", "--grace", "0s", "prod"], "--in-place and --grace are both"),
+        (["--in-place", "--escrow", "e.age", "prod", "prod"], "--in-place needs one token"),
+        (["--in-place", "--escrow", "e.age"], "--in-place needs one token"),
+        (["--in-place", "--escrow", "", "prod"], "--escrow is empty"),
     ],
 )
 @only_file
@@ -460,6 +550,7 @@ def test_in_a_git_repository_nothing_is_revoked_before_a_person_says_so(life: To
     record = life.rotation()
     record |= {"promoted": utc(-90000), "revoke_after": utc(-3600), "format": 1}
     del record["intent"]
+    life.record_of(before)["lastUsedAt"] = utc(-90000)
     life.store.write_record("prod", json.dumps(record))
     assert "waiting" == document(life, life.ref)["outcome"]
     assert life.works(before)
@@ -493,6 +584,17 @@ def test_a_leftover_of_this_reference_is_deleted(life: TokenLife) -> None:
     assert {id_of(life.current()), id_of(young)} == life.others
 
 
+@only_file
+def test_a_token_that_was_used_is_no_leftover(life: TokenLife) -> None:
+    """It can be the current token of another project, whose file has the same path in a container."""
+    life.issue()
+    assert 0 == life("rotate", "--grace", "0s", life.ref).code
+    theirs = life.issue("theirs", title=life.record_of(life.current())["name"][:-4] + "0000")
+    life.record_of(theirs).update(createdAt=utc(-9 * 86400), lastUsedAt=utc(-7 * 86400))
+    assert 0 == life("rotate", "--grace", "0s", life.ref).code
+    assert {id_of(life.current()), id_of(theirs)} == life.others
+
+
 # -- wrong clocks -----------------------------------------------------------------------------------
 
 
@@ -514,3 +616,54 @@ def test_a_lease_of_a_wrong_clock_does_not_last_for_days(life: TokenLife) -> Non
     intent = {"title": "deploy~1", "owner": "somebody", "until": utc(86400)}
     life.store.write_record("prod", json.dumps({"format": 1, "intent": intent}))
     assert 0 == life("rotate", life.ref).code
+
+
+# -- whoever can write the secret -------------------------------------------------------------------
+
+
+def owner_of(life: TokenLife) -> str:
+    """A token of another team, which may do more than the one that is rotated."""
+    owner = life.issue("owner", role("ORGANIZATION_OWNER", ORGANIZATION, "ORGANIZATION"))
+    life.record_of(owner)["scope"] = "ORGANIZATION"
+    return owner
+
+
+@only_file
+def test_a_value_that_astro_does_not_accept_names_no_roles_to_copy(life: TokenLife) -> None:
+    owner = owner_of(life)
+    forged = make_token(organization=ORGANIZATION, workspace=WORKSPACE, token_id=id_of(owner))
+    life.store.write("prod", forged)
+    assert says(
+        life("rotate", life.ref),
+        65,
+        f"{life.ref}: Astro does not accept the token, so that its roles cannot be copied",
+        "create a new token with `astro-token create`",
+    )
+    assert (forged, {id_of(owner)}, {}) == (life.current(), life.others, life.rotation())
+
+
+@only_file
+def test_a_token_that_another_run_rotates_meanwhile_is_no_token_that_astro_refuses(life: TokenLife) -> None:
+    life.issue()
+    life.issue("next")
+    later = life.store.read("next")
+    old = make_token(organization=ORGANIZATION, workspace=WORKSPACE, token_id="cltkold")
+    life.store.write("prod", old)
+    after_requests(life.api, "GET", lambda: life.store.write("prod", str(later)))
+    busy = f"{life.ref}: another run is rotating the token"
+    assert says(life("rotate", life.ref), 75, busy, "wait for its end, or 30 seconds")
+    assert later == life.current()
+
+
+@only_file
+def test_a_record_with_the_identifier_of_another_token_deletes_and_copies_nothing(life: TokenLife) -> None:
+    owner, before = owner_of(life), life.issue()
+    forged = make_token(organization=ORGANIZATION, token_id=id_of(owner))
+    times = {"promoted": utc(-86400), "revoke_after": utc(-3600)}
+    for slot, value in (("previous", forged), ("previous", before), ("pending", before)):
+        record = {"format": 1, slot: {"id": id_of(owner), "value": value}, **times}
+        life.store.write_record("prod", json.dumps(record))
+        result = life("rotate", life.ref)
+        assert (slot, 2) == (slot, len(errors_of(result)))
+        assert 81 == result.code
+        assert (before, {id_of(owner), id_of(before)}) == (life.current(), life.others)

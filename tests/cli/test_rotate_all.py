@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections import Counter
 from contextlib import suppress
-from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Background
     from tests.cli.token_life import TokenLife
 
-pytestmark = pytest.mark.parametrize("life", ["file"], indirect=True)
+only_file = pytest.mark.parametrize("life", ["file"], indirect=True)
 _MIB = 60
+_PER_SECOND = {"POST": 10, "DELETE": 5}
 
 
 def many(life: TokenLife, count: int) -> list[str]:
@@ -51,28 +52,14 @@ def created(life: TokenLife) -> int:
     return sum(request.method == "POST" for request in life.api.requests)
 
 
-@pytest.mark.parametrize(
-    "count", [20, pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
-)
-def test_a_killed_run_is_resumed_and_rotates_nothing_twice(
-    life: TokenLife, count: int, start: Callable[..., Background]
-) -> None:
-    names = many(life, count)
-    before = {name: life.current(name) for name in names}
-    killed = start("rotate", "--all")
-    wait_until(lambda: created(life) >= count // 2, patience=600)
-    killed.send(signal.SIGKILL)
-    killed.process.wait()
-    for name in names:
-        record = life.rotation(name)
-        if record.get("intent"):  # or the next run would wait for the end of the lease
-            record["intent"]["until"] = "2026-01-01T00:00:00Z"
-            life.store.write_record(name, json.dumps({"format": 1, **record}))
-    output = life.program.folder / "output"
+def measured(life: TokenLife, *arguments: str) -> tuple[dict[str, int], float]:
+    """Run the program within the limits of rate and memory. Return its outcomes, and the peak in MiB."""
+    life.api.requests.clear()
+    output, begin = life.program.folder / "output", time.monotonic()
     with (
         output.open("w") as stdout,
         subprocess.Popen(
-            [str(PROGRAM), "rotate", "--all", "--format", "json"],
+            [str(PROGRAM), "rotate", "--all", "--format", "json", *arguments],
             env=life.program.environment(),
             cwd=life.program.work,
             stdout=stdout,
@@ -85,17 +72,63 @@ def test_a_killed_run_is_resumed_and_rotates_nothing_twice(
     content = json.loads(output.read_text())
     assert 0 == content["exit_code"] == process.returncode
     assert 10 < peak < _MIB
+    methods = Counter(request.method for request in life.api.requests)
+    shortest = {method: shortest_window(life, method, most) for method, most in _PER_SECOND.items()}
+    # Turns are 1.1 seconds apart; on a busy machine one request may need longer than the next to reach Astro,
+    # which refuses what is too much.
+    assert all(seconds > 0.7 for seconds in shortest.values()), shortest
     outcomes = Counter(token["outcome"] for token in content["tokens"])
-    print(f"{count} tokens: {dict(outcomes)}, {peak:.0f} MiB")
+    print(
+        f"{life.store.scheme} {' '.join(arguments)}: {dict(outcomes)}, {time.monotonic() - begin:.0f} s, "
+        f"{dict(methods)}, {peak:.1f} MiB, shortest time of one request more than allowed: "
+        + ", ".join(f"{method} {seconds:.2f} s" for method, seconds in shortest.items())
+    )
+    return outcomes, peak
+
+
+def shortest_window(life: TokenLife, method: str, most: int) -> float:
+    """The shortest time in which one request more than these reached Astro."""
+    times = [request.time for request in life.api.requests if request.method == method]
+    return min((later - earlier for earlier, later in zip(times, times[most:], strict=False)), default=inf)
+
+
+@pytest.mark.parametrize(
+    ("life", "count"),
+    [
+        ("file", 20),
+        pytest.param("file", 1000, marks=[pytest.mark.long, pytest.mark.timeout(3600)]),
+        pytest.param("vault", 1000, marks=[pytest.mark.long, pytest.mark.timeout(3600)]),
+    ],
+    indirect=["life"],
+)
+def test_a_killed_run_is_resumed_and_rotates_nothing_twice(
+    life: TokenLife, count: int, start: Callable[..., Background]
+) -> None:
+    names = many(life, count)
+    before = {name: life.current(name) for name in names}
+    killed = start("rotate", "--all")
+    wait_until(lambda: created(life) >= count // 2, patience=600)
+    killed.send(signal.SIGKILL)
+    killed.process.wait()
+    posts = created(life)
+    for name in names:
+        record = life.rotation(name)
+        if record.get("intent"):  # or the next run would wait for the end of the lease
+            record["intent"]["until"] = "2026-01-01T00:00:00Z"
+            life.store.write_record(name, json.dumps({"format": 1, **record}))
+    outcomes, _ = measured(life)
     assert {"rotated", "waiting"} == outcomes.keys()
     current = {name: life.current(name) for name in names}
     assert set(before.values()).isdisjoint(current.values())
     assert life.others == {id_of(value) for value in (*before.values(), *current.values())}
-    assert created(life) <= count + 8  # tokens whose creation the kill interrupted
-    times = [request.time for request in life.api.requests if request.method == "POST"]
-    assert all(later - earlier > 0.9 for earlier, later in pairwise(times[::11]))
+    assert posts + created(life) <= count + 8  # tokens whose creation the kill interrupted
+    outcomes, _ = measured(life, "--finish", "--grace", "0s")
+    assert {"finished": count} == outcomes
+    assert current == {name: life.current(name) for name in names}
+    assert life.others == {id_of(value) for value in current.values()}
 
 
+@only_file
 def test_a_signal_lets_every_begun_creation_end(life: TokenLife, start: Callable[..., Background]) -> None:
     names = many(life, 20)
     running = start("rotate", "--all")

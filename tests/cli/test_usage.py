@@ -10,11 +10,13 @@ import shlex
 import subprocess
 from typing import TYPE_CHECKING
 
+import pyrage
 import pytest
 
 from astro_token.cli.parser import build, parse
 from astro_token.testing import make_token
 from tests.conftest import PROGRAM, ROOT, Result
+from tests.installed import extra_hint
 from tests.servers.astro_api import Grant, deployment, organization, role, workspace
 from tests.servers.astro_requests import claims_of, utc_now
 from tests.servers.releases import Releases
@@ -197,7 +199,7 @@ def test_a_scheme_that_nothing_serves(program: Program) -> None:
 # -- secrets ----------------------------------------------------------------------------------------
 
 SHOWN = "store the token as Astro showed it when it was created, or create a new one"
-NEW = "create a new token in Astro and store it instead"
+NEW = "rotate it with astro-token rotate, or create a new token in Astro and store it instead"
 
 
 def test_a_secret_that_holds_no_usable_token(program: Program, planted: Planted, canary: str) -> None:
@@ -371,7 +373,7 @@ def test_a_missing_extra_is_named_with_its_installation(
         check=False,
     )
     message = f"{ref}: {ref.partition(':')[0]} needs the Python package {package}, which is not installed"
-    expected = failure(78, message, f"pip install 'astro-token[{extra}]'")
+    expected = failure(78, message, extra_hint(extra))
     assert expected == Result(done.returncode, done.stdout, done.stderr)
 
 
@@ -470,7 +472,7 @@ def examples(text: str) -> list[str]:
 
 LIFECYCLE = ["create", "rotate", "revoke"]
 HELPS = [
-    "", "exec", "export", "check", "put", *LIFECYCLE, "audit", "doctor", "backends",
+    "", "init", "exec", "export", "check", "put", *LIFECYCLE, "audit", "doctor", "backends",
     "install-cli", "completion",
 ]  # fmt: skip
 
@@ -521,7 +523,7 @@ def releases(certificates: Certificates) -> Iterator[dict[str, str]]:
         }
 
 
-@pytest.mark.parametrize("command", [command for command in HELPS if command not in LIFECYCLE])
+@pytest.mark.parametrize("command", [command for command in HELPS if command not in {*LIFECYCLE, "init"}])
 def test_every_example_works(
     program: Program,
     openbao: OpenBao,
@@ -622,6 +624,7 @@ def test_every_example_of_the_lifecycle_works(
         "ASTRO_TOKEN_API_URL": astro_api.url,
         "ASTRO_TOKEN_ADMIN_REF": "env:MANAGES",
         "MANAGES": admin,
+        "ASTRO_TOKEN_AGE_KEY": str(pyrage.x25519.Identity.generate()),
     }
     lines = examples(program(command, "--help").stdout)
     assert len(lines) > 1

@@ -61,7 +61,7 @@ READ: Mapping[str, tuple[str, ...]] = {
     "check": (
         *(*MARKS, *TERMINAL, *FOLDERS, *sorted(identity_variables())),
         *("ASTRO_HOME", "ASTRO_TOKEN_PLAIN_IMPORTS", "ASTRO_TOKEN_PLUGINS", "ASTRO_TOKEN_FILE_FOLDERS"),
-        *("GIT_EXEC_PATH", "PRE_COMMIT"),
+        *("GIT_EXEC_PATH", "PRE_COMMIT", "ASTRO_TOKEN_GRACE"),
         *("ASTRONOMER_KEY_ID", "ASTRONOMER_KEY_SECRET", "GITHUB_STEP_SUMMARY"),
     ),
     "a reference": ("ASTRO_TOKEN_DECRYPT", "ASTRO_TOKEN_BACKEND"),

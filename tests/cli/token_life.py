@@ -128,6 +128,10 @@ class VaultStore:
     def write_record(self, name: str, text: str) -> None:
         self._write(f"{name}-rotation", json.loads(text))
 
+    def metadata(self, name: str) -> str:
+        """Everything that is stored beside the fields."""
+        return json.dumps(self.openbao.api("GET", f"secret/metadata/{self.base}/{name}")["data"])
+
     def _write(self, name: str, data: dict[str, Any]) -> None:
         self.openbao.api("POST", f"secret/data/{self.base}/{name}", {"data": data})
 

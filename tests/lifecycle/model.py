@@ -19,6 +19,7 @@ import itertools
 import random
 from collections import Counter
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from astro_token.lifecycle import effects as e
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     Run = e.Protocol[str]
 
-FAULTS = ("before", "after", "lost", "failed", "refused", "damaged")
+FAULTS = ("before", "after", "lost", "failed", "refused", "denied", "damaged")
 FIRST = e.Slot("t0", "s0")
 
 
@@ -38,6 +39,7 @@ class Token:
     title: str
     value: str
     created: float
+    is_used: bool = False
 
 
 @dataclass
@@ -45,11 +47,13 @@ class World:
     """
     Attributes:
         is_compared: the service has compare-and-set for the value.
+        are_uses_seen: Astro shows the use of a token, so that a token in use is no leftover.
         outages: moments in which the current token did not work.
     """
 
     plan: Plan
     is_compared: bool = True
+    are_uses_seen: bool = True
     current: e.Slot[str] | None = FIRST
     tokens: dict[str, Token] = field(default_factory=lambda: {"t0": Token("deploy", "s0", 0.0)})
     clock: float = 1.0e9
@@ -63,8 +67,10 @@ class World:
         return rotation(self.plan, owner, lambda: self.clock, lambda: f"{owner}-{next(numbers)}")
 
     def perform(self, effect: Any) -> Any:
-        result = getattr(self, f"_{type(effect).__name__}")(effect)
-        self.outages += not self.works
+        kind = type(effect)
+        result = _PERFORMERS[kind](self, effect)
+        if kind in _DISRUPTIVE:
+            self.outages += not self.works
         return result
 
     def _compare_and_set(self, which: int, version: str) -> str:
@@ -89,7 +95,10 @@ class World:
         self.current = effect.token
 
     def _Verify(self, effect: e.Verify) -> bool:
-        return self._accepts(effect.token)
+        is_accepted = self._accepts(effect.token)
+        if is_accepted:
+            self.tokens[effect.token.id].is_used = True
+        return is_accepted
 
     def _accepts(self, slot: e.Slot[str]) -> bool:
         token = self.tokens.get(slot.id)
@@ -97,8 +106,11 @@ class World:
 
     def _ListTokens(self, effect: e.ListTokens) -> list[e.Listed]:
         self._authenticate(effect.bearer)
-        listed = [e.Listed(ident, token.title, token.created) for ident, token in self.tokens.items()]
-        return [token for token in listed if token.title.startswith(f"{self.plan.title}~")]
+        return [
+            e.Listed(ident, token.title, inf if token.is_used and self.are_uses_seen else token.created)
+            for ident, token in self.tokens.items()
+            if token.title.startswith(f"{self.plan.title}~")
+        ]
 
     def _Create(self, effect: e.Create) -> e.Slot[str]:
         self._authenticate(effect.bearer)
@@ -122,6 +134,7 @@ class World:
         pending = self.record.pending
         if pending is not None and (self.current is None or pending.id != self.current.id):
             self.tokens.pop(pending.id, None)
+            self.outages += not self.works
 
     @property
     def works(self) -> bool:
@@ -131,6 +144,20 @@ class World:
     def orphans(self) -> set[str]:
         kept = {slot.id for slot in (self.current, self.record.previous) if slot}
         return self.tokens.keys() - kept - (set() if self.plan.keeps_previous else {FIRST.id})
+
+
+_PERFORMERS: dict[type[Any], Callable[[World, Any], Any]] = {
+    e.ReadRecord: World._ReadRecord,
+    e.WriteRecord: World._WriteRecord,
+    e.ReadValue: World._ReadValue,
+    e.WriteValue: World._WriteValue,
+    e.Verify: World._Verify,
+    e.ListTokens: World._ListTokens,
+    e.Create: World._Create,
+    e.IsUsed: lambda world, effect: world._IsUsed(effect),
+    e.Delete: World._Delete,
+}
+_DISRUPTIVE = frozenset({e.WriteValue, e.Delete})  # no other effect can end the current token's validity
 
 
 def alone(world: World, run: Run, faults: dict[int, str]) -> tuple[int, str]:
@@ -146,8 +173,9 @@ def alone(world: World, run: Run, faults: dict[int, str]) -> tuple[int, str]:
                 return count, "killed"
             error: Exception | None = None
             result = None
-            if fault in {"failed", "refused"}:
-                error = e.UnknownOutcomeError() if fault == "failed" else e.RefusedError(Exception(fault))
+            if fault in {"failed", "refused", "denied"}:
+                refused = e.RefusedError(Exception(fault), is_denied=fault == "denied")
+                error = e.UnknownOutcomeError() if fault == "failed" else refused
             else:
                 try:
                     result = world.perform(effect)

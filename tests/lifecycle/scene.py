@@ -7,7 +7,8 @@ import json
 import secrets
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -20,6 +21,7 @@ from astro_token.lifecycle.effects import RotationRecord
 from astro_token.lifecycle.perform import Performer
 from astro_token.lifecycle.protocol import Plan, rotation
 from astro_token.lifecycle.record import decode_record, record_ref
+from astro_token.lifecycle.rotate import RotationOptions, Rotator
 from astro_token.record import replace
 from astro_token.secret import SecretValue
 from astro_token.secrets.registry import close_backends
@@ -31,6 +33,8 @@ from tests.servers.openbao import OpenBaoError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import pytest
 
     from astro_token.secrets.ref import SecretRef
     from astro_token.settings.resolve import TokenSettings
@@ -45,6 +49,7 @@ PLANNED = NewToken("deploy", "workspace", (AUTHOR,), 90)
 ADMIN = "cladmin"
 PLAN = Plan("deploy", 0.0)
 CREATE = replace(PLAN, keeps_previous=False)
+_DOCS = Path(__file__).parents[2] / "docs" / "rotate.md"
 CUTS = ("reset", "lose-answer")
 
 
@@ -117,6 +122,9 @@ class SecretsManager:
         except self._client.exceptions.ResourceNotFoundException:
             return None
 
+    def described(self, ref: SecretRef) -> str:
+        return str(self._client.describe_secret(SecretId=ref.name))
+
     def write(self, ref: SecretRef, text: str) -> None:
         self._client.create_secret(Name=ref.name, SecretString=text)
 
@@ -134,6 +142,10 @@ class Parameters:
         except self._client.exceptions.ParameterNotFound:
             return None
 
+    def described(self, ref: SecretRef) -> str:
+        tags = self._client.list_tags_for_resource(ResourceType="Parameter", ResourceId=ref.name)
+        return f"{tags} {self._client.describe_parameters()}"
+
     def write(self, ref: SecretRef, text: str) -> None:
         self._client.put_parameter(Name=ref.name, Value=text, Type="SecureString")
 
@@ -149,6 +161,11 @@ class SecretManager:
         project, _, name = ref.name.partition("/")
         secret = self._server._secrets.get(self._server._canonical(f"projects/{project}/secrets/{name}"))
         return secret.versions[-1].data.decode() if secret and secret.versions else None
+
+    def described(self, ref: SecretRef) -> str:
+        project, _, name = ref.name.partition("/")
+        secret = self._server._secrets[self._server._canonical(f"projects/{project}/secrets/{name}")]
+        return str([secret.resource, *(version.resource for version in secret.versions)])
 
     def write(self, ref: SecretRef, text: str) -> None:
         project, _, name = ref.name.partition("/")
@@ -166,6 +183,10 @@ class KeyVault:
     def read(self, ref: SecretRef) -> str | None:
         versions = self._server.versions(ref.name.rpartition("/")[2])
         return str(versions[-1]["value"]) if versions else None
+
+    def described(self, ref: SecretRef) -> str:
+        versions = self._server.versions(ref.name.rpartition("/")[2])
+        return str([{**version, "value": None} for version in versions])
 
     def write(self, ref: SecretRef, text: str) -> None:
         self._server.put(ref.name.rpartition("/")[2], text)
@@ -272,10 +293,10 @@ class Scene:
         """The tokens at Astro, without the admin's."""
         return set(self.server.tokens) - {ADMIN}
 
-    def begin(self) -> str:
+    def begin(self, **claims: Any) -> str:
         """Store a first token."""
         ident = f"clfirst{secrets.token_hex(6)}"
-        value = self.server.issue(token_id=ident)
+        value = self.server.issue(token_id=ident, **claims)
         self.server.tokens[ident]["roles"] = [role(AUTHOR.role, AUTHOR.entity, "WORKSPACE")]
         text = value
         if self.settings.decrypt is not None:
@@ -307,10 +328,10 @@ class Scene:
         with AstroApi({"ASTRO_TOKEN_API_URL": self.astro.url}) as api:
             return self.performer(api, seconds).run(self.protocol(plan))
 
-    def run_beside(self, plan: Plan = PLAN) -> str:
+    def run_beside(self, plan: Plan = PLAN, seconds: float = 60.0) -> str:
         """A run during another one, with the same proxies."""
         with AstroApi({"ASTRO_TOKEN_API_URL": self.astro.url}) as api:
-            return self.performer(api).run(self.protocol(plan))
+            return self.performer(api, seconds).run(self.protocol(plan))
 
     def performer(self, api: AstroApi, seconds: float = 60.0) -> Performer:
         deadline = Deadline(seconds)
@@ -320,6 +341,17 @@ class Scene:
     def protocol(self, plan: Plan) -> Any:
         owner = secrets.token_hex(8)
         return rotation(plan, owner, lambda: time.time() + self.later, lambda: secrets.token_hex(8))
+
+    def command(self, options: RotationOptions) -> tuple[str, int, int]:
+        """All of the command `rotate`. Return its outcome, and its requests to Astro and to the service."""
+        self.modes, self.requests = {}, []
+        close_backends()
+        before = len(self.counted)
+        admin = AstroToken.parse(SecretValue(self.admin.encode()))
+        with AstroApi({"ASTRO_TOKEN_API_URL": self.astro.url}) as api:
+            report = Rotator(api, admin, options).rotate(self.settings)
+        at_astro, at_service = self.counts()
+        return report.outcome, at_astro, at_service + len(self.counted) - before
 
     def finish(self, plan: Plan = PLAN, *, runs: int = 4) -> list[str]:
         """Run again, after the lease, until nothing is open."""
@@ -338,7 +370,8 @@ class Watcher:
 
     Attributes:
         uses: how many there were.
-        failures: how many of them Astro refused.
+        failures: how many of them Astro refused. Without a grace period, a token that was read can be revoked
+            before it is used: that is no failure if another token is the current one by then.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -360,9 +393,28 @@ class Watcher:
         server.rates["GET"] = 10**6
         with closing(AstroApi({"ASTRO_TOKEN_API_URL": server.url})) as api:
             while not self._over.wait(0.1):
-                value = SecretValue(str(self._scene.current).encode())
+                current = self._scene.current
+                value = SecretValue(str(current).encode())
                 self.uses += 1
-                self.failures += api.get(f"organizations/{ORGANIZATION}", value, timeout=10).status != 200
+                is_refused = api.get(f"organizations/{ORGANIZATION}", value, timeout=10).status != 200
+                self.failures += is_refused and current == self._scene.current
+
+
+def check_requests(scene: Scene, row: str, patch: pytest.MonkeyPatch) -> None:
+    """Count the requests of rotations, and compare them with the table in docs/rotate.md."""
+    at_once = RotationOptions(grace=timedelta(0))
+    scene.begin()
+    one, *one_run = scene.command(at_once)
+    first, *beginning = scene.command(RotationOptions())
+    patch.setattr(Tokens, "now", lambda _: time.time() + 86_401)
+    second, *end = scene.command(RotationOptions(is_finishing=True))
+    assert ("rotated", "rotated", "finished") == (one, first, second)
+    counted = [str(count) for count in (*one_run, *map(sum, zip(beginning, end, strict=True)))]
+    rows = [
+        line.strip("| ").split(" | ") for line in _DOCS.read_text().partition("## Requests\n")[2].splitlines()
+    ]
+    documented = [each for each in rows if each[0] == row]
+    assert [[row, *counted]] == documented, f"counted: {row} {counted}, documented: {documented}"
 
 
 def ident_of(value: str | None) -> str:
@@ -391,7 +443,10 @@ def sweep(scene: Scene, plan: Plan, *, every: int = 1) -> int:
     scene.run(plan)
     count = len(scene.requests)
     points = [(number, mode) for number in range(1, count + 1) for mode in CUTS][::every]
-    for number, mode in points:
-        check_cut(scene, plan, {number: mode})
-    print(f"{count} requests, {len(points)} cuts, outages {len(scene.outages)}")
+    with Watcher(scene) if plan.keeps_previous else nullcontext() as watcher:
+        for number, mode in points:
+            check_cut(scene, plan, {number: mode})
+    uses = f", {watcher.uses} uses, {watcher.failures} failed" if watcher else ""
+    print(f"{count} requests, {len(points)} cuts, outages {len(scene.outages)}{uses}")
+    assert watcher is None or 0 == watcher.failures < watcher.uses
     return len(points)

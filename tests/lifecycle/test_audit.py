@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from astro_token.astro_api.records import ListedToken, Pieces, Role, TokenRecord
 from astro_token.errors import SecretNotFoundError
 from astro_token.lifecycle.audit import Audit, Configuration, audit, shown_title
+from astro_token.lifecycle.terraform import Terraform, read_terraform
 from astro_token.lifecycle.title import title_base
 from astro_token.policy.codes import AUDIT
 from astro_token.policy.rules import CODES, Policy
 from astro_token.secret import SecretValue
 from astro_token.testing import make_token
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 ORGANIZATION = "clorg1"
@@ -42,6 +47,45 @@ def token(ident: str = "t1", title: str = "deploy", *, description: str = "", **
         "expires": days(60),
     }
     return ListedToken(ident, title, TokenRecord(**{**good, **fields}), description)
+
+
+def test_terraforms_files_are_evidence(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "infra").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    resource = 'resource "astro_api_token" "ci" {{\n  description = "x"\n  name        = "{}"\n}}\n'
+    other = 'resource "astro_team" "ci" {\n  name = "team"\n}\n'
+    text = other + resource.format("deploy") + other + resource.format("${var.name}-x")
+    (tmp_path / "infra" / "main.tf").write_text(text)
+    (tmp_path / ".hidden" / "main.tf").write_text(resource.format("hidden"))
+    attributes = {"id": "t9", "name": "in state", "token": make_token()}
+    resources = [
+        {"mode": "managed", "type": "astro_api_token", "instances": [{"attributes": attributes}, 7]},
+        {"mode": "managed", "type": "astro_team", "instances": [{"attributes": {"name": "team"}}]},
+        {"mode": "data", "type": "astro_api_token", "instances": [{"attributes": {"name": "data"}}]},
+        None,
+    ]
+    (tmp_path / "terraform.tfstate").write_text(json.dumps({"resources": resources}))
+    (tmp_path / "broken.tfstate").write_text("[" * 100_000)
+    (tmp_path / "large.tf").write_text(resource.format("large") + "#" * 1024 * 1024)
+    (tmp_path / "link.tf").symlink_to(tmp_path / ".hidden" / "main.tf")
+    terraform = read_terraform(tmp_path / "infra")
+    assert Terraform(frozenset({"deploy", "in state"}), frozenset({"t9"})) == terraform
+
+    tokens = [token("t1"), token("t2", "other"), token("t9", "renamed")]
+    outcome = audit(
+        ORGANIZATION,
+        tokens,
+        held("t1", "t2", "t9"),
+        policy=Policy(),
+        now=NOW,
+        pieces=NOTHING,
+        terraform=terraform,
+    )
+    reported = {
+        each.id for each in outcome.tokens for verdict in each.verdicts if verdict.code == "terraform"
+    }
+    assert {"t1", "t9"} == reported
 
 
 def held(*idents: str | None, **fields: Any) -> list[Configuration]:

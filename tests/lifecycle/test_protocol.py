@@ -17,6 +17,7 @@ from astro_token.lifecycle.effects import (
     UnknownOutcomeError,
     Verify,
     WriteRecord,
+    WriteValue,
 )
 from astro_token.lifecycle.protocol import Plan
 from astro_token.lifecycle.transitions import TRANSITIONS, State, next_step, state_of
@@ -249,6 +250,28 @@ def test_a_refusal_ends_the_lease_so_that_the_next_run_need_not_wait(fault: str)
         assert (1, set()) == (len(world.tokens), world.orphans)
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_created_token_that_cannot_be_stored_is_deleted(keeps: bool) -> None:
+    """A definite denial of the value. With a previous token, the rotation stays open."""
+    plan, effects = replace(PLAN, keeps_previous=keeps), list[type]()
+    world = World(plan)
+    perform = world.perform
+
+    def noted(effect: Any) -> Any:
+        effects.append(type(effect))
+        return perform(effect)
+
+    world.perform = noted  # type: ignore[method-assign]
+    alone(world, world.run("A"), {})
+    world = World(plan)
+    assert "refused" == alone(world, world.run("A"), {effects.index(WriteValue): "denied"})[1]
+    left = {"t0", "t1"} if keeps else {"t0"}
+    assert (left, keeps) == (set(world.tokens), world.record.pending is not None)
+    assert keeps or RotationRecord() == world.record
+    world.clock += 31
+    assert "done" == alone(world, world.run("B"), {})[1]
+
+
 def test_a_creation_that_is_refused_in_part_leaves_nothing() -> None:
     world = World(PLAN)
     assert "refused" == alone(world, world.run("A"), {5: "damaged"})[1]
@@ -290,12 +313,17 @@ def test_all_pairs_of_faults(plan: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("are_uses_seen", [True, False])
 @pytest.mark.parametrize("pause", [0.03, 0.3])
 @pytest.mark.parametrize("plan", PLANS)
-def test_a_million_schedules(plan: str, pause: float) -> None:
-    totals = explore(lambda: World(PLANS[plan]), 170_000, seed=2, pause=pause)
-    print(plan, pause, dict(totals))
+def test_a_million_schedules(plan: str, pause: float, are_uses_seen: bool) -> None:
+    def make() -> World:
+        return World(PLANS[plan], are_uses_seen=are_uses_seen)
+
+    totals = explore(make, 84_000, seed=2 + are_uses_seen, pause=pause)
+    print(plan, pause, are_uses_seen, dict(totals))
     assert counted(totals) == NONE
+    assert 84_000 == totals["worlds"]
 
 
 # -- controls: a checker that catches nothing proves nothing ---------------------------------------------
@@ -357,7 +385,10 @@ def test_a_protocol_that_does_not_go_back_is_caught() -> None:
 @pytest.mark.parametrize("broken", [without_exact_titles, without_age], indirect=True)
 @pytest.mark.usefixtures("broken")
 def test_a_protocol_with_a_rule_left_out_is_caught() -> None:
-    assert 0 < sum(counted(explore(lambda: World(PLAN), 20_000, seed=1, pause=0.3)).values())
+    def make() -> World:
+        return World(PLAN, are_uses_seen=False)
+
+    assert 0 < sum(counted(explore(make, 20_000, seed=1, pause=0.3)).values())
 
 
 @pytest.mark.long

@@ -11,13 +11,15 @@ from astro_token.errors import ConfigError, RotationError, worst
 from astro_token.lifecycle.effects import Intent, RotationRecord, Slot
 from astro_token.lifecycle.record import decode_record, encode_record
 from astro_token.secret import SecretValue
+from astro_token.testing import make_token
 
 INTENT = Intent("deploy~1", "run-1", 1_795_000_000.25)
+FIRST, SECOND = (make_token(token_id=ident) for ident in ("cltoken1", "cltoken2"))
 FULL: dict[str, Any] = {
     "format": 1,
     "intent": {"title": "deploy~1", "owner": "run-1", "until": "2026-11-18T11:06:40.250000Z"},
-    "pending": {"id": "cltoken2", "value": "a.b.c"},
-    "previous": {"id": "cltoken1", "value": "d.e.f"},
+    "pending": {"id": "cltoken2", "value": SECOND},
+    "previous": {"id": "cltoken1", "value": FIRST},
     "promoted": "2026-11-18T11:06:40Z",
     "revoke_after": "2026-11-19T11:06:40Z",
 }
@@ -32,8 +34,8 @@ def slot(ident: str, value: str) -> Slot[SecretValue]:
     [
         RotationRecord(),
         RotationRecord(intent=INTENT),
-        RotationRecord(intent=INTENT, pending=slot("cltoken2", "a.b.c")),
-        RotationRecord(intent=INTENT, previous=slot("cltoken1", "d.e.f"), promoted=1.5e9, revoke_after=1.6e9),
+        RotationRecord(intent=INTENT, pending=slot("cltoken2", SECOND)),
+        RotationRecord(intent=INTENT, previous=slot("cltoken1", FIRST), promoted=1.5e9, revoke_after=1.6e9),
     ],
 )
 def test_a_record_is_read_back(record: RotationRecord) -> None:
@@ -42,7 +44,7 @@ def test_a_record_is_read_back(record: RotationRecord) -> None:
 
 def test_the_documented_form() -> None:
     record = RotationRecord(
-        INTENT, slot("cltoken2", "a.b.c"), slot("cltoken1", "d.e.f"), 1_795_000_000, 1_795_086_400
+        INTENT, slot("cltoken2", SECOND), slot("cltoken1", FIRST), 1_795_000_000, 1_795_086_400
     )
     assert json.loads(encode_record(record).reveal()) == FULL
     assert {"format": 1} == json.loads(encode_record(RotationRecord()).reveal())
@@ -81,6 +83,7 @@ def changed(*path: str, to: Any) -> bytes:
         changed("intent", "title", to="a\nb"),
         changed("intent", "more", to=1),
         changed("pending", "id", to="../x"),
+        changed("pending", "id", to="cltoken9"),
         changed("pending", "value", to=5),
         changed("pending", "value", to="é"),
         changed("pending", to={"id": "cltoken2"}),

@@ -28,6 +28,7 @@ from astro_token.secrets.registry import close_backends, declared_credentials, o
 from astro_token.secrets.schemes import BUILTIN, RESERVED, credential_variables
 from astro_token.testing import appearances, reachable_text
 from astro_token_backends import MODULES
+from tests.installed import extra_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -209,7 +210,7 @@ def test_a_missing_sdk_is_told_with_the_line_that_installs_it(
 
     monkeypatch.setattr(registry, "import_module", missing)
     error = failure(lambda: open_backend(scheme))
-    assert (MissingDependencyError, f"pip install 'astro-token[{extra}]'") == (type(error), error.hint)
+    assert (MissingDependencyError, extra_hint(extra)) == (type(error), error.hint)
     assert f"{scheme} needs the Python package {package}, which is not installed" == error.message
     assert error.__context__ is None
 

@@ -307,7 +307,7 @@ class AstroApi(HttpServer):
         if self.blocked:
             raise RefusedError(403, "Your IP address is not in the list of allowed ones")
         self._count(token, request)
-        self._uses[claims_of(token).get("apiTokenId", "")] = utc_now()
+        self._uses[claims_of(token).get("apiTokenId", "")] = utc_now(self.ahead)
         grant = self._grants[token]
         for method, pattern, call in _ROUTES:
             match = re.fullmatch(pattern, request.path)

@@ -37,6 +37,7 @@ import google_crc32c
 import grpc
 from google.cloud.kms_v1 import types as kms
 from google.cloud.secretmanager_v1 import types as sm
+from google.iam.v1 import iam_policy_pb2 as iam
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
@@ -57,6 +58,8 @@ _VERSION = rf"(?P<parent>{_SECRET})/versions/(?P<version>[A-Za-z0-9_-]+)"
 _LARGEST = 65536
 _ENABLED = "ENABLED"
 _FIRST_NUMBER = 100_000_000_001
+
+_TEST = "TestIamPermissions"  # takes no permission
 
 # Of each method: its messages, the field that the routing header has to carry, and the permission it takes.
 _SECRETS: dict[str, tuple[Any, Any, str, str]] = {
@@ -81,6 +84,7 @@ _SECRETS: dict[str, tuple[Any, Any, str, str]] = {
     "EnableSecretVersion": (sm.EnableSecretVersionRequest, sm.SecretVersion, "name", "versions.enable"),
     "DisableSecretVersion": (sm.DisableSecretVersionRequest, sm.SecretVersion, "name", "versions.disable"),
     "DestroySecretVersion": (sm.DestroySecretVersionRequest, sm.SecretVersion, "name", "versions.destroy"),
+    _TEST: (iam.TestIamPermissionsRequest, iam.TestIamPermissionsResponse, "resource", ""),
 }
 _KEYS: dict[str, tuple[Any, Any, str, str]] = {
     "Encrypt": (kms.EncryptRequest, kms.EncryptResponse, "name", "cryptoKeyVersions.useToEncrypt"),
@@ -257,8 +261,8 @@ class GcpServer:
         handlers = {
             method: grpc.unary_unary_rpc_method_handler(
                 self._guard(getattr(implementation, method), routed, f"{api}.{permission}"),
-                request_deserializer=request.deserialize,
-                response_serializer=response.serialize if response else lambda _: b"",
+                request_deserializer=getattr(request, "deserialize", None) or request.FromString,
+                response_serializer=_serializer(response),
             )
             for method, (request, response, routed, permission) in methods.items()
         }
@@ -281,7 +285,7 @@ class GcpServer:
             if unquote(metadata.get("x-goog-request-params", "")) != f"{routed}={resource}":
                 context.abort(Code.INVALID_ARGUMENT, "The routing header does not fit the request.")
             grants = self._grants.get(principal, {permission})
-            if not grants & {permission, permission.partition(".")[2]}:
+            if method != _TEST and not grants & {permission, permission.partition(".")[2]}:
                 denied = f"Permission '{permission}' denied for resource '{resource}'"
                 context.abort(Code.PERMISSION_DENIED, f"{denied} (or it may not exist).")
             with self._lock:
@@ -380,6 +384,16 @@ class GcpServer:
         if damage == "unchecked":
             added.client_specified_payload_checksum = False
         return added
+
+    def TestIamPermissions(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """The permissions of the caller among those of the request; none of a secret that does not exist."""
+        principal = self._authenticate(dict(context.invocation_metadata()), context)
+        grants = self._grants.get(principal)
+        granted = [
+            name for name in request.permissions if grants is None or {name, name.partition(".")[2]} & grants
+        ]
+        exists = self._canonical(request.resource) in self._secrets
+        return iam.TestIamPermissionsResponse(permissions=granted if exists else [])
 
     def GetSecretVersion(
         self, request: sm.GetSecretVersionRequest, context: grpc.ServicerContext
@@ -545,6 +559,12 @@ class GcpServer:
     def _invalid(context: grpc.ServicerContext) -> NoReturn:
         context.abort(Code.INVALID_ARGUMENT, "Invalid resource field value in the request.")
         raise AssertionError  # abort() does not return
+
+
+def _serializer(response: Any) -> Callable[[Any], bytes]:
+    if response is None:
+        return lambda _: b""
+    return getattr(response, "serialize", None) or response.SerializeToString  # type: ignore[no-any-return]
 
 
 def main() -> None:

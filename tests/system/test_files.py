@@ -161,6 +161,32 @@ def test_a_file_that_is_there_is_not_created(path: Path, folder: Path) -> None:
     assert None is raised.value.__context__
 
 
+def test_of_several_new_files_all_are_written_or_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [folder / name for name in ("a", "new/deep/b", "new/c", "d")]
+    texts = {path: path.name.encode() for path in paths}
+    paths[-1].write_bytes(b"old")
+    with pytest.raises(OutputError, match="d exists"):
+        files.create_all(texts)
+    assert (["d"], b"old") == (names(folder), paths[-1].read_bytes())
+    paths[-1].unlink()
+    link, count = files._link, iter(range(4))
+
+    def interrupted(temporary: Path, path: Path) -> None:
+        if next(count) == 2:
+            raise KeyboardInterrupt
+        link(temporary, path)
+
+    monkeypatch.setattr(files, "_link", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        files.create_all(texts)
+    assert [] == names(folder)
+    monkeypatch.undo()
+    files.create_all(texts)
+    assert texts == {path: path.read_bytes() for path in paths}
+    assert {0o644} == {path.stat().st_mode & 0o777 for path in paths}
+    assert ["a", "d", "new"] == names(folder)
+
+
 def test_of_many_that_create_a_file_at_once_one_does(path: Path, folder: Path) -> None:
     outcomes: list[str] = []
     barrier = threading.Barrier(8)

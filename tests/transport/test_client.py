@@ -495,6 +495,14 @@ def test_a_connection_that_is_to_be_closed_is_closed(client: Client, head: bytes
     assert not client._idle
 
 
+def test_connections_of_requests_that_are_not_repeated_do_not_pile_up(client: Client) -> None:
+    with saying(OK + b"Content-Length: 2\r\n\r\n{}") as url:
+        for _ in range(40):
+            send(client, url, method="POST")
+    (idle,) = client._idle.values()
+    assert 16 == len(idle)
+
+
 def test_a_forked_child_opens_its_own_connection(client: Client, certificates: Certificates) -> None:
     environ = {"VAULT_CACERT": str(certificates.ca_file)}
     with FaultServer(200, tls=certificates.server.context()) as server:

@@ -20,6 +20,7 @@ from astro_token import (
     SecretMetadata,
     SecretRef,
     SecretValue,
+    SupportsCheckWrite,
     SupportsClose,
     SupportsCredentialSource,
     SupportsCredentialVariables,
@@ -103,6 +104,9 @@ class Everything:
     ) -> str:
         return f"{ref}{value}{expected_version}{timeout}"
 
+    def check_write(self, ref: SecretRef, *, timeout: float) -> None:
+        self.read(ref, timeout=timeout)
+
     def rotation_record(self, ref: SecretRef) -> SecretRef:
         return ref
 
@@ -137,6 +141,7 @@ backend: Backend = Everything()
 many: SupportsReadMany = Everything()
 describing: SupportsDescribe = Everything()
 writing: SupportsWrite = Everything()
+checking: SupportsCheckWrite = Everything()
 rotating: SupportsRotationRecord = Everything()
 decrypting: SupportsDecrypt = Everything()
 encrypting: SupportsEncrypt = Everything()

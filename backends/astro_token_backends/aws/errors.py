@@ -233,9 +233,11 @@ def login_error(error: Exception, source: str, hint: str, *, is_local: bool) -> 
     """
     kinds = _classes(error) - ({"RuntimeError"} if isinstance(error, RecursionError) else set())
     if "MissingDependencyException" in kinds:
+        from astro_token.system.installation import install_hint
+
         return MissingDependencyError(
             f"{_FAILED}{source}: the Python package awscrt is not installed",
-            hint="pip install 'astro-token[aws-login]'",
+            hint=install_hint("aws-login"),
         )
     for names, kind, defect in _LOGIN_ERRORS:
         if kinds & names:

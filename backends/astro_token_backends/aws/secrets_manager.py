@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import uuid
-from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AstroTokenError, SecretNotFoundError, changed_meanwhile
+from astro_token.errors import AstroTokenError, InvalidRefError, SecretNotFoundError
 from astro_token.secret import SecretMetadata, SecretValue
-from astro_token_backends.aws.client import SecretService
 from astro_token_backends.aws.endpoint import region_of
 from astro_token_backends.aws.errors import damaged, is_refusal, refused
+from astro_token_backends.aws.staged_versions import CURRENT, StagedVersions, content_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,13 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["SecretsManager"]
 
 _OPTIONS = {"version_id": "VersionId", "stage": "VersionStage"}
-_CURRENT = "AWSCURRENT"
 _PENDING = "ASTRO_TOKEN"  # the stage of a new version until it becomes the current one
 _VERSION = re.compile(r"[A-Za-z0-9-]{1,64}")
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")  # follows the name in an ARN, but not in a partial ARN
 
 
-class SecretsManager(SecretService):
+class SecretsManager(StagedVersions):
     """
     Secrets of AWS Secrets Manager: their text or bytes, of the stage AWSCURRENT by default.
 
@@ -51,12 +49,15 @@ class SecretsManager(SecretService):
     _batch_size = 20
     _single_options = frozenset(_OPTIONS)
 
-    def _request(self, ref: SecretRef, operation: str, until: float, **arguments: Any) -> Any:
-        return self._call(ref, operation, until, SecretId=ref.name, **arguments)
-
     def _read(self, ref: SecretRef, until: float) -> Outcome:
         selection = {_OPTIONS[name]: value for name, value in ref.options.items() if name in _OPTIONS}
-        return _value(self._request(ref, "get_secret_value", until, **selection))
+        response = self._request(ref, "get_secret_value", until, **selection)
+        if _is_ambiguous(ref.name, response.get("ARN")):
+            return InvalidRefError(
+                "the ARN lacks its suffix, and ends as if it had one",
+                hint="name the complete ARN, or the name",
+            )
+        return _value(response)
 
     def _read_batch(self, refs: Sequence[SecretRef], until: float) -> dict[SecretRef, Outcome]:
         names = list(dict.fromkeys(ref.name for ref in refs))
@@ -90,7 +91,7 @@ class SecretsManager(SecretService):
         stage = {} if expected is None else {"VersionStages": [_PENDING]}
         try:
             response = self._request(
-                ref, "put_secret_value", until, ClientRequestToken=new, **_content(value), **stage
+                ref, "put_secret_value", until, ClientRequestToken=new, **content_of(value), **stage
             )
         except Exception as error:
             if is_refusal(error, "PutSecretValue", {"ResourceNotFoundException"}):
@@ -99,35 +100,9 @@ class SecretsManager(SecretService):
         if response.get("VersionId") != new:
             raise damaged()
         # The first version of a secret gets the stage without a request.
-        if expected is not None and _CURRENT not in (response.get("VersionStages") or ()):
-            self._make_current(ref, new, expected, until)
+        if expected is not None and CURRENT not in (response.get("VersionStages") or ()):
+            self._move_current(ref, new, expected, until, stage=_PENDING)
         return new
-
-    def _make_current(self, ref: SecretRef, new: str, expected: str, until: float) -> None:
-        before = {} if expected == "0" else {"RemoveFromVersionId": expected}
-        try:
-            self._request(
-                ref,
-                "update_secret_version_stage",
-                until,
-                VersionStage=_CURRENT,
-                MoveToVersionId=new,
-                **before,
-            )
-        except Exception as error:
-            if not is_refusal(error, "UpdateSecretVersionStage"):
-                raise
-            # Leave no version behind that looks pending.
-            pending = {"VersionStage": _PENDING, "RemoveFromVersionId": new}
-            with suppress(Exception):
-                self._request(ref, "update_secret_version_stage", until, **pending)
-            # The codes for a stage that is not on the expected version.
-            changed = {"InvalidParameterException", "ResourceNotFoundException"}
-            if not is_refusal(error, "UpdateSecretVersionStage", changed):
-                raise
-        else:
-            return
-        raise changed_meanwhile()
 
 
 def _is_named(reference: str, name: object, arn: object) -> bool:
@@ -142,6 +117,16 @@ def _is_named(reference: str, name: object, arn: object) -> bool:
     )
 
 
+def _is_ambiguous(reference: str, arn: object) -> bool:
+    """True for a partial ARN whose end looks like a suffix: without it, it would name another secret."""
+    return (
+        reference.startswith("arn:")
+        and _SUFFIX.fullmatch(reference[-7:]) is not None
+        and isinstance(arn, str)
+        and arn != reference
+    )
+
+
 def _value(response: Any) -> SecretValue | AstroTokenError:
     # For botocore a damaged body is a response without fields, and not an error.
     text, data, version = (response.get(name) for name in ("SecretString", "SecretBinary", "VersionId"))
@@ -149,13 +134,6 @@ def _value(response: Any) -> SecretValue | AstroTokenError:
         data = text.encode("utf-8", errors="surrogatepass")
     has_version = isinstance(version, str) and _VERSION.fullmatch(version)
     return SecretValue(data, version) if has_version and isinstance(data, bytes) else damaged()
-
-
-def _content(value: SecretValue) -> dict[str, str | bytes]:
-    try:
-        return {"SecretString": value.reveal().decode()}
-    except UnicodeDecodeError:
-        return {"SecretBinary": value.reveal()}
 
 
 def _metadata(response: Any, options: Mapping[str, str]) -> SecretMetadata:
@@ -176,7 +154,7 @@ def _metadata(response: Any, options: Mapping[str, str]) -> SecretMetadata:
 
 def _version(stages: Mapping[str, Sequence[str]], options: Mapping[str, str]) -> str:
     identifier, stage = options.get("version_id"), options.get("stage")
-    stage = stage or (None if identifier else _CURRENT)
+    stage = stage or (None if identifier else CURRENT)
     for version, own in stages.items():
         if identifier in {None, version} and stage in {None, *own}:
             return version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from astro_token.errors import (
@@ -71,6 +72,15 @@ class AgeFile:
     ) -> str:
         return _write(ref, lambda current: _ciphertext(ref, value, current), expected_version, timeout)
 
+    def check_write(self, ref: SecretRef, *, timeout: float) -> None:  # noqa: ARG002 (as above)
+        """Encrypt something as a write would. That the folder can be written shows the record beside it."""
+        try:
+            current = load(ref)
+        except SecretNotFoundError:
+            return
+        if current.header or current.version is None:
+            _encrypted(ref, SecretValue(b"-"), current)
+
     def credential_source(self, ref: SecretRef, *, timeout: float) -> str:  # noqa: ARG002 (as above)
         try:
             header = load(ref).header
@@ -112,7 +122,7 @@ def _write(
         BackendUnavailableError: its version is not the expected one.
         AstroTokenError: raised by `replacement`, which receives the current content; nothing was written.
     """
-    from astro_token.system.files import locked, replace, sweep
+    from astro_token.system.files import create, locked, replace, sweep
 
     path = Path(ref.name)
     try:
@@ -127,7 +137,8 @@ def _write(
                     f"{ref}: the file was changed since it was read", hint="read it again, then decide"
                 )
             sweep(path)
-            replace(path, data)
+            is_new = current is None and expected_version is not None and not os.path.lexists(path)
+            (create if is_new else replace)(path, data)
     except OSError as error:
         from astro_token_backends.file.errors import unwritable
 

@@ -41,7 +41,10 @@ def load_pyrage() -> Any:
     try:
         import pyrage
     except ModuleNotFoundError:
-        failure: ConfigError = MissingDependencyError(f"{_NEED} is not installed", hint="pip install pyrage")
+        from astro_token.system.installation import package_hint
+
+        hint = package_hint("pyrage")
+        failure: ConfigError = MissingDependencyError(f"{_NEED} is not installed", hint=hint)
     except ImportError:
         failure = ConfigError(f"{_NEED} cannot be loaded", hint=UNLOADABLE)
     else:

@@ -53,6 +53,7 @@ class Method(Record):
         response: the type, with its module in `types`.
         permission: for the hint of a denial.
         resource: the field with the name of the resource, which routes the request.
+        is_iam: the messages are those of `google.iam.v1`, which all services share.
     """
 
     package: str
@@ -61,6 +62,7 @@ class Method(Record):
     response: str
     permission: Permission
     resource: str = "name"
+    is_iam: bool = False
 
 
 class Connection:
@@ -151,13 +153,19 @@ class Connection:
         from importlib import import_module
 
         rpc = "".join(word.capitalize() for word in method.name.split("_"))
-        module, _, name = method.response.rpartition(".")
-        response = getattr(import_module(f"{method.package}.types.{module}"), name)
-        message = getattr(import_module(f"{method.package}.types.service"), f"{rpc}Request")
+        if method.is_iam:
+            shared = import_module("google.iam.v1.iam_policy_pb2")
+            message = getattr(shared, f"{rpc}Request")
+            serialize, deserialize = message.SerializeToString, getattr(shared, method.response).FromString
+        else:
+            module, _, name = method.response.rpartition(".")
+            response = getattr(import_module(f"{method.package}.types.{module}"), name)
+            message = getattr(import_module(f"{method.package}.types.service"), f"{rpc}Request")
+            serialize, deserialize = message.serialize, response.deserialize
         stub = self._channel(route).unary_unary(
             f"/{method.service}/{rpc}",
-            request_serializer=message.serialize,
-            response_deserializer=response.deserialize,
+            request_serializer=serialize,
+            response_deserializer=deserialize,
         )
         return partial(stub, message(**request))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from astro_token.transport.route import Route
 
-__all__ = ["Permission", "sdk_error", "status_failure"]
+__all__ = ["Permission", "denied", "sdk_error", "status_failure"]
 
 _LONGEST_WAIT = 86400.0
 # gRPC's own complaints about a response.
@@ -79,7 +79,7 @@ def status_failure(error: Exception, permission: Permission, project: str, route
         case sdk.ServiceUnavailable() if _NOT_HTTP2 in message:
             return damaged(route)
         case sdk.Forbidden():
-            return _denied(permission, project, _REASONS.get(str(error.reason)))
+            return denied(permission, project, _REASONS.get(str(error.reason)))
         case sdk.Unauthorized():
             return denied_credential()
         case sdk.TooManyRequests() if re.search(_TOO_LARGE, message):
@@ -96,13 +96,13 @@ def status_failure(error: Exception, permission: Permission, project: str, route
 def _http_failure(status: int, permission: Permission, project: str, route: Route) -> AstroTokenError:
     """Return the error for a web server or a proxy that answers in place of the service."""
     if status in {401, 403}:
-        return _denied(permission, project)
+        return denied(permission, project)
     if 300 <= status < 400:  # noqa: PLR2004
         return redirected(route)
     return busy(route, status) if status in {408, 429} or status >= 500 else damaged(route)  # noqa: PLR2004
 
 
-def _denied(permission: Permission, project: str, reason: str | None = None) -> AccessDeniedError:
+def denied(permission: Permission, project: str, reason: str | None = None) -> AccessDeniedError:
     hint = reason or "grant {name} on it ({role}), and check that the project {project} is right"
     return AccessDeniedError(
         f"Google Cloud denies access to the {permission.resource}, or it does not exist",

@@ -18,7 +18,7 @@ from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.transport.failure import damaged
 from astro_token_backends.boundary import call_sdk
 from astro_token_backends.gcp.client import GcpService, Method, unknown
-from astro_token_backends.gcp.errors import Permission
+from astro_token_backends.gcp.errors import Permission, denied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ _ACCESS = Method(*_SDK, "access_secret_version", "service.AccessSecretVersionRes
 _GET_VERSION = Method(*_SDK, "get_secret_version", "resources.SecretVersion", _DESCRIBE)
 _GET_SECRET = Method(*_SDK, "get_secret", "resources.Secret", _DESCRIBE)
 _ADD = Method(*_SDK, "add_secret_version", "resources.SecretVersion", _WRITE, "parent")
+_TEST = Method(*_SDK, "test_iam_permissions", "TestIamPermissionsResponse", _WRITE, "resource", is_iam=True)
+_READS, _ADDS = "secretmanager.versions.access", "secretmanager.versions.add"
 _LARGEST = 65536
 _NAME = re.compile(
     r"projects/(?P<project>[^/]+)(?:/locations/(?P<location>[^/]+))?/secrets/(?P<secret>[^/]+)"
@@ -110,6 +112,17 @@ class SecretManager(GcpService):
         return call_sdk(
             lambda: self._write(ref, value, expected_version, time.monotonic() + timeout), unknown
         )
+
+    def check_write(self, ref: SecretRef, *, timeout: float) -> None:
+        """Request the permissions on the secret. Of a secret that does not exist there are none."""
+        call_sdk(lambda: self._check_write(ref, timeout), unknown)
+
+    def _check_write(self, ref: SecretRef, seconds: float) -> None:
+        version = _version(ref)
+        request = {"resource": version.parent, "permissions": [_READS, _ADDS]}
+        granted = set(self._call(ref, _TEST, request, seconds).permissions)
+        if granted == {_READS}:
+            raise denied(_WRITE, version.project)
 
     def _route(self, ref: SecretRef) -> Route:
         return self._route_to("Secret Manager", "ASTRO_TOKEN_GCP_ENDPOINT", _version(ref).host)

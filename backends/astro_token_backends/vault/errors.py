@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from astro_token.transport.client import Response
 
-__all__ = ["StatusError", "requiring", "translated", "unexpected"]
+__all__ = ["StatusError", "denied", "policy_hint", "requiring", "translated", "unexpected"]
 
 # Reasons that Vault gives if a policy denies the request. A token that has ended gets another one.
 _OF_POLICY = ("1 error occurred", "preflight capability check")
@@ -74,7 +74,7 @@ class StatusError(Exception):
         if status in {401, 403} or (status == 405 and self._is_vaults):  # noqa: PLR2004
             if self.renewal is not None and not any(map(self.says, _OF_POLICY)):
                 hint = f"{self.renewal()}; if the token is valid, {hint}"
-            return AccessDeniedError("Vault denies the request", hint=hint)
+            return denied(hint)
         if status == 501:  # noqa: PLR2004
             return BackendDownError("Vault is not initialised", hint="ask its operator to initialise it")
         if status == 503 and self.says("sealed"):  # noqa: PLR2004
@@ -95,13 +95,19 @@ class StatusError(Exception):
 @contextmanager
 def requiring(path: str, *capabilities: str) -> Iterator[None]:
     """Translate a refusal. The hint for a denial is the policy that would allow it, from our reference."""
-    listed = ", ".join(f'"{capability}"' for capability in capabilities)
     try:
         yield
     except StatusError as refused:
-        raise refused.translated(
-            f'add to the policy of the Vault token: path "{path}" {{ capabilities = [{listed}] }}'
-        ) from None
+        raise refused.translated(policy_hint(path, *capabilities)) from None
+
+
+def policy_hint(path: str, *capabilities: str) -> str:
+    listed = ", ".join(f'"{capability}"' for capability in capabilities)
+    return f'add to the policy of the Vault token: path "{path}" {{ capabilities = [{listed}] }}'
+
+
+def denied(hint: str) -> AccessDeniedError:
+    return AccessDeniedError("Vault denies the request", hint=hint)
 
 
 def unexpected() -> IntegrityError:

@@ -21,7 +21,14 @@ from astro_token.record import Record
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends.boundary import call_sdk
 from astro_token_backends.vault.client import VaultService
-from astro_token_backends.vault.errors import StatusError, requiring, translated, unexpected
+from astro_token_backends.vault.errors import (
+    StatusError,
+    denied,
+    policy_hint,
+    requiring,
+    translated,
+    unexpected,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +111,10 @@ class KeyValue(VaultService):
         return call_sdk(
             lambda: _write(*self._locate(ref, timeout), _fields(value), expected_version), translated
         )
+
+    def check_write(self, ref: SecretRef, *, timeout: float) -> None:
+        """Request the token's capabilities. Vault's default policy allows that request."""
+        call_sdk(lambda: _check_write(*self._locate(ref, timeout)), translated)
 
     def _locate(self, ref: SecretRef, timeout: float) -> tuple[Any, _Location]:
         adapter = self._adapter(ref, timeout)
@@ -210,6 +221,20 @@ def _write(adapter: Any, location: _Location, fields: dict[str, Any], expected_v
             location.path, fields, cas=cas, mount_point=location.mount
         )
     return _number(content, "data", "version")
+
+
+def _check_write(adapter: Any, location: _Location) -> None:
+    path = location.api_path()
+    adapter.renew, adapter.repeatable = None, True
+    try:
+        content = adapter.post("/v1/sys/capabilities-self", json={"paths": [path]})
+    except StatusError:  # the write will show it
+        return
+    capabilities = _object(content, "data").get(path)
+    if isinstance(capabilities, list) and not any(
+        name in capabilities for name in ("create", "update", "root")
+    ):
+        raise denied(policy_hint(path, "create", "update"))
 
 
 def _exists(adapter: Any, location: _Location) -> bool:

@@ -18,6 +18,7 @@ __all__ = ["PER_SECOND", "Rate"]
 
 PER_SECOND = {"GET": 10, "POST": 10, "DELETE": 5}  # GET: documented as 10 in one page, as 25 in a later one
 _WINDOW = 1.1  # seconds: requests do not all need the same time to reach Astro, which counts them in a second
+_MOST_TURNS = 100  # tokens, before those whose turns are over are forgotten
 
 
 class Rate:
@@ -44,6 +45,11 @@ class Rate:
         """
         token, now = self._digest(bearer), time.monotonic()
         with self._lock:
+            if len(self._turns) > _MOST_TURNS:
+                recent = now - _WINDOW
+                self._turns = {
+                    key: turns for key, turns in self._turns.items() if turns and turns[-1] > recent
+                }
             turns = self._turns.setdefault(token, deque(maxlen=self._per_second))
             turn = max(now, self._not_before.get(token, now))
             if len(turns) == self._per_second:

@@ -3,7 +3,8 @@ Requests about the API tokens of an organization.
 
 The bearer is an admin's credential, or a token that manages itself.
 Its least permissions, for tokens of a deployment, are `deployment.get` and `deployment.apiTokens.get`,
-`.create` and `.delete`; without custom roles, an owner's role of the workspace or of the organization.
+`.create` and `.delete`, and `.rotate` to rotate in place; without custom roles, an owner's role of the
+workspace or of the organization.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
     from astro_token.token import Scope
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["NewRole", "NewToken", "Tokens"]
+__all__ = ["CLOCK_TOLERANCE", "NewRole", "NewToken", "Tokens"]
 
 _OK, _NO_CONTENT, _UNAUTHORIZED, _FORBIDDEN, _MISSING = 200, 204, 401, 403, 404
 _PAGE = 1000  # Terraform's provider requests as many
 _PAGE_LIMIT = 8 * 1024 * 1024  # bytes
 _OVERLAP = 20  # tokens of the page before: a deletion moves the next page, and would hide its first token
-_CLOCK_TOLERANCE = 120.0  # seconds, the same as of `check --online`
+CLOCK_TOLERANCE = 120.0  # seconds, the same as of `check --online`
 _MOST_PAGES = 1000  # a list that is longer cannot be right
 
 
@@ -77,7 +78,7 @@ class Tokens:
 
     def now(self) -> float:
         """Seconds since the epoch: by Astro's clock, to the minute, if ours is wrong."""
-        is_wrong = abs(self._ahead) > _CLOCK_TOLERANCE
+        is_wrong = abs(self._ahead) > CLOCK_TOLERANCE
         return time.time() + (60.0 * round(self._ahead / 60.0) if is_wrong else 0.0)
 
     def create(self, token: NewToken) -> CreatedToken:
@@ -127,6 +128,19 @@ class Tokens:
             for role in roles
         ]
         self._body(self._once("POST", f"/{identifier}/roles", {"roles": listed}), "set roles")
+
+    def rotate(self, identifier: str) -> CreatedToken:
+        """
+        Replace the value of a token, which keeps its identifier. The value before is invalid at once.
+
+        After a lost response the token is rotated again: only the last value counts.
+        """
+        return self._deadline.retry(
+            lambda seconds: self._body(
+                self._api.send("POST", self._path(f"/{identifier}/rotate"), self._bearer, timeout=seconds),
+                "rotate tokens",
+            ).created()
+        )
 
     def delete(self, identifier: str) -> None:
         """Delete a token for good. One that does not exist is deleted."""

@@ -82,4 +82,8 @@ def _installed(package: str) -> bool:
 def _sdk(row: dict[str, Any]) -> str:
     if row["extra"] is None:
         return "-"
-    return "installed" if row["installed"] else f"pip install 'astro-token[{row['extra']}]'"
+    if row["installed"]:
+        return "installed"
+    from astro_token.system.installation import install_hint
+
+    return install_hint(row["extra"])

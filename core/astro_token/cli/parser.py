@@ -115,6 +115,7 @@ The value stays where it is. Next to it a secret is kept with the state of the r
   astro-token rotate --all --if-expires-within 14d
   astro-token rotate --grace 1h prod
   astro-token rotate --finish --grace 0s prod       (revokes the previous token now)
+  astro-token rotate --in-place --escrow prod.escrow.age prod
 """
 
 _REVOKE = """\
@@ -186,6 +187,19 @@ In tcsh the script offers the options of all commands.
   astro-token completion powershell   (in a file that $PROFILE sources)
 """
 
+_INIT = """\
+Write the files with which the CI jobs of this repository get their tokens, and no other jobs do.
+
+It writes astro-token.toml, the CI system's file, a nightly check, and scripts that create the permissions
+in the backend, bound to this repository and its environments. It detects the remote, the Astro project, CI
+files, and a login in the environment, and sends no request. A file that exists stays: its text is printed.
+At a terminal it prompts for what is not given. Lines that you have to change are marked CHANGE: docs/init.md.
+
+  astro-token init
+  astro-token init --backend vault --ci github --environment dev --environment prod
+  astro-token init --backend aws --ci gitlab --environment prod=main --dry-run
+"""
+
 _LIFECYCLE_TIMEOUT = "each token (default: 120)"
 _ON_COMMAND_LINE = (
     "a command line is readable by every user of the machine: replace that token, "
@@ -237,7 +251,8 @@ def build(only: str | None = None) -> argparse.ArgumentParser:
     """
     parser = _Parser(prog="astro-token", description=_MAIN)
     _add_log_level(parser)
-    parser.add_argument("--version", action="version", version=f"astro-token {__version__}")
+    version = f"astro-token {__version__}"
+    parser.add_argument("--version", action="version", version=version, help="print the version")
     # Without `prog` argparse would format a usage line now.
     commands = parser.add_subparsers(prog=parser.prog, metavar="COMMAND", required=True, parser_class=_Parser)
     for name, (summary, text, options) in _COMMANDS.items():
@@ -398,6 +413,14 @@ def _rotate(command: argparse.ArgumentParser) -> None:
         "--grace", metavar="D", help="how long the previous token stays valid (default: 24h)"
     )
     command.add_argument("--finish", action="store_true", help="begin nothing; finish what is open")
+    command.add_argument(
+        "--in-place", action="store_true", help="keep the token's id: its value before is invalid at once"
+    )
+    command.add_argument(
+        "--escrow",
+        metavar="FILE",
+        help="with --in-place: the encrypted file that keeps the new value meanwhile",
+    )
     command.add_argument("--dry-run", action="store_true", help="show what would be done, and write nothing")
     _add_admin(command)
     _add_format(command)
@@ -433,7 +456,31 @@ def _completion(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _init(command: argparse.ArgumentParser) -> None:
+    from astro_token.init.plan import BACKENDS
+    from astro_token.init.systems import SYSTEMS
+
+    command.add_argument("--backend", choices=[*BACKENDS], help="the service that stores the tokens")
+    command.add_argument(
+        "--ci", choices=[*SYSTEMS], metavar="SYSTEM", help=f"the CI system: {', '.join(SYSTEMS)}"
+    )
+    command.add_argument(
+        "--environment",
+        action="append",
+        default=[],
+        metavar="E",
+        help="of the deploy, such as prod, or prod=main with its branch (default: prod); may be repeated",
+    )
+    command.add_argument("--remote", metavar="NAME", help="of git (default: upstream, else origin)")
+    command.add_argument(
+        "--repository-id", metavar="N", help="the number of the repository or project, to bind it too"
+    )
+    command.add_argument("--owner-id", metavar="N", help="the number of the repository's owner at GitHub")
+    command.add_argument("--dry-run", action="store_true", help="print a diff, and write nothing")
+
+
 _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = {
+    "init": ("write the files of a CI system and the permissions of its jobs", _INIT, _init),
     "exec": ("run a command with a token", _EXEC, _exec),
     "export": ("hand a token to a shell or a CI system", _EXPORT, _export),
     "check": ("report the claims of tokens and whether they can be used", _CHECK, _check),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astro_token.astro_api import AstroApi
@@ -33,7 +34,7 @@ _WORDS = {"idle": "not due", "planned": "would rotate", "waiting": "in its grace
 def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     if arguments.all and arguments.token:
         raise UsageError("--all and a token are both given", hint="give --all or tokens")
-    options = _options(arguments)
+    options = _options(arguments, _escrow(arguments))
     named = None if arguments.all else arguments.token or [None]
     settings = Settings(named, timeout=arguments.timeout, default_timeout=LIFECYCLE_SECONDS)
     requests = settings.tokens(named, decrypt=arguments.decrypt, accepts_chain=False)
@@ -57,7 +58,29 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     return code
 
 
-def _options(arguments: argparse.Namespace) -> RotationOptions:
+def _escrow(arguments: argparse.Namespace) -> Path | None:
+    """The escrow file of a rotation in place."""
+    if arguments.in_place != (arguments.escrow is not None):
+        raise UsageError(
+            "--in-place and --escrow are not given together",
+            hint="for example: astro-token rotate --in-place --escrow prod.escrow.age prod",
+        )
+    if not arguments.in_place:
+        return None
+    other = next((name for name in ("all", "finish", "grace") if getattr(arguments, name)), None)
+    if other is not None:
+        raise UsageError(
+            f"--in-place and --{other} are both given",
+            hint=f"leave --{other} out: a rotation in place has no overlap",
+        )
+    if len(arguments.token) != 1:
+        raise UsageError("--in-place needs one token", hint="name the token, or its reference")
+    if not arguments.escrow:
+        raise UsageError("--escrow is empty", hint="name a new file")
+    return Path(arguments.escrow)
+
+
+def _options(arguments: argparse.Namespace, escrow: Path | None) -> RotationOptions:
     grace = option(duration, arguments.grace, "--grace")
     older = option(duration, arguments.if_older_than, "--if-older-than")
     within = option(duration, arguments.if_expires_within, "--if-expires-within")
@@ -68,7 +91,7 @@ def _options(arguments: argparse.Namespace) -> RotationOptions:
             "--finish starts no rotation, so that --if-older-than and --if-expires-within have no effect",
             hint="leave --finish out: every run finishes an open rotation",
         )
-    return RotationOptions(grace, arguments.finish, older, within, arguments.dry_run)
+    return RotationOptions(grace, arguments.finish, older, within, arguments.dry_run, escrow)
 
 
 def _name(each: RotationReport) -> str:

@@ -15,7 +15,7 @@ from astro_token.errors import (
     with_prefix,
 )
 from astro_token.formats.rendering import File, Program
-from astro_token.system.files import append, create, refuse_special, replace
+from astro_token.system.files import append, create, is_of_another_user, refuse_special, replace
 from astro_token.system.os_errors import reason, remedy
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _refuse_file(to: File) -> None:
         )
     if status.st_nlink != 1:
         raise OutputError(f"{to.path} has a second name", hint="write to a file that has only one name")
-    if hasattr(os, "geteuid") and os.geteuid() not in {status.st_uid, 0}:
+    if is_of_another_user(status):
         raise OutputError(f"{to.path} belongs to another user", hint="write to a file of your own")
 
 

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from astro_token.lifecycle.protocol import LEFTOVER_SECONDS
+from astro_token.lifecycle.terraform import Terraform
 from astro_token.lifecycle.title import title_base
 from astro_token.policy.codes import AUDIT, ONLINE
 from astro_token.policy.rules import Expectations, Policy, Verdict, errors_first, judge
@@ -138,6 +139,7 @@ def audit(
     policy: Policy,
     now: datetime,
     pieces: Pieces,
+    terraform: Terraform | None = None,
 ) -> Audit:
     """
     Compare tokens with policy.
@@ -145,8 +147,10 @@ def audit(
     Args:
         tokens: every token of the organization.
         pieces: of the tokens that were read, which no title may contain.
+        terraform: the tokens that it manages; None if that is unknown.
     """
     run = _Audit(organization, tokens, configurations, policy, now)
+    run.terraform = terraform or run.terraform
     held = [AuditedConfiguration(errors_first(run.of_configuration(item)), item) for item in configurations]
     audited = [
         AuditedToken(
@@ -192,6 +196,7 @@ class _Audit:
         now: datetime,
     ) -> None:
         self.organization, self.now = organization, now
+        self.terraform = Terraform()
         # The identifiers are those that one project may use, and an audit is about all projects.
         self.policy = replace(
             policy,
@@ -283,7 +288,12 @@ class _Audit:
         if count > 1 and not self.is_leftover(token):
             yield _verdict("duplicate", f"{count} tokens have this scope, these roles and this title")
         # Astro does not record it, and the Terraform provider leaves no mark.
-        if any("terraform" in text.casefold() for text in (token.title, token.description, token.creator)):
+        if self.terraform.manages(token.id, token.title):
+            yield _verdict(
+                "terraform",
+                "Terraform manages the token, by its files in the repository; a state holds the value",
+            )
+        elif any("terraform" in text.casefold() for text in (token.title, token.description, token.creator)):
             yield _verdict("terraform", "Terraform probably manages the token, and its state holds the value")
 
     def of_configuration(self, item: Configuration) -> Iterator[Verdict]:

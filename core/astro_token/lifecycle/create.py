@@ -11,10 +11,11 @@ from astro_token.lifecycle.perform import Performer
 from astro_token.lifecycle.plan import Target, new_token, wide_role
 from astro_token.lifecycle.protocol import Plan
 from astro_token.lifecycle.rotate import performed
-from astro_token.lifecycle.stored import Stored
+from astro_token.lifecycle.stored import Stored, open_rotation
 from astro_token.record import Record
 from astro_token.secret import SecretValue
 from astro_token.secrets.fields import merge_field
+from astro_token.tokens.write import check_write
 from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -69,12 +70,11 @@ def create(
     stored = Stored(settings, deadline)
     stored.read_record()
     if stored.record.previous is not None:
-        raise RotationError(
-            "a rotation of the token is open", hint="finish it first, with `astro-token rotate --finish`"
-        )
+        raise open_rotation()
     tokens = Tokens(api, organization, admin.secret, deadline)
     replaced = _replaced(stored, tokens, is_forced=is_forced)
     merge_field(stored.secret.value, settings.ref.field, SecretValue(b"x"))  # or it could not be stored
+    check_write(settings.ref, deadline)
     plan = Plan(planned.title, 0.0, keeps_previous=False)
     performed(Performer(settings, planned, tokens, deadline, stored), plan, "creation")
     if stored.token is None:

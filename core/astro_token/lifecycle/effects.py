@@ -86,7 +86,12 @@ class RotationRecord(Record):
 
 
 class Listed(Record):
-    """A token in Astro's list. `created` is in seconds since the epoch."""
+    """
+    A token in Astro's list.
+
+    Attributes:
+        created: seconds since the epoch; infinite if the token was used, so that somebody has its value.
+    """
 
     id: str
     title: str
@@ -181,11 +186,12 @@ class RefusedError(Exception):
 
     Attributes:
         reason: the error of the backend or of Astro.
+        is_denied: the effect certainly did not happen.
     """
 
-    def __init__(self, reason: Exception) -> None:
+    def __init__(self, reason: Exception, *, is_denied: bool = False) -> None:
         super().__init__()
-        self.reason = reason
+        self.reason, self.is_denied = reason, is_denied
 
 
 if TYPE_CHECKING:

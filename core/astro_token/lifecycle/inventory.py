@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.astro_api import AstroApi
@@ -19,6 +20,7 @@ from astro_token.errors import (
 from astro_token.lifecycle.audit import Configuration, audit
 from astro_token.lifecycle.effects import RotationRecord
 from astro_token.lifecycle.record import decode_record, record_ref
+from astro_token.lifecycle.terraform import read_terraform
 from astro_token.lifecycle.title import title_base
 from astro_token.record import replace
 from astro_token.system.variables import setting
@@ -103,6 +105,7 @@ def take_audit(
         policy=settings.policy,
         now=datetime.now(UTC),
         pieces=Pieces(secrets),
+        terraform=read_terraform(Path.cwd()),
     )
 
 

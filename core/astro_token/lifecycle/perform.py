@@ -7,8 +7,10 @@ import time
 import uuid
 from contextlib import ExitStack, suppress
 from hashlib import blake2b
+from math import inf
 from typing import TYPE_CHECKING, Any
 
+from astro_token.astro_api.tokens import CLOCK_TOLERANCE
 from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
@@ -16,6 +18,7 @@ from astro_token.errors import (
     IntegrityError,
     InvalidTokenError,
     RotationError,
+    SecretNotFoundError,
     sanitized,
 )
 from astro_token.lifecycle import effects
@@ -30,7 +33,6 @@ from astro_token.token import AstroToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
 
     from astro_token.astro_api.records import TokenRecord
     from astro_token.astro_api.tokens import NewRole, NewToken, Tokens
@@ -40,13 +42,15 @@ if TYPE_CHECKING:
     from astro_token.settings.resolve import TokenSettings
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["Performer"]
+__all__ = ["PROPAGATION_SECONDS", "Performer", "busy", "is_accepted"]
 
 # A new token may be unknown to a part of Astro for some time.
-_PROPAGATION_SECONDS = 30.0
+PROPAGATION_SECONDS = 30.0
 _PROPAGATION_PAUSE = 1.0
 _PAUSE_SECONDS, _LONGEST_PAUSE = 0.1, 5.0
 _MARK_DIGITS = 12
+_LONGEST_TOKEN = 2048  # bytes, if there is none to compare with
+_SLOT = 128  # bytes of a token in the record besides its value
 _HINT = "compare its roles and its state in Astro with the project file, then run the command again"
 
 
@@ -82,6 +86,7 @@ class Performer:
         self.now = tokens.now
         self._failures, self._may_exist = 0, False
         self.failure: AstroTokenError | None = None
+        self._looked_up: tuple[str, TokenRecord | None] = ("", None)
         self._performers: dict[type[Any], Callable[[Any], Any]] = {
             effects.ReadRecord: self._read_record,
             effects.WriteRecord: self._write_record,
@@ -144,7 +149,8 @@ class Performer:
             return effects.ConflictError() if failure.outcome_known else effects.UnknownOutcomeError()
         if isinstance(failure, AccessDeniedError) and getattr(effect, "bearer", None) is not None:
             return effects.DeniedError()  # the token itself was the bearer, and may have been replaced
-        return effects.RefusedError(failure)
+        is_denied = isinstance(failure, AccessDeniedError | SecretNotFoundError)
+        return effects.RefusedError(failure, is_denied=is_denied)
 
     def _pause(self, failure: BackendUnavailableError) -> None:
         """Pause before everything is read again, longer after each failure."""
@@ -158,7 +164,14 @@ class Performer:
         return self.stored.read_record(), self.stored.record
 
     def _write_record(self, effect: effects.WriteRecord) -> str:
-        return self.stored.write_record(effect.record)
+        return self.stored.write_record(effect.record, room=self._room(effect.record))
+
+    def _room(self, record: RotationRecord) -> int:
+        """The bytes that the tokens of a rotation will need in a record that has none yet."""
+        if record.intent is None or record.pending is not None or record.previous is not None:
+            return 0
+        token = self.stored.token
+        return _LONGEST_TOKEN if token is None else 2 * (len(token.secret.reveal()) + _SLOT)
 
     def _read_value(self, _: effects.ReadValue) -> tuple[str, Slot[SecretValue] | None]:
         version, token = self.stored.read_token(), self.stored.token
@@ -171,12 +184,9 @@ class Performer:
 
     def _verify(self, effect: effects.Verify) -> bool:
         token = effect.token
-        end = time.monotonic() + min(_PROPAGATION_SECONDS, self._deadline.remaining)
-        while not self._tokens.accepts(token.id, token.value):
-            if time.monotonic() + _PROPAGATION_PAUSE > end:
-                self.failure = RotationError("Astro does not accept the token", hint=_HINT)
-                return False
-            time.sleep(_PROPAGATION_PAUSE)
+        if not is_accepted(self._tokens, token, min(PROPAGATION_SECONDS, self._deadline.remaining)):
+            self.failure = RotationError("Astro does not accept the token", hint=_HINT)
+            return False
         if not effect.is_new:
             return True
         record = self._tokens.get(token.id)
@@ -189,7 +199,7 @@ class Performer:
         # Other references can have the same title, and the title in the settings can have changed.
         intent = self.stored.record.intent
         return [
-            Listed(token.id, token.title, _last_sign(token.record))
+            Listed(token.id, token.title, _creation_of(token.record))
             for token in self._of(effect.bearer).list(**self._planned.filters)
             if (intent is not None and token.title == intent.title) or self._is_marked(token.title)
         ]
@@ -218,13 +228,54 @@ class Performer:
 
     def _is_used(self, effect: effects.IsUsed) -> bool:
         record = self._of(effect.bearer).get(effect.id)
-        return bool(record and record.last_used and record.last_used.timestamp() > effect.since)
+        self._looked_up = (effect.id, record)
+        # Two clocks are compared, and a rotation itself uses the token before its promotion.
+        since = effect.since + CLOCK_TOLERANCE
+        return bool(record and record.last_used and record.last_used.timestamp() > since)
 
     def _delete(self, effect: effects.Delete) -> None:
-        self._of(effect.bearer).delete(effect.id)
+        tokens, previous = self._of(effect.bearer), self.stored.record.previous
+        if previous is not None and previous.id == effect.id:
+            ident, record = self._looked_up
+            if ident != effect.id:
+                record = tokens.get(effect.id)
+            if record is not None and not _can_precede(record, self._planned.roles[0]):
+                raise RotationError(
+                    "the rotation record names a token of another scope as the previous one",
+                    exit_code=RotationError.PERSON_NEEDED,
+                    hint="compare its tokens with `astro-token audit`, then delete it",
+                )
+        tokens.delete(effect.id)
 
     def _of(self, bearer: Slot[SecretValue] | None) -> Tokens:
         return self._tokens if bearer is None else self._tokens.of(bearer.value)
+
+
+def is_accepted(tokens: Tokens, token: Slot[SecretValue], patience: float = 0.0) -> bool:
+    """
+    Return True if Astro accepts the value of a token.
+
+    Args:
+        patience: seconds in which a refusal does not count.
+    """
+    end = time.monotonic() + patience
+    while not tokens.accepts(token.id, token.value):
+        if time.monotonic() + _PROPAGATION_PAUSE > end:
+            return False
+        time.sleep(_PROPAGATION_PAUSE)
+    return True
+
+
+def busy() -> BackendUnavailableError:
+    """Build the error for a lease that another run holds."""
+    return BackendUnavailableError(
+        "another run is rotating the token", hint="wait for its end, or 30 seconds after it was killed"
+    )
+
+
+def _can_precede(record: TokenRecord, new: NewRole) -> bool:
+    """False if a token is of another entity: a rotation keeps the entity, or narrows to one of several."""
+    return any((role.kind, role.entity) == (new.kind, new.entity) for role in record.roles)
 
 
 def _has_roles(record: TokenRecord, planned: Sequence[NewRole]) -> bool:
@@ -244,14 +295,14 @@ def _has_roles(record: TokenRecord, planned: Sequence[NewRole]) -> bool:
     return not left
 
 
-def _last_sign(record: TokenRecord) -> float:
+def _creation_of(record: TokenRecord) -> float:
     """
-    Seconds since the epoch, of the creation or the last use: a token that is in use is not a leftover.
+    Seconds since the epoch, of the creation; in the future if the token is certainly not a leftover.
 
-    A token of unknown age is not old.
+    Nobody has the value of a leftover, so it was never used. Equal references can name secrets of two
+    projects, such as files in containers: the current token of the other one was used when it was verified.
     """
-    times: list[datetime] = [time for time in (record.created, record.last_used) if time]
-    return max(times).timestamp() if record.created else time.time()
+    return inf if record.last_used or not record.created else record.created.timestamp()
 
 
 def _mark(ref: SecretRef) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from astro_token.astro_api.records import TokenDetails
     from astro_token.settings.resolve import TokenSettings
 
-__all__ = ["Target", "new_token", "replacement", "target_of", "wide_role"]
+__all__ = ["Target", "new_token", "replacement", "same_roles", "target_of", "wide_role"]
 
 DEFAULT_LIFETIME = timedelta(days=90)
 _DESCRIPTION = "managed by astro-token"
@@ -104,6 +104,12 @@ def replacement(settings: TokenSettings, current: TokenDetails, organization: st
     token = NewToken(title, scope, (own[0], *others), days, _DESCRIPTION)
     _check_policy(token, organization, settings)
     return token
+
+
+def same_roles(settings: TokenSettings, current: TokenDetails) -> NewToken:
+    """Describe a token like the current one, to finish an open rotation with. It is not to be created."""
+    title = settings.request.title or _title_of(current) or settings.name or _TITLE
+    return NewToken(title, current.record.scope or "organization", current.roles, None, _DESCRIPTION)
 
 
 def wide_role(token: NewToken, settings: TokenSettings) -> tuple[str, str] | None:

@@ -55,9 +55,12 @@ __all__ = ["LEASE_SECONDS", "LEFTOVER_SECONDS", "Outcome", "Plan", "rotation"]
 
 LEASE_SECONDS = 30.0
 LEFTOVER_SECONDS = 24 * 3600.0  # much longer than a run can be paused
+USE_SECONDS = (
+    24 * 3600.0
+)  # a previous token that was used more recently is kept; or in the grace period, if longer
 _ROUNDS = 10
 
-Outcome = str  # done, grace, used, busy, alarm, idle, unfinished
+Outcome = str  # done, grace, used, busy, alarm, idle, unfinished, stopped
 
 
 class Plan(Record):
@@ -73,6 +76,8 @@ class Plan(Record):
         is_held: the grace period does not end: consumers get the new token at a time that nobody knows.
         revokes_used: the previous token is revoked although it was used after the promotion.
         replaces: identifier of the token that is to be replaced; None for the one that is read first.
+        stops_before: `verify` with the new token in the record, or `promote` with the verified token there;
+            a later run continues.
     """
 
     title: str
@@ -85,6 +90,7 @@ class Plan(Record):
     is_held: bool = False
     revokes_used: bool = False
     replaces: str | None = None
+    stops_before: str = ""
 
 
 class _Run:
@@ -175,7 +181,7 @@ def rotation(
     Returns:
         `done`; `grace` while the previous token is kept; `used` if it is kept because it was used after
         the promotion; `busy` if another run holds the lease; `idle` if nothing was to do;
-        `alarm` if a person is needed; `unfinished` after too many failures.
+        `stopped` as the plan says; `alarm` if a person is needed; `unfinished` after too many failures.
 
     Raises:
         RefusedError: thrown in by the performer of an effect.
@@ -235,17 +241,33 @@ def _begin(run: _Run) -> Protocol[Outcome]:
 
 
 def _promote(run: _Run) -> Protocol[Outcome]:
-    pending = run.record.pending
+    pending, end = run.record.pending, run.plan.stops_before
+    if end == "verify":
+        return (yield from run.release("stopped"))
     if not (yield Verify(pending, is_new=True)):
         return (yield from _drop_pending(run))
+    if end == "promote":
+        return (yield from run.release("stopped"))
     if run.record.previous is None and run.current is not None and run.plan.keeps_previous:
         now = run.now()
         yield from run.write(previous=run.current, promoted=now, revoke_after=now + run.plan.grace)
     else:
         yield from run.write()  # the lease may be over: then another run has taken over, and this fails
     run.promoted = pending.id
-    yield from run.write_value(pending)
+    try:
+        yield from run.write_value(pending)
+    except RefusedError as refused:
+        if refused.is_denied and run.record.previous is None:
+            yield from _withdraw(run)
+        raise
     return ""
+
+
+def _withdraw(run: _Run) -> Protocol[None]:
+    """Delete a created token that cannot be stored, while no other one is to be revoked."""
+    yield from run.write()  # nothing is deleted without the record
+    yield Delete(run.bearer, run.record.pending.id)
+    yield from run.write(pending=None, intent=None)
 
 
 def _drop_pending(run: _Run) -> Protocol[Outcome]:
@@ -285,7 +307,11 @@ def _revoke(run: _Run) -> Protocol[Outcome]:
     end = promoted + run.plan.grace if run.plan.ends_grace else record.revoke_after or 0.0
     if run.plan.is_held or run.now() < end:
         return (yield from run.release("grace"))
-    if not run.plan.revokes_used and (yield IsUsed(run.bearer, previous.id, promoted)):
+    length = max(
+        USE_SECONDS, run.plan.grace if run.plan.ends_grace else (record.revoke_after or 0.0) - promoted
+    )
+    since = max(promoted, run.now() - length)
+    if not run.plan.revokes_used and (yield IsUsed(run.bearer, previous.id, since)):
         return (yield from run.release("used"))
     yield from run.write()  # nothing is deleted without the record
     yield Delete(run.bearer, previous.id)

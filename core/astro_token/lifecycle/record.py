@@ -22,6 +22,7 @@ from astro_token.errors import (
     BackendError,
     ConfigError,
     InvalidRefError,
+    InvalidTokenError,
     RotationError,
     UnsupportedOperationError,
     result,
@@ -32,7 +33,7 @@ from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.registry import open_backend, require
 from astro_token.secrets.schemes import BUILTIN
-from astro_token.token import is_identifier
+from astro_token.token import AstroToken, is_identifier
 from astro_token.tokens.write import refuse_pinned
 
 if TYPE_CHECKING:
@@ -95,7 +96,12 @@ def same_token(ref: SecretRef) -> SecretRef:
     return replace(ref, name=name, field=None if ref.field == "token" else ref.field)
 
 
-def encode_record(record: RotationRecord) -> SecretValue:
+def encode_record(record: RotationRecord, *, room: int = 0) -> SecretValue:
+    """
+    Args:
+        room: bytes that the record will need later. They are filled with spaces, so that a service
+            which cannot store them refuses the record before a token exists.
+    """
     content: dict[str, Any] = {"format": _FORMAT}
     if record.intent is not None:
         content["intent"] = {**vars(record.intent), "until": _time_text(record.intent.until)}
@@ -107,7 +113,8 @@ def encode_record(record: RotationRecord) -> SecretValue:
         seconds = getattr(record, name)
         if seconds is not None:
             content[name] = _time_text(seconds)
-    return SecretValue(json.dumps(content).encode())
+    text = json.dumps(content)
+    return SecretValue(f"{text[0]}{' ' * room}{text[1:]}".encode())
 
 
 def decode_record(secret: SecretValue) -> RotationRecord:
@@ -139,7 +146,7 @@ def _decoded(secret: SecretValue) -> RotationRecord | AstroTokenError:
         }
         if number == _FORMAT:
             return RotationRecord(**{name: readers[name](value) for name, value in content.items()})
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InvalidTokenError):
         pass
     return RotationError(
         "the rotation record is not one that astro-token wrote",
@@ -159,7 +166,10 @@ def _slot(content: dict[str, Any]) -> Slot[SecretValue]:
     ident, value = content.pop("id"), content.pop("value")
     if content or not is_identifier(ident) or not isinstance(value, str):
         raise ValueError
-    return Slot(ident, SecretValue(value.encode("ascii")))
+    secret = SecretValue(value.encode("ascii"))
+    if AstroToken.parse(secret).token_id != ident:  # or another token than the verified one could be deleted
+        raise ValueError
+    return Slot(ident, secret)
 
 
 def _text(text: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,9 @@ from astro_token.astro_api.tokens import Tokens
 from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
-    BackendUnavailableError,
     ConfigError,
     InvalidTokenError,
+    PolicyError,
     RotationError,
     SecretNotFoundError,
     result,
@@ -22,16 +22,19 @@ from astro_token.errors import (
     with_prefix,
 )
 from astro_token.lifecycle.admin import no_admin, organization_of
-from astro_token.lifecycle.effects import RotationRecord
-from astro_token.lifecycle.perform import Performer
-from astro_token.lifecycle.plan import replacement, wide_role
+from astro_token.lifecycle.effects import RotationRecord, Slot
+from astro_token.lifecycle.escrowed import EscrowedRotation
+from astro_token.lifecycle.perform import PROPAGATION_SECONDS, Performer, busy, is_accepted
+from astro_token.lifecycle.plan import replacement, same_roles, wide_role
 from astro_token.lifecycle.protocol import Plan, rotation
 from astro_token.lifecycle.record import same_token
 from astro_token.lifecycle.stored import Stored
+from astro_token.lifecycle.terraform import Terraform, read_terraform
 from astro_token.policy.rules import enforce, judge
 from astro_token.record import Record, replace
 from astro_token.secrets.fields import token_count
 from astro_token.system.programs import repository_of
+from astro_token.tokens.write import check_write
 from astro_token.transport.deadline import Deadline, Workers
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
     from astro_token.astro_api import AstroApi
     from astro_token.astro_api.records import TokenDetails
+    from astro_token.astro_api.tokens import NewToken
     from astro_token.secret import SecretValue
     from astro_token.secrets.ref import SecretRef
     from astro_token.settings.resolve import TokenSettings
@@ -50,6 +54,7 @@ __all__ = ["DEFAULT_GRACE", "OUTCOMES", "RotationOptions", "RotationReport", "Ro
 DEFAULT_GRACE = timedelta(hours=24)
 OUTCOMES = ("rotated", "finished", "waiting", "idle", "planned", "skipped", "failed")
 _WORKERS = 8
+_YOUNG = 60.0  # seconds
 # A new token is the remedy for these.
 _REMEDIED = frozenset({"expired", "expires-too-soon", "too-old", "age-unproven", "no-expiry"})
 
@@ -61,6 +66,7 @@ class RotationOptions(Record):
         is_finishing: nothing is begun.
         older_than, expires_within: a token is due if one of them applies, or if there is neither.
         is_trial: nothing is written.
+        escrow: the file of a rotation in place; None for one with overlap.
     """
 
     grace: timedelta | None = None
@@ -68,6 +74,7 @@ class RotationOptions(Record):
     older_than: timedelta | None = None
     expires_within: timedelta | None = None
     is_trial: bool = False
+    escrow: Path | None = None
 
 
 class RotationReport(Record):
@@ -163,31 +170,44 @@ class Rotator:
 
     def _rotate(self, settings: TokenSettings, *, is_collecting: bool) -> RotationReport:
         options, deadline = self.options, Deadline(settings.timeout)
-        stored = Stored(settings, deadline)
+        stored = self.open_stored(settings, deadline)
         stored.read_record()
         stored.read_token()
         record, token = stored.record, stored.token
         _refuse_shared(stored.secret.value)
         is_open = record != RotationRecord()
+        has_slots = bool(record.previous or record.pending)
         if token is None and record.pending is None:
             raise _nothing_to_rotate(is_open=is_open)
         bearer = self._bearer(token)
         organization = organization_of(settings, token, self.admin)
         tokens = Tokens(self.api, organization, bearer.secret, deadline)
         is_own = bearer is token
-        details = _details(tokens, record, token, is_own=is_own)
+        details = _details(tokens, stored, is_own=is_own)
         is_due = not options.is_finishing and token is not None and self._is_due(details, token, tokens.now())
         expires = details.record.expires if token is None else token.expires
+        if options.escrow is not None:
+            return self._rotate_with_escrow(settings, stored, token, tokens, deadline, is_due=is_due)
         if not is_due and not is_open:
             return RotationReport(settings, "idle", expires)
-        if token is not None:
-            verdicts = judge(token, settings.policy, settings.expected)
-            enforce(verdict for verdict in verdicts if verdict.code not in _REMEDIED)
-        planned = replacement(settings, details, organization)
+        planned, refusal = _planned(settings, token, details, organization)
+        if refusal is not None:
+            if is_due and not has_slots:
+                raise refusal
+            is_due = False  # policy is about the next token; an open rotation is finished
+        if (
+            token is not None
+            and not has_slots
+            and not is_own
+            and not _is_accepted(tokens, _slot_of(token), token)
+        ):
+            raise _not_accepted(stored)
         warnings = [_MANAGES_ITSELF] if is_own and self.admin is None else []
         wide = wide_role(planned, settings)
         if wide is not None and is_due:
             warnings.append(wide)
+        if is_due and token is not None and self._terraform.manages(str(token.token_id), details.title):
+            warnings.append(_OF_TERRAFORM)
         if options.is_trial:
             return RotationReport(settings, "planned", expires, _end_of_grace(record), tuple(warnings))
         plan = Plan(
@@ -201,8 +221,10 @@ class Rotator:
             revokes_used=options.grace is not None and options.is_finishing,
             replaces=token.token_id if token else None,
         )
+        if is_due:
+            check_write(settings.ref, deadline)
         performer = Performer(settings, planned, tokens, deadline, stored)
-        outcome = performed(performer, plan)
+        outcome = performed(performer, self.adapted(plan))
         current = stored.token
         is_new = current is not None and (token is None or current.token_id != token.token_id)
         return RotationReport(
@@ -212,6 +234,49 @@ class Rotator:
             _end_of_grace(stored.record),
             tuple(warnings),
         )
+
+    def _rotate_with_escrow(
+        self,
+        settings: TokenSettings,
+        stored: Stored,
+        token: AstroToken | None,
+        tokens: Tokens,
+        deadline: Deadline,
+        *,
+        is_due: bool,
+    ) -> RotationReport:
+        path = self.options.escrow
+        if path is None or token is None or token.token_id is None:
+            raise _nothing_to_rotate(is_open=stored.record != RotationRecord())
+        if self.admin is None or self.admin.token_id == token.token_id:
+            raise no_admin(
+                "rotate this token in place, and after a lost response its own value does not work"
+            )
+        rotation = EscrowedRotation(
+            settings, stored, token, tokens, ident=token.token_id, deadline=deadline, path=path
+        )
+        if not is_due and not rotation.escrow.exists:
+            return RotationReport(settings, "idle", token.expires)
+        if self.options.is_trial:
+            return RotationReport(settings, "planned", token.expires)
+        if not rotation.escrow.exists:  # with a file, a run before may have invalidated the value
+            _enforce(settings, token)
+            _require_accepted(tokens, stored, token)
+        outcome = "rotated" if rotation.run() else "finished"
+        current = stored.token
+        return RotationReport(settings, outcome, current.expires if current else None)
+
+    @cached_property
+    def _terraform(self) -> Terraform:
+        return read_terraform(Path.cwd())
+
+    def open_stored(self, settings: TokenSettings, deadline: Deadline) -> Stored:
+        """Open the value and the record. A scheduler with versions of its own overrides it."""
+        return Stored(settings, deadline)
+
+    def adapted(self, plan: Plan) -> Plan:
+        """Adapt the plan of a rotation to a scheduler with steps of its own."""
+        return plan
 
     def _bearer(self, token: AstroToken | None) -> AstroToken:
         """The admin's credential; the token itself if that is the same token, or if there is none."""
@@ -251,9 +316,7 @@ def performed(performer: Performer, plan: Plan, task: str = "rotation") -> str:
     except AstroTokenError as error:
         failure = error
     if outcome == "busy":
-        raise BackendUnavailableError(
-            "another run is rotating the token", hint="wait for its end, or 30 seconds after it was killed"
-        )
+        raise busy()
     if outcome == "used":
         raise RotationError(
             "the previous token was used after the new one became the current one, and is kept",
@@ -281,40 +344,95 @@ _MANAGES_ITSELF = (
 )
 
 
+def _planned(
+    settings: TokenSettings, token: AstroToken | None, details: TokenDetails, organization: str
+) -> tuple[NewToken, AstroTokenError | None]:
+    """Plan the next token. With a refusal, the plan is one to finish an open rotation with."""
+    try:
+        if token is not None:
+            _enforce(settings, token)
+        return replacement(settings, details, organization), None
+    except (InvalidTokenError, PolicyError) as error:
+        return same_roles(settings, details), sanitized(error)
+
+
+def _enforce(settings: TokenSettings, token: AstroToken) -> None:
+    verdicts = judge(token, settings.policy, settings.expected)
+    enforce(verdict for verdict in verdicts if verdict.code not in _REMEDIED)
+
+
+_OF_TERRAFORM = (
+    "Terraform manages the token, and will create it again after it was revoked",
+    "rotate it with Terraform; or remove it from Terraform's configuration and state first",
+)
+
+
 def _nothing_to_rotate(*, is_open: bool) -> AstroTokenError:
     if is_open:
         return RotationError("a create was interrupted", hint="run the same create again")
     return SecretNotFoundError("there is no token to rotate", hint="create one with `astro-token create`")
 
 
-def _details(
-    tokens: Tokens, record: RotationRecord, token: AstroToken | None, *, is_own: bool
-) -> TokenDetails:
-    """Look up the token to copy: the current one, unless a rotation is open."""
-    slots = (record.previous, record.pending)
-    idents = [
-        *(slot.id for slot in slots[:1] if slot),
-        *([token.token_id] if token and token.token_id else []),
-        *(slot.id for slot in slots[1:] if slot),
-    ]
-    if not idents:
+def _details(tokens: Tokens, stored: Stored, *, is_own: bool) -> TokenDetails:
+    """Look up the token to copy: the current one, else one of an open rotation that Astro accepts."""
+    record, token = stored.record, stored.token
+    slots = [slot for slot in (record.previous, record.pending) if slot]
+    is_open = bool(slots)
+    if token is not None and token.token_id is not None:
+        slots.insert(0, _slot_of(token))
+    if not slots:
         raise InvalidTokenError(
             "the token does not contain its identifier (apiTokenId), so that it cannot be managed",
             hint="create a new token with `astro-token create`",
         )
-    for ident in dict.fromkeys(idents):
+    for slot in slots:
+        is_current = token is not None and slot.id == token.token_id
         try:
-            details = tokens.details(ident)
+            if is_open and not is_own and not _is_accepted(tokens, slot, token if is_current else None):
+                continue
+            details = tokens.details(slot.id)
         except AccessDeniedError as error:
             raise (no_admin("manage this token, and it may not itself") if is_own else error) from None
         if details is not None:
             return details
-    if any(slots):
-        raise _alarm(record)
-    raise InvalidTokenError(
-        "Astro does not have the token any more, so that its roles are unknown",
+    raise _not_accepted(stored)
+
+
+def _slot_of(token: AstroToken) -> Slot[SecretValue]:
+    return Slot(str(token.token_id), token.secret)
+
+
+def _require_accepted(tokens: Tokens, stored: Stored, token: AstroToken) -> None:
+    if not _is_accepted(tokens, _slot_of(token), token):
+        raise _not_accepted(stored)
+
+
+def _not_accepted(stored: Stored) -> AstroTokenError:
+    """Return the failure if Astro accepts no token that was read. Another run may have rotated meanwhile."""
+    record, token = stored.record, stored.token
+    stored.read_record()
+    stored.read_token()
+    if (record, token) != (stored.record, stored.token):
+        return busy()
+    if record.previous or record.pending:
+        return _alarm(record)
+    return InvalidTokenError(
+        "Astro does not accept the token, so that its roles cannot be copied",
         hint="create a new token with `astro-token create`",
     )
+
+
+def _is_accepted(tokens: Tokens, slot: Slot[SecretValue], current: AstroToken | None) -> bool:
+    """
+    Return True if Astro accepts the value: whoever can write a secret can name any token's identifier there.
+
+    Args:
+        current: if the slot is that of the current token. Another run may just have created it, and a part
+            of Astro may not know it yet.
+    """
+    issued = current.issued if current else None
+    is_young = issued is not None and tokens.now() - issued.timestamp() < _YOUNG
+    return is_accepted(tokens, slot, PROPAGATION_SECONDS if is_young else 0.0)
 
 
 def _refuse_shared(secret: SecretValue | None) -> None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.errors import AstroTokenError, SecretNotFoundError, with_prefix
+from astro_token.errors import (
+    AstroTokenError,
+    ConfigError,
+    InvalidRefError,
+    InvalidTokenError,
+    RotationError,
+    SecretNotFoundError,
+    with_prefix,
+)
 from astro_token.lifecycle.effects import RotationRecord
 from astro_token.lifecycle.record import decode_record, encode_record, record_ref
 from astro_token.secrets.fields import select_field
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
     from astro_token.token import AstroToken
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["Stored"]
+__all__ = ["Stored", "open_rotation"]
 
 _CREATE_RECORD = (
     "it holds the record of a rotation: create it with the content "
@@ -70,33 +78,40 @@ class Stored:
             return current.version or ""
         raise failure
 
-    def write_record(self, record: RotationRecord) -> str:
+    def write_record(self, record: RotationRecord, *, room: int = 0) -> str:
         """
         Write the record, encrypted as the value is, and return its new version.
+
+        Args:
+            room: as of `encode_record`.
 
         Raises:
             SecretNotFoundError: the service does not create a secret that is written.
             AstroTokenError: writing failed.
         """
-        content = stored = encode_record(record)
-        key = self._settings.decrypt
-        if key is not None:
-            stored = encrypt_value(key, content, self._deadline)
-        current, deadline, failure = self._record_secret, self._deadline, None
+        content = encode_record(record, room=room)
+        key, current, deadline = self._settings.decrypt, self._record_secret, self._deadline
 
-        def write() -> str:
-            return write_secret(self.ref, stored, current, deadline, is_ciphertext=key is not None)
+        stored: SecretValue | None = None
+        failure: AstroTokenError
+
+        def write(sealed: SecretValue) -> str:
+            return write_secret(self.ref, sealed, current, deadline, is_ciphertext=key is not None)
 
         try:
-            version = prefixed_with(self.ref, write)
+            stored = sealed = content if key is None else encrypt_value(key, content, deadline)
+            version = prefixed_with(self.ref, lambda: write(sealed))
         except SecretNotFoundError as error:
             failure = error
-            failure.hint = _CREATE_RECORD
-        if failure is not None:
-            raise failure.with_traceback(None)
-        self._record_secret, self._written = Current(stored, version or None), (stored, content)
-        self.record = record
-        return version
+            if stored is not None:  # else the key does not exist
+                failure.hint = _CREATE_RECORD
+        except (InvalidTokenError, InvalidRefError) as error:
+            failure = error if not room else _too_long(error, len(content.reveal()))
+        else:
+            self._record_secret, self._written = Current(sealed, version or None), (sealed, content)
+            self.record = record
+            return version
+        raise failure.with_traceback(None)
 
     def read_token(self) -> str:
         """
@@ -135,3 +150,16 @@ class Stored:
         if failure is not None:
             raise failure
         return path.value
+
+
+def open_rotation() -> RotationError:
+    return RotationError(
+        "a rotation of the token is open", hint="finish it first, with `astro-token rotate --finish`"
+    )
+
+
+def _too_long(error: AstroTokenError, length: int) -> ConfigError:
+    return ConfigError(
+        f"{error.message}; the record of a rotation may need {length} bytes, for two tokens",
+        hint="use a parameter of the advanced tier, or a key that encrypts more than 4 KiB",
+    )

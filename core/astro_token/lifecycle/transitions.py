@@ -7,6 +7,7 @@ So a run that continues a rotation is the same as a run that begins one.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from astro_token.record import Record
@@ -93,5 +94,6 @@ def state_of(record: RotationRecord, current: Slot[Any] | None, *, owner: str, n
     )
 
 
+@cache
 def next_step(state: State) -> str:
     return next(row.step for row in TRANSITIONS if row.accepts(state))

@@ -71,7 +71,7 @@ LEAST_ROLE = (
     "use a custom role of one deployment with the permissions `deployment.get`, `deployment.deploys.get` and "
     "`deployment.deploys.create`"
 )
-NEW = "create a new token in Astro and store it instead"
+NEW = "rotate it with `astro-token rotate`, or create a new token in Astro and store it instead"
 _CHECK_FILE = "check whether it was deleted, and the project file"
 _INSTALL = "install it with `astro-token install-cli`, and put its folder on `PATH`"
 _RENEW = "run `astro-token install-cli`, and put its folder first on `PATH`"
@@ -257,7 +257,7 @@ AUDIT: Mapping[str, Code] = MappingProxyType({
         _REVOKE),
     "not-rotated": Code("warning", "it was created, or last rotated, more than 90 days ago, "
         "and policy has no `max_age`",
-        "rotate it"),
+        "rotate it with `astro-token rotate`"),
     "duplicate": Code("warning", "another token has the same scope, roles and title, "
         "apart from the unique part that a rotation adds",
         "keep one of them, and revoke the others"),
@@ -266,12 +266,13 @@ AUDIT: Mapping[str, Code] = MappingProxyType({
         "finish the rotation, or revoke it if no other project holds it"),
     "unconfigured": Code("warning", "no configuration holds it",
         f"name it in a project file, or {_REVOKE}"),
-    "terraform": Code("warning", "its title, its description or the title of the token that created it "
-        "mentions Terraform, so that Terraform's state probably contains its value",
+    "terraform": Code("warning", "Terraform's files in the repository contain it; or its title, its "
+        "description or the title of the token that created it mentions Terraform, "
+        "whose state then probably contains its value",
         "protect the state, and rotate it with Terraform; or remove it from the state and create it here"),
     # about a configuration
     "token-unknown": Code("error", "a configuration holds a token that is not in Astro's list",
-        "store its replacement, or create a new token"),
+        "store its replacement, or create a new one with `astro-token create`"),
     "other-organization": Code("warning", "a configuration holds a token of another organization",
         "audit that organization with a credential of its own"),
     "not-compared": Code("warning", "a configured token cannot be read, or does not contain its id",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     _Text = TypeVar("_Text", bound=str)
 
 __all__ = [
+    "REGISTRY",
     "duration",
     "flag",
     "flag_text",
@@ -43,7 +44,7 @@ _MAX_DIGITS = 6
 _MAX_KEY = 32
 _MAX_NAME = 128
 _LONGEST_LIFETIME = timedelta(days=3650)  # Astro accepts 1 to 3650 days
-_REGISTRY = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}(:[0-9]{1,5})?(/[a-z0-9._-]{1,128}){0,9}")
+REGISTRY = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}(:[0-9]{1,5})?(/[a-z0-9._-]{1,128}){0,9}")
 
 
 def scope(value: object, name: str) -> Scope:
@@ -131,7 +132,7 @@ def _is_name(value: object) -> TypeGuard[str]:
 def registries(value: object, name: str) -> tuple[tuple[str, ...], ...]:
     """Parse image registries, separated by commas, each perhaps with the beginning of a path."""
     names = tuple(text.strip() for text in value.split(",")) if isinstance(value, str) else ("",)
-    if all(_REGISTRY.fullmatch(text) for text in names):
+    if all(REGISTRY.fullmatch(text) for text in names):
         return (names,)
     raise ConfigError(
         f"{name} does not list registries", hint='write hosts without a scheme, as in "registry.example.com"'

@@ -62,11 +62,18 @@ _MAX_CLOCK_SKEW = timedelta(seconds=120)
 _NARROWER = "create a token of a scope that policy allows, and store it instead"
 _WITH_EXPIRY = "create one with an expiry, and rotate it"
 _ONLINE = "or check it with --online"
-_ROTATE = "rotate it in Astro, and store the new one instead"
+_ROTATE = "rotate it with `astro-token rotate`; or in Astro, and store the new one instead"
 
 
 class Expectations(Record):
-    """The identifiers that a token should be for; None for any."""
+    """
+    The identifiers that a token should be for; None for any.
+
+    Attributes:
+        organization: identifier of the organization that the token should be for.
+        workspace: identifier of the workspace that the token should be for.
+        deployment: identifier of the deployment that the token should be for, and that `exec` deploys to.
+    """
 
     organization: str | None = None
     workspace: str | None = None

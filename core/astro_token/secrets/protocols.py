@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Backend",
+    "SupportsCheckWrite",
     "SupportsClose",
     "SupportsCreateKey",
     "SupportsCredentialSource",
@@ -81,6 +82,17 @@ class SupportsWrite(Protocol):
     def write(
         self, ref: SecretRef, value: SecretValue, *, expected_version: str | None, timeout: float
     ) -> str: ...
+
+
+@runtime_checkable
+class SupportsCheckWrite(Protocol):
+    """
+    Raise the error with which a write would be refused, if that shows without a write.
+
+    For `create` and `rotate`, before they create a token. If the service does not answer, nothing is raised.
+    """
+
+    def check_write(self, ref: SecretRef, *, timeout: float) -> None: ...
 
 
 @runtime_checkable

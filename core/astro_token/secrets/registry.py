@@ -248,9 +248,11 @@ def _load(scheme: str, factory: Callable[[], object]) -> object:
         extra = builtin.extra if builtin else None
         if builtin and (builtin.sdk or "").startswith(f"{package}."):  # google and azure begin many packages
             package = builtin.distributions[0]
+        from astro_token.system.installation import install_hint
+
         error = MissingDependencyError(
             f"{scheme} needs the Python package {package}, which is not installed",
-            hint=f"pip install 'astro-token[{extra}]'" if extra else "install it, or reinstall the backend",
+            hint=install_hint(extra) if extra else "install it, or reinstall the backend",
         )
     except ImportError as unloadable:
         package = (unloadable.name or "of its backend").partition(".")[0]

@@ -27,7 +27,8 @@ class Lock(Record):
     A pinned release.
 
     Attributes:
-        sha256: the digest of each platform's archive; empty if only the version is pinned.
+        version: version of the release.
+        sha256: SHA-256 digest of the archive for each platform; empty if only the version is pinned.
     """
 
     version: str

@@ -18,9 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["check_chain", "parse_chain"]
+__all__ = ["MAX_CHAIN", "check_chain", "parse_chain"]
 
-_MAX = 8
+MAX_CHAIN = 8
 _COMMA = "write a comma that belongs to a name as %2C"
 
 
@@ -53,8 +53,8 @@ def check_chain(refs: Sequence[SecretRef]) -> None:
     """
     if not refs:
         raise InvalidRefError("the chain is empty", hint="list at least one reference")
-    if len(refs) > _MAX:
-        raise InvalidRefError(f"the chain has more than {_MAX} references", hint="remove some of them")
+    if len(refs) > MAX_CHAIN:
+        raise InvalidRefError(f"the chain has more than {MAX_CHAIN} references", hint="remove some of them")
     earlier: dict[object, int] = {}
     for number, ref in enumerate(refs, 1):
         if ref.scheme in BUILTIN and BUILTIN[ref.scheme].key:

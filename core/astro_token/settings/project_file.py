@@ -34,18 +34,32 @@ if TYPE_CHECKING:
 
     from astro_token.settings.astro_cli_pin import Lock
 
-__all__ = ["Project", "ProjectToken", "TokenRequest", "check_file_ref", "find_project", "parse_toml"]
+__all__ = [
+    "FILE",
+    "LOCK_KEYS",
+    "MAX_NAME",
+    "SHARED_FILE",
+    "TOKEN_KEYS",
+    "TOP_KEYS",
+    "Project",
+    "ProjectToken",
+    "TokenRequest",
+    "check_file_ref",
+    "find_project",
+    "parse_toml",
+]
 
 FILE = "astro-token.toml"
 SHARED_FILE = "pyproject.toml"
 FILE_FOLDERS = "ASTRO_TOKEN_FILE_FOLDERS"
-_MAX_BYTES = 64 * 1024
+_MAX_BYTES = 256 * 1024  # 1000 tokens need about a third of it
 _MAX_SHARED_BYTES = 4 * 1024 * 1024
 _MAX_DOTS = 200  # tomllib takes quadratic time for a key with many parts, and a key is part of one line
-_TOP = ("default", "policy", "tokens", "astro-cli")
+TOP_KEYS = ("default", "policy", "tokens", "astro-cli")
 _REQUEST: Mapping[str, Callable[[object, str], Any]] = {"role": role, "lifetime": lifetime, "title": title}
-_TOKEN = ("ref", "decrypt", *SCOPES, *_REQUEST)
-_MAX_NAME = 64
+TOKEN_KEYS = ("ref", "decrypt", *SCOPES, *_REQUEST)
+LOCK_KEYS = ("version", "sha256")
+MAX_NAME = 64
 
 
 class TokenRequest(Record):
@@ -53,7 +67,10 @@ class TokenRequest(Record):
     Properties that a new token should have; None for the default. Policy limits them.
 
     Attributes:
-        lifetime: a number of days.
+        role: role of a token that `create` makes: of Astro, or a custom one. `rotate` keeps the roles,
+            and this one can only narrow them.
+        lifetime: lifetime of a new token, 1 to 3650 days; 90 days if it is not given.
+        title: title of a new token at Astro; the token's name if it is not given. A unique part is added.
     """
 
     role: str | None = None
@@ -66,6 +83,9 @@ class ProjectToken(Record):
     A table of `[tokens]`.
 
     Attributes:
+        ref: reference of the secret, or a list of references that are tried in order.
+            A path after `file:` is relative to the project file.
+        decrypt: reference of the key, if the secret is ciphertext.
         chain: the references after `ref`, if there are several.
     """
 
@@ -86,8 +106,10 @@ class Project(Record):
 
     Attributes:
         path: of the file; None if there is no file.
-        default: name of the default token.
-        astro_cli: the release of the Astro CLI to use; None for any.
+        default: name of the token that a command without an argument uses. The only token needs no default.
+        policy: rules for every token of the project. Policy in the environment is a floor.
+        tokens: tokens by name. A name has up to 64 letters, digits, `.`, `-` and `_`.
+        astro_cli: release of the Astro CLI that `install-cli` installs; without it, the latest one.
     """
 
     path: Path | None = None
@@ -312,7 +334,7 @@ class _Reader:
                 f"{self.path} contains a token, and everybody who can read the file can use it",
                 hint="revoke it in Astro, store a new one with `astro-token put`, and write its reference",
             )
-        self.check_keys(content, _TOP, "")
+        self.check_keys(content, TOP_KEYS, "")
         tokens = {
             name: self.token(name, entry) for name, entry in self.table(content, "tokens", "tokens").items()
         }
@@ -331,7 +353,7 @@ class _Reader:
             )
         if not isinstance(entry, dict):
             self.refuse(f"{where} is not a table", f'write [{where}] and below it ref = "…"')
-        self.check_keys(entry, _TOKEN, where)
+        self.check_keys(entry, TOKEN_KEYS, where)
         texts = {key: self.text(value, f"{where}.{key}") for key, value in entry.items() if key != "ref"}
         for scope in SCOPES:  # these are shown, also in logs of CI systems that obey commands
             if scope in texts and not is_identifier(texts[scope]):
@@ -389,7 +411,7 @@ class _Reader:
     def lock(self, table: dict[str, Any]) -> Lock:
         from astro_token.settings.astro_cli_pin import DIGEST, PLATFORMS, VERSION, Lock
 
-        self.check_keys(table, ("version", "sha256"), "astro-cli")
+        self.check_keys(table, LOCK_KEYS, "astro-cli")
         version = table.get("version")
         if not isinstance(version, str) or not VERSION.fullmatch(version):
             self.refuse("astro-cli.version is not a version", 'write it in quotes, as in version = "1.48.0"')
@@ -432,4 +454,4 @@ class _Reader:
 
 def _is_name(name: str) -> bool:
     """Accept the characters of an identifier, also with `_` in front, up to 64 of them."""
-    return len(name) <= _MAX_NAME and name[:1] not in ("", "-", ".") and is_identifier(f"x{name}")
+    return len(name) <= MAX_NAME and name[:1] not in ("", "-", ".") and is_identifier(f"x{name}")

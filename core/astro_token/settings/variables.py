@@ -23,6 +23,7 @@ _CORE = frozenset(
         "DECRYPT",
         "FIELD",
         "FILE_FOLDERS",
+        "GRACE",
         "NAME",
         "PLAIN_IMPORTS",
         "PLUGINS",

@@ -13,20 +13,22 @@ import os
 import re
 import stat
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from astro_token.errors import BackendUnavailableError, OutputError
 from astro_token.system.os_errors import naming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 __all__ = [
     "anybody_can_write",
     "append",
     "create",
+    "create_all",
+    "is_of_another_user",
     "locked",
     "open_regular",
     "others_can_read",
@@ -34,6 +36,7 @@ __all__ = [
     "others_can_write",
     "owned",
     "refuse_special",
+    "remove",
     "replace",
     "sweep",
     "temporary_beside",
@@ -84,6 +87,11 @@ def owned(file: IO[bytes] | Path) -> bool:
     """True if the file or folder belongs to us or to root."""
     status = file.stat() if isinstance(file, os.PathLike) else os.fstat(file.fileno())
     return not hasattr(os, "geteuid") or status.st_uid in {os.geteuid(), 0}
+
+
+def is_of_another_user(status: os.stat_result) -> bool:
+    """True if a file is not ours to write. Root writes any."""
+    return hasattr(os, "geteuid") and os.geteuid() not in {status.st_uid, 0}
 
 
 def others_can_write(file: IO[bytes]) -> bool:
@@ -161,6 +169,50 @@ def create(path: Path, data: bytes) -> None:
         raise OutputError(f"{path} exists", hint="remove it first, or name another file")
 
 
+def create_all(files: Mapping[Path, bytes]) -> None:
+    """
+    Write new files that everybody may read (0644), and their folders: all of them or none.
+
+    Raises:
+        OutputError: one of them exists.
+        OSError: no space, no permission.
+    """
+    made: list[Path] = []
+    try:
+        with ExitStack() as temporaries:
+            ready = []
+            for path, data in files.items():
+                for folder in reversed([each for each in path.parents if not each.exists()]):
+                    folder.mkdir(mode=0o755)
+                    made.append(folder)
+                with naming(path):
+                    temporary = temporaries.enter_context(_temporary(path, data))
+                    temporary.chmod(0o644)
+                ready.append((temporary, path))
+            for temporary, path in ready:
+                with naming(path):
+                    _link(temporary, path)
+                made.append(path)
+        return
+    except FileExistsError as error:
+        _remove(made)
+        name = error.filename
+    except BaseException:
+        _remove(made)
+        raise
+    raise OutputError(f"{name} exists", hint="run the command again: it does not replace files")
+
+
+def _remove(paths: list[Path]) -> None:
+    """Remove files and folders that we have made, the last one first."""
+    for path in reversed(paths):
+        with suppress(OSError):
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink()
+
+
 def _link(temporary: Path, path: Path) -> None:
     """
     Give the file its name.
@@ -176,6 +228,12 @@ def _link(temporary: Path, path: Path) -> None:
         # A file system without hard links: the name is reserved first, and then replaced.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC | _NOFOLLOW, 0o600))
         temporary.replace(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file for good, also after a power failure. One that does not exist is removed."""
+    path.unlink(missing_ok=True)
+    _sync(path.parent)
 
 
 def sweep(path: Path) -> None:
@@ -252,7 +310,7 @@ def append(path: Path, data: bytes) -> None:
             raise OutputError(f"{path} is not a regular file", hint="name a regular file")
         if status.st_nlink != 1:
             raise OutputError(f"{path} has a second name", hint="name a file without hard links")
-        if hasattr(os, "geteuid") and os.geteuid() not in {status.st_uid, 0}:
+        if is_of_another_user(status):
             raise OutputError(f"{path} belongs to another user", hint="name a file of your own")
         with _exclusive(descriptor, _APPEND_SECONDS):
             start = os.fstat(descriptor).st_size

@@ -78,9 +78,12 @@ def ended_by_prompt(end: Callable[[], None]) -> Iterator[None]:
         _displays.remove(end)
 
 
-def prompt(text: str) -> bytes:
+def prompt(text: str, *, echo: bool = False) -> bytes:
     """
-    Show a text and read a line, which the terminal does not echo.
+    Show a text and read a line.
+
+    Args:
+        echo: the terminal shows what is typed.
 
     Returns:
         The line without its end; nothing after Ctrl-D.
@@ -97,7 +100,7 @@ def prompt(text: str) -> bytes:
     keys = list(saved[6])
     # Ctrl-\ and Ctrl-Z would end or stop us without echo.
     keys[termios.VQUIT] = keys[termios.VSUSP] = bytes([os.fpathconf(terminal, "PC_VDISABLE")])
-    silent = [*saved[:3], saved[3] & ~termios.ECHO, *saved[4:6], keys]
+    silent = [*saved[:3], saved[3] if echo else saved[3] & ~termios.ECHO, *saved[4:6], keys]
     _saved.append((terminal, saved))
     try:
         termios.tcsetattr(terminal, termios.TCSAFLUSH, silent)
@@ -108,7 +111,8 @@ def prompt(text: str) -> bytes:
             if not part:
                 break
             line += part
-        os.write(terminal, b"\n")  # the terminal has not echoed the person's
+        if not echo or not line:
+            os.write(terminal, b"\n")  # the terminal has not echoed the person's
         return line.rstrip(b"\r\n")
     finally:
         restore_echo()

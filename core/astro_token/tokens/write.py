@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from astro_token.token import AstroToken
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["Current", "encrypt_value", "read_current", "refuse_pinned", "write_secret", "write_token"]
+__all__ = [
+    "Current",
+    "check_write",
+    "content_with",
+    "encrypt_value",
+    "read_current",
+    "refuse_pinned",
+    "write_secret",
+    "write_token",
+]
 
 
 class Current(Record):
@@ -64,6 +73,18 @@ def read_current(ref: SecretRef, deadline: Deadline) -> Current:
     return Current(value, value.version)
 
 
+def check_write(ref: SecretRef, deadline: Deadline) -> None:
+    """
+    Find out whether a secret can be written, as far as its service tells without a write.
+
+    Raises:
+        AstroTokenError: it cannot be written.
+    """
+    backend = open_backend(ref.scheme, deadline=deadline)
+    if can(backend, "check_write"):
+        deadline.retry(lambda seconds: backend.check_write(ref.without_field(), timeout=seconds))
+
+
 def refuse_pinned(ref: SecretRef) -> None:
     """
     Raises:
@@ -87,11 +108,18 @@ def write_token(settings: TokenSettings, token: AstroToken, current: Current, de
             or the service did not answer.
         AstroTokenError: the backend failed.
     """
+    content = content_with(settings, token, current, deadline)
+    return write_secret(settings.ref, content, current, deadline, is_ciphertext=settings.decrypt is not None)
+
+
+def content_with(
+    settings: TokenSettings, token: AstroToken, current: Current, deadline: Deadline
+) -> SecretValue:
+    """Build a secret with all its fields that contains a token, encrypted if the settings name a key."""
     key, secret = settings.decrypt, token.secret
     if key is not None:
         secret = encrypt_value(key, secret, deadline)
-    content = merge_field(current.value, settings.ref.field, secret)
-    return write_secret(settings.ref, content, current, deadline, is_ciphertext=key is not None)
+    return merge_field(current.value, settings.ref.field, secret)
 
 
 def write_secret(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from astro_token.errors import AstroTokenError, BackendUnavailableError, result, sanitized
@@ -28,6 +29,7 @@ __all__ = ["BODY_LIMIT", "Client", "Response"]
 BODY_LIMIT = 2 * 1024 * 1024  # more than Vault's largest secret, so that the secret itself can be judged
 _METADATA_SECONDS = 1.0
 _IDLE_SECONDS = 60.0  # load balancers drop a connection after a few minutes, some without closing it
+_MOST_IDLE = 16
 _READS = frozenset({"GET", "HEAD", "LIST"})
 _BUSY = frozenset({408, 425, 429})
 _DENIED = frozenset({401, 403})
@@ -146,7 +148,11 @@ class Client:
     def give_back(self, connection: Connection) -> None:
         """Keep a connection for the next request."""
         connection.last_used = time.monotonic()
-        self._idle.setdefault(connection.key, []).append(connection)
+        idle = self._idle.setdefault(connection.key, [])
+        idle.append(connection)
+        if len(idle) > _MOST_IDLE:  # each request that must not be repeated has opened a connection
+            with suppress(IndexError):
+                idle.pop(0).end()
 
 
 class Response:

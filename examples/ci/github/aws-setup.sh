@@ -1,7 +1,8 @@
 #!/bin/sh
 # Creates, for the environments dev and prod, a secret, and a role that reads it, for the jobs of one environment.
-# Run environments-setup.sh too: the subject names the environment, and not the branch. Remove the form of the subject that your
-# repository does not have: one that was created, renamed or moved since 15 July 2026 has the second.
+# Run environments-setup.sh too: the subject names the environment, and not the branch.
+# Remove the form of the subject that your repository does not have: one that was created, renamed or moved since
+# 15 July 2026 has the one with identifiers.
 # Remove the commands that create what you have already.
 set -eu
 ORGANIZATION=acme REPOSITORY=dags
@@ -18,10 +19,10 @@ for environment in dev prod; do
 {"Version": "2012-10-17", "Statement": [
   {"Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity", "Principal": {"Federated": "$provider"},
     "Condition": {"StringEquals": {
-      "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
-      "token.actions.githubusercontent.com:sub": [
-        "repo:$ORGANIZATION/$REPOSITORY:environment:$environment",
-        "repo:$ORGANIZATION@$ORGANIZATION_ID/$REPOSITORY@$REPOSITORY_ID:environment:$environment"]}}}]}
+      "$ISSUER:aud": "sts.amazonaws.com",
+      "$ISSUER:sub": [
+        "repo:$ORGANIZATION@$ORGANIZATION_ID/$REPOSITORY@$REPOSITORY_ID:environment:$environment",
+        "repo:$ORGANIZATION/$REPOSITORY:environment:$environment"]}}}]}
 EOF
   )
   permission=$(cat <<EOF

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Creates, for the environments dev and prod, a secret, and an application that reads it, for the jobs of one environment.
-# Run environments-setup.sh too: the subject names the environment, and not the branch. Remove the form of the subject that your
-# repository does not have: one that was created, renamed or moved since 15 July 2026 has the second.
+# Run environments-setup.sh too: the subject names the environment, and not the branch.
+# Remove the form of the subject that your repository does not have: one that was created, renamed or moved since
+# 15 July 2026 has the one with identifiers.
 # Remove the commands that create what you have already.
 set -eu
 ORGANIZATION=acme REPOSITORY=dags

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Creates the environments dev and prod in GitHub. Only jobs of the branch dev get into dev, and only those of main into prod.
+# Creates the environments dev and prod in GitHub. Only jobs of its own branch get into an environment.
 # AWS, Azure and encrypted files need this rule: there nothing else depends on the branch of a job.
 # If an environment exists already, look at its settings afterwards: it may admit other branches, or have lost its reviewers.
 set -eu

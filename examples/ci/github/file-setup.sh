@@ -1,7 +1,7 @@
 #!/bin/sh
-# Creates, for dev and prod, a key, and a file with the token, which only that key decrypts.
+# Creates, for the environments dev and prod, a key, and a file with the token, which only that key decrypts.
 # The key becomes a secret of the environment in GitHub. Run environments-setup.sh before: else a job of any branch that names
-# the environment gets the key. Commit the two files. Keep the two keys: without them the files are lost.
+# the environment gets the key. Commit the files. Keep the keys: without them the files are lost.
 # age-keygen is a program of age, gh GitHub's.
 set -eu
 ORGANIZATION=acme REPOSITORY=dags

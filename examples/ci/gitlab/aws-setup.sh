@@ -1,6 +1,6 @@
 #!/bin/sh
 # Creates, for the environments dev and prod, a secret, and a role that reads it, for the jobs of one environment.
-# AWS compares the audience and the subject only, so protect both branches in GitLab, and both environments if it offers that.
+# AWS compares the audience and the subject only, so protect each branch in GitLab, and each environment if it offers that.
 # Remove the commands that create what you have already.
 set -eu
 GITLAB=gitlab.example.com

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Creates, for dev and prod, a key, and a file with the token, which only that key decrypts.
+# Creates, for the environments dev and prod, a key, and a file with the token, which only that key decrypts.
 # The key becomes a protected variable of the environment in GitLab: a job of every protected branch that names the environment
-# gets it, so protect the environments too, if GitLab offers that, or let the same people push to both branches.
-# Commit the two files. Keep the two keys: without them the files are lost. age-keygen is a program of age, glab GitLab's.
+# gets it, so protect the environments too, if GitLab offers that, or let the same people push to all these branches.
+# Commit the files. Keep the keys: without them the files are lost. age-keygen is a program of age, glab GitLab's.
 set -eu
 PROJECT=acme/dags
 

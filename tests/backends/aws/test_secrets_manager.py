@@ -126,6 +126,17 @@ class TestReading:
         assert read(backend, f"aws:{arn}") == secret("value")
         assert read(backend, f"aws:{arn[:-7]}") == secret("value")
 
+    def test_a_partial_arn_that_looks_complete_is_refused(
+        self, backend: SecretsManager, secrets: Secrets, canary: str
+    ) -> None:
+        """Its record of rotations would be that of the secret without this end."""
+        name = f"{unique()}-abc123"
+        secrets.client.create_secret(Name=name, SecretString=canary)
+        arn = secrets.arn(name)
+        assert read(backend, f"aws:{arn}") == secret(canary)
+        error = error_of(lambda: read(backend, f"aws:{arn[:-7]}"), canary)
+        assert (64, "name the complete ARN, or the name") == (error.exit_code, error.hint)
+
     def test_the_region_is_looked_for_in_order(
         self, secrets: Secrets, environment: MiniStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:

@@ -206,6 +206,7 @@ class TestRefusals:
             ("secrets.get", "describe", "secretmanager.versions.get"),
             ("versions.access", "write", "secretmanager.versions.add"),
             ("versions.add", "write", "secretmanager.versions.access"),
+            ("versions.access", "check_write", "secretmanager.versions.add"),
         ],
     )
     def test_each_call_names_the_permission_that_it_lacks(
@@ -224,9 +225,20 @@ class TestRefusals:
         calls: dict[str, Callable[[], object]] = {
             "describe": lambda: backend.describe(ref, timeout=10),
             "write": lambda: write(backend, str(ref), "new", version),
+            "check_write": lambda: backend.check_write(ref, timeout=10),
         }
         error = failure_of(calls[call])
         assert (77, True) == (error.exit_code, missing in str(error.hint))
+
+    def test_only_a_definite_denial_of_a_write_is_reported_before_it(
+        self, backend: SecretManager, server: GcpServer, account: ServiceAccount, name: str
+    ) -> None:
+        ref = SecretRef.parse(f"gcp:p1/{name}")
+        backend.check_write(ref, timeout=10)  # it does not exist
+        server.put(f"projects/p1/secrets/{name}", b"value")
+        for granted in ("versions.add", "secrets.get"):
+            server.restrict(account.email, granted)
+            backend.check_write(ref, timeout=10)
 
 
 class TestDescribing:

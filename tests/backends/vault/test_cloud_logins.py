@@ -18,6 +18,7 @@ from astro_token_backends.vault.kv import KeyValue
 from tests.backends.vault import service
 from tests.backends.vault.service import SECONDS, failure, fields, ref, unique
 from tests.backends.vault.test_faults import unresolved
+from tests.installed import extra_hint
 from tests.servers.azure_machine import AzureMachine
 from tests.servers.ci_identity import CiIdentity
 from tests.servers.faults import FaultServer, refused_port
@@ -654,7 +655,7 @@ except MissingDependencyError as error:
     )
     expected = (
         f"the login by {method} needs the Python package {name}, which is not installed "
-        f"| pip install 'astro-token[vault,{method}]'\n"
+        f"| {extra_hint(*sorted(['vault', method]))}\n"
     )
     assert (expected, "") == (done.stdout, done.stderr)
 

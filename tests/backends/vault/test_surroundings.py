@@ -24,6 +24,7 @@ from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.transit import Transit
 from tests.backends.vault import service
 from tests.backends.vault.service import ROOT, SECONDS, failure, fields, ref, unique
+from tests.installed import extra_hint
 from tests.servers.faults import Egress, FaultServer
 from tests.servers.http1 import Answer
 from tests.servers.listener import Listener
@@ -355,4 +356,4 @@ except MissingDependencyError as error:
 """
     said = python(program, without=package)
     assert package in said
-    assert "pip install 'astro-token[vault]'" in said
+    assert extra_hint("vault") in said

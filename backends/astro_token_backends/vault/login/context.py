@@ -110,7 +110,9 @@ def read_file(path: str | os.PathLike[str], missing: str, hint: str) -> str:
 
 
 def missing_package(method: str, package: str, extra: str) -> MissingDependencyError:
+    from astro_token.system.installation import install_hint
+
     return MissingDependencyError(
         f"the login by {method} needs the Python package {package}, which is not installed",
-        hint=f"pip install 'astro-token[vault,{extra}]'",
+        hint=install_hint("vault", extra),
     )

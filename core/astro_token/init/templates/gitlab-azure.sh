@@ -1,0 +1,28 @@
+#!/bin/sh
+# Creates, for @listed@, a secret, and an application that reads it, for the jobs of one environment.
+# Azure compares the subject only, so protect each branch in GitLab, and each environment if it offers that.
+# Remove the commands that create what you have already.
+set -eu
+GITLAB=@host@
+PROJECT=@path@
+KEY_VAULT=@key_vault@
+
+trust() {
+  az ad app federated-credential create --id "$client" --parameters "{
+    \"name\": \"gitlab-$1\", \"issuer\": \"https://$GITLAB\",
+    \"subject\": \"$2\", \"audiences\": [\"api://AzureADTokenExchange\"]}"
+}
+vault=$(az keyvault show --name "$KEY_VAULT" --query id --output tsv)
+for environment in @names@; do
+  client=$(az ad app create --display-name "@name@-$environment" --query appId --output tsv)
+  principal=$(az ad sp create --id "$client" --query id --output tsv)
+  case $environment in @cases@ esac
+  trust "$environment" "project_path:$PROJECT:ref_type:branch:ref:$branch"
+  # Never over a token that is stored already.
+  az keyvault secret show --vault-name "$KEY_VAULT" --name "@name@-$environment" --query id >/dev/null 2>&1 ||
+    az keyvault secret set --vault-name "$KEY_VAULT" --name "@name@-$environment" --value placeholder
+  az role assignment create --role "Key Vault Secrets User" --scope "$vault/secrets/@name@-$environment" \
+    --assignee-object-id "$principal" --assignee-principal-type ServicePrincipal
+  echo "AZURE_CLIENT_ID of $environment: $client"
+done
+# Then, as somebody who may write the secrets: @put@
