@@ -171,7 +171,11 @@ def test_a_bad_plugin_is_one_clear_line_and_others_are_unaffected(
         (site / "broken.py").write_text(f"{code}\n")
         result = program("export", "broken:a", env=environ)
         lines = result.stderr.splitlines()
-        assert (status, "", f"astro-token: error: broken:a: {message}") == (result.code, result.stdout, lines[0])
+        assert (status, "", f"astro-token: error: broken:a: {message}") == (
+            result.code,
+            result.stdout,
+            lines[0],
+        )
         assert [line for line in lines[1:] if not line.startswith("astro-token: hint: ")] == []
         assert "secret" not in result.stderr
     both = program("check", "acme:prod", "env:T", env=environ)
