@@ -127,7 +127,7 @@ class Parameters:
     ) -> pm.ParameterVersion:
         resource = pm.ParameterVersion(self._find(request.name, context))
         if request.view == pm.View.BASIC or resource.disabled:
-            resource.payload = None
+            del resource.payload
         return resource
 
     def _secret(self, parameter: str, name: str, context: grpc.ServicerContext) -> bytes:

@@ -13,13 +13,10 @@ from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract, Harness
 from astro_token_backends.gcp.parameter_manager import ParameterManager, _version
 from tests.backends.clouds import read
-from tests.backends.gcp.calls import failure
+from tests.backends.gcp.calls import failure, meeting
 from tests.servers.gcp import Code, Fault, GcpServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
-
     from tests.servers.gcp_identity import ServiceAccount
 
 GLOBAL = "projects/p1/locations/global/parameters"
@@ -44,17 +41,14 @@ class TestContract(BackendContract):
         def store(data: bytes) -> None:
             server.put(f"projects/p1/secrets/{name}", data)
 
-        def faulty(fault: Fault) -> AbstractContextManager[None]:
-            return meeting(server, fault)
-
         return Harness(
             parameters,
             store=store,
             present=f"gcp-pm:p1/{name}?version=v1",
             missing="gcp-pm:p1/nothing?version=v1",
-            denied=lambda: faulty(Fault(Code.PERMISSION_DENIED)),
-            unavailable=lambda: faulty(Fault(Code.UNAVAILABLE)),
-            silent=lambda: faulty(Fault(None, delay=3.0)),
+            denied=lambda: meeting(server, Fault(Code.PERMISSION_DENIED)),
+            unavailable=lambda: meeting(server, Fault(Code.UNAVAILABLE)),
+            silent=lambda: meeting(server, Fault(None, delay=3.0)),
         )
 
 
@@ -172,15 +166,3 @@ def test_a_description_takes_no_payload(
     assert metadata.created is not None
     server.parameters.disable(full)
     assert parameters.describe(ref, timeout=5).enabled is False
-
-
-def meeting(server: GcpServer, fault: Fault) -> AbstractContextManager[None]:
-    from contextlib import contextmanager
-
-    @contextmanager
-    def within() -> Iterator[None]:
-        server.faults.append(fault)
-        yield
-        server.faults.clear()
-
-    return within()
