@@ -10,6 +10,6 @@ MODULES = {
     "env": ("env",),
     "vault": ("vault", "vault-transit"),
     "aws": ("aws", "aws-ssm", "aws-kms"),
-    "gcp": ("gcp", "gcp-kms"),
+    "gcp": ("gcp", "gcp-pm", "gcp-kms"),
     "azure": ("azure", "azure-keys"),
 }

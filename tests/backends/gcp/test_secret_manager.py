@@ -21,7 +21,7 @@ from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract, Harness, appearances
 from astro_token_backends.gcp.secret_manager import SecretManager, _version
 from tests.backends.clouds import logged, modules_after, read
-from tests.backends.gcp.calls import failure, failure_of, write
+from tests.backends.gcp.calls import failure, failure_of, meeting, write
 from tests.servers.gcp import Code, Fault, GcpServer
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ class TestContract(BackendContract):
             present=f"gcp:p1/{name}",
             missing="gcp:p1/nothing",
             writable=f"gcp:{empty}",
+            denied=lambda: meeting(server, Fault(Code.PERMISSION_DENIED)),
+            unavailable=lambda: meeting(server, Fault(Code.UNAVAILABLE)),
+            silent=lambda: meeting(server, Fault(None, delay=3.0)),
         )
 
 
