@@ -84,6 +84,7 @@ class Revocation:
         if bearer is None:
             raise no_admin("revoke tokens")
         self.ident, self._is_own = ident, bearer.token_id == ident
+        self._unproven = None if bearer is current else current
         self._deadline = Deadline(timeout)
         organization = organization_of(settings, current, admin)
         self._tokens = Tokens(api, organization, bearer.secret, self._deadline)
@@ -94,6 +95,7 @@ class Revocation:
 
         Raises:
             SecretNotFoundError: Astro does not have it.
+            InvalidTokenError: Astro does not accept the value that names it, so that it may be another token.
             AstroTokenError: the request failed.
         """
         try:
@@ -104,6 +106,12 @@ class Revocation:
             raise SecretNotFoundError(
                 f"Astro does not have a token {self.ident}",
                 hint="it was revoked already, or it belongs to another organization",
+            )
+        value = self._unproven
+        if value is not None and not self._tokens.accepts(self.ident, value.secret):
+            raise InvalidTokenError(
+                f"Astro does not accept the value, so that nothing proves that it is the token {self.ident}",
+                hint="find the token with `astro-token audit`, then revoke it with --id",
             )
         return record
 
