@@ -200,9 +200,10 @@ def test_a_rotation_with_overlap_leaves_it_to_the_same_command(
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(Escrow, "keep", killed)
-        rotate(scene, escrow)
+        with pytest.raises(KeyboardInterrupt):
+            rotate(scene, escrow)
     intent = Intent(f"{escrowed._TITLE}~{uuid.uuid4()}", "killed", time.time() - 1)
     write(scene, scene.record_ref, encode_record(RotationRecord(intent=intent)).reveal().decode())
     assert not scene.works
