@@ -84,7 +84,7 @@ def test_a_token_can_revoke_itself_if_it_may_manage_tokens(life: TokenLife) -> N
     own = life.issue()
     none = {"ASTRO_TOKEN_ADMIN_REF": ""}
     result = life("revoke", "--force", life.ref, env=none)
-    assert says(result, 77, "no credential is named that may revoke this token, and it may not itself")
+    assert says(result, 77, "the token may not manage itself, and no other credential is named")
     assert says(life("revoke", "--id", id_of(own), env=none), 77, "no credential is named that may revoke")
     life.api.accept(own, Grant(workspaces=frozenset({WORKSPACE}), manages_tokens=True))
     assert 0 == life("revoke", "--force", life.ref, env=none).code

@@ -266,7 +266,7 @@ def test_without_an_admin_a_token_can_manage_itself_if_it_may(life: TokenLife) -
     life.record_of(before)["scope"] = "WORKSPACE"
     none = {"ASTRO_TOKEN_ADMIN_REF": ""}
     result = life("rotate", life.ref, env=none)
-    message = f"{life.ref}: no credential is named that may manage this token, and it may not itself"
+    message = f"{life.ref}: the token may not manage itself, and no other credential is named"
     assert says(
         result, 77, message, "set ASTRO_TOKEN_ADMIN_REF to the reference of a credential that manages"
     )

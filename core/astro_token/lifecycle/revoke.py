@@ -14,7 +14,7 @@ from astro_token.errors import (
     OutputError,
     SecretNotFoundError,
 )
-from astro_token.lifecycle.admin import no_admin, organization_of
+from astro_token.lifecycle.admin import may_not_itself, no_admin, organization_of
 from astro_token.record import Record
 from astro_token.tokens.read_many import verify_all
 from astro_token.transport.deadline import Deadline
@@ -101,7 +101,7 @@ class Revocation:
         try:
             record = self._tokens.get(self.ident)
         except AccessDeniedError as error:
-            raise (no_admin("revoke this token, and it may not itself") if self._is_own else error) from None
+            raise (may_not_itself() if self._is_own else error) from None
         if record is None:
             raise SecretNotFoundError(
                 f"Astro does not have a token {self.ident}",

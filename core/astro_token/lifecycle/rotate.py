@@ -21,7 +21,7 @@ from astro_token.errors import (
     sanitized,
     with_prefix,
 )
-from astro_token.lifecycle.admin import no_admin, organization_of
+from astro_token.lifecycle.admin import may_not_itself, no_admin, organization_of
 from astro_token.lifecycle.effects import RotationRecord, Slot
 from astro_token.lifecycle.escrowed import EscrowedRotation
 from astro_token.lifecycle.perform import PROPAGATION_SECONDS, Performer, busy, is_accepted
@@ -388,7 +388,9 @@ _OF_TERRAFORM = (
 
 def _nothing_to_rotate(*, is_open: bool) -> AstroTokenError:
     if is_open:
-        return RotationError("a create was interrupted", hint="run the same create again")
+        return RotationError(
+            "the creation of the token was interrupted", hint="run the same `astro-token create` again"
+        )
     return SecretNotFoundError("there is no token to rotate", hint="create one with `astro-token create`")
 
 
@@ -411,7 +413,7 @@ def _details(tokens: Tokens, stored: Stored, *, is_own: bool) -> TokenDetails:
                 continue
             details = tokens.details(slot.id)
         except AccessDeniedError as error:
-            raise (no_admin("manage this token, and it may not itself") if is_own else error) from None
+            raise (may_not_itself() if is_own else error) from None
         if details is not None:
             return details
     raise _not_accepted(stored)
@@ -466,7 +468,7 @@ def _refuse_shared(secret: SecretValue | None) -> None:
 def _alarm(record: RotationRecord) -> RotationError:
     idents = " and ".join(slot.id for slot in (record.previous, record.pending) if slot)
     return RotationError(
-        "neither the current token nor the tokens of the open rotation can be continued with",
+        "the rotation cannot continue: neither the current token nor a token in the rotation record fits",
         exit_code=RotationError.PERSON_NEEDED,
         hint="if the value does not work, create a token in Astro and store it with `astro-token put`; "
         f"revoke {idents} in Astro when nobody uses them; {RENEW_RECORD}",
