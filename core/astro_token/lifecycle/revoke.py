@@ -49,7 +49,7 @@ def holders_of(ident: str, requests: Sequence[TokenSettings | AstroTokenError]) 
     names, unread = [], []
     for report in verify_all(requests):
         settings = report.settings
-        name = (settings.name or str(settings.ref)) if settings else "a token of the project file"
+        name = (settings.name or str(settings.ref)) if settings else "a configured token"
         if report.token is not None:
             names += [name] if report.token.token_id == ident else []
         elif not isinstance(report.error, SecretNotFoundError | InvalidTokenError):
