@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,8 @@ class Rotator:
 
     def __init__(self, api: AstroApi, admin: AstroToken | None, options: RotationOptions) -> None:
         self.api, self.admin, self.options = api, admin, options
+        self._lock = threading.Lock()
+        self._managed: Terraform | None = None
 
     def rotate_all(
         self,
@@ -285,9 +288,12 @@ class Rotator:
         current = stored.token
         return RotationReport(settings, outcome, current.expires if current else None)
 
-    @cached_property
+    @property
     def _terraform(self) -> Terraform:
-        return read_terraform(Path.cwd())
+        with self._lock:  # or each thread would read all files
+            if self._managed is None:
+                self._managed = read_terraform(Path.cwd())
+            return self._managed
 
     def open_stored(self, settings: TokenSettings, deadline: Deadline) -> Stored:
         """Open the value and the record. A scheduler with versions of its own overrides it."""
