@@ -389,15 +389,6 @@ def test_the_table(program: Program, api: AstroApi) -> None:
     assert re.search(r"^ROLES +DEPLOYMENT_ADMIN of cldeployment00000000001$", narrow.stdout, re.MULTILINE)
 
 
-def test_no_title_is_a_command_for_github(program: Program, api: AstroApi) -> None:
-    keep(api, "cltk01", "::stop-commands::x")
-    keep(api, "cltk02", " ::add-mask::a")
-    for form in ("table", "csv", "markdown"):
-        shown = program("audit", "--format", form).stdout
-        assert "stop-commands::x" in shown
-        assert [] == [line for line in shown.splitlines() if line.lstrip().startswith("::")]
-
-
 def test_csv_has_a_line_for_each_token_and_no_formula(program: Program, api: AstroApi) -> None:
     fill(api)
     for number, title in enumerate(("+1", "-1", "@x", "\t=1", " =1", '"=1', "a,b\n=1", "\uff1d1", "a; =1")):

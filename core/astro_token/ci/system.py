@@ -84,8 +84,7 @@ def harmless(text: str) -> str:
 
     Runners look for `##[` and `##vso[` anywhere in a line, and for `::` at its start only.
     """
-    shown = "".join(character if character.isprintable() else "?" for character in text).replace("##", "#?")
-    return shown.replace("::", "?:", 1) if shown.lstrip().startswith("::") else shown
+    return "".join(character if character.isprintable() else "?" for character in text).replace("##", "#?")
 
 
 def say(command: str) -> None:
