@@ -208,7 +208,11 @@ def test_a_rotation_with_overlap_leaves_it_to_the_same_command(
     write(scene, scene.record_ref, encode_record(RotationRecord(intent=intent)).reveal().decode())
     assert not scene.works
     # Nothing proves any more that the stored value is one of this token.
-    assert "failed" == scene.command(RotationOptions())[0]
+    with AstroApi({"ASTRO_TOKEN_API_URL": scene.astro.url}) as api:
+        admin = AstroToken.parse(SecretValue(scene.admin.encode()))
+        error = Rotator(api, admin, RotationOptions()).rotate(scene.settings).error
+    assert error is not None
+    assert (81, True) == (error.exit_code, "a rotation in place was interrupted" in error.message)
     assert "rotated" == rotate(scene, escrow).outcome
     check_end(scene, ident_of(first), escrow)
 

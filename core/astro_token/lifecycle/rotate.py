@@ -24,7 +24,7 @@ from astro_token.errors import (
 )
 from astro_token.lifecycle.admin import may_not_itself, no_admin, organization_of
 from astro_token.lifecycle.effects import RotationRecord, Slot
-from astro_token.lifecycle.escrowed import EscrowedRotation
+from astro_token.lifecycle.escrowed import EscrowedRotation, keeps_identifier
 from astro_token.lifecycle.perform import PROPAGATION_SECONDS, Performer, busy, is_accepted
 from astro_token.lifecycle.plan import replacement, same_roles, wide_role
 from astro_token.lifecycle.protocol import Plan, rotation
@@ -443,6 +443,12 @@ def _not_accepted(stored: Stored) -> AstroTokenError:
         return busy()
     if record.previous or record.pending:
         return _alarm(record)
+    if keeps_identifier(record.intent):
+        return RotationError(
+            "a rotation in place was interrupted, and the value may not work any more",
+            exit_code=RotationError.PERSON_NEEDED,
+            hint="run the same `astro-token rotate --in-place --escrow` again, with the same file",
+        )
     return InvalidTokenError(
         "Astro does not accept the token, so that its roles cannot be copied",
         hint="create a new token with `astro-token create`",
