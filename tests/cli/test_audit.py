@@ -278,6 +278,7 @@ def test_the_tokens_of_a_real_rotation_are_held(
     program: Program, api: AstroApi, openbao: OpenBao, write: Write, title: str
 ) -> None:
     admin = api.issue(ws=None, grant=Grant(manages_tokens=True))
+    api.tokens[claims_of(admin)["apiTokenId"]]["name"] = "admin"
     value = api.issue(deployment=DEPLOYMENT)
     program.canaries += [admin, value]
     keep(api, claims_of(value)["apiTokenId"], title)

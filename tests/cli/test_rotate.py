@@ -83,7 +83,7 @@ def seconds_until(time: str) -> float:
 def test_without_a_grace_period_one_run_does_everything(life: TokenLife) -> None:
     before = life.issue()
     token = document(life, "--grace", "0s", life.ref)
-    assert 9 == len(life.api.requests)
+    assert 10 == len(life.api.requests)
     assert ("rotated", None, None) == (token["outcome"], token["previous_until"], token["error"])
     assert ({id_of(life.current())}, {}, False) == (life.others, life.rotation(), life.works(before))
 
