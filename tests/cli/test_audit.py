@@ -273,7 +273,7 @@ def test_a_rotation_record_holds_two_more_tokens(program: Program, api: AstroApi
     assert [{"duplicate"}, {"duplicate"}] == [codes(content)[ident] for ident in values]
 
 
-@pytest.mark.parametrize("title", [f"deploy~{uuid.UUID(int=9)}", "made by hand"])
+@pytest.mark.parametrize("title", [f"rolling~{uuid.UUID(int=9)}", "made by hand"])
 def test_the_tokens_of_a_real_rotation_are_held(
     program: Program, api: AstroApi, openbao: OpenBao, write: Write, title: str
 ) -> None:
@@ -282,6 +282,8 @@ def test_the_tokens_of_a_real_rotation_are_held(
     value = api.issue(deployment=DEPLOYMENT)
     program.canaries += [admin, value]
     keep(api, claims_of(value)["apiTokenId"], title)
+    api.expel(PROD)  # the title of a rotation
+    del api.tokens[PROD]
     openbao.api("POST", "secret/data/audited", {"data": {"token": value}})
     openbao.api("DELETE", "secret/metadata/audited-rotation")
     write(
