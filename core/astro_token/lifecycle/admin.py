@@ -5,7 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from astro_token.errors import ConfigError, InvalidTokenError, NoCredentialError, with_prefix
+from astro_token.errors import (
+    AccessDeniedError,
+    ConfigError,
+    InvalidTokenError,
+    NoCredentialError,
+    with_prefix,
+)
 from astro_token.record import replace
 from astro_token.secrets.admin import ADMIN_VARIABLE, admin_ref
 from astro_token.token import AstroToken
