@@ -141,6 +141,8 @@ class Settings:
         if key is not None and not _is_key(key):
             origin = "--decrypt" if decrypt else "ASTRO_TOKEN_DECRYPT" if from_environ else f"{name}: decrypt"
             raise InvalidRefError(f"{origin} takes a key reference", hint="for example vault-transit:astro")
+        if key is not None:
+            self.policy.check_key(key)
         if not any_scheme:
             for ref in refs if key is None else (*refs, key):
                 check_scheme(ref.scheme)
