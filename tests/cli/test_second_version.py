@@ -176,8 +176,7 @@ LINKED = MANIFEST + "\n[tool.astro.deployments.own]\nurl = 'https://airflow.corp
 EXPOSED = {
     "domain": (
         MANIFEST.replace("[tool.astro]\n", '[tool.astro]\ndomain = "astronomer.io.example"\n'),
-        "tool.astro.domain decides where the Astro CLI sends the token, "
-        "and is not the domain of the environment",
+        "tool.astro.domain decides where the Astro CLI sends the token",
     ),
     "astro": (
         LINKED + "{ method = 'astro' }\n",
@@ -262,7 +261,7 @@ def test_a_link_gives_the_expectations_of_the_token_with_its_name(project: Proje
     assert (65, "", [("error", message)]) == (result.code, result.stdout, said(result))
     second(project, MANIFEST.replace(OWN, WORKSPACE))
     result = project.exec("astro", "workspace", "list")
-    assert (65, "", True) == (result.code, result.stdout, "another workspace" in result.stderr)
+    assert (65, "", True) == (result.code, result.stdout, f"the project expects {WORKSPACE}" in result.stderr)
 
 
 def test_a_link_to_another_workspace_than_the_token_s_is_said(project: Project) -> None:
@@ -421,8 +420,8 @@ def test_the_project_s_configuration_names_it_for_the_first_version_only(first: 
 
 def test_a_token_without_a_table_needs_no_name(project: Project) -> None:
     assert [] == codes(project.deploy("env:TOKEN"))
-    message = "the command names no deployment: the Astro CLI fails, with input_required: it cannot ask for one here"
-    assert [("warning", message)] == said(project.exec("astro", "deploy"))
+    ((level, message),) = said(project.exec("astro", "deploy"))
+    assert ("warning", True) == (level, "the Astro CLI fails, with input_required" in message)
 
 
 @pytest.mark.parametrize("command", [["make", "deploy"], ["sh", "-c", f"astro deploy {OTHER}"]])
