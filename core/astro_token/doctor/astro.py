@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["check_api", "check_program"]
 
+# No variable and no setting of 2.0 turns its use of the keyring off.
+_KEYRING = (
+    "; it keeps logins in the keyring, which ASTRO_HOME does not isolate, but the token takes precedence"
+)
+
 
 def check_program(
     report: Report,
@@ -37,6 +42,7 @@ def check_program(
     """
     from astro_token.deploy.destination import destination_of
     from astro_token.deploy.programs import examine_astro
+    from astro_token.deploy.project_layout import major_of
     from astro_token.deploy.settings import telemetry
     from astro_token.settings.astro_cli_pin import findings
 
@@ -52,7 +58,9 @@ def check_program(
     for finding in (*cli.findings, *required, *telemetry(environ)):
         report.add("astro", "warning", f"{finding.code}: {finding.message}", finding.hint)
     if not cli.findings:
-        report.add("astro", "ok", f"{cli.version}, {cli.path}")
+        report.add(
+            "astro", "ok", f"{cli.version}, {cli.path}{_KEYRING if major_of(cli.version) == 2 else ''}"
+        )
 
 
 def _check_config(

@@ -11,7 +11,7 @@ It was written from the real one's documents and source, and was not compared wi
 - The token of the environment stays in the process: the home's configuration never holds it.
 - A project is a pyproject.toml with [tool.astro]; one of 1.x is refused.
 - Its domain names the host that gets the token.
-- An error has a status, 2 for a command that is wrong. With --output json it is one object on standard output.
+- An error has a status, 2 for a command that is wrong; with --output json it is one object.
 """
 
 from __future__ import annotations
