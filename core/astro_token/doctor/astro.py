@@ -58,9 +58,8 @@ def check_program(
     for finding in (*cli.findings, *required, *telemetry(environ)):
         report.add("astro", "warning", f"{finding.code}: {finding.message}", finding.hint)
     if not cli.findings:
-        report.add(
-            "astro", "ok", f"{cli.version}, {cli.path}{_KEYRING if major_of(cli.version) == 2 else ''}"
-        )
+        keyring = "" if major_of(cli.version) in {1, None} else _KEYRING
+        report.add("astro", "ok", f"{cli.version}, {cli.path}{keyring}")
 
 
 def _check_config(
