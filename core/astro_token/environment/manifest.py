@@ -15,7 +15,7 @@ from types import MappingProxyType
 from astro_token.errors import ConfigError
 from astro_token.record import Record
 from astro_token.system.files import open_regular
-from astro_token.system.toml import MAX_BYTES, parse_toml
+from astro_token.system.toml import parse_toml
 from astro_token.token import is_identifier
 
 TYPE_CHECKING = False
@@ -29,7 +29,8 @@ __all__ = ["MANIFEST", "ROOT", "Link", "Manifest", "find_manifest", "host_of", "
 MANIFEST = "pyproject.toml"
 ROOT = "tool.astro"
 # A file that is not understood may have the table if it contains its name, or escapes that can spell it.
-_POSSIBLE = (b"astro", b"\\u", b"\\U", b"\\x")
+_POSSIBLE = (b"astro", b"\\u", b"\\x")
+_MAX_SEARCHED = 4 * 1024 * 1024
 _TEXTS = ("dockerfile", "domain", "organization", "runtime", "target", "workspace")
 _TABLES = ("deployments", "env", "pools", "targets")
 _LISTS = ("build-secrets", "packages")
@@ -118,19 +119,26 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
     try:
         with open_regular(path) as file:
-            data = file.read(MAX_BYTES + 1).removeprefix(codecs.BOM_UTF8)
+            data = file.read(_MAX_SEARCHED + 1).removeprefix(codecs.BOM_UTF8)
     except OSError:
         return Manifest(path, understood=False)
-    is_possible = any(name in data for name in _POSSIBLE)
-    if not is_possible and len(data) <= MAX_BYTES:
+    folded = data.lower()
+    if len(data) <= _MAX_SEARCHED and not any(name in folded for name in _POSSIBLE):
         return None
     try:
-        tool = parse_toml(path, data).get("tool")
+        content = parse_toml(path, data)
     except ConfigError:
-        return Manifest(path, understood=False) if is_possible else None
-    if not isinstance(tool, dict) or "astro" not in tool:
+        return Manifest(path, understood=False)
+    # The Astro CLI compares these two names without their case, and merges tables that differ in it.
+    tools = {key: tool for key, tool in content.items() if key.lower() == "tool"}
+    if not all(isinstance(tool, dict) for tool in tools.values()):
+        return Manifest(path, understood=False)
+    names = [(tool, key) for tool in tools for key in tools[tool] if key.lower() == "astro"]
+    if not names:
         return None
-    return _Reader(path, tool["astro"]).manifest()
+    if names != [("tool", "astro")]:
+        return Manifest(path, understood=False)
+    return _Reader(path, tools["tool"]["astro"]).manifest()
 
 
 def host_of(domain: str) -> str:

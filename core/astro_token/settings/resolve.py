@@ -17,7 +17,7 @@ from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef, decoded_name, refuse_token
 from astro_token.secrets.registry import check_scheme
 from astro_token.secrets.schemes import BUILTIN
-from astro_token.settings.project_file import TokenRequest, check_file_ref, find_project
+from astro_token.settings.project_file import SHARED_FILE, TokenRequest, check_file_ref, find_project
 from astro_token.system.variables import secret_setting, setting
 from astro_token.token import is_identifier
 from astro_token.transport.deadline import DEFAULT_SECONDS
@@ -156,6 +156,8 @@ class Settings:
         if name is None or path is None:
             return Expectations()
         expected = self.project.tokens[name].expected
+        if not os.path.exists(path.parent / SHARED_FILE):  # noqa: PTH110
+            return expected
         from astro_token.environment.manifest import read_manifest
 
         manifest = read_manifest(path.parent)
