@@ -196,7 +196,7 @@ def mistakes(folder: Path, text: str) -> list[str]:
         (
             'environment = "x"\n',
             'environment = "x"\ndefault = true\n',
-            ".deployments has more than one default",
+            ".deployments has more than one",
         ),
         ('environment = "x"\n', 'workspace = "x"\n', ".deployments.mwaa has a deployment or a workspace"),
         ('url = "https', 'deployment = "x"\nurl = "https', ".deployments.own has a url, and a deployment"),
@@ -204,7 +204,7 @@ def mistakes(folder: Path, text: str) -> list[str]:
         (
             "username-env",
             "token-env",
-            ".deployments.own.auth.token-env is a key that the method does not take",
+            ".deployments.own.auth.token-env is a key that the method",
         ),
     ],
 )
