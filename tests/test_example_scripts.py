@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from astro_token.init.plan import PACKAGE_SOURCE
 from tests.test_examples import CI, EXAMPLES, PAIRED, backend_of, name
 
 if TYPE_CHECKING:
@@ -374,7 +375,7 @@ def test_the_component_of_gitlab_runs_nothing_but_its_command(tmp_path: Path) ->
     )
     environ = {key: text if isinstance(text, str) else text["value"] for key, text in given.items()}
     calls = script("\n".join(job["script"]), tmp_path, SH, environ)
-    assert ["pip", "install", "astro-token[vault]"] == calls[0]
+    assert ["pip", "install", f"astro-token[vault] @ {PACKAGE_SOURCE}"] == calls[0]
     assert ["astro_token", "exec", HOSTILE, "--", "sh", "-euc", COMMAND] == calls[-1]
     with pytest.raises(AssertionError, match="extras"):
         component(**{**GIVEN, "extras": "vault]' && touch pwned #"})
@@ -409,6 +410,7 @@ def test_parts_take_their_parameters_by_the_environment_under_names_of_their_own
         "token": HOSTILE,
         "command": COMMAND,
         "extras": HOSTILE,
+        "source": HOSTILE,
         "serviceConnection": "x",
         "folder": "a b",
     }
@@ -418,7 +420,7 @@ def test_parts_take_their_parameters_by_the_environment_under_names_of_their_own
         filled = {key: _filled(value, given) for key, value in environ.items()}
         calls = script(text, tmp_path, BASH, filled)
         if calls[0][0] == "pip":
-            assert ["pip", "install", f"astro-token[{HOSTILE}]"] == calls[0]
+            assert ["pip", "install", f"astro-token[{HOSTILE}] @ {HOSTILE}"] == calls[0]
         else:
             assert ["exec", HOSTILE, "--", "bash", "-euo", "pipefail", "-c", COMMAND] == calls[0][1:]
 
@@ -576,7 +578,7 @@ def test_the_plugin_of_buildkite_runs_the_step_s_command(tmp_path: Path) -> None
     subprocess.run([hook], env=environ, cwd=folder, check=True, timeout=60)
     calls = [call.split("\0")[:-1] for call in (folder / "calls").read_text().split("\n\0")[:-1]]
     install, execute = modules(calls)
-    assert ["pip", "install", "--quiet", "astro-token[vault]"] == install
+    assert ["pip", "install", "--quiet", f"astro-token[vault] @ {PACKAGE_SOURCE}"] == install
     assert ["astro_token", "exec", HOSTILE, "--", "bash", "-euo", "pipefail", "-c", COMMAND] == execute
     assert sorted(path.name for path in folder.iterdir()) == ["calls", "seen", "stubs"]
     assert os.access(hook, os.X_OK)

@@ -287,7 +287,7 @@ def requested(path: Path) -> set[str]:
     """The audiences for which the jobs of a file request their identities."""
     text = path.read_text()
     found = yaml.safe_load(text)
-    audiences = set(re.findall(r"ASTRO_TOKEN_VAULT_AUDIENCE: (\S+)", text))
+    audiences = set(re.findall(r"ASTRO_TOKEN_VAULT_AUDIENCE: ([^\s,}]+)", text))
     if backend_of(path) == "gcp":
         providers = set(re.findall(r"ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER: (\S+)", text))
         audiences |= {f"https://iam.googleapis.com/{provider}" for provider in providers}
@@ -334,7 +334,7 @@ def test_the_documentation_requests_what_its_roles_accept() -> None:
             audience
             for text in re.findall(r"^```\w+\n(.*?)^```", content, re.DOTALL | re.MULTILINE)
             if "ASTRO_TOKEN_VAULT_AUTH" not in text
-            for audience in re.findall(r"ASTRO_TOKEN_VAULT_AUDIENCE: (\S+)", text)
+            for audience in re.findall(r"ASTRO_TOKEN_VAULT_AUDIENCE: ([^\s,}]+)", text)
         ]
         for page, content in pages.items()
     }

@@ -17,6 +17,7 @@ import yaml
 
 from astro_token.cli.parser import parse
 from astro_token.init.files import example_files
+from astro_token.init.plan import PACKAGE_SOURCE
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.schemes import credential_variables
 from astro_token.settings.variables import own_variables
@@ -195,17 +196,19 @@ def test_an_example_names_what_is_there(path: Path) -> None:
         assert variable in code or variable in {"ASTRO_TOKEN_REFERENCE", "ASTRO_TOKEN_COMMAND"}, variable
 
 
-def test_what_installs_us_by_name_says_that_there_is_no_release() -> None:
+def test_nothing_installs_us_by_name() -> None:
     """Whoever copies a file and nothing else would install a stranger's package beside the job's identity."""
-    installing = [
-        path for path in FILES if re.search(r"\bpip\b[^&\n]*\binstall\b[^&\n]*astro-token", path.read_text())
-    ]
-    assert set(installing).isdisjoint(EXAMPLES)
     actions = {CI / "github" / f"{backend}-deploy-action.yml" for backend in BACKENDS}
     installs = re.compile(r"""\bpip"? install "\$?\$PACKAGE\"""")
-    assert {*EXAMPLES, *actions} == {path for path in FILES if installs.search(path.read_text())}
-    said = "No release is published yet, and somebody else may take the name: first replace what pip installs"
-    assert [] == [name(path) for path in installing if said not in path.read_text()]
+    schedules = {CI / system / "rotate.yml" for system in PAIRED}
+    copied = {*EXAMPLES, *actions, *schedules}
+    assert copied == {path for path in FILES if installs.search(path.read_text())}
+    assert [] == [name(path) for path in copied if PACKAGE_SOURCE not in path.read_text()]
+    parts = [path for path in FILES if path not in copied and re.search(r"-m pip install", path.read_text())]
+    assert len(parts) == 4
+    source = re.compile(r'"astro-token\[\$\{?\w+(?::-)?\}?\] @ \$\{?\w+_SOURCE\b')
+    assert [] == [name(path) for path in parts if not source.search(path.read_text())]
+    assert [] == [name(path) for path in parts if PACKAGE_SOURCE not in path.read_text()]
 
 
 def test_the_examples_are_those_of_the_templates_of_init() -> None:

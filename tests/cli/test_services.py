@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from astro_token.testing import make_token
-from tests.conftest import Result
+from tests.conftest import ROOT, Result
 from tests.servers.aws_kms import AwsKms
 from tests.servers.aws_signature import Key
 
@@ -163,6 +164,48 @@ def test_a_token_is_stored_checked_and_handed_over(program: Program, service: Se
     entry = json.loads(checked.stdout)["tokens"][0]
     assert (0, "ok", version, "") == (checked.code, entry["status"], entry["version"], checked.stderr)
     handed = program("exec", ref, "--", "printenv", "ASTRO_API_TOKEN", allowed=["stdout"])
+    assert Result(0, f"{canary}\n", "") == handed
+
+
+def create_empty(request: pytest.FixtureRequest, name: str) -> str:
+    """Create a secret as the README says, and return its service."""
+    backend: str = request.param
+    if backend == "aws":
+        client = aws_client(request.getfixturevalue("ministack"), "secretsmanager")
+        # AWS creates no version without a value, MiniStack an empty one.
+        version = client.create_secret(Name=name)["VersionId"]
+        client.update_secret_version_stage(
+            SecretId=name, VersionStage="AWSCURRENT", RemoveFromVersionId=version
+        )
+    elif backend == "gcp":
+        request.getfixturevalue("gcp_server").create(f"projects/p1/secrets/{name}")
+    elif backend == "azure":
+        request.getfixturevalue("azure").store(name, "placeholder")
+    return backend
+
+
+@pytest.fixture(params=["vault", "aws", "gcp", "azure"])
+def empty(request: pytest.FixtureRequest) -> tuple[str, str, Service]:
+    name = unique()
+    made = request.getfixturevalue(request.param)
+    return create_empty(request, name), name, made
+
+
+@pytest.mark.long
+def test_the_readme_leads_from_a_clone_to_a_child_in_five_commands(
+    program: Program, empty: tuple[str, str, Service], canary: str
+) -> None:
+    """Clone, install, create the secret, `put`, `exec`. The README's sessions do it with a file."""
+    backend, name, service = empty
+    readme = (ROOT / "README.md").read_text()
+    created = dict(re.findall(r"^(?:aws|gcloud|az) .*# then ([a-z]+):(\S+?);?(?:\s|$)", readme, re.MULTILINE))
+    assert {"aws", "gcp", "azure"} == created.keys()
+    assert (backend in created) is (backend != "vault")
+    assert f"[{backend}]" in readme
+    assert "`astro-token put REF < token.txt` and `astro-token exec REF -- …`" in readme
+    program.environ = service.environ
+    assert 0 == program("put", service.ref(name), stdin=canary).code
+    handed = program("exec", service.ref(name), "--", "printenv", "ASTRO_API_TOKEN", allowed=["stdout"])
     assert Result(0, f"{canary}\n", "") == handed
 
 

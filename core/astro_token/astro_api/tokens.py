@@ -16,6 +16,7 @@ from astro_token.astro_api.client import support_hint
 from astro_token.astro_api.records import Body, NewRole
 from astro_token.errors import AccessDeniedError, ConfigError, IntegrityError
 from astro_token.record import Record
+from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from astro_token.astro_api.records import CreatedToken, ListedToken, TokenDetails, TokenRecord
     from astro_token.secret import SecretValue
     from astro_token.token import Scope
-    from astro_token.transport.deadline import Deadline
 
 __all__ = ["CLOCK_TOLERANCE", "NewRole", "NewToken", "Tokens"]
 
@@ -33,6 +33,7 @@ _PAGE = 1000  # Terraform's provider requests as many
 _PAGE_LIMIT = 8 * 1024 * 1024  # bytes
 _OVERLAP = 20  # tokens of the page before: a deletion moves the next page, and would hide its first token
 CLOCK_TOLERANCE = 120.0  # seconds, the same as of `check --online`
+_DELETE_SECONDS = 10.0
 _MOST_PAGES = 1000  # a list that is longer cannot be right
 
 
@@ -143,8 +144,16 @@ class Tokens:
         )
 
     def delete(self, identifier: str) -> None:
-        """Delete a token for good. One that does not exist is deleted."""
-        response = self._once("DELETE", f"/{identifier}")
+        """
+        Delete a token for good. One that does not exist is deleted.
+
+        This is repeated for a few seconds only: the lease under which a rotation deletes a token ends.
+        """
+        response = Deadline(min(_DELETE_SECONDS, self._deadline.remaining)).retry(
+            lambda seconds: self._api.send(
+                "DELETE", self._path(f"/{identifier}"), self._bearer, timeout=seconds
+            )
+        )
         if response.status not in {_NO_CONTENT, _MISSING}:
             self._body(response, "delete tokens")
 
