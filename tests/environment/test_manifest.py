@@ -61,6 +61,10 @@ def test_names_lead_to_deployments_and_everything_else_is_an_identifier(tmp_path
         ("[tool.astro]\n[tool.ASTRO.deployments]\n", False),
         ("[tool.astro]\n[Tool.astro]\n", False),
         ("[[tool]]\n[tool.astro]\n", False),
+        ("[tool.astro]\nDomain = 'x'\n", False),
+        ("[tool.astro.deployments.a]\nURL = 'x'\n", False),
+        ("[tool.astro.deployments.a]\nauth = { Method = 'astro' }\n", False),
+        ("[tool.astro]\nUnknown = 'x'\n", True),
         ("[tool]\nastro = {\n}\n", False),
         ('["tool"."\\x61stro"]\n', False),
         (f"#{'x' * 300_000}\n[tool.astro]\n", False),
@@ -204,7 +208,7 @@ def mistakes(folder: Path, text: str) -> list[str]:
         (
             "username-env",
             "token-env",
-            ".deployments.own.auth.token-env is a key that the method",
+            ".deployments.own.auth.token-env is an unknown key",
         ),
     ],
 )

@@ -408,7 +408,8 @@ def manifest_problems(
             Problem(
                 "config-unread",
                 f"{message}: the Astro CLI could send the token to another server",
-                "make it a regular file of valid TOML 1.0, of at most 256 KiB, with tool.astro in lower case",
+                "make it a regular file of valid TOML 1.0 and at most 256 KiB, with tool.astro and its keys "
+                "in lower case",
             )
         ]
     problems = []

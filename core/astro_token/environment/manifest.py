@@ -20,7 +20,7 @@ from astro_token.token import is_identifier
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -49,6 +49,7 @@ _METHODS: Mapping[str, tuple[str, ...]] = {
     "exec": ("command",),
     "none": (),
 }
+_AUTH_KEYS = frozenset(name for names in _METHODS.values() for name in names)
 _TOKEN_VARIABLE = "ASTRO_API_TOKEN"
 
 
@@ -155,6 +156,7 @@ class _Reader:
         self._mistakes: list[tuple[str, str]] = []
         self._exposures: list[tuple[str, str]] = []
         self._uses_domain = False
+        self._understood = True
         self._table = self._read_table(ROOT, content)
 
     def manifest(self) -> Manifest:
@@ -165,8 +167,8 @@ class _Reader:
                 self._complain(
                     f"{ROOT}.{key}", "is no longer read: the version is the requirement apache-airflow"
                 )
-            elif key not in (*_TEXTS, *_TABLES, *_LISTS):
-                self._complain(f"{ROOT}.{_shown(key)}", "is an unknown key")
+            else:
+                self._check_key(ROOT, key, (*_TEXTS, *_TABLES, *_LISTS))
         for key in _LISTS:
             self._list(f"{ROOT}.{key}", table, key)
         for key in ("env", "targets"):
@@ -181,6 +183,7 @@ class _Reader:
             self._complain(f"{ROOT}.organization", "needs a workspace")
         return Manifest(
             self._path,
+            self._understood,
             workspace=texts["workspace"],
             domain=texts["domain"],
             links=MappingProxyType(links),
@@ -205,8 +208,7 @@ class _Reader:
 
     def _link(self, key: str, table: dict[str, Any], defaults: Mapping[str, str | None]) -> Link:
         for name in table:
-            if name not in (*_LINK_TEXTS, "auth", "default"):
-                self._complain(f"{key}.{_shown(name)}", "is an unknown key")
+            self._check_key(key, name, (*_LINK_TEXTS, "auth", "default"))
         texts = {name: self._text(f"{key}.{name}", table, name) for name in _LINK_TEXTS}
         if not isinstance(table.get("default", False), bool):
             self._complain(f"{key}.default", "is neither true nor false")
@@ -236,8 +238,7 @@ class _Reader:
         if fields is None:
             self._complain(f"{key}.method", f"is none of {', '.join(_METHODS)}")
         for name in table:
-            if fields is not None and name not in ("method", *fields):
-                self._complain(f"{key}.{_shown(name)}", "is a key that the method does not take")
+            self._check_key(key, name, ("method", *(_AUTH_KEYS if fields is None else fields)))
         if method == "astro":
             self._uses_domain = True
             if platform != _ASTRO:
@@ -252,8 +253,15 @@ class _Reader:
         for pool, content in pools.items():
             key = f"{ROOT}.pools.{_shown(pool)}"
             for name in self._read_table(key, content):
-                if name not in _POOL_KEYS:
-                    self._complain(f"{key}.{_shown(name)}", "is an unknown key")
+                self._check_key(key, name, _POOL_KEYS)
+
+    def _check_key(self, key: str, name: str, defined: Collection[str]) -> None:
+        if name in defined:
+            return
+        self._complain(f"{key}.{_shown(name)}", "is an unknown key")
+        # A release that compares keys without their case would read it.
+        if name.lower() in defined:
+            self._understood = False
 
     def _text(self, key: str, table: dict[str, Any], name: str) -> str | None:
         value = table.get(name)
