@@ -273,13 +273,16 @@ def test_a_rotation_record_holds_two_more_tokens(program: Program, api: AstroApi
     assert [{"duplicate"}, {"duplicate"}] == [codes(content)[ident] for ident in values]
 
 
+@pytest.mark.parametrize("title", [f"rolling~{uuid.UUID(int=9)}", "made by hand"])
 def test_the_tokens_of_a_real_rotation_are_held(
-    program: Program, api: AstroApi, openbao: OpenBao, write: Write
+    program: Program, api: AstroApi, openbao: OpenBao, write: Write, title: str
 ) -> None:
     admin = api.issue(ws=None, grant=Grant(manages_tokens=True))
     value = api.issue(deployment=DEPLOYMENT)
     program.canaries += [admin, value]
-    keep(api, claims_of(value)["apiTokenId"], f"deploy~{uuid.uuid4()}")
+    keep(api, claims_of(value)["apiTokenId"], title)
+    api.expel(PROD)  # the title of a rotation
+    del api.tokens[PROD]
     openbao.api("POST", "secret/data/audited", {"data": {"token": value}})
     openbao.api("DELETE", "secret/metadata/audited-rotation")
     write(
@@ -289,7 +292,8 @@ def test_the_tokens_of_a_real_rotation_are_held(
     assert 0 == program("rotate", "audited").code
     for name in api.tokens:
         api.tokens[name] |= {"createdAt": at(-3)}
-    rotated = [name for name, record in api.tokens.items() if record["name"].startswith("deploy~")]
+    base = title.partition("~")[0]
+    rotated = [name for name, record in api.tokens.items() if record["name"].partition("~")[0] == base]
     tokens = by_id(program("audit", "--format", "json"))
     assert (2, [["audited"]] * 2) == (len(rotated), [tokens[name]["configurations"] for name in rotated])
     codes_found = {code["code"] for name in rotated for code in tokens[name]["verdicts"]}

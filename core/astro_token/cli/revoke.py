@@ -32,7 +32,9 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
             "revoke takes either a token or --id", hint="for example: astro-token revoke --id cltk0123456789"
         )
     shared = Settings(timeout=arguments.timeout, default_timeout=LIFECYCLE_SECONDS)
-    settings = None if ident else shared.token(arguments.token, decrypt=arguments.decrypt)
+    settings = None
+    if ident is None:
+        settings = shared.token(arguments.token, decrypt=arguments.decrypt, accepts_chain=False)
     current = read_and_verify(settings)[0] if settings else None
     ident = ident or _ident(current)
     admin = read_admin(shared.environ, arguments.admin, shared.timeout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from astro_token.errors import AccessDeniedError, ConfigError, InvalidTokenError, with_prefix
+from astro_token.errors import ConfigError, InvalidTokenError, NoCredentialError, with_prefix
 from astro_token.record import replace
 from astro_token.secrets.admin import ADMIN_VARIABLE, admin_ref
 from astro_token.token import AstroToken
@@ -52,9 +52,9 @@ def read_admin(environ: Mapping[str, str], given: str | None, timeout: float) ->
     raise failure
 
 
-def no_admin(purpose: str) -> AccessDeniedError:
+def no_admin(purpose: str) -> NoCredentialError:
     """Build the error for a task that needs an admin's credential."""
-    return AccessDeniedError(f"no credential is named that may {purpose}", hint=ADMIN_HINT)
+    return NoCredentialError(f"no credential is named that may {purpose}", hint=ADMIN_HINT)
 
 
 def organization_of(

@@ -89,12 +89,15 @@ def take_audit(
     reports = verify_all([_offline(request, deadline) for request in requests.values()], done=done)
     secrets = [admin.secret]
     configurations = [_of_admin(admin)]
-    is_rotated = {token.id for token in tokens if title_base(token.title) != token.title}
-    is_rotated -= {report.token.token_id for report in reports if report.token}
+    of_rotations = {token.id for token in tokens if title_base(token.title) != token.title}
+    current = {report.token.token_id for report in reports if report.token}
+    has_pending = bool(of_rotations - current)
     for name, report in zip(requests, reports, strict=True):
         configuration = _of_report(name, report)
         if report.token is not None:
             secrets.append(report.token.secret)
+        # Without such titles there was no rotation, and so there is no record.
+        is_rotated = has_pending or (report.token is not None and report.token.token_id in of_rotations)
         if report.settings is not None and report.token is not None and is_rotated:
             configuration = _with_record(configuration, report.settings, deadline, secrets)
         configurations.append(configuration)

@@ -66,7 +66,7 @@ class Revocation:
         admin: None if the token manages itself.
 
     Raises:
-        AccessDeniedError: no credential is named, and the token is not at hand.
+        NoCredentialError: no credential is named, and the token is not at hand.
         ConfigError: the organization is unknown.
     """
 

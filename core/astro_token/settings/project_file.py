@@ -81,14 +81,21 @@ class ProjectToken(Record):
     A table of `[tokens]`.
 
     Attributes:
-        ref: reference of the secret. A path after `file:` is relative to the project file.
+        ref: reference of the secret, or a list of references that are tried in order.
+            A path after `file:` is relative to the project file.
         decrypt: reference of the key, if the secret is ciphertext.
+        chain: the references after `ref`, if there are several.
     """
 
     ref: SecretRef
     decrypt: SecretRef | None = None
     expected: Expectations = Expectations()
     request: TokenRequest = TokenRequest()
+    chain: tuple[SecretRef, ...] = ()
+
+    @property
+    def refs(self) -> tuple[SecretRef, ...]:
+        return (self.ref, *self.chain)
 
 
 class Project(Record):
@@ -147,23 +154,21 @@ def check_file_ref(project: Project, name: str, environ: Mapping[str, str]) -> N
     Raises:
         ConfigError: neither the repository nor ASTRO_TOKEN_FILE_FOLDERS contains the file.
     """
-    ref = project.tokens[name].ref
-    if ref.scheme != "file" or project.path is None:
+    files = [ref.name for ref in project.tokens[name].refs if ref.scheme == "file"]
+    if not files or project.path is None:
         return
     from pathlib import Path
 
     from astro_token.system.programs import listed_folders
 
     root = _folders(str(project.path.parent))[-1]
-    file = Path(os.path.realpath(ref.name))
-    if not any(
-        file.is_relative_to(os.path.realpath(folder))
-        for folder in (root, *listed_folders(environ, FILE_FOLDERS))
-    ):
-        raise ConfigError(
-            f"{project.path}: tokens.{name}.ref names a file outside {root}",
-            hint=f"move the file there, or list its folder in {FILE_FOLDERS}",
-        )
+    folders = [os.path.realpath(folder) for folder in (root, *listed_folders(environ, FILE_FOLDERS))]
+    for file in files:
+        if not any(Path(os.path.realpath(file)).is_relative_to(folder) for folder in folders):
+            raise ConfigError(
+                f"{project.path}: tokens.{name}.ref names a file outside {root}",
+                hint=f"move the file there, or list its folder in {FILE_FOLDERS}",
+            )
 
 
 def _folders(directory: str) -> list[str]:
@@ -309,17 +314,19 @@ class _Reader:
         if not isinstance(entry, dict):
             self.refuse(f"{where} is not a table", f'write [{where}] and below it ref = "…"')
         self.check_keys(entry, TOKEN_KEYS, where)
-        texts = {key: self.text(value, f"{where}.{key}") for key, value in entry.items()}
+        texts = {key: self.text(value, f"{where}.{key}") for key, value in entry.items() if key != "ref"}
         for scope in SCOPES:  # these are shown, also in logs of CI systems that obey commands
             if scope in texts and not is_identifier(texts[scope]):
                 self.refuse(
                     f"{where}.{scope} is not an identifier", "copy it from Astro, as in clws0123456789"
                 )
-        if "ref" not in texts:
+        if "ref" not in entry:
             self.refuse(f"{where} has no ref", f'write ref = "vault:secret/astro/{name}#token" below it')
         decrypt = self.reference(texts["decrypt"], f"{where}.decrypt") if "decrypt" in texts else None
+        ref, *chain = self.references(entry["ref"], f"{where}.ref")
         return ProjectToken(
-            ref=self.reference(texts["ref"], f"{where}.ref"),
+            ref=ref,
+            chain=tuple(chain),
             decrypt=decrypt,
             expected=Expectations(**{scope: texts[scope] for scope in SCOPES if scope in texts}),
             request=TokenRequest(
@@ -330,6 +337,22 @@ class _Reader:
                 }
             ),
         )
+
+    def references(self, value: object, where: str) -> list[SecretRef]:
+        if not isinstance(value, list):
+            return [self.reference(self.text(value, where), where)]
+        from astro_token.settings.chain import check_chain
+
+        refs = []
+        for number, each in enumerate(value, 1):
+            name = f"{where}: reference {number}"
+            refs.append(self.reference(self.text(each, name), name))
+        try:
+            check_chain(refs)
+            return refs
+        except InvalidRefError as error:
+            failure = InvalidRefError(f"{self.path}: {where}: {error.message}", hint=error.hint)
+        raise failure
 
     def reference(self, text: str, where: str) -> SecretRef:
         try:

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.errors import BackendUnavailableError, InvalidTokenError, SecretNotFoundError
+from astro_token.errors import (
+    BackendUnavailableError,
+    InvalidTokenError,
+    SecretNotFoundError,
+    UnusableSecretError,
+)
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract, Harness, appearances
@@ -126,6 +131,7 @@ class TestRefusals:
         server.set_state(full, server.put(full, canary.encode()), state)
         error = failure(backend, f"gcp:p1/{name}", canary)
         assert (66, f"the version is {state.lower()}") == (error.exit_code, error.message)
+        assert type(error) is UnusableSecretError
         assert mend in str(error.hint)
 
     @pytest.mark.parametrize("state", ["DISABLED", "DESTROYED"])
