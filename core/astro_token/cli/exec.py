@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,7 +123,14 @@ def _refuse_deploy(deploy: Deploy, token: AstroToken, settings: TokenSettings) -
     from astro_token.policy.codes import DEPLOY
 
     expected = destination_of(settings.name or str(token.ref), token, settings.expected)
-    preflight = before_deploy(deploy, Path(), expected, settings.policy)
+    preflight = before_deploy(
+        deploy,
+        Path(),
+        expected,
+        settings.policy,
+        lock=settings.astro_cli,
+        can_ask=sys.stdin is not None and sys.stdin.isatty(),
+    )
     for verdict in preflight.verdicts:
         if verdict.level == "error":
             report(f"deploy: {verdict.message}", verdict.hint, DEPLOY[verdict.code].exit_code)

@@ -22,6 +22,7 @@ from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef, contains_token
 from astro_token.system.files import open_regular, others_can_rename_in, others_can_write, owned
 from astro_token.system.os_errors import working_folder
+from astro_token.system.toml import MAX_BYTES, parse_toml
 from astro_token.system.variables import setting
 from astro_token.token import SCOPES, is_identifier
 
@@ -46,15 +47,12 @@ __all__ = [
     "TokenRequest",
     "check_file_ref",
     "find_project",
-    "parse_toml",
 ]
 
 FILE = "astro-token.toml"
 SHARED_FILE = "pyproject.toml"
 FILE_FOLDERS = "ASTRO_TOKEN_FILE_FOLDERS"
-_MAX_BYTES = 256 * 1024  # 1000 tokens need about a third of it
 _MAX_SHARED_BYTES = 4 * 1024 * 1024
-_MAX_DOTS = 200  # tomllib takes quadratic time for a key with many parts, and a key is part of one line
 TOP_KEYS = ("default", "policy", "tokens", "astro-cli")
 _REQUEST: Mapping[str, Callable[[object, str], Any]] = {"role": role, "lifetime": lifetime, "title": title}
 TOKEN_KEYS = ("ref", "decrypt", *SCOPES, *_REQUEST)
@@ -194,7 +192,7 @@ def _own(name: str, *, is_needed: bool) -> Project | None:
         return _trusted(
             path,
             file,
-            lambda: _Reader(path).project(parse_toml(path, file.read(_MAX_BYTES + 1))),
+            lambda: _Reader(path).project(parse_toml(path, file.read(MAX_BYTES + 1))),
             is_needed=is_needed,
         )
 
@@ -213,7 +211,7 @@ def _shared(name: str, *, is_needed: bool) -> Project | None:
         data = file.read(_MAX_SHARED_BYTES + 1)
         if b"astro-token" not in data and len(data) <= _MAX_SHARED_BYTES:
             return None
-        tool = parse_toml(path, data).get("tool")
+        tool = parse_toml(path, data, shorten=f"move [tool.astro-token] to {FILE}").get("tool")
         if not isinstance(tool, dict) or "astro-token" not in tool:
             return None
         if path.is_symlink():
@@ -282,44 +280,6 @@ def _trusted(path: Path, file: IO[bytes], read: Callable[[], Project], *, is_nee
             logger.warning("%s: %s is ignored (to use it: %s)", complaint, path.name, hint)
             return None
     raise AccessDeniedError(complaint, hint=hint)
-
-
-def parse_toml(path: Path, data: bytes) -> dict[str, Any]:
-    """
-    Parse a file, in bounded time.
-
-    Raises:
-        ConfigError: it is too long, or not valid TOML. The message repeats nothing of it.
-    """
-    if len(data) > _MAX_BYTES:
-        raise ConfigError(
-            f"{path} is longer than {_MAX_BYTES // 1024} KiB",
-            hint=f"move [tool.astro-token] to {FILE}" if path.name == SHARED_FILE else "shorten it",
-        )
-    for number, line in enumerate(data.splitlines(), 1):
-        if line.count(b".") > _MAX_DOTS and not line.lstrip().startswith(b"#"):
-            raise ConfigError(
-                f"{path}: line {number} has more than {_MAX_DOTS} dots",
-                hint="split the line, or shorten its key",
-            )
-    import tomllib
-
-    try:
-        return tomllib.loads(data.decode("utf-8-sig"))  # editors on Windows write a byte-order mark
-    except RecursionError:
-        position = ""
-    except ValueError as error:  # its text may repeat the content: only the position is shown
-        position = _position(str(error))
-    raise ConfigError(
-        f"{path} is not valid TOML{position}", hint="correct the file; https://toml.io has the rules"
-    )
-
-
-def _position(text: str) -> str:
-    import re
-
-    position = re.search(r"at (line \d+), column \d+", text)
-    return f" ({position[1]})" if position else ""
 
 
 class _Reader:

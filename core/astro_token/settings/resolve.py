@@ -17,8 +17,9 @@ from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef, decoded_name, refuse_token
 from astro_token.secrets.registry import check_scheme
 from astro_token.secrets.schemes import BUILTIN
-from astro_token.settings.project_file import TokenRequest, check_file_ref, find_project
+from astro_token.settings.project_file import SHARED_FILE, TokenRequest, check_file_ref, find_project
 from astro_token.system.variables import secret_setting, setting
+from astro_token.token import is_identifier
 from astro_token.transport.deadline import DEFAULT_SECONDS
 from astro_token.wording import did_you_mean
 
@@ -151,7 +152,7 @@ class Settings:
             chain=refs[1:],
             name=name,
             decrypt=key,
-            expected=self.policy.expectations(entry.expected if entry else Expectations()),
+            expected=self.policy.expectations(self._expected(name)),
             policy=self.policy,
             timeout=self.timeout,
             source=source,
@@ -159,6 +160,36 @@ class Settings:
             request=entry.request if entry else TokenRequest(),
             astro_cli=self.project.astro_cli,
         )
+
+    def _expected(self, name: str | None) -> Expectations:
+        """
+        Return what the project file expects of a token; what it leaves out, the link of the same name gives.
+
+        Raises:
+            ConfigError: the two contradict each other.
+        """
+        path = self.project.path
+        if name is None or path is None:
+            return Expectations()
+        expected = self.project.tokens[name].expected
+        if not os.path.exists(path.parent / SHARED_FILE):  # noqa: PTH110
+            return expected
+        from astro_token.environment.manifest import read_manifest
+
+        manifest = read_manifest(path.parent)
+        link = manifest.links.get(name) if manifest else None
+        if manifest is None or link is None or not link.is_astro:
+            return expected
+        names = {}
+        for scope, linked in (("workspace", link.workspace), ("deployment", link.deployment)):
+            given = getattr(expected, scope)
+            if given and linked and given != linked:
+                raise ConfigError(
+                    f"{path} and the link in {manifest.path} name different {scope}s for {name}",
+                    hint=f"correct {scope} in one of the files, or give the token another name than the link",
+                )
+            names[scope] = given or (linked if is_identifier(linked) else None)
+        return Expectations(expected.organization, names["workspace"], names["deployment"])
 
     def tokens(
         self,
