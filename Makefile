@@ -32,7 +32,7 @@ help:
 	@echo 'make api        write the list of the public interface'
 	@echo 'make dist       build the files of a release: wheel, sdist, zipapp, SBOM, checksums'
 	@echo 'make release-rehearsal  build them twice, compare, check and install them'
-	@echo 'make examples   write the examples of CI systems from the templates of init'
+	@echo 'make examples   write the examples of CI systems and of a plugin from the templates'
 	@echo 'make rotation-function  build the zip of the rotation function for AWS Lambda'
 	@echo 'make lock       lock the requirements again'
 	@echo 'make clean      remove the environments'

@@ -16,7 +16,7 @@ const isTrue = (name) => {
 const BACKENDS = ["aws", "azure", "gcp", "vault"];
 // Without shell syntax a deploy is started directly: then exec refuses another deployment than the token's.
 const SIMPLE_DEPLOY = /^astro deploy[a-zA-Z0-9_./=:,@+ -]*$/;
-const ANY_DEPLOY = /astro deploy(?![a-z])/;
+const ANY_DEPLOY = /astro[\s\\]+deploy(?![a-z])/;
 
 async function main() {
   const token = input("token");
@@ -57,10 +57,11 @@ async function main() {
 async function install(extras) {
   const root = path.dirname(__dirname);
   const locks = ["core", ...extras].flatMap((name) => ["-r", path.join(root, "requirements", `${name}.txt`)]);
-  const env = environment();
-  await run(process.platform === "win32" ? "python" : "python3", ["-I", "-m", "venv", folder()], { env });
+  // Not in the checkout: Windows looks for a program in the current folder first.
+  const options = { env: environment(), cwd: process.env.RUNNER_TEMP };
+  await run(process.platform === "win32" ? "python" : "python3", ["-I", "-m", "venv", folder()], options);
   const pip = (...words) =>
-    run(python(), ["-I", "-m", "pip", "--quiet", "--disable-pip-version-check", "install", ...words], { env });
+    run(python(), ["-I", "-m", "pip", "--quiet", "--disable-pip-version-check", "install", ...words], options);
   await pip("--require-hashes", "--only-binary", ":all:", ...locks);
   await pip("--no-deps", "--no-build-isolation", root);
 }

@@ -31,8 +31,8 @@ PYTHON = """\
 #!/bin/sh
 echo "$*" >>"{calls}"
 case "$*" in
-"-I -m venv "*) install -D "$0" "$4/${{LAYOUT:-bin/python}}" ;;
-*" -m pip "*) ;;
+"-I -m venv "*) echo "$PWD" >>"{calls}.folders"; install -D "$0" "$4/${{LAYOUT:-bin/python}}" ;;
+*" -m pip "*) echo "$PWD" >>"{calls}.folders" ;;
 *) exec "{python}" "$@" ;;
 esac
 """
@@ -118,7 +118,9 @@ def test_a_failed_export_is_taken_back_too(job: Job) -> None:
     assert {"ASTRO_API_TOKEN": ""} == job.runner.environment
 
 
-@pytest.mark.parametrize("command", ["astro deploy --dags", "set -x; astro deploy --dags && :"])
+@pytest.mark.parametrize(
+    "command", ["astro deploy --dags", "set -x; astro \\\n  deploy --dags && :", "astro  deploy --dags"]
+)
 def test_only_what_passes_the_check_is_deployed(
     program: Program, canary: str, stubs: Path, tmp_path: Path, command: str
 ) -> None:
@@ -231,6 +233,9 @@ def test_on_windows_the_token_is_exported_and_a_command_is_refused(
     (stubs / "python3").replace(stubs / "python")
     done = job.use(ROOT, {"token": "env:SECRET"}, windows)
     assert (0, canary) == (done.status, job.runner.environment.get("ASTRO_API_TOKEN")), done.stderr
+    # Windows looks for a program in the current folder first, and the checkout may contain a python.exe.
+    folders = (stubs / "python3.calls.folders").read_text().split()
+    assert {str(program.temporary)} == set(folders)
     done = job.use(ROOT, {"token": "env:SECRET", "command": "true"}, windows)
     assert (64, True) == (done.status, "command needs Linux or macOS" in done.stderr)
     assert [0, 0] == [each.status for each in job.end()]

@@ -548,6 +548,7 @@ def test_a_part_does_not_deploy_what_fails_the_check(name: str, tmp_path: Path) 
         ("astro dev parse && astro deploy", True),
         ("astro deploy --description 'a b'", True),
         ("astro deploy; ls *", True),
+        ("astro  deploy; astro\tdeploy", True),
         ("astro deployment list | cat", False),
         ("make deploy", False),
     ],

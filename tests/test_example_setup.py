@@ -37,8 +37,14 @@ STUB = """\
 (printf '%s\\0' "${0##*/}" "$@"; printf '\\n\\0') >>"$CALLS"
 case "${0##*/} $*" in
 *"--input -"* | "vault write"*" -" | "vault policy"*) (cat; printf '\\0') >>"$CALLS.documents" ;;
+"vault write auth/"*/config*) echo "${4#*=}" >"$CALLS.issuer" ;;
+"vault read -field=bound_issuer"*) cat "$CALLS.issuer" ;;
+"vault read"*) echo "No value found at $2" >&2; exit 2 ;;
 "az keyvault show"*) echo /vaults/my-vault ;;
-"az keyvault secret show"*) test -e "$CALLS.stored" ;;
+"az keyvault secret list"*)
+  if [ -e "$CALLS.denied" ]; then echo denied >&2; exit 3; fi
+  cat "$CALLS.stored" 2>/dev/null || true ;;
+"gh api --paginate"*) cat "$CALLS.state" 2>/dev/null || true ;;
 "az ad app create"*) echo "client of ${5}" ;;
 "az ad sp create"*) echo "principal of ${5}" ;;
 "aws iam get-open-id-connect-provider"*) exit 254 ;;
@@ -46,7 +52,7 @@ esac
 """
 
 
-def run(path: Path, folder: Path) -> tuple[list[list[str]], list[str]]:
+def run(path: Path, folder: Path, *, code: int = 0) -> tuple[list[list[str]], list[str]]:
     """The calls of a script, and the documents that it gives by standard input."""
     stubs = folder / "stubs"
     stubs.mkdir()
@@ -58,7 +64,7 @@ def run(path: Path, folder: Path) -> tuple[list[list[str]], list[str]]:
     (folder / "calls.documents").touch()
     environ = {"PATH": f"{stubs}:/usr/bin:/bin", "CALLS": str(calls), "HOME": str(folder)}
     done = subprocess.run([path], env=environ, cwd=folder, capture_output=True, text=True, timeout=60)
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (code, code == 0) == (done.returncode, done.stderr == ""), done.stderr
     return (
         [call.split("\0")[:-1] for call in calls.read_text().split("\n\0")[:-1]],
         (folder / "calls.documents").read_text().split("\0")[:-1],
@@ -211,10 +217,20 @@ def test_each_environment_reads_its_own_secret_only(system: str, tmp_path: Path)
 
 @pytest.mark.parametrize("system", PAIRED)
 def test_no_placeholder_replaces_a_token_that_is_stored(system: str, tmp_path: Path) -> None:
-    (tmp_path / "calls.stored").touch()
+    (tmp_path / "calls.stored").write_text("astro\n")
     calls, _ = run(CI / system / "azure-setup.sh", tmp_path)
     assert [] == [call for call in calls if call[1:4] == ["keyvault", "secret", "set"]]
+    for environment in ENVIRONMENTS:
+        assert any(f"[?name=='astro-{environment}'].name" in call for call in calls)
     assert 2 == len([call for call in calls if call[1:4] == ["role", "assignment", "create"]])
+
+
+@pytest.mark.parametrize("system", PAIRED)
+def test_no_placeholder_is_stored_if_nobody_knows_what_is(system: str, tmp_path: Path) -> None:
+    """Somebody who may write secrets and not read them."""
+    (tmp_path / "calls.denied").touch()
+    calls, _ = run(CI / system / "azure-setup.sh", tmp_path, code=3)
+    assert [] == [call for call in calls if call[1:4] == ["keyvault", "secret", "set"]]
 
 
 @pytest.mark.parametrize("system", PAIRED)
@@ -237,10 +253,20 @@ def test_the_environments_of_github_admit_one_branch_each(tmp_path: Path) -> Non
     calls, documents = run(CI / "github" / "environments-setup.sh", tmp_path)
     rules = {"deployment_branch_policy": {"protected_branches": False, "custom_branch_policies": True}}
     assert [rules, rules] == [json.loads(text) for text in documents]
-    assert ["dev", "dev", "prod", "prod"] == [call[4].split("/")[4] for call in calls]
+    changed = [call for call in calls if "--method" in call]
+    assert ["dev", "dev", "prod", "prod"] == [call[4].split("/")[4] for call in changed]
     assert [["name=dev", "type=branch"], ["name=main", "type=branch"]] == [
         [text for text in call if "=" in text] for call in calls if "POST" in call
     ]
+
+
+@pytest.mark.parametrize(("state", "code", "methods"), [("branches", 0, ["POST", "POST"]), ("rules", 1, [])])
+def test_an_environment_of_github_keeps_its_reviewers(
+    state: str, code: int, methods: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "calls.state").write_text(f"{state}\n")
+    calls, documents = run(CI / "github" / "environments-setup.sh", tmp_path, code=code)
+    assert (methods, []) == ([call[3] for call in calls if "--method" in call], documents)
 
 
 @pytest.mark.parametrize("system", PAIRED)

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from astro_token.cli.parser import parse
+from astro_token.init.backend import example_backend
 from astro_token.init.files import example_files
 from astro_token.init.plan import PACKAGE_SOURCE
 from astro_token.secrets.ref import SecretRef
@@ -219,6 +220,12 @@ def test_the_examples_are_those_of_the_templates_of_init() -> None:
     assert {*EXAMPLES, *SETUPS} - {CI / name for name in made} == {
         CI / system / "vault-image.yml" for system in PAIRED
     }
+
+
+def test_the_example_of_a_plugin_is_what_backends_new_writes() -> None:
+    """`make examples` writes it, too; the tests of plugins run what the command writes."""
+    folder = CI.parent / "plugin"
+    assert example_backend() == {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
 
 
 def test_all_examples_pin_one_version_of_the_astro_cli() -> None:

@@ -24,6 +24,8 @@ WORDS = frozenset(
 )
 ALLOWED = {
     "handler": "of a signal, as in Python's documentation",
+    "ParameterManager": "the service's name",
+    "parameter_manager": "the service's name",
     "SecretManager": "the service's name",
     "SecretsManager": "the service's name",
     "secret_manager": "the service's name",

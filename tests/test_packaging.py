@@ -189,7 +189,13 @@ EXTRAS = ("vault", "aws", "gcp", "azure")
 SDKS = {
     "vault": {"hvac"},
     "aws": {"boto3", "botocore"},
-    "gcp": {"google-cloud-secret-manager", "google-cloud-kms", "google-auth", "grpcio"},
+    "gcp": {
+        "google-cloud-secret-manager",
+        "google-cloud-parametermanager",
+        "google-cloud-kms",
+        "google-auth",
+        "grpcio",
+    },
     "azure": {"azure-core", "azure-identity", "azure-keyvault-secrets", "azure-keyvault-keys"},
 }
 

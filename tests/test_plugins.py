@@ -1,28 +1,30 @@
-"""A backend from a distribution of its own, as somebody else would write it."""
+"""A backend from a distribution of its own, as `backends new` writes it and somebody else would."""
 
 from __future__ import annotations
 
+import ast
+import json
 import os
-import shutil
-import sqlite3
+import resource
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token import InvalidRefError, SecretRef, SecretValue
-from astro_token.testing import BackendContract, Harness
-from tests.conftest import ROOT, Program
+from astro_token.init.backend import backend_files
+from astro_token.testing import BackendContract
+from tests.conftest import PROGRAM, Program
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from astro_token.secrets.protocols import Backend
-
-PLUGIN = ROOT / "examples" / "plugin"
+NAME = "astro-token-acme"
+FILES = {"README.md", "astro_token_acme.py", "pyproject.toml", "test_astro_token_acme.py"}
 
 
 def distribution(site: Path, name: str, entry_point: str) -> None:
@@ -34,89 +36,155 @@ def distribution(site: Path, name: str, entry_point: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("plugin")
-    source = target / "source"
-    shutil.copytree(PLUGIN, source)
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The distribution that the real program writes."""
+    folder = tmp_path_factory.mktemp("new")
+    done = subprocess.run([PROGRAM, "backends", "new", "acme"], cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.startswith(f"cd {NAME} && ")) == (0, True), done.stderr
+    return folder / NAME
+
+
+@pytest.fixture(scope="module")
+def installed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("site")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    subprocess.run([*pip, "--no-build-isolation", "--target", str(target / "site"), str(source)], check=True)
-    return target / "site"
+    subprocess.run([*pip, "--no-build-isolation", "--target", str(target), str(source)], check=True)
+    return target
 
 
 @pytest.fixture
-def database(program: Program, canary: str) -> Path:
-    file = program.work / "tokens.db"
-    with sqlite3.connect(file) as connection:
-        connection.execute("CREATE TABLE secrets (name, value, version)")
-        connection.execute("INSERT INTO secrets VALUES ('prod', ?, 7)", [canary])
-    connection.close()
-    return file
+def service(canary: str) -> Iterator[str]:
+    """The address of a service that has the canary as its secret `prod`."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            exists = (
+                self.path == "/v1/secrets/prod/latest" and self.headers["Authorization"] == "Bearer right"
+            )
+            body = json.dumps({"value": canary, "version": 7}).encode() if exists else b"{}"
+            self.send_response(200 if exists else 404)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
-def with_plugin(installed: Path, **more: str) -> Mapping[str, str]:
-    return {"PYTHONPATH": str(installed), "ASTRO_TOKEN_PLUGINS": "astro-token-sqlite", **more}
+def with_plugin(site: Path, address: str = "", **more: str) -> Mapping[str, str]:
+    plugin = {"PYTHONPATH": str(site), "ASTRO_TOKEN_PLUGINS": NAME}
+    return {**plugin, "ACME_ADDR": address, "ACME_TOKEN": "right", **more}
 
 
 def test_it_is_used_once_the_environment_names_its_distribution(
-    program: Program, installed: Path, database: Path, canary: str
+    program: Program, installed: Path, service: str, canary: str
 ) -> None:
     result = program(
-        "export", "--format", "value", f"sqlite:{database}/prod",
-        env=with_plugin(installed), allowed=["stdout", database],
-    )  # fmt: skip
+        "export", "--format", "value", "acme:prod", env=with_plugin(installed, service), allowed=["stdout"]
+    )
     assert (0, canary, "") == (result.code, result.stdout, result.stderr)
 
 
-def test_without_that_it_is_not_imported(program: Program, installed: Path, database: Path) -> None:
+def test_its_credential_does_not_reach_the_command(program: Program, installed: Path, service: str) -> None:
+    show = "import os; print(*(name for name in os.environ if name.startswith('ACME_')))"
+    environ = with_plugin(installed, service)
+    result = program("exec", "acme:prod", "--", sys.executable, "-c", show, env=environ)
+    assert (0, "ACME_ADDR\n") == (result.code, result.stdout)
+
+
+def test_without_that_it_is_not_imported(program: Program, installed: Path, service: str) -> None:
     marker = program.work / "imported"
-    module = installed / "astro_token_sqlite.py"
+    module = installed / "astro_token_acme.py"
     original = module.read_text()
     module.write_text(f"open({str(marker)!r}, 'w').close()\n" + original)
     try:
-        refused = program(
-            "check", f"sqlite:{database}/prod", env={"PYTHONPATH": str(installed)}, allowed=[database]
-        )
+        refused = program("check", "acme:prod", env={"PYTHONPATH": str(installed)})
         assert not marker.exists()
-        listed = program("backends", env=with_plugin(installed), allowed=[database])
+        listed = program("backends", env=with_plugin(installed))
         assert not marker.exists(), "listing must not import"
-        used = program("check", f"sqlite:{database}/prod", env=with_plugin(installed), allowed=[database])
+        used = program("check", "acme:prod", env=with_plugin(installed, service))
         assert marker.exists(), "the marker must work"
     finally:
         module.write_text(original)
     assert (78, 0, 0) == (refused.code, listed.code, used.code)
     assert "no backend serves this scheme" in refused.stderr
-    assert "sqlite" in listed.stdout
+    assert "acme" in listed.stdout
 
 
-def test_a_missing_name_ends_as_with_any_backend(program: Program, installed: Path, database: Path) -> None:
-    result = program("check", f"sqlite:{database}/nothing", env=with_plugin(installed), allowed=[database])
-    assert result.code == 66
+def test_a_missing_name_ends_as_with_any_backend(program: Program, installed: Path, service: str) -> None:
+    result = program("check", "acme:nothing", env=with_plugin(installed, service))
+    assert (66, True) == (result.code, "Acme answers with 404" in result.stdout + result.stderr)
 
 
 def test_a_distribution_that_is_not_installed_is_an_error(program: Program) -> None:
-    result = program("check", "sqlite:x/y", env={"ASTRO_TOKEN_PLUGINS": "astro-token-sqlite"})
+    result = program("check", "acme:x", env={"ASTRO_TOKEN_PLUGINS": NAME})
     assert result.code == 78
     assert "is not installed or has no backend" in result.stderr
 
 
 @pytest.mark.parametrize(
     ("scheme", "complaint"),
-    [("vault", "claims the reserved scheme vault"), ("sqlite", "two plugins claim the scheme sqlite")],
+    [("vault", "claims the reserved scheme vault"), ("acme", "two plugins claim the scheme acme")],
 )
 def test_a_scheme_cannot_be_taken_from_another(
-    program: Program, installed: Path, database: Path, tmp_path: Path, scheme: str, complaint: str
+    program: Program, installed: Path, tmp_path: Path, scheme: str, complaint: str, canary: str
 ) -> None:
-    distribution(tmp_path / "site", "other", f"{scheme} = astro_token_sqlite:Sqlite")
+    distribution(tmp_path / "site", "other", f"{scheme} = astro_token_acme:Acme")
     both = {"PYTHONPATH": f"{installed}{os.pathsep}{tmp_path / 'site'}"}
-    both["ASTRO_TOKEN_PLUGINS"] = "astro-token-sqlite,other"
-    result = program("check", f"sqlite:{database}/prod", env=both, allowed=[database])
-    assert result.code == 78
+    both["ASTRO_TOKEN_PLUGINS"] = f"{NAME},other"
+    result = program("check", "acme:prod", env=both)
+    assert (78, "") == (result.code, result.stdout)
     assert complaint in result.stderr
+    assert result.stderr.count("astro-token: error:") == 1
+    builtin = program("check", "env:T", env={**both, "T": canary})
+    assert (0, "") == (builtin.code, builtin.stderr)
 
 
-def test_it_passes_the_contract(installed: Path, tmp_path: Path) -> None:
+BAD = {
+    "raise ImportError('secret')": (78, "broken: the Python package of its backend cannot be loaded"),
+    "import no_such_package": (78, "broken needs the Python package no_such_package, which is not installed"),
+    "raise ValueError('secret')": (70, "the backend for broken failed to start with ValueError"),
+    "def make(:": (70, "the backend for broken failed to start with SyntaxError"),
+    "other = 1": (70, "the backend for broken failed to start with AttributeError"),
+    "make = object": (70, "the plugin for broken has no method `read`"),
+    "def make(): raise KeyError('secret')": (70, "the backend for broken failed to start with KeyError"),
+    "make = lambda: None": (70, "the plugin for broken has no method `read`"),
+    "raise SystemExit(0)": (70, "the backend for broken failed to start with SystemExit"),
+}
+
+
+def test_a_bad_plugin_is_one_clear_line_and_others_are_unaffected(
+    program: Program, installed: Path, service: str, tmp_path: Path, canary: str
+) -> None:
+    site = tmp_path / "bad"
+    distribution(site, "bad", "broken = broken:make")
+    environ = {**with_plugin(installed, service), "ASTRO_TOKEN_PLUGINS": f"bad,{NAME}", "T": canary}
+    environ["PYTHONDONTWRITEBYTECODE"] = "1"  # a second text of the same size and second would not be read
+    environ["PYTHONPATH"] = f"{installed}{os.pathsep}{site}"
+    for code, (status, message) in BAD.items():
+        (site / "broken.py").write_text(f"{code}\n")
+        result = program("export", "broken:a", env=environ)
+        lines = result.stderr.splitlines()
+        assert (status, "", f"astro-token: error: broken:a: {message}") == (
+            result.code,
+            result.stdout,
+            lines[0],
+        )
+        assert [line for line in lines[1:] if not line.startswith("astro-token: hint: ")] == []
+        assert "secret" not in result.stderr
+    both = program("check", "acme:prod", "env:T", env=environ)
+    assert (0, "") == (both.code, both.stderr)
+
+
+def test_what_backends_new_writes_passes_the_contract(source: Path, installed: Path, tmp_path: Path) -> None:
     environ = {**os.environ, "PYTHONPATH": str(installed)}
-    command = [
+    pytest_of = [
         sys.executable,
         "-m",
         "pytest",
@@ -125,54 +193,104 @@ def test_it_passes_the_contract(installed: Path, tmp_path: Path) -> None:
         "no:cacheprovider",
         "--override-ini",
         "pythonpath=",
-        # In the shared folder, this short session would remove what long ones have left there.
-        f"--basetemp={tmp_path / 'base'}",
     ]
+    # In the shared folder, this short session would remove what long ones have left there.
+    pytest_of += [f"--basetemp={tmp_path / 'base'}", "--rootdir", str(tmp_path), "-c", os.devnull]
     done = subprocess.run(
-        [*command, "--rootdir", str(tmp_path), "-c", os.devnull, str(PLUGIN / "test_astro_token_sqlite.py")],
+        [*pytest_of, str(source / "test_astro_token_acme.py")],
         env=environ, capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     tests = [name for name in dir(BackendContract) if name.startswith("test_")]
     assert f"{len(tests)} passed" in done.stdout, done.stdout + done.stderr
 
 
-class Ignoring:
-    """A backend that ignores the options of its references."""
-
-    def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
-        assert timeout
-        return SecretValue(ref.name.encode())
-
-
-class Refusing(Ignoring):
-    def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
-        if ref.options:
-            raise InvalidRefError(f"{ref}: refusing takes no options")
-        return super().read(ref, timeout=timeout)
+def test_a_backend_is_at_most_25_lines() -> None:
+    module = backend_files("acme")["astro_token_acme.py"]
+    text = ast.get_docstring(ast.parse(module), clean=False)
+    code = module.replace(f'"""{text}"""', "")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 25
 
 
-def test_the_contract_fails_a_backend_that_ignores_unknown_options() -> None:
-    def check(backend: Backend) -> None:
-        harness = Harness(backend, store=lambda _: None, present="mine:a", missing="mine:b")
-        BackendContract().test_an_unknown_option_is_refused(harness)
-
-    check(Refusing())
-    with pytest.raises(AssertionError, match="an unknown option was ignored"):
-        check(Ignoring())
+# -- what `backends new` writes --------------------------------------------------------------------------
 
 
-def test_the_example_is_about_twenty_lines() -> None:
-    lines = (PLUGIN / "astro_token_sqlite.py").read_text().splitlines()
-    assert len([line for line in lines if line.strip()]) <= 27
+def test_backends_new_writes_all_files_and_prints_one_command(program: Program) -> None:
+    result = program("backends", "new", "my-store2")
+    folder = program.work / "astro-token-my-store2"
+    module = "astro_token_my_store2"
+    assert {path.name for path in folder.iterdir()} == {
+        "README.md", "pyproject.toml", f"{module}.py", f"test_{module}.py"
+    }  # fmt: skip
+    assert (0, 1) == (result.code, len(result.stdout.splitlines()))
+    assert f"cd {folder.name} && python3 -m venv" in result.stdout
+    command = result.stdout.strip().removeprefix(f"cd {folder.name} && ")
+    assert command in (folder / "README.md").read_text()
+    assert "class MyStore2:" in (folder / f"{module}.py").read_text()
+    assert '"MY_STORE2_TOKEN"' in (folder / f"{module}.py").read_text()
+    assert not [
+        text
+        for text in folder.iterdir()
+        if "@" in text.read_text().replace("@pytest", "").replace("@context", "")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["new"], "`backends new` needs the name of a backend"),
+        (["new", "vault"], "the name vault is reserved"),
+        (["new", "keyring"], "the name keyring is reserved"),
+        (["new", "astro-api"], "the name astro-api is reserved"),
+        (["new", "Acme"], "the name cannot be the scheme of references"),
+        (["new", "1st"], "the name cannot be the scheme of references"),
+        (["new", "a_b"], "the name cannot be the scheme of references"),
+        (["new", "a-"], "the name cannot be the scheme of references"),
+        (["new", "../a"], "the name cannot be the scheme of references"),
+        (["new", "a" * 33], "the name cannot be the scheme of references"),
+        (["old", "acme"], "argument new: invalid choice (choose from new)"),
+    ],
+)
+def test_a_bad_name_writes_nothing(program: Program, arguments: list[str], message: str) -> None:
+    result = program("backends", *arguments)
+    lines = result.stderr.splitlines()
+    assert (64, "", f"astro-token: error: {message}") == (result.code, result.stdout, lines[0])
+    assert (2, True) == (len(lines), lines[1].startswith("astro-token: hint: "))
+    assert list(program.work.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_nothing_is_overwritten(program: Program, kind: str) -> None:
+    there = program.work / NAME
+    if kind == "link":
+        there.symlink_to("nowhere")
+    else:
+        (there.mkdir if kind == "folder" else there.touch)()
+    result = program("backends", "new", "acme")
+    assert (73, "") == (result.code, result.stdout)
+    assert f"astro-token: error: {NAME} exists" in result.stderr
+    assert [there] == list(program.work.rglob("*"))
+
+
+def test_all_files_are_written_or_none(tmp_path: Path) -> None:
+    """The second file is larger than the limit."""
+    files = backend_files("acme")
+    limit = len(files["pyproject.toml"].encode()) + 10
+    done = subprocess.run(
+        [PROGRAM, "backends", "new", "acme"], cwd=tmp_path, capture_output=True, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+    line = f"astro-token: error: {tmp_path / NAME / 'astro_token_acme.py'}: file too large"
+    assert (74, "", line) == (done.returncode, done.stdout, done.stderr.splitlines()[0])
+    assert not (tmp_path / NAME).exists()
 
 
 def test_a_plugin_that_ends_the_program_does_not_make_a_job_green(program: Program, tmp_path: Path) -> None:
     site = tmp_path / "site"
-    distribution(site, "astro-token-sqlite", "sqlite = ending:make")
+    distribution(site, NAME, "acme = ending:make")
     (site / "ending.py").write_text("raise SystemExit(0)\n")
-    result = program("exec", "sqlite:a/b", "--", "echo", "ran", env=with_plugin(site))
+    result = program("exec", "acme:a", "--", "echo", "ran", env=with_plugin(site))
     assert (70, "") == (result.code, result.stdout)
-    assert "the backend for sqlite failed to start with SystemExit" in result.stderr
+    assert "the backend for acme failed to start with SystemExit" in result.stderr
 
 
 @pytest.mark.parametrize("hanging", ["import", "factory"])

@@ -96,6 +96,55 @@ def test_only_a_tag_of_the_canonical_repository_uploads_anything() -> None:
     assert {"attest", "index", "github", "image"} == {name for name in jobs if "if" in jobs[name]}
 
 
+def step(job: str, name: str) -> str:
+    """The script of a step of the release."""
+    steps = load(GITHUB / "workflows" / "release.yml")["jobs"][job]["steps"]
+    (script,) = [each["run"] for each in steps if each.get("name") == name]
+    return str(script)
+
+
+@pytest.mark.parametrize(
+    ("tags", "moved"),
+    [
+        (["v1.9.0", "v1.10.1"], True),
+        (["v1.9.0", "v1.10.1", "v1.10.x", "v1.11.0-rc.1"], True),
+        (["v1.10.1", "v1.11.0"], False),  # a fix of an older release
+        ([], None),  # GitHub does not answer
+    ],
+)
+def test_the_tag_of_the_major_version_never_moves_back(
+    tags: list[str], moved: bool | None, tmp_path: Path
+) -> None:
+    (tmp_path / "tags").write_text("".join(f"refs/tags/{tag}\n" for tag in tags))
+    stub = tmp_path / "gh"
+    stub.write_text(
+        f'#!/bin/sh\ncase "$*" in *matching-refs*) [ -s {tmp_path}/tags ] && cat {tmp_path}/tags ;; '
+        f'*) echo "$*" >>{tmp_path}/calls ;; esac\n'
+    )
+    stub.chmod(0o755)
+    environ = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "GITHUB_REF_NAME": "v1.10.1",
+        "GITHUB_SHA": "0" * 40,
+        "GH_REPO": "acme/astro-token",
+    }
+    script = step("github", "Move the tag of the major version")
+    done = subprocess.run(["bash", "-e", "-c", script], env=environ, capture_output=True, text=True)
+    assert (done.returncode == 0) is (moved is not None), done.stderr
+    calls = tmp_path / "calls"
+    assert calls.exists() is bool(moved)
+    if moved:
+        assert "git/refs/tags/v1 -f sha=000" in calls.read_text()
+
+
+def test_what_is_released_or_runs_elsewhere_has_owners() -> None:
+    owned = re.findall(r"^(/\S+) @", (GITHUB / "CODEOWNERS").read_text(), re.MULTILINE)
+    released = ("action.yml", "action", ".ci", "Makefile", "pyproject.toml", "requirements", ".github")
+    for name in (*released, "examples/container", "core/astro_token/init/templates"):
+        assert {f"/{name}/", f"/{name}"} & {*owned}, name
+    assert all((ROOT / path.strip("/")).exists() for path in owned)
+
+
 def test_the_workflow_of_tests_covers_the_supported_pythons() -> None:
     jobs = load(GITHUB / "workflows" / "tests.yml")["jobs"]
     classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]

@@ -11,6 +11,7 @@ from astro_token.policy.codes import DEPLOY, LEVELS
 from astro_token.policy.references import references
 from astro_token.policy.rules import RULES, Expectations
 from astro_token.settings.astro_cli_pin import DIGEST, PLATFORMS, VERSION, Lock
+from astro_token.settings.chain import MAX_CHAIN
 from astro_token.settings.project_file import (
     LOCK_KEYS,
     MAX_NAME,
@@ -80,7 +81,14 @@ _VALUES: Mapping[Callable[..., object], dict[str, Any]] = {
     references: {"type": "string", "pattern": ":"},
 }
 _TOKEN_VALUES: Mapping[str, dict[str, Any]] = {
-    "ref": _text(_REFERENCE),
+    "ref": {
+        **_text(_REFERENCE),
+        "type": ["string", "array"],
+        "items": _text(_REFERENCE),
+        "minItems": 1,
+        "maxItems": MAX_CHAIN,
+        "uniqueItems": True,
+    },
     "decrypt": _text(_REFERENCE),
     **dict.fromkeys(SCOPES, _VALUES[parsers.identifier]),
     "role": _VALUES[parsers.role],

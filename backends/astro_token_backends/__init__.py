@@ -13,6 +13,6 @@ MODULES = {
     "airflow": ("airflow",),
     "vault": ("vault", "vault-transit"),
     "aws": ("aws", "aws-ssm", "aws-kms"),
-    "gcp": ("gcp", "gcp-kms"),
+    "gcp": ("gcp", "gcp-pm", "gcp-kms"),
     "azure": ("azure", "azure-keys"),
 }

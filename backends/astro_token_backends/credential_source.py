@@ -14,9 +14,18 @@ if TYPE_CHECKING:
 
     from astro_token.secret import SecretValue
 
-__all__ = ["JobIdentity", "audience_setting", "job_identity", "printable", "printable_path"]
+__all__ = [
+    "JobIdentity",
+    "audience_setting",
+    "job_identity",
+    "option",
+    "printable",
+    "printable_path",
+    "renewal",
+]
 
 _LONG = 20  # characters; keys are longer
+_LONGEST_OPTION = 64
 # A value may stand by mistake in the variable for its file's name, and a token in the one for a role.
 _CREDENTIAL = (
     r"eyJ[A-Za-z0-9_-]{8}|-----BEGIN|AGE-SECRET-KEY-|\b(?:hv[sbr]|[sb])\.[A-Za-z0-9_-]{20}|private_key"
@@ -89,6 +98,28 @@ def printable(text: str | os.PathLike[str]) -> str:
     if re.search(_CREDENTIAL, name):
         return "<a credential>"
     return name if name.isprintable() else ascii(name)[1:-1]
+
+
+def option(name: str, value: str) -> str:
+    """Render an option of a command, quoted for a shell; nothing if the value is long or cannot be shown."""
+    import shlex
+
+    if not value or len(value) > _LONGEST_OPTION or printable(value) != value:
+        return ""
+    return f" {name} {shlex.quote(value)}"
+
+
+def renewal(command: str, instead: str, environ: Mapping[str, str]) -> str:
+    """
+    Name the remedy for a person's login that has ended.
+
+    Args:
+        command: logs in again.
+        instead: the remedy in a CI system, where nobody can log in.
+    """
+    from astro_token.ci import in_ci
+
+    return f"nobody can log in in a CI job: {instead}" if in_ci(environ) else f"log in again: {command}"
 
 
 def printable_path(path: str | os.PathLike[str]) -> str:

@@ -7,15 +7,18 @@ The error tree: each class has its exit status, and its severity among several f
     ├── InvalidTokenError           65  the value is not an Astro token, or has expired
     ├── PolicyError                 65  an Astro token that policy does not allow here
     ├── DecryptError                65  the ciphertext, or the key
-    ├── SecretNotFoundError         66  no such secret, version or field; disabled or deleted
+    ├── SecretNotFoundError         66  no such secret, version or field
+    │   └── UnusableSecretError     66  it exists, but is disabled or deleted, or has no selected field
     ├── BackendDownError            69  the service needs an operator
     ├── BackendError                70  an unexpected failure of a backend
     ├── OutputError                 73  the output was refused
     ├── InputOutputError            74  input or output failed
     ├── BackendUnavailableError     75  try again later
     ├── IntegrityError              76  TLS, a redirect, a corrupt response
-    ├── AccessDeniedError           77  denied, or no usable credential
+    ├── AccessDeniedError           77  denied, or the credential is unusable
+    │   └── NoCredentialError       77  no credential is configured here
     ├── ConfigError                 78  fix the configuration
+    │   ├── NoStoreError            78  this machine has no such store, or names no such service
     │   ├── UnknownBackendError     78
     │   ├── MissingDependencyError  78
     │   └── UnsupportedOperationError 78
@@ -50,12 +53,15 @@ __all__ = [
     "InvalidRefError",
     "InvalidTokenError",
     "MissingDependencyError",
+    "NoCredentialError",
+    "NoStoreError",
     "OutputError",
     "PolicyError",
     "RotationError",
     "SecretNotFoundError",
     "UnknownBackendError",
     "UnsupportedOperationError",
+    "UnusableSecretError",
     "UsageError",
     "changed_meanwhile",
     "result",
@@ -137,8 +143,7 @@ class DecryptError(AstroTokenError):
 
 class SecretNotFoundError(AstroTokenError):
     """
-    The secret, version or field does not exist, is disabled or deleted;
-    or the secret has several fields and none is named.
+    The secret, version or field does not exist.
 
     Remedy: fix the reference
 
@@ -152,6 +157,14 @@ class SecretNotFoundError(AstroTokenError):
     def __init__(self, message: str, *, hint: str | None = None, version: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.version = version
+
+
+class UnusableSecretError(SecretNotFoundError):
+    """
+    The secret exists, but is disabled or deleted; or it has several fields and none is named.
+
+    Remedy: restore the secret, or complete the reference
+    """
 
 
 class BackendDownError(AstroTokenError):
@@ -242,12 +255,20 @@ class IntegrityError(AstroTokenError):
 
 class AccessDeniedError(AstroTokenError):
     """
-    The service denies access, no usable credential exists, or another user could have written a file.
+    The service denies access, the credential is unusable, or another user could have written a file.
 
     Remedy: fix the permissions or the login
     """
 
     exit_code, severity = 77, 7
+
+
+class NoCredentialError(AccessDeniedError):
+    """
+    No credential and no login is configured for the service.
+
+    Remedy: configure a credential, or log in
+    """
 
 
 class ConfigError(AstroTokenError):
@@ -258,6 +279,14 @@ class ConfigError(AstroTokenError):
     """
 
     exit_code, severity = 78, 8
+
+
+class NoStoreError(ConfigError):
+    """
+    This machine has no such store, or no setting names the service.
+
+    Remedy: set the variable that the hint names
+    """
 
 
 class UnknownBackendError(ConfigError):

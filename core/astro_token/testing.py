@@ -17,6 +17,7 @@ import base64
 import collections
 import contextlib
 import copy
+import functools
 import gc
 import io
 import json
@@ -33,6 +34,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import (
+    AccessDeniedError,
     AstroTokenError,
     BackendUnavailableError,
     DecryptError,
@@ -42,8 +44,10 @@ from astro_token.errors import (
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.secrets.protocols import (
     Backend,
+    SupportsCheckWrite,
     SupportsClose,
     SupportsCredentialSource,
+    SupportsCredentialVariables,
     SupportsDecrypt,
     SupportsDescribe,
     SupportsEncrypt,
@@ -54,10 +58,11 @@ from astro_token.secrets.protocols import (
     SupportsWrite,
 )
 from astro_token.secrets.ref import SecretRef
-from astro_token.secrets.schemes import credential_variables
+from astro_token.secrets.schemes import BUILTIN, credential_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
 __all__ = [
     "BackendContract",
@@ -69,6 +74,18 @@ __all__ = [
     "make_token",
     "reachable_text",
 ]
+
+
+# What a template, a shell, a parser or a terminal would change.
+_HOSTILE = (
+    "naïve ✓ 日本 𝄞", "e\u0301", "two\nlines\n", "a\r\nb\r\n", " blanks ", "\t", "'\"\\$`",
+    "$(id) ${HOME} %s {0}", "%41%00", "null", "true", "007", "1e3", '{"a": "b"}', "[]",
+    "---\na: b\n", "<a>&amp;</a>", "\x1b[31m",
+    "\u202ea", "dG9rZW4=", "a=b&c=d#e",
+)  # fmt: skip
+# A service would read the secret without this end if a name were pasted into a URL, a query or a pattern.
+_HOSTILE_ENDS = ("?a=b", "#a", "&a=b", ";a", "%00", "/..", "' OR '1'='1", "*", " ")
+_LATE = 2.5  # seconds
 
 
 def make_token(
@@ -120,6 +137,9 @@ class Harness:
         missing: a reference to a secret that does not exist.
         writable: the same, for one that the backend may create; None if it cannot or must not.
         wrapped: the service keeps a map, so that a stored text is read as the only field of a JSON object.
+        denied: within it the service denies access to `present`; None if it cannot.
+        unavailable: within it the service answers that it is unavailable; None if it cannot.
+        silent: within it the service does not answer for at least three seconds; None if reading is local.
     """
 
     backend: Backend
@@ -128,6 +148,9 @@ class Harness:
     missing: str
     writable: str | None = None
     wrapped: bool = False
+    denied: Callable[[], AbstractContextManager[object]] | None = None
+    unavailable: Callable[[], AbstractContextManager[object]] | None = None
+    silent: Callable[[], AbstractContextManager[object]] | None = None
 
 
 class BackendContract:
@@ -151,9 +174,16 @@ class BackendContract:
         assert isinstance(harness.backend, Backend)
 
     def test_it_reads_what_was_stored(self, harness: Harness) -> None:
-        for text in (make_token(), "x", "naïve ✓ 日本", "two\nlines\n", " blanks ", "'\"\\$`", "a" * 8000):
-            harness.store(text.encode())
-            assert text.encode() == self.revealed(harness, self.read(harness, harness.present))
+        for text in (make_token(), "x", "a" * 8000):
+            self.store_and_compare(harness, text)
+
+    def test_it_keeps_unicode_and_hostile_text(self, harness: Harness) -> None:
+        for text in _HOSTILE:
+            self.store_and_compare(harness, text)
+
+    def store_and_compare(self, harness: Harness, text: str) -> None:
+        harness.store(text.encode())
+        assert text.encode() == self.revealed(harness, self.read(harness, harness.present))
 
     def test_it_reads_the_newest(self, harness: Harness) -> None:
         for _ in range(2):
@@ -170,6 +200,73 @@ class BackendContract:
         error = self.failure(harness, harness.missing)
         assert type(error) is SecretNotFoundError
         assert error.exit_code == 66
+
+    def test_a_version_stays_readable_if_the_backend_takes_one(self, harness: Harness) -> None:
+        stored = []
+        for _ in range(2):
+            token = make_token()
+            harness.store(token.encode())
+            version = self.read(harness, harness.present).version
+            stored.append((token, version, _at_version(harness.present, version)))
+        for token, version, ref in stored:
+            if ref is None:
+                return
+            try:
+                value = self.read(harness, ref)
+            except InvalidRefError:  # it names the version, and reads the newest one only
+                return
+            assert (token.encode(), version) == (self.revealed(harness, value), value.version)
+
+    def test_a_name_is_not_a_path_or_a_query(self, harness: Harness) -> None:
+        token = make_token()
+        harness.store(token.encode())
+        present = SecretRef.parse(harness.present)
+        for end in _HOSTILE_ENDS:
+            try:
+                ref = SecretRef(present.scheme, present.name + end, None, present.options)
+                harness.backend.read(ref, timeout=self.timeout)
+            except (InvalidRefError, SecretNotFoundError, AccessDeniedError) as error:
+                assert appearances(token, reachable_text(_beyond_here(error))) == []
+            else:
+                raise AssertionError(f"a name that ends with {end} reads the secret without that end")
+
+    def test_a_denial_is_denied(self, harness: Harness) -> None:
+        self.check_outage(harness, harness.denied, AccessDeniedError)
+
+    def test_an_unavailable_service_can_be_tried_again(self, harness: Harness) -> None:
+        self.check_outage(harness, harness.unavailable, BackendUnavailableError)
+
+    def test_a_silent_service_is_left_at_the_deadline(self, harness: Harness) -> None:
+        start = time.monotonic()
+        self.check_outage(harness, harness.silent, BackendUnavailableError, timeout=0.5)
+        assert harness.silent is None or time.monotonic() - start < _LATE, "the timeout was ignored"
+
+    def check_outage(
+        self,
+        harness: Harness,
+        outage: Callable[[], AbstractContextManager[object]] | None,
+        expected: type[AstroTokenError],
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Check the error within an outage, and that it holds no secret; it ends with the outage."""
+        if outage is None:
+            return
+        token = make_token()
+        harness.store(token.encode())
+        ref = SecretRef.parse(harness.present)
+        error: AstroTokenError | None = None
+        with outage():
+            try:
+                harness.backend.read(ref, timeout=timeout or self.timeout)
+            except AstroTokenError as raised:
+                error = raised
+        assert isinstance(error, expected), f"{type(error).__name__} in place of {expected.__name__}"
+        assert error.__cause__ is None
+        assert error.__context__ is None
+        assert "\n" not in error.message + (error.hint or "")
+        assert appearances(token, reachable_text(_beyond_here(error))) == []
+        assert token.encode() == self.revealed(harness, self.read(harness, harness.present))
 
     def test_an_unknown_option_is_refused(self, harness: Harness) -> None:
         harness.store(make_token().encode())
@@ -219,8 +316,16 @@ class BackendContract:
     def test_threads_may_share_it(self, harness: Harness) -> None:
         token = make_token()
         harness.store(token.encode())
-        read = _in_threads(lambda: self.revealed(harness, self.read(harness, harness.present)), self.timeout)
-        assert [token.encode()] * 4 == read
+
+        def read(ref: str) -> bytes:
+            try:
+                return self.revealed(harness, self.read(harness, ref))
+            except SecretNotFoundError:
+                return b""
+
+        refs = (harness.present, harness.missing) * 4
+        outcomes = _in_threads([functools.partial(read, ref) for ref in refs], self.timeout)
+        assert [b""] * 4 + [token.encode()] * 4 == sorted(outcomes)
 
     def test_reading_many_has_a_result_for_each(self, harness: Harness) -> None:
         if not isinstance(harness.backend, SupportsReadMany):
@@ -229,6 +334,7 @@ class BackendContract:
         harness.store(token.encode())
         refs = [SecretRef.parse(ref) for ref in (harness.missing, harness.present)]
         results = harness.backend.read_many(refs, timeout=self.timeout)
+        assert set(results) == set(refs), "a reference has no result"
         missing, present = (results[ref] for ref in refs)
         assert type(missing) is SecretNotFoundError
         assert isinstance(present, SecretValue)
@@ -244,6 +350,31 @@ class BackendContract:
         assert isinstance(metadata, SecretMetadata)
         assert metadata.version == self.read(harness, harness.present).version
         assert appearances(token, repr(metadata)) == []
+        try:
+            harness.backend.describe(SecretRef.parse(harness.missing), timeout=self.timeout)
+        except SecretNotFoundError:
+            return
+        raise AssertionError("a missing secret was described")
+
+    def test_the_check_of_a_write_writes_nothing(self, harness: Harness) -> None:
+        backend = harness.backend
+        if not isinstance(backend, SupportsCheckWrite) or harness.writable is None:
+            return
+        assert isinstance(backend, SupportsWrite)
+        ref, token = SecretRef.parse(harness.writable), make_token()
+        backend.check_write(ref, timeout=self.timeout)  # of a secret that does not exist yet
+        version = backend.write(
+            ref, self.as_stored(harness, token), expected_version=None, timeout=self.timeout
+        )
+        backend.check_write(ref, timeout=self.timeout)
+        value = self.read(harness, harness.writable)
+        assert (version, token.encode()) == (value.version, self.revealed(harness, value))
+
+    def test_its_credential_variables_are_names(self, harness: Harness) -> None:
+        if isinstance(harness.backend, SupportsCredentialVariables):
+            names = harness.backend.credential_variables()
+            assert not isinstance(names, str), "return a collection of names"
+            assert all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) for name in names)
 
     def test_writing_creates_and_replaces_and_compares(self, harness: Harness) -> None:
         backend = harness.backend
@@ -300,8 +431,10 @@ class BackendContract:
 
     def test_closing_twice_is_harmless(self, harness: Harness) -> None:
         if isinstance(harness.backend, SupportsClose):
+            start = time.monotonic()
             harness.backend.close()
             harness.backend.close()
+            assert time.monotonic() - start < _LATE, "closing took too long"
 
     def as_stored(self, harness: Harness, token: str) -> SecretValue:
         text = json.dumps({"token": token}) if harness.wrapped else token
@@ -428,7 +561,7 @@ class KeyContract:
     def test_threads_may_share_it(self, harness: KeyHarness) -> None:
         token = make_token()
         ciphertext = self.encrypt(harness, token)
-        decrypted = _in_threads(lambda: self.decrypt(harness, ciphertext).reveal(), self.timeout)
+        decrypted = _in_threads([lambda: self.decrypt(harness, ciphertext).reveal()] * 4, self.timeout)
         assert [token.encode()] * 4 == decrypted
 
 
@@ -441,9 +574,16 @@ def _check_options(text: str, call: Callable[[SecretRef], object]) -> None:
     raise AssertionError("an unknown option was ignored; raise InvalidRefError")
 
 
-def _in_threads(call: Callable[[], bytes], seconds: float) -> list[bytes]:
+def _at_version(text: str, version: str | None) -> str | None:
+    """Return a reference to a version; None if the backend names none, or takes no option for it."""
+    scheme = BUILTIN.get(text.partition(":")[0])
+    option = "version" if scheme is None else scheme.version_option
+    return f"{text}{'&' if '?' in text else '?'}{option}={version}" if option and version else None
+
+
+def _in_threads(calls: Sequence[Callable[[], bytes]], seconds: float) -> list[bytes]:
     results: list[bytes] = []
-    threads = [threading.Thread(target=lambda: results.append(call())) for _ in range(4)]
+    threads = [threading.Thread(target=lambda call=call: results.append(call())) for call in calls]
     for thread in threads:
         thread.start()
     for thread in threads:

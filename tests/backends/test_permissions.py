@@ -9,9 +9,12 @@ import pytest
 
 from astro_token_backends.aws.errors import refused
 from astro_token_backends.azure import key_vault, keys
+from astro_token_backends.gcp import parameter_manager
 
 DOCS = Path(__file__).parents[2] / "docs"
-ACTION = re.compile(r"[A-Za-z]+:[A-Za-z]+|(?:secretmanager|cloudkms)\.[a-zA-Z.]+|Microsoft\.[A-Za-z/]+")
+ACTION = re.compile(
+    r"[A-Za-z]+:[A-Za-z]+|(?:secretmanager|parametermanager|cloudkms)\.[a-zA-Z.]+|Microsoft\.[A-Za-z/]+"
+)
 READING = "`exec`, `export`, `check`, `doctor`"
 
 
@@ -47,6 +50,9 @@ def test_of_google() -> None:
     rows = listed("gcp")
     assert {"secretmanager.versions.access", "secretmanager.secretAccessor"} == rows[READING]
     assert {"secretmanager.versions.add", "secretmanager.secretVersionAdder"} == rows["`put`"]
+    render = {"parametermanager.parameterVersions.render", "parametermanager.parameterAccessor"}
+    assert render == rows["reading with `gcp-pm:…`"]
+    assert render == {parameter_manager._READ.name, parameter_manager._READ.role.removeprefix("roles/")}
 
 
 def test_of_azure() -> None:

@@ -47,6 +47,7 @@ def routes(host: str) -> dict[str, Callable[[pytest.MonkeyPatch], Route]]:
         "aws-ssm": _backend("aws-ssm:/a", AWS_ENDPOINT_URL_SSM=url, **aws),
         "aws-kms": _backend("aws-kms:alias/a", AWS_ENDPOINT_URL_KMS=url, **aws),
         "gcp": _backend("gcp:project/a", ASTRO_TOKEN_GCP_ENDPOINT=f"{host}:443"),
+        "gcp-pm": _backend("gcp-pm:project/a?version=1", ASTRO_TOKEN_GCP_PM_ENDPOINT=f"{host}:443"),
         "gcp-kms": _backend(
             "gcp-kms:projects/p/locations/l/keyRings/r/cryptoKeys/k",
             ASTRO_TOKEN_GCP_KMS_ENDPOINT=f"{host}:443",

@@ -273,14 +273,17 @@ def test_a_rotation_record_holds_two_more_tokens(program: Program, api: AstroApi
     assert [{"duplicate"}, {"duplicate"}] == [codes(content)[ident] for ident in values]
 
 
-@pytest.mark.parametrize("title", [f"deploy~{uuid.UUID(int=9)}", "made by hand"])
+@pytest.mark.parametrize("title", [f"rolling~{uuid.UUID(int=9)}", "made by hand"])
 def test_the_tokens_of_a_real_rotation_are_held(
     program: Program, api: AstroApi, openbao: OpenBao, write: Write, title: str
 ) -> None:
     admin = api.issue(ws=None, grant=Grant(manages_tokens=True))
+    api.tokens[claims_of(admin)["apiTokenId"]]["name"] = "admin"
     value = api.issue(deployment=DEPLOYMENT)
     program.canaries += [admin, value]
     keep(api, claims_of(value)["apiTokenId"], title)
+    api.expel(PROD)  # the title of a rotation
+    del api.tokens[PROD]
     openbao.api("POST", "secret/data/audited", {"data": {"token": value}})
     openbao.api("DELETE", "secret/metadata/audited-rotation")
     write(
@@ -393,7 +396,7 @@ def test_the_table(program: Program, api: AstroApi) -> None:
 
 def test_csv_has_a_line_for_each_token_and_no_formula(program: Program, api: AstroApi) -> None:
     fill(api)
-    for number, title in enumerate(("+1", "-1", "@x", "\t=1", " =1", '"=1', "a,b\n=1")):
+    for number, title in enumerate(("+1", "-1", "@x", "\t=1", " =1", '"=1', "a,b\n=1", "\uff1d1", "a; =1")):
         keep(api, f"cltkx{number}", title)
     result = program("audit", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
@@ -401,8 +404,9 @@ def test_csv_has_a_line_for_each_token_and_no_formula(program: Program, api: Ast
     assert [] == [cell for row in rows for cell in row.values() if re.match(r"\s*[=+\-@\t\r]", cell)]
     by_id = {row["id"]: row for row in rows}
     assert f"'{FORMULA}" == by_id["cltk04"]["title"]
-    assert ("'+1", "'-1", "'@x", "", "' =1", '"=1', "") == tuple(
-        by_id[f"cltkx{n}"]["title"] for n in range(7)
+    # Where the comma is the decimal point, a semicolon ends a cell.
+    assert ("'+1", "'-1", "'@x", "", "' =1", '"=1', "", "'\uff1d1", "a;' =1") == tuple(
+        by_id[f"cltkx{n}"]["title"] for n in range(9)
     )
     assert "unused not-rotated unconfigured" == by_id["cltk04"]["findings"]
     assert ("staging", "ok", "") == tuple(

@@ -54,6 +54,7 @@ def described(stored: str, /, **changes: Any) -> dict[str, Any]:
         "name": None,
         "ref": f"planted:{stored}",
         "backend": "planted",
+        "chain": [],
         "version": "1",
         "status": "ok",
         "scope": "workspace",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -149,6 +150,14 @@ def test_a_token_that_astro_accepts_is_replaced_only_by_force(life: TokenLife) -
     assert ({id_of(before), id_of(life.current())}, True) == (life.others, life.works(before))
     life.api.expel(id_of(life.current()))
     assert 0 == life("create", *DEPLOY, life.ref).code  # nothing is lost
+
+
+@only_file
+def test_a_new_token_that_a_part_of_astro_does_not_know_yet_is_not_replaced(life: TokenLife) -> None:
+    current = life.issue(issued_ago=0)
+    life.api._valid[current] = (time.monotonic() + 3, math.inf)
+    assert says(life("create", *DEPLOY, life.ref), 73, "Astro accepts the token that is stored there")
+    assert ({id_of(current)}, current) == (life.others, life.current())
 
 
 @only_file

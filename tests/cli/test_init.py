@@ -161,6 +161,66 @@ def test_a_project_in_a_folder(program: Program, repository: Path) -> None:
     assert "astro/acme-dags-airflow-dags-a-" in (project / "astro-token.toml").read_text()
 
 
+def test_a_script_of_somebody_else_is_not_among_the_commands(program: Program, repository: Path) -> None:
+    """A repository may bring a script of this name, which its reader would run with an operator's rights."""
+    script = repository / "astro-token-setup" / "vault.sh"
+    script.parent.mkdir()
+    script.write_text("evil\n")
+    result = program(*GIVEN)
+    assert (0, "evil\n") == (result.code, script.read_text())
+    commands = result.stdout.splitlines()[-3:]
+    assert ["sh astro-token-setup/environments.sh", "astro-token put prod"] == commands[:2]
+    assert "vault.sh" not in commands[2]
+    assert "warning: astro-token-setup/vault.sh is not what init writes" in result.stderr
+    assert "hint: read it before you run it" in result.stderr
+    assert "# for astro-token-setup/vault.sh:\n#!/bin/sh\n" in result.stdout
+    assert "deploy.yml, .github/workflows/astro-token-check.yml\n" in result.stderr  # no mark in that script
+
+
+def test_a_token_that_is_stored_elsewhere_is_shown(program: Program, repository: Path) -> None:
+    (repository / "astro-token.toml").write_text('[tokens.prod]\nref = "vault:kv/ours#token"\n')
+    (repository / "astro-token.toml").chmod(0o600)
+    result = program(*GIVEN)
+    warning = (
+        "the token prod is at vault:kv/ours#token already, and not at vault:secret/astro/acme-dags/prod#token"
+    )
+    assert (0, True) == (result.code, f"warning: {warning}\n" in result.stderr), result.stderr
+    for backend in ("vault", "aws", "gcp", "azure", "file"):  # the same again is not another one
+        (repository / "astro-token.toml").unlink()
+        words = ("init", "--backend", backend, "--ci", "github")
+        program(*words)
+        assert "already, and not at" not in program(*words).stderr
+
+
+def test_a_role_that_binds_a_name_only_is_pointed_out(program: Program, repository: Path) -> None:
+    note = "astro-token: --repository-id binds the repository itself\n"
+    assert note in program(*GIVEN, "--dry-run").stderr
+    assert note not in program(*GIVEN, "--dry-run", "--repository-id", "456789").stderr
+
+
+def test_the_branches_are_shown(program: Program, repository: Path) -> None:
+    stderr = program(*BOTH, "--environment", "qa=release/1", "--dry-run").stderr
+    assert "of one branch: dev=dev, prod=main, qa=release/1 (change it with --environment)\n" in stderr
+
+
+def test_the_commands_fit_the_folder_and_a_repeated_run(program: Program, repository: Path) -> None:
+    project = repository / "airflow" / "a"
+    (project / ".astro").mkdir(parents=True)
+    (project / ".astro" / "config.yaml").write_text("project:\n  name: a\n")
+    patch = program(*GIVEN, "--dry-run", cwd=project)
+    assert f"`git apply` takes the diff in the folder {repository}\n" in patch.stderr
+    first = program(*GIVEN, cwd=project)
+    again = program(*GIVEN, cwd=project)
+    assert (0, sorted(first.stdout.split())) == (
+        again.code,
+        sorted(again.stdout.split()),
+    )  # none is committed yet
+    assert first.stdout.startswith("sh astro-token-setup/environments.sh && ")
+    marks = "change the lines marked CHANGE in .github/workflows/deploy.yml, "
+    assert (True, True) == (marks in again.stderr, "airflow/a/astro-token-setup/vault.sh\n" in again.stderr)
+    assert program(*GIVEN, cwd=project.parent).stdout.startswith("cd a\nsh ")
+
+
 # -- at a terminal -----------------------------------------------------------------------------------------
 
 
@@ -199,6 +259,15 @@ def test_nobody_answers(program: Program, repository: Path) -> None:
             at.type("none\n")
         assert 64 == at.finish()
     assert "no backend was chosen" in at.shown
+    assert {} == content(repository)
+
+
+def test_the_end_of_the_input_accepts_no_default(program: Program, repository: Path) -> None:
+    with Terminal([str(PROGRAM), "init"], env=program.environment(), cwd=repository) as at:
+        at.wait_for("[vault]: ")
+        at.type("\x04")
+        assert 64 == at.finish()
+    assert "the input ended, and nothing was written" in at.shown
     assert {} == content(repository)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from astro_token.testing import make_token
 from tests.cli.token_life import ADMIN, errors_of, id_of, lose_first, says
-from tests.servers.astro_api import WORKSPACE, Grant
+from tests.servers.astro_api import ORGANIZATION, WORKSPACE, Grant
 
 if TYPE_CHECKING:
     from tests.cli.token_life import TokenLife
@@ -84,11 +84,28 @@ def test_a_token_can_revoke_itself_if_it_may_manage_tokens(life: TokenLife) -> N
     own = life.issue()
     none = {"ASTRO_TOKEN_ADMIN_REF": ""}
     result = life("revoke", "--force", life.ref, env=none)
-    assert says(result, 77, "no credential is named that may revoke this token, and it may not itself")
+    assert says(result, 77, "the token may not manage itself, and no other credential is named")
     assert says(life("revoke", "--id", id_of(own), env=none), 77, "no credential is named that may revoke")
     life.api.accept(own, Grant(workspaces=frozenset({WORKSPACE}), manages_tokens=True))
     assert 0 == life("revoke", "--force", life.ref, env=none).code
     assert not life.works(own)
+
+
+def test_a_value_that_astro_does_not_accept_names_no_token(life: TokenLife) -> None:
+    victim = life.issue("victim")
+    forged = make_token(workspace=WORKSPACE, organization=ORGANIZATION, token_id=id_of(victim))
+    life.program.canaries.append(forged)
+    life.store.write("prod", forged)
+    message = f"nothing proves that it is the token {id_of(victim)}"
+    assert says(life("revoke", "--force", life.ref), 65, message, "find the token with `astro-token audit`")
+    assert life.works(victim)
+
+
+def test_the_token_of_the_environment_is_revoked_only_by_force(life: TokenLife) -> None:
+    current = life.issue()
+    result = life("revoke", "--id", id_of(current), env={"ASTRO_TOKEN_REF": life.ref})
+    assert refused(result, 73, f"the token {id_of(current)} is the current token of {life.ref}", "--force")
+    assert life.works(current)
 
 
 def test_a_lost_response_is_not_a_failure(life: TokenLife) -> None:

@@ -83,7 +83,7 @@ def seconds_until(time: str) -> float:
 def test_without_a_grace_period_one_run_does_everything(life: TokenLife) -> None:
     before = life.issue()
     token = document(life, "--grace", "0s", life.ref)
-    assert 9 == len(life.api.requests)
+    assert 10 == len(life.api.requests)
     assert ("rotated", None, None) == (token["outcome"], token["previous_until"], token["error"])
     assert ({id_of(life.current())}, {}, False) == (life.others, life.rotation(), life.works(before))
 
@@ -266,7 +266,7 @@ def test_without_an_admin_a_token_can_manage_itself_if_it_may(life: TokenLife) -
     life.record_of(before)["scope"] = "WORKSPACE"
     none = {"ASTRO_TOKEN_ADMIN_REF": ""}
     result = life("rotate", life.ref, env=none)
-    message = f"{life.ref}: no credential is named that may manage this token, and it may not itself"
+    message = f"{life.ref}: the token may not manage itself, and no other credential is named"
     assert says(
         result, 77, message, "set ASTRO_TOKEN_ADMIN_REF to the reference of a credential that manages"
     )
@@ -332,6 +332,24 @@ def test_the_admins_own_credential_is_rotated_only_by_name_and_last(life: TokenL
     assert admin != life.current("admin")
     deleted = [request.path.rpartition("/")[2] for request in life.api.requests if request.method == "DELETE"]
     assert id_of(admin) == deleted[-1]
+
+
+@only_file
+def test_the_admins_own_credential_is_spared_under_another_reference(life: TokenLife) -> None:
+    life.issue()
+    life.store.write("copy", life.admin)
+    life.record_of(life.admin)["roles"] = [role("ORGANIZATION_OWNER", ORGANIZATION, "ORGANIZATION")]
+    file = life.program.work / "astro-token.toml"
+    file.write_text(f'[tokens.copy]\nref = "{life.store.ref("copy")}"\n[tokens.prod]\nref = "{life.ref}"\n')
+    result = life("rotate", "--all", "--grace", "0s", "--format", "json")
+    outcomes = [token["outcome"] for token in json.loads(result.stdout)["tokens"]]
+    assert (0, ["skipped", "rotated"]) == (result.code, outcomes)
+    assert (life.admin, True) == (life.current("copy"), life.works(life.admin))
+    life.api.requests.clear()
+    assert 0 == life("rotate", "--grace", "0s", "copy", "prod").code
+    deleted = [request.path.rpartition("/")[2] for request in life.api.requests if request.method == "DELETE"]
+    assert id_of(life.admin) == deleted[-1]
+    assert not life.works(life.admin)
 
 
 # -- failures ---------------------------------------------------------------------------------------
@@ -401,6 +419,54 @@ def test_a_record_of_somebody_else_is_left_alone(
     assert (code, before, {id_of(before)}) == (result.code, life.current(), life.others)
     assert f"{life.ref}.rotation: {message}" in errors_of(result)[0]
     assert record == json.loads(life.store.record("prod") or "")
+
+
+def forged(life: TokenLife, victim: str) -> dict[str, str]:
+    """The identifier of another token of the same deployment, with a value that Astro has not signed."""
+    value = make_token(organization=ORGANIZATION, deployment=DEPLOYMENT, token_id=id_of(victim))
+    life.program.canaries.append(value)
+    return {"id": id_of(victim), "value": value}
+
+
+@only_file
+def test_a_record_deletes_no_token_whose_value_is_not_in_it(life: TokenLife) -> None:
+    current, victim = life.issue(), life.issue("victim", title="ci")
+    life.record_of(victim)["lastUsedAt"] = utc(-86400)
+    times = {"promoted": utc(-7200), "revoke_after": utc(-3600)}
+    life.store.write_record("prod", json.dumps({"format": 1, "previous": forged(life, victim), **times}))
+    result = life("rotate", "--finish", life.ref)
+    assert (81, True) == (result.code, life.works(victim))
+    message, hint = errors_of(result)
+    assert f"Astro does not accept the value in the rotation record of the token {id_of(victim)}" in message
+    assert (
+        "find the token with `astro-token audit`, and revoke it only if nobody uses it; then delete" in hint
+    )
+
+    intent = {"title": "ci", "owner": "x", "until": utc(-3600)}
+    life.store.write_record("prod", json.dumps({"format": 1, "intent": intent}))
+    assert 0 == life("rotate", "--finish", life.ref).code
+    assert ({}, {id_of(current), id_of(victim)}) == (life.rotation(), life.others)
+
+
+@only_file
+def test_a_forged_value_that_a_record_replaces_deletes_no_token(life: TokenLife) -> None:
+    victim, pending = life.issue("victim"), life.issue()
+    life.store.write("prod", forged(life, victim)["value"])
+    slot = {"id": id_of(pending), "value": pending}
+    life.store.write_record("prod", json.dumps({"format": 1, "pending": slot}))
+    result = life("rotate", "--grace", "0s", life.ref)
+    assert (81, True) == (result.code, life.works(victim))
+
+
+@only_file
+def test_a_previous_token_that_has_expired_is_deleted(life: TokenLife) -> None:
+    current, previous = life.issue(), life.issue("previous", expires_in=-60)
+    life.record_of(previous)["endAt"] = utc(-60)
+    slot = {"id": id_of(previous), "value": previous}
+    times = {"promoted": utc(-7200), "revoke_after": utc(-3600)}
+    life.store.write_record("prod", json.dumps({"format": 1, "previous": slot, **times}))
+    assert 0 == life("rotate", "--finish", life.ref).code
+    assert ({}, {id_of(current)}) == (life.rotation(), life.others)
 
 
 @only_file

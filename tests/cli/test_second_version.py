@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
     from tests.conftest import Program
 
-OTHER = "cldep0another"
+OTHER, OWN = "cldep0another", "clws00000000000000000"  # the workspace of the token
 MANIFEST = f"""\
 [project]
 name = "demo"
 dependencies = ["apache-airflow==3.1.*"]
+
+[tool.astro]
+workspace = "{OWN}"
 
 [tool.astro.deployments.prod]
 deployment = "{DEPLOYMENT}"
@@ -77,8 +80,10 @@ def test_a_project_of_the_second_version_is_ok(project: Project) -> None:
 @pytest.mark.parametrize("code", FIRST)
 def test_what_only_the_first_version_does_is_not_said(project: Project, code: str) -> None:
     assert (1,) == DEPLOY[code].majors
+    second(project, MANIFEST.replace(OWN, WORKSPACE))
     FINDINGS[code][0](project)
     if code != "stale-workspace":  # which needs a file of its own
+        second(project)
         expect(project)
     assert [] == codes(project.deploy("prod"))
     result = project.exec("astro", "deploy", "prod")
@@ -152,7 +157,10 @@ def test_an_astro_of_the_other_version_is_said_by_check_and_by_doctor(
     env = {"PATH": str(first.bin), "TOKEN": first.canary}
     doctor = first.program("doctor", "env:TOKEN", "--offline", "--format", "json", env=env, cwd=first.folder)
     (astro,) = (link for link in json.loads(doctor.stdout)["links"] if link["link"] == "astro")
-    expected = ("warning", f"unfit-astro: {found}") if found else ("ok", f"{version}, {first.bin}/astro")
+    keyring = "; it keeps logins in the keyring, which ASTRO_HOME does not isolate, "
+    keyring += "but the token takes precedence"
+    present = f"{version}, {first.bin}/astro{keyring if is_second else ''}"
+    expected = ("warning", f"unfit-astro: {found}") if found else ("ok", present)
     assert expected == (astro["state"], astro["found"])
     assert 0 == doctor.code
 
@@ -163,6 +171,136 @@ def test_no_message_advises_what_the_second_version_removed(project: Project) ->
     assert 78 == result.code
     assert "astro-token: hint: name the project's folder with --path\n" in result.stderr
     assert "astro dev" not in result.stderr
+
+
+# -- what a project of the second version could do with the token -----------------------------------------
+
+LINKED = MANIFEST + "\n[tool.astro.deployments.own]\nurl = 'https://airflow.corp.example'\nauth = "
+EXPOSED = {
+    "domain": (
+        MANIFEST.replace("[tool.astro]\n", '[tool.astro]\ndomain = "astronomer.io.example"\n'),
+        "tool.astro.domain decides where the Astro CLI sends the token",
+    ),
+    "astro": (
+        LINKED + "{ method = 'astro' }\n",
+        "tool.astro.deployments.own.auth sends the token to an address that is not Astro's API",
+    ),
+    "variable": (
+        LINKED + "{ method = 'token', token-env = 'ASTRO_API_TOKEN' }\n",
+        "tool.astro.deployments.own.auth sends the token as another credential",
+    ),
+    "program": (
+        LINKED + "{ method = 'exec', command = ['./take'] }\n",
+        "tool.astro.deployments.own.auth names a program, which would get the token",
+    ),
+    "build": (
+        MANIFEST.replace("[tool.astro]\n", "[tool.astro]\nbuild-secrets = ['id=x,env=ASTRO_API_TOKEN']\n"),
+        "tool.astro.build-secrets gives the token to the image's build",
+    ),
+    "broken": (f"{MANIFEST}[broken\n", "is not understood, and may have [tool.astro]"),
+}
+
+
+@pytest.mark.parametrize("name", EXPOSED)
+def test_a_project_cannot_move_the_token(project: Project, name: str) -> None:
+    text, reason = EXPOSED[name]
+    second(project, text)
+    # Of any command, and from below: some commands of the Astro CLI search upwards.
+    result = project.exec("echo", "started", cwd=project.folder / "dags")
+    assert (78, "") == (result.code, result.stdout)
+    error, hint = result.stderr.splitlines()
+    assert error.startswith(f"astro-token: error: {project.folder}/pyproject.toml")
+    assert reason in error
+    assert hint.startswith("astro-token: hint: ")
+    (verdict,) = (v for v in project.deploy()["verdicts"] if v["code"] in {"other-api", "config-unread"})
+    assert ("error", True) == (verdict["level"], reason in verdict["message"])
+
+
+def test_the_environment_can_name_the_domain_and_accept_a_link(project: Project) -> None:
+    second(project, EXPOSED["domain"][0].replace("astronomer.io.example", "https://cloud.astronomer-dev.io/"))
+    assert 78 == project.exec("astro", "deploy", "prod").code
+    result = project.exec("astro", "deploy", "prod", env={"ASTRO_DOMAIN": "astronomer-dev.io"})
+    assert Result(0, "started deploy prod\n", "") == result
+    second(project, EXPOSED["program"][0])
+    accepted = {"ASTRO_TOKEN_CLI_KEYS": "tool.astro.deployments.own.auth"}
+    assert Result(0, "started deploy prod\n", "") == project.exec("astro", "deploy", "prod", env=accepted)
+
+
+def test_the_first_mistake_of_the_table_is_said(project: Project) -> None:
+    second(project, MANIFEST.replace("[tool.astro]\n", "[tool.astro]\nworkpace = 'x'\nruntime = ''\n"))
+    message = (
+        "pyproject.toml: tool.astro.runtime is not a text, or empty, and 1 more mistake: "
+        "the Astro CLI refuses the file"
+    )
+    deploy = project.deploy()
+    assert (78, [("manifest-invalid", message)]) == (
+        deploy["exit_code"],
+        [(verdict["code"], verdict["message"]) for verdict in deploy["verdicts"]],
+    )
+    result = project.exec("astro", "deploy", "prod")  # which reports its file itself
+    assert (0, [("warning", message)]) == (result.code, said(result))
+
+
+# -- links as expectations ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("scope", "value"), [("deployment", OTHER), ("workspace", WORKSPACE)])
+def test_a_link_that_contradicts_the_project_file_is_refused(
+    project: Project, scope: str, value: str
+) -> None:
+    project.policy(f'{TOML}{scope} = "{value}"\n')
+    for result in (project.exec("astro", "deploy", "prod"), project.run()):
+        assert (78, False) == (result.code, "started" in result.stdout)
+        where = f"{project.folder}/astro-token.toml and the link in {project.folder}/pyproject.toml"
+        assert f"{where} name different {scope}s for prod\n" in result.stderr
+
+
+def test_a_link_gives_the_expectations_of_the_token_with_its_name(project: Project) -> None:
+    project.policy(TOML)
+    result = project.exec("astro", "deploy", "staging")
+    message = (
+        f"astro deploy goes to deployment {OTHER}, which the command names, and prod is for {DEPLOYMENT}"
+    )
+    assert (65, "", [("error", message)]) == (result.code, result.stdout, said(result))
+    second(project, MANIFEST.replace(OWN, WORKSPACE))
+    result = project.exec("astro", "workspace", "list")
+    assert (65, "", True) == (result.code, result.stdout, f"the project expects {WORKSPACE}" in result.stderr)
+
+
+def test_a_link_to_another_workspace_than_the_token_s_is_said(project: Project) -> None:
+    second(project, f'{MANIFEST}workspace = "{WORKSPACE}"\n')
+    message = f"the link in pyproject.toml names workspace {WORKSPACE}, and env:TOKEN is for {OWN}"
+    assert [("warning", message)] == said(project.exec("astro", "deploy", "staging"))
+    assert [] == said(project.exec("astro", "deploy", "staging", "--workspace", OWN))
+
+
+# -- commands that the Astro CLI refuses ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("is_second", "arguments", "reason"),
+    [
+        (True, "prod --pytest", "Astro CLI 2.0 has no --pytest"),
+        (True, "prod -n etl", "Astro CLI 2.0 has no --deployment-name"),
+        (True, "prod --deployment staging", "it names two deployments"),
+        (True, f"prod --workspace {OWN} --workspace-id x", "it names two workspaces"),
+        (True, "prod --dags --image", "--dags and --image exclude each other"),
+        (True, "prod --wait-time 9m", "it has --wait-time without --wait"),
+        (True, "mwaa", "its link in pyproject.toml is none of an Astro deployment"),
+        (True, "prod --deployment prod -f -p --wait --wait-time 9m", None),
+        (False, f"--deployment {DEPLOYMENT}", "Astro CLI 1.x has no --deployment"),
+        (False, f"{DEPLOYMENT} --output json", "Astro CLI 1.x has no --output"),
+        (False, f"{DEPLOYMENT} --parse -n x", None),
+    ],
+)
+def test_a_command_that_its_version_refuses_is_said(
+    first: Project, is_second: bool, arguments: str, reason: str | None
+) -> None:
+    if is_second:
+        second(first, f"{MANIFEST}[tool.astro.deployments.mwaa]\ntarget = 'mwaa'\nenvironment = 'x'\n")
+    result = first.exec("astro", "deploy", *arguments.split())
+    expected = [("warning", f"the Astro CLI refuses the command: {reason}")] if reason else []
+    assert (0, expected) == (result.code, said(result))
 
 
 # -- the deployment that a command names --------------------------------------------------------------------
@@ -227,32 +365,25 @@ def test_another_deployment_is_refused_with_the_first_version_too_and_in_any_fol
     assert f"deploy: astro deploy goes to deployment {OTHER}, which the command names" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("rest", "message"),
-    [
-        ("", f"astro deploy goes to deployment {OTHER}, which the command names"),
-        ("[broken\n", f"the command names deployment {DEPLOYMENT}, which pyproject.toml may give to another"),
-    ],
-)
+@pytest.mark.parametrize("option", ["", "--deployment "])
 def test_a_link_with_the_name_of_the_expected_deployment_leads_nowhere_else(
-    project: Project, rest: str, message: str
+    project: Project, option: str
 ) -> None:
     """A link takes precedence over an identifier."""
     expect(project)
-    second(project, f'[tool.astro.deployments.{DEPLOYMENT}]\ndeployment = "{OTHER}"\n{rest}')
-    result = project.exec("astro", "deploy", DEPLOYMENT)
-    ((level, told),) = said(result)
-    assert (65, "", "error", True) == (result.code, result.stdout, level, told.startswith(message))
-    # Without an expectation there is nothing to compare, and the Astro CLI reports its file itself.
-    project.policy(TOML)
-    assert 0 == project.exec("astro", "deploy", DEPLOYMENT).code
+    second(project, f'{MANIFEST}[tool.astro.deployments.{DEPLOYMENT}]\ndeployment = "{OTHER}"\n')
+    result = project.exec("astro", "deploy", *f"{option}{DEPLOYMENT}".split())
+    message = (
+        f"astro deploy goes to deployment {OTHER}, which the command names, and prod is for {DEPLOYMENT}"
+    )
+    assert (65, "", [("error", message)]) == (result.code, result.stdout, said(result))
 
 
 @pytest.mark.parametrize(
     ("is_second", "arguments", "result"),
     [
-        (True, "", "asks for one"),
-        (False, "-n etl", "takes the workspace's only one, or asks"),
+        (True, "", "fails, with input_required: it cannot ask for one here"),
+        (False, "-n etl", "takes the workspace's only one, or asks, which fails in CI"),
     ],
 )
 def test_a_command_that_names_no_deployment_is_a_warning_unless_policy_requires_one(
@@ -265,7 +396,7 @@ def test_a_command_that_names_no_deployment_is_a_warning_unless_policy_requires_
     first.program.canaries.append(token)
     message = (
         f"the command names no deployment by its identifier, and prod is for {DEPLOYMENT}: "
-        f"the Astro CLI {result}, which fails in CI"
+        f"the Astro CLI {result}"
     )
     # The variable only preselects an entry of the question.
     env = {"TOKEN": token, "ASTRO_DEPLOYMENT": DEPLOYMENT}
@@ -285,12 +416,15 @@ def test_the_project_s_configuration_names_it_for_the_first_version_only(first: 
     assert [] == codes(first.deploy("prod"))
     first.write("pyproject.toml", MANIFEST)
     first.script("astro", "echo Astro CLI Version: 2.0.0")
+    assert [] == codes(first.deploy("prod"))  # the link of that name gives it
+    first.write("pyproject.toml", MANIFEST.replace("deployments.prod", "deployments.production"))
     assert ["unnamed-deployment"] == codes(first.deploy("prod"))
 
 
 def test_a_token_without_a_table_needs_no_name(project: Project) -> None:
     assert [] == codes(project.deploy("env:TOKEN"))
-    assert [] == said(project.exec("astro", "deploy"))
+    ((level, message),) = said(project.exec("astro", "deploy"))
+    assert ("warning", True) == (level, "the Astro CLI fails, with input_required" in message)
 
 
 @pytest.mark.parametrize("command", [["make", "deploy"], ["sh", "-c", f"astro deploy {OTHER}"]])
@@ -306,6 +440,7 @@ def test_a_deploy_that_another_program_starts_is_not_seen(project: Project, comm
 
 
 def test_a_workspace_s_token_for_an_expected_deployment_is_green_without_a_word(project: Project) -> None:
+    second(project, MANIFEST.replace(OWN, WORKSPACE))
     expect(project, f'workspace = "{WORKSPACE}"\n')
     token = make_token(workspace=WORKSPACE)
     project.program.canaries.append(token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -290,3 +291,29 @@ def test_an_expired_secret_of_azure_is_replaced(
     assert (65, True) == (refused.code, "has expired" in refused.stderr)
     assert 0 == program("put", azure.ref(name), stdin=canary).code
     assert 0 == program("check", azure.ref(name)).code
+
+
+def test_a_login_to_vault_is_revoked_before_the_command_starts(
+    program: Program, openbao: OpenBao, canary: str, tmp_path: Path
+) -> None:
+    from tests.backends.vault import service
+    from tests.servers.openbao import OpenBaoError
+    from tests.servers.wire import Wire
+
+    started, name = tmp_path / "started", unique()
+    with suppress(OpenBaoError):  # other tests of this server have it too
+        openbao.api("POST", "sys/auth/approle", {"type": "approle"})
+    openbao.api("POST", f"secret/data/{name}", {"data": {"token": canary}})
+    seen = []
+
+    class Requests(list[Any]):
+        def append(self, request: Any) -> None:
+            seen.append((request.path, started.exists()))
+
+    login = {key: text for key, text in service.approle(openbao).items() if key != "ROLE"}
+    with Wire(openbao.address) as wire:
+        wire.requests = Requests()
+        words = ("exec", f"vault:secret/{name}#token", "--", "touch", str(started))
+        result = program(*words, env={"VAULT_ADDR": wire.url, **login})
+    assert (0, True) == (result.code, started.exists()), result.stderr
+    assert ("/v1/auth/token/revoke-self", False) == seen[-1]

@@ -40,6 +40,7 @@ POLICY = {
     "WORKSPACE": WORKSPACE,
     "DEPLOYMENT": "",
     "REF": "env:*",
+    "DECRYPT": "",
     "REGISTRIES": "",
     "ROLES": "DEPLOYMENT_ADMIN",
     "MAX_LIFETIME": "90d",

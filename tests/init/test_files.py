@@ -57,6 +57,7 @@ def without_marks(text: str) -> str:
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_every_value_to_change_is_marked_and_a_mark_changes_nothing(tmp_path: Path, system: str) -> None:
     values = {value for name, value in EXAMPLES.items() if name != "astro_cli"} | {PACKAGE_SOURCE}
+    values.add("vault.example.com")  # Vault's server ID
     for backend in backends_of(system):
         made = files(plan(tmp_path, system, backend))
         for name, text in made.items():
@@ -71,6 +72,18 @@ def test_every_value_to_change_is_marked_and_a_mark_changes_nothing(tmp_path: Pa
         scripts_of = [text for name, text in made.items() if name.endswith(".sh")]
         done = subprocess.run(["sh", "-n"], input="\n".join(scripts_of), text=True, capture_output=True)
         assert (0, "") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("backend", ["vault", "aws", "gcp", "azure"])
+@pytest.mark.parametrize("name", ["my-project", "my-vault"])
+def test_a_repository_with_the_name_of_a_placeholder(tmp_path: Path, name: str, backend: str) -> None:
+    """A mark in a document, or after a line that continues, would break it."""
+    for system in PAIRED:
+        usual = files(plan(tmp_path, system, backend, path="acme/other"))
+        made = files(plan(tmp_path, system, backend, path=f"acme/{name}"))
+        for file, text in usual.items():
+            marks = [line.endswith(f" {MARK}") for line in text.splitlines()]
+            assert marks == [line.endswith(f" {MARK}") for line in made[file].splitlines()], (system, file)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -104,6 +117,32 @@ def test_the_files_keep_to_the_schema_of_their_system(tmp_path: Path, system: st
     if system == "github":
         done = run_program(BIN / "zizmor", "--offline", "--no-progress", "--min-severity", "medium", *paths)
         assert (0, True) == (done.returncode, "No findings" in done.stdout + done.stderr), done.stdout
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_branch_is_a_text_for_yaml(tmp_path: Path, system: str) -> None:
+    """Unquoted, 1.10 is the number 1.1, and a job of the branch 1.1 would deploy."""
+    made = files(plan(tmp_path, system, "vault", environments=(("prod", "1.10"),)))
+    text = made[SYSTEMS[system].file]
+    if system == "codebuild":  # its project names the branch
+        return
+    assert re.search(r"""["'](?:refs/heads/)?1\.10["']""", text), text
+    if system != "jenkins":
+        assert "1.1" not in scalars(yaml.safe_load(text))
+
+
+def scalars(node: Any) -> list[str]:
+    """All keys and values of a document, as texts."""
+    if isinstance(node, dict):
+        return [text for pair in node.items() for each in pair for text in scalars(each)]
+    return [text for each in node for text in scalars(each)] if isinstance(node, list) else [str(node)]
+
+
+def test_the_jobs_of_gitlab_have_names_of_their_own(tmp_path: Path) -> None:
+    environments = (("dev", None), ("check-dev", None))
+    text = files(plan(tmp_path, "gitlab", "vault", environments=environments))[".gitlab-ci.yml"]
+    names = re.findall(r"^(\S.*):$", text, re.MULTILINE)
+    assert len(names) == len(set(names)) == 6, names  # with `variables` and `.deploy`
 
 
 def created(tmp_path: Path, made: Plan) -> tuple[list[list[str]], list[str]]:
@@ -202,6 +241,13 @@ def test_what_cannot_work_is_refused(tmp_path: Path) -> None:
         plan(tmp_path, "gitlab", "aws", "git.acme.io:8443")
     with pytest.raises(ConfigError, match="not an owner and a repository"):
         plan(tmp_path, "github", "vault", "ghe.acme.io", "a/b/c")
+    alias = Remote("origin", "github-work", "acme/dags", is_alias=True)  # of ~/.ssh/config
+    with pytest.raises(ConfigError, match="the host github-work of the remote origin is an alias"):
+        decide(tmp_path, alias, AstroProject(), {}, backend="vault", system="github", environments=BOTH)
+    for path in ("~root/dags", "acme/my%20dags"):
+        with pytest.raises(ConfigError, match="the path of the remote origin is none of GitLab CI"):
+            plan(tmp_path, "gitlab", "aws", path=path)
+        assert "azure-pipelines.yml" in files(plan(tmp_path, "azure-pipelines", "aws", path=path))
     with pytest.raises(ConfigError, match="Bitbucket Pipelines does not run jobs of github"):
         plan(tmp_path, "bitbucket", "vault", "github.com")
     with pytest.raises(UsageError, match="no files for CircleCI with encrypted files"):

@@ -33,7 +33,15 @@ def test_an_address(address: str, host: str, path: str) -> None:
     remote = parse("origin", address)
     assert remote is not None
     assert (host, path) == (remote.host, remote.path)
-    assert "hunter2" not in repr(remote)
+    assert ("hunter2" in repr(remote), remote.is_alias) == (False, False)
+
+
+@pytest.mark.parametrize("address", ["git@github-work:acme/dags.git", "gh:acme/dags", "ssh://work/acme/dags"])
+def test_a_host_of_ssh_s_or_git_s_configuration(address: str) -> None:
+    remote = parse("origin", address)
+    web = parse("origin", "https://gitlab/acme/dags")
+    assert (remote is not None, web is not None) == (True, True)
+    assert (remote.is_alias, web.is_alias) == (True, False)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

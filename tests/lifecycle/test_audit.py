@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,16 @@ def token(ident: str = "t1", title: str = "deploy", *, description: str = "", **
         "expires": days(60),
     }
     return ListedToken(ident, title, TokenRecord(**{**good, **fields}), description)
+
+
+def test_terraforms_files_are_read_in_bounded_time(tmp_path: Path) -> None:
+    text = 'resource "astro_api_token" "ci" {\n' + "\n" * 60_000 + "name" + " " * 60_000
+    (tmp_path / "main.tf").write_text(text + '\n}\nresource "astro_api_token"' + "\n" * 60_000)
+    for number in range(9):
+        (tmp_path / f"{number}.tfstate").write_bytes(b"#" * 8 * 1024 * 1024)
+    start = time.process_time()
+    assert Terraform() == read_terraform(tmp_path)
+    assert time.process_time() - start < 2
 
 
 def test_terraforms_files_are_evidence(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 import google_crc32c
 from google.cloud.kms_v1 import types as kms
+from google.cloud.parametermanager_v1 import types as pm
 from google.cloud.secretmanager_v1 import types as sm
 from jwcrypto import jwe, jwk
 
@@ -139,6 +140,7 @@ def gcp(server: GcpServer, login: GcpLogin, issuer: Issuer, folder: Path) -> lis
     given = {
         "ASTRO_TOKEN_GCP_ENDPOINT": FRONT,
         "ASTRO_TOKEN_GCP_KMS_ENDPOINT": FRONT,
+        "ASTRO_TOKEN_GCP_PM_ENDPOINT": FRONT,
         "GOOGLE_APPLICATION_CREDENTIALS": str(file),
         "NO_GCE_CHECK": "true",
     }
@@ -169,6 +171,11 @@ def gcp(server: GcpServer, login: GcpLogin, issuer: Issuer, folder: Path) -> lis
         (private,),
         grpc=True,
         answer=type(accessed).serialize(accessed),
+    )
+    parameter = f"projects/p1/locations/global/parameters/{name}"
+    server.parameters.put(parameter, "v1", canary.encode())
+    rendered = pm.RenderParameterVersionResponse(
+        parameter_version=f"{parameter}/versions/v1", rendered_payload=canary.encode()
     )
     keys = dataclasses.replace(read, scheme="gcp-kms", ref=f"gcp-kms:{key}")
     subject = "repo:acme/dags"
@@ -207,6 +214,13 @@ def gcp(server: GcpServer, login: GcpLogin, issuer: Issuer, folder: Path) -> lis
             call="describe",
             answer=type(described).serialize(described),
             requests=2,
+        ),
+        dataclasses.replace(
+            read,
+            name="gcp-pm read",
+            scheme="gcp-pm",
+            ref=f"gcp-pm:p1/{name}?version=v1",
+            answer=type(rendered).serialize(rendered),
         ),
         dataclasses.replace(
             keys, name="gcp-kms decrypt", call="decrypt", answer=type(decrypted).serialize(decrypted)

@@ -66,7 +66,8 @@ def test_findings_of_another_major_version_are_left_out() -> None:
         "no-dockerfile", "requirements-clash", "unread-workspace", "uncommitted", "git-unknown",
         "stale-workspace", "home-in-project", "login-overwritten", "token-left", "home-locked",
     }  # fmt: skip
-    assert CODES.keys() == {one.code for one in verdicts(facts, Policy(), major=1)}
+    only_second = {"manifest-invalid"}
+    assert only_second == CODES.keys() - {one.code for one in verdicts(facts, Policy(), major=1)}
     assert only_first == CODES.keys() - {one.code for one in verdicts(facts, Policy(), major=2)}
 
 

@@ -41,6 +41,8 @@ gcp:example.com:my-project/astro
 gcp:my-project/astro?version=7#token
 gcp:projects/my-project/secrets/astro/versions/latest
 gcp:projects/123456789/locations/europe-west1/secrets/astro
+gcp-pm:my-project/astro-prod?version=v1&location=europe-west3#token
+gcp-pm:projects/my-project/locations/global/parameters/astro-prod/versions/v1#token
 gcp-kms:projects/p/locations/europe-west1/keyRings/r/cryptoKeys/k?context.a=b
 azure:my-vault/astro-prod
 azure:https://my-vault.vault.azure.net/secrets/astro-prod

@@ -190,6 +190,7 @@ def test_an_unknown_scheme_is_answered_with_the_nearest_known_one() -> None:
         ("vault", "hvac", "vault"),
         ("aws", "boto3", "aws"),
         ("gcp", "google-cloud-secret-manager", "gcp"),
+        ("gcp-pm", "google-cloud-parametermanager", "gcp"),
         ("azure", "azure-keyvault-secrets", "azure"),
     ],
 )

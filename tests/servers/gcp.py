@@ -1,5 +1,6 @@
 """
-A strict Google Secret Manager and Cloud KMS, over gRPC and TLS, made of the official message types.
+A strict Google Secret Manager, Parameter Manager and Cloud KMS, over gRPC and TLS,
+made of the official message types.
 
     with GcpServer(certificates.server) as gcp:
         gcp.put("projects/p1/secrets/api", b"…")
@@ -19,7 +20,8 @@ As in the service, "latest" is the version created last, whatever its state,
 and resources are called by their project's number, however they were asked for.
 Regional secrets are served here beside the global ones; the service has an endpoint for each region.
 A secret that expires is deleted when it does.
-Not covered: IAM policies, tags, rotation topics. The keys are in `gcp_kms`.
+Not covered: IAM policies, tags, rotation topics. The keys are in `gcp_kms`,
+the parameters in `gcp_parameters`.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tests.servers.gcp_identity import Identities, UnauthenticatedError
 from tests.servers.gcp_kms import Keys
+from tests.servers.gcp_parameters import PARAMETERS, Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,6 +154,7 @@ class GcpServer:
     Attributes:
         endpoint: `host:port`, for `api_endpoint`.
         keys: Cloud KMS.
+        parameters: Parameter Manager.
         latency: seconds that are added to each call.
         before: what to do right before the next call of a method, by its name, as somebody else.
         identities: issues tokens and service accounts.
@@ -173,10 +177,13 @@ class GcpServer:
         self.latency = 0.0
         self.before: dict[str, Callable[[], object]] = {}
         self.keys = Keys(self.damage)
+        self.parameters = Parameters(self._data_of, self.project_number, self.damage)
         self._pool = futures.ThreadPoolExecutor(64, thread_name_prefix="gcp")
         self._server = grpc.server(self._pool, options=[("grpc.max_metadata_size", 1 << 20)])
         self._serve("google.cloud.secretmanager.v1.SecretManagerService", "secretmanager", self, _SECRETS)
         self._serve("google.cloud.kms.v1.KeyManagementService", "cloudkms", self.keys, _KEYS)
+        service = "google.cloud.parametermanager.v1.ParameterManager"
+        self._serve(service, "parametermanager", self.parameters, PARAMETERS)
         credentials = grpc.ssl_server_credentials([(pair.key.read_bytes(), pair.certificate.read_bytes())])
         self.port: int = self._server.add_secure_port("127.0.0.1:0", credentials)
         self.endpoint = f"127.0.0.1:{self.port}"
@@ -446,6 +453,10 @@ class GcpServer:
             return sm.AccessSecretVersionResponse(name=version.resource.name)
         return sm.AccessSecretVersionResponse(name=version.resource.name, payload=payload)
 
+    def _data_of(self, name: str, context: grpc.ServicerContext) -> bytes:
+        """The bytes of a version, for a parameter that refers to it."""
+        return self.AccessSecretVersion(sm.AccessSecretVersionRequest(name=name), context).payload.data
+
     def EnableSecretVersion(
         self, request: sm.EnableSecretVersionRequest, context: grpc.ServicerContext
     ) -> sm.SecretVersion:
@@ -596,6 +607,7 @@ def main() -> None:
             exports = {
                 "ASTRO_TOKEN_GCP_ENDPOINT": server.endpoint,
                 "ASTRO_TOKEN_GCP_KMS_ENDPOINT": server.endpoint,
+                "ASTRO_TOKEN_GCP_PM_ENDPOINT": server.endpoint,
                 "ASTRO_TOKEN_CA_BUNDLE": str(certificates.ca_file),
                 "NO_GCE_CHECK": "true",
             }

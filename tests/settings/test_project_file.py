@@ -522,7 +522,7 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest_known_one(
         ("[tokens.prod]\nworkspace = 'w'", "tokens.prod has no ref"),
         ("[tokens.prod]\nref = 3", "tokens.prod.ref is not a string"),
         ("[tokens.prod]\nref = ''", "tokens.prod.ref is empty"),
-        ("[tokens.prod]\nref = ['env:X']", "tokens.prod.ref is not a string"),
+        ("[tokens.prod]\nref = {a = 'env:X'}", "tokens.prod.ref is not a string"),
         ("[tokens.prod]\nref = 'vault:secret/a?kv=1'", "tokens.prod.ref sets kv=1"),
         (ONE + "decrypt = true", "tokens.prod.decrypt is not a string"),
         (ONE + "workspace = 7", "tokens.prod.workspace is not a string"),

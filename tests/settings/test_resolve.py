@@ -541,6 +541,24 @@ def test_a_reference_outside_of_the_floor_is_refused_whatever_names_it(write: Wr
     assert PolicyError is type(error)
 
 
+def test_a_key_outside_of_the_floor_is_refused_whatever_names_it(write: Write) -> None:
+    keys = "[tokens.a]\nref = 'env:A'\ndecrypt = 'vault-transit:{}'\n"
+    folder = write("astro-token.toml", keys.format("mine")).parent
+    floor = {FLOOR + "DECRYPT": "vault-transit:astro, aws-kms:alias/astro"}
+    message = "policy does not allow the key vault-transit:mine"
+    for environ in ({}, {"ASTRO_TOKEN_DECRYPT": "vault-transit:mine"}):
+        error = failure(folder, "a", {**floor, **environ})
+        assert (PolicyError, message) == (type(error), error.message)
+    assert "vault-transit:astro, aws-kms:alias/astro" in str(error.hint)
+    with pytest.raises(PolicyError, match=message):
+        resolve("env:A", decrypt="vault-transit:mine", environ=floor, directory=folder)
+    assert "vault-transit:astro" == str(
+        found(folder, "a", {**floor, "ASTRO_TOKEN_DECRYPT": "vault-transit:astro"}).decrypt
+    )
+    write("astro-token.toml", keys.format("astro"))
+    assert "vault-transit:astro" == str(found(folder, "a", floor).decrypt)
+
+
 # -- all of them -----------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import TokenSettings
 from astro_token.testing import make_token
-from astro_token.tokens.steps import READING, TokenPath, steps, walk
+from astro_token.tokens.steps import READING, SELECTION, TokenPath, steps, walk
 from astro_token.transport.deadline import Deadline
 
 SETTINGS = TokenSettings(SecretRef("memory", "x"))
@@ -48,11 +48,11 @@ def path_of(settings: TokenSettings, answer: Any) -> TokenPath:
 
 
 def list_of(settings: TokenSettings) -> Any:
-    return (*READING, *steps(settings, online=False))
+    return (*READING, *SELECTION, *steps(settings, online=False))
 
 
 def test_every_step_is_a_check_of_the_doctor_in_the_same_order() -> None:
-    names = [step.name for step in (*READING, *steps(ENCRYPTED, online=True))]
+    names = [step.name for step in (*READING, *SELECTION, *steps(ENCRYPTED, online=True))]
     assert [check for check in CHECKS if check in names] == names
 
 

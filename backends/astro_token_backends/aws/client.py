@@ -112,7 +112,7 @@ class _Open:
         return frozen
 
     def _translated(self, error: Exception) -> AstroTokenError:
-        hint = source_hint(str(self.credentials().method))
+        hint = source_hint(str(self.credentials().method), self.sdk)
         return login_error(error, self.login.source, hint, is_local=not self.sender.has_sent)
 
 

@@ -104,7 +104,9 @@ class _Provider:
 
         def translated(error: Exception) -> AstroTokenError:
             source = describe_source(self.METHOD, self._sdk)
-            return login_error(error, source, source_hint(self.METHOD), is_local=not self._sender.has_sent)
+            return login_error(
+                error, source, source_hint(self.METHOD, self._sdk), is_local=not self._sender.has_sent
+            )
 
         return call_sdk(load, translated)
 

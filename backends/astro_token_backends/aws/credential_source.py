@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from astro_token_backends.aws.settings import setting
-from astro_token_backends.credential_source import printable, printable_path
+from astro_token_backends.credential_source import option, printable, printable_path, renewal
 
 __all__ = ["CONTAINER_VARIABLES", "PROFILE_VARIABLES", "describe_source", "source_hint", "unusable_file"]
 
@@ -42,10 +42,15 @@ _HINTS = {
     "iam-role": "check AWS_EC2_METADATA_SERVICE_ENDPOINT",
     "ec2-credentials-file": "check AWS_CREDENTIAL_FILE",
     "boto-config": "check BOTO_CONFIG",
-    "sso": f"log in again with `aws sso login`; check {PROFILE_VARIABLES}",
-    "login": f"log in again with `aws login`; check {PROFILE_VARIABLES}",
     "custom-process": f"run credential_process by hand; check {PROFILE_VARIABLES}",
 }
+# The command of the AWS CLI that renews a profile's session, by a setting of the profile.
+_SESSIONS = {
+    "sso_session": "aws sso login",
+    "sso_start_url": "aws sso login",
+    "login_session": "aws login",
+}
+_OF_SESSIONS = ("sso", "login", "assume-role")
 
 
 def describe_source(method: str, sdk: Any) -> str:
@@ -67,11 +72,34 @@ def describe_source(method: str, sdk: Any) -> str:
     return _OTHERS.get(method, "a provider of botocore")
 
 
-def source_hint(method: str) -> str:
-    """Name the remedy for a source that provides no credential."""
+def source_hint(method: str, sdk: Any = None) -> str:
+    """
+    Name the remedy for a source that provides no credential.
+
+    Args:
+        sdk: the session, whose profile may have a person's login.
+    """
+    if sdk is not None and method in _OF_SESSIONS and (command := session_command(sdk)):
+        instead = "set AWS_ROLE_ARN to a role for the identity of the job, and no profile"
+        return f"{renewal(command, instead, os.environ)}; check {PROFILE_VARIABLES}"
     if method == "assume-role-with-web-identity" and setting(_WEB_IDENTITY):
         return f"check {_WEB_IDENTITY}, AWS_ROLE_ARN and AWS_ROLE_SESSION_NAME"
     return _HINTS.get(method, f"check {PROFILE_VARIABLES}")
+
+
+def session_command(sdk: Any) -> str | None:
+    """Return the command that renews the login of the profile, or of its source profile; None without one."""
+    profiles = sdk.full_config.get("profiles", {})
+    name = sdk.get_config_variable("profile") or "default"
+    seen: list[str] = []
+    while name in profiles and name not in seen:
+        profile = profiles[name]
+        for key, command in _SESSIONS.items():
+            if key in profile:
+                return command + ("" if name == "default" else option("--profile", name))
+        seen.append(name)
+        name = profile.get("source_profile")
+    return None
 
 
 def unusable_file() -> str | None:

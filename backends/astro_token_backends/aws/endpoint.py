@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import ConfigError
+from astro_token.errors import ConfigError, NoStoreError
 from astro_token.transport.address import checked_address
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def resolve_region(of_reference: str | None, of_profile: str | None) -> str:
     variables = (os.environ.get(name) for name in ("AWS_REGION", "AWS_DEFAULT_REGION"))
     region = next(filter(None, (of_reference, *variables, of_profile)), None)
     if region is None:
-        raise ConfigError(
+        raise NoStoreError(
             "no AWS region is set", hint="set AWS_REGION, add ?region=… to the reference, or use an ARN"
         )
     return region

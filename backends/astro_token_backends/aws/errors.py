@@ -16,7 +16,9 @@ from astro_token.errors import (
     InvalidRefError,
     InvalidTokenError,
     MissingDependencyError,
+    NoCredentialError,
     SecretNotFoundError,
+    UnusableSecretError,
 )
 from astro_token_backends.aws.credential_source import CONTAINER_VARIABLES, PROFILE_VARIABLES, unusable_file
 from astro_token_backends.credential_source import printable_path
@@ -53,6 +55,11 @@ _UNOBTAINABLE = {
 _MALFORMED = "a setting, a file or an output is missing or malformed"
 _LOGIN_ERRORS: tuple[tuple[set[str], Callable[..., AstroTokenError], str], ...] = (
     ({"PartialCredentialsError"}, AccessDeniedError, "a part of the keys is missing"),
+    (
+        {"UnauthorizedSSOTokenError", "LoginRefreshRequired"},
+        AccessDeniedError,
+        "the session has expired, or was revoked",
+    ),
     (_UNOBTAINABLE, AccessDeniedError, "it provides no credential"),
     ({"RuntimeError"}, AccessDeniedError, "the credential has expired"),
     ({"TimeoutError"}, AccessDeniedError, "it did not end in time"),
@@ -98,10 +105,6 @@ _MISSING = {
         "the secret, version or stage does not exist",
         "check the name, the region and the account",
     ),
-    "InvalidRequestException": (
-        "the secret is marked for deletion, or does not allow this operation",
-        "restore it with `aws secretsmanager restore-secret --secret-id NAME`",
-    ),
     "ParameterNotFound": ("the parameter does not exist", "check the name, the region and the account"),
     "ParameterVersionNotFound": (
         "the parameter has no such version or label",
@@ -112,6 +115,12 @@ _MISSING = {
         "remove the label from the reference",
     ),
     "NotFoundException": ("the key does not exist", "check the key, the region and the account"),
+}
+_UNUSABLE = {
+    "InvalidRequestException": (
+        "the secret is marked for deletion, or does not allow this operation",
+        "restore it with `aws secretsmanager restore-secret --secret-id NAME`",
+    ),
     "DisabledException": ("the key is disabled", "enable it with `aws kms enable-key --key-id KEY`"),
     "KMSInvalidStateException": (
         "the key is disabled, marked for deletion, or without its material",
@@ -158,6 +167,7 @@ _INVALID_VALUE = {
 }
 _REFUSALS: dict[type[AstroTokenError], dict[str, tuple[str, str]]] = {
     SecretNotFoundError: _MISSING,
+    UnusableSecretError: _UNUSABLE,
     DecryptError: _CRYPTO,
     ConfigError: _CONFIG,
     InvalidTokenError: _INVALID_VALUE,
@@ -326,9 +336,12 @@ def _retry_after(headers: Any) -> float | None:
 
 
 def _bad_credential() -> AccessDeniedError:
+    from astro_token.ci import in_ci
+
     return AccessDeniedError(
         _NOT_ACCEPTED,
-        hint="renew it (for SSO by aws sso login), and check this machine's clock",
+        hint=f"renew it{'' if in_ci(os.environ) else ' (for SSO by aws sso login)'}, "
+        "and check this machine's clock",
     )
 
 
@@ -346,7 +359,7 @@ def _no_credential() -> AstroTokenError:
     job = _state("AWS_ROLE_ARN")
     if os.environ.get("AWS_ROLE_ARN"):
         job += f", but there is no such identity; {identity_hint() or 'set ASTRO_TOKEN_ID_TOKEN'}"
-    return AccessDeniedError(
+    return NoCredentialError(
         _NO_CREDENTIAL,
         hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or in CI AWS_ROLE_ARN; "
         "looked for: "

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AccessDeniedError, ConfigError
+from astro_token.errors import ConfigError, NoCredentialError
 from astro_token.secret import SecretValue
 from astro_token.system.variables import path_setting, secret_setting, setting
 from astro_token.transport.address import checked_address
@@ -169,15 +169,16 @@ def _file_token(path: str) -> SecretValue:
     return SecretValue(data)
 
 
-def _no_credential(environ: Mapping[str, str]) -> AccessDeniedError:
+def _no_credential(environ: Mapping[str, str]) -> NoCredentialError:
+    from astro_token.ci import in_ci
     from astro_token.ci.identity import identity_hint
 
     present = [name for name in _SEARCHED if environ.get(name)]
+    person = "" if in_ci(environ) else "run az login, or "
     remedy = (
-        identity_hint(environ)
-        or "run az login, or set AZURE_TENANT_ID and AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET"
+        identity_hint(environ) or f"{person}set AZURE_TENANT_ID and AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET"
     )
-    return AccessDeniedError(
+    return NoCredentialError(
         "there is no Azure credential",
         hint=f"{remedy}; looked for: {', '.join(_SEARCHED)}, the CI system's identity, a managed identity, "
         f"az, Azure PowerShell, azd; found: {', '.join(present) or 'none'}",

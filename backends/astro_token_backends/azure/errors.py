@@ -14,6 +14,7 @@ from astro_token.errors import (
     IntegrityError,
     InvalidRefError,
     SecretNotFoundError,
+    UnusableSecretError,
 )
 from astro_token.record import Record
 from astro_token.transport import failure
@@ -131,7 +132,7 @@ class Operation(Record):
         kind, options = self.kind, self._options
         if inner in {"SecretDisabled", "KeyDisabled"}:
             version = f" --version {self.target.version}" if self.target.version else ""
-            return SecretNotFoundError(
+            return UnusableSecretError(
                 f"the {kind} is disabled",
                 hint=f"enable it with `az keyvault {kind} set-attributes {options}{version} --enabled true`",
             )

@@ -10,7 +10,7 @@ from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavai
 from astro_token.record import Record
 from astro_token.system.variables import path_setting, secret_setting, setting
 from astro_token_backends.azure.errors import bad_credential
-from astro_token_backends.credential_source import printable_path
+from astro_token_backends.credential_source import printable_path, renewal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +24,9 @@ _REPLACED = ("environment", "workload_identity")  # by our own logins
 _INTERACTIVE = ("shared_token_cache", "visual_studio_code", "broker", "interactive_browser")
 # Error codes of Entra: the session has ended, was revoked, or requires a person.
 _ENDED = ("50076", "50078", "50079", "50132", "50133", "50173", "70008", "70043", "70044", "700082", "700084")
+
+# Texts of the SDK about a program that is not installed, or in which nobody is logged in.
+_ABSENT = r"not found on path|could not be found|is not installed|^Please run|Failed to execute"
 
 
 class _Program(Record):
@@ -194,18 +197,26 @@ def _created(create: Callable[[], Any], message: str, hint: str) -> Any:
 
 def _refused_program(error: Exception) -> AccessDeniedError | None:
     """
-    Return the error for a program that the login service refused; None if it refused none.
+    Return the error for a program that failed with a login; None if there is no login.
 
     The SDK's text quotes the program, which quotes the login service's error code.
     """
     for program in _PROGRAMS.values():
-        if refusal := re.search(rf"\b{program.credential}: [^\t]*?AADSTS(\d+)", str(error)):
+        quoted = re.search(rf"\b{program.credential}: ([^\t]*)", str(error))
+        if quoted is None:
+            continue
+        if refusal := re.search(r"AADSTS(\d+)", quoted[1]):
             state = "has ended" if refusal[1] in _ENDED else "gives no access to the vault's tenant"
-            return AccessDeniedError(
-                f"the session of {program.name} {state}",
-                hint=f"log in again, with an account of the vault's tenant: {program.login}",
-            )
+            hint = f"{_renewal(program.login)}, with an account of the vault's tenant"
+            return AccessDeniedError(f"the session of {program.name} {state}", hint=hint)
+        if not re.search(_ABSENT, quoted[1]):
+            return AccessDeniedError(f"the login of {program.name} failed", hint=_renewal(program.login))
     return None
+
+
+def _renewal(command: str) -> str:
+    instead = "set AZURE_TENANT_ID and AZURE_CLIENT_ID to use the identity of the job"
+    return renewal(command, instead, os.environ)
 
 
 def _identity_of(owner: str, client: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from astro_token.errors import DecryptError, MissingDependencyError
+from astro_token.errors import ConfigError, DecryptError, MissingDependencyError
 from astro_token.record import Record
 from astro_token.secret import SecretValue
 from astro_token.secrets.registry import UNLOADABLE
@@ -34,20 +34,22 @@ class Identity(Record):
     public: str | None
 
 
+_NEED = "an encrypted file needs the Python package pyrage, which"
+
+
 def load_pyrage() -> Any:
     try:
         import pyrage
     except ModuleNotFoundError:
         from astro_token.system.installation import package_hint
 
-        complaint, hint = "is not installed", package_hint("pyrage")
+        hint = package_hint("pyrage")
+        failure: ConfigError = MissingDependencyError(f"{_NEED} is not installed", hint=hint)
     except ImportError:
-        complaint, hint = "cannot be loaded", UNLOADABLE
+        failure = ConfigError(f"{_NEED} cannot be loaded", hint=UNLOADABLE)
     else:
         return pyrage
-    raise MissingDependencyError(
-        f"an encrypted file needs the Python package pyrage, which {complaint}", hint=hint
-    )
+    raise failure
 
 
 def decrypt(ref: SecretRef, data: bytes, identities: Sequence[Identity]) -> SecretValue | DecryptError:

@@ -11,7 +11,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError, DecryptError
+from astro_token.errors import (
+    AccessDeniedError,
+    AstroTokenError,
+    ConfigError,
+    DecryptError,
+    NoCredentialError,
+)
 from astro_token.log import logger
 from astro_token.secret import SecretValue
 from astro_token.system.variables import path_setting, setting
@@ -24,10 +30,10 @@ from astro_token_backends.file.settings import KEY, KEY_FILE, default_key_path, 
 __all__ = ["credential_source", "identities", "no_key"]
 
 
-def no_key(hint: str = "") -> AccessDeniedError:
+def no_key(hint: str = "") -> NoCredentialError:
     default = default_key_path()
     file = f", or create {default} (below HOME or XDG_CONFIG_HOME)" if default else ""
-    return AccessDeniedError(
+    return NoCredentialError(
         "no usable credential: no age key is configured", hint=f"set {KEY} or {KEY_FILE}{file}{hint}"
     )
 
@@ -56,7 +62,7 @@ def credential_source() -> str:
     Describe the key's source.
 
     Raises:
-        AccessDeniedError: no key is configured.
+        NoCredentialError: no key is configured.
         AstroTokenError: as `identities`.
     """
     configured = _configured()

@@ -26,7 +26,8 @@ def recipients(own: Sequence[Identity]) -> list[Any]:
     Return pyrage's objects of the recipients.
 
     Raises:
-        AccessDeniedError: there are none; or the file cannot be read, or can be written by others.
+        NoCredentialError: there are none.
+        AccessDeniedError: the file cannot be read, or can be written by others.
         ConfigError: the file is missing or malformed, or the configured key does not contain its public key.
     """
     named = path_setting(os.environ, RECIPIENTS_FILE)

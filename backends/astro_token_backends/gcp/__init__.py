@@ -1,4 +1,4 @@
-"""Google Cloud: secrets of Secret Manager, keys of Cloud KMS."""
+"""Google Cloud: secrets of Secret Manager, parameters of Parameter Manager, keys of Cloud KMS."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ _SERVICE: dict[str, Any] = {
         "ASTRO_TOKEN_GCP_ENDPOINT",
         "ASTRO_TOKEN_GCP_IAM_ENDPOINT",
         "ASTRO_TOKEN_GCP_KMS_ENDPOINT",
+        "ASTRO_TOKEN_GCP_PM_ENDPOINT",
         "ASTRO_TOKEN_GCP_SERVICE_ACCOUNT",
         "ASTRO_TOKEN_GCP_STS_ENDPOINT",
         "ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER",
@@ -53,6 +54,7 @@ _PROJECT = r"[a-z0-9](?:[a-z0-9.:-]{0,98}[a-z0-9])?"
 _SECRET = r"[A-Za-z0-9_-]{1,255}"
 _VERSION = r"(?:latest|[1-9]\d{0,9}|[A-Za-z][A-Za-z0-9_-]{0,62})"
 _LOCATION = r"[a-z0-9-]{1,63}"
+_PARAMETER = r"[A-Za-z0-9_-]{1,63}"  # and its versions
 _KEY = r"[A-Za-z0-9_-]{1,63}"
 
 SCHEMES = {
@@ -72,6 +74,25 @@ SCHEMES = {
         rotation_suffix="-rotation",
         added_end="(.+)/versions/latest",
         **_SERVICE,
+    ),
+    "gcp-pm": Scheme(
+        backend="astro_token_backends.gcp.parameter_manager:ParameterManager",
+        description="Google Cloud Parameter Manager, rendered",
+        form="PROJECT/PARAMETER?version=V or projects/…/versions/V",
+        example="gcp-pm:my-project/astro-prod?version=v1",
+        grammar=(
+            rf"(?!projects/){_PROJECT}/{_PARAMETER}",
+            rf"projects/{_PROJECT}/locations/{_LOCATION}/parameters/{_PARAMETER}(?:/versions/{_PARAMETER})?",
+        ),
+        options={"version": _PARAMETER, "location": _LOCATION},
+        version_option="version",
+        pinning_options=("version",),
+        pins="/versions/",
+        **{
+            **_SERVICE,
+            "sdk": "google.cloud.parametermanager",
+            "distributions": ("google-cloud-parametermanager", "google-auth", "grpcio"),
+        },
     ),
     "gcp-kms": Scheme(
         backend="astro_token_backends.gcp.kms:KMS",

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 
-from astro_token.errors import AccessDeniedError, ConfigError
+from astro_token.errors import AccessDeniedError, ConfigError, NoCredentialError
 from astro_token.record import Record
 from astro_token.system.files import open_regular
 from astro_token.system.programs import PROGRAM_FOLDERS, find_program
 from astro_token.system.sdk_imports import import_sdk
 from astro_token.system.variables import expanded, path_setting, setting
-from astro_token_backends.credential_source import job_identity, printable_path
+from astro_token_backends.credential_source import job_identity, printable_path, renewal
 from astro_token_backends.gcp.login_request import NoMetadataServerError
 from astro_token_backends.gcp.settings import (
     PROVIDER,
@@ -33,7 +33,14 @@ if TYPE_CHECKING:
     from astro_token_backends.credential_source import JobIdentity
     from astro_token_backends.gcp.login_request import LoginRequest
 
-__all__ = ["CREDENTIAL_FILE", "Credential", "NoIdentityError", "choose_credential", "no_credential"]
+__all__ = [
+    "CREDENTIAL_FILE",
+    "Credential",
+    "NoIdentityError",
+    "choose_credential",
+    "no_credential",
+    "renewal_hint",
+]
 
 CREDENTIAL_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 _AUDIENCE = "ASTRO_TOKEN_GCP_AUDIENCE"
@@ -51,6 +58,8 @@ _KINDS = {
     "impersonated_service_account": "an impersonated service account",
 }
 
+_OF_PERSONS = ("authorized_user", "external_account_authorized_user")
+
 
 class NoIdentityError(Exception):
     """The CI system gives the job no identity."""
@@ -62,11 +71,13 @@ class Credential(Record):
 
     Attributes:
         source: for people.
+        is_of_person: a person has logged in with gcloud, and can do so again.
     """
 
     _hidden = ("value",)
     source: str
     value: Any
+    is_of_person: bool = False
 
 
 def choose_credential(environ: Mapping[str, str], request: LoginRequest) -> Credential:
@@ -74,7 +85,8 @@ def choose_credential(environ: Mapping[str, str], request: LoginRequest) -> Cred
     Return the first credential that exists. If it fails later, no other one is tried.
 
     Raises:
-        AccessDeniedError: no credential exists, or its file is unusable.
+        NoCredentialError: no credential exists.
+        AccessDeniedError: the file of the credential is unusable.
         AstroTokenError: a setting, a CI identity's request, or the metadata server's.
         NoIdentityError: only the provider is set, and the CI system gives no identity.
     """
@@ -92,7 +104,7 @@ def choose_credential(environ: Mapping[str, str], request: LoginRequest) -> Cred
     raise no_credential(environ)
 
 
-def no_credential(environ: Mapping[str, str]) -> AccessDeniedError:
+def no_credential(environ: Mapping[str, str]) -> NoCredentialError:
     from astro_token.ci.identity import identity_hint
 
     skipped = setting(environ, "NO_GCE_CHECK") == "true"
@@ -100,12 +112,19 @@ def no_credential(environ: Mapping[str, str]) -> AccessDeniedError:
     job = "not set"
     if setting(environ, PROVIDER):
         job = f"set, but the CI system gives no identity: {identity_hint(environ) or 'none was detected'}"
-    return AccessDeniedError(
+    return NoCredentialError(
         "no Google Cloud credential is configured",
         hint=f"set {CREDENTIAL_FILE}, or run {_GCLOUD}; tried: "
         f"{CREDENTIAL_FILE} (not set), gcloud's file (does not exist), the metadata server ({machine}), "
         f"{PROVIDER} ({job})",
     )
+
+
+def renewal_hint(environ: Mapping[str, str]) -> str:
+    """Name the remedy for a person's login that has ended."""
+    hint = renewal(_GCLOUD, f"set {PROVIDER} to use the identity of the job", environ)
+    # gcloud writes its own file.
+    return f"{hint}; unset {CREDENTIAL_FILE}" if setting(environ, CREDENTIAL_FILE) else hint
 
 
 def _as_account(credential: Credential, environ: Mapping[str, str]) -> Credential:
@@ -121,7 +140,7 @@ def _as_account(credential: Credential, environ: Mapping[str, str]) -> Credentia
     # with_quota_project makes a copy, which has no token.
     if project and hasattr(value, "with_quota_project") and value.quota_project_id != project:
         value = value.with_quota_project(project)
-    return Credential(source, value)
+    return Credential(source, value, credential.is_of_person)
 
 
 # -- a file -------------------------------------------------------------------------------------------
@@ -169,7 +188,7 @@ def _from_json(content: str | bytes, source: str, name: str) -> Credential:
     try:
         credential = json.loads(content)
         kind = credential["type"]
-        return Credential(f"{_KINDS[kind]} in {source}", _of_type(kind, credential))
+        return Credential(f"{_KINDS[kind]} in {source}", _of_type(kind, credential), kind in _OF_PERSONS)
     except Exception:  # noqa: BLE001, S110 (google-auth raises anything, and quotes the file)
         pass
     raise AccessDeniedError(

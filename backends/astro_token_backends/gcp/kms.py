@@ -11,6 +11,7 @@ from astro_token.errors import (
     DecryptError,
     InvalidTokenError,
     SecretNotFoundError,
+    UnusableSecretError,
 )
 from astro_token.secret import SecretValue
 from astro_token.transport.failure import damaged
@@ -129,7 +130,7 @@ class KMS(GcpService):
                     f"--project={project} --purpose=encryption",
                 )
             case sdk.FailedPrecondition():
-                return SecretNotFoundError(
+                return UnusableSecretError(
                     "the key cannot be used: a version is disabled or destroyed, or it is not for encryption",
                     hint="check gcloud kms keys versions list; enable a disabled version, or restore one "
                     "that is scheduled for destruction",

@@ -92,7 +92,15 @@ class Login:
         chosen = credential or self._choose(seconds)
         logger.debug(_LOGGING_IN, chosen.source)
         if not chosen.value.valid:
-            self._request(chosen.value.refresh, until - time.monotonic())
+            from astro_token_backends.gcp.credential_chain import renewal_hint
+            from astro_token_backends.gcp.login_request import is_of_credential
+
+            try:
+                self._request(chosen.value.refresh, until - time.monotonic())
+            except AccessDeniedError as error:
+                if chosen.is_of_person and is_of_credential(error):
+                    error.hint = renewal_hint(os.environ)
+                raise
         return chosen
 
     def _request(self, call: Callable[[LoginRequest], Any], seconds: float) -> Any:

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     from astro_token.transport.client import Client, Response
 
-__all__ = ["LoginRequest", "NoMetadataServerError", "denied_credential"]
+__all__ = ["LoginRequest", "NoMetadataServerError", "denied_credential", "is_of_credential"]
 
 _METADATA_SECONDS = 1.0
+_NOT_ACCEPTED = "Google Cloud does not accept the credential"
+_NO_IDENTITY = "Google Cloud does not accept the identity"
 _STS, _IAM = "sts.googleapis.com", "iamcredentials.googleapis.com"
 # Google's hosts that a private network can have at another address.
 _ENDPOINTS = {_STS: "ASTRO_TOKEN_GCP_STS_ENDPOINT", _IAM: "ASTRO_TOKEN_GCP_IAM_ENDPOINT"}
@@ -144,7 +146,7 @@ def _refused(route: Route) -> AccessDeniedError:
         )
     if route.variable == _ENDPOINTS[_STS]:
         return AccessDeniedError(
-            "Google Cloud does not accept the identity",
+            _NO_IDENTITY,
             hint="check the workload identity provider: its name, its issuer, its allowed audiences "
             "(ASTRO_TOKEN_GCP_AUDIENCE) and its attribute condition",
         )
@@ -152,8 +154,17 @@ def _refused(route: Route) -> AccessDeniedError:
 
 
 def denied_credential() -> AccessDeniedError:
+    import os
+
+    from astro_token.ci import in_ci
+
+    again = "" if in_ci(os.environ) else ", or log in again with gcloud auth application-default login"
     return AccessDeniedError(
-        "Google Cloud does not accept the credential",
-        hint="renew the file in GOOGLE_APPLICATION_CREDENTIALS, or log in again with "
-        "gcloud auth application-default login; check this machine's clock",
+        _NOT_ACCEPTED,
+        hint=f"renew the file in GOOGLE_APPLICATION_CREDENTIALS{again}; check this machine's clock",
     )
+
+
+def is_of_credential(error: AstroTokenError) -> bool:
+    """True if Google refuses the credential itself, and not what it is used for."""
+    return error.message in {_NOT_ACCEPTED, _NO_IDENTITY}

@@ -10,6 +10,7 @@ from astro_token.errors import (
     InvalidRefError,
     InvalidTokenError,
     SecretNotFoundError,
+    UnusableSecretError,
     changed_meanwhile,
 )
 from astro_token.record import Record
@@ -246,25 +247,25 @@ def _refused(error: Any, version: _Version, *, adding: bool) -> AstroTokenError 
             )
         # The message is that of a version, and a new version has no state.
         case sdk.FailedPrecondition() if adding or "cryptoKeys/" in error.message or "KMS" in error.message:
-            return SecretNotFoundError(
+            return UnusableSecretError(
                 "the key of Cloud KMS that encrypts the secret cannot be used",
                 hint=f"gcloud secrets describe {version.secret} {version.flags} names the key; "
                 "check that it is enabled: gcloud kms keys versions list",
             )
         case sdk.FailedPrecondition() if "DISABLED" in error.message:
             number = "NUMBER" if version.number == "latest" else version.number
-            return SecretNotFoundError(
+            return UnusableSecretError(
                 "the version is disabled",
                 hint="name another one (latest is the last, in any state), or enable it: gcloud secrets "
                 f"versions enable {number} --secret={version.secret} {version.flags}",
             )
         case sdk.FailedPrecondition() if "DESTROYED" in error.message:
-            return SecretNotFoundError(
+            return UnusableSecretError(
                 "the version is destroyed",
                 hint="write a new one, or name another one: latest is the last, in any state",
             )
         case sdk.FailedPrecondition():
-            return SecretNotFoundError(
+            return UnusableSecretError(
                 "the version cannot be used",
                 hint="check its state, and the state of the key that encrypts the secret",
             )

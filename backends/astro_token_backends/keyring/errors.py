@@ -8,6 +8,7 @@ from astro_token.errors import (
     BackendDownError,
     BackendError,
     BackendUnavailableError,
+    NoCredentialError,
     SecretNotFoundError,
 )
 
@@ -37,7 +38,8 @@ _BUS_ERRORS = {
 
 
 def no_store() -> AstroTokenError:
-    return AccessDeniedError("this machine has no keyring for this user", hint=_NO_STORE)
+    """Build the error that lets a chain of references continue: this keyring is not for this machine."""
+    return NoCredentialError("this machine has no keyring for this user", hint=_NO_STORE)
 
 
 def locked() -> AstroTokenError:

@@ -35,6 +35,7 @@ class VaultAdapter(_Adapter):  # type: ignore[misc]
         repeatable: the requests change nothing if they are sent twice; None means as their method does.
         renew: called after the first 403; returns another token to try with, or None.
         confirm_denial: called if that token is denied too.
+        renewal: returns the remedy for a token that Vault does not accept; None for the tokens of our logins.
 
     Raises:
         StatusError: a status of 400 or more.
@@ -53,6 +54,7 @@ class VaultAdapter(_Adapter):  # type: ignore[misc]
         self.repeatable: bool | None = None
         self.renew: Callable[[], str | None] | None = None
         self.confirm_denial: Callable[[], None] | None = None
+        self.renewal: Callable[[], str] | None = None
 
     def api(self, name: str) -> Any:
         """One of hvac's classes, which sends through this adapter: `auth_methods.token:Token`."""
@@ -109,7 +111,7 @@ class VaultAdapter(_Adapter):  # type: ignore[misc]
             return {}
         content = response.json()
         if response.status >= HTTPStatus.BAD_REQUEST:
-            raise StatusError(response, content)
+            raise StatusError(response, content, self.renewal)
         if response.status >= HTTPStatus.MULTIPLE_CHOICES or content is None:
             raise response.failure() or response.damaged()
         return content

@@ -16,7 +16,7 @@ from astro_token_backends.boundary import call_sdk
 from astro_token_backends.login import LoginLock, one_per_process
 from astro_token_backends.vault import LOGGERS
 from astro_token_backends.vault.errors import StatusError, translated
-from astro_token_backends.vault.login import Login, PreparedLogin, prepare_login
+from astro_token_backends.vault.login import Login, PreparedLogin, prepare_login, token_renewal
 from astro_token_backends.vault.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ class VaultClient:
             if login is None or login.has_ended():
                 login = self._log_in(session, until)
         adapter = session.with_login(login, until, namespace)
+        if not login.is_ours:
+            adapter.renewal = lambda: token_renewal(self._environ())
         if login.is_ours and session.trusted is not login:
             adapter.renew = lambda: self._renew(session, login, until)
             adapter.confirm_denial = session.confirm_denial

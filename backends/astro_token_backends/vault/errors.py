@@ -15,12 +15,14 @@ from astro_token.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from astro_token.transport.client import Response
 
 __all__ = ["StatusError", "denied", "policy_hint", "requiring", "translated", "unexpected"]
 
+# Reasons that Vault gives if a policy denies the request. A token that has ended gets another one.
+_OF_POLICY = ("1 error occurred", "preflight capability check")
 # A replica that is behind, and standby nodes.
 _BUSY = frozenset({412, 472, 473, 474})
 
@@ -31,10 +33,17 @@ class StatusError(Exception):
 
     Attributes:
         content: the body if it is a JSON object, else None.
+        renewal: returns the remedy for a token that Vault does not accept.
     """
 
-    def __init__(self, response: Response, content: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        response: Response,
+        content: Mapping[str, Any] | None,
+        renewal: Callable[[], str] | None = None,
+    ) -> None:
         super().__init__()
+        self.renewal = renewal
         self.status = response.status
         self.content = content
         self._response = response
@@ -63,6 +72,8 @@ class StatusError(Exception):
         """
         status = self.status
         if status in {401, 403} or (status == 405 and self._is_vaults):  # noqa: PLR2004
+            if self.renewal is not None and not any(map(self.says, _OF_POLICY)):
+                hint = f"{self.renewal()}; if the token is valid, {hint}"
             return denied(hint)
         if status == 501:  # noqa: PLR2004
             return BackendDownError("Vault is not initialised", hint="ask its operator to initialise it")
@@ -92,10 +103,7 @@ def requiring(path: str, *capabilities: str) -> Iterator[None]:
 
 def policy_hint(path: str, *capabilities: str) -> str:
     listed = ", ".join(f'"{capability}"' for capability in capabilities)
-    return (
-        f'add to the policy of the Vault token: path "{path}" {{ capabilities = [{listed}] }}; '
-        "if VAULT_TOKEN is set, check that it is still valid"
-    )
+    return f'add to the policy of the Vault token: path "{path}" {{ capabilities = [{listed}] }}'
 
 
 def denied(hint: str) -> AccessDeniedError:

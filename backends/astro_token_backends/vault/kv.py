@@ -14,6 +14,7 @@ from astro_token.errors import (
     IntegrityError,
     InvalidTokenError,
     SecretNotFoundError,
+    UnusableSecretError,
     changed_meanwhile,
 )
 from astro_token.record import Record
@@ -138,7 +139,7 @@ class KeyValue(VaultService):
             details = self._client.mount(adapter, quote(name))
         except StatusError as refused:
             raise refused.translated(
-                "check the mount, and the expiry of the Vault token; or add to the token's policy: "
+                "check the mount; or add to the token's policy: "
                 f'path "{mount}/data/{path}" {{ capabilities = ["read"] }} (KV 1: without data/)'
             ) from None
         mount = str(details.get("path", "")).strip("/")
@@ -275,7 +276,7 @@ def _not_found(location: _Location, version: str | None, content: Any) -> Secret
     else:
         state = "deleted"
         hint = f"restore it with `vault kv undelete -versions={last} {location.mount}/{location.path}`"
-    return SecretNotFoundError(f"version {last} of the secret is {state}", hint=hint, version=last)
+    return UnusableSecretError(f"version {last} of the secret is {state}", hint=hint, version=last)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.errors import ConfigError
+from astro_token.errors import ConfigError, NoStoreError
 from astro_token.record import Record
 from astro_token.system import variables
 from astro_token.system.variables import secret_setting, setting
@@ -41,7 +41,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     Read the environment. A rejected value is not repeated: it may hold a password.
 
     Raises:
-        ConfigError: a setting is missing, malformed, or would weaken the connection.
+        NoStoreError: VAULT_ADDR is not set.
+        ConfigError: a setting is malformed, or would weaken the connection.
     """
     if setting(environ, "VAULT_SKIP_VERIFY").lower() not in _FALSE:
         raise ConfigError(
@@ -54,7 +55,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             raise ConfigError(
                 "VAULT_ADDR is not set, and BAO_ADDR is not read", hint="set VAULT_ADDR to the same address"
             )
-        raise ConfigError("VAULT_ADDR is not set", hint=f"set it to the address of Vault, {_EXAMPLE}")
+        raise NoStoreError("VAULT_ADDR is not set", hint=f"set it to the address of Vault, {_EXAMPLE}")
     route = Route.to(
         address,
         environ,

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["csv_text", "document", "markdown", "summary", "tables", "totals"]
 
 _MOST_ROWS = 200  # of Markdown: a job's summary is limited to 1 MiB, and nobody reads it
-_FORMULA = re.compile(r"[=+\-@\t\r\n]")  # a spreadsheet computes a cell that begins so
+# A spreadsheet computes a cell that begins so, also with the wide signs of East Asian keyboards.
+# Where the comma is the decimal point, it begins a cell after a semicolon.
+_FORMULA = re.compile(r"(?:^|(?<=;))(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 _CELLS = ("id", "title", "status", "scope", "kind", "roles")
 _TIMES = ("created", "rotated", "last_used", "expires")
 
@@ -161,8 +163,7 @@ def csv_text(audit: Audit) -> str:
 
 
 def _cell(text: str) -> str:
-    text = harmless(text)
-    return f"'{text}" if _FORMULA.match(text.lstrip()) else text
+    return _FORMULA.sub("'", harmless(text))
 
 
 def markdown(audit: Audit) -> str:

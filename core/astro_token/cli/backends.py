@@ -1,12 +1,14 @@
-"""`backends`: list the schemes, their operations and their requirements."""
+"""`backends`: list the schemes, their operations and their requirements. `new` writes a further backend."""
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from astro_token.cli.output import print_json
+from astro_token.cli.output import note, print_json
+from astro_token.errors import OutputError
 from astro_token.secrets import protocols
 from astro_token.secrets.registry import plugins
 from astro_token.secrets.schemes import BUILTIN, Scheme
@@ -37,6 +39,8 @@ _PLUGIN = {
 
 
 def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
+    if arguments.action == "new":
+        return _new(arguments.scheme)
     rows = [_describe(name, scheme) for name, scheme in BUILTIN.items()]
     # Plugins are listed from the metadata of their distributions, without importing them.
     rows += [
@@ -51,6 +55,26 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
         ("SCHEME", "NAMES", "CAN", "SDK", "WHAT"),
         [(row["scheme"], row["form"], " ".join(row["can"]) or "-", _sdk(row), row["what"]) for row in rows],
     )
+    return 0
+
+
+def _new(scheme: str | None) -> int:
+    from pathlib import Path
+
+    from astro_token.init.backend import backend_files, command, distribution_of, module_of
+    from astro_token.init.write import write
+    from astro_token.system.os_errors import working_folder
+
+    name = distribution_of(scheme or "")
+    folder = Path(working_folder()) / name
+    if os.path.lexists(folder):
+        raise OutputError(f"{name} exists", hint="remove it, or choose another name or folder")
+    files = backend_files(scheme or "")
+    write(folder, files)
+    for file in files:
+        note(f"wrote {name}/{file}")
+    note(f"replace the request in {name}/{module_of(name)}.py by that of your service; then run:")
+    print(f"cd {name} && {command()}")
     return 0
 
 

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     }
     target = _target(arguments)
     shared = Settings([arguments.token], timeout=arguments.timeout, default_timeout=LIFECYCLE_SECONDS)
-    settings = shared.token(arguments.token, decrypt=arguments.decrypt)
+    settings = shared.token(arguments.token, decrypt=arguments.decrypt, accepts_chain=False)
     given = {name: value for name, value in options.items() if value is not None}
     settings = replace(settings, request=replace(settings.request, **given))
     admin = read_admin(shared.environ, arguments.admin, settings.timeout)

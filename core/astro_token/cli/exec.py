@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,9 +60,11 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
     # Before the secret is read: a missing command needs no token.
     program = child.find_command(command[0], os.environ)
     token, verdicts = read_and_verify(settings, online=arguments.online)
-    enforce(verdicts, settings.ref)
-    warn(verdicts, settings.ref)
-    environment = export(token, workspace=settings.expected.workspace, keep=arguments.keep_env)
+    enforce(verdicts, token.ref)
+    warn(verdicts, token.ref)
+    environment = export(
+        token, workspace=settings.expected.workspace, keep=arguments.keep_env, refs=settings.refs
+    )
     close_backends()
     if deploy is not None and (code := _refuse_deploy(deploy, token, settings)):
         return code
@@ -119,8 +122,15 @@ def _refuse_deploy(deploy: Deploy, token: AstroToken, settings: TokenSettings) -
     from astro_token.deploy.destination import destination_of
     from astro_token.policy.codes import DEPLOY
 
-    expected = destination_of(settings.name or str(settings.ref), token, settings.expected)
-    preflight = before_deploy(deploy, Path(), expected, settings.policy)
+    expected = destination_of(settings.name or str(token.ref), token, settings.expected)
+    preflight = before_deploy(
+        deploy,
+        Path(),
+        expected,
+        settings.policy,
+        lock=settings.astro_cli,
+        can_ask=sys.stdin is not None and sys.stdin.isatty(),
+    )
     for verdict in preflight.verdicts:
         if verdict.level == "error":
             report(f"deploy: {verdict.message}", verdict.hint, DEPLOY[verdict.code].exit_code)

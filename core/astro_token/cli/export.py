@@ -51,8 +51,8 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
         _refuse_log(plan, expected)
     warn_unsafe(Path(working_folder()), os.environ, settings.policy.registries)
     token, verdicts = read_and_verify(settings)
-    enforce(verdicts, settings.ref)
-    warn(verdicts, settings.ref)
+    enforce(verdicts, token.ref)
+    warn(verdicts, token.ref)
     environment = export(token)
     variables = Variables(
         set={name: secret.reveal().decode("ascii") for name, secret in environment.set.items()},

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from astro_token.astro_api.records import TokenRecord
     from astro_token.deploy import PreflightReport
     from astro_token.policy.rules import Verdict
+    from astro_token.tokens.chain import Member
     from astro_token.tokens.online import Online
     from astro_token.tokens.read_many import TokenReport
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     Block = list[tuple[str, str]]
 
 __all__ = [
+    "chain_lines",
     "describe_error",
     "describe_preflight",
     "describe_record",
@@ -46,6 +48,7 @@ def describe_token(report: TokenReport, now: datetime) -> dict[str, Any]:
         "name": settings.name if settings else None,
         "ref": str(settings.ref) if settings else None,
         "backend": settings.ref.scheme if settings else None,
+        "chain": [_describe_member(member) for member in report.chain],
         "version": (token.secret.version or None) if token else None,
         "status": report.status,
         **_attributes(token, "scope", "organization", "workspace", "deployment", "token_id"),
@@ -55,6 +58,14 @@ def describe_token(report: TokenReport, now: datetime) -> dict[str, Any]:
         "verdicts": describe_verdicts(report.verdicts),
         "error": describe_error(error) if error else None,
         "online": _describe_online(report.online) if report.online else None,
+    }
+
+
+def _describe_member(member: Member) -> dict[str, Any]:
+    return {
+        "ref": str(member.ref),
+        "status": member.status,
+        "error": describe_error(member.error) if member.error else None,
     }
 
 
@@ -172,8 +183,20 @@ def tabulate(reports: Sequence[TokenReport], now: datetime) -> tuple[Sequence[st
         expiry = f"{expires:%Y-%m-%d}, {from_now(expires, now)}" if expires else shown["EXPIRES"]
         rows.append((shown["TOKEN"], shown["SCOPE"], expiry, first))
         rows += [("", "", "", other) for other in others]
-        blocks.append([*shown.items(), ("VERDICT", first), *(("", other) for other in others)])
+        chain = zip(("CHAIN", *[""] * len(report.chain)), chain_lines(report), strict=False)
+        blocks.append([*shown.items(), *chain, ("VERDICT", first), *(("", other) for other in others)])
     return ("TOKEN", "SCOPE", "EXPIRES", "VERDICT"), rows if len(reports) > 1 else [], blocks
+
+
+def chain_lines(report: TokenReport) -> list[str]:
+    """Return a line for each reference of a chain: its outcome, and the reason."""
+    lines = []
+    for member in report.chain:
+        reason = ""
+        if member.error is not None:
+            reason = f" ({_one_line(member.error.message).removeprefix(f'{member.ref}: ')})"
+        lines.append(f"{member.ref}: {member.status}{reason}")
+    return lines
 
 
 def verdict_lines(report: TokenReport) -> list[str]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from astro_token.init.detect import AstroProject
     from astro_token.init.plan import Plan
     from astro_token.init.write import Changes
+    from astro_token.settings.project_file import Project
 
 _ATTEMPTS = 3
 
@@ -73,24 +74,50 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     planned = changes(root, texts)
     if arguments.dry_run:
         print(diff(planned.new), end="")
+        if planned.new and folder != root:
+            note(f"`git apply` takes the diff in the folder {root}")
     else:
         write(root, planned.new)
-    for name in planned.new:
-        note(f"{'would write' if arguments.dry_run else 'wrote'} {name}")
-    for name in planned.same:
-        note(f"{name} is there already")
     additions = dict(planned.present)
     if existing.path is not None:
         prefix = "tool.astro-token." if existing.path.name == SHARED_FILE else ""
         text = project_tables(plan, prefix, existing)
         if text:
             additions[os.path.relpath(existing.path, root)] = text
-    for name, text in additions.items():
-        note(f"{name} exists, and stays as it is; the text to add to it follows")
-        _show(f"# for {name}:\n{text}", sys.stderr if arguments.dry_run else sys.stdout)
+    _report(texts, planned, additions, is_dry=arguments.dry_run)
     _explain(plan, project)
-    _finish(plan, planned, additions)
+    _warn_of_other_references(plan, existing)
+    added = [*planned.new, *planned.same, *additions]
+    if existing.path is not None and existing.path.name == FILE:  # perhaps of an earlier run
+        added.append(os.path.relpath(existing.path, root))
+    _finish(plan, planned, dict.fromkeys(added), os.path.relpath(root / plan.folder, folder))
     return 0
+
+
+def _report(
+    texts: Mapping[str, str], planned: Changes, additions: Mapping[str, str], *, is_dry: bool
+) -> None:
+    """Show which files were written, and the texts for those that exist."""
+    for name in planned.new:
+        note(f"{'would write' if is_dry else 'wrote'} {name}")
+    for name in planned.same:
+        note(f"{name} is there already")
+    foreign = _foreign(planned)
+    for name, text in additions.items():
+        use = "init would write" if name in foreign else "to add to it"
+        note(f"{name} exists, and stays as it is; the text {use} follows")
+        _show(f"# for {name}:\n{text}", sys.stderr if is_dry else sys.stdout)
+    for name in foreign:
+        line("warning", f"{name} is not what init writes, so it is left out of the commands below")
+        line("hint", "read it before you run it; or remove it, and run astro-token init again")
+    marked = [name for name, text in texts.items() if f" {MARK}\n" in text and name not in foreign]
+    if marked:
+        note(f"change the lines marked {MARK} in {', '.join(marked)}")
+
+
+def _foreign(planned: Changes) -> list[str]:
+    """Return the scripts that exist with other content: perhaps edited, perhaps of somebody else."""
+    return [name for name in planned.present if Path(name).parent.name == FOLDER]
 
 
 def _show(text: str, stream: TextIO) -> None:
@@ -120,14 +147,19 @@ def _answer(text: str, default: str | None) -> str:
     shown = f"{text} [{default}]: " if default else f"{text}: "
     try:
         answer = prompt(harmless(shown), echo=True).decode(errors="replace").strip()
-    except OSError:
-        answer = ""
+    except (EOFError, OSError):
+        raise UsageError(
+            "the input ended, and nothing was written",
+            hint="answer each question, or give the options that astro-token init --help lists",
+        ) from None
     return answer or default or ""
 
 
 def _explain(plan: Plan, project: AstroProject) -> None:
     """Show what a person has to know about this plan."""
     system = SYSTEMS[plan.system]
+    branches = ", ".join(f"{each.name}={each.branch}" for each in plan.environments)
+    note(f"each environment is for the jobs of one branch: {branches} (change it with --environment)")
     if project.major is None:
         note("there is no Astro project yet: create one with astro dev init")
     if (
@@ -137,6 +169,9 @@ def _explain(plan: Plan, project: AstroProject) -> None:
     ):
         line("warning", "the role is bound to the subject of repositories created before 15 July 2026")
         line("hint", "for a newer repository, give --owner-id and --repository-id")
+    if system.is_paired and plan.backend in {"vault", "gcp"} and not plan.repository_id:
+        note("the roles bind the name of the repository, which others can take after a rename or a deletion")
+        note("--repository-id binds the repository itself")
     if not system.is_paired:
         note(f"bind a role to the repository and the branch, as docs/ci.md says for {system.name}")
         note(f"schedule `astro-token check {plan.environments[0].name}` for every night in {system.name}")
@@ -146,13 +181,31 @@ def _explain(plan: Plan, project: AstroProject) -> None:
             note(f"the nightly check leaves out {', '.join(left)}: GitHub schedules the default branch only")
 
 
-def _finish(plan: Plan, planned: Changes, additions: Iterable[str]) -> None:
-    """Print the commands that remain, at most three."""
-    marked = [name for name, text in {**planned.new, **planned.present}.items() if f" {MARK}\n" in text]
-    if marked:
-        note(f"first change the lines marked {MARK} in {', '.join(marked)}")
-    at = f"cd {plan.folder}\n" if plan.folder else ""
-    commands = [" && ".join(f"sh {FOLDER}/{name}.sh" for name in scripts(plan))]
+def _warn_of_other_references(plan: Plan, existing: Project) -> None:
+    """Warn of tokens in the existing project file that the scripts and jobs of the plan are not for."""
+    for each in plan.environments:
+        token = existing.tokens.get(each.name)
+        if token is None or (plan.backend == token.ref.scheme == "file"):  # a path is absolute there
+            continue
+        if str(token.ref) != plan.ref(each.name):
+            line(
+                "warning",
+                f"the token {each.name} is at {token.ref} already, and not at {plan.ref(each.name)}",
+            )
+            line("hint", "change its reference, or the paths in the scripts and the names of their secrets")
+
+
+def _finish(plan: Plan, planned: Changes, added: Iterable[str], at: str) -> None:
+    """
+    Print the commands that remain, at most three, and the folder to run them in if it is another one.
+
+    Args:
+        added: paths of files for git.
+        at: the path from here to the project.
+    """
+    foreign = _foreign(planned)
+    listed = {f"{plan.folder}/{FOLDER}/{name}.sh".lstrip("/"): name for name in scripts(plan)}
+    commands = [" && ".join(f"sh {FOLDER}/{name}.sh" for path, name in listed.items() if path not in foreign)]
     if plan.backend != "file":
         names = " ".join(each.name for each in plan.environments)
         commands.append(
@@ -160,10 +213,12 @@ def _finish(plan: Plan, planned: Changes, additions: Iterable[str]) -> None:
             if len(plan.environments) > 1
             else f"astro-token put {names}"
         )
-    added = [os.path.relpath(name, plan.folder or ".") for name in (*planned.new, *additions)]
+    paths = [
+        os.path.relpath(name, plan.folder or ".") for name in dict.fromkeys(added) if name not in foreign
+    ]
     if plan.backend == "file":
-        added += [f"{each.name}.token.age" for each in plan.environments]
-    if added:
-        commands.append(f"git add {' '.join(added)} && git commit -m 'Deploy with astro-token' && git push")
+        paths += [f"{each.name}.token.age" for each in plan.environments]
+    if paths:
+        commands.append(f"git add {' '.join(paths)} && git commit -m 'Deploy with astro-token' && git push")
     note("then run:")
-    print(at + "\n".join(filter(None, commands)))
+    print(("" if at == "." else f"cd {at}\n") + "\n".join(filter(None, commands)))

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from astro_token.ci import ci_system
-from astro_token.cli.findings import NONE, fields, name, verdict_lines
+from astro_token.cli.findings import NONE, chain_lines, fields, name, verdict_lines
 from astro_token.cli.output import harmless, line, note
 from astro_token.cli.remarks import of_token, of_verdicts
 from astro_token.errors import AstroTokenError
@@ -44,6 +44,13 @@ def render(reports: Sequence[TokenReport], deploy: PreflightReport | None, now: 
         rows.append([*(_cell(title, shown) for title in titles), ", ".join(verdict_lines(report))])
         faults += [_fault(code(name(report, number)), remark) for remark in of_token(report)]
     lines = ["### astro-token check", "", *markdown_table((*titles, "Verdict"), rows)]
+    chains = [
+        [code(name(report, number)), code(line)]
+        for number, report in enumerate(reports, 1)
+        for line in chain_lines(report)
+    ]
+    if chains:
+        lines += ["", *markdown_table(("Token", "References of its chain"), chains)]
     if deploy is not None:
         lines += ["", f"Deploy of {code(str(deploy.path))}: {deploy.status}"]
         faults += [_fault("deploy", remark) for remark in of_verdicts(deploy.verdicts, "")]

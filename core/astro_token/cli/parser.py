@@ -157,8 +157,13 @@ No credential and no token is shown: --format json can be pasted into a ticket.
 _BACKENDS = """\
 List the backends: the secrets that they read, whether their SDK is installed, and further abilities.
 
+`new` writes a distribution with a backend of your own into ./astro-token-NAME: a module, the contract as its
+test, pyproject.toml and README.md. NAME is the scheme of its references. It prints the command that runs the
+test, which passes: docs/plugins.md.
+
   astro-token backends
   astro-token backends --format json
+  astro-token backends new acme
 """
 
 _INSTALL_CLI = """\
@@ -433,6 +438,12 @@ def _revoke(command: argparse.ArgumentParser) -> None:
     _add_admin(command)
 
 
+def _backends(command: argparse.ArgumentParser) -> None:
+    command.add_argument("action", nargs="?", choices=["new"], metavar="new", help="write a backend")
+    command.add_argument("scheme", nargs="?", metavar="NAME", help="the scheme of its references")
+    _add_format(command)
+
+
 def _install_cli(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--version", metavar="X", help="such as 1.48.0 (default: that of astro-token.toml, else the latest)"
@@ -490,7 +501,7 @@ _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]
     "revoke": ("delete a token at Astro", _REVOKE, _revoke),
     "audit": ("compare all tokens of the organization with policy", _AUDIT, _audit),
     "doctor": ("check every step from the settings to Astro", _DOCTOR, _doctor),
-    "backends": ("list the backends", _BACKENDS, _add_format),
+    "backends": ("list the backends, or write a new one", _BACKENDS, _backends),
     "install-cli": ("install the Astro CLI, verified", _INSTALL_CLI, _install_cli),
     "completion": ("print a script for a shell's completion", _COMPLETION, _completion),
 }

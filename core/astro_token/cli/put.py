@@ -33,7 +33,9 @@ _PIPE_IT = "pipe the token in, or run put on a terminal and paste it"
 
 
 def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
-    settings = resolve(arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout)
+    settings = resolve(
+        arguments.token, decrypt=arguments.decrypt, timeout=arguments.timeout, accepts_chain=False
+    )
     token, version = prefixed_with(settings.ref, lambda: _put(settings, create_key=arguments.create_key))
     if token.expires is not None:  # else there is a warning
         note(expiry(token, datetime.now(UTC)))

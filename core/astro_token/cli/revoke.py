@@ -10,6 +10,7 @@ from astro_token.cli.lifecycle import LIFECYCLE_SECONDS, option
 from astro_token.cli.output import note
 from astro_token.errors import InvalidTokenError, UsageError
 from astro_token.lifecycle.admin import read_admin
+from astro_token.lifecycle.inventory import configured
 from astro_token.lifecycle.revoke import Holders, Revocation, holders_of, refuse
 from astro_token.policy.parsers import identifier
 from astro_token.settings.resolve import Settings
@@ -32,7 +33,9 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
             "revoke takes either a token or --id", hint="for example: astro-token revoke --id cltk0123456789"
         )
     shared = Settings(timeout=arguments.timeout, default_timeout=LIFECYCLE_SECONDS)
-    settings = None if ident else shared.token(arguments.token, decrypt=arguments.decrypt)
+    settings = None
+    if ident is None:
+        settings = shared.token(arguments.token, decrypt=arguments.decrypt, accepts_chain=False)
     current = read_and_verify(settings)[0] if settings else None
     ident = ident or _ident(current)
     admin = read_admin(shared.environ, arguments.admin, shared.timeout)
@@ -63,9 +66,8 @@ def _ident(token: AstroToken | None) -> str:
 def _holders(
     ident: str, shared: Settings, settings: TokenSettings | None, admin: AstroToken | None
 ) -> Holders:
-    """The configured references that hold the token: of the argument, the project file and the admin."""
-    names = list(shared.project.tokens)
-    holders = holders_of(ident, shared.tokens(names) if names else [])
+    """The references that hold the token: of the argument, the project file, the environment, the admin."""
+    holders = holders_of(ident, list(configured(shared).values()))
     own = [] if settings is None else [settings.name or str(settings.ref)]
     if admin is not None and admin.token_id == ident:
         own.append(str(admin.ref))

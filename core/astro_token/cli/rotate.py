@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     options = _options(arguments, _escrow(arguments))
     named = None if arguments.all else arguments.token or [None]
     settings = Settings(named, timeout=arguments.timeout, default_timeout=LIFECYCLE_SECONDS)
-    requests = settings.tokens(named, decrypt=arguments.decrypt)
+    requests = settings.tokens(named, decrypt=arguments.decrypt, accepts_chain=False)
     admin = read_admin(settings.environ, arguments.admin, settings.timeout)
     with AstroApi() as api, progress(len(requests), "rotating") as done, with_delayed_signals():
         rotator = Rotator(api, admin, options)

@@ -17,7 +17,7 @@ import os
 from typing import TYPE_CHECKING
 
 from astro_token.deploy import project_layout, repository, settings
-from astro_token.deploy.destination import Target, target_findings, workspace_findings
+from astro_token.deploy.destination import Target, command_findings, target_findings, workspace_findings
 from astro_token.deploy.project_layout import layout_of
 from astro_token.environment.cli_config import CONFIG_FILE
 from astro_token.environment.export import TOKEN_VARIABLE
@@ -88,6 +88,7 @@ def run_preflight(
     if layout.majors:
         findings += [
             *settings.findings(folder, path, environ, registries=policy.registries),
+            *settings.manifest_findings(layout.manifest, path, environ),
             *target_findings(destinations, target),
             *(repository.findings(folder, environ) if major in DEPLOY["uncommitted"].majors else ()),
         ]
@@ -108,7 +109,9 @@ def before_deploy(
     expected: Destination,
     policy: Policy,
     *,
+    lock: Lock | None = None,
     environ: Mapping[str, str] | None = None,
+    can_ask: bool = True,
 ) -> PreflightReport:
     """
     Run the cheap part of the check, right before `exec` starts `astro deploy` in a folder.
@@ -118,22 +121,29 @@ def before_deploy(
     A deploy to another deployment than the expected one is an error, in any folder.
     All other findings are warnings, which stop nothing, unless policy makes one an error.
     Outside a project, the Astro CLI reports the rest itself.
+
+    Args:
+        lock: the pinned release of the Astro CLI, which stands for one whose version is not known.
+        can_ask: the command has a terminal.
     """
     environ = os.environ if environ is None else environ
     folder = path.absolute()
     layout = layout_of(folder, environ)
-    version = None
+    version = lock.version if lock else None
     if len(layout.majors) > 1:
         from astro_token.deploy.programs import examine_astro
 
-        version = examine_astro(folder, environ, None, []).version
-    target = _target(deploy, path, environ, layout, version)
+        version = examine_astro(folder, environ, None, []).version or version
+    target = _target(deploy, path, environ, layout, version, can_ask=can_ask)
     suppressed = deploy.suppressed(target.major)
     findings = [*target_findings([expected], target)]
+    if layout.majors or version:  # else nothing tells which version will run
+        findings += command_findings(target)
     if layout.majors and not deploy.is_outside:
         findings = [
             *project_layout.findings(folder, path, environ, layout, target.major, dags=deploy.dags or "dags"),
             *settings.findings(folder, path, environ, registries=policy.registries),
+            *settings.manifest_findings(layout.manifest, path, environ),
             *findings,
             *workspace_findings([expected], target),
         ]
@@ -146,10 +156,16 @@ def before_deploy(
 
 
 def _target(
-    deploy: Deploy | None, path: Path, environ: Mapping[str, str], layout: Layout, version: str | None
+    deploy: Deploy | None,
+    path: Path,
+    environ: Mapping[str, str],
+    layout: Layout,
+    version: str | None,
+    *,
+    can_ask: bool = True,
 ) -> Target:
     """Find out where a deploy from a folder would go, with this version of the Astro CLI."""
     major = layout.major(version)
     is_read = major == 1 and 1 in layout.majors
     configured = settings.configured_deployment(path.absolute(), environ) if is_read else None
-    return Target(deploy, layout.target_manifest(version), configured, path / CONFIG_FILE, major)
+    return Target(deploy, layout.target_manifest(version), configured, path / CONFIG_FILE, major, can_ask)

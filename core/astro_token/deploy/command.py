@@ -34,7 +34,7 @@ class Flag(Record):
 
 _V1, _V2 = (1,), (2,)
 # No name or letter has two meanings, so one parser serves both versions.
-# Astro CLI 2.0 refuses the flags of 1.x, but --force and --prompt, which it ignores.
+# Each version refuses the flags of the other, but 2.0 ignores --force and --prompt.
 # Flags that are not here are switches.
 _FLAGS = (
     Flag("build-secret", has_value=True),
@@ -68,6 +68,20 @@ _FLAGS = (
 )
 _LETTERS = {flag.letter: flag.name for flag in _FLAGS if flag.letter}
 _WITH_VALUE = frozenset(flag.name for flag in _FLAGS if flag.has_value)
+_IGNORED = frozenset({"force", "prompt"})
+_REPLACEMENTS = {
+    "dag-bundle-name": "2.0 deploys to the default bundle",
+    "dags-path": "deploy from the project's folder",
+    "deployment": "give the deployment as the argument, by its identifier",
+    "deployment-name": "name the deployment with --deployment",
+    "env": "run uv run pytest before the deploy",
+    "output": "leave it out",
+    "parse": "run astro local check before the deploy",
+    "pytest": "run uv run pytest before the deploy",
+    "save": "name the deployment in each command",
+    "test": "run uv run pytest before the deploy",
+    "workspace": "name the workspace with --workspace-id",
+}
 _OFF = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 
 
@@ -79,12 +93,17 @@ class Deploy(Record):
         dags: the folder of the DAGs, if it is named.
         workspace: the value of `--workspace` or `--workspace-id`.
         flags: names of the given ones, except switches that are off.
+        other_deployment, other_workspace: a second one that differs.
+        json: the output is JSON, with which Astro CLI 2.0 never asks.
     """
 
     deployment: str | None = None
     dags: str | None = None
     workspace: str | None = None
     flags: frozenset[str] = frozenset()
+    other_deployment: str | None = None
+    other_workspace: str | None = None
+    json: bool = False
 
     @property
     def is_outside(self) -> bool:
@@ -94,6 +113,24 @@ class Deploy(Record):
     def suppressed(self, major: int) -> frozenset[str]:
         """List the codes of findings that do not apply with these flags and this version of the Astro CLI."""
         return frozenset(_suppressed({f.name for f in _FLAGS if f.name in self.flags and major in f.majors}))
+
+    def refusals(self, major: int) -> Iterator[tuple[str, str]]:
+        """Yield the reasons for which this version of the Astro CLI refuses it, each with a remedy."""
+        version = "1.x" if major == 1 else "2.0"
+        for flag in _FLAGS:
+            if flag.name in self.flags and major not in flag.majors and flag.name not in _IGNORED:
+                yield f"Astro CLI {version} has no --{flag.name}", _REPLACEMENTS[flag.name]
+        if major == 1:
+            return
+        if self.other_deployment:
+            yield "it names two deployments", "name one, as the argument or with --deployment"
+        if self.other_workspace:
+            yield "it names two workspaces", "leave --workspace-id out"
+        for other in ("image", "image-name"):
+            if {"dags", other} <= self.flags:
+                yield f"--dags and --{other} exclude each other", "leave one of them out"
+        if "wait-time" in self.flags and "wait" not in self.flags:
+            yield "it has --wait-time without --wait", "add --wait"
 
 
 def deploy_of(arguments: Sequence[str]) -> Deploy | None:
@@ -108,11 +145,16 @@ def deploy_of(arguments: Sequence[str]) -> Deploy | None:
     given = {name for name, text in flags.items() if text and (name in _WITH_VALUE or text not in _OFF)}
     if words[:1] != ["deploy"] or "help" in given:
         return None
+    deployments = [name for name in (*words[1:2], flags.get("deployment")) if name]
+    workspaces = [name for name in (flags.get("workspace"), flags.get("workspace-id")) if name]
     return Deploy(
-        next(iter(words[1:]), flags.get("deployment") or None),
+        next(iter(deployments), None),
         flags.get("dags-path") or None,
-        flags.get("workspace") or flags.get("workspace-id") or None,
+        next(iter(workspaces), None),
         frozenset(given),
+        next((name for name in deployments[1:] if name != deployments[0]), None),
+        next((name for name in workspaces[1:] if name != workspaces[0]), None),
+        flags.get("output") == "json",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from astro_token.deploy.command import workspace_flag
-from astro_token.deploy.manifest import MANIFEST
+from astro_token.environment.manifest import MANIFEST
 from astro_token.policy.deploy_codes import Finding
 from astro_token.record import Record
 from astro_token.token import is_identifier
@@ -15,11 +15,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from astro_token.deploy.command import Deploy
-    from astro_token.deploy.manifest import Manifest
+    from astro_token.environment.manifest import Link, Manifest
     from astro_token.policy.rules import Expectations
     from astro_token.token import AstroToken
 
-__all__ = ["Destination", "Target", "destination_of", "shown", "target_findings", "workspace_findings"]
+__all__ = [
+    "Destination",
+    "Target",
+    "command_findings",
+    "destination_of",
+    "shown",
+    "target_findings",
+    "workspace_findings",
+]
 
 
 class Destination(Record):
@@ -50,6 +58,7 @@ class Target(Record):
         configured: `project.deployment`; None if it is not set, or the Astro CLI does not read it.
         file: the configuration that `configured` is from, for messages.
         major: of the Astro CLI.
+        can_ask: the Astro CLI can ask for a deployment: it has a terminal.
     """
 
     command: Deploy | None
@@ -57,6 +66,19 @@ class Target(Record):
     configured: str | None
     file: Path
     major: int
+    can_ask: bool = True
+
+    @property
+    def link(self) -> Link | None:
+        """The link that the command names."""
+        named = self.command.deployment if self.command else None
+        return self.manifest.links.get(named) if self.manifest and named else None
+
+    @property
+    def workspace(self) -> str | None:
+        """The workspace that the command names, else the one of its link."""
+        option = self.command.workspace if self.command else None
+        return option or (self.link.workspace if self.link else None)
 
 
 def destination_of(
@@ -90,36 +112,61 @@ def shown(text: str) -> str:
 
 
 def target_findings(destinations: Sequence[Destination], target: Target) -> Iterator[Finding]:
-    """Compare the deployment, and the workspace of the command, with each destination."""
-    command = target.command
+    """Compare the deployment and the workspace of the command with each destination."""
     for each in destinations:
         yield from _deployment(each, target)
-        option = command.workspace if command else None
-        if option is not None and each.workspace not in {None, option}:
+        workspace = target.workspace
+        if workspace is not None and each.workspace not in {None, workspace}:
             result = ": the Astro CLI would deploy nothing and succeed" if target.major == 1 else ""
+            is_option = target.command is not None and target.command.workspace is not None
             yield Finding(
                 "other-workspace",
-                f"the command names workspace {shown(option)}, and {each.name} is for "
-                f"{each.workspace}{result}",
+                f"{'the command' if is_option else f'the link in {MANIFEST}'} names workspace "
+                f"{shown(workspace)}, and {each.name} is for {each.workspace}{result}",
             )
+
+
+def command_findings(target: Target) -> Iterator[Finding]:
+    """Report a command that the Astro CLI refuses."""
+    if target.command is None:
+        return
+    for reason, hint in target.command.refusals(target.major):
+        yield Finding("refused-command", f"the Astro CLI refuses the command: {reason}", hint)
+    if target.major != 1 and target.link is not None and not target.link.is_astro:
+        yield Finding(
+            "refused-command",
+            f"the Astro CLI refuses the command: its link in {MANIFEST} is none of an Astro deployment",
+            "name another link, or package the project with astro package",
+        )
 
 
 def _deployment(each: Destination, target: Target) -> Iterator[Finding]:
     command, expected = target.command, each.deployment
-    named = command.deployment if command else None
-    actual = target.manifest.deployment(named) if named and target.manifest else named
-    if named is None and target.configured is None:
-        # Only an expected deployment can be compared, and only a table can name one.
-        if expected if command else each.has_table and not expected:
+    if (command is None or command.deployment is None) and target.configured is None:
+        if command is None:  # only a table can name a deployment
+            is_finding = each.has_table and not expected
+        else:  # only an expected deployment can be compared
+            is_finding = expected is not None or _fails(target)
+        if is_finding:
             yield _unnamed(each, target)
-    elif expected is None:
         return
-    elif named and actual is None:
+    if expected is None:
+        return
+    # If two are given, 2.0 refuses both, and 1.x takes the first.
+    names = [command.deployment, command.other_deployment] if command and command.deployment else [None]
+    for named in names:
+        if named or len(names) == 1:
+            yield from _compared(each, expected, named, target)
+
+
+def _compared(each: Destination, expected: str, named: str | None, target: Target) -> Iterator[Finding]:
+    actual = target.manifest.deployment(named) if named and target.manifest else named
+    if named and actual is None:
         yield Finding(
             "project-deployment",
             f"the command names deployment {shown(named)}, which {MANIFEST} may give to another one: "
             f"the file is not understood, and {each.name} is for {expected}",
-            f"correct {MANIFEST}: it must be TOML of at most 64 KiB that can be read",
+            f"correct {MANIFEST}: it must be TOML of at most 256 KiB that can be read",
         )
     elif (goes := actual or target.configured or "") != expected:
         correct = f"name {expected} on the command line"
@@ -133,19 +180,29 @@ def _deployment(each: Destination, target: Target) -> Iterator[Finding]:
         )
 
 
+def _fails(target: Target) -> bool:
+    """Test if Astro CLI 2.0 fails because it cannot ask for a deployment."""
+    command = target.command
+    return target.major != 1 and command is not None and (command.json or not target.can_ask)
+
+
 def _unnamed(each: Destination, target: Target) -> Finding:
-    result = "takes the workspace's only one, or asks" if target.major == 1 else "asks for one"
+    if target.major == 1:
+        result = "takes the workspace's only one, or asks, which fails in CI"
+    elif _fails(target):
+        result = "fails, with input_required: it cannot ask for one here"
+    else:
+        result = "asks for one, which fails in CI"
     if target.command:
+        expected = f" by its identifier, and {each.name} is for {each.deployment}" if each.deployment else ""
         return Finding(
             "unnamed-deployment",
-            f"the command names no deployment by its identifier, and {each.name} is for {each.deployment}: "
-            f"the Astro CLI {result}, which fails in CI",
-            f"name it: astro deploy {each.deployment}",
+            f"the command names no deployment{expected}: the Astro CLI {result}",
+            f"name it: astro deploy {each.deployment}" if each.deployment else "name it in the command",
         )
     return Finding(
         "unnamed-deployment",
-        f"{each.name} names no deployment: unless the command names one, "
-        f"the Astro CLI {result}, which fails in CI",
+        f"{each.name} names no deployment: unless the command names one, the Astro CLI {result}",
     )
 
 

@@ -12,8 +12,8 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from astro_token.deploy.manifest import MANIFEST, read_manifest
 from astro_token.environment.cli_config import CONFIG_FILE
+from astro_token.environment.manifest import MANIFEST, read_manifest
 from astro_token.policy.codes import MAJORS
 from astro_token.policy.deploy_codes import Finding
 from astro_token.record import Record
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from astro_token.deploy.manifest import Manifest
+    from astro_token.environment.manifest import Manifest
 
 __all__ = ["Layout", "findings", "layout_of", "major_of"]
 

@@ -1,18 +1,24 @@
-"""The effect of the project's own `.astro/config.yaml`, which takes precedence over the user's."""
+"""
+The effect of the project's own settings: `.astro/config.yaml`, which takes precedence over the user's,
+and for Astro CLI 2.0 `[tool.astro]` of pyproject.toml.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.environment.cli_config import CONFIG_FILE, other_registry, problems_of
+from astro_token.environment.cli_config import CONFIG_FILE, manifest_problems, other_registry, problems_of
 from astro_token.environment.export import telemetry_host
+from astro_token.environment.manifest import MANIFEST
 from astro_token.policy.deploy_codes import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["configured_deployment", "findings", "telemetry"]
+    from astro_token.environment.manifest import Manifest
+
+__all__ = ["configured_deployment", "findings", "manifest_findings", "telemetry"]
 
 _LOUD = {"debug", "trace"}
 
@@ -50,6 +56,24 @@ def findings(
             "debug-output",
             f"{file} makes the Astro CLI log each step, and the token with it when it pushes an image",
         )
+
+
+def manifest_findings(manifest: Manifest | None, name: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """
+    Examine the table that Astro CLI 2.0 reads. Its first mistake stands for all.
+
+    Args:
+        name: the folder as the user named it, for messages.
+    """
+    if manifest is None:
+        return
+    file = name / MANIFEST
+    for problem in manifest_problems(manifest, environ, shown=file):
+        yield Finding(problem.code, problem.message, problem.hint)
+    if manifest.mistakes:
+        (key, reason), more = manifest.mistakes[0], len(manifest.mistakes) - 1
+        others = f", and {more} more mistake{'s' if more > 1 else ''}" if more else ""
+        yield Finding("manifest-invalid", f"{file}: {key} {reason}{others}: the Astro CLI refuses the file")
 
 
 def telemetry(environ: Mapping[str, str]) -> Iterator[Finding]:

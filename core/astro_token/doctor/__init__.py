@@ -6,9 +6,10 @@ Check every step from the settings to Astro, in order, and report each with its 
     variables      sdk           secret         policy
     ci             credential    version        astro (the program)
     identity       network       field          api
-                   login         decryption
+    chain          login         decryption
 
 The steps from backend to policy are those of `tokens.steps`: an observer reports them and probes services.
+Of a chain, `chain` reports every reference, and the other checks are those of the last one that was tried.
 A failed check skips only the checks that need it. Each is tried once, and nothing is written.
 """
 
@@ -19,15 +20,16 @@ from typing import TYPE_CHECKING
 
 from astro_token.doctor.astro import check_api, check_program
 from astro_token.doctor.environment import check_ci, check_identity, check_settings
-from astro_token.doctor.investigation import Investigation
+from astro_token.doctor.investigation import Investigation, report_chain
 from astro_token.doctor.report import CHECKS, STATES, Check, Report
 from astro_token.doctor.variables import check_variables
-from astro_token.tokens.steps import READING, TokenPath, steps, walk
+from astro_token.tokens.steps import READING, SELECTION, TokenPath, steps, walk
 from astro_token.transport.deadline import DEFAULT_SECONDS, Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from astro_token.errors import AstroTokenError
     from astro_token.settings.resolve import TokenSettings
 
 __all__ = ["CHECKS", "STATES", "Check", "Report", "examine"]
@@ -53,7 +55,7 @@ def examine(
     environ = os.environ if environ is None else environ
     report = Report()
     settings, shared = check_settings(report, token, decrypt=decrypt, timeout=timeout, environ=environ)
-    refs = [ref for ref in (settings.ref, settings.decrypt) if ref] if settings else []
+    refs = [ref for ref in (*settings.refs, settings.decrypt) if ref] if settings else []
     check_variables(report, environ, refs)
     check_ci(report, environ)
     check_identity(report, environ)
@@ -64,10 +66,31 @@ def examine(
         report.skip(*CHECKS[first:last], "token", "policy", why="the settings do not select a token")
     else:
         path = TokenPath(settings, Deadline(seconds, attempt=_ATTEMPT, attempts=1))
-        walk(path, (*READING, *steps(settings, online=False)), observer)
+        settings = _read(report, path)
+        walk(path, steps(settings, online=False), observer)
     check_program(report, environ, shared, settings, path.token if path else None)
     if offline:
         report.skip("api", why="--offline")
     else:
         check_api(report, path, observer, environ, min(seconds, _ATTEMPT))
     return settings, report
+
+
+def _read(report: Report, path: TokenPath) -> TokenSettings:
+    """Report the reading of the secret. Return the settings with the reference that was tried last."""
+    last = Report()
+
+    def attempt(path: TokenPath) -> AstroTokenError | None:
+        nonlocal last
+        last = Report()
+        walk(path, (*READING, *SELECTION), Investigation(last))
+        return last.failure
+
+    error = attempt(path)
+    if error is not None and path.is_chain:
+        from astro_token.tokens.chain import try_others
+
+        error = try_others(path, error, attempt)
+    report_chain(report, path, error)
+    report.checks += last.checks
+    return path.settings

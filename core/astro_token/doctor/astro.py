@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["check_api", "check_program"]
 
+# No variable and no setting of 2.0 turns its use of the keyring off.
+_KEYRING = (
+    "; it keeps logins in the keyring, which ASTRO_HOME does not isolate, but the token takes precedence"
+)
+
 
 def check_program(
     report: Report,
@@ -37,6 +42,7 @@ def check_program(
     """
     from astro_token.deploy.destination import destination_of
     from astro_token.deploy.programs import examine_astro
+    from astro_token.deploy.project_layout import major_of
     from astro_token.deploy.settings import telemetry
     from astro_token.settings.astro_cli_pin import findings
 
@@ -52,17 +58,27 @@ def check_program(
     for finding in (*cli.findings, *required, *telemetry(environ)):
         report.add("astro", "warning", f"{finding.code}: {finding.message}", finding.hint)
     if not cli.findings:
-        report.add("astro", "ok", f"{cli.version}, {cli.path}")
+        keyring = "" if major_of(cli.version) in {1, None} else _KEYRING
+        report.add("astro", "ok", f"{cli.version}, {cli.path}{keyring}")
 
 
 def _check_config(
     report: Report, folder: Path, environ: Mapping[str, str], registries: Sequence[Sequence[str]] | None
 ) -> None:
     """Check the project's configuration of the CLI: with an unsafe one, `exec` starts no command there."""
-    from astro_token.environment.cli_config import CONFIG_FILE, problems_of, registry_problems
+    from astro_token.environment.cli_config import (
+        CONFIG_FILE,
+        manifest_problems,
+        problems_of,
+        registry_problems,
+    )
+    from astro_token.environment.manifest import find_manifest
 
+    manifest = find_manifest(folder)
     try:
         config, problems = problems_of(folder / CONFIG_FILE, environ)
+        if manifest:
+            problems += manifest_problems(manifest, environ)
     except ConfigError as error:  # about ASTRO_TOKEN_CLI_KEYS
         report.fail("astro", error)
         return

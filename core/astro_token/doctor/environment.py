@@ -36,8 +36,9 @@ def check_settings(
         shared = Settings([token], timeout=timeout, environ=environ)
         settings = shared.token(token, decrypt=decrypt)
         file = settings.project_file
+        refs = ", then ".join(map(str, settings.refs))
         details = [
-            f"{settings.name}: {settings.ref}" if settings.name else str(settings.ref),
+            f"{settings.name}: {refs}" if settings.name else refs,
             settings.source,
             *([f"decrypted with {settings.decrypt}"] if settings.decrypt else []),
             f"the project file is {file}" if file else "there is no astro-token.toml here",

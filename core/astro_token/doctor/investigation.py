@@ -16,6 +16,7 @@ from astro_token.errors import (
     DecryptError,
     InvalidTokenError,
     SecretNotFoundError,
+    with_prefix,
 )
 from astro_token.policy.rules import enforce
 from astro_token.secrets.protocols import (
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from astro_token.tokens.steps import TokenPath
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["Investigation", "probe_service"]
+__all__ = ["Investigation", "probe_service", "report_chain"]
 
 _UNSUPPORTED = "the backend does not support this check"
 _AUTHORS = "report it to the backend's authors"
@@ -154,6 +155,30 @@ _DESCRIBE = {
     "decryption": lambda path: f"with {path.settings.decrypt}",
     "token": _describe_token,
 }
+
+
+def report_chain(report: Report, path: TokenPath, error: AstroTokenError | None) -> None:
+    """
+    Report each reference of a chain; nothing for a single reference.
+
+    Args:
+        error: the reason that no reference gives a token.
+    """
+    if not path.is_chain:
+        return
+    from astro_token.tokens.chain import members
+
+    chain = members(path, error)
+    is_exhausted = all(member.status == "passed over" for member in chain)
+    for member in chain:
+        if member.error is None:
+            report.add("chain", "ok" if member.status == "used" else "none", f"{member.ref}: {member.status}")
+            continue
+        failure = with_prefix(member.error, member.ref)
+        if is_exhausted or member.status == "failed":
+            report.fail("chain", failure)
+        else:
+            report.add("chain", "none", f"{failure.message} ({member.status})", failure.hint)
 
 
 # -- the probes of a service ----------------------------------------------------------------------------

@@ -19,9 +19,9 @@ State = Literal["ok", "none", "warning", "failed", "not reached"]
 STATES: tuple[State, ...] = get_args(State)
 
 SERVICE_CHECKS = ("backend", "sdk", "credential", "network", "login")
-# All checks, in their order. Those of a key run only if the settings name a key.
+# All checks, in their order. `chain` exists only for several references, and those of a key only with a key.
 CHECKS = (
-    *("settings", "variables", "ci", "identity"),
+    *("settings", "variables", "ci", "identity", "chain"),
     *SERVICE_CHECKS,
     *("permission", "secret", "version", "field"),
     *(f"key-{name}" for name in SERVICE_CHECKS),
@@ -46,8 +46,14 @@ class Check(Record):
 
 
 class Report:
+    """
+    Attributes:
+        failure: the error of the first failed check.
+    """
+
     def __init__(self) -> None:
         self.checks: list[Check] = []
+        self.failure: AstroTokenError | None = None
 
     @property
     def exit_code(self) -> int:
@@ -57,6 +63,7 @@ class Report:
         self.checks.append(Check(name, state, detail, hint))
 
     def fail(self, name: str, error: AstroTokenError) -> None:
+        self.failure = self.failure or error
         self.checks.append(Check(name, "failed", error.message, error.hint, error.exit_code))
 
     def run(self, name: str, call: Callable[[], tuple[_T, str]]) -> _T | None:

@@ -1,5 +1,6 @@
 """
-The Astro CLI's configuration files, `.astro/config.yaml` of the project and of the home.
+The Astro CLI's configuration files: `.astro/config.yaml` of the project and of the home, and for 2.0
+`[tool.astro]` of the project's pyproject.toml.
 
 The project's file takes precedence over the home's, and the CLI builds the API's address from it: anyone who
 can write the file can have the token sent to any server. So a command starts only if every line of the file
@@ -7,12 +8,17 @@ was understood, every key is in a list of harmless keys, and every value is safe
 
 The reader accepts the part of YAML that the CLI writes and that people write: block maps of scalars, and
 lists of scalars. Everything that YAML could read in another way is refused, with its line.
+
+In pyproject.toml, a domain and the addresses of links decide where 2.0 sends the token of the environment.
+Only the domain of `ASTRO_DOMAIN`, or Astro's own, is safe: the project can never move the token.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from astro_token.environment.context import DEFAULT_DOMAIN
 from astro_token.errors import ConfigError, PolicyError
 from astro_token.record import Record
 from astro_token.system.variables import setting
@@ -20,6 +26,8 @@ from astro_token.system.variables import setting
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from astro_token.environment.manifest import Manifest
 
     Registries = Sequence[Sequence[str]]
 
@@ -29,6 +37,7 @@ __all__ = [
     "ConfigSyntaxError",
     "Problem",
     "home_file",
+    "manifest_problems",
     "parse",
     "problems_of",
     "read",
@@ -376,6 +385,57 @@ def problems_of(
     return config, problems
 
 
+def manifest_problems(
+    manifest: Manifest, environ: Mapping[str, str], *, shown: Path | None = None
+) -> list[Problem]:
+    """
+    List the reasons in pyproject.toml not to give Astro CLI 2.0 a token.
+
+    `ASTRO_TOKEN_CLI_KEYS` can accept the `auth` of a link and `build-secrets`, but no other domain.
+
+    Args:
+        shown: the path for messages.
+
+    Raises:
+        ConfigError: `ASTRO_TOKEN_CLI_KEYS` names a key that it must not.
+    """
+    from astro_token.environment.manifest import ROOT, host_of
+
+    shown = shown or manifest.path
+    if not manifest.understood:
+        message = f"{shown} is not understood, and may have [{ROOT}]"
+        return [
+            Problem(
+                "config-unread",
+                f"{message}: the Astro CLI could send the token to another server",
+                "make it a regular file of valid TOML 1.0 and at most 256 KiB, with tool.astro and its keys "
+                "in lower case",
+            )
+        ]
+    problems = []
+    own = host_of(setting(environ, "ASTRO_DOMAIN") or DEFAULT_DOMAIN)
+    if manifest.domain is not None and host_of(manifest.domain) != own:
+        problems.append(
+            Problem(
+                "other-api",
+                f"{shown}: {ROOT}.domain decides where the Astro CLI sends the token, "
+                "and is not the domain of the environment",
+                "remove it, and check who added it; if it is yours, set ASTRO_DOMAIN to it",
+            )
+        )
+    accepted = _accepted(environ)
+    problems += [
+        Problem(
+            "other-api",
+            f"{shown}: {key} {reason}",
+            f"remove it, and check who added it; if it is harmless, add {key} to {KEYS_VARIABLE}",
+        )
+        for key, reason in manifest.exposures
+        if key.lower() not in accepted
+    ]
+    return problems
+
+
 def refuse_unsafe(
     folder: Path,
     environ: Mapping[str, str],
@@ -421,6 +481,12 @@ def _problems(
 ) -> tuple[CliConfig | None, list[Problem]]:
     path = folder / CONFIG_FILE
     config, problems = problems_of(path, environ)
+    above = folder.absolute()
+    if any(os.path.exists(each / "pyproject.toml") for each in (above, *above.parents)):  # noqa: PTH110
+        from astro_token.environment.manifest import find_manifest
+
+        if manifest := find_manifest(folder):
+            problems += manifest_problems(manifest, environ)
     file = home_file(environ)
     if home and file is not None and file != path:
         problems += problems_of(file, environ, home=True)[1]

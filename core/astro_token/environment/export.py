@@ -16,9 +16,10 @@ from astro_token.system.variables import setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from astro_token.secret import SecretValue
+    from astro_token.secrets.ref import SecretRef
     from astro_token.token import AstroToken
 
 __all__ = ["CliEnvironment", "export", "isolated", "telemetry_host"]
@@ -94,6 +95,7 @@ def export(
     *,
     workspace: str | None = None,
     keep: Collection[str] = (),
+    refs: Iterable[SecretRef] = (),
     environ: Mapping[str, str] | None = None,
 ) -> CliEnvironment:
     """
@@ -103,12 +105,12 @@ def export(
         workspace: used if the token names none.
         keep: variables to leave as they are that would be dropped as credentials,
             or changed to turn the Astro CLI's telemetry off.
+        refs: the other references of the token's chain. Variables that they name are dropped too.
     """
     environ = os.environ if environ is None else environ
     drop = credential_variables() | declared_credentials() | identity_copies(environ)
     drop |= admin_variables(environ)
-    if token.ref is not None and token.ref.scheme == "env":
-        drop |= {token.ref.name}
+    drop |= {ref.name for ref in (token.ref, *refs) if ref is not None and ref.scheme == "env"}
     return CliEnvironment(
         set=MappingProxyType({TOKEN_VARIABLE: token.secret}),
         unset=DEAD_VARIABLES | {TELEMETRY_ADDRESS}.difference(keep),

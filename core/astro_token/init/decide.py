@@ -57,7 +57,7 @@ def environment_names(texts: Sequence[str]) -> list[tuple[str, str | None]]:
                 "the name of an environment is malformed or reserved",
                 hint="use 2 to 18 lower-case letters, digits and -, such as prod, or prod=main",
             )
-        if equals and (not _BRANCH.fullmatch(branch) or ".." in branch):
+        if equals and (not _BRANCH.fullmatch(branch) or ".." in branch or branch.startswith("refs/")):
             raise UsageError("the branch of an environment is malformed", hint="give it as in prod=main")
         if name in dict(parsed):
             raise UsageError(f"the environment {name} is given twice", hint="give each environment once")
@@ -161,4 +161,15 @@ def _refuse_other_host(remote: Remote, system: str) -> None:
         raise ConfigError(
             f"the path of the remote {remote.name} is not an owner and a repository",
             hint="use an address such as https://github.com/acme/dags",
+        )
+    if remote.is_alias and SYSTEMS[system].is_paired:
+        raise ConfigError(
+            f"the host {remote.host} of the remote {remote.name} is an alias, and roles need its full name",
+            hint=f"git remote set-url {remote.name} ADDRESS, with the name of the server in it",
+        )
+    # Only other systems have such paths; a shell would replace the tilde.
+    if SYSTEMS[system].is_paired and {"~", "%"} & {*remote.path}:
+        raise ConfigError(
+            f"the path of the remote {remote.name} is none of {SYSTEMS[system].name}",
+            hint="choose the remote with --remote, or another CI system",
         )

@@ -19,7 +19,7 @@ from astro_token.system.variables import setting
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from astro_token.deploy.manifest import Manifest
+    from astro_token.environment.manifest import Manifest
     from astro_token.init.remote import Remote
 
 __all__ = ["AstroProject", "astro_project", "backend_of_login", "ci_of", "known_values", "repository_root"]

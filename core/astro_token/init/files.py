@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+from functools import partial
 from pkgutil import get_data
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,10 @@ from astro_token.init.plan import BACKENDS, EXAMPLES, PACKAGE_SOURCE, example_pl
 from astro_token.init.systems import SYSTEMS, audience, extras, lines, own, shared, special, yaml_text
 from astro_token.init.template import fill
 from astro_token.policy.rules import Policy
+from astro_token.record import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from astro_token.init.plan import Environment, Plan
     from astro_token.settings.project_file import Project
@@ -62,7 +63,7 @@ def files(plan: Plan) -> dict[str, str]:
     folder = f"{plan.folder}/" if plan.folder else ""
     made = {SYSTEMS[plan.system].file: ci_file(plan)}
     if plan.system == "github" and plan.nightly:
-        made[_NIGHTLY] = _marked(plan, _template("github-nightly.yml", plan), _NIGHTLY)
+        made[_NIGHTLY] = _marked(plan, partial(_template, "github-nightly.yml"))
     made[f"{folder}astro-token.toml"] = project_tables(plan)
     made |= {f"{folder}{FOLDER}/{name}.sh": text for name, text in scripts(plan).items()}
     return made
@@ -70,7 +71,7 @@ def files(plan: Plan) -> dict[str, str]:
 
 def ci_file(plan: Plan) -> str:
     system = SYSTEMS[plan.system]
-    return _marked(plan, _template(system.template, plan), system.file)
+    return _marked(plan, partial(_template, system.template), "//" if plan.system == "jenkins" else "#")
 
 
 def scripts(plan: Plan) -> dict[str, str]:
@@ -81,7 +82,7 @@ def scripts(plan: Plan) -> dict[str, str]:
         names = [plan.backend, *(["schedule"] if not plan.is_example else [])]
     else:
         return {}
-    return {name: _marked(plan, _template(f"{plan.system}-{name}.sh", plan), f"{name}.sh") for name in names}
+    return {name: _marked(plan, partial(_template, f"{plan.system}-{name}.sh")) for name in names}
 
 
 def project_tables(plan: Plan, prefix: str = "", existing: Project | None = None) -> str:
@@ -92,6 +93,10 @@ def project_tables(plan: Plan, prefix: str = "", existing: Project | None = None
         prefix: of the tables, as in pyproject.toml.
         existing: the file to which it is to be added; what that has is left out.
     """
+    return _marked(plan, partial(_tables, prefix, existing))
+
+
+def _tables(prefix: str, existing: Project | None, plan: Plan) -> str:
     text = []
     if existing is None:
         text += ["# The tokens of this project, and the policy for them. It contains no secret.", ""]
@@ -103,7 +108,7 @@ def project_tables(plan: Plan, prefix: str = "", existing: Project | None = None
             text += [f'workspace = "{each.workspace}"'] if each.workspace else []
             text += [f'deployment = "{each.deployment}"'] if each.deployment else []
             text.append("")
-    return _marked(plan, "".join(f"{line}\n" for line in text[:-1]), "astro-token.toml")
+    return "".join(f"{line}\n" for line in text[:-1])
 
 
 def example_files() -> dict[str, str]:
@@ -281,21 +286,24 @@ def github_issuer(host: str) -> str:
     return f"https://{host}/_services/token"
 
 
-def _marked(plan: Plan, text: str, file: str) -> str:
-    """Mark each line with a value that a person has to change. The examples have no marks."""
-    if plan.is_example:
+def _marked(plan: Plan, render: Callable[[Plan], str], comment: str = "#") -> str:
+    """
+    Mark each line that a person has to change: those that an unknown value is a part of.
+
+    Such a line differs if the value does. A search would also find it in a name of the repository.
+    """
+    text = render(plan)
+    if plan.is_example:  # has no marks
         return text
-    pattern = re.compile("|".join(rf"(?<![\w]){re.escape(value)}(?![\w])" for value in placeholders(plan)))
-    comment = "//" if file == "Jenkinsfile" else "#"
+    pairs = zip(text.splitlines(), render(_with_other_values(plan)).splitlines(), strict=True)
     return "".join(
-        f"{line}  {comment} {MARK}\n"
-        if pattern.search(line) and not line.lstrip().startswith(comment)
-        else f"{line}\n"
-        for line in text.splitlines()
+        f"{line}\n" if line == other or line.lstrip().startswith(comment) else f"{line}  {comment} {MARK}\n"
+        for line, other in pairs
     )
 
 
-def placeholders(plan: Plan) -> Mapping[str, None]:
-    """Return the values of the examples that the files of a plan may contain."""
-    left = {value for name, value in EXAMPLES.items() if name not in plan.values and name != "astro_cli"}
-    return dict.fromkeys([*sorted(left), PACKAGE_SOURCE])
+def _with_other_values(plan: Plan) -> Plan:
+    """Return the plan with other placeholders, of the same form."""
+    unknown = EXAMPLES.keys() - plan.values.keys() - {"astro_cli"}
+    others = {name: EXAMPLES[name][:-1] + ("2" if EXAMPLES[name][-1] != "2" else "3") for name in unknown}
+    return replace(plan, values={**plan.values, **others}, package=plan.package or f"{PACKAGE_SOURCE}2")

@@ -26,7 +26,7 @@ _URL = re.compile(r"url\s*=\s*\"?([^\"\s]+)\"?\s*(?:[#;].*)?", re.IGNORECASE)
 _ADDRESS = re.compile(
     r"(?:(?P<protocol>https?|ssh|git\+ssh|ssh\+git|git)://(?:[^/@]*@)?(?P<host>[A-Za-z0-9.-]+)(?::(?P<port>\d{1,5}))?/"
     r"|(?:[^/@:]*@)?(?P<scp>[A-Za-z0-9.-]+):(?!//)/?)"
-    r"(?P<path>[A-Za-z0-9._~/-]+)"
+    r"(?P<path>[A-Za-z0-9._~%/-]+)"
 )
 # Hosts for ssh on the port of https.
 _ALIASES = {
@@ -42,11 +42,13 @@ class Remote(Record):
     Attributes:
         host: of the website, with its port if that is not the usual one.
         path: of the repository: owner and name, or groups, subgroups and name.
+        is_alias: the host is perhaps a name of ssh's or of git's configuration, and not that of a server.
     """
 
     name: str
     host: str
     path: str
+    is_alias: bool = False
 
     @property
     def owner(self) -> str:
@@ -75,7 +77,8 @@ def parse(name: str, address: str) -> Remote | None:
     # The port of ssh is not that of the website.
     usual = {"https": "443", "http": "80"}.get(match["protocol"] or "")
     port = match["port"]
-    return Remote(name, f"{host}:{port}" if usual and port and port != usual else host, path)
+    is_alias = "." not in host and not usual
+    return Remote(name, f"{host}:{port}" if usual and port and port != usual else host, path, is_alias)
 
 
 def git_folder(root: Path) -> Path:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from astro_token.errors import AccessDeniedError, ConfigError, InvalidTokenError, with_prefix
+from astro_token.errors import (
+    AccessDeniedError,
+    ConfigError,
+    InvalidTokenError,
+    NoCredentialError,
+    with_prefix,
+)
 from astro_token.record import replace
 from astro_token.secrets.admin import ADMIN_VARIABLE, admin_ref
 from astro_token.token import AstroToken
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
 
     from astro_token.settings.resolve import TokenSettings
 
-__all__ = ["ADMIN_HINT", "no_admin", "organization_of", "read_admin"]
+__all__ = ["ADMIN_HINT", "may_not_itself", "no_admin", "organization_of", "read_admin"]
 
 ADMIN_HINT = f"set {ADMIN_VARIABLE} to the reference of a credential that manages tokens, or give --admin"
 
@@ -52,9 +58,16 @@ def read_admin(environ: Mapping[str, str], given: str | None, timeout: float) ->
     raise failure
 
 
-def no_admin(purpose: str) -> AccessDeniedError:
+def no_admin(purpose: str) -> NoCredentialError:
     """Build the error for a task that needs an admin's credential."""
-    return AccessDeniedError(f"no credential is named that may {purpose}", hint=ADMIN_HINT)
+    return NoCredentialError(f"no credential is named that may {purpose}", hint=ADMIN_HINT)
+
+
+def may_not_itself() -> AccessDeniedError:
+    """Build the error for a token that cannot manage itself, even if it is the admin's credential."""
+    return AccessDeniedError(
+        "the token may not manage itself, and no other credential is named", hint=ADMIN_HINT
+    )
 
 
 def organization_of(

@@ -10,7 +10,7 @@ from astro_token.lifecycle.admin import no_admin, organization_of
 from astro_token.lifecycle.perform import Performer
 from astro_token.lifecycle.plan import Target, new_token, wide_role
 from astro_token.lifecycle.protocol import Plan
-from astro_token.lifecycle.rotate import performed
+from astro_token.lifecycle.rotate import is_true_value, performed, slot_of
 from astro_token.lifecycle.stored import Stored, open_rotation
 from astro_token.record import Record
 from astro_token.secret import SecretValue
@@ -99,7 +99,7 @@ def _replaced(stored: Stored, tokens: Tokens, *, is_forced: bool) -> str | None:
         )
     else:
         token = stored.token
-        if token is None or token.token_id is None or not tokens.accepts(token.token_id, token.secret):
+        if token is None or token.token_id is None or not is_true_value(tokens, slot_of(token), token):
             return None
         pending = stored.record.pending
         if pending is not None and pending.id == token.token_id:

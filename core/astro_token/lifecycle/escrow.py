@@ -64,10 +64,9 @@ class Escrow:
         refuse_special(self.path)
         self._current = read_current(self._ref, self._deadline)
         value = self._current.value
-        if value is None:
+        if value is None or (self._current.version is not None and not value.reveal().strip(_FILLING)):
+            # Also over the filling of an earlier run, or of somebody else: only a write proves anything.
             self._write(SecretValue(_FILLING * _LONGEST_TOKEN))
-            return None
-        if self._current.version is not None and not value.reveal().strip(_FILLING):
             return None
         self.has_value = True
         try:

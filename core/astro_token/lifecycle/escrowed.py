@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from astro_token.settings.resolve import TokenSettings
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["EscrowedRotation"]
+__all__ = ["EscrowedRotation", "keeps_identifier"]
 
 _TITLE = "(a rotation in place)"  # of the intent
 _LONGEST_PAUSE = 5.0
@@ -122,7 +122,7 @@ class EscrowedRotation:
         state = state_of(record, None, owner=self._owner, now=now)
         if state.intent == "foreign":
             raise busy()
-        if state.intent == "expired" and title_base(record.intent.title) != _TITLE:
+        if state.intent == "expired" and not keeps_identifier(record.intent):
             raise open_rotation()
         title = f"{_TITLE}~{uuid.uuid4()}"
         self._stored.write_record(RotationRecord(intent=Intent(title, self._owner, now + LEASE_SECONDS)))
@@ -261,6 +261,11 @@ class EscrowedRotation:
         if settings.name is None and settings.decrypt is not None:
             words += ["--decrypt", str(settings.decrypt)]
         return " ".join(map(quote, words))
+
+
+def keeps_identifier(intent: Intent | None) -> bool:
+    """True for the intent of a rotation in place."""
+    return intent is not None and title_base(intent.title) == _TITLE
 
 
 def _person(message: str, hint: str) -> RotationError:

@@ -23,7 +23,7 @@ from astro_token.errors import (
 )
 from astro_token.lifecycle import effects
 from astro_token.lifecycle.effects import Listed, RotationRecord, Slot
-from astro_token.lifecycle.record import same_token
+from astro_token.lifecycle.record import RENEW_RECORD, same_token
 from astro_token.lifecycle.stored import Stored
 from astro_token.log import logger
 from astro_token.record import replace
@@ -34,9 +34,9 @@ from astro_token.token import AstroToken
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from astro_token.astro_api.records import TokenRecord
+    from astro_token.astro_api.records import ListedToken, TokenRecord
     from astro_token.astro_api.tokens import NewRole, NewToken, Tokens
-    from astro_token.lifecycle.effects import Protocol
+    from astro_token.lifecycle.effects import Intent, Protocol
     from astro_token.secret import SecretValue
     from astro_token.secrets.ref import SecretRef
     from astro_token.settings.resolve import TokenSettings
@@ -201,7 +201,7 @@ class Performer:
         return [
             Listed(token.id, token.title, _creation_of(token.record))
             for token in self._of(effect.bearer).list(**self._planned.filters)
-            if (intent is not None and token.title == intent.title) or self._is_marked(token.title)
+            if self._is_marked(token.title) or (intent is not None and _is_of(intent, token))
         ]
 
     def _is_marked(self, title: str) -> bool:
@@ -239,13 +239,23 @@ class Performer:
             ident, record = self._looked_up
             if ident != effect.id:
                 record = tokens.get(effect.id)
-            if record is not None and not _can_precede(record, self._planned.roles[0]):
+            if record is not None and not self._is_proven(previous, record):
                 raise RotationError(
-                    "the rotation record names a token of another scope as the previous one",
+                    f"Astro does not accept the value in the rotation record of the token {effect.id}",
                     exit_code=RotationError.PERSON_NEEDED,
-                    hint="compare its tokens with `astro-token audit`, then delete it",
+                    hint="find the token with `astro-token audit`, and revoke it only if nobody uses it; "
+                    f"{RENEW_RECORD}",
                 )
         tokens.delete(effect.id)
+
+    def _is_proven(self, token: Slot[SecretValue], record: TokenRecord) -> bool:
+        """
+        Return True if Astro accepts the value in the record of a token to be deleted, or it has expired.
+
+        Whoever can write the record can name any token's identifier there.
+        """
+        has_expired = record.expires is not None and record.expires.timestamp() <= self.now()
+        return has_expired or is_accepted(self._tokens, token)
 
     def _of(self, bearer: Slot[SecretValue] | None) -> Tokens:
         return self._tokens if bearer is None else self._tokens.of(bearer.value)
@@ -273,9 +283,9 @@ def busy() -> BackendUnavailableError:
     )
 
 
-def _can_precede(record: TokenRecord, new: NewRole) -> bool:
-    """False if a token is of another entity: a rotation keeps the entity, or narrows to one of several."""
-    return any((role.kind, role.entity) == (new.kind, new.entity) for role in record.roles)
+def _is_of(intent: Intent, token: ListedToken) -> bool:
+    """True if a token has the title of an intent, which anybody may have written, and was never used."""
+    return token.title == intent.title and token.record.last_used is None
 
 
 def _has_roles(record: TokenRecord, planned: Sequence[NewRole]) -> bool:

@@ -313,7 +313,9 @@ def _revoke(run: _Run) -> Protocol[Outcome]:
     since = max(promoted, run.now() - length)
     if not run.plan.revokes_used and (yield IsUsed(run.bearer, previous.id, since)):
         return (yield from run.release("used"))
-    yield from run.write()  # nothing is deleted without the record
+    # Nothing is deleted without the record. The deletion itself uses the previous token, to prove its value:
+    # a run that continues does not count this use.
+    yield from run.write(promoted=run.now())
     yield Delete(run.bearer, previous.id)
     yield from run.write(intent=None, previous=None, promoted=None, revoke_after=None)
     return "done"

@@ -41,11 +41,15 @@ if TYPE_CHECKING:
 
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["decode_record", "encode_record", "record_ref", "same_token"]
+__all__ = ["RENEW_RECORD", "decode_record", "encode_record", "record_ref", "same_token"]
 
 _FORMAT = 1
 _LONGEST_TEXT = 512
 _LONGEST_FILE_NAME = 233  # bytes: that of its temporary file is longer, and at most 255
+# Some services keep the name of a deleted secret for weeks.
+RENEW_RECORD = (
+    'then delete the rotation record if it is a file or in Vault, else replace its content by {"format": 1}'
+)
 _NO_RECORD = "it has no record of rotations"
 
 
@@ -151,7 +155,7 @@ def _decoded(secret: SecretValue) -> RotationRecord | AstroTokenError:
     return RotationError(
         "the rotation record is not one that astro-token wrote",
         exit_code=RotationError.PERSON_NEEDED,
-        hint="compare its tokens with `astro-token audit`, revoke those that nobody uses, then delete it",
+        hint=f"compare its tokens with `astro-token audit`, revoke those that nobody uses; {RENEW_RECORD}",
     )
 
 

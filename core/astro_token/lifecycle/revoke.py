@@ -14,7 +14,7 @@ from astro_token.errors import (
     OutputError,
     SecretNotFoundError,
 )
-from astro_token.lifecycle.admin import no_admin, organization_of
+from astro_token.lifecycle.admin import may_not_itself, no_admin, organization_of
 from astro_token.record import Record
 from astro_token.tokens.read_many import verify_all
 from astro_token.transport.deadline import Deadline
@@ -49,7 +49,7 @@ def holders_of(ident: str, requests: Sequence[TokenSettings | AstroTokenError]) 
     names, unread = [], []
     for report in verify_all(requests):
         settings = report.settings
-        name = (settings.name or str(settings.ref)) if settings else "a token of the project file"
+        name = (settings.name or str(settings.ref)) if settings else "a configured token"
         if report.token is not None:
             names += [name] if report.token.token_id == ident else []
         elif not isinstance(report.error, SecretNotFoundError | InvalidTokenError):
@@ -66,7 +66,7 @@ class Revocation:
         admin: None if the token manages itself.
 
     Raises:
-        AccessDeniedError: no credential is named, and the token is not at hand.
+        NoCredentialError: no credential is named, and the token is not at hand.
         ConfigError: the organization is unknown.
     """
 
@@ -84,6 +84,7 @@ class Revocation:
         if bearer is None:
             raise no_admin("revoke tokens")
         self.ident, self._is_own = ident, bearer.token_id == ident
+        self._unproven = None if bearer is current else current
         self._deadline = Deadline(timeout)
         organization = organization_of(settings, current, admin)
         self._tokens = Tokens(api, organization, bearer.secret, self._deadline)
@@ -94,16 +95,23 @@ class Revocation:
 
         Raises:
             SecretNotFoundError: Astro does not have it.
+            InvalidTokenError: Astro does not accept the value that names it, so that it may be another token.
             AstroTokenError: the request failed.
         """
         try:
             record = self._tokens.get(self.ident)
         except AccessDeniedError as error:
-            raise (no_admin("revoke this token, and it may not itself") if self._is_own else error) from None
+            raise (may_not_itself() if self._is_own else error) from None
         if record is None:
             raise SecretNotFoundError(
                 f"Astro does not have a token {self.ident}",
                 hint="it was revoked already, or it belongs to another organization",
+            )
+        value = self._unproven
+        if value is not None and not self._tokens.accepts(self.ident, value.secret):
+            raise InvalidTokenError(
+                f"Astro does not accept the value, so that nothing proves that it is the token {self.ident}",
+                hint="find the token with `astro-token audit`, then revoke it with --id",
             )
         return record
 

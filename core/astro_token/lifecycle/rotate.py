@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,13 @@ from astro_token.errors import (
     sanitized,
     with_prefix,
 )
-from astro_token.lifecycle.admin import no_admin, organization_of
+from astro_token.lifecycle.admin import may_not_itself, no_admin, organization_of
 from astro_token.lifecycle.effects import RotationRecord, Slot
-from astro_token.lifecycle.escrowed import EscrowedRotation
+from astro_token.lifecycle.escrowed import EscrowedRotation, keeps_identifier
 from astro_token.lifecycle.perform import PROPAGATION_SECONDS, Performer, busy, is_accepted
 from astro_token.lifecycle.plan import replacement, same_roles, wide_role
 from astro_token.lifecycle.protocol import Plan, rotation
-from astro_token.lifecycle.record import same_token
+from astro_token.lifecycle.record import RENEW_RECORD, same_token
 from astro_token.lifecycle.stored import Stored
 from astro_token.lifecycle.terraform import Terraform, read_terraform
 from astro_token.policy.rules import enforce, judge
@@ -49,7 +50,16 @@ if TYPE_CHECKING:
     from astro_token.settings.resolve import TokenSettings
     from astro_token.token import AstroToken
 
-__all__ = ["DEFAULT_GRACE", "OUTCOMES", "RotationOptions", "RotationReport", "Rotator", "performed"]
+__all__ = [
+    "DEFAULT_GRACE",
+    "OUTCOMES",
+    "RotationOptions",
+    "RotationReport",
+    "Rotator",
+    "is_true_value",
+    "performed",
+    "slot_of",
+]
 
 DEFAULT_GRACE = timedelta(hours=24)
 OUTCOMES = ("rotated", "finished", "waiting", "idle", "planned", "skipped", "failed")
@@ -107,6 +117,8 @@ class Rotator:
 
     def __init__(self, api: AstroApi, admin: AstroToken | None, options: RotationOptions) -> None:
         self.api, self.admin, self.options = api, admin, options
+        self._lock = threading.Lock()
+        self._managed: Terraform | None = None
 
     def rotate_all(
         self,
@@ -130,30 +142,29 @@ class Rotator:
                 jobs.setdefault(same_token(request.ref), request)
         reports: dict[SecretRef, RotationReport] = {}
 
-        def rotate(ref: SecretRef, settings: TokenSettings) -> None:
-            reports[ref] = self.rotate(settings, is_collecting=is_named)
+        def rotate(ref: SecretRef, *, is_last: bool = False) -> None:
+            reports[ref] = self.rotate(jobs[ref], is_collecting=is_named, spares_admin=not is_last)
             done()
 
-        ref: Any = self.admin.ref if self.admin else None
-        admin_ref = same_token(ref) if ref else None
-        last = jobs.pop(admin_ref, None) if admin_ref else None
-        if len(jobs) > 1:
-            deadline = Deadline(sum(settings.timeout for settings in jobs.values()))
+        admin: Any = self.admin.ref if self.admin else None
+        if admin and (admin := same_token(admin)) in jobs:
+            reports[admin] = RotationReport(jobs[admin], "skipped")
+        others = [ref for ref in jobs if ref not in reports]
+        if len(others) > 1:
+            deadline = Deadline(sum(jobs[ref].timeout for ref in others))
             workers = Workers(deadline, _WORKERS)
-            calls = [workers.submit(partial(rotate, *job)) for job in jobs.items()]
+            calls = [workers.submit(partial(rotate, ref)) for ref in others]
             try:
                 for call in calls:
                     result(call.outcome())
             finally:
                 workers.cancel()
         else:
-            for job in jobs.items():
-                rotate(*job)
-        if last is not None and admin_ref is not None:
-            if is_named:
-                rotate(admin_ref, last)
-            else:
-                reports[admin_ref] = RotationReport(last, "skipped")
+            for ref in others:
+                rotate(ref)
+        if is_named:
+            for ref in [ref for ref, report in reports.items() if report.outcome == "skipped"]:
+                rotate(ref, is_last=True)
         return [
             RotationReport(None, "failed", error=request)
             if isinstance(request, AstroTokenError)
@@ -161,14 +172,23 @@ class Rotator:
             for request in requests
         ]
 
-    def rotate(self, settings: TokenSettings, *, is_collecting: bool = True) -> RotationReport:
+    def rotate(
+        self, settings: TokenSettings, *, is_collecting: bool = True, spares_admin: bool = False
+    ) -> RotationReport:
+        """
+        Rotate one token, and report also a failure.
+
+        Args:
+            is_collecting: as of `Plan`.
+            spares_admin: the admin's own token is skipped, whatever reference it is read from.
+        """
         try:
-            return self._rotate(settings, is_collecting=is_collecting)
+            return self._rotate(settings, is_collecting=is_collecting, spares_admin=spares_admin)
         except AstroTokenError as error:
             failure = with_prefix(error, settings.ref)
         return RotationReport(settings, "failed", error=failure)
 
-    def _rotate(self, settings: TokenSettings, *, is_collecting: bool) -> RotationReport:
+    def _rotate(self, settings: TokenSettings, *, is_collecting: bool, spares_admin: bool) -> RotationReport:
         options, deadline = self.options, Deadline(settings.timeout)
         stored = self.open_stored(settings, deadline)
         stored.read_record()
@@ -179,6 +199,8 @@ class Rotator:
         has_slots = bool(record.previous or record.pending)
         if token is None and record.pending is None:
             raise _nothing_to_rotate(is_open=is_open)
+        if spares_admin and token is not None and self.admin and token.token_id == self.admin.token_id:
+            return RotationReport(settings, "skipped")
         bearer = self._bearer(token)
         organization = organization_of(settings, token, self.admin)
         tokens = Tokens(self.api, organization, bearer.secret, deadline)
@@ -199,7 +221,7 @@ class Rotator:
             token is not None
             and not has_slots
             and not is_own
-            and not _is_accepted(tokens, _slot_of(token), token)
+            and not is_true_value(tokens, slot_of(token), token)
         ):
             raise _not_accepted(stored)
         warnings = [_MANAGES_ITSELF] if is_own and self.admin is None else []
@@ -266,9 +288,12 @@ class Rotator:
         current = stored.token
         return RotationReport(settings, outcome, current.expires if current else None)
 
-    @cached_property
+    @property
     def _terraform(self) -> Terraform:
-        return read_terraform(Path.cwd())
+        with self._lock:  # or each thread would read all files
+            if self._managed is None:
+                self._managed = read_terraform(Path.cwd())
+            return self._managed
 
     def open_stored(self, settings: TokenSettings, deadline: Deadline) -> Stored:
         """Open the value and the record. A scheduler with versions of its own overrides it."""
@@ -369,7 +394,9 @@ _OF_TERRAFORM = (
 
 def _nothing_to_rotate(*, is_open: bool) -> AstroTokenError:
     if is_open:
-        return RotationError("a create was interrupted", hint="run the same create again")
+        return RotationError(
+            "the creation of the token was interrupted", hint="run the same `astro-token create` again"
+        )
     return SecretNotFoundError("there is no token to rotate", hint="create one with `astro-token create`")
 
 
@@ -379,7 +406,7 @@ def _details(tokens: Tokens, stored: Stored, *, is_own: bool) -> TokenDetails:
     slots = [slot for slot in (record.previous, record.pending) if slot]
     is_open = bool(slots)
     if token is not None and token.token_id is not None:
-        slots.insert(0, _slot_of(token))
+        slots.insert(0, slot_of(token))
     if not slots:
         raise InvalidTokenError(
             "the token does not contain its identifier (apiTokenId), so that it cannot be managed",
@@ -388,22 +415,22 @@ def _details(tokens: Tokens, stored: Stored, *, is_own: bool) -> TokenDetails:
     for slot in slots:
         is_current = token is not None and slot.id == token.token_id
         try:
-            if is_open and not is_own and not _is_accepted(tokens, slot, token if is_current else None):
+            if is_open and not is_own and not is_true_value(tokens, slot, token if is_current else None):
                 continue
             details = tokens.details(slot.id)
         except AccessDeniedError as error:
-            raise (no_admin("manage this token, and it may not itself") if is_own else error) from None
+            raise (may_not_itself() if is_own else error) from None
         if details is not None:
             return details
     raise _not_accepted(stored)
 
 
-def _slot_of(token: AstroToken) -> Slot[SecretValue]:
+def slot_of(token: AstroToken) -> Slot[SecretValue]:
     return Slot(str(token.token_id), token.secret)
 
 
 def _require_accepted(tokens: Tokens, stored: Stored, token: AstroToken) -> None:
-    if not _is_accepted(tokens, _slot_of(token), token):
+    if not is_true_value(tokens, slot_of(token), token):
         raise _not_accepted(stored)
 
 
@@ -416,13 +443,19 @@ def _not_accepted(stored: Stored) -> AstroTokenError:
         return busy()
     if record.previous or record.pending:
         return _alarm(record)
+    if keeps_identifier(record.intent):
+        return RotationError(
+            "a rotation in place was interrupted, and the value may not work any more",
+            exit_code=RotationError.PERSON_NEEDED,
+            hint="run the same `astro-token rotate --in-place --escrow` again, with the same file",
+        )
     return InvalidTokenError(
         "Astro does not accept the token, so that its roles cannot be copied",
         hint="create a new token with `astro-token create`",
     )
 
 
-def _is_accepted(tokens: Tokens, slot: Slot[SecretValue], current: AstroToken | None) -> bool:
+def is_true_value(tokens: Tokens, slot: Slot[SecretValue], current: AstroToken | None) -> bool:
     """
     Return True if Astro accepts the value: whoever can write a secret can name any token's identifier there.
 
@@ -447,10 +480,10 @@ def _refuse_shared(secret: SecretValue | None) -> None:
 def _alarm(record: RotationRecord) -> RotationError:
     idents = " and ".join(slot.id for slot in (record.previous, record.pending) if slot)
     return RotationError(
-        "neither the current token nor the tokens of the open rotation can be continued with",
+        "the rotation cannot continue: neither the current token nor a token in the rotation record fits",
         exit_code=RotationError.PERSON_NEEDED,
         hint="if the value does not work, create a token in Astro and store it with `astro-token put`; "
-        f"then revoke {idents} in Astro, and delete the rotation record",
+        f"revoke {idents} in Astro when nobody uses them; {RENEW_RECORD}",
     )
 
 

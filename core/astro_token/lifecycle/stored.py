@@ -17,7 +17,7 @@ from astro_token.lifecycle.effects import RotationRecord
 from astro_token.lifecycle.record import decode_record, encode_record, record_ref
 from astro_token.secrets.fields import select_field
 from astro_token.secrets.read import prefixed_with
-from astro_token.tokens.steps import DECRYPTION, TokenPath, steps, walk
+from astro_token.tokens.steps import DECRYPTION, SELECTION, TokenPath, steps, walk
 from astro_token.tokens.write import Current, encrypt_value, read_current, write_secret, write_token
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Stored:
         if current.value is not None:
             path = TokenPath(self._settings, self._deadline)
             path.secret = current.value
-            failure = walk(path, steps(self._settings, online=False))
+            failure = walk(path, (*SELECTION, *steps(self._settings, online=False)))
             if failure is None:
                 self.token = path.token
             elif not isinstance(failure, SecretNotFoundError):  # else there are other fields only

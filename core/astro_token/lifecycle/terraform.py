@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["Terraform", "read_terraform"]
 
 _KIND = "astro_api_token"
-_RESOURCE = re.compile(rf'^\s*resource\s+"{_KIND}"\s+"[^"\n]+"\s*{{', re.MULTILINE)
-_NAME = re.compile(r'^\s*name\s*=\s*"([^"\\$%\n]+)"', re.MULTILINE)  # no template
+# A blank that matched line ends would need the square of the number of empty lines.
+_RESOURCE = re.compile(rf'^[ \t]*resource[ \t]+"{_KIND}"[ \t]+"[^"\n]+"[ \t]*{{', re.MULTILINE)
+_NAME = re.compile(r'^[ \t]*name[ \t]*=[ \t]*"([^"\\$%\n]+)"', re.MULTILINE)  # no template
 _STATE, _CONFIGURATION = ".tfstate", ".tf"
 _LARGEST = {_STATE: 8 * 1024 * 1024, _CONFIGURATION: 1024 * 1024}  # bytes
+_MOST_BYTES = 64 * 1024 * 1024  # of all files
 _MOST_ENTRIES, _MOST_FILES = 20_000, 500
 
 
@@ -49,10 +51,14 @@ def read_terraform(folder: Path) -> Terraform:
     """Read Terraform's files in a folder's repository, or below the folder, as far as they can be read."""
     titles: set[str] = set()
     idents: set[str] = set()
+    left = _MOST_BYTES
     for path, suffix in _files(Path(repository_of(folder) or folder)):
         with suppress(OSError, ValueError, RecursionError), open_regular(path) as file:
             content = file.read(_LARGEST[suffix] + 1)
-            if len(content) > _LARGEST[suffix]:
+            left -= len(content)
+            if left < 0:
+                break
+            if len(content) > _LARGEST[suffix] or _KIND.encode() not in content:
                 continue
             if suffix == _CONFIGURATION:
                 titles.update(_titles(content.decode("utf-8", "replace")))

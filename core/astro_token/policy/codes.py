@@ -79,7 +79,7 @@ _EXEC = "use `astro-token exec`, which gives the Astro CLI a home of its own"
 _REMOVE = "remove it, and find out who added it"
 _REVOKE = "revoke it if nobody needs it"
 
-_V1 = (1,)
+_V1, _V2 = (1,), (2,)
 
 # One row per code: level and meaning, below them the remedy and what is special.
 # fmt: off
@@ -160,7 +160,8 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
         "the project's `.astro/config.yaml` sets `cloud.api.protocol` to anything but `https`",
         _REMOVE, ConfigError, fixed=True),
     "other-api": Code("error", "it changes a setting of `cloud`, `context`, `contexts` or `local`, "
-        "`container.binary` has a path, or `dev.build_secrets` names the token",
+        "`container.binary` has a path, or `dev.build_secrets` names the token; or `[tool.astro]` of "
+        "`pyproject.toml` names another domain, or gives the token to another server or program",
         _REMOVE, ConfigError, fixed=True),
     "other-registry": Code("warning",
         "it sets `remote.base_image_registry` or `remote.client_registry` to a registry that is not "
@@ -170,16 +171,22 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
         "with `exec`, nor the one on the command line",
         "correct the file, the command, or the token", refused=True, required="deployment"),
     "unnamed-deployment": Code("warning", "neither the token, nor its table in `astro-token.toml`, nor "
-        "`project.deployment` names a deployment; with `exec`, the command does not name the expected one",
+        "`project.deployment`, nor a link with the token's name names a deployment; with `exec`, the command "
+        "does not name the expected one, or names none and Astro CLI 2.0 cannot ask",
         "name it in the command, and as `deployment` in the token's table, so that `exec` refuses another",
         required="deployment"),
     "unread-workspace": Code("warning", "it sets `project.workspace`",
         "remove `project.workspace`; `exec` passes on `workspace` of `astro-token.toml`", majors=_V1),
     "debug-output": Code("warning", "it sets `verbosity` to debug",
         "remove `verbosity`"),
-    "config-unread": Code("error", "a line of it is not understood, a key is unknown, or it cannot be read",
+    "config-unread": Code("error", "a line of it is not understood, a key is unknown, or it cannot be read; "
+        "or `pyproject.toml` is not understood",
         "write one `key: value` per line, without tags, anchors, braces and escapes; "
         "add a harmless key to `ASTRO_TOKEN_CLI_KEYS`", ConfigError, fixed=True),
+    # its pyproject.toml
+    "manifest-invalid": Code("error", "`[tool.astro]` of `pyproject.toml` has a key or a value that "
+        "Astro CLI 2.0 refuses",
+        "correct the key that the message names", ConfigError, majors=_V2),
     # its repository
     "uncommitted": Code("error", "tracked files have changed, or there is no commit",
         "commit or restore them (`git status` lists them), or deploy with `--force`", majors=_V1),
@@ -195,6 +202,10 @@ DEPLOY: Mapping[str, Code] = MappingProxyType({
         "`exec` runs a deploy with a `--workspace-id` or `--workspace` that is not the token's workspace",
         "leave the option out, which `exec` makes unnecessary, or use the token of that workspace",
         required="workspace"),
+    "refused-command": Code("error",
+        "`exec` runs a deploy that this version of the Astro CLI refuses: a flag of the other version, "
+        "two deployments or workspaces, flags that exclude each other, or a link to another platform",
+        "correct the command"),
     # the home of the Astro CLI
     "home-plain-http": Code("warning",
         "the home's `config.yaml` is not understood or not safe, or another user can change it",

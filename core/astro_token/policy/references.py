@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     Patterns = tuple[tuple[str, ...], ...]  # lists; a reference must match a pattern of each list
 
-__all__ = ["matches", "references"]
+__all__ = ["matches", "normalised", "references"]
 
 _ENDS = ("x", "x/x")  # one of them completes the beginning of a name, in the grammar of any scheme
 
@@ -69,10 +69,10 @@ def matches(pattern: str, ref: SecretRef) -> bool:
     """
     sample, end = _parsed(pattern)
     if not end:
-        return _normalised(sample) == _normalised(ref) and sample.field == ref.field
+        return normalised(sample) == normalised(ref) and sample.field == ref.field
     if sample.field is not None:
         field = ref.field or ""
-        return _normalised(sample) == _normalised(ref) and field.startswith(sample.field.removesuffix(end))
+        return normalised(sample) == normalised(ref) and field.startswith(sample.field.removesuffix(end))
     name, scheme = sample.name, BUILTIN.get(ref.scheme)
     if sample.scheme == "file":
         name = os.path.join(os.path.realpath(os.path.dirname(name)), os.path.basename(name))  # noqa: PTH118, PTH119, PTH120
@@ -85,8 +85,9 @@ def matches(pattern: str, ref: SecretRef) -> bool:
     )
 
 
-def _normalised(ref: SecretRef) -> tuple[str, str, list[tuple[str, str]]]:
-    return ref.scheme, _path(ref), sorted(ref.options.items())
+def normalised(ref: SecretRef) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    """Return what two spellings of a secret have in common. The field is left out."""
+    return ref.scheme, _path(ref), tuple(sorted(ref.options.items()))
 
 
 def _path(ref: SecretRef) -> str:

@@ -262,6 +262,7 @@ class Policy(_Table):
         online: if true, a token is checked with Astro before it is used.
         organization, workspace, deployment: the only one that a token may be for; None for any.
         ref: lists of patterns; a reference must match one of each list, and is not read otherwise.
+        decrypt: the same, for the key of a key service.
         roles: names of the roles that a new token may have; None for any.
         max_lifetime: the longest lifetime of a new token; None for any, also without an expiry.
         cli_lock: if true, only a release of the Astro CLI with a pinned digest is installed and started.
@@ -359,6 +360,13 @@ class Policy(_Table):
         example='"vault:secret/team/*, env:TOKEN"',
         doc="the references that may be read, separated by commas, each perhaps with `*` at its end",
     )
+    decrypt: Patterns | None = _rule(
+        default=None,
+        parse=references,
+        stricter=_both,
+        example='"vault-transit:astro"',
+        doc="the keys that may decrypt a token, and encrypt a new one, separated by commas as in `ref`",
+    )
     roles: tuple[str, ...] | None = _rule(
         default=None,
         parse=roles,
@@ -434,12 +442,25 @@ class Policy(_Table):
         Raises:
             PolicyError: no pattern of policy matches it.
         """
-        for patterns in self.ref or ():
-            if not any(matches(pattern, ref) for pattern in patterns):
-                raise PolicyError(
-                    f"policy does not allow the reference {ref}",
-                    hint=f"policy allows {', '.join(patterns)}: use one of these, or change the policy",
-                )
+        _check_patterns(self.ref, ref, "reference")
+
+    def check_key(self, key: SecretRef) -> None:
+        """
+        Refuse a key before it is used: whoever chooses it may be able to decrypt what is encrypted with it.
+
+        Raises:
+            PolicyError: no pattern of policy matches it.
+        """
+        _check_patterns(self.decrypt, key, "key")
+
+
+def _check_patterns(lists: Patterns | None, ref: SecretRef, kind: str) -> None:
+    for patterns in lists or ():
+        if not any(matches(pattern, ref) for pattern in patterns):
+            raise PolicyError(
+                f"policy does not allow the {kind} {ref}",
+                hint=f"policy allows {', '.join(patterns)}: use one of these, or change the policy",
+            )
 
 
 RULES = Policy.rules

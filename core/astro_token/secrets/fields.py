@@ -7,6 +7,7 @@ from astro_token.errors import (
     InvalidTokenError,
     SecretNotFoundError,
     UnsupportedOperationError,
+    UnusableSecretError,
     result,
 )
 from astro_token.secret import SecretValue
@@ -30,7 +31,8 @@ def select_field(value: SecretValue, field: str | None) -> SecretValue:
     Of anything else: all of it, if no field is named.
 
     Raises:
-        SecretNotFoundError: the field does not exist, or there are several and none is named.
+        SecretNotFoundError: the field does not exist.
+        UnusableSecretError: there are several, and none is named.
         InvalidTokenError: the field is not text.
     """
     return result(_select(value, field))
@@ -41,7 +43,8 @@ def merge_field(current: SecretValue | None, field: str | None, value: SecretVal
     Replace one field of a secret and keep the others.
 
     Raises:
-        SecretNotFoundError: it has several fields and none is named, or one is named and it has none.
+        UnusableSecretError: it has several fields, and none is named.
+        SecretNotFoundError: one is named, and it has none.
         UnsupportedOperationError: the value is not text, and a field can hold only text.
     """
     return result(_merge(current, field, value))
@@ -130,7 +133,7 @@ def _name(fields: dict[str, Any], field: str | None) -> str | SecretNotFoundErro
         return DEFAULT_FIELD
     if len(fields) == 1:
         return next(iter(fields))
-    return SecretNotFoundError(
+    return UnusableSecretError(
         f"the secret has {_count(fields)}, and the reference does not name a field",
         hint=_suggestion(fields)
         + "name the field after # in the reference, as in vault:secret/astro/prod#token",

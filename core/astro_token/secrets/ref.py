@@ -58,6 +58,7 @@ class SecretRef(Record):
     """
     Reference to a secret, `scheme:name[?option=value…][#field]`; `scheme://name` means the same.
 
+    Text gives several references separated by commas, so that a comma in one is written as %2C.
     It contains neither a credential nor the address of a service
     (except for an Azure secret's own URL, and the backend checks its host).
     `parse(str(ref))` equals `ref`.
@@ -170,16 +171,17 @@ class SecretRef(Record):
         if hash_mark and not field:
             raise InvalidRefError("not a reference: the field after # is empty", hint=f"the form is {_FORM}")
         name = decoded_name(scheme, name)
-        return cls(scheme, name, field if hash_mark else None, _options(query) if question_mark else {})
+        options = _options(query) if question_mark else {}
+        return cls(scheme, name, _decoded_field(field) if hash_mark else None, options)
 
     def __str__(self) -> str:
         query = "&".join(f"{_quote(name)}={_quote(value)}" for name, value in self.options.items())
         # A name that begins with // would lose it to the other spelling, `scheme://name`.
         slashes = "//" if self.name.startswith("//") else ""
         return (
-            f"{self.scheme}:{slashes}{self._encoded_name}"
+            f"{self.scheme}:{slashes}{self._encoded_name.replace(',', '%2C')}"
             + (f"?{query}" if query else "")
-            + (f"#{self.field}" if self.field is not None else "")
+            + (f"#{_encoded_field(self.field)}" if self.field is not None else "")
         )
 
     @property
@@ -267,4 +269,17 @@ def _quoted(name: str, encoded: str) -> str:
 
 
 def _quote(value: str) -> str:
-    return "".join(f"%{ord(letter):02X}" if letter in "%&#?+ =" else letter for letter in value)
+    return "".join(f"%{ord(letter):02X}" if letter in "%&#?+ =," else letter for letter in value)
+
+
+# A field is written as it is, apart from a comma, and the percent sign where it would be read as an encoding.
+
+
+def _encoded_field(field: str) -> str:
+    if "," in field or "%2" in field:
+        field = re.sub("%(?=2[5Cc])", "%25", field).replace(",", "%2C")
+    return field
+
+
+def _decoded_field(text: str) -> str:
+    return re.sub("%2([5Cc])", lambda code: "%" if code[1] == "5" else ",", text) if "%2" in text else text

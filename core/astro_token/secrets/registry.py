@@ -256,9 +256,7 @@ def _load(scheme: str, factory: Callable[[], object]) -> object:
         )
     except ImportError as unloadable:
         package = (unloadable.name or "of its backend").partition(".")[0]
-        error = MissingDependencyError(
-            f"{scheme}: the Python package {package} cannot be loaded", hint=UNLOADABLE
-        )
+        error = ConfigError(f"{scheme}: the Python package {package} cannot be loaded", hint=UNLOADABLE)
     except (Exception, SystemExit) as broken:  # noqa: BLE001 (a backend may raise anything)
         error = BackendError(f"the backend for {scheme} failed to start with {type(broken).__name__}")
     raise error

@@ -22,6 +22,7 @@ from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef, contains_token
 from astro_token.system.files import open_regular, others_can_rename_in, others_can_write, owned
 from astro_token.system.os_errors import working_folder
+from astro_token.system.toml import MAX_BYTES, parse_toml
 from astro_token.system.variables import setting
 from astro_token.token import SCOPES, is_identifier
 
@@ -46,15 +47,12 @@ __all__ = [
     "TokenRequest",
     "check_file_ref",
     "find_project",
-    "parse_toml",
 ]
 
 FILE = "astro-token.toml"
 SHARED_FILE = "pyproject.toml"
 FILE_FOLDERS = "ASTRO_TOKEN_FILE_FOLDERS"
-_MAX_BYTES = 256 * 1024  # 1000 tokens need about a third of it
 _MAX_SHARED_BYTES = 4 * 1024 * 1024
-_MAX_DOTS = 200  # tomllib takes quadratic time for a key with many parts, and a key is part of one line
 TOP_KEYS = ("default", "policy", "tokens", "astro-cli")
 _REQUEST: Mapping[str, Callable[[object, str], Any]] = {"role": role, "lifetime": lifetime, "title": title}
 TOKEN_KEYS = ("ref", "decrypt", *SCOPES, *_REQUEST)
@@ -83,14 +81,21 @@ class ProjectToken(Record):
     A table of `[tokens]`.
 
     Attributes:
-        ref: reference of the secret. A path after `file:` is relative to the project file.
+        ref: reference of the secret, or a list of references that are tried in order.
+            A path after `file:` is relative to the project file.
         decrypt: reference of the key, if the secret is ciphertext.
+        chain: the references after `ref`, if there are several.
     """
 
     ref: SecretRef
     decrypt: SecretRef | None = None
     expected: Expectations = Expectations()
     request: TokenRequest = TokenRequest()
+    chain: tuple[SecretRef, ...] = ()
+
+    @property
+    def refs(self) -> tuple[SecretRef, ...]:
+        return (self.ref, *self.chain)
 
 
 class Project(Record):
@@ -149,23 +154,21 @@ def check_file_ref(project: Project, name: str, environ: Mapping[str, str]) -> N
     Raises:
         ConfigError: neither the repository nor ASTRO_TOKEN_FILE_FOLDERS contains the file.
     """
-    ref = project.tokens[name].ref
-    if ref.scheme != "file" or project.path is None:
+    files = [ref.name for ref in project.tokens[name].refs if ref.scheme == "file"]
+    if not files or project.path is None:
         return
     from pathlib import Path
 
     from astro_token.system.programs import listed_folders
 
     root = _folders(str(project.path.parent))[-1]
-    file = Path(os.path.realpath(ref.name))
-    if not any(
-        file.is_relative_to(os.path.realpath(folder))
-        for folder in (root, *listed_folders(environ, FILE_FOLDERS))
-    ):
-        raise ConfigError(
-            f"{project.path}: tokens.{name}.ref names a file outside {root}",
-            hint=f"move the file there, or list its folder in {FILE_FOLDERS}",
-        )
+    folders = [os.path.realpath(folder) for folder in (root, *listed_folders(environ, FILE_FOLDERS))]
+    for file in files:
+        if not any(Path(os.path.realpath(file)).is_relative_to(folder) for folder in folders):
+            raise ConfigError(
+                f"{project.path}: tokens.{name}.ref names a file outside {root}",
+                hint=f"move the file there, or list its folder in {FILE_FOLDERS}",
+            )
 
 
 def _folders(directory: str) -> list[str]:
@@ -189,7 +192,7 @@ def _own(name: str, *, is_needed: bool) -> Project | None:
         return _trusted(
             path,
             file,
-            lambda: _Reader(path).project(parse_toml(path, file.read(_MAX_BYTES + 1))),
+            lambda: _Reader(path).project(parse_toml(path, file.read(MAX_BYTES + 1))),
             is_needed=is_needed,
         )
 
@@ -208,7 +211,7 @@ def _shared(name: str, *, is_needed: bool) -> Project | None:
         data = file.read(_MAX_SHARED_BYTES + 1)
         if b"astro-token" not in data and len(data) <= _MAX_SHARED_BYTES:
             return None
-        tool = parse_toml(path, data).get("tool")
+        tool = parse_toml(path, data, shorten=f"move [tool.astro-token] to {FILE}").get("tool")
         if not isinstance(tool, dict) or "astro-token" not in tool:
             return None
         if path.is_symlink():
@@ -279,44 +282,6 @@ def _trusted(path: Path, file: IO[bytes], read: Callable[[], Project], *, is_nee
     raise AccessDeniedError(complaint, hint=hint)
 
 
-def parse_toml(path: Path, data: bytes) -> dict[str, Any]:
-    """
-    Parse a file, in bounded time.
-
-    Raises:
-        ConfigError: it is too long, or not valid TOML. The message repeats nothing of it.
-    """
-    if len(data) > _MAX_BYTES:
-        raise ConfigError(
-            f"{path} is longer than {_MAX_BYTES // 1024} KiB",
-            hint=f"move [tool.astro-token] to {FILE}" if path.name == SHARED_FILE else "shorten it",
-        )
-    for number, line in enumerate(data.splitlines(), 1):
-        if line.count(b".") > _MAX_DOTS and not line.lstrip().startswith(b"#"):
-            raise ConfigError(
-                f"{path}: line {number} has more than {_MAX_DOTS} dots",
-                hint="split the line, or shorten its key",
-            )
-    import tomllib
-
-    try:
-        return tomllib.loads(data.decode("utf-8-sig"))  # editors on Windows write a byte-order mark
-    except RecursionError:
-        position = ""
-    except ValueError as error:  # its text may repeat the content: only the position is shown
-        position = _position(str(error))
-    raise ConfigError(
-        f"{path} is not valid TOML{position}", hint="correct the file; https://toml.io has the rules"
-    )
-
-
-def _position(text: str) -> str:
-    import re
-
-    position = re.search(r"at (line \d+), column \d+", text)
-    return f" ({position[1]})" if position else ""
-
-
 class _Reader:
     """Reads the tables of a file, and names the file in every message."""
 
@@ -349,17 +314,19 @@ class _Reader:
         if not isinstance(entry, dict):
             self.refuse(f"{where} is not a table", f'write [{where}] and below it ref = "…"')
         self.check_keys(entry, TOKEN_KEYS, where)
-        texts = {key: self.text(value, f"{where}.{key}") for key, value in entry.items()}
+        texts = {key: self.text(value, f"{where}.{key}") for key, value in entry.items() if key != "ref"}
         for scope in SCOPES:  # these are shown, also in logs of CI systems that obey commands
             if scope in texts and not is_identifier(texts[scope]):
                 self.refuse(
                     f"{where}.{scope} is not an identifier", "copy it from Astro, as in clws0123456789"
                 )
-        if "ref" not in texts:
+        if "ref" not in entry:
             self.refuse(f"{where} has no ref", f'write ref = "vault:secret/astro/{name}#token" below it')
         decrypt = self.reference(texts["decrypt"], f"{where}.decrypt") if "decrypt" in texts else None
+        ref, *chain = self.references(entry["ref"], f"{where}.ref")
         return ProjectToken(
-            ref=self.reference(texts["ref"], f"{where}.ref"),
+            ref=ref,
+            chain=tuple(chain),
             decrypt=decrypt,
             expected=Expectations(**{scope: texts[scope] for scope in SCOPES if scope in texts}),
             request=TokenRequest(
@@ -370,6 +337,22 @@ class _Reader:
                 }
             ),
         )
+
+    def references(self, value: object, where: str) -> list[SecretRef]:
+        if not isinstance(value, list):
+            return [self.reference(self.text(value, where), where)]
+        from astro_token.settings.chain import check_chain
+
+        refs = []
+        for number, each in enumerate(value, 1):
+            name = f"{where}: reference {number}"
+            refs.append(self.reference(self.text(each, name), name))
+        try:
+            check_chain(refs)
+            return refs
+        except InvalidRefError as error:
+            failure = InvalidRefError(f"{self.path}: {where}: {error.message}", hint=error.hint)
+        raise failure
 
     def reference(self, text: str, where: str) -> SecretRef:
         try:

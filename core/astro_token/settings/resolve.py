@@ -17,8 +17,9 @@ from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef, decoded_name, refuse_token
 from astro_token.secrets.registry import check_scheme
 from astro_token.secrets.schemes import BUILTIN
-from astro_token.settings.project_file import TokenRequest, check_file_ref, find_project
+from astro_token.settings.project_file import SHARED_FILE, TokenRequest, check_file_ref, find_project
 from astro_token.system.variables import secret_setting, setting
+from astro_token.token import is_identifier
 from astro_token.transport.deadline import DEFAULT_SECONDS
 from astro_token.wording import did_you_mean
 
@@ -44,6 +45,7 @@ class TokenSettings(Record):
     The settings of one token.
 
     Attributes:
+        ref: the reference; of a chain the first, and after reading the one that was used.
         name: the token's name in the project file, or None.
         decrypt: the key, if the secret is ciphertext.
         timeout: seconds for reading it, decryption included.
@@ -53,6 +55,7 @@ class TokenSettings(Record):
         project_file: the project file in effect; None if there is none.
         request: for `create` and `rotate`.
         astro_cli: the release of the Astro CLI that the project file pins; None for any.
+        chain: the references to try after `ref`.
     """
 
     ref: SecretRef
@@ -65,6 +68,11 @@ class TokenSettings(Record):
     project_file: Path | None = None
     request: TokenRequest = TokenRequest()
     astro_cli: Lock | None = None
+    chain: tuple[SecretRef, ...] = ()
+
+    @property
+    def refs(self) -> tuple[SecretRef, ...]:
+        return (self.ref, *self.chain)
 
 
 class Settings:
@@ -112,10 +120,17 @@ class Settings:
         *,
         decrypt: str | SecretRef | None = None,
         any_scheme: bool = False,
+        accepts_chain: bool = True,
     ) -> TokenSettings:
         """Resolve one token, as `resolve` does."""
-        ref, name, source = self._choose(token)
-        self.policy.check_ref(ref)
+        refs, name, source = self._choose(token)
+        if len(refs) > 1 and not accepts_chain:
+            raise UsageError(
+                "the token has a chain of references, and this command changes the secret of one of them",
+                hint=f"give one of them as the argument: {', '.join(map(str, refs))}",
+            )
+        for ref in refs:
+            self.policy.check_ref(ref)
         entry = self.project.tokens[name] if name is not None else None
         if name is not None:
             check_file_ref(self.project, name, self.environ)
@@ -127,15 +142,17 @@ class Settings:
         if key is not None and not _is_key(key):
             origin = "--decrypt" if decrypt else "ASTRO_TOKEN_DECRYPT" if from_environ else f"{name}: decrypt"
             raise InvalidRefError(f"{origin} takes a key reference", hint="for example vault-transit:astro")
+        if key is not None:
+            self.policy.check_key(key)
         if not any_scheme:
-            check_scheme(ref.scheme)
-            if key is not None:
-                check_scheme(key.scheme)
+            for ref in refs if key is None else (*refs, key):
+                check_scheme(ref.scheme)
         return TokenSettings(
-            ref,
+            refs[0],
+            chain=refs[1:],
             name=name,
             decrypt=key,
-            expected=self.policy.expectations(entry.expected if entry else Expectations()),
+            expected=self.policy.expectations(self._expected(name)),
             policy=self.policy,
             timeout=self.timeout,
             source=source,
@@ -144,14 +161,49 @@ class Settings:
             astro_cli=self.project.astro_cli,
         )
 
+    def _expected(self, name: str | None) -> Expectations:
+        """
+        Return what the project file expects of a token; what it leaves out, the link of the same name gives.
+
+        Raises:
+            ConfigError: the two contradict each other.
+        """
+        path = self.project.path
+        if name is None or path is None:
+            return Expectations()
+        expected = self.project.tokens[name].expected
+        if not os.path.exists(path.parent / SHARED_FILE):  # noqa: PTH110
+            return expected
+        from astro_token.environment.manifest import read_manifest
+
+        manifest = read_manifest(path.parent)
+        link = manifest.links.get(name) if manifest else None
+        if manifest is None or link is None or not link.is_astro:
+            return expected
+        names = {}
+        for scope, linked in (("workspace", link.workspace), ("deployment", link.deployment)):
+            given = getattr(expected, scope)
+            if given and linked and given != linked:
+                raise ConfigError(
+                    f"{path} and the link in {manifest.path} name different {scope}s for {name}",
+                    hint=f"correct {scope} in one of the files, or give the token another name than the link",
+                )
+            names[scope] = given or (linked if is_identifier(linked) else None)
+        return Expectations(expected.organization, names["workspace"], names["deployment"])
+
     def tokens(
-        self, tokens: Sequence[str | SecretRef | None] | None, *, decrypt: str | SecretRef | None = None
+        self,
+        tokens: Sequence[str | SecretRef | None] | None,
+        *,
+        decrypt: str | SecretRef | None = None,
+        accepts_chain: bool = True,
     ) -> list[TokenSettings | AstroTokenError]:
         """
         Resolve several tokens. An error about one of them is returned in its position.
 
         Args:
             tokens: None for every token of the project file, in its order.
+            accepts_chain: as in `resolve`.
         """
         if tokens is None:
             tokens = list(self.project.tokens)
@@ -163,17 +215,17 @@ class Settings:
         result: list[TokenSettings | AstroTokenError] = []
         for token in tokens:
             try:
-                result.append(self.token(token, decrypt=decrypt))
+                result.append(self.token(token, decrypt=decrypt, accepts_chain=accepts_chain))
             except AstroTokenError as error:
                 # A name of the file is safe to show; any other text may be a secret, pasted by mistake.
                 result.append(with_prefix(error, token) if token in self.project.tokens else sanitized(error))
         return result
 
-    def _choose(self, token: str | SecretRef | None) -> tuple[SecretRef, str | None, str]:
-        """Choose the reference. Return it with its name in the project file and the words for its source."""
+    def _choose(self, token: str | SecretRef | None) -> tuple[tuple[SecretRef, ...], str | None, str]:
+        """Choose the references. Return their name in the project file and the words for the source too."""
         environ, project = self.environ, self.project
         if isinstance(token, SecretRef):
-            return token, None, "given as an argument"
+            return (token,), None, "given as an argument"
         if token is not None:
             return (*self._lookup(token), "given as an argument")
         reference, backend = setting(environ, "ASTRO_TOKEN_REF"), setting(environ, "ASTRO_TOKEN_BACKEND")
@@ -193,7 +245,7 @@ class Settings:
                     hint="set both ASTRO_TOKEN_BACKEND and ASTRO_TOKEN_NAME, or only ASTRO_TOKEN_REF",
                 )
             variables = " and ".join(f"ASTRO_TOKEN_{part}" for part in ("BACKEND", *parts))
-            return _named(variables, lambda: _assembled(backend, environ)), None, f"from {source}"
+            return (_named(variables, lambda: _assembled(backend, environ)),), None, f"from {source}"
         if project.tokens and project.path:
             name, source = project.default, "the default"
             if name is None and len(project.tokens) == 1:
@@ -203,17 +255,17 @@ class Settings:
                     "the project file names several tokens, and none of them is the default",
                     hint=f"give one of {', '.join(project.tokens)} as the argument, or set default",
                 )
-            return project.tokens[name].ref, name, f"{source} of {project.path.name}"
+            return project.tokens[name].refs, name, f"{source} of {project.path.name}"
         if setting(environ, "ASTRO_API_TOKEN"):
-            return FALLBACK, None, "from ASTRO_API_TOKEN"
+            return (FALLBACK,), None, "from ASTRO_API_TOKEN"
         raise ConfigError(
             "no token is configured",
             hint="give a reference such as vault:secret/astro/prod#token, set ASTRO_TOKEN_REF, "
             "or write astro-token.toml",
         )
 
-    def _lookup(self, text: str) -> tuple[SecretRef, str | None]:
-        """Parse a reference, or look up a name of the project file."""
+    def _lookup(self, text: str) -> tuple[tuple[SecretRef, ...], str | None]:
+        """Parse a reference or a chain, or look up a name of the project file."""
         if not text:
             raise UsageError(
                 "the token argument is empty",
@@ -221,10 +273,14 @@ class Settings:
             )
         refuse_token(text)
         if ":" in text:
-            return SecretRef.parse(text), None
+            if "," not in text:
+                return (SecretRef.parse(text),), None
+            from astro_token.settings.chain import parse_chain
+
+            return parse_chain(text), None
         names = self.project.tokens
         if text in names:
-            return names[text].ref, text
+            return names[text].refs, text
         # The text is not repeated: it may be a secret, pasted by mistake.
         if not names:
             raise UsageError(
@@ -244,6 +300,7 @@ def resolve(
     policy: Policy | None = None,
     timeout: float | None = None,
     any_scheme: bool = False,
+    accepts_chain: bool = True,
     environ: Mapping[str, str] | None = None,
     directory: Path | None = None,
 ) -> TokenSettings:
@@ -251,21 +308,22 @@ def resolve(
     Resolve the settings of one token.
 
     Args:
-        token: a reference, or a name of the project file.
+        token: a reference, a chain of references separated by commas, or a name of the project file.
         decrypt: a key reference, if the secret is ciphertext.
         policy, timeout, environ, directory: as `Settings`.
         any_scheme: accept a scheme without a backend, because the caller brings the backend.
+        accepts_chain: False for a command that writes the secret.
 
     Raises:
         InvalidRefError: a reference is malformed.
         UnknownBackendError: no backend serves the scheme.
-        UsageError: the project file has no such name.
+        UsageError: the project file has no such name, or a chain is not accepted.
         ConfigError: a setting is malformed, contradicts another, or is missing.
         PolicyError: policy does not allow the reference, or what the project expects of the token.
         AccessDeniedError: another user could have written the project file.
     """
     settings = Settings([token], policy=policy, timeout=timeout, environ=environ, directory=directory)
-    return settings.token(token, decrypt=decrypt, any_scheme=any_scheme)
+    return settings.token(token, decrypt=decrypt, any_scheme=any_scheme, accepts_chain=accepts_chain)
 
 
 def _named(variables: str, parsed: Callable[[], _T]) -> _T:

@@ -95,7 +95,7 @@ def _references(environ: Mapping[str, str]) -> list[str]:
         tokens = find_project().tokens.values()
     except (AstroTokenError, OSError):  # the command reports it
         return texts
-    return [*texts, *(str(ref) for token in tokens for ref in (token.ref, token.decrypt))]
+    return [*texts, *(str(ref) for token in tokens for ref in (*token.refs, token.decrypt))]
 
 
 def _plugin_variables() -> frozenset[str]:

@@ -102,6 +102,13 @@ def install_hint(*extras: str) -> str:
     return f"{_pip()} install {option}{_quoted(source.requirement(*extras))}"
 
 
+def install_beside(*arguments: str) -> str:
+    """Return the arguments of `pip install` for this copy, from its own source, and for others beside it."""
+    source = installed_from()
+    option = ("--editable",) if source.kind == "editable" else ()
+    return " ".join((*option, _quoted(source.requirement()), *arguments))
+
+
 def package_hint(package: str) -> str:
     """Return the command that adds a package of somebody else to the environment of this copy."""
     if _pipx_extras() is not None:

@@ -90,6 +90,7 @@ def prompt(text: str, *, echo: bool = False) -> bytes:
 
     Raises:
         OSError: there is no terminal.
+        EOFError: after Ctrl-D, if the terminal shows what is typed: an empty line can accept a default.
     """
     import termios
 
@@ -113,6 +114,8 @@ def prompt(text: str, *, echo: bool = False) -> bytes:
             line += part
         if not echo or not line:
             os.write(terminal, b"\n")  # the terminal has not echoed the person's
+        if echo and not line:
+            raise EOFError
         return line.rstrip(b"\r\n")
     finally:
         restore_echo()

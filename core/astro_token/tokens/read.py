@@ -12,6 +12,7 @@ from astro_token.tokens.steps import DECRYPTION, READING, SELECTION, TokenPath, 
 from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
+    from astro_token.errors import AstroTokenError
     from astro_token.policy.rules import Policy, Verdict
     from astro_token.secret import SecretValue
     from astro_token.secrets.protocols import Backend
@@ -35,7 +36,8 @@ def read_token(
         token = astro_token.read_token("vault:secret/astro/prod#token")
 
     Args:
-        token: a reference, or a name from astro-token.toml;
+        token: a reference, several in the order in which they are tried, separated by commas,
+            or a name from astro-token.toml;
             None for the token that the environment or that file selects.
         decrypt: the key of a key service, if the secret is ciphertext.
         policy: the minimum; astro-token.toml and the environment can only make it stricter.
@@ -73,14 +75,24 @@ def read_and_verify(
         AstroTokenError: a step failed. The message names the reference.
     """
     path = TokenPath(settings, Deadline(settings.timeout), given=backend)
-    error = walk(path, (*READING, *steps(settings, online=online or settings.policy.online)))
+    error = _read_selected(path)
+    if error is not None and path.is_chain:
+        from astro_token.tokens.chain import try_others
+
+        error = try_others(path, error, _read_selected)
+    if error is None:
+        error = walk(path, steps(settings, online=online or settings.policy.online))
     if error is not None:
-        enforce(path.verdicts, settings.ref)
-        raise with_prefix(error, settings.ref)
+        enforce(path.verdicts, path.settings.ref)
+        raise with_prefix(error, path.settings.ref)
     token = path.token
     if path.online is not None:
         token = replace(token, workspace=token.workspace or path.online.workspace_id)
     return token, path.verdicts
+
+
+def _read_selected(path: TokenPath) -> AstroTokenError | None:
+    return walk(path, (*READING, *SELECTION))
 
 
 def read_secret(

@@ -2,6 +2,7 @@
 Read and verify many tokens in parallel within one deadline, with the service's batch call if it has one.
 
 Each backend logs in once, and each secret is read once, even if several of its fields are tokens.
+The next references of chains are read in another round, after all the first ones.
 The failure of one token does not affect another. Reports are in the order of the requests.
 """
 
@@ -25,7 +26,7 @@ from astro_token.record import Record
 from astro_token.secrets.read import secret_value
 from astro_token.secrets.registry import can
 from astro_token.settings.resolve import Settings, TokenSettings
-from astro_token.tokens.steps import BACKEND, SECRET, TokenPath, is_local, steps, walk
+from astro_token.tokens.steps import BACKEND, SECRET, SELECTION, TokenPath, is_local, steps, walk
 from astro_token.transport.deadline import DEFAULT_SECONDS, Deadline, Workers
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from astro_token.secrets.protocols import SupportsReadMany
     from astro_token.secrets.ref import SecretRef
     from astro_token.token import AstroToken
+    from astro_token.tokens.chain import Member
     from astro_token.tokens.online import Online
     from astro_token.transport.deadline import Pending
 
@@ -56,6 +58,7 @@ class TokenReport(Record):
         token: None if it could not be read.
         error: the reason not to use the token; None for a usable token.
         online: Astro's responses; None without `online`.
+        chain: the references of a chain with their outcomes; empty for a single reference.
     """
 
     settings: TokenSettings | None
@@ -63,6 +66,7 @@ class TokenReport(Record):
     verdicts: tuple[Verdict, ...] = ()
     error: AstroTokenError | None = None
     online: Online | None = None
+    chain: tuple[Member, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -145,22 +149,38 @@ class _Verification:
         self.reports: dict[TokenPath, TokenReport] = {}
         self.workers = Workers(deadline, WORKERS)
         self.calls: list[Pending[None]] = []
+        self.turned: list[TokenPath] = []  # to the next references of their chains
+        self.secrets: dict[SecretRef, Secret] = {}  # for further rounds
 
     def run(self) -> list[TokenReport]:
+        paths = self.paths
+        while paths and self._read_round(paths):
+            paths, self.turned = self.turned, []
+        return [self.reports.get(path) or self._report_late(path) for path in self.paths]
+
+    def _read_round(self, paths: list[TokenPath]) -> bool:
+        """Read the current reference of each path. Return False if the deadline has passed."""
         schemes: dict[str, dict[SecretRef, _Group]] = {}
-        for path in self.paths:
+        again: list[TokenPath] = []
+        for path in paths:
             path.ref = path.settings.ref.without_field()
+            if path.ref in self.secrets:
+                again.append(path)
+                continue
             schemes.setdefault(path.ref.scheme, {}).setdefault(path.ref, []).append(path)
         # Local secrets are read in this thread, while the workers wait for services.
         for _, secrets in sorted(schemes.items(), key=lambda item: is_local(item[0])):
             self._read_scheme(list(secrets.values()))
+        for path in again:
+            self._verify([path], self.secrets[path.ref])
         for call in self.calls:  # the list grows: a call may start others before it ends
             outcome = call.outcome()
             if isinstance(outcome, BackendUnavailableError):
-                break  # the deadline has passed
+                return False
             if isinstance(outcome, AstroTokenError):
                 raise outcome  # a bug
-        return [self.reports.get(path) or self._report_late(path) for path in self.paths]
+        self.calls.clear()
+        return True
 
     def _read_scheme(self, groups: list[_Group]) -> None:
         first = groups[0][0]
@@ -201,15 +221,30 @@ class _Verification:
             self._verify(group, secrets[group[0].ref])
 
     def _verify(self, group: _Group, secret: Secret) -> None:
+        self.secrets[group[0].ref] = secret
         for path in group:
             if isinstance(secret, AstroTokenError):
-                self._report(path, secret)
+                self._fail(path, secret)
                 continue
             path.secret = secret
-            if path.settings.decrypt or path.api:
+            if error := walk(path, SELECTION):
+                self._fail(path, error)
+            elif path.settings.decrypt or path.api:
                 self._start(partial(self._verify_token, path))
             else:
                 self._verify_token(path)
+
+    def _fail(self, path: TokenPath, error: AstroTokenError) -> None:
+        """Report a token that was not read, unless its chain continues."""
+        failure: AstroTokenError | None = error
+        if path.is_chain:
+            from astro_token.tokens.chain import try_next
+
+            failure = try_next(path, error)
+        if failure is None:
+            self.turned.append(path)
+        else:
+            self._report(path, failure)
 
     def _verify_token(self, path: TokenPath) -> None:
         self._report(path, walk(path, steps(path.settings, online=path.api is not None)))
@@ -229,11 +264,12 @@ class _Verification:
             errors.insert(0, sanitized(refusal))
         code = worst([failure.exit_code for failure in errors])
         gravest = next((failure for failure in errors if failure.exit_code == code), None)
-        self._add(path, TokenReport(path.settings, path.token, path.verdicts, gravest, path.online))
+        chain = _members(path, gravest)
+        self._add(path, TokenReport(path.settings, path.token, path.verdicts, gravest, path.online, chain))
 
     def _report_late(self, path: TokenPath) -> TokenReport:
         error = with_prefix(self.deadline.late(), path.settings.ref)
-        return self._add(path, TokenReport(path.settings, error=error))
+        return self._add(path, TokenReport(path.settings, error=error, chain=_members(path, error)))
 
     def _add(self, path: TokenPath, report: TokenReport) -> TokenReport:
         """Keep the first report of a token, as a worker may end after the deadline, and return it."""
@@ -241,6 +277,14 @@ class _Verification:
         if kept is report:
             self.done()
         return kept
+
+
+def _members(path: TokenPath, error: AstroTokenError | None) -> tuple[Member, ...]:
+    if not path.is_chain:
+        return ()
+    from astro_token.tokens.chain import members
+
+    return members(path, error)
 
 
 def _outcome(returned: object) -> Secret:

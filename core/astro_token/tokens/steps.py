@@ -6,6 +6,7 @@ The steps from settings to a verified token, and the only list of them.
 
 `read_token` stops at the first step that fails, `verify_all` collects the failure of each token,
 and `doctor` observes every step and investigates a failure.
+A chain repeats the first three for one reference after the other.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class TokenPath:
     """
     One token between its settings and its verdicts. Steps set its attributes, which are None before.
 
+    The settings of a chain are those of its current reference, followed by the others.
+
     Attributes:
         given: a backend of the caller, used instead of the scheme's.
         api: an open client that several tokens share.
@@ -78,6 +81,7 @@ class TokenPath:
         selected: the selected field, perhaps encrypted.
         value: the decrypted field.
         offline: the verdicts without Astro's.
+        passed_over: earlier references of the chain, each with the reason.
     """
 
     def __init__(
@@ -88,18 +92,29 @@ class TokenPath:
         given: Backend | None = None,
         api: AstroApi | None = None,
     ) -> None:
-        self.settings, self.deadline, self.given, self.api = settings, deadline, given, api
-        self.ref = settings.ref
+        self.deadline, self.given, self.api = deadline, given, api
+        self.passed_over: tuple[tuple[SecretRef, AstroTokenError], ...] = ()
+        self.turn_to(settings)
         absent: Any = None  # an observed walk skips the steps that need an absent attribute
-        self.backend: Any = absent
-        self.secret: SecretValue = absent
-        self.selected: SecretValue = absent
         self.key_backend: Any = absent
         self.value: SecretValue = absent
         self.token: AstroToken = absent
         self.verdicts: tuple[Verdict, ...] = ()
         self.offline: tuple[Verdict, ...] = ()
         self.online: Online | None = None
+
+    @property
+    def is_chain(self) -> bool:
+        return bool(self.settings.chain or self.passed_over)
+
+    def turn_to(self, settings: TokenSettings) -> None:
+        """Begin with the reference of these settings."""
+        absent: Any = None
+        self.settings = settings
+        self.ref = settings.ref
+        self.backend: Any = absent
+        self.secret: SecretValue = absent
+        self.selected: SecretValue = absent
 
 
 class Step(Record):
@@ -241,6 +256,6 @@ API = (Step("api", _ask_astro, ("token",)),)
 
 
 def steps(settings: TokenSettings, *, online: bool) -> tuple[Step, ...]:
-    """List the steps after `READING` that these settings require."""
+    """List the steps after `SELECTION` that these settings require."""
     decryption = DECRYPTION if settings.decrypt else ()
-    return (*SELECTION, *decryption, *VERIFICATION, *(API if online else ()))
+    return (*decryption, *VERIFICATION, *(API if online else ()))

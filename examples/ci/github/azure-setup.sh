@@ -20,8 +20,9 @@ for environment in dev prod; do
   principal=$(az ad sp create --id "$client" --query id --output tsv)
   trust "$environment" "repo:$ORGANIZATION/$REPOSITORY:environment:$environment"
   trust "$environment-immutable" "repo:$ORGANIZATION@$ORGANIZATION_ID/$REPOSITORY@$REPOSITORY_ID:environment:$environment"
-  # Never over a token that is stored already.
-  az keyvault secret show --vault-name "$KEY_VAULT" --name "astro-$environment" --query id >/dev/null 2>&1 ||
+  # Never over a token that is stored already, also if you may not read it.
+  stored=$(az keyvault secret list --vault-name "$KEY_VAULT" --query "[?name=='astro-$environment'].name" --output tsv)
+  [ -n "$stored" ] ||
     az keyvault secret set --vault-name "$KEY_VAULT" --name "astro-$environment" --value placeholder
   az role assignment create --role "Key Vault Secrets User" --scope "$vault/secrets/astro-$environment" \
     --assignee-object-id "$principal" --assignee-principal-type ServicePrincipal

@@ -33,10 +33,8 @@ print(backend.read(ref, timeout=10).reveal())
 """
 
 
-@pytest.mark.parametrize("minutes", [60, -1], ids=["valid", "expired"])
-def test_its_credential_is_used_and_renewed(
-    minutes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def left_by_login(folder: Path, minutes: int) -> dict[str, str]:
+    """Write the files of a login whose keys end in some minutes. Return the keys."""
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     ends = (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -48,8 +46,26 @@ def test_its_credential_is_used_and_renewed(
         "clientId": "client",
     }
     name = hashlib.sha256(SESSION.encode()).hexdigest()
-    (tmp_path / f"{name}.json").write_text(json.dumps(login))
-    (tmp_path / "config").write_text(f"[profile me]\nlogin_session = {SESSION}\n")
+    (folder / f"{name}.json").write_text(json.dumps(login))
+    (folder / "config").write_text(f"[profile me]\nlogin_session = {SESSION}\n")
+    return keys
+
+
+FAILING = """
+from astro_token.errors import AstroTokenError
+try:
+    backend.read(ref, timeout=10)
+except AstroTokenError as error:
+    print(error.exit_code, error.message)
+    print(error.hint)
+"""
+
+
+@pytest.mark.parametrize("minutes", [60, -1], ids=["valid", "expired"])
+def test_its_credential_is_used_and_renewed(
+    minutes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = left_by_login(tmp_path, minutes)
 
     def answer(request: Request) -> Answer:
         if b"renewal" in request.body:
@@ -78,3 +94,29 @@ def test_its_credential_is_used_and_renewed(
     for request in renewals:
         claims = json.loads(base64.urlsafe_b64decode(request.headers["dpop"].split(".")[1] + "=="))
         assert claims["htm"] == "POST"
+
+
+def test_a_session_that_has_ended_names_the_command_that_renews_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, canary: str
+) -> None:
+    left_by_login(tmp_path, -1)
+    refusal = {"error": "TOKEN_EXPIRED", "message": canary, "__type": "AccessDeniedException"}
+
+    def answer(_: Request) -> Answer:
+        return Answer.json(refusal, 401, {"x-amzn-ErrorType": "AccessDeniedException"})
+
+    monkeypatch.setattr(sys, "executable", str(ROOT / ".venv-aws-login" / "bin" / "python"))
+    with HttpServer(answer) as server:
+        environ = {
+            "PYTHONPATH": f"{ROOT / 'core'}:{ROOT / 'backends'}",
+            "AWS_CONFIG_FILE": str(tmp_path / "config"),
+            "AWS_PROFILE": "me",
+            "AWS_REGION": "eu-west-1",
+            "AWS_LOGIN_CACHE_DIRECTORY": str(tmp_path),
+            "AWS_ENDPOINT_URL": server.url,
+        }
+        done = in_a_process(READ.rpartition("print")[0] + FAILING, **environ)
+    source, error, hint = done.stdout.splitlines()
+    assert error == f"77 cannot log in to AWS with {source}: the session has expired, or was revoked"
+    assert hint.startswith("log in again: aws login --profile me; check AWS_PROFILE")
+    assert canary not in done.stdout + done.stderr

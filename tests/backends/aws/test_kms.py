@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.errors import AccessDeniedError, DecryptError, InvalidTokenError, SecretNotFoundError
+from astro_token.errors import (
+    AccessDeniedError,
+    DecryptError,
+    InvalidTokenError,
+    SecretNotFoundError,
+    UnusableSecretError,
+)
 from astro_token.secrets.ciphertext import decode_ciphertext, encode_ciphertext
 from astro_token.secrets.protocols import Backend, SupportsClose, SupportsDecrypt, SupportsEncrypt
 from astro_token.secrets.registry import open_backend
@@ -124,8 +130,8 @@ def test_the_key_goes_along_when_we_decrypt(
         ("IncorrectKeyException", DecryptError),
         ("InvalidCiphertextException", DecryptError),
         ("NotFoundException", SecretNotFoundError),
-        ("DisabledException", SecretNotFoundError),
-        ("KMSInvalidStateException", SecretNotFoundError),
+        ("DisabledException", UnusableSecretError),
+        ("KMSInvalidStateException", UnusableSecretError),
     ],
 )
 def test_a_refusal_by_its_name(
@@ -153,17 +159,15 @@ def test_a_missing_key_is_not_found(kms: KMS) -> None:
         assert type(error_of(lambda: encrypt(kms, f"aws-kms:{name}", "x"))) is SecretNotFoundError  # noqa: B023
 
 
-def test_a_disabled_key_and_one_that_waits_for_its_deletion_are_as_good_as_missing(
-    kms: KMS, admin: Any
-) -> None:
+def test_a_disabled_key_and_one_that_waits_for_its_deletion_cannot_be_used(kms: KMS, admin: Any) -> None:
     key = admin.create_key()["KeyMetadata"]["KeyId"]
     ciphertext = encrypt(kms, f"aws-kms:{key}", "x")
     admin.disable_key(KeyId=key)
-    assert type(error_of(lambda: decrypt(kms, f"aws-kms:{key}", ciphertext))) is SecretNotFoundError
+    assert type(error_of(lambda: decrypt(kms, f"aws-kms:{key}", ciphertext))) is UnusableSecretError
     admin.enable_key(KeyId=key)
     assert decrypt(kms, f"aws-kms:{key}", ciphertext) == secret("x")
     admin.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
-    assert type(error_of(lambda: decrypt(kms, f"aws-kms:{key}", ciphertext))) is SecretNotFoundError
+    assert type(error_of(lambda: decrypt(kms, f"aws-kms:{key}", ciphertext))) is UnusableSecretError
 
 
 def test_a_denial_names_the_permission_and_that_one_is_enough(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.errors import AccessDeniedError, AstroTokenError
+from astro_token.errors import AstroTokenError, NoCredentialError
 from astro_token.secrets.registry import open_backend
 from astro_token.secrets.schemes import BUILTIN
 from astro_token.testing import appearances, reachable_text
@@ -597,7 +597,7 @@ class TestNoCredential:
     ) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "")
         error = failed(scheme)
-        assert type(error) is AccessDeniedError
+        assert type(error) is NoCredentialError
         for found in (
             "AWS_ACCESS_KEY_ID is empty",
             "AWS_WEB_IDENTITY_TOKEN_FILE is not set",

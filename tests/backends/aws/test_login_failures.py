@@ -143,6 +143,85 @@ def test_the_cache_of_single_sign_on(
     assert "aws sso login" in str(error.hint)
 
 
+def expired_session(monkeypatch: pytest.MonkeyPatch, folder: Path, canary: str) -> str:
+    """A session of single sign-on that ended yesterday. Return the settings that use it."""
+    import hashlib
+
+    from botocore.credentials import SSOProvider
+    from botocore.tokens import SSOTokenProvider
+
+    for provider in (SSOProvider, SSOTokenProvider):  # they look for the home when they are imported
+        monkeypatch.setattr(provider, "_SSO_TOKEN_CACHE_DIR", str(folder))
+    start = "https://acme.awsapps.com/start"
+    left = {"startUrl": start, "region": "eu-west-1", "accessToken": canary, "expiresAt": PAST}
+    for key in ("acme", start):
+        (folder / f"{hashlib.sha1(key.encode()).hexdigest()}.json").write_text(json.dumps(left))  # noqa: S324
+    return f"sso_start_url = {start}\nsso_region = eu-west-1\n"
+
+
+ROLE = "sso_account_id = 123456789012\nsso_role_name = deploy\n"
+
+
+@pytest.mark.parametrize("session", [False, True], ids=["start URL", "session"])
+def test_an_expired_session_names_the_one_command_that_renews_it(
+    profile: Callable[[str], Path],
+    session: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    canary: str,
+) -> None:
+    start = expired_session(monkeypatch, tmp_path, canary)
+    config = profile(f"sso_session = acme\n{ROLE}[sso-session acme]\n{start}" if session else start + ROLE)
+    error = failure(canary)
+    assert (AccessDeniedError, 77) == (type(error), error.exit_code)
+    assert error.message.startswith(f"cannot log in to AWS with SSO of the profile team in {config}: ")
+    assert str(error.hint).startswith("log in again: aws sso login --profile team; check AWS_PROFILE")
+    monkeypatch.setenv("CI", "true")
+    hint = str(failure(canary).hint)
+    assert "aws sso login" not in hint
+    assert "set AWS_ROLE_ARN to a role for the identity of the job" in hint
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("default", "aws sso login;"),
+        ("my team", "aws sso login --profile 'my team';"),
+        ("x" * 65, "aws sso login;"),
+        ("\x1b[31mred", "aws sso login;"),
+        ("AGE-SECRET-KEY-1", "aws sso login;"),
+    ],
+)
+def test_a_profiles_name_is_shown_if_it_is_short_and_printable(
+    profile: Callable[[str], Path],
+    name: str,
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    canary: str,
+) -> None:
+    config = profile("")
+    start = expired_session(monkeypatch, tmp_path, canary)
+    head = "default" if name == "default" else f'profile "{name}"'
+    config.write_text(f"[{head}]\n{start}{ROLE}")
+    monkeypatch.setenv("AWS_PROFILE", name)
+    error = failure(canary)
+    assert 77 == error.exit_code
+    assert str(error.hint).startswith(f"log in again: {command}")
+
+
+def test_the_expired_session_of_a_source_profile(
+    profile: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, canary: str
+) -> None:
+    start = expired_session(monkeypatch, tmp_path, canary)
+    profile(
+        f"role_arn = arn:aws:iam::123456789012:role/r\nsource_profile = base\n[profile base]\n{start}{ROLE}"
+    )
+    error = failure(canary)
+    assert 77 == error.exit_code
+    assert str(error.hint).startswith("log in again: aws sso login --profile base; ")
+
+
 @pytest.mark.parametrize("url", ["http://role.example/role", "ftp://127.0.0.1/role", "127.0.0.1"])
 def test_a_containers_address_that_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError, SecretNotFoundError
+from astro_token.errors import (
+    AstroTokenError,
+    BackendUnavailableError,
+    SecretNotFoundError,
+    UnusableSecretError,
+)
 from astro_token.secrets.protocols import SupportsDescribe, SupportsReadMany, SupportsWrite
 from astro_token.secrets.registry import open_backend
 from astro_token.testing import BackendContract, Harness, make_token
@@ -348,7 +353,8 @@ class TestReadingMany:
         for place, expected in zip(refs, texts.values(), strict=True):
             one = found[place]
             if expected is None:
-                assert type(one) is SecretNotFoundError
+                expected_kind = UnusableSecretError if place.name == deleted else SecretNotFoundError
+                assert type(one) is expected_kind
             else:
                 assert one == secret(expected), place
         # 26 names of the environment's region in two; the four with a region of their own by place.

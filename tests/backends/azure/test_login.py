@@ -14,10 +14,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
-from astro_token.errors import BackendUnavailableError, result
+from astro_token.errors import (
+    AccessDeniedError,
+    AstroTokenError,
+    BackendUnavailableError,
+    NoCredentialError,
+    result,
+)
 from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.registry import open_backend
+from astro_token.testing import appearances
 from astro_token.transport.deadline import Deadline, Workers
 from tests.backends.azure.service import CLIENT, environment, ref
 from tests.backends.clouds import failure, quick_failure, read
@@ -701,8 +708,39 @@ class TestSlowAndEndedSessions:
         az(tmp_path, monkeypatch, server.issue(), first=f"echo '{says}' >&2; exit 1")
         error = quick_failure(open_backend("azure"), stored)
         assert (77, words) == (error.exit_code, error.message[: len(words)])
-        assert "az login" in str(error.hint)
+        assert type(error) is AccessDeniedError
+        assert str(error.hint).startswith("log in again: az login, ")
         assert "AADSTS" not in error.message + str(error.hint)
+
+    @pytest.mark.parametrize(
+        ("output", "kind", "words"),
+        [
+            ("ERROR: WORDS Please run az login to setup account.", NoCredentialError, "there is no Azure"),
+            ("ERROR: WORDS the token cache is locked", AccessDeniedError, "the login of az failed"),
+            ("", AccessDeniedError, "the login of az failed"),
+        ],
+    )
+    def test_nobody_is_logged_in_or_the_program_fails(
+        self,
+        server: AzureServer,
+        stored: str,
+        tmp_path: Path,
+        output: str,
+        kind: type[AstroTokenError],
+        words: str,
+        canary: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        output = output.replace("WORDS", canary)
+        az(tmp_path, monkeypatch, server.issue(), first=f"echo '{output}' >&2; exit 1")
+        backend = open_backend("azure")
+        error = quick_failure(backend, stored)
+        assert (kind, True) == (type(error), error.message.startswith(words))
+        assert "az login" in str(error.hint)
+        assert [] == appearances(canary, error.message + str(error.hint))
+        monkeypatch.setenv("CI", "true")
+        hint = str(quick_failure(backend, stored).hint)
+        assert ("az login" in hint, "AZURE_CLIENT_ID" in hint) == (False, True)
 
 
 def az(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError
+from astro_token.errors import AstroTokenError, BackendUnavailableError, UnusableSecretError
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.registry import open_backend
@@ -67,6 +67,7 @@ class TestValidity:
         server.put(name, canary, enabled=False)
         disabled = failure(backend, ref(server, name), canaries=[canary])
         assert (66, "the secret is disabled") == (disabled.exit_code, disabled.message)
+        assert type(disabled) is UnusableSecretError
         server.delete(name)
         gone = failure(backend, ref(server, name), canaries=[canary])
         assert gone.exit_code == 66

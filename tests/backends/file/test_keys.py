@@ -13,7 +13,7 @@ import platformdirs
 import pyrage
 import pytest
 
-from astro_token.errors import AccessDeniedError, ConfigError, DecryptError, OutputError
+from astro_token.errors import AccessDeniedError, ConfigError, DecryptError, NoCredentialError, OutputError
 from astro_token.secrets.protocols import SupportsCreateKey, SupportsDescribe, SupportsWrite
 from astro_token.testing import appearances, make_token
 from tests.backends.file.scene import Scene, failure, mode, required, ssh_key, umask, unprivileged
@@ -99,7 +99,7 @@ def test_no_key_at_all_names_the_three_sources(
 ) -> None:
     monkeypatch.delenv(KEY)
     error = failure(encrypted.read)
-    assert (AccessDeniedError, 77) == (type(error), error.exit_code)
+    assert (NoCredentialError, 77) == (type(error), error.exit_code)
     assert "no usable credential" in error.message
     for source in (f"{KEY} or", KEY_FILE, str(home / ".config/astro-token/age-key.txt")):
         assert source in (error.hint or "")

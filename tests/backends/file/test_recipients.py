@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyrage
 import pytest
 
-from astro_token.errors import AccessDeniedError, ConfigError, DecryptError, OutputError
+from astro_token.errors import AccessDeniedError, ConfigError, DecryptError, NoCredentialError, OutputError
 from astro_token.testing import make_token
 from tests.backends.file.scene import Scene, failure, ssh_key
 
@@ -153,7 +153,7 @@ def test_who_has_recipients_and_no_key_writes_for_them(
     listed(monkeypatch, home, mate.to_public())
     scene.write(NEW)
     assert NEW.encode() == read_as(scene, mate)
-    assert AccessDeniedError is type(failure(scene.read))
+    assert NoCredentialError is type(failure(scene.read))
 
 
 def test_who_has_neither_a_key_nor_recipients_cannot_write(
@@ -161,7 +161,7 @@ def test_who_has_neither_a_key_nor_recipients_cannot_write(
 ) -> None:
     monkeypatch.delenv(KEY)
     error = failure(lambda: scene.write(NEW), NEW)
-    assert (AccessDeniedError, 77) == (type(error), error.exit_code)
+    assert (NoCredentialError, 77) == (type(error), error.exit_code)
     assert [] == scene.names()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AstroTokenError
@@ -10,7 +11,9 @@ from astro_token.secrets.ref import SecretRef
 from astro_token.testing import appearances, reachable_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from tests.servers.gcp import Fault, GcpServer
 
 
 def failure(backend: Any, ref: str, *canaries: str, timeout: float = 10.0) -> AstroTokenError:
@@ -46,3 +49,11 @@ def write(backend: Any, ref: str, text: str, expected: str | None = None, *, tim
     )
     assert isinstance(written, str)
     return written
+
+
+@contextmanager
+def meeting(server: GcpServer, fault: Fault) -> Iterator[None]:
+    """The next call of the block meets this fault."""
+    server.faults.append(fault)
+    yield
+    server.faults.clear()

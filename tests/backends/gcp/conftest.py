@@ -9,6 +9,7 @@ import pytest
 
 from astro_token.secrets.registry import open_backend
 from astro_token_backends.gcp.kms import KMS
+from astro_token_backends.gcp.parameter_manager import ParameterManager
 from astro_token_backends.gcp.secret_manager import SecretManager
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def server(gcp_server: GcpServer, certificates: Certificates, monkeypatch: pytes
     """It is where the environment says; there is no credential yet."""
     monkeypatch.setenv("ASTRO_TOKEN_GCP_ENDPOINT", gcp_server.endpoint)
     monkeypatch.setenv("ASTRO_TOKEN_GCP_KMS_ENDPOINT", gcp_server.endpoint)
+    monkeypatch.setenv("ASTRO_TOKEN_GCP_PM_ENDPOINT", gcp_server.endpoint)
     monkeypatch.setenv("ASTRO_TOKEN_CA_BUNDLE", str(certificates.ca_file))
     gcp_server.forget()  # of what tests asked it that got it in another way
     return gcp_server
@@ -45,6 +47,13 @@ def server(gcp_server: GcpServer, certificates: Certificates, monkeypatch: pytes
 def backend(server: GcpServer, key_file: Path) -> SecretManager:
     made = open_backend("gcp")
     assert isinstance(made, SecretManager)
+    return made
+
+
+@pytest.fixture
+def parameters(server: GcpServer, key_file: Path) -> ParameterManager:
+    made = open_backend("gcp-pm")
+    assert isinstance(made, ParameterManager)
     return made
 
 

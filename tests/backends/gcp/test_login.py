@@ -480,8 +480,22 @@ class TestRefusedLogins:
     ) -> None:
         use({**login.user(), "refresh_token": "1//revoked"})
         error = failure(open_backend("gcp"), "gcp:p1/s")
-        assert (77, True) == (error.exit_code, "gcloud auth application-default login" in str(error.hint))
+        again = "log in again: gcloud auth application-default login; unset GOOGLE_APPLICATION_CREDENTIALS"
+        assert (77, again) == (error.exit_code, error.hint)
         assert (1, 1) == (len(login.requests), len(oauth2.targets))
+
+    def test_gclouds_own_file_whose_login_has_expired(
+        self, oauth2: ConnectProxy, login: GcpLogin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        expired = {**login.user(), "refresh_token": "1//expired"}
+        (tmp_path / "application_default_credentials.json").write_text(json.dumps(expired))
+        monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+        backend = open_backend("gcp")
+        error = failure(backend, "gcp:p1/s")
+        assert (77, "log in again: gcloud auth application-default login") == (error.exit_code, error.hint)
+        monkeypatch.setenv("CI", "true")
+        hint = str(failure(backend, "gcp:p1/s").hint)
+        assert ("gcloud" in hint, "ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER" in hint) == (False, True)
 
     @pytest.mark.parametrize("audience", [True, False])
     def test_an_identity_that_the_provider_does_not_take(

@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.errors import BackendUnavailableError, InvalidTokenError, SecretNotFoundError
+from astro_token.errors import (
+    BackendUnavailableError,
+    InvalidTokenError,
+    SecretNotFoundError,
+    UnusableSecretError,
+)
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract, Harness, appearances
 from astro_token_backends.gcp.secret_manager import SecretManager, _version
 from tests.backends.clouds import logged, modules_after, read
-from tests.backends.gcp.calls import failure, failure_of, write
+from tests.backends.gcp.calls import failure, failure_of, meeting, write
 from tests.servers.gcp import Code, Fault, GcpServer
 
 if TYPE_CHECKING:
@@ -42,6 +47,9 @@ class TestContract(BackendContract):
             present=f"gcp:p1/{name}",
             missing="gcp:p1/nothing",
             writable=f"gcp:{empty}",
+            denied=lambda: meeting(server, Fault(Code.PERMISSION_DENIED)),
+            unavailable=lambda: meeting(server, Fault(Code.UNAVAILABLE)),
+            silent=lambda: meeting(server, Fault(None, delay=3.0)),
         )
 
 
@@ -126,6 +134,7 @@ class TestRefusals:
         server.set_state(full, server.put(full, canary.encode()), state)
         error = failure(backend, f"gcp:p1/{name}", canary)
         assert (66, f"the version is {state.lower()}") == (error.exit_code, error.message)
+        assert type(error) is UnusableSecretError
         assert mend in str(error.hint)
 
     @pytest.mark.parametrize("state", ["DISABLED", "DESTROYED"])

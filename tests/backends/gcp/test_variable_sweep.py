@@ -35,7 +35,7 @@ def environments(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Environments:
-    endpoints = ("STS_ENDPOINT", "IAM_ENDPOINT", "ENDPOINT", "KMS_ENDPOINT")
+    endpoints = ("STS_ENDPOINT", "IAM_ENDPOINT", "ENDPOINT", "KMS_ENDPOINT", "PM_ENDPOINT")
     for name in (*(f"ASTRO_TOKEN_GCP_{each}" for each in endpoints), "ASTRO_TOKEN_CA_BUNDLE"):
         monkeypatch.delenv(name)
     base = {
@@ -77,4 +77,29 @@ def test_a_wrong_value_names_its_variable(
 ) -> None:
     server.put(f"projects/p1/secrets/{name}", b"value")
     wrong = wrong_results(reader(f"gcp:p1/{name}", monkeypatch), environments, variable, tmp_path)
+    assert not wrong, json.dumps(wrong, indent=1)
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "ASTRO_TOKEN_GCP_PM_ENDPOINT",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in ("ASTRO_TOKEN_CA_BUNDLE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "HTTPS_PROXY")
+        ),
+    ],
+)
+def test_a_wrong_value_for_a_parameter_names_its_variable(
+    server: GcpServer,
+    environments: Environments,
+    name: str,
+    variable: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server.parameters.put(f"projects/p1/locations/global/parameters/{name}", "v1", b"value")
+    environment = {**environments["a key"], "ASTRO_TOKEN_GCP_PM_ENDPOINT": server.endpoint}
+    read = reader(f"gcp-pm:p1/{name}?version=v1", monkeypatch)
+    wrong = wrong_results(read, {"a key": environment}, variable, tmp_path, everywhere=())
     assert not wrong, json.dumps(wrong, indent=1)

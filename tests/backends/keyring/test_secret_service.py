@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import secretstorage
 
-from astro_token.errors import AstroTokenError
+from astro_token.errors import AstroTokenError, NoCredentialError
 from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract, Harness, appearances, reachable_text
@@ -133,6 +133,7 @@ def test_a_locked_keyring_is_distinguished_and_shows_no_dialog(keyring: SecretSe
             with pytest.raises(AstroTokenError) as raised:
                 call()
             assert (77, "the keyring is locked") == (raised.value.exit_code, raised.value.message)
+            assert not isinstance(raised.value, NoCredentialError)
         assert time.monotonic() - start < 3
     assert canary.encode() == read("s/u").reveal()
 
@@ -142,6 +143,7 @@ def test_a_machine_without_a_keyring_is_distinguished(
 ) -> None:
     message = "this machine has no keyring for this user"
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS")
+    assert NoCredentialError is type(failure())
     assert (77, message) == (failure().exit_code, failure().message)
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", f"unix:path={tmp_path}/nothing")
     assert message == failure().message

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError
+from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError, NoCredentialError
 from astro_token.testing import appearances, reachable_text
 from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
@@ -139,7 +139,7 @@ def test_a_wrong_ldap_user_or_password_is_refused(
 @pytest.mark.parametrize("name", ["VAULT_USERNAME", "VAULT_PASSWORD"])
 def test_a_missing_ldap_variable_is_named(logins: VaultLogins, jo: dict[str, str], name: str) -> None:
     error = refusal(vault(logins, "ldap", **{**jo, name: ""}))
-    assert (AccessDeniedError, f"set {name}") == (type(error), error.hint)
+    assert (NoCredentialError, f"set {name}") == (type(error), error.hint)
     assert logins.requests == []
 
 
@@ -259,7 +259,7 @@ def test_without_an_aws_credential_it_lists_what_was_looked_for(
         monkeypatch.delenv(name)
     with within(0):
         error = refusal(vault(amazon, "aws"))
-    assert type(error) is AccessDeniedError
+    assert type(error) is NoCredentialError
     assert "AWS_PROFILE" in (error.hint or "")
     assert amazon.requests == []
 
@@ -467,7 +467,7 @@ def test_outside_of_google_it_lists_what_was_looked_for(
     backend = vault(logins, "gcp")
     unresolved(socket.EAI_NONAME)(stack, certificates, monkeypatch)
     error = refusal(backend)
-    assert type(error) is AccessDeniedError
+    assert type(error) is NoCredentialError
     assert "GOOGLE_APPLICATION_CREDENTIALS" in (error.hint or "")
     assert refusal(vault(logins, "gcp", ASTRO_TOKEN_VAULT_ROLE="")).hint == "set ASTRO_TOKEN_VAULT_ROLE"
 
@@ -580,7 +580,7 @@ def test_outside_of_azure_it_lists_what_was_looked_for(
     backend = vault(logins, "azure")
     unresolved(socket.EAI_NONAME)(stack, certificates, monkeypatch)
     error = refusal(backend)
-    assert type(error) is AccessDeniedError
+    assert type(error) is NoCredentialError
     assert "IDENTITY_ENDPOINT" in (error.hint or "")
 
 

@@ -108,18 +108,36 @@ def test_a_repeated_script_configures_the_mount_that_a_failure_left(
     assert {issuer.name} == {config["bound_issuer"], config["oidc_discovery_url"]}
 
 
+@pytest.mark.parametrize("bound", ["", "{address}pany.example", "https://gitlab.example/{address}"])
 def test_a_script_leaves_the_mount_of_another_issuer_alone(
+    openbao: OpenBao, issuer: Issuer, operator: Operator, bound: str
+) -> None:
+    """Also if the one name is a part of the other: gitlab.company.example begins with gitlab.com."""
+    mount = service.unique("gitlab")
+    address = "https://other.com"
+    config = {"jwks_url": issuer.jwks_url, "bound_issuer": bound.format(address=address)}
+    openbao.api("POST", f"sys/auth/{mount}", {"type": "jwt"})
+    openbao.api("POST", f"auth/{mount}/config", config)
+    message = f"bound_issuer of auth/{mount} is not {address}: change MOUNT\n"
+    assert (1, message) == operator("gitlab", mount, address)
+    left = openbao.api("GET", f"auth/{mount}/config")["data"]
+    assert config == {name: left[name] for name in config}
+    with pytest.raises(OpenBaoError):  # it has no roles
+        openbao.api("LIST", f"auth/{mount}/role")
+
+
+def test_a_script_that_may_not_read_the_configuration_writes_none(
     openbao: OpenBao, issuer: Issuer, operator: Operator
 ) -> None:
     mount = service.unique("gitlab")
     openbao.api("POST", f"sys/auth/{mount}", {"type": "jwt"})
     openbao.api("POST", f"auth/{mount}/config", {"jwks_url": issuer.jwks_url})
-    address = "https://other.example.com"
-    message = f"auth/{mount} serves another issuer than {address}: change MOUNT\n"
-    assert (1, message) == operator("gitlab", mount, address)
+    text = (service.ROOT / "examples" / "ci" / "gitlab" / "vault-setup.sh").read_text()
+    denied = 'vault() { [ "$1" != read ] && bao "$@" || { echo "permission denied" >&2; return 2; }; }'
+    text = text.replace('vault() { bao "$@"; }', denied)
+    code, message = operator("gitlab", mount, "https://other.com", text)
+    assert (1, True) == (code, message.startswith("permission denied\n")), message
     assert issuer.jwks_url == openbao.api("GET", f"auth/{mount}/config")["data"]["jwks_url"]
-    with pytest.raises(OpenBaoError):  # it has no roles
-        openbao.api("LIST", f"auth/{mount}/role")
 
 
 GOOD = [

@@ -13,6 +13,7 @@ from astro_token.errors import (
     ConfigError,
     InvalidTokenError,
     SecretNotFoundError,
+    UnusableSecretError,
 )
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.secrets.fields import select_field
@@ -131,6 +132,7 @@ def test_a_deleted_secret_is_not_found_and_tells_which_version_a_new_one_follows
     assert isinstance(error, SecretNotFoundError)
     assert error.version == "3"
     assert "deleted" in error.message
+    assert type(error) is UnusableSecretError
     assert f"vault kv undelete -versions=3 secret/{name}" in (error.hint or "")
     assert vault.describe(place, timeout=SECONDS).enabled is False
     assert vault.write(place, SecretValue(b"new"), expected_version=error.version, timeout=SECONDS) == "4"
@@ -145,6 +147,7 @@ def test_a_destroyed_version_is_not_found(bao: OpenBao, vault: KeyValue) -> None
     assert isinstance(error, SecretNotFoundError)
     assert error.version == "1"
     assert "destroyed" in error.message
+    assert type(error) is UnusableSecretError
     assert vault.describe(ref(f"vault:secret/{name}"), timeout=SECONDS).enabled is False
 
 

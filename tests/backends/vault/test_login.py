@@ -102,6 +102,29 @@ def test_the_token_of_vault_login_is_used_only_when_it_is_asked_for(
     )
 
 
+def test_a_session_of_vault_login_that_has_ended_names_the_command_that_renews_it(
+    bao: OpenBao, connect: Connect, tmp_path: Path
+) -> None:
+    file = tmp_path / ".vault-token"
+    token = service.token(bao, 'path "secret/data/other" { capabilities = ["read"] }')
+    file.write_text(token)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    environ = {"HOME": str(tmp_path), "ASTRO_TOKEN_VAULT_AUTH": "token", "PATH": str(programs)}
+    assert "log in again" not in str(denied(connect(**environ)).hint), "it is valid, and a policy denies"
+    bao.api("POST", "auth/token/revoke", {"token": token})
+    assert str(denied(connect(**environ)).hint).startswith(
+        "log in again: vault login; if the token is valid, "
+    )
+    hint = str(denied(connect(**environ, CI="true")).hint)
+    assert ("vault login" in hint, "ASTRO_TOKEN_VAULT_AUTH" in hint) == (False, True)
+    given = {"VAULT_TOKEN": token, "HOME": str(tmp_path)}
+    assert str(denied(connect(**given)).hint).startswith("set VAULT_TOKEN to a valid token; ")
+    (programs / "bao").write_text("#!/bin/sh\n")
+    (programs / "bao").chmod(0o700)
+    assert str(denied(connect(**environ)).hint).startswith("log in again: bao login; ")
+
+
 def test_approle_logs_in_and_its_token_is_revoked(bao: OpenBao, connect: Connect, wire: Wire) -> None:
     vault = connect(VAULT_ADDR=wire.url, **service.approle(bao))
     assert reads(vault)

@@ -26,7 +26,10 @@ It differs on purpose:
   With STANDIN_REGISTRY_LOGIN=1 a like line is run, so that a test can find the token on a command line.
 - What it cannot do ends with 3, a status the real one does not use.
 
+`second` is the stand-in for a pre-release of 2.0, with the same differences.
+
 Standard library only: it runs with any Python from 3.11 on, apart from the tests' environment.
 """
 
 VERSION = "1.45.0"
+SECOND_VERSION = "2.0.0-beta.1"

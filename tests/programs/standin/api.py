@@ -103,7 +103,8 @@ class Api:
         if status not in {200, 204}:
             message = content.get("message", "") if isinstance(content, dict) else None
             raise CommandError(
-                f"failed to perform request, status {status}" if message is None else str(message)
+                f"failed to perform request, status {status}" if message is None else str(message),
+                answered=status,
             )
         if status == 204 or not is_json:
             raise PanicError(NIL)

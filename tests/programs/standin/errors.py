@@ -6,11 +6,21 @@ NIL = "invalid memory address or nil pointer dereference\n[signal SIGSEGV: segme
 
 
 class CommandError(Exception):
-    """Status 1: what Go returns as an error; `usage` where the real one adds how it is used."""
+    """
+    Status 1: what Go returns as an error; `usage` where the real one adds how it is used.
 
-    def __init__(self, message: str, *, usage: bool = False) -> None:
+    Attributes:
+        answered: the status of the API's response that it comes from.
+        kind: the name under which 2.0 publishes it.
+    """
+
+    def __init__(
+        self, message: str, *, usage: bool = False, answered: int | None = None, kind: str = ""
+    ) -> None:
         super().__init__(message)
         self.usage = usage
+        self.answered = answered
+        self.kind = kind
 
 
 class PanicError(Exception):

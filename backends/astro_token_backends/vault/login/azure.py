@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from astro_token.errors import AccessDeniedError, BackendDownError, BackendUnavailableError
+from astro_token.errors import AccessDeniedError, BackendDownError, BackendUnavailableError, NoCredentialError
 from astro_token.secret import SecretValue
 from astro_token.transport.client import Client
 from astro_token.transport.failure import damaged
@@ -69,7 +69,7 @@ class _Metadata:
             return
         except (BackendDownError, BackendUnavailableError):
             pass
-        raise AccessDeniedError(
+        raise NoCredentialError(
             "no usable credential for Vault: the login by azure finds no managed identity",
             hint="outside of Azure select another login; an app has IDENTITY_ENDPOINT and IDENTITY_HEADER, "
             "a virtual machine has a metadata server",

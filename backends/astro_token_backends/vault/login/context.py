@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AccessDeniedError, MissingDependencyError
+from astro_token.errors import AccessDeniedError, MissingDependencyError, NoCredentialError
 from astro_token.record import Record
 from astro_token_backends.vault.settings import text_setting
 
@@ -65,7 +65,7 @@ class LoginContext(Record):
     def required(self, name: str) -> str:
         value = self.text(name)
         if value is None:
-            raise AccessDeniedError(
+            raise NoCredentialError(
                 f"no usable credential for Vault: the login by {self.method} needs {name}",
                 hint=f"set {name}",
             )
@@ -92,15 +92,20 @@ def read_file(path: str | os.PathLike[str], missing: str, hint: str) -> str:
     The text of a file, without surrounding whitespace.
 
     Raises:
-        AccessDeniedError: it cannot be read, or is empty. `missing` is the message.
+        NoCredentialError: it does not exist, or is empty. `missing` is the message.
+        AccessDeniedError: it cannot be read.
     """
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123 (pathlib is slow to load)
             text = file.read().strip()
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError):
         text = ""
-    if not text:
+    except (OSError, ValueError):
+        text = None
+    if text is None:
         raise AccessDeniedError(missing, hint=hint)
+    if not text:
+        raise NoCredentialError(missing, hint=hint)
     return text
 
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astro_token.errors import AccessDeniedError, AstroTokenError, BackendDownError, ConfigError
+from astro_token.errors import AstroTokenError, BackendDownError, ConfigError, NoCredentialError
 from astro_token.secret import SecretValue
 from astro_token_backends.boundary import call_sdk
 from astro_token_backends.credential_source import printable_path
@@ -46,7 +46,7 @@ def _of_machine(context: LoginContext, audience: str) -> SecretValue:
     except BackendDownError:
         if context.text("GCE_METADATA_HOST"):
             raise
-    raise AccessDeniedError(
+    raise NoCredentialError(
         "no usable credential for Vault: the login by gcp finds no service account",
         hint=f"name a key file in {_FILE}: this machine has no metadata server of Google's",
     )

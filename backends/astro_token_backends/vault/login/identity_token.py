@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.errors import AccessDeniedError
+from astro_token.errors import NoCredentialError
 from astro_token.identity.web_token import SHOWN_CLAIMS, describe_identity
 from astro_token.secret import SecretValue
 from astro_token_backends.credential_source import job_identity, printable, printable_path
@@ -38,7 +38,7 @@ def jwt(context: LoginContext) -> Credential:
     if identity is None:
         from astro_token.ci.identity import identity_hint
 
-        raise AccessDeniedError(
+        raise NoCredentialError(
             "no usable credential for Vault: the login by jwt needs ASTRO_TOKEN_ID_TOKEN, "
             "or the identity that a CI system gives a job",
             hint=identity_hint(context.environ)

@@ -6,7 +6,7 @@ import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AccessDeniedError, ConfigError
+from astro_token.errors import AccessDeniedError, ConfigError, NoCredentialError
 from astro_token.record import Record
 from astro_token.secret import SecretValue
 from astro_token.system.variables import setting
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from astro_token_backends.vault.login.context import Credential, LoginContext
 
-__all__ = ["PreparedLogin", "prepare_login"]
+__all__ = ["PreparedLogin", "prepare_login", "token_renewal"]
 
 # The module in this package that has a function of the method's name.
 _METHODS = {
@@ -120,11 +120,26 @@ def _method(environ: Mapping[str, str]) -> str:
     for method, variable in _BY_VARIABLE.items():
         if text_setting(environ, variable):
             return method
-    raise AccessDeniedError(
+    raise NoCredentialError(
         "no usable credential for Vault",
         hint="set VAULT_TOKEN, VAULT_ROLE_ID, or ASTRO_TOKEN_VAULT_ROLE with the CI system's identity "
         "or ASTRO_TOKEN_ID_TOKEN; "
         "select other logins, and the token of `vault login`, with ASTRO_TOKEN_VAULT_AUTH",
+    )
+
+
+def token_renewal(environ: Mapping[str, str]) -> str:
+    """Name the remedy for a given token that Vault does not accept, or no longer."""
+    if text_setting(environ, "VAULT_TOKEN"):
+        return "set VAULT_TOKEN to a valid token"
+    from astro_token.system.programs import find_program
+    from astro_token_backends.credential_source import renewal
+
+    is_bao = find_program("bao", environ) and not find_program("vault", environ)
+    return renewal(
+        "bao login" if is_bao else "vault login",
+        "select the login of the job with ASTRO_TOKEN_VAULT_AUTH, such as jwt",
+        environ,
     )
 
 

@@ -30,8 +30,9 @@ for environment in @names@; do
 @if identifiers
   trust "$environment-immutable" "repo:$ORGANIZATION@$ORGANIZATION_ID/$REPOSITORY@$REPOSITORY_ID:environment:$environment"
 @end
-  # Never over a token that is stored already.
-  az keyvault secret show --vault-name "$KEY_VAULT" --name "@name@-$environment" --query id >/dev/null 2>&1 ||
+  # Never over a token that is stored already, also if you may not read it.
+  stored=$(az keyvault secret list --vault-name "$KEY_VAULT" --query "[?name=='@name@-$environment'].name" --output tsv)
+  [ -n "$stored" ] ||
     az keyvault secret set --vault-name "$KEY_VAULT" --name "@name@-$environment" --value placeholder
   az role assignment create --role "Key Vault Secrets User" --scope "$vault/secrets/@name@-$environment" \
     --assignee-object-id "$principal" --assignee-principal-type ServicePrincipal

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Creates, for @listed@, a secret, and a role that reads it, for the jobs of one environment.
 # AWS compares the audience and the subject only, so protect each branch in GitLab, and each environment if it offers that.
+# A merge request from a branch of the same name in a fork has this subject too: read it before you run its pipeline in this project.
 # Remove the commands that create what you have already.
 set -eu
 GITLAB=@host@

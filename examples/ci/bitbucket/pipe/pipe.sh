@@ -11,5 +11,5 @@ cd -- "${BITBUCKET_CLONE_DIR:-.}/${FOLDER:-.}"
 set -- bash -euo pipefail -c "$COMMAND"
 # Without shell syntax a deploy is started directly: then exec refuses another deployment than the token's.
 case "$COMMAND" in *[!a-zA-Z0-9_./=:,@+" "-]*) ;; "astro deploy"*) set -- $COMMAND ;; esac
-case "$COMMAND " in *"astro deploy"[!a-z]*) astro-token check --deploy "$TOKEN" ;; esac
+case "$(printf '%s ' "$COMMAND" | tr -s '[:space:]' ' ')" in *"astro deploy"[!a-z]*) astro-token check --deploy "$TOKEN" ;; esac
 exec astro-token exec "$TOKEN" -- "$@"

@@ -14,7 +14,7 @@ def call(Map given) {
                     set -- sh -euc "$ASTRO_TOKEN_COMMAND"
                     # Without shell syntax a deploy is started directly: then exec refuses another deployment than the token's.
                     case "$ASTRO_TOKEN_COMMAND" in *[!a-zA-Z0-9_./=:,@+" "-]*) ;; "astro deploy"*) set -- $ASTRO_TOKEN_COMMAND ;; esac
-                    case "$ASTRO_TOKEN_COMMAND " in *"astro deploy"[!a-z]*) astro-token check --deploy "$ASTRO_TOKEN_REFERENCE" ;; esac
+                    case "$(printf '%s ' "$ASTRO_TOKEN_COMMAND" | tr -s '[:space:]' ' ')" in *"astro deploy"[!a-z]*) astro-token check --deploy "$ASTRO_TOKEN_REFERENCE" ;; esac
                     exec astro-token exec "$ASTRO_TOKEN_REFERENCE" -- "$@"
                 '''
             }
