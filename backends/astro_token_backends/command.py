@@ -163,7 +163,7 @@ def _printed(argv: list[str], environ: dict[str, str], timeout: float) -> Secret
         return too_large()
     if done.code != 0:
         return _failure(done.code or 0)
-    if not done.output.strip():
+    if not done.output.strip(b"\r\n"):
         return SecretNotFoundError("the program printed no value", hint="check the name after the program's")
     return SecretValue(done.output)
 
