@@ -225,11 +225,11 @@ def test_its_end_ends_the_read_and_what_it_left_running(
     provider: Callable[[str], Path], tmp_path: Path, output: str
 ) -> None:
     left = tmp_path / "left"
-    provider(f"(sleep 0.5; echo > {left}){output} & echo said")
+    provider(f"(sleep 0.7; echo > {left}){output} & sleep 0.1; echo said")
     start = time.monotonic()
     assert b"said\n" == read()
     assert time.monotonic() - start < 0.5
-    time.sleep(0.6)
+    time.sleep(0.9)
     assert not left.exists()
 
 
