@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from azure.keyvault.secrets._shared import http_challenge_cache
 
 from astro_token.errors import AstroTokenError, SecretNotFoundError, sanitized
 from astro_token.lifecycle import perform
@@ -96,6 +97,7 @@ def secret_manager(
 def key_vault(
     azure_server: AzureServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> object:
+    http_challenge_cache.clear()  # the SDK keeps it for the process, and so saves requests
     for variable, value in azure.environment(azure_server, certificates).items():
         monkeypatch.setenv(variable, value)
     ref = SecretRef.parse(azure.ref(azure_server, f"s-{uuid.uuid4().hex}"))

@@ -44,7 +44,7 @@ from astro_token.secrets.registry import close_backends, open_backend
 from astro_token.settings.resolve import Settings
 from astro_token.system.variables import setting
 from astro_token.token import AstroToken
-from astro_token.tokens.steps import TokenPath, steps, walk
+from astro_token.tokens.steps import SELECTION, TokenPath, steps, walk
 from astro_token.tokens.write import content_with
 from astro_token.transport.deadline import Deadline
 from astro_token.wording import moment
@@ -167,7 +167,7 @@ class _Version(Stored):
             return None
         path = TokenPath(self._settings, self._deadline)
         path.secret = content
-        failure = walk(path, steps(self._settings, online=False))
+        failure = walk(path, (*SELECTION, *steps(self._settings, online=False)))
         if failure is not None:
             raise failure
         self._content, self.staged = content, path.token
