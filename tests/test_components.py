@@ -102,7 +102,7 @@ def test_the_template_of_azure_sets_a_secret_variable(program: Program, stubs: P
     subprocess.run([stubs / "python3", "-I", "-m", "venv", program.temporary / "astro-token"], check=True)
     environ = {
         "TF_BUILD": "True", "AGENT_TEMPDIRECTORY": str(program.temporary), "ASTRO_TOKEN_FOLDER": ".",
-        "ASTRO_TOKEN_REFERENCE": "env:SECRET", "ASTRO_TOKEN_COMMAND": "",
+        "ASTRO_TOKEN_REFERENCE": "env:SECRET", "ASTRO_TOKEN_CHILD_COMMAND": "",
     }  # fmt: skip
     done = subprocess.run(
         ["bash", "--noprofile", "--norc", "-c", step["inputs"]["inlineScript"]],

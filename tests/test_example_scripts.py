@@ -453,7 +453,7 @@ def part(name: str, command: str, installed: Path, work: Path) -> Part:
         work: the checkout, with the project in the folder `a b`.
     """
     given = {"token": TOKEN, "command": command, "folder": "a b", "extras": "vault"}
-    ours = {"ASTRO_TOKEN_REFERENCE": TOKEN, "ASTRO_TOKEN_COMMAND": command, "ASTRO_TOKEN_FOLDER": "a b"}
+    ours = {"ASTRO_TOKEN_REFERENCE": TOKEN, "ASTRO_TOKEN_CHILD_COMMAND": command, "ASTRO_TOKEN_FOLDER": "a b"}
     if name == "action":
         inputs = {"TOKEN": TOKEN, "COMMAND": command, "EXTRAS": "vault", "WORKING-DIRECTORY": "a b"}
         environ = {f"INPUT_{key}": text for key, text in inputs.items()}

@@ -194,7 +194,9 @@ def test_an_example_names_what_is_there(path: Path) -> None:
         file.read_text() for root in ("core", "backends") for file in (ROOT / root).rglob("*.py")
     )
     for variable in set(re.findall(r"\b(?:ASTRO_TOKEN|VAULT)_[A-Z_]+\b", text)):
-        assert variable in code or variable in {"ASTRO_TOKEN_REFERENCE", "ASTRO_TOKEN_COMMAND"}, variable
+        assert variable in code or variable in {"ASTRO_TOKEN_REFERENCE", "ASTRO_TOKEN_CHILD_COMMAND"}, (
+            variable
+        )
 
 
 def test_nothing_installs_us_by_name() -> None:
@@ -277,7 +279,7 @@ def test_no_variable_of_a_part_is_taken_for_a_misspelt_one(program: Program, can
     names = {name for text in texts for name in re.findall(r"\bASTRO_TOKEN_[A-Z_]*[A-Z]\b", text)}
     assert names >= {
         "ASTRO_TOKEN_REFERENCE",
-        "ASTRO_TOKEN_COMMAND",
+        "ASTRO_TOKEN_CHILD_COMMAND",
         "ASTRO_TOKEN_FOLDER",
     }
     names -= own_variables()

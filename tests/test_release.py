@@ -25,7 +25,7 @@ from tests.conftest import ROOT
 BIN = Path(sys.executable).parent
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
-EXTRAS = ("vault", "aws", "aws-login", "gcp", "azure")
+EXTRAS = ("vault", "aws", "aws-login", "gcp", "azure", "keyring")
 REQUIREMENTS = ROOT / "requirements"
 REHEARSE = runpy.run_path(str(ROOT / ".ci" / "rehearse.py"))
 

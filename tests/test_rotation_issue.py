@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from examples.ci import rotation_issue
+from tests.conftest import ROOT
 from tests.servers.http1 import Answer
 from tests.servers.issues import Issues
 
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+_SPEC = importlib.util.spec_from_file_location(
+    "rotation_issue", ROOT / "examples" / "ci" / "rotation_issue.py"
+)
+assert _SPEC
+assert _SPEC.loader
+rotation_issue = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(rotation_issue)
 
 MARK = "<!-- astro-token: rotation -->"
 LABEL = "astro-token"

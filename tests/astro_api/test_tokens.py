@@ -188,7 +188,7 @@ def test_each_refusal_is_of_its_kind_and_names_the_request_for_support(name: str
     assert [METHODS[name]] == [request.method for request in server.requests]
 
 
-@pytest.mark.parametrize("name", ["create", "set_roles", "delete"])
+@pytest.mark.parametrize("name", ["create", "set_roles"])
 @pytest.mark.parametrize(
     ("mode", "is_known"),
     [
@@ -217,6 +217,23 @@ def test_a_change_is_sent_once_and_its_outcome_is_known_only_after_a_429(
         assert ["cladmin", "cltoken1"] + ["new"] * is_done == [
             "new" if record["name"] == PLANNED.title else ident for ident, record in astro_api.tokens.items()
         ]
+
+
+@pytest.mark.parametrize("mode", [429, 500, 503, "reset", "close", "lose-answer"])
+def test_a_deletion_is_repeated_for_a_short_time(
+    mode: Mode, astro_api: Server, admin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("astro_token.astro_api.tokens._DELETE_SECONDS", 1.5)
+    astro_api.tokens["cltoken1"] = token_record("cltoken1")
+    with FaultServer("pass", upstream=astro_api.url) as server:
+        server.mode = lambda number: mode if number == 1 else "pass"
+        with tokens_at(server.url, admin) as tokens:
+            assert CALLS["delete"](tokens) is None
+    assert (2, False) == (server.count, "cltoken1" in astro_api.tokens)
+    with FaultServer(503) as server, tokens_at(server.url, admin) as tokens:
+        started = time.monotonic()
+        assert isinstance(refusal(CALLS["delete"], tokens, admin), BackendUnavailableError)
+        assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("mode", ["short-body", "cut-json", "empty", "html", "not-json", "json-array"])

@@ -188,7 +188,7 @@ def test_a_misspelt_variable_of_ours_is_noticed_and_one_of_the_users_is_not(
     ref = hold(api.issue())
     program.environ |= {
         "ASTRO_TOKEN_TIMEOTU": "3",
-        **dict.fromkeys(("ASTRO_TOKEN_PROD", "ASTRO_TOKEN_COMMAND", "ASTRO_TOKEN_SOURCE"), "x"),
+        **dict.fromkeys(("ASTRO_TOKEN_PROD", "ASTRO_TOKEN_CHILD_COMMAND", "ASTRO_TOKEN_SOURCE"), "x"),
     }
     result = program("doctor", ref)
     assert 0 == result.code
