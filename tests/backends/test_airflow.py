@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.errors import AstroTokenError, SecretNotFoundError
+from astro_token.errors import AstroTokenError, ConfigError, NoStoreError, SecretNotFoundError
 from astro_token.secret import SecretValue
 from astro_token.secrets.fields import select_field
+from astro_token.secrets.schemes import credential_variables
 from astro_token.testing import BackendContract, Harness, appearances, reachable_text
 from astro_token_backends.airflow.client import Airflow
 from astro_token_backends.airflow.connection import connection
@@ -236,6 +237,26 @@ def test_what_is_not_understood_is_named(service: str, kwargs: object, message: 
     assert (78, True) == (error.exit_code, message in error.message), error.message
 
 
+@pytest.mark.parametrize("source", ["CMD", "SECRET"])
+def test_arguments_from_another_source_are_refused(source: str) -> None:
+    name = f"AIRFLOW__SECRETS__BACKEND_KWARGS_{source}"
+    given = environ({"class": CLASSES["aws"], "kwargs": {"region_name": "eu-west-1"}})
+    assert look_up("variable", "n", given | {name: "x"}).refs  # as in Airflow, the variable itself wins
+    del given["AIRFLOW__SECRETS__BACKEND_KWARGS"]
+    with pytest.raises(ConfigError, match=f"^{name} is not understood$"):
+        look_up("variable", "n", given | {name: "x"})
+
+
+def test_without_a_backend_of_airflow_a_chain_continues() -> None:
+    with pytest.raises(NoStoreError):
+        look_up("variable", "n", {})
+
+
+def test_the_arguments_are_withheld_whether_they_are_used_or_not() -> None:
+    names = {"AIRFLOW__SECRETS__BACKEND_KWARGS", "AIRFLOW__SECRETS__BACKEND_KWARG__SECRET_ID"}
+    assert names <= credential_variables(dict.fromkeys(names, "x"))
+
+
 def test_a_name_that_the_settings_exclude_is_not_found() -> None:
     for kwargs in ({"variables_prefix": None}, {"variables_lookup_pattern": "^m"}):
         assert 66 == refusal(kwargs).exit_code
@@ -266,6 +287,9 @@ def test_arguments_of_a_login_become_variables_of_vault(tmp_path: Path) -> None:
         "VAULT_CACERT": "/ca.pem",
     }
     assert expected == {name: overlay[name] for name in expected}
+    # The real backend takes a namespace from its arguments only.
+    other = environ({"class": CLASSES["vault"], "kwargs": {"token": "t"}}) | {"VAULT_NAMESPACE": "team"}
+    assert "" == look_up("variable", "n", other).environ["VAULT_NAMESPACE"]
     token = environ({"class": CLASSES["vault"], "kwargs": {"token_path": str(tmp_path / "token")}})
     assert "from a file" == look_up("variable", "n", token).environ["VAULT_TOKEN"]
 

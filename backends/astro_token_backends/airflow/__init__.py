@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from astro_token.secrets.schemes import Scheme
 
-__all__ = ["SCHEMES"]
+__all__ = ["BACKEND", "KWARG", "KWARGS", "SCHEMES"]
+
+BACKEND = "AIRFLOW__SECRETS__BACKEND"
+KWARGS = "AIRFLOW__SECRETS__BACKEND_KWARGS"
+KWARG = "AIRFLOW__SECRETS__BACKEND_KWARG__"  # and a key: since Airflow 3.2
 
 SCHEMES = {
     "airflow": Scheme(
@@ -13,9 +17,10 @@ SCHEMES = {
         form="variable/NAME or connection/ID",
         example="airflow:connection/astro",
         grammar=(r"(?:variable|connection)/[^\x00-\x1f\x7f]+",),
-        # These hold logins of the service; so does each AIRFLOW__SECRETS__BACKEND_KWARG__….
-        credentials=("AIRFLOW__SECRETS__BACKEND_KWARGS",),
-        settings=("AIRFLOW__SECRETS__BACKEND",),
+        # These hold logins of the service.
+        credentials=(KWARGS,),
+        further_credentials=lambda environ: [name for name in environ if name.startswith(KWARG)],
+        settings=(BACKEND,),
         prefixes=("AIRFLOW__SECRETS__",),
     )
 }

@@ -11,7 +11,6 @@ from astro_token.errors import AstroTokenError, SecretNotFoundError, result
 from astro_token.secrets.fields import select_field
 from astro_token.secrets.registry import open_backend
 from astro_token_backends.airflow.lookup import Lookup, look_up
-from astro_token_backends.airflow.settings import KWARG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,9 +48,6 @@ class Airflow:
                 missing = missing or error
         assert missing is not None  # noqa: S101 (there is a reference)
         raise missing
-
-    def credential_variables(self) -> frozenset[str]:
-        return frozenset(name for name in os.environ if name.startswith(KWARG))
 
     def close(self) -> None:
         with self._lock:

@@ -13,7 +13,8 @@ from astro_token.errors import ConfigError, InvalidRefError, SecretNotFoundError
 from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef
 from astro_token.system.variables import setting
-from astro_token_backends.airflow.settings import BACKEND, KWARGS, Kwargs, backend_class
+from astro_token_backends.airflow import BACKEND, KWARGS
+from astro_token_backends.airflow.settings import Kwargs, backend_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -139,6 +140,7 @@ def _vault(kind: str, name: str, kwargs: Kwargs, environ: Mapping[str, str]) -> 
     method = kwargs.choice("auth_type", "token", *_VAULT_LOGINS)
     verify = kwargs.text("verify") if not kwargs.is_true("verify") else None
     overlay = kwargs.environment(_VAULT_VARIABLES, _file_or_text)
+    overlay.setdefault("VAULT_NAMESPACE", "")  # Airflow does not read the variable
     overlay["ASTRO_TOKEN_VAULT_AUTH"] = _VAULT_LOGINS[method]
     if verify:
         overlay["VAULT_CACERT"] = verify

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import ConfigError
+from astro_token.errors import ConfigError, NoStoreError
 from astro_token.system.variables import setting
+from astro_token_backends.airflow import BACKEND, KWARG, KWARGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["BACKEND", "KWARG", "KWARGS", "Kwargs", "backend_class"]
+__all__ = ["Kwargs", "backend_class"]
 
-BACKEND = "AIRFLOW__SECRETS__BACKEND"
-KWARGS = "AIRFLOW__SECRETS__BACKEND_KWARGS"
-KWARG = "AIRFLOW__SECRETS__BACKEND_KWARG__"  # and a key: since Airflow 3.2
+# Airflow gets the arguments from these if the variable itself is not set.
+_OTHER_SOURCES = (f"{KWARGS}_CMD", f"{KWARGS}_SECRET")
 _LONGEST_NAME = 64
 
 
@@ -23,11 +23,11 @@ def backend_class(environ: Mapping[str, str]) -> str:
     Return the class of Airflow's secrets backend.
 
     Raises:
-        ConfigError: none is configured.
+        NoStoreError: none is configured.
     """
     name = setting(environ, BACKEND)
     if not name:
-        raise ConfigError(
+        raise NoStoreError(
             f"{BACKEND} is not set",
             hint=f"set {BACKEND} and {KWARGS} as in the Airflow that uses this backend",
         )
@@ -39,13 +39,19 @@ class Kwargs:
     The arguments of a secrets backend. Each is taken once; one that is left is not understood.
 
     Raises:
-        ConfigError: they are not a JSON object. Airflow itself would ignore them, and search elsewhere.
+        ConfigError: they are not a JSON object, which Airflow itself would ignore;
+            or they come from another source, and without them another secret would be read.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         import json
 
         text = setting(environ, KWARGS)
+        for name in _OTHER_SOURCES:
+            if not text and setting(environ, name):
+                raise ConfigError(
+                    f"{name} is not understood", hint=f"set {KWARGS} to the arguments themselves"
+                )
         try:
             content = json.loads(text) if text else {}
         except (ValueError, RecursionError):
