@@ -12,7 +12,7 @@ from astro_token.errors import (
     SecretNotFoundError,
 )
 
-__all__ = ["locked", "missing", "no_store", "translated"]
+__all__ = ["locked", "missing", "no_store", "translated", "translated_later"]
 
 _NO_STORE = "use it where you are logged in to a desktop, or name another backend"
 # Exceptions of secretstorage, jeepney and keyring, by name: each system has other ones.
@@ -74,3 +74,11 @@ def translated(error: Exception) -> AstroTokenError:
     if "DBusErrorResponse" in kinds:
         return BackendDownError("the keyring reports an error", hint="restart it, or log in again")
     return BackendError(f"the keyring failed with {type(error).__name__}")
+
+
+def translated_later(error: Exception) -> AstroTokenError:
+    """Translate an exception after the keyring was opened: one that ends then is not one that is missing."""
+    failure = translated(error)
+    if isinstance(failure, NoCredentialError):
+        return BackendDownError("the keyring closed the connection", hint="restart it, or log in again")
+    return failure

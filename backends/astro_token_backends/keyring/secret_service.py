@@ -16,7 +16,7 @@ from astro_token.errors import AstroTokenError, ConfigError, changed_meanwhile
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.system.terminal import can_prompt
 from astro_token.system.variables import setting
-from astro_token_backends.keyring.errors import locked, missing, no_store
+from astro_token_backends.keyring.errors import locked, missing, no_store, translated_later
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,8 +90,16 @@ def _collection(seconds: float) -> Iterator[secretstorage.Collection]:
             collection = None
         if collection is None:
             raise no_store()
-        _unlock(collection, seconds)
-        yield collection
+        failure: AstroTokenError
+        try:
+            _unlock(collection, seconds)
+            yield collection
+            return
+        except AstroTokenError:
+            raise
+        except Exception as error:  # noqa: BLE001 (the libraries raise many)
+            failure = translated_later(error)
+        raise failure
 
 
 def _session_bus() -> DBusConnection:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 import secretstorage
@@ -150,6 +151,16 @@ def test_a_machine_without_a_keyring_is_distinguished(
     with session_bus(tmp_path) as environ:
         monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", environ["DBUS_SESSION_BUS_ADDRESS"])
         assert message == failure().message
+
+
+def test_a_keyring_that_ends_is_not_a_missing_one(
+    keyring: SecretService, monkeypatch: pytest.MonkeyPatch, canary: str
+) -> None:
+    keyring.store("s", "u", canary.encode())
+    monkeypatch.setattr("secretstorage.Item.get_secret", Mock(side_effect=ConnectionResetError(canary)))
+    error = failure()
+    assert (69, "the keyring closed the connection") == (error.exit_code, error.message)
+    assert [] == appearances(canary, reachable_text(error))
 
 
 def test_keyrings_in_clear_text_are_refused(
