@@ -67,6 +67,8 @@ def test_names_lead_to_deployments_and_everything_else_is_an_identifier(tmp_path
         ("[tool.astro]\nUnknown = 'x'\n", True),
         ("[tool]\nastro = {\n}\n", False),
         ('["tool"."\\x61stro"]\n', False),
+        ('[tool."a\u017ftro"]\n', False),
+        ('[tool.astro."deployment\u017f".a]\n', False),
         (f"#{'x' * 300_000}\n[tool.astro]\n", False),
         (f"#{'x' * 5_000_000}\n", False),
     ],
@@ -108,6 +110,19 @@ def test_what_is_no_file_is_not_understood_and_waits_for_nobody(tmp_path: Path) 
     manifest = read_manifest(tmp_path)
     assert manifest is not None
     assert not manifest.understood
+
+
+def test_a_link_has_other_folders_above_it(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "above").mkdir()
+    link = tmp_path / "above" / "link"
+    link.symlink_to(tmp_path / "real")
+    (tmp_path / "above" / "pyproject.toml").write_text("[tool.astro]\nworkspace = 'x'\ndomain = 'evil'\n")
+    here = tmp_path / "real"
+    refuse_unsafe(here, {"PWD": str(here)})
+    refuse_unsafe(here, {"PWD": str(tmp_path / "above")})  # left over from another folder
+    with pytest.raises(ConfigError, match=r"tool\.astro\.domain decides"):
+        refuse_unsafe(here, {"PWD": str(link)})
 
 
 def test_a_folder_can_be_a_project_to_either_version_or_to_both(tmp_path: Path) -> None:

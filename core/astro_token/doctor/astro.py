@@ -68,17 +68,14 @@ def _check_config(
     """Check the project's configuration of the CLI: with an unsafe one, `exec` starts no command there."""
     from astro_token.environment.cli_config import (
         CONFIG_FILE,
-        manifest_problems,
+        manifest_problems_above,
         problems_of,
         registry_problems,
     )
-    from astro_token.environment.manifest import find_manifest
 
-    manifest = find_manifest(folder)
     try:
         config, problems = problems_of(folder / CONFIG_FILE, environ)
-        if manifest:
-            problems += manifest_problems(manifest, environ)
+        problems += manifest_problems_above(folder, environ)
     except ConfigError as error:  # about ASTRO_TOKEN_CLI_KEYS
         report.fail("astro", error)
         return

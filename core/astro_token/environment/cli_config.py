@@ -16,6 +16,7 @@ Only the domain of `ASTRO_DOMAIN`, or Astro's own, is safe: the project can neve
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from astro_token.environment.context import DEFAULT_DOMAIN
@@ -38,6 +39,7 @@ __all__ = [
     "Problem",
     "home_file",
     "manifest_problems",
+    "manifest_problems_above",
     "parse",
     "problems_of",
     "read",
@@ -436,6 +438,30 @@ def manifest_problems(
     return problems
 
 
+def manifest_problems_above(folder: Path, environ: Mapping[str, str]) -> list[Problem]:
+    """
+    List the problems of the nearest pyproject.toml with the table, from a folder upwards.
+
+    The Astro CLI starts at the name in PWD if it leads to the folder: above a link there are other folders.
+
+    Raises:
+        ConfigError: as `manifest_problems`.
+    """
+    names = [os.path.abspath(folder)]  # noqa: PTH100
+    pwd = environ.get("PWD", "")
+    with suppress(OSError, ValueError):
+        if os.path.isabs(pwd) and os.path.samefile(pwd, folder):  # noqa: PTH117, PTH121
+            names.append(os.path.normpath(pwd))
+    problems: list[Problem] = []
+    for name in map(Path, dict.fromkeys(names)):
+        if any(os.path.exists(each / "pyproject.toml") for each in (name, *name.parents)):  # noqa: PTH110
+            from astro_token.environment.manifest import find_manifest
+
+            if manifest := find_manifest(name):
+                problems += manifest_problems(manifest, environ)
+    return problems
+
+
 def refuse_unsafe(
     folder: Path,
     environ: Mapping[str, str],
@@ -481,12 +507,7 @@ def _problems(
 ) -> tuple[CliConfig | None, list[Problem]]:
     path = folder / CONFIG_FILE
     config, problems = problems_of(path, environ)
-    above = folder.absolute()
-    if any(os.path.exists(each / "pyproject.toml") for each in (above, *above.parents)):  # noqa: PTH110
-        from astro_token.environment.manifest import find_manifest
-
-        if manifest := find_manifest(folder):
-            problems += manifest_problems(manifest, environ)
+    problems += manifest_problems_above(folder, environ)
     file = home_file(environ)
     if home and file is not None and file != path:
         problems += problems_of(file, environ, home=True)[1]

@@ -29,7 +29,7 @@ __all__ = ["MANIFEST", "ROOT", "Link", "Manifest", "find_manifest", "host_of", "
 MANIFEST = "pyproject.toml"
 ROOT = "tool.astro"
 # A file that is not understood may have the table if it contains its name, or escapes that can spell it.
-_POSSIBLE = (b"astro", b"\\u", b"\\x")
+_POSSIBLE = (b"astro", b"\\u", b"\\x", "\u017f".encode())  # without its case, the last one is an s
 _MAX_SEARCHED = 4 * 1024 * 1024
 _TEXTS = ("dockerfile", "domain", "organization", "runtime", "target", "workspace")
 _TABLES = ("deployments", "env", "pools", "targets")
@@ -131,10 +131,10 @@ def read_manifest(folder: Path) -> Manifest | None:
     except ConfigError:
         return Manifest(path, understood=False)
     # The Astro CLI compares these two names without their case, and merges tables that differ in it.
-    tools = {key: tool for key, tool in content.items() if key.lower() == "tool"}
+    tools = {key: tool for key, tool in content.items() if key.casefold() == "tool"}
     if not all(isinstance(tool, dict) for tool in tools.values()):
         return Manifest(path, understood=False)
-    names = [(tool, key) for tool in tools for key in tools[tool] if key.lower() == "astro"]
+    names = [(tool, key) for tool in tools for key in tools[tool] if key.casefold() == "astro"]
     if not names:
         return None
     if names != [("tool", "astro")]:
@@ -260,7 +260,7 @@ class _Reader:
             return
         self._complain(f"{key}.{_shown(name)}", "is an unknown key")
         # A release that compares keys without their case would read it.
-        if name.lower() in defined:
+        if name.casefold() in defined:
             self._understood = False
 
     def _text(self, key: str, table: dict[str, Any], name: str) -> str | None:
