@@ -14,6 +14,7 @@ from astro_token.errors import (
     IntegrityError,
     InvalidRefError,
     SecretNotFoundError,
+    UnusableSecretError,
     result,
 )
 from astro_token.secret import SecretValue
@@ -21,7 +22,7 @@ from astro_token.secrets.schemes import Scheme
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping
 
     from astro_token.secrets.ref import SecretRef
 
@@ -29,6 +30,13 @@ __all__ = ["SCHEMES", "Command"]
 
 COMMANDS = "ASTRO_TOKEN_COMMANDS"
 COMMANDS_KEEP = "ASTRO_TOKEN_COMMANDS_KEEP"
+
+
+def _kept(environ: Mapping[str, str]) -> list[str]:
+    from astro_token.system.variables import setting
+
+    return setting(environ, COMMANDS_KEEP).replace(",", " ").split()
+
 
 SCHEMES = {
     "command": Scheme(
@@ -39,6 +47,7 @@ SCHEMES = {
         # A name that begins with a hyphen would be an option of the program.
         grammar=(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*/(?!-)[^\x00-\x1f\x7f]+",),
         opaque=True,
+        further_credentials=lambda environ: frozenset(_kept(environ)) - _NO_CREDENTIALS,
         settings=(COMMANDS, COMMANDS_KEEP),
     )
 }
@@ -56,6 +65,7 @@ _NO_CREDENTIALS = frozenset(
     )
 )
 _SHELL_SIGNAL = 128  # a shell adds the number of the signal that ended its command
+_MOST_SIGNALS = 64  # some programs fail with a status near 255, which stands for no signal
 _CANNOT_RUN = (126, 127)
 
 
@@ -71,9 +81,6 @@ class Command:
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
         program, _, name = ref.name.partition("/")
         return result(_printed([_path_of(program), name], _environment(), timeout))
-
-    def credential_variables(self) -> Collection[str]:
-        return frozenset(_kept()) - _NO_CREDENTIALS
 
 
 def _path_of(program: str) -> str:
@@ -110,12 +117,6 @@ def _path_of(program: str) -> str:
     )
 
 
-def _kept() -> list[str]:
-    from astro_token.system.variables import setting
-
-    return setting(os.environ, COMMANDS_KEEP).replace(",", " ").split()
-
-
 def _environment() -> dict[str, str]:
     """
     Return all that the program gets: no credential of ours, and no folder of the checkout in its PATH.
@@ -126,11 +127,11 @@ def _environment() -> dict[str, str]:
     from astro_token.system.programs import trusted_path
     from astro_token.system.variables import without_line_end
 
-    if not all(name.isascii() and name.replace("_", "a").isalnum() for name in _kept()):
+    if not all(name.isascii() and name.replace("_", "a").isalnum() for name in _kept(os.environ)):
         raise ConfigError(
             f"{COMMANDS_KEEP} is not a list of variables", hint="list their names, separated by commas"
         )
-    names = (*_GIVEN, *(() if os.name == "posix" else _WINDOWS), *_kept())
+    names = (*_GIVEN, *(() if os.name == "posix" else _WINDOWS), *_kept(os.environ))
     environ = {name: without_line_end(os.environ[name]) for name in names if name in os.environ}
     environ["PATH"] = trusted_path(environ if "PATH" in environ else {"PATH": _PATH})
     return environ
@@ -164,7 +165,8 @@ def _printed(argv: list[str], environ: dict[str, str], timeout: float) -> Secret
     if done.code != 0:
         return _failure(done.code or 0)
     if not done.output.strip(b"\r\n"):
-        return SecretNotFoundError("the program printed no value", hint="check the name after the program's")
+        # Not that of a missing secret: in a shell, a pipeline hides the failure of its first program.
+        return UnusableSecretError("the program printed no value", hint="check the name after the program's")
     return SecretValue(done.output)
 
 
@@ -176,7 +178,7 @@ def _failure(code: int) -> AstroTokenError:
     """
     by_signal = -code if code < 0 else code - _SHELL_SIGNAL
     hint = "run it with this name as its only argument to see its reason on standard error"
-    if by_signal > 0:
+    if 0 < by_signal <= _MOST_SIGNALS:
         return BackendDownError(f"the program was ended by signal {by_signal}", hint=hint)
     ended = f"the program ended with status {code}"
     if code in _CANNOT_RUN:

@@ -161,7 +161,8 @@ class SecretNotFoundError(AstroTokenError):
 
 class UnusableSecretError(SecretNotFoundError):
     """
-    The secret exists, but is disabled or deleted; or it has several fields and none is named.
+    The secret exists, but is disabled or deleted, or a program printed nothing;
+    or the reference selects no value, because it names a folder, a mount, or a secret with several fields.
 
     Remedy: restore the secret, or complete the reference
     """

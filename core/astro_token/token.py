@@ -105,6 +105,7 @@ class AstroToken(Record):
         issued, not_before, expires: aware times in UTC; None if the claim is missing.
         doubts: verdict codes of defects that make Astro unlikely to accept it; most tokens have none.
         ref: its reference (`SecretRef`); None if it was not read by reference.
+        chain: all references of the chain that `ref` is one of; empty without a chain.
     """
 
     secret: SecretValue
@@ -118,6 +119,7 @@ class AstroToken(Record):
     expires: datetime | None = None
     doubts: tuple[str, ...] = ()
     ref: Reference | None = None
+    chain: tuple[Reference, ...] = ()
 
     @classmethod
     def parse(cls, value: SecretValue) -> AstroToken:

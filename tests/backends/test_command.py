@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.errors import AstroTokenError, ConfigError, InvalidRefError
+from astro_token.errors import AstroTokenError, ConfigError, InvalidRefError, UnusableSecretError
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract, Harness, appearances, reachable_text
 from astro_token_backends.command import Command
@@ -191,7 +191,9 @@ def test_one_in_the_checkout_is_refused_unless_its_folder_is_listed(
         ("no-such-program", 78, "the program ended with status 127: it cannot run another program"),
         ("echo {token}; kill -9 $$", 69, "the program was ended by signal 9"),
         ("exit 139", 69, "the program was ended by signal 11"),
-        ("exit 255", 69, "the program was ended by signal 127"),
+        ("exit 192", 69, "the program was ended by signal 64"),
+        ("exit 193", 69, "the program ended with status 193"),
+        ("exit 255", 69, "the program ended with status 255"),
         ("exec /bin/sh -c 'while :; do echo {token}; done'", 65, "the secret is larger than 256 KiB"),
     ],
 )  # fmt: skip
@@ -202,6 +204,12 @@ def test_each_end_has_its_error(
     error = failure()
     assert (code, message) == (error.exit_code, error.message)
     assert appearances(canary, reachable_text(error)) == []
+
+
+def test_an_empty_output_is_not_a_missing_secret(provider: Callable[[str], Path]) -> None:
+    """A shell hides the denial of `read | select`: a chain must not continue after it."""
+    provider("(exit 77) | cat")
+    assert UnusableSecretError is type(failure())
 
 
 def test_the_largest_secret_is_read(provider: Callable[[str], Path]) -> None:
@@ -266,6 +274,13 @@ def test_exec_gives_the_token_and_withholds_what_the_program_may_read(
         allowed=[program.home / "stored"],
     )
     assert (0, f"{canary[-8:]} TZ\n", "") == (done.code, done.stdout, done.stderr)
+
+
+def test_exec_withholds_the_variables_of_programs_that_are_not_run(program: Program, canary: str) -> None:
+    environ = {"ASTRO_TOKEN_COMMANDS_KEEP": "OP_TOKEN,TZ", "OP_TOKEN": "o", "TZ": "UTC", "T": canary}
+    shown = "import os; print(*sorted({'OP_TOKEN', 'TZ', 'T'} & set(os.environ)))"
+    done = program("exec", "env:T,command:it/n", "--", sys.executable, "-c", shown, env=environ)
+    assert (0, "TZ\n", "") == (done.code, done.stdout, done.stderr)
 
 
 def test_a_project_file_cannot_name_a_program(

@@ -20,6 +20,8 @@ from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.schemes import credential_variables
 from astro_token.testing import appearances, make_token
 from astro_token.token import AstroToken
+from astro_token.tokens.read import read_token
+from astro_token.tokens.read_many import read_tokens
 
 CREDENTIALS = sorted(credential_variables())
 KEPT = {
@@ -217,6 +219,21 @@ def test_isolation_takes_the_environment_it_is_given_and_keeps_what_is_to_be_kep
     given = {"VAULT_TOKEN": "x", "AWS_PROFILE": "y", "A": "b"}
     with isolated(token(), keep=["VAULT_TOKEN"], environ=given) as environ:
         assert {"VAULT_TOKEN", "A", "ASTRO_API_TOKEN", "ASTRO_HOME", *OFF} == set(environ)
+
+
+def test_the_variables_of_a_chain_are_dropped_whichever_reference_was_used(
+    canary: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"EARLIER": "", "USED": canary, "LATER": make_token()}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    (many,) = read_tokens(["env:EARLIER,env:USED,env:LATER"])
+    assert isinstance(many, AstroToken)
+    for made in (read_token("env:EARLIER,env:USED,env:LATER"), many):
+        assert "env:USED" == str(made.ref)
+        assert [] == [name for name in export(made, environ=given).applied(given) if name in given]
+        with isolated(made) as environ:
+            assert set() == set(given) & set(environ)
 
 
 def test_copies_of_the_identity_and_gitlabs_own_names_for_it_are_dropped() -> None:

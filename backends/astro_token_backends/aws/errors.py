@@ -15,7 +15,6 @@ from astro_token.errors import (
     DecryptError,
     InvalidRefError,
     InvalidTokenError,
-    MissingDependencyError,
     NoCredentialError,
     SecretNotFoundError,
     UnusableSecretError,
@@ -235,7 +234,7 @@ def login_error(error: Exception, source: str, hint: str, *, is_local: bool) -> 
     if "MissingDependencyException" in kinds:
         from astro_token.system.installation import install_hint
 
-        return MissingDependencyError(
+        return ConfigError(  # a login is configured, so that a chain must not continue
             f"{_FAILED}{source}: the Python package awscrt is not installed",
             hint=install_hint("aws-login"),
         )

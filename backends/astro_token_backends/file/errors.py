@@ -10,6 +10,7 @@ from astro_token.errors import (
     InputOutputError,
     OutputError,
     SecretNotFoundError,
+    UnusableSecretError,
 )
 from astro_token.system.os_errors import reason, remedy
 
@@ -22,7 +23,7 @@ __all__ = ["unreadable", "unwritable"]
 
 def unreadable(ref: SecretRef, error: OSError) -> AstroTokenError:
     if isinstance(error, IsADirectoryError):
-        return SecretNotFoundError(f"{ref}: it is not a regular file", hint="name the file itself")
+        return UnusableSecretError(f"{ref}: it is not a regular file", hint="name the file itself")
     if isinstance(error, PermissionError):
         return AccessDeniedError(
             f"{ref}: permission to read the file is denied",

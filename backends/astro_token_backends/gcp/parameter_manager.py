@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import re
 
-from astro_token.errors import AccessDeniedError, AstroTokenError, InvalidRefError, SecretNotFoundError
+from astro_token.errors import (
+    AccessDeniedError,
+    AstroTokenError,
+    InvalidRefError,
+    SecretNotFoundError,
+    UnusableSecretError,
+)
 from astro_token.record import Record
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.transport.failure import damaged
@@ -191,7 +197,7 @@ def _refused(error: Any, version: _Version) -> AstroTokenError | None:
                 hint=f"list them: gcloud parametermanager parameters versions list --parameter={name}",
             )
         case sdk.FailedPrecondition():
-            return SecretNotFoundError(
+            return UnusableSecretError(
                 "the version is disabled, or a secret that it refers to cannot be used",
                 hint=f"check the version, and the state of these secrets; {_OWN_IDENTITY.format(name=name)}",
             )

@@ -146,11 +146,11 @@ class KeyValue(VaultService):
         if not mount or not f"{name}/".startswith(f"{mount}/"):
             raise unexpected()
         if str(details.get("type")) not in {"kv", "generic"}:
-            raise SecretNotFoundError(
+            raise UnusableSecretError(
                 "the reference leads to an engine that is not KV", hint="name a secret of a KV mount"
             )
         if mount == name:
-            raise SecretNotFoundError(
+            raise UnusableSecretError(
                 "the reference names a mount, not a secret in it", hint="add the path of the secret"
             )
         options = details.get("options")
@@ -162,7 +162,7 @@ class KeyValue(VaultService):
 
 def _read(adapter: Any, location: _Location, version: str | None) -> SecretValue:
     if location.kv == "1" and version:
-        raise SecretNotFoundError("KV 1 has no versions", hint="remove the version from the reference")
+        raise UnusableSecretError("KV 1 has no versions", hint="remove the version from the reference")
     with requiring(location.api_path(), "read"), _explaining_404(location, version):
         if location.kv == "1":
             content = _engine(adapter, "1").read_secret(location.path, mount_point=location.mount)

@@ -62,9 +62,7 @@ def run(arguments: argparse.Namespace, limits: SavedLimits) -> int:
     token, verdicts = read_and_verify(settings, online=arguments.online)
     enforce(verdicts, token.ref)
     warn(verdicts, token.ref)
-    environment = export(
-        token, workspace=settings.expected.workspace, keep=arguments.keep_env, refs=settings.refs
-    )
+    environment = export(token, workspace=settings.expected.workspace, keep=arguments.keep_env)
     close_backends()
     if deploy is not None and (code := _refuse_deploy(deploy, token, settings)):
         return code

@@ -16,10 +16,9 @@ from astro_token.system.variables import setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from astro_token.secret import SecretValue
-    from astro_token.secrets.ref import SecretRef
     from astro_token.token import AstroToken
 
 __all__ = ["CliEnvironment", "export", "isolated", "telemetry_host"]
@@ -95,7 +94,6 @@ def export(
     *,
     workspace: str | None = None,
     keep: Collection[str] = (),
-    refs: Iterable[SecretRef] = (),
     environ: Mapping[str, str] | None = None,
 ) -> CliEnvironment:
     """
@@ -105,12 +103,12 @@ def export(
         workspace: used if the token names none.
         keep: variables to leave as they are that would be dropped as credentials,
             or changed to turn the Astro CLI's telemetry off.
-        refs: the other references of the token's chain. Variables that they name are dropped too.
     """
     environ = os.environ if environ is None else environ
-    drop = credential_variables() | declared_credentials() | identity_copies(environ)
+    drop = credential_variables(environ) | declared_credentials() | identity_copies(environ)
     drop |= admin_variables(environ)
-    drop |= {ref.name for ref in (token.ref, *refs) if ref is not None and ref.scheme == "env"}
+    # Those of a chain that were not tried may hold a token too.
+    drop |= {ref.name for ref in (token.ref, *token.chain) if ref is not None and ref.scheme == "env"}
     return CliEnvironment(
         set=MappingProxyType({TOKEN_VARIABLE: token.secret}),
         unset=DEAD_VARIABLES | {TELEMETRY_ADDRESS}.difference(keep),

@@ -15,7 +15,7 @@ from astro_token.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 __all__ = ["BUILTIN", "RESERVED", "Scheme", "credential_variables"]
 
@@ -52,6 +52,7 @@ class Scheme(Record):
         loggers: loggers of the SDK, which print secrets or responses and are silenced.
         credentials: environment variables that hold a credential, or name a file or a folder with one,
             a profile or a service that gives one. `exec` withholds them.
+        further_credentials: lists those that depend on the environment.
         settings: other environment variables that the backend reads. `doctor` recognises their misspellings.
         prefixes: beginnings of the variables that `doctor` lists.
     """
@@ -76,6 +77,7 @@ class Scheme(Record):
     distributions: tuple[str, ...] = ()
     loggers: tuple[str, ...] = ()
     credentials: tuple[str, ...] = ()
+    further_credentials: Callable[[Mapping[str, str]], Collection[str]] | None = None
     settings: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
 
@@ -112,8 +114,10 @@ BUILTIN: Mapping[str, Scheme] = _Builtin("astro_token_backends")
 RESERVED = frozenset(BUILTIN)
 
 
-def credential_variables() -> frozenset[str]:
-    """Return the variables that built-in backends and CI systems use as credentials."""
+def credential_variables(environ: Mapping[str, str] = MappingProxyType({})) -> frozenset[str]:
+    """Return the variables that built-in backends and CI systems use as credentials, whether used or not."""
     from astro_token.ci import identity_variables
 
-    return identity_variables().union(*(scheme.credentials for scheme in BUILTIN.values()))
+    schemes = BUILTIN.values()
+    further = (each.further_credentials(environ) for each in schemes if each.further_credentials)
+    return identity_variables().union(*(each.credentials for each in schemes), *further)

@@ -381,9 +381,9 @@ def _ended_within(process: subprocess.Popen[bytes], seconds: float) -> Iterator[
     timer = threading.Timer(max(0.0, seconds), end)
     _running.add(process)
     try:
-        timer.start()
         with process:
             try:
+                timer.start()  # fails if no thread can be started
                 yield late
             except BaseException:  # a signal to us, which must not wait for the program's end
                 _kill(process)

@@ -107,6 +107,11 @@ class TokenPath:
     def is_chain(self) -> bool:
         return bool(self.settings.chain or self.passed_over)
 
+    @property
+    def refs(self) -> tuple[SecretRef, ...]:
+        """All references of the chain, in order."""
+        return (*(ref for ref, _ in self.passed_over), *self.settings.refs)
+
     def turn_to(self, settings: TokenSettings) -> None:
         """Begin with the reference of these settings."""
         absent: Any = None
@@ -224,7 +229,7 @@ def _parse_token(path: TokenPath) -> None:
         if is_ciphertext(normalise(path.value)):
             error.hint = "the value looks like ciphertext: name its key, as in --decrypt vault-transit:astro"
         raise
-    path.token = replace(token, ref=path.settings.ref)
+    path.token = replace(token, ref=path.settings.ref, chain=path.refs if path.is_chain else ())
 
 
 def _evaluate(path: TokenPath) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError, MissingDependencyError
+from astro_token.errors import AccessDeniedError, AstroTokenError, ConfigError
 from astro_token_backends.aws.secrets_manager import SecretsManager
 from tests.backends.aws.service import error_of, new_session, ref
 from tests.installed import extra_hint
@@ -246,7 +246,7 @@ def test_a_role_of_a_source_profile_with_half_a_key(profile: Callable[[str], Pat
 def test_the_login_of_the_aws_cli_needs_an_extra(profile: Callable[[str], Path]) -> None:
     profile("login_session = arn:aws:iam::123456789012:user/me")
     error = failure()
-    assert (type(error), error.hint) == (MissingDependencyError, extra_hint("aws-login"))
+    assert (type(error), error.hint) == (ConfigError, extra_hint("aws-login"))
     assert "with `aws login` of the profile team" in error.message
 
 

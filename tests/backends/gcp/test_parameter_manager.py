@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.errors import AccessDeniedError, IntegrityError, InvalidRefError, SecretNotFoundError
+from astro_token.errors import (
+    AccessDeniedError,
+    IntegrityError,
+    InvalidRefError,
+    SecretNotFoundError,
+    UnusableSecretError,
+)
 from astro_token.secrets.fields import select_field
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract, Harness
@@ -134,11 +140,11 @@ class TestRefusals:
         secret = f"projects/p1/secrets/{name}"
         server.set_state(secret, server.put(secret, canary.encode()), "DISABLED")
         error = failure(parameters, parameter, canary)
-        assert (66, True) == (error.exit_code, "the state of these secrets" in str(error.hint))
+        assert (UnusableSecretError, True) == (type(error), "the state of these secrets" in str(error.hint))
         full = server.parameters.put(f"{GLOBAL}/{name}", "v2", canary.encode())
         server.parameters.disable(full)
         error = failure(parameters, f"gcp-pm:p1/{name}?version=v2", canary)
-        assert (66, True) == (error.exit_code, "the version is disabled" in error.message)
+        assert (UnusableSecretError, True) == (type(error), "the version is disabled" in error.message)
 
     @pytest.mark.parametrize("damage", ["checksum", "huge", "other-parameter"])
     def test_a_damaged_response_is_refused(

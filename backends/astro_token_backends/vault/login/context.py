@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AccessDeniedError, MissingDependencyError, NoCredentialError
+from astro_token.errors import AccessDeniedError, ConfigError, NoCredentialError
 from astro_token.record import Record
 from astro_token_backends.vault.settings import text_setting
 
@@ -109,10 +109,11 @@ def read_file(path: str | os.PathLike[str], missing: str, hint: str) -> str:
     return text
 
 
-def missing_package(method: str, package: str, extra: str) -> MissingDependencyError:
+def missing_package(method: str, package: str, extra: str) -> ConfigError:
+    """Build the error of a configured login. Unlike that of a missing SDK, it ends a chain."""
     from astro_token.system.installation import install_hint
 
-    return MissingDependencyError(
+    return ConfigError(
         f"the login by {method} needs the Python package {package}, which is not installed",
         hint=install_hint("vault", extra),
     )
