@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from astro_token.errors import NoStoreError
 from astro_token.init.backend import backend_files
+from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract
 from tests.conftest import PROGRAM, Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+    from typing import Any
 
 NAME = "astro-token-acme"
 FILES = {"README.md", "astro_token_acme.py", "pyproject.toml", "test_astro_token_acme.py"}
@@ -135,7 +138,7 @@ def test_a_distribution_that_is_not_installed_is_an_error(program: Program) -> N
 def test_a_scheme_cannot_be_taken_from_another(
     program: Program, installed: Path, tmp_path: Path, scheme: str, complaint: str, canary: str
 ) -> None:
-    distribution(tmp_path / "site", "other", f"{scheme} = astro_token_acme:Acme")
+    distribution(tmp_path / "site", "other", f"{scheme} = astro_token_acme:AcmeBackend")
     both = {"PYTHONPATH": f"{installed}{os.pathsep}{tmp_path / 'site'}"}
     both["ASTRO_TOKEN_PLUGINS"] = f"{NAME},other"
     result = program("check", "acme:prod", env=both)
@@ -211,6 +214,30 @@ def test_a_backend_is_at_most_25_lines() -> None:
     assert len([line for line in code.splitlines() if line.strip()]) <= 25
 
 
+@pytest.mark.parametrize("scheme", ["none", "true", "route", "client", "service", "secret-value", "test"])
+def test_no_name_changes_the_meaning_of_another(scheme: str) -> None:
+    """Names of Python, of the imports and of the test's own classes."""
+    for file, text in backend_files(scheme).items():
+        if file.endswith(".py"):
+            names = [
+                name
+                for node in ast.walk(ast.parse(text))
+                for name in (
+                    [node.name] if isinstance(node, ast.ClassDef)
+                    else [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom)
+                    else []
+                )
+            ]  # fmt: skip
+            assert len(names) == len(set(names)), file
+
+
+def test_without_an_address_a_chain_continues() -> None:
+    namespace: dict[str, Any] = {}
+    exec(backend_files("acme")["astro_token_acme.py"], namespace)  # noqa: S102 (it is ours)
+    with pytest.raises(NoStoreError, match="ACME_ADDR is not set"):
+        namespace["AcmeBackend"]().read(SecretRef("acme", "prod"), timeout=5)
+
+
 # -- what `backends new` writes --------------------------------------------------------------------------
 
 
@@ -225,7 +252,7 @@ def test_backends_new_writes_all_files_and_prints_one_command(program: Program) 
     assert f"cd {folder.name} && python3 -m venv" in result.stdout
     command = result.stdout.strip().removeprefix(f"cd {folder.name} && ")
     assert command in (folder / "README.md").read_text()
-    assert "class MyStore2:" in (folder / f"{module}.py").read_text()
+    assert "class MyStore2Backend:" in (folder / f"{module}.py").read_text()
     assert '"MY_STORE2_TOKEN"' in (folder / f"{module}.py").read_text()
     assert not [
         text

@@ -12,13 +12,13 @@ ERRORS = {401: AccessDeniedError, 403: AccessDeniedError, 404: SecretNotFoundErr
 client = Client()  # one attempt until a deadline; the proxy and CA certificates of the route; no redirect
 
 
-class Acme:
+class AcmeBackend:
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
         if ref.options.keys() - {"version"}:
             raise InvalidRefError("acme takes the option version only", hint="remove the others")
         route = Route.to(os.environ.get("ACME_ADDR", ""), os.environ, service="Acme", variable="ACME_ADDR")
         target = f"/v1/secrets/{quote(ref.name)}/{quote(ref.options.get('version', 'latest'), safe='')}"
-        headers = {"Authorization": f"Bearer {os.environ.get('ACME_TOKEN', '')}"}
+        headers = {"Authorization": f"Bearer {os.environ.get('ACME_TOKEN', '').strip()}"}
         response = client.send(route, "GET", target, until=time.monotonic() + timeout, headers=headers)
         if error := ERRORS.get(response.status):
             raise error(f"Acme answers with {response.status}", hint="check the name and ACME_TOKEN")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from astro_token_acme import Acme
+from astro_token_acme import AcmeBackend
 
 from astro_token.testing import BackendContract, Harness
 
@@ -79,7 +79,7 @@ class TestAcme(BackendContract):
             monkeypatch.setenv("ACME_ADDR", f"http://127.0.0.1:{service.server_port}")
             monkeypatch.setenv("ACME_TOKEN", "right")
             yield Harness(
-                Acme(),
+                AcmeBackend(),
                 store=lambda value: service.values.append(value.decode()),
                 present="acme:prod",
                 missing="acme:nothing",
