@@ -56,7 +56,7 @@ _PATH = os.pathsep.join(("/usr/local/bin", "/usr/bin", "/bin", "/opt/homebrew/bi
 _GIVEN = ("HOME", "LANG", "TMPDIR")
 _WINDOWS = ("SYSTEMROOT", "TEMP", "TMP", "USERPROFILE")  # most programs there do not start without them
 # Variables that may be listed for a program and are no credentials: the command of `exec` keeps them.
-_NO_CREDENTIALS = frozenset(
+_NO_CREDENTIALS: frozenset[str] = frozenset(
     (
         *(*_GIVEN, *_WINDOWS, "PATH", "LC_ALL", "TERM", "USER", "LOGNAME", "TZ", "DISPLAY"),
         *("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"),

@@ -55,7 +55,8 @@ def load(ref: SecretRef) -> Content:
     Read a file. Links are followed, because mounted secrets are links.
 
     Raises:
-        SecretNotFoundError: the file does not exist, is empty, or is not a regular file.
+        SecretNotFoundError: the file does not exist, or is empty.
+        UnusableSecretError: it is not a regular file.
         AccessDeniedError: it cannot be read, or everybody can write a plain one.
         InvalidTokenError: it is too large to hold a token.
         BackendError: reading failed.

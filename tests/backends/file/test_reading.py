@@ -19,6 +19,7 @@ from astro_token.errors import (
     InvalidTokenError,
     MissingDependencyError,
     SecretNotFoundError,
+    UnusableSecretError,
 )
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import appearances, make_token
@@ -140,7 +141,7 @@ def test_what_is_no_regular_file_is_no_secret_and_does_not_hang(scene: Scene) ->
         listener.bind("socket")  # in the current folder: the whole path can be too long for one
         for name in ("fifo", "folder", "socket", "/dev/null"):
             error = failure(lambda name=name: scene.read(Path(name)))  # type: ignore[misc]
-            assert (SecretNotFoundError, 66) == (type(error), error.exit_code), name
+            assert (UnusableSecretError, 66) == (type(error), error.exit_code), name
             assert f"file:{name}: it is not a regular file" == error.message
 
 
