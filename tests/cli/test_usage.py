@@ -596,8 +596,8 @@ def test_every_example_works(
             done.returncode,
             re.sub(
                 r"(?m)^(::add-mask::|astro-token: (created|stored|ASTRO_API_TOKEN is set|"
-                r"the token expires|installed|replace the request in |add this|"
-                r"warning: another astro|wrote|[0-9]+ tokens of)).*\n",
+                r"the token expires|installed|replace the request in |add this|warning: another astro|"
+                r"wrote|[0-9]+ tokens of)).*\n",
                 "",
                 done.stderr.lstrip("\n"),
             ),
