@@ -154,7 +154,7 @@ def test_a_destroyed_version_is_not_found(bao: OpenBao, vault: KeyValue) -> None
 def test_kv_1_has_no_versions_to_name(bao: OpenBao, vault: KeyValue) -> None:
     bao.api("POST", "kv1/v", {"token": "x"})
     error = failure(lambda: vault.read(ref("vault:kv1/v?version=1"), timeout=SECONDS))
-    assert type(error) is SecretNotFoundError
+    assert type(error) is UnusableSecretError
 
 
 # -- describe -----------------------------------------------------------------------------------------
@@ -346,14 +346,14 @@ def test_a_namespace_that_is_not_there_is_not_found_or_denied(vault: KeyValue) -
 
 def test_an_engine_that_is_not_kv_is_no_place_for_secrets(bao: OpenBao, vault: KeyValue) -> None:
     error = failure(lambda: vault.read(ref("vault:transit/keys"), timeout=SECONDS))
-    assert type(error) is SecretNotFoundError
+    assert type(error) is UnusableSecretError
     assert "not KV" in error.message
 
 
 def test_a_reference_to_a_mount_names_no_secret(bao: OpenBao, vault: KeyValue) -> None:
     mount = service.mount(bao, "2", f"{unique()}/kv")
     error = failure(lambda: vault.read(ref(f"vault:{mount}"), timeout=SECONDS))
-    assert type(error) is SecretNotFoundError
+    assert type(error) is UnusableSecretError
     assert "names a mount" in error.message
 
 
