@@ -6,7 +6,7 @@ import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import NoCredentialError
+from astro_token.errors import AccessDeniedError
 from astro_token_backends.aws.credential_source import describe_source
 from astro_token_backends.aws.errors import damaged
 from astro_token_backends.aws.settings import (
@@ -97,7 +97,7 @@ class Login:
             # Each login needs an identity of its own.
             current = unused.pop() if unused else identity()
             if current is None:
-                raise NoCredentialError("the CI system no longer provides an identity", hint="log in again")
+                raise AccessDeniedError("the CI system no longer provides an identity", hint="log in again")
             return _credentials(
                 self._sts(None).assume_role_with_web_identity(
                     RoleArn=role,
