@@ -362,10 +362,10 @@ def test_a_folder_of_that_name_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_long_file_is_refused_and_one_of_the_greatest_length_is_read(write: Write) -> None:
-    text = ONE + "#" * (256 * 1024 - len(ONE))
+    text = ONE + "#" * (64 * 1024 - len(ONE))
     path = write("astro-token.toml", text)
     assert path == find_project(path.parent).path
-    assert "is longer than 256 KiB" in refused(write, text + "#").message
+    assert "is longer than 64 KiB" in refused(write, text + "#").message
 
 
 def test_a_long_pyproject_is_refused_only_if_it_may_concern_us(write: Write) -> None:
@@ -373,7 +373,7 @@ def test_a_long_pyproject_is_refused_only_if_it_may_concern_us(write: Write) -> 
     path = write("pyproject.toml", comment + "[tool.ruff]\n")
     assert Project() == find_project(path.parent)
     error = failure(write("pyproject.toml", comment + SHARED).parent)
-    assert (f"{path} is longer than 256 KiB", "move [tool.astro-token] to astro-token.toml") == (
+    assert (f"{path} is longer than 64 KiB", "move [tool.astro-token] to astro-token.toml") == (
         error.message,
         error.hint,
     )

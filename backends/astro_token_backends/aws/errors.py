@@ -354,7 +354,11 @@ def _no_credential() -> AstroTokenError:
             hint="check AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE",
         )
     container = _state(*CONTAINER_VARIABLES)
-    is_disabled = os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true"
+    disabled = os.environ.get("AWS_EC2_METADATA_DISABLED", "")
+    instance = "not an instance"
+    if disabled:
+        is_set = "is set" if disabled.lower() == "true" else f"is not true; {instance}"
+        instance = f"AWS_EC2_METADATA_DISABLED {is_set}"
     job = _state("AWS_ROLE_ARN")
     if os.environ.get("AWS_ROLE_ARN"):
         job += f", but there is no such identity; {identity_hint() or 'set ASTRO_TOKEN_ID_TOKEN'}"
@@ -366,7 +370,7 @@ def _no_credential() -> AstroTokenError:
         f"a web identity's file ({_state('AWS_WEB_IDENTITY_TOKEN_FILE')}), "
         f"a profile with keys, a role, SSO or a program ({_state('AWS_PROFILE')}), "
         f"a container's role ({container}), "
-        f"an instance's role ({'AWS_EC2_METADATA_DISABLED is set' if is_disabled else 'not an instance'}), "
+        f"an instance's role ({instance}), "
         f"the CI system's identity ({job})",
     )
 

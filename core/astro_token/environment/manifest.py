@@ -31,6 +31,7 @@ ROOT = "tool.astro"
 # A file that is not understood may have the table if it contains its name, or escapes that can spell it.
 _POSSIBLE = (b"astro", b"\\u", b"\\x", "\u017f".encode())  # without its case, the last one is an s
 _MAX_SEARCHED = 4 * 1024 * 1024
+_PARSED_BYTES = 256 * 1024
 _TEXTS = ("dockerfile", "domain", "organization", "runtime", "target", "workspace")
 _TABLES = ("deployments", "env", "pools", "targets")
 _LISTS = ("build-secrets", "packages")
@@ -127,7 +128,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     if len(data) <= _MAX_SEARCHED and not any(name in folded for name in _POSSIBLE):
         return None
     try:
-        content = parse_toml(path, data)
+        content = parse_toml(path, data, limit=_PARSED_BYTES)
     except ConfigError:
         return Manifest(path, understood=False)
     # The Astro CLI compares these two names without their case, and merges tables that differ in it.

@@ -11,22 +11,25 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_BYTES", "parse_toml"]
 
-MAX_BYTES = 256 * 1024  # 1000 tokens need about a third of it
+MAX_BYTES = 64 * 1024
 _MAX_DOTS = 200  # tomllib takes quadratic time for a key with many parts, and a key is part of one line
 
 
-def parse_toml(path: Path, data: bytes, *, shorten: str = "shorten it") -> dict[str, Any]:
+def parse_toml(
+    path: Path, data: bytes, *, limit: int = MAX_BYTES, shorten: str = "shorten it"
+) -> dict[str, Any]:
     """
     Parse a file, in bounded time.
 
     Args:
+        limit: the most bytes that the file may have.
         shorten: the hint for a file that is too long.
 
     Raises:
         ConfigError: it is too long, or not valid TOML. The message repeats nothing of it.
     """
-    if len(data) > MAX_BYTES:
-        raise ConfigError(f"{path} is longer than {MAX_BYTES // 1024} KiB", hint=shorten)
+    if len(data) > limit:
+        raise ConfigError(f"{path} is longer than {limit // 1024} KiB", hint=shorten)
     for number, line in enumerate(data.splitlines(), 1):
         if line.count(b".") > _MAX_DOTS and not line.lstrip().startswith(b"#"):
             raise ConfigError(
