@@ -20,6 +20,7 @@ from astro_token.errors import (
     UnusableSecretError,
 )
 from astro_token_backends.aws.credential_source import CONTAINER_VARIABLES, PROFILE_VARIABLES, unusable_file
+from astro_token_backends.aws.settings import setting
 from astro_token_backends.credential_source import printable_path
 
 if TYPE_CHECKING:
@@ -354,7 +355,7 @@ def _no_credential() -> AstroTokenError:
             hint="check AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE",
         )
     container = _state(*CONTAINER_VARIABLES)
-    disabled = os.environ.get("AWS_EC2_METADATA_DISABLED", "")
+    disabled = setting("AWS_EC2_METADATA_DISABLED")
     instance = "not an instance"
     if disabled:
         is_set = "is set" if disabled.lower() == "true" else f"is not true; {instance}"
