@@ -733,3 +733,17 @@ def test_a_record_with_the_identifier_of_another_token_deletes_and_copies_nothin
         assert (slot, 2) == (slot, len(errors_of(result)))
         assert 81 == result.code
         assert (before, {id_of(owner), id_of(before)}) == (life.current(), life.others)
+
+
+@only_file
+def test_an_admin_of_another_organization_is_told_apart(life: TokenLife) -> None:
+    before = life.issue()
+    other = "clorgother00000000000001"
+    admin = make_token(organization=other, workspace=None)
+    life.program.canaries.append(admin)
+    token = document(life, life.ref, code=77, env={"MANAGES": admin})
+    message = (
+        f"the token is of the organization {ORGANIZATION}, and the credential that manages tokens of {other}"
+    )
+    assert ("failed", f"{life.ref}: {message}") == (token["outcome"], token["error"]["message"])
+    assert (before, {}) == (life.current(), life.rotation())
