@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astro_token.errors import ConfigError
+from astro_token.errors import ConfigError, NoStoreError
 from astro_token.record import Record
 from astro_token.system.variables import setting
 from astro_token.transport.address import Address, checked_address, is_loopback, is_metadata, split_host_port
@@ -105,8 +105,11 @@ class Route(Record):
             login: plain http may reach a metadata service. No proxy is used.
 
         Raises:
+            NoStoreError: the address is empty. A chain of references continues.
             ConfigError: the address, or the proxy's address, is refused.
         """
+        if address == "":
+            raise NoStoreError(f"{variable} is not set", hint=f"set it to the address of {service}")
         checked = checked_address(address, variable, plain_hosts=plain_hosts, metadata=login)
         if checked.scheme == "http":
             return cls(checked, service, variable, is_metadata=is_metadata(checked.host))
