@@ -285,8 +285,8 @@ def test_without_an_admin_a_token_can_manage_itself_if_it_may(life: TokenLife) -
 def test_the_admins_credential_comes_from_the_environment_or_an_option(life: TokenLife) -> None:
     before = life.issue()
     expired = life.api.issue(ws=None, grant=ADMIN, expires_in=-60)
-    weak = life.api.issue(ws=None)
-    life.program.canaries += [expired, weak]
+    weak, unknown = life.api.issue(ws=None), make_token(organization=ORGANIZATION)
+    life.program.canaries += [expired, weak, unknown]
     for reference, value, code, message in (
         ("prod", "", 64, "--admin: not a reference: the scheme is missing"),
         ("env:OTHER", "", 66, "env:OTHER"),
