@@ -62,6 +62,7 @@ def run(
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.long
 def test_the_same_source_gives_the_same_files(zipapp: Path, again: Path) -> None:
     for name in (zipapp.name, f"astro_token-{__version__}-py3-none-any.whl"):
         assert (zipapp.parent / name).read_bytes() == (again.parent / name).read_bytes(), name
@@ -286,6 +287,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "opt" / "astro-token"
 
 
+@pytest.mark.long
 def test_the_build_stage_makes_an_environment_that_works(image: Path, program: Program, canary: str) -> None:
     shown = subprocess.run(
         [image / "bin" / "astro-token", "exec", "--no-mask", "env:X", "--", "printenv", "ASTRO_API_TOKEN"],
@@ -294,6 +296,7 @@ def test_the_build_stage_makes_an_environment_that_works(image: Path, program: P
     assert (0, f"{canary}\n", "") == (shown.returncode, shown.stdout, shown.stderr)
 
 
+@pytest.mark.long
 def test_the_build_stage_leaves_the_sdk_and_no_build_tools(image: Path) -> None:
     (site,) = (image / "lib").glob("python*/site-packages")
     packages = {path.name for path in site.iterdir()}

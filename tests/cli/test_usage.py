@@ -178,8 +178,8 @@ def test_a_reference_that_is_none(program: Program, ref: str, message: str, hint
 
 def test_a_scheme_that_nothing_serves(program: Program) -> None:
     known = (
-        "the schemes are airflow, aws, aws-kms, aws-ssm, azure, azure-keys, command, env, file, gcp, gcp-kms, "
-        "gcp-pm, keyring, vault, vault-transit"
+        "the schemes are airflow, aws, aws-kms, aws-ssm, azure, azure-keys, command, env, file, gcp, "
+        "gcp-kms, gcp-pm, keyring, vault, vault-transit"
     )
     for ref, message, hint in (
         (
@@ -596,7 +596,8 @@ def test_every_example_works(
             done.returncode,
             re.sub(
                 r"(?m)^(::add-mask::|astro-token: (created|stored|ASTRO_API_TOKEN is set|"
-                r"the token expires|installed|replace the request in |add this|warning: another astro|wrote|[0-9]+ tokens of)).*\n",
+                r"the token expires|installed|replace the request in |add this|warning: another astro|"
+                r"wrote|[0-9]+ tokens of)).*\n",
                 "",
                 done.stderr.lstrip("\n"),
             ),

@@ -101,6 +101,7 @@ def test_the_project_file_has_the_tokens_that_the_jobs_name(tmp_path: Path, syst
         assert named == tokens.keys()
 
 
+@pytest.mark.long  # the examples are such files, and keep to it in each run
 @pytest.mark.parametrize("system", PAIRED)
 def test_the_files_keep_to_the_schema_of_their_system(tmp_path: Path, system: str) -> None:
     paths = []
