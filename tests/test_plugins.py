@@ -94,6 +94,12 @@ def test_it_is_used_once_the_environment_names_its_distribution(
     assert (0, canary, "") == (result.code, result.stdout, result.stderr)
 
 
+def test_where_it_has_no_address_a_chain_continues(program: Program, installed: Path, canary: str) -> None:
+    result = program("check", "acme:prod,env:BACKUP", env=with_plugin(installed, BACKUP=canary))
+    assert (0, "") == (result.code, result.stderr)
+    assert "passed over (ACME_ADDR is not set)" in result.stdout
+
+
 def test_its_credential_does_not_reach_the_command(program: Program, installed: Path, service: str) -> None:
     show = "import os; print(*(name for name in os.environ if name.startswith('ACME_')))"
     environ = with_plugin(installed, service)

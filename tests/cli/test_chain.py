@@ -58,6 +58,7 @@ def test_exec_of_a_chain_without_a_token_gives_every_reason(program: Program) ->
         "vault:secret/a: VAULT_ADDR is not set; env:NONE: the variable is not set, or is empty"
     )
     assert second.startswith("astro-token: hint: for vault:secret/a: set it to the address of Vault")
+    assert "; for env:NONE: " in second
 
 
 def test_check_tells_which_reference_is_used_and_why_the_others_are_not(

@@ -193,7 +193,10 @@ def test_a_token_that_is_stored_elsewhere_is_shown(program: Program, repository:
 
 
 def test_a_role_that_binds_a_name_only_is_pointed_out(program: Program, repository: Path) -> None:
-    note = "astro-token: --repository-id binds the repository itself\n"
+    note = (
+        "astro-token: --repository-id N binds the repository itself: "
+        "remove the scripts, and run init again with it\n"
+    )
     assert note in program(*GIVEN, "--dry-run").stderr
     assert note not in program(*GIVEN, "--dry-run", "--repository-id", "456789").stderr
 

@@ -285,15 +285,15 @@ def test_without_an_admin_a_token_can_manage_itself_if_it_may(life: TokenLife) -
 def test_the_admins_credential_comes_from_the_environment_or_an_option(life: TokenLife) -> None:
     before = life.issue()
     expired = life.api.issue(ws=None, grant=ADMIN, expires_in=-60)
-    weak = life.api.issue(ws=None)
-    life.program.canaries += [expired, weak]
+    weak, unknown = life.api.issue(ws=None), make_token(organization=ORGANIZATION)
+    life.program.canaries += [expired, weak, unknown]
     for reference, value, code, message in (
         ("prod", "", 64, "--admin: not a reference: the scheme is missing"),
         ("env:OTHER", "", 66, "env:OTHER"),
         ("env:OTHER", "hvs.secret", 65, "the credential that manages tokens, env:OTHER: the value is not an"),
         ("env:OTHER", expired, 65, "env:OTHER: the credential that manages tokens expired at "),
         ("env:OTHER", weak, 77, "Astro does not allow the credential that manages tokens to read tokens"),
-        ("env:OTHER", make_token(), 77, "Astro does not accept the credential that manages tokens"),
+        ("env:OTHER", unknown, 77, "Astro does not accept the credential that manages tokens"),
     ):
         life.project()
         result = life("rotate", "--admin", reference, "prod", env={"OTHER": value})
@@ -733,3 +733,17 @@ def test_a_record_with_the_identifier_of_another_token_deletes_and_copies_nothin
         assert (slot, 2) == (slot, len(errors_of(result)))
         assert 81 == result.code
         assert (before, {id_of(owner), id_of(before)}) == (life.current(), life.others)
+
+
+@only_file
+def test_an_admin_of_another_organization_is_told_apart(life: TokenLife) -> None:
+    before = life.issue()
+    other = "clorgother00000000000001"
+    admin = make_token(organization=other, workspace=None)
+    life.program.canaries.append(admin)
+    token = document(life, life.ref, code=77, env={"MANAGES": admin})
+    message = (
+        f"the token is of the organization {ORGANIZATION}, and the credential that manages tokens of {other}"
+    )
+    assert ("failed", f"{life.ref}: {message}") == (token["outcome"], token["error"]["message"])
+    assert (before, {}) == (life.current(), life.rotation())

@@ -475,6 +475,8 @@ def main() -> None:
         exports = {
             "ASTRO_DOMAIN": "localhost",
             "ASTRO_API_TOKEN": api.issue(),
+            "ASTRO_ADMIN_TOKEN": api.issue(ws=None, grant=Grant(manages_tokens=True)),
+            "ASTRO_TOKEN_ADMIN_REF": "env:ASTRO_ADMIN_TOKEN",
             "ASTRO_TOKEN_API_URL": api.url,
         }
         note = f"the Astro CLI finds it after: astro config set -g local.core {api.url}"

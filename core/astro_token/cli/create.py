@@ -54,7 +54,8 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     note(expiry(created.token, datetime.now(UTC)))
     note(f"created and stored in {settings.ref}")
     if created.replaced is not None:
-        note(f"the token before, {created.replaced}, is still valid; revoke it when nobody uses it any more")
+        before = created.replaced
+        note(f"the token before, {before}, is still valid; later run `astro-token revoke --id {before}`")
     return 0
 
 

@@ -171,7 +171,7 @@ def _explain(plan: Plan, project: AstroProject) -> None:
         line("hint", "for a newer repository, give --owner-id and --repository-id")
     if system.is_paired and plan.backend in {"vault", "gcp"} and not plan.repository_id:
         note("the roles bind the name of the repository, which others can take after a rename or a deletion")
-        note("--repository-id binds the repository itself")
+        note("--repository-id N binds the repository itself: remove the scripts, and run init again with it")
     if not system.is_paired:
         note(f"bind a role to the repository and the branch, as docs/ci.md says for {system.name}")
         note(f"schedule `astro-token check {plan.environments[0].name}` for every night in {system.name}")

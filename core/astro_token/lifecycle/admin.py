@@ -77,6 +77,7 @@ def organization_of(
     Return the organization of a token: by its own claim, the expectation, or the admin's.
 
     Raises:
+        AccessDeniedError: the admin's credential is of another one.
         ConfigError: none of them names one.
     """
     names = (
@@ -86,6 +87,13 @@ def organization_of(
     )
     for name in names:
         if name is not None:
+            own = admin.organization if admin else None
+            if own not in {None, name}:
+                raise AccessDeniedError(
+                    f"the token is of the organization {name}, "
+                    f"and the credential that manages tokens of {own}",
+                    hint=f"name a credential of the token's organization in {ADMIN_VARIABLE} or --admin",
+                )
             return name
     raise ConfigError(
         "the organization of the token is unknown",

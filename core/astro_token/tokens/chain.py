@@ -98,10 +98,9 @@ def _of_all(passed_over: Sequence[tuple[SecretRef, AstroTokenError]]) -> AstroTo
     """Build the error of a chain without a token: the gravest one, with the reasons of all references."""
     errors = [with_prefix(error, ref) for ref, error in passed_over]
     code = worst([error.exit_code for error in errors])
-    ref, failure = next(
-        (ref, error) for (ref, _), error in zip(passed_over, errors, strict=True) if error.exit_code == code
-    )
-    failure.hint = f"for {ref}: {failure.hint}" if failure.hint else None
+    failure = next(error for error in errors if error.exit_code == code)
+    # On a laptop one reference is of use, and in CI another one: a reader needs the hint for each.
+    failure.hint = "; ".join(f"for {ref}: {error.hint}" for ref, error in passed_over if error.hint) or None
     failure.message = (
         f"no reference of the chain gives a token: {'; '.join(error.message for error in errors)}"
     )

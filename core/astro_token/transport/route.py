@@ -105,7 +105,7 @@ class Route(Record):
             login: plain http may reach a metadata service. No proxy is used.
 
         Raises:
-            NoStoreError: the address is empty.
+            NoStoreError: the address is empty. A chain of references continues.
             ConfigError: the address, or the proxy's address, is refused.
         """
         if not address:

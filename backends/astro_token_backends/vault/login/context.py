@@ -26,7 +26,7 @@ class Credential(Record):
         source: for people.
         log_in: sends the login, and returns Vault's response.
         hint: the advice if Vault refuses; None for the general one.
-        causes: texts by which Vault's reason is recognized, each with our sentence for it.
+        causes: texts by which Vault's reason is recognized, each with the advice for it.
         claims: of the identity, for `doctor`.
     """
 

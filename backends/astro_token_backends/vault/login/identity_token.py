@@ -15,18 +15,19 @@ if TYPE_CHECKING:
 
 __all__ = ["jwt", "kubernetes"]
 
-# Vault's reason may not be shown, so it selects one of our sentences.
+# Vault's reason may not be shown, so it selects one of our sentences, and a part of the advice.
 _CAUSES = (
-    ('role "', "there is no such role"),
-    ("invalid audience", "the role is for another audience"),
-    ("invalid subject", "the role is for another sub"),
-    ("invalid issuer", "the mount is for another iss"),
-    ("token is expired", "the identity has expired"),
-    ("could not load configuration", "the mount has no configuration"),
-    ("verifying token signature", "the mount has other keys than the issuer of the identity"),
-    *((f'claim "{name}"', f"the role is for another {name}") for name in SHOWN_CLAIMS),
-    ("validating claims", "the role is for another job"),
+    ('role "', "there is no such role", "name"),
+    ("invalid audience", "the role is for another audience", "audience"),
+    ("invalid subject", "the role is for another sub", "claims"),
+    ("invalid issuer", "the mount is for another iss", "mount"),
+    ("token is expired", "the identity has expired", "expiry"),
+    ("could not load configuration", "the mount has no configuration", "mount"),
+    ("verifying token signature", "the mount has other keys than the issuer of the identity", "mount"),
+    *((f'claim "{name}"', f"the role is for another {name}", "claims") for name in SHOWN_CLAIMS),
+    ("validating claims", "the role is for another job", "claims"),
 )
+_SHOWN = "`astro-token doctor` shows"
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 
@@ -47,33 +48,35 @@ def jwt(context: LoginContext) -> Credential:
         )
     role = context.text("ASTRO_TOKEN_VAULT_ROLE")
     token = identity.token
+    advice = _advice(context.mount, role, audience)
     return Credential(
         context.with_role(identity.source),
         lambda: context.api("jwt:JWT").jwt_login(role, token.reveal().decode(), path=context.mount),
-        hint=_role_hint(context.mount, role, audience),
-        causes=_CAUSES,
+        hint=f"check that {', that '.join(advice[part] for part in ('name', 'audience', 'claims'))}",
+        causes=tuple((reason, f"{cause}: check that {advice[part]}") for reason, cause, part in _CAUSES),
         claims=describe_identity(token),
     )
 
 
-def _role_hint(mount: str, role: str | None, audience: str | None) -> str:
-    """Name everything that a role checks."""
-    name = (
-        f"role {printable(role)} (ASTRO_TOKEN_VAULT_ROLE)"
-        if role
-        else "the default role, because ASTRO_TOKEN_VAULT_ROLE is not set,"
+def _advice(mount: str, role: str | None, audience: str | None) -> dict[str, str]:
+    """Return a clause about each part of a login that Vault checks."""
+    named = f"role {printable(role)}" if role else "the default role"
+    variable = (
+        "(ASTRO_TOKEN_VAULT_ROLE)" if role else "which is used because ASTRO_TOKEN_VAULT_ROLE is not set,"
     )
-    requested = (
-        f"{printable(audience)}, which ASTRO_TOKEN_VAULT_AUDIENCE requests"
+    bound = f"the bound_audiences of {named}"
+    matching = (
+        f"{bound} contain {printable(audience)}, which ASTRO_TOKEN_VAULT_AUDIENCE requests"
         if audience
-        else "the token's aud, because ASTRO_TOKEN_VAULT_AUDIENCE is not set"
+        else f"ASTRO_TOKEN_VAULT_AUDIENCE, which is not set, names one of {bound}"
     )
-    return (
-        f"check that {name} exists at auth/{mount} (ASTRO_TOKEN_VAULT_MOUNT), "
-        f"that its bound_audiences contain {requested}, "
-        "and that its bound_subject and bound_claims (repository, ref, environment, …) "
-        "match the claims that `astro-token doctor` shows"
-    )
+    return {
+        "name": f"{named} {variable} exists at auth/{mount} (ASTRO_TOKEN_VAULT_MOUNT)",
+        "audience": matching,
+        "claims": f"the bound_subject and bound_claims of {named} match the claims that {_SHOWN}",
+        "mount": f"auth/{mount} (ASTRO_TOKEN_VAULT_MOUNT) is configured for the iss that {_SHOWN}",
+        "expiry": "the identity is requested in this job, and that the clocks of its issuer and Vault agree",
+    }
 
 
 def kubernetes(context: LoginContext) -> Credential:

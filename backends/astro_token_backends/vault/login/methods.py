@@ -103,7 +103,7 @@ def _log_in(context: LoginContext, credential: Credential) -> Login:
                 "CI systems leave secrets empty in the jobs of a fork"
             )
         if cause := next((cause for reason, cause in credential.causes if refused.says(reason)), None):
-            hint = f"{cause}: {hint}"
+            hint = cause
         if refused.is_explained:
             raise AccessDeniedError(f"Vault refuses the login by {method}", hint=hint) from None
         raise refused.translated(hint) from None
