@@ -435,10 +435,13 @@ def test_it_can_be_used_by_hand() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
         try:
             assert process.stdout is not None
-            lines = [process.stdout.readline() for _ in range(6)]
+            lines = [process.stdout.readline() for _ in range(8)]
         finally:
             process.terminate()
             process.communicate(timeout=60)
     exports = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines if "export" in line)
-    assert {"ASTRO_DOMAIN", "ASTRO_API_TOKEN", "ASTRO_TOKEN_API_URL"} == set(exports)
+    assert {
+        *("ASTRO_DOMAIN", "ASTRO_API_TOKEN", "ASTRO_TOKEN_API_URL"),
+        *("ASTRO_ADMIN_TOKEN", "ASTRO_TOKEN_ADMIN_REF"),
+    } == set(exports)
     assert 0 == process.returncode
