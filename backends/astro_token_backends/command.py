@@ -55,7 +55,7 @@ SCHEMES = {
 _PATH = os.pathsep.join(("/usr/local/bin", "/usr/bin", "/bin", "/opt/homebrew/bin"))
 _GIVEN = ("HOME", "LANG", "TMPDIR")
 _WINDOWS = ("SYSTEMROOT", "TEMP", "TMP", "USERPROFILE")  # most programs there do not start without them
-# Variables that may be listed for a program and are no credentials: the command of `exec` keeps them.
+# A program may need these variables, and none is a credential: the command of `exec` keeps them.
 _NO_CREDENTIALS: frozenset[str] = frozenset(
     (
         *(*_GIVEN, *_WINDOWS, "PATH", "LC_ALL", "TERM", "USER", "LOGNAME", "TZ", "DISPLAY"),

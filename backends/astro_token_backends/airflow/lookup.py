@@ -194,7 +194,7 @@ def _aws_secrets(kind: str, name: str, kwargs: Kwargs, environ: Mapping[str, str
     separator = kwargs.text("sep", "/") or ""
     matches = _matches(kwargs, kind, name)
     words = kwargs.words("extra_conn_words")
-    # Older providers: the form is recognised now, and values are no longer encoded.
+    # Options of older providers. A new one recognises the form itself, and its values are not encoded.
     kwargs.choice("full_url_mode", True, True, False)
     kwargs.choice("are_secret_values_urlencoded", False, False)
     options = _aws_settings(kwargs, environ, "AWS_ENDPOINT_URL_SECRETS_MANAGER")
