@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import secretstorage
+from jeepney.auth import AuthenticationError
+from jeepney.bus import get_bus
 from jeepney.io.blocking import open_dbus_connection
 from secretstorage.util import add_match_rules
 
@@ -16,7 +18,14 @@ from astro_token.errors import AstroTokenError, ConfigError, changed_meanwhile
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.system.terminal import can_prompt
 from astro_token.system.variables import setting
-from astro_token_backends.keyring.errors import locked, missing, no_store, translated_later
+from astro_token_backends.keyring.errors import (
+    locked,
+    malformed,
+    missing,
+    no_store,
+    refused,
+    translated_from_bus,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,38 +89,53 @@ def _collection(seconds: float) -> Iterator[secretstorage.Collection]:
         AstroTokenError: there is no Secret Service, or the collection is locked.
     """
     # Activating the service could show a dialog too, but without it an unlocked keyring would be missed.
-    with closing(_session_bus()) as connection:
-        add_match_rules(connection)
-        if not secretstorage.check_service_availability(connection):
-            raise no_store()
-        try:
-            collection = secretstorage.Collection(connection)
-        except secretstorage.ItemNotFoundException:
-            collection = None
-        if collection is None:
-            raise no_store()
-        failure: AstroTokenError
-        try:
+    failure: AstroTokenError
+    try:
+        with closing(_session_bus()) as connection:
+            add_match_rules(connection)
+            collection = _default_collection(connection)
+            if collection is None:
+                raise no_store()
             _unlock(collection, seconds)
             yield collection
-            return
-        except AstroTokenError:
-            raise
-        except Exception as error:  # noqa: BLE001 (the libraries raise many)
-            failure = translated_later(error)
-        raise failure
+        return
+    except AstroTokenError:
+        raise
+    except Exception as error:  # noqa: BLE001 (the libraries raise many)
+        failure = translated_from_bus(error)
+    raise failure
+
+
+def _default_collection(connection: DBusConnection) -> secretstorage.Collection | None:
+    if not secretstorage.check_service_availability(connection):
+        return None
+    try:
+        return secretstorage.Collection(connection)
+    except secretstorage.ItemNotFoundException:
+        return None
 
 
 def _session_bus() -> DBusConnection:
     """
     Raises:
-        AstroTokenError: there is no session, or its address is malformed.
+        AstroTokenError: there is no session, it refuses us, or its address is malformed.
+        OSError: the bus ended, or was silent.
+        ValueError: its answer is malformed.
     """
     address = setting(os.environ, _BUS)
     if not address:
         raise no_store()
     with suppress(ValueError, RuntimeError, StopIteration):
-        return open_dbus_connection(address)
+        get_bus(address)
+        try:
+            return open_dbus_connection(address)
+        except (FileNotFoundError, ConnectionRefusedError):  # a session that has ended
+            failure = no_store()
+        except PermissionError:
+            failure = refused("session bus")
+        except AuthenticationError as error:
+            failure = refused("session bus") if error.data.startswith(b"REJECTED") else malformed()
+        raise failure
     raise ConfigError(f"{_BUS} is not the address of a session bus", hint=f"correct or unset {_BUS}")
 
 
