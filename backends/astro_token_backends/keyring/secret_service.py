@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -120,23 +120,26 @@ def _session_bus() -> DBusConnection:
     Raises:
         AstroTokenError: there is no session, it refuses us, or its address is malformed.
         OSError: the bus ended, or was silent.
-        ValueError: its answer is malformed.
     """
     address = setting(os.environ, _BUS)
     if not address:
         raise no_store()
-    with suppress(ValueError, RuntimeError, StopIteration):
+    failure: AstroTokenError
+    failure = ConfigError(f"{_BUS} is not the address of a session bus", hint=f"correct or unset {_BUS}")
+    try:
         get_bus(address)
-        try:
-            return open_dbus_connection(address)
-        except (FileNotFoundError, ConnectionRefusedError):  # a session that has ended
-            failure = no_store()
-        except PermissionError:
-            failure = refused("session bus")
-        except AuthenticationError as error:
-            failure = refused("session bus") if error.data.startswith(b"REJECTED") else malformed()
-        raise failure
-    raise ConfigError(f"{_BUS} is not the address of a session bus", hint=f"correct or unset {_BUS}")
+        return open_dbus_connection(address)
+    except (FileNotFoundError, ConnectionRefusedError):  # a session that has ended
+        failure = no_store()
+    except PermissionError:
+        failure = refused("session bus")
+    except AuthenticationError as error:
+        failure = refused("session bus") if error.data.startswith(b"REJECTED") else malformed()
+    except (ConnectionError, TimeoutError):
+        raise
+    except (ValueError, RuntimeError, StopIteration, OSError):
+        pass
+    raise failure
 
 
 def _unlock(target: secretstorage.Collection | secretstorage.Item, seconds: float) -> None:
