@@ -19,11 +19,11 @@ if [ "$(vault read -field=bound_issuer "auth/$MOUNT/config")" != "$ISSUER" ]; th
 fi
 # A path that ends with -rotation is the record of a rotation.
 vault policy write astro-rotate - <<EOF
-path "secret/data/astro/dev"           { capabilities = ["read", "create", "update"] }
-path "secret/data/astro/dev-rotation"  { capabilities = ["read", "create", "update"] }
-path "secret/data/astro/prod"          { capabilities = ["read", "create", "update"] }
+path "secret/data/astro/dev" { capabilities = ["read", "create", "update"] }
+path "secret/data/astro/dev-rotation" { capabilities = ["read", "create", "update"] }
+path "secret/data/astro/prod" { capabilities = ["read", "create", "update"] }
 path "secret/data/astro/prod-rotation" { capabilities = ["read", "create", "update"] }
-path "secret/data/astro/admin"         { capabilities = ["read"] }
+path "secret/data/astro/admin" { capabilities = ["read"] }
 EOF
 vault write "auth/$MOUNT/role/astro-rotate" - <<EOF
 {"role_type": "jwt", "user_claim": "sub", "token_policies": "astro-rotate", "token_ttl": "60m",
