@@ -175,6 +175,7 @@ def _values(plan: Plan) -> dict[str, Any]:
         "audience": audience(plan),
         "name": plan.name,
         "secret": plan.secret,
+        "secrets": " ".join(f"{plan.secret}/{each.name}" for each in plan.environments),
         "provider": plan.provider,
         "names": " ".join(each.name for each in plan.environments),
         "branch_names": " ".join(dict.fromkeys(each.branch for each in plan.environments)),
@@ -224,7 +225,6 @@ def _texts(plan: Plan) -> dict[str, str]:
         if is_one
         else f"the branches {_and(branches)}, each with a token of its own,",
         "listed": f"the environment {names[0]}" if is_one else f"the environments {_and(names)}",
-        "listed_names": _and(names),
         "put": _put(plan, names),
     }
 

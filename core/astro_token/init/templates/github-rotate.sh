@@ -1,9 +1,11 @@
 #!/bin/sh
-# Creates a policy that rotates the tokens @listed_names@, and a role for the scheduled job of rotate.yml.
+# Creates a policy that rotates tokens, and a role for the scheduled job of rotate.yml.
 # Run it as an operator of Vault or OpenBao. The secrets are in KV 2 at secret/.
 # The environment alone is not enough: a pull request can contain a job that names it.
 set -eu
 @lines bound_names
+SECRETS="@secrets@"  # those of ASTRO_TOKEN_POLICY_REF, without the mount secret/
+ADMIN=@secret@/admin  # that of ASTRO_TOKEN_ADMIN_REF
 AUDIENCE=@audience@  # ASTRO_TOKEN_VAULT_AUDIENCE of the job
 MOUNT=jwt  # a mount serves one issuer; the job names another mount in ASTRO_TOKEN_VAULT_MOUNT
 ISSUER=@issuer@
@@ -11,11 +13,12 @@ ISSUER=@issuer@
 @lines vault_mount
 # A path that ends with -rotation is the record of a rotation.
 vault policy write @name@-rotate - <<EOF
-@each environments
-path "secret/data/@secret@/@environment@" { capabilities = ["read", "create", "update"] }
-path "secret/data/@secret@/@environment@-rotation" { capabilities = ["read", "create", "update"] }
-@end
-path "secret/data/@secret@/admin" { capabilities = ["read"] }
+$(for secret in $SECRETS; do
+  for path in "$secret" "$secret-rotation"; do
+    echo "path \"secret/data/$path\" { capabilities = [\"read\", \"create\", \"update\"] }"
+  done
+done)
+path "secret/data/$ADMIN" { capabilities = ["read"] }
 EOF
 vault write "auth/$MOUNT/role/@name@-rotate" - <<EOF
 {"role_type": "jwt", "user_claim": "sub", "token_policies": "@name@-rotate", "token_ttl": "60m",
