@@ -193,7 +193,9 @@ def test_the_roles_of_init_bind_the_name_of_the_repository(
     def is_admitted(claims: ci_jobs.Claims) -> bool:
         variables = environ({system: mount}, system, "prod", issuer.mint({**claims, "aud": AUDIENCE})) | role
         try:
-            return read(connect, f"{plan.secret}/prod".removeprefix("astro/"), **variables) == {"token": "of acme"}
+            return read(connect, f"{plan.secret}/prod".removeprefix("astro/"), **variables) == {
+                "token": "of acme"
+            }
         except AccessDeniedError:
             return False
 
