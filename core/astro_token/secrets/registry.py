@@ -25,7 +25,8 @@ from astro_token.wording import did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Set as AbstractSet
+    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Set as AbstractSet
     from importlib.metadata import EntryPoint
     from typing import Any
 
