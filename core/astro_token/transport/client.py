@@ -103,7 +103,7 @@ class Client:
         """
         True if the address of a cloud's metadata service accepts a connection.
 
-        Else this machine is not of that cloud. A service that accepts one and then does not answer has failed.
+        Else this machine is not of that cloud. A service that accepts one and does not answer has failed.
         """
         try:
             self.probe(route, min(until, time.monotonic() + _METADATA_SECONDS))
