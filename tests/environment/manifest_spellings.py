@@ -67,19 +67,19 @@ def combined(choose: random.Random) -> bytes:
     """Two forms in a frame, with any spelling of everything, and any line ends."""
     parts = [
         choose.choice(_FORMS).format(
-            tool=choose.choice((*_TOOL, "tool", "tool", "tool")),
-            astro=choose.choice((*_ASTRO, "astro", "astro", "astro")),
+            tool=choose.choice((*_TOOL, *["tool"] * 20)),
+            astro=choose.choice((*_ASTRO, *["astro"] * 40)),
             key=choose.choice(_KEYS),
             text=choose.choice(_TEXTS),
         )
-        for _ in range(choose.randint(1, 2))
+        for _ in range(choose.choice((1, 1, 1, 2)))
     ]
-    text = choose.choice(_FRAMES).format("".join(parts))
-    return text.replace("\n", choose.choice(("\n", "\n", "\n", "\r\n", "\r"))).encode()
+    text = choose.choice((*_FRAMES, *["{0}"] * 7)).format("".join(parts))
+    return text.replace("\n", choose.choice((*["\n"] * 6, *["\r\n"] * 3, "\r"))).encode()
 
 
 def mutated(data: bytes, choose: random.Random) -> bytes:
-    for _ in range(choose.randint(1, 3)):
+    for _ in range(choose.choice((1, 1, 1, 2, 3))):
         start = choose.randint(0, len(data))
         end = min(len(data), start + choose.choice((0, 0, 1, 1, 2, 5)))
         piece = choose.choice((b"", *_PIECES, data[start : start + 7]))

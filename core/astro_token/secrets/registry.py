@@ -66,7 +66,7 @@ def open_backend(scheme: str, *, deadline: Deadline | None = None) -> Any:
         UnknownBackendError: no backend serves the scheme.
         MissingDependencyError: its SDK is not installed.
         BackendUnavailableError: a plugin does not start in time.
-        ConfigError: as `check_scheme`.
+        ConfigError: two plugins claim the scheme, or none serves it and a distribution is missing.
     """
     if scheme in _open:
         return _open[scheme]
