@@ -87,7 +87,15 @@ def meet(
             folder.mkdir()
             bus = FaultBus(folder, upstream(desktop), mode=mode, at=at, text=around.token)
             environ = {BUS: stack.enter_context(bus).address}
-            run = Run(f"{mode} at {at}", REF, codes[0], environ, also=codes[1:], slow=mode == "silence")
+            run = Run(
+                f"{mode} at {at}",
+                REF,
+                codes[0],
+                environ,
+                also=codes[1:],
+                slow=mode == "silence",
+                continues=mode == "rejected",
+            )
             made.append((run, command))
         made.sort(key=lambda cell: cell[0].code == 75)
         return faulty(around, made)

@@ -13,7 +13,7 @@ from astro_token.errors import (
     SecretNotFoundError,
 )
 
-__all__ = ["locked", "malformed", "missing", "no_store", "refused", "translated", "translated_from_bus"]
+__all__ = ["locked", "malformed", "missing", "no_store", "translated", "translated_from_bus"]
 
 _NO_STORE = "use it where you are logged in to a desktop, or name another backend"
 _RESTART = "restart it, or log in again"
@@ -35,14 +35,6 @@ _BUS_ERRORS = {
 def no_store() -> AstroTokenError:
     """Build the error that lets a chain of references continue: this keyring is not for this machine."""
     return NoCredentialError("this machine has no keyring for this user", hint=_NO_STORE)
-
-
-def refused(what: str) -> AstroTokenError:
-    """Build the error of a bus or a keyring that does not serve us: a chain must not continue after it."""
-    return AccessDeniedError(
-        f"the {what} refuses this program",
-        hint="run it as the user of the desktop, and allow it in the keyring's settings",
-    )
 
 
 def locked() -> AstroTokenError:
@@ -79,7 +71,9 @@ def translated(error: Exception) -> AstroTokenError:
     if "ItemNotFoundException" in kinds:
         return missing()
     if meaning == "denied":
-        return refused("keyring")
+        return AccessDeniedError(
+            "the keyring refuses this program", hint="allow it in the keyring's settings"
+        )
     if "DBusErrorResponse" in kinds:
         return BackendDownError("the keyring reports an error", hint=_RESTART)
     return BackendError(f"the keyring failed with {type(error).__name__}", hint="report it")

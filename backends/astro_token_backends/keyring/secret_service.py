@@ -23,7 +23,6 @@ from astro_token_backends.keyring.errors import (
     malformed,
     missing,
     no_store,
-    refused,
     translated_from_bus,
 )
 
@@ -118,7 +117,7 @@ def _default_collection(connection: DBusConnection) -> secretstorage.Collection 
 def _session_bus() -> DBusConnection:
     """
     Raises:
-        AstroTokenError: there is no session, it refuses us, or its address is malformed.
+        AstroTokenError: there is no session, it is another user's, or its address is malformed.
         OSError: the bus ended, or was silent.
     """
     address = setting(os.environ, _BUS)
@@ -129,12 +128,10 @@ def _session_bus() -> DBusConnection:
     try:
         get_bus(address)
         return open_dbus_connection(address)
-    except (FileNotFoundError, ConnectionRefusedError):  # a session that has ended
+    except (FileNotFoundError, ConnectionRefusedError, PermissionError):  # ended, or of another user
         failure = no_store()
-    except PermissionError:
-        failure = refused("session bus")
-    except AuthenticationError as error:
-        failure = refused("session bus") if error.data.startswith(b"REJECTED") else malformed()
+    except AuthenticationError as error:  # a bus rejects other users
+        failure = no_store() if error.data.startswith(b"REJECTED") else malformed()
     except (ConnectionError, TimeoutError):
         raise
     except (ValueError, RuntimeError, StopIteration, OSError):
