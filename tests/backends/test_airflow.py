@@ -7,9 +7,11 @@ the long test makes them again.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,12 +23,14 @@ import pytest
 from astro_token.errors import AstroTokenError, ConfigError, NoStoreError, SecretNotFoundError
 from astro_token.secret import SecretValue
 from astro_token.secrets.fields import select_field
+from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.schemes import credential_variables
 from astro_token.testing import BackendContract, Harness, appearances, reachable_text
 from astro_token_backends.airflow import SCHEMES
 from astro_token_backends.airflow.client import Airflow
 from astro_token_backends.airflow.connection import connection
-from astro_token_backends.airflow.lookup import Lookup, look_up
+from astro_token_backends.airflow.lookup import SERVICES, Lookup, Question, look_up
+from astro_token_backends.airflow.settings import Kwargs
 from tests.backends.sweep import reader, wrong_results
 from tests.conftest import ROOT
 
@@ -162,26 +166,35 @@ def test_the_names_are_those_of_the_real_backends() -> None:
 def real_names(folder: Path) -> list[list[Any]]:
     """Each case with what the real backend requests."""
     every = list(cases())
+    return [[case, found] for case, found in zip(every, real_answers("names", every, folder), strict=True)]
+
+
+def real_answers(what: str, every: list[Case], folder: Path, **variables: str) -> list[Any]:
+    """What the real backends answer, in an environment that has them."""
     done = subprocess.run(
-        [PROVIDERS / "bin" / "python", HERE / "airflow_providers.py"],
-        env={"AIRFLOW_HOME": str(folder), "PATH": os.environ["PATH"], "HOME": str(folder)},
+        [PROVIDERS / "bin" / "python", HERE / "airflow_providers.py", what],
+        env={"AIRFLOW_HOME": str(folder), "PATH": os.environ["PATH"], "HOME": str(folder), **variables},
         input=json.dumps(every),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    answers = json.loads(done.stdout.splitlines()[-1])
-    return [[case, requested] for case, requested in zip(every, answers, strict=True)]
+    answers: list[Any] = json.loads(done.stdout.splitlines()[-1])
+    return answers
+
+
+def require_providers() -> None:
+    if not PROVIDERS.exists():
+        if os.environ.get("CI"):
+            pytest.fail("`make test-long` makes this environment")
+        pytest.skip("the environment of Airflow's providers is missing")
 
 
 @pytest.mark.long
 def test_the_real_backends_request_the_same_names(tmp_path: Path) -> None:
     """`python -m tests.backends.test_airflow` writes the file again."""
-    if not PROVIDERS.exists():
-        if os.environ.get("CI"):
-            pytest.fail("`make test-long` makes this environment")
-        pytest.skip("the environment of Airflow's providers is missing")
+    require_providers()
     assert json.loads(GOLDEN.read_text()) == real_names(tmp_path)
 
 
@@ -313,13 +326,182 @@ def test_arguments_of_a_login_become_variables_of_vault(tmp_path: Path) -> None:
     assert "from a file" == look_up("variable", "n", token).environ["VAULT_TOKEN"]
 
 
-def test_arguments_that_a_variable_repeats_are_accepted() -> None:
-    case = {
-        "class": CLASSES["aws"],
-        "kwargs": {"profile_name": "p", "region_name": "eu-west-1", "verify": True},
-    }
-    lookup = look_up("variable", "n", {**environ(case), "AWS_PROFILE": "p"})
+def options(**kwargs: Any) -> Any:
+    lookup = look_up("variable", "n", environ({"class": CLASSES["aws"], "kwargs": kwargs}))
+    return lookup.aws
+
+
+def test_arguments_of_a_login_to_aws_become_options() -> None:
+    assert options(region_name="eu-west-1", verify=True, profile_name=None) is None
+    role = "arn:aws:iam::123456789012:role/x"
+    secret = {"aws_access_key_id": "k", "aws_secret_access_key": "s"}
+    found = options(
+        role_arn=role,
+        endpoint_url="https://vpce.example.com",
+        verify="/ca.pem",
+        assume_role_kwargs={"ExternalId": "e"},
+        **secret,
+    )
+    session = {"RoleSessionName": "airflow_secretsmanagerbackend__connection", "ExternalId": "e"}
+    assert (role, session) == (found.role, found.role_arguments)
+    assert ("https://vpce.example.com", "/ca.pem", "") == (
+        found.endpoint,
+        found.ca_bundle,
+        found.sts_endpoint,
+    )
+    assert [b"k", b"s"] == [key.reveal() for key in found.keys]
+    assert found.keys == options(session_kwargs=secret).keys
+
+
+def test_a_region_of_boto3_comes_before_that_of_newer_sdks() -> None:
+    given = environ({"class": CLASSES["aws"], "kwargs": {}})
+    lookup = look_up("variable", "n", given | {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "us-east-1"})
     assert ["aws:airflow/variables/n?region=eu-west-1"] == [str(ref) for ref in lookup.refs]
+    assert ["aws:airflow/variables/n"] == [str(ref) for ref in look_up("variable", "n", given).refs]
+
+
+def test_the_project_is_that_of_the_credential(tmp_path: Path) -> None:
+    (tmp_path / "key.json").write_text('{"project_id": "of-file"}')
+    key = {"project_id": "of-key", "private_key": "a\\nb"}
+
+    def name(kwargs: dict[str, Any], **more: str) -> str:
+        given = environ({"class": CLASSES["gcp"], "kwargs": kwargs})
+        return look_up("variable", "n", given | more).refs[0].name.partition("/")[0]
+
+    assert "of-key" == name({"gcp_keyfile_dict": key}, GOOGLE_CLOUD_PROJECT="env")
+    assert "of-file" == name({"gcp_key_path": str(tmp_path / "key.json")})
+    assert "env" == name({}, GOOGLE_CLOUD_PROJECT="env")
+    assert "of-file" == name({}, GOOGLE_APPLICATION_CREDENTIALS=str(tmp_path / "key.json"))
+    assert "of-account" == name({"impersonation_chain": ["a@b.c", "x@of-account.iam.gserviceaccount.com"]})
+    lookup = look_up("variable", "n", environ({"class": CLASSES["gcp"], "kwargs": {"gcp_keyfile_dict": key}}))
+    content = json.loads(lookup.environ["GOOGLE_APPLICATION_CREDENTIALS"])
+    assert ("service_account", "a\nb") == (content["type"], content["private_key"])
+
+
+def test_the_settings_of_workers_come_first() -> None:
+    given = {
+        f"{name.replace('SECRETS__', 'WORKERS__SECRETS_')}": text
+        for name, text in environ({"class": CLASSES["aws"], "kwargs": {"variables_prefix": "w"}}).items()
+    }
+    other = environ({"class": CLASSES["aws-ssm"], "kwargs": {"variables_prefix": "s"}})
+    assert ["aws:w/n"] == [str(ref) for ref in look_up("variable", "n", given | other).refs]
+    more = {"AIRFLOW__WORKERS__SECRETS_BACKEND_KWARG__SEP": "-", "AIRFLOW__SECRETS__BACKEND_KWARG__SEP": "+"}
+    assert ["aws:w-n"] == [str(ref) for ref in look_up("variable", "n", given | other | more).refs]
+    with pytest.raises(ConfigError, match="AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS is not a JSON object"):
+        look_up("variable", "n", given | {"AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS": "x"})
+
+
+@pytest.mark.parametrize("suffix", ["CMD", "SECRET"])
+@pytest.mark.parametrize("name", ["AIRFLOW__SECRETS__BACKEND", "AIRFLOW__WORKERS__SECRETS_BACKEND"])
+def test_a_class_from_another_source_is_refused(name: str, suffix: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}_{suffix} is not understood$"):
+        look_up("variable", "n", {f"{name}_{suffix}": "x"})
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "message"),
+    [
+        ("[secrets]\nbackend = x\n", {}, r"backend of \[secrets\] in airflow.cfg is not read"),
+        (
+            "[workers]\nsecrets_backend = x\n",
+            {},
+            r"secrets_backend of \[workers\] in airflow.cfg is not read",
+        ),
+        (
+            "[secrets]\nbackend_kwargs = {}\n",
+            {"AIRFLOW__SECRETS__BACKEND": CLASSES["aws"]},
+            "backend_kwargs of",
+        ),
+        (
+            "[secrets]\nbackend_kwargs_cmd = x\n",
+            {"AIRFLOW__SECRETS__BACKEND": CLASSES["aws"]},
+            "kwargs_cmd of",
+        ),
+        ("[secrets]\nbackend =\n", {}, "AIRFLOW__SECRETS__BACKEND is not set"),
+        ("no file of settings", {}, "AIRFLOW__SECRETS__BACKEND is not set"),
+    ],
+)
+def test_settings_in_airflows_file_are_refused(
+    content: str, given: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "airflow.cfg").write_text(content)
+    for more in ({"AIRFLOW_HOME": str(tmp_path)}, {"AIRFLOW_CONFIG": str(tmp_path / "airflow.cfg")}):
+        with pytest.raises(ConfigError, match=message):
+            look_up("variable", "n", given | more)
+
+
+@pytest.mark.parametrize(
+    ("service", "kwargs", "name", "other"),
+    [
+        ("aws", {}, "a--b", "a-b"),
+        ("aws-ssm", {}, "a--b", "a-b"),
+        ("gcp", {"project_id": "p1"}, "a--b", "a-b"),
+        ("azure", {"vault_url": "https://v.vault.azure.net"}, "a__b", "a_b"),
+        ("vault", {"token": "t"}, "a/b", "a-b"),
+    ],
+)
+def test_with_several_teams_a_name_of_a_team_is_not_found(
+    service: str, kwargs: dict[str, Any], name: str, other: str
+) -> None:
+    given = environ({"class": CLASSES[service], "kwargs": kwargs})
+    teams = {"AIRFLOW__CORE__MULTI_TEAM": "True"}
+    assert look_up("variable", name, given).refs
+    assert look_up("variable", other, given | teams).refs
+    with pytest.raises(SecretNotFoundError, match="MULTI_TEAM"):
+        look_up("variable", name, given | teams)
+    with pytest.raises(ConfigError, match="MULTI_TEAM is neither true nor false"):
+        look_up("variable", name, given | {"AIRFLOW__CORE__MULTI_TEAM": "maybe"})
+
+
+def test_the_documentation_names_the_arguments_that_are_understood() -> None:
+    text = (ROOT / "docs" / "airflow-secrets.md").read_text()
+    rows = dict(re.findall(r"^\| ([A-Za-z ]+) \| (`.*) \|$", text, re.MULTILINE))
+    documented = {service: set(re.findall(r"`(\w+)`", row)) for service, row in rows.items()}
+    needed = {
+        "vault": {"token": "t"},
+        "gcp": {"project_id": "p"},
+        "azure": {"vault_url": "https://v.vault.azure.net"},
+    }
+    titles = dict(
+        zip(
+            CLASSES,
+            ("Vault", "Secrets Manager", "Parameter Store", "Secret Manager", "Key Vault"),
+            strict=True,
+        )
+    )
+    for service, title in titles.items():
+        taken: set[str] = set()
+        for kind in ("variable", "connection"):
+            kwargs = Kwargs(dict(needed.get(service, {})), "X")
+            module, _, function = SERVICES[CLASSES[service]].partition(":")
+            of_service = importlib.import_module(f"astro_token_backends.airflow.{module}")
+            getattr(of_service, function)(Question(kind, "n", kwargs, {}))
+            taken |= kwargs.taken
+        expected = documented[title] | (documented["login to AWS"] if service.startswith("aws") else set())
+        assert taken == expected, title
+
+
+def test_an_error_names_the_argument_in_place_of_our_variable(
+    openbao: OpenBao, canary: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = f"airflow-{os.urandom(4).hex()}"
+    openbao.api("POST", f"sys/auth/{mount}", {"type": "approle"})
+    kwargs = {"url": openbao.address, "auth_type": "approle", "role_id": "r", "secret_id": canary}
+    kwargs["auth_mount_point"] = mount
+    for name, value in environ({"class": CLASSES["vault"], "kwargs": kwargs}).items():
+        monkeypatch.setenv(name, value)
+    backend = Airflow()
+    with pytest.raises(AstroTokenError) as raised:
+        backend.read(SecretRef.parse("airflow:variable/x"), timeout=10)
+    backend.close()
+    error = raised.value
+    hint = (
+        f"check role_id, secret_id, and that auth/{mount} is the mount (auth_mount_point); "
+        "these are arguments of Airflow's secrets backend"
+    )
+    assert (77, "Vault refuses the login by approle", hint) == (error.exit_code, error.message, error.hint)
+    assert [] == appearances(canary, reachable_text(error.with_traceback(None)))
+    assert canary not in str(os.environ.get("VAULT_SECRET_ID"))
 
 
 # -- connections --------------------------------------------------------------------------------------
@@ -365,9 +547,7 @@ def test_other_fields_of_a_connection_have_names() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "text", ["no uri", "{", "[]", "a://b://c://d", "a://u:p@b://c", '{"password": {}}']
-)
+@pytest.mark.parametrize("text", ["no uri", "{", "[]", "a://b://c://d", "a://u:p@b://c", '{"password": {}}'])
 def test_what_is_no_connection_is_refused(text: str, canary: str) -> None:
     for content in (text, f"{text}{canary}"):
         error = connection(SecretValue(content.encode()))
