@@ -115,7 +115,9 @@ def lead_to_the_servers() -> None:
     from airflow.providers.microsoft.azure import utils
     from airflow.providers.microsoft.azure.secrets import key_vault
 
-    class Service(secret_manager_client.SecretManagerServiceClient):
+    client: Any = secret_manager_client.SecretManagerServiceClient
+
+    class Service(client):  # type: ignore[misc] # the providers are in another environment
         def access_secret_version(self, request: Any) -> Any:
             # The retries after a refused login last a minute.
             return super().access_secret_version(request=request, retry=None)
@@ -129,12 +131,16 @@ def lead_to_the_servers() -> None:
         setattr(module, name, partial(getattr(module, name), disable_instance_discovery=True))
 
 
-def value(case: dict[str, Any]) -> list[Any]:
+def value(case: dict[str, Any], backends: dict[str, Any]) -> list[Any]:
+    """Read with one backend for each login: its clients take long to create."""
     from airflow.sdk.definitions.connection import Connection
 
     module, _, name = case["class"].rpartition(".")
+    login = json.dumps([case["kwargs"], case["environ"]])
     try:
-        backend = getattr(importlib.import_module(module), name)(**case["kwargs"])
+        if login not in backends:
+            backends[login] = getattr(importlib.import_module(module), name)(**case["kwargs"])
+        backend = backends[login]
         if case["kind"] == "variable":
             content = backend.get_variable(case["name"])
             return ["nothing"] if content is None else ["value", content]
@@ -157,9 +163,10 @@ def values() -> list[list[Any]]:
     lead_to_the_servers()
     usual = dict(os.environ)
     found = []
+    backends: dict[str, Any] = {}
     for case in json.load(sys.stdin):
         os.environ.update(case["environ"])
-        found.append(value(case))
+        found.append(value(case, backends))
         os.environ.clear()
         os.environ.update(usual)
     return found
