@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "airflow_names.json"
-PROVIDERS = ROOT / ".venv-airflow-providers"
+PROVIDERS = ROOT / ".venv-airflow"
 CLASSES = {
     "vault": "airflow.providers.hashicorp.secrets.vault.VaultBackend",
     "aws": "airflow.providers.amazon.aws.secrets.secrets_manager.SecretsManagerBackend",
