@@ -59,7 +59,7 @@ class Lookup(Record):
 
 class Question(Record):
     """
-    What is looked up, and with which settings.
+    A request for one variable or connection, with the settings of Airflow.
 
     Attributes:
         kind: "variable" or "connection".

@@ -49,7 +49,7 @@ _LOGINS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
 _NOT_POSSIBLE = {
     "azure": "Airflow does not log in with it: it would replace the configuration of the method",
     "radius": "Airflow does not log in with it: it would replace the configuration of the method",
-    "github": "a GitHub token of a person is no login for a job",
+    "github": "a job cannot log in with the GitHub token of a person",
 }
 # Airflow reads none of these. Those that the arguments do not replace are empty.
 _NOT_READ = (

@@ -35,7 +35,7 @@ _EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)
 
 class Options(Record):
     """
-    What a session takes from its caller. What is empty comes from the environment.
+    Settings of a session, in place of the environment's. An empty one is taken from the environment.
 
     Attributes:
         keys: the access key, the secret key, and the session token if there is one.
