@@ -328,13 +328,13 @@ def check_scheme(scheme: str) -> None:
     """
     if scheme in BUILTIN:
         return
-    found = plugins()
-    if scheme in found.entries:
+    selected = plugins()
+    if scheme in selected.entries:
         return
-    if scheme in found.refused:
-        raise found.refused[scheme]
-    if found.missing:  # it may be the one that serves the scheme
-        raise found.missing[0]
+    if scheme in selected.refused:
+        raise selected.refused[scheme]
+    if selected.missing:  # it may be the one that serves the scheme
+        raise selected.missing[0]
     builtin = sorted(BUILTIN)
     raise UnknownBackendError(
         "no backend serves this scheme (the part before the colon)",
