@@ -9,6 +9,7 @@ from collections import ChainMap
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AstroTokenError, SecretNotFoundError, result, sanitized
+from astro_token.secret import SecretValue
 from astro_token.secrets.fields import select_field
 from astro_token.secrets.registry import open_backend
 from astro_token_backends.airflow.lookup import Lookup, look_up
@@ -16,7 +17,6 @@ from astro_token_backends.airflow.lookup import Lookup, look_up
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astro_token.secret import SecretValue
     from astro_token.secrets.ref import SecretRef
 
 __all__ = ["Airflow"]
@@ -33,7 +33,7 @@ class Airflow:
 
     def __init__(self) -> None:
         self._lock = allocate_lock()
-        self._own: list[tuple[Lookup, Any]] = []
+        self._own: list[tuple[tuple[object, ...], Any]] = []  # by their logins
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
         return result(self._read(ref, time.monotonic() + timeout))
@@ -68,17 +68,20 @@ class Airflow:
         shared = open_backend(lookup.refs[0].scheme)
         if not lookup.environ and lookup.aws is None:
             return shared
+        login = _login(lookup)
         with self._lock:
             for other, backend in self._own:
-                if _login(other) == _login(lookup):
+                if other == login:
                     return backend
             backend = _made(type(shared), lookup)
-            self._own.append((lookup, backend))
+            self._own.append((login, backend))
             return backend
 
 
 def _login(lookup: Lookup) -> tuple[object, ...]:
-    return lookup.refs[0].scheme, lookup.environ, lookup.aws
+    """Identify a login. The variables contain a credential, to which no traceback may lead."""
+    environ = SecretValue(repr(sorted(lookup.environ.items())).encode("utf-8", "surrogatepass"))
+    return lookup.refs[0].scheme, environ, lookup.aws
 
 
 def _made(backend: Any, lookup: Lookup) -> Any:
