@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from astro_token.secrets.ref import SecretRef
     from astro_token_backends.file.content import Content
 
-__all__ = ["AgeFile"]
+__all__ = ["AgeFile", "canonical"]
+
+
+def canonical(ref: SecretRef) -> str:
+    return os.path.realpath(ref.name)
 
 
 class AgeFile:

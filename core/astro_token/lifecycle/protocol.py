@@ -102,6 +102,7 @@ class _Run:
         current, value_version: the same, of the value.
         expected: identifiers of the tokens that the value contains unless another run changes it.
         promoted: identifier of the token that this run has promoted.
+        is_certain: no effect of this run can still happen after it.
     """
 
     def __init__(self, plan: Plan, owner: str, now: Callable[[], float], unique: Callable[[], str]) -> None:
@@ -111,6 +112,7 @@ class _Run:
         self.value_version = ""
         self.expected: set[str | None] = {plan.replaces} if plan.replaces else set()
         self.promoted: str | None = None
+        self.is_certain = True
 
     @property
     def bearer(self) -> Slot[Any] | None:
@@ -153,7 +155,13 @@ class _Run:
         return outcome
 
     def give_up(self) -> Protocol[None]:
-        """End the lease, if it can be done, so that the next run need not wait for its end."""
+        """
+        End the lease, if it can be done, so that the next run need not wait for its end.
+
+        A request without a response may still be on its way: then the lease ends by itself.
+        """
+        if not self.is_certain:
+            return
         with suppress(ConflictError, UnknownOutcomeError, RefusedError):
             self.version, self.record = yield ReadRecord()
             intent = self.record.intent
@@ -193,13 +201,17 @@ def rotation(
             state = state_of(run.record, run.current, owner=owner, now=now())
             step = next_step(state)
             outcome = (yield from _STEPS[step](run)) if step in _STEPS else step
-        except (ConflictError, UnknownOutcomeError, DeniedError):
+        except UnknownOutcomeError:
+            run.is_certain = False
             continue  # read again, never assume
+        except (ConflictError, DeniedError):
+            continue
         except RefusedError:
             yield from run.give_up()
             raise
         if outcome:
             return outcome
+    yield from run.give_up()
     return "unfinished"
 
 
@@ -226,8 +238,11 @@ def _begin(run: _Run) -> Protocol[Outcome]:
         yield from _collect(run, lambda listed: run.now() - listed.created > LEFTOVER_SECONDS)
     try:
         token = yield Create(run.bearer, title)
-    except RefusedError:  # a token may exist, without its roles or with a value that nobody has
-        yield from _discard(run)
+    except RefusedError as refused:
+        if refused.is_denied:
+            yield from run.write(intent=None)
+        else:  # a token may exist, without its roles or with a value that nobody has
+            yield from _discard(run)
         raise
     try:
         yield from run.write(pending=token)
