@@ -30,7 +30,7 @@ _SET = _PERMISSION.format("setSecret", "Key Vault Secrets Officer", "Set")
 def canonical(ref: SecretRef) -> str:
     """The service ignores the case of names."""
     target = ObjectId.parse(ref, "secrets")
-    return f"https://{target.host.removesuffix(':443')}/secrets/{target.name.lower()}"
+    return f"https://{target.host}/secrets/{target.name.lower()}"
 
 
 class KeyVault(AzureService):

@@ -78,6 +78,9 @@ class AgeFile:
 
     def check_write(self, ref: SecretRef, *, timeout: float) -> None:  # noqa: ARG002 (as above)
         """Encrypt something as a write would. That the folder can be written shows the record beside it."""
+        from astro_token.system.files import refuse_special
+
+        refuse_special(Path(ref.name))
         try:
             current = load(ref)
         except SecretNotFoundError:

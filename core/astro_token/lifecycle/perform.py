@@ -6,6 +6,7 @@ import random
 import time
 from contextlib import ExitStack, suppress
 from math import inf
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from astro_token.astro_api.tokens import CLOCK_TOLERANCE
@@ -33,7 +34,7 @@ from astro_token.system.signals import uninterrupted
 from astro_token.token import AstroToken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from astro_token.astro_api.records import ListedToken, TokenRecord
     from astro_token.astro_api.tokens import NewRole, NewToken, Tokens
@@ -74,6 +75,7 @@ class Performer:
         tokens: of the organization, with the credential that manages them.
         deadline: for all effects.
         stored: the value and the record; None to open them.
+        titles: of tokens that were looked up, by their identifiers.
 
     Attributes:
         now: returns the seconds since the epoch.
@@ -90,6 +92,8 @@ class Performer:
         tokens: Tokens,
         deadline: Deadline,
         stored: Stored | None = None,
+        *,
+        titles: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._settings, self._planned = settings, planned
         self._tokens, self._deadline = tokens, deadline
@@ -97,6 +101,7 @@ class Performer:
         self._secret = _digest(settings.ref)
         self.now = tokens.now
         self._created: str | None = None
+        self._titles = titles
         self._failures, self._may_exist = 0, False
         self.failure: AstroTokenError | None = None
         self._looked_up: tuple[str, TokenRecord | None] = ("", None)
@@ -230,8 +235,8 @@ class Performer:
         tokens = self._of(effect.bearer)
         try:
             created = tokens.create(replace(self._planned, title=effect.title))
-        except BackendUnavailableError:
-            self._may_exist = True
+        except BackendUnavailableError as error:
+            self._may_exist |= not error.outcome_known
             raise
         self._may_exist = True
         if len(self._planned.roles) > 1:
@@ -280,8 +285,11 @@ class Performer:
         ident = token.token_id if token else None
         if ident is None or ident == self._created:  # of this run
             return
-        details = tokens.details(ident)
-        if details is None or not replaces(details.title, previous.id):
+        title = self._titles.get(ident)
+        if title is None:
+            details = tokens.details(ident)
+            title = details.title if details else ""
+        if not replaces(title, previous.id):
             raise _not_ours(
                 f"the rotation record contains {previous.id}, which the current token was not created "
                 "to replace"

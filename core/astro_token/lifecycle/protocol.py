@@ -234,15 +234,17 @@ def _begin(run: _Run) -> Protocol[Outcome]:
     title = run.title()
     yield from run.write(intent=run.lease(title))
     yield from run.read_value()
-    if plan.is_collecting:
-        yield from _collect(run, lambda listed: run.now() - listed.created > LEFTOVER_SECONDS)
+    may_exist = False
     try:
+        if plan.is_collecting:
+            yield from _collect(run, lambda listed: run.now() - listed.created > LEFTOVER_SECONDS)
+        may_exist = True
         token = yield Create(run.bearer, title)
     except RefusedError as refused:
-        if refused.is_denied:
-            yield from run.write(intent=None)
-        else:  # a token may exist, without its roles or with a value that nobody has
+        if may_exist and not refused.is_denied:  # without its roles, or with a value that nobody has
             yield from _discard(run)
+        else:
+            yield from run.write(intent=None)
         raise
     try:
         yield from run.write(pending=token)

@@ -215,7 +215,7 @@ class Rotator:
         organization = organization_of(settings, token, self.admin)
         tokens = Tokens(self.api, organization, bearer.secret, before_release(deadline))
         is_own = bearer is token
-        details = _details(tokens, stored, is_own=is_own)
+        ident, details = _details(tokens, stored, is_own=is_own)
         is_due = not options.is_finishing and token is not None and self._is_due(details, token, tokens.now())
         expires = details.record.expires if token is None else token.expires
         if options.escrow is not None:
@@ -255,7 +255,7 @@ class Rotator:
         )
         if is_due:
             check_write(settings.ref, deadline)
-        performer = Performer(settings, planned, tokens, deadline, stored)
+        performer = Performer(settings, planned, tokens, deadline, stored, titles={ident: details.title})
         outcome = performed(performer, self.adapted(plan))
         current = stored.token
         is_new = current is not None and (token is None or current.token_id != token.token_id)
@@ -417,8 +417,13 @@ def _nothing_to_rotate() -> SecretNotFoundError:
     )
 
 
-def _details(tokens: Tokens, stored: Stored, *, is_own: bool) -> TokenDetails:
-    """Look up the token to copy: the current one, else one of an open rotation that Astro accepts."""
+def _details(tokens: Tokens, stored: Stored, *, is_own: bool) -> tuple[str, TokenDetails]:
+    """
+    Look up the token to copy: the current one, else one of an open rotation that Astro accepts.
+
+    Returns:
+        Its identifier, and its details.
+    """
     record, token = stored.record, stored.token
     slots = [slot for slot in (record.previous, record.pending) if slot]
     is_open = bool(slots)
@@ -438,7 +443,7 @@ def _details(tokens: Tokens, stored: Stored, *, is_own: bool) -> TokenDetails:
         except AccessDeniedError as error:
             raise (may_not_itself() if is_own else error) from None
         if details is not None:
-            return details
+            return slot.id, details
     raise _not_accepted(stored)
 
 
