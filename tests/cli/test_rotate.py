@@ -671,9 +671,9 @@ def test_the_lease_ends_with_a_run_that_cannot_reach_astro(life: TokenLife) -> N
     with FaultServer("pass", upstream=life.api.url) as proxy:
         after_requests(life.api, "GET", lambda: proxy.close() if life.rotation().get("intent") else None)
         env = {"ASTRO_TOKEN_API_URL": proxy.url}
-        result = life("rotate", "--timeout", "8", life.ref, env=env)
+        result = life("rotate", "--timeout", "16", life.ref, env=env)
     assert 75 == result.code
-    assert "the Astro API" in errors_of(result)[0]
+    assert "Astro's API" in errors_of(result)[0]
     assert 0 == life("rotate", "--grace", "0s", life.ref).code
     assert ({id_of(life.current())}, {}) == (life.others, life.rotation())
 

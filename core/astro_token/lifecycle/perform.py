@@ -52,6 +52,7 @@ _PROPAGATION_PAUSE = 1.0
 _PAUSE_SECONDS, _LONGEST_PAUSE = 0.1, 5.0
 _LONGEST_TOKEN = 2048  # bytes, if there is none to compare with
 _SLOT = 128  # bytes of a token in the record besides its value
+_OF_ASTRO = (effects.Verify, effects.ListTokens, effects.Create, effects.IsUsed, effects.Delete)
 # They change nothing, so that one without a response did not happen.
 _READS = (
     effects.ReadRecord,
@@ -159,6 +160,9 @@ class Performer:
     def _outcome(self, effect: Any) -> Any:
         """Return the result of an effect, or the exception that the protocol receives."""
         logger.debug("%s: %s", self._settings.ref, type(effect).__name__)
+        if self.failure and isinstance(effect, _OF_ASTRO) and self._tokens.remaining <= 0:
+            # Nothing is sent any more, and the time that is left is for the end of the lease.
+            return effects.RefusedError(self.failure, is_denied=isinstance(effect, effects.Create))
         try:
             return self._performers[type(effect)](effect)
         except AstroTokenError as error:
