@@ -187,6 +187,7 @@ def main() -> None:
                         compare_wall(service, environ, runs)
         if arguments.only in {"", "command"}:
             program.compare_with_shell(compare, tokens[0], base, runs)
+            program.show_added(cpu_seconds, tokens[0], base, runs)
         if arguments.only in {"", "mask"}:
             mask.compare_all(max(1, runs // 3), arguments.blocks)
 

@@ -17,4 +17,4 @@ def test_they_run_and_print_a_ratio_for_each_pair() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len([line for line in done.stdout.splitlines() if " ms " in f"{line} "]) == 17
+    assert len([line for line in done.stdout.splitlines() if " ms " in f"{line} "]) == 18

@@ -40,8 +40,6 @@ NOT_READ = {
     "CURL_CA_BUNDLE",  # of the programs of `command`
     "NODE_EXTRA_CA_CERTS",
     "XDG_CACHE_HOME",
-    "XDG_DATA_HOME",
-    "WAYLAND_DISPLAY",  # only whether there is a desktop
     "APPDATA",
     "GIT_ALLOW_PROTOCOL",
     "GIT_CEILING_DIRECTORIES",
@@ -79,7 +77,7 @@ def _texts() -> set[str]:
 
 def _swept() -> set[str]:
     clouds = {name for scheme in ("aws", "azure", "gcp") for name in sweep.variables(scheme)}
-    alone = {*vault.VARIABLES, *keyring.VARIABLES, *airflow.VARIABLES}
+    alone = {*vault.VARIABLES, *keyring.VARIABLES, *keyring.NOT_USED, *airflow.VARIABLES, *airflow.NOT_USED}
     return clouds | alone | set(core.VARIABLES)
 
 

@@ -13,6 +13,7 @@ from astro_token.errors import (
     DecryptError,
     IntegrityError,
     InvalidRefError,
+    NoStoreError,
     SecretNotFoundError,
     UnusableSecretError,
     result,
@@ -88,12 +89,15 @@ def _path_of(program: str) -> str:
     Return the path that the environment lists for a program.
 
     Raises:
-        ConfigError: the environment lists none or several, or the program may not be started.
+        NoStoreError: the environment lists no programs at all.
+        ConfigError: it lists none or several of this name, or the program may not be started.
     """
     from astro_token.system.programs import PROGRAM_FOLDERS, find_program, in_checkout, listed_paths
 
     listed = set(listed_paths(os.environ, COMMANDS, "path"))
     paths = [path for path in listed if os.path.basename(path) == program]  # noqa: PTH119
+    if not listed:
+        raise NoStoreError(f"{COMMANDS} is not set", hint=f"set it to the absolute path of {program}")
     if not paths:
         raise ConfigError(
             f"{COMMANDS} does not list a program named {program}",

@@ -21,13 +21,16 @@ import pytest
 from astro_token.errors import AstroTokenError, ConfigError, NoStoreError, SecretNotFoundError
 from astro_token.secret import SecretValue
 from astro_token.secrets.fields import select_field
+from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.schemes import credential_variables
 from astro_token.testing import BackendContract, Harness, appearances, reachable_text
 from astro_token_backends.airflow.client import Airflow
 from astro_token_backends.airflow.connection import connection
 from astro_token_backends.airflow.lookup import Lookup, look_up
-from tests.backends.sweep import reader, wrong_results
+from tests.backends.sweep import Outcome, reader, wrong_results
+from tests.backends.vault import test_variable_sweep as vault
 from tests.conftest import ROOT
+from tests.servers.faults import refused_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +49,12 @@ CLASSES = {
     "azure": "airflow.providers.microsoft.azure.secrets.key_vault.AzureKeyVaultBackend",
 }
 VARIABLES = ("AIRFLOW__SECRETS__BACKEND", "AIRFLOW__SECRETS__BACKEND_KWARGS")
+# Of Airflow: with arguments in the variable itself, none of them matters.
+NOT_USED = (
+    *(f"{name}_{source}" for name in VARIABLES for source in ("CMD", "SECRET")),
+    *("AIRFLOW_CONFIG", "AIRFLOW_HOME", "AIRFLOW__SECRETS__USE_CACHE", "AIRFLOW__CORE__FERNET_KEY"),
+    *("AIRFLOW_CONN_ASTRO", "AIRFLOW_VAR_ASTRO", "AIRFLOW__WORKERS__SECRETS_BACKEND"),
+)
 Case = dict[str, Any]
 LEFT_OUT = object()
 
@@ -294,6 +303,15 @@ def test_arguments_of_a_login_become_variables_of_vault(tmp_path: Path) -> None:
     assert "from a file" == look_up("variable", "n", token).environ["VAULT_TOKEN"]
 
 
+def test_a_variable_of_one_argument_is_read_as_every_variable_is() -> None:
+    given = environ({"class": CLASSES["vault"], "kwargs": {"url": "https://v", "token": "t"}})
+    name = "AIRFLOW__SECRETS__BACKEND_KWARG__URL"
+    for value, address in {"": "https://v", "\n": "https://v", "https://w\r\n": "https://w"}.items():
+        assert address == look_up("variable", "n", given | {name: value}).environ["VAULT_ADDR"]
+    with pytest.raises(ConfigError, match="x is not understood"):
+        look_up("variable", "n", given | {"AIRFLOW__SECRETS__BACKEND_KWARG__X": "1"})
+
+
 def test_arguments_that_a_variable_repeats_are_accepted() -> None:
     case = {
         "class": CLASSES["aws"],
@@ -377,7 +395,16 @@ class TestContract(BackendContract):
         backend.close()
 
 
-@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize(
+    "variable",
+    [
+        *(*VARIABLES, *NOT_USED),
+        *(
+            pytest.param(name, marks=() if name in vault.ORDINARY else pytest.mark.long)
+            for name in vault.VARIABLES
+        ),
+    ],
+)
 def test_a_wrong_value_names_its_variable(
     variable: str, openbao: OpenBao, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -385,8 +412,30 @@ def test_a_wrong_value_names_its_variable(
     openbao.api("POST", f"secret/data/variables/{name}", {"data": {"value": "x"}})
     kwargs = {"url": openbao.address, "token": openbao.root_token}
     given = environ({"class": CLASSES["vault"], "kwargs": kwargs})
-    call = reader(f"airflow:variable/{name}", monkeypatch)
-    assert [] == wrong_results(call, {"Vault": given}, variable, tmp_path)
+    found = []
+
+    def read(environ: dict[str, str]) -> Outcome:
+        found.append(outcome := reader(f"airflow:variable/{name}", monkeypatch)(environ))
+        return outcome
+
+    every = {"Vault": given}
+    assert [] == wrong_results(read, every, variable, tmp_path, everywhere=every)
+    if variable in NOT_USED:
+        assert {(0, "", "")} == set(found)
+
+
+@pytest.mark.parametrize("more", [{}, {"kv_engine_version": 3}, {"variables_path": None}, {"url": ""}])
+def test_an_error_leads_to_no_argument(
+    more: dict[str, Any], canary: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kwargs = {"url": f"http://127.0.0.1:{refused_port()}", "token": canary, **more}
+    for name, value in environ({"class": CLASSES["vault"], "kwargs": kwargs}).items():
+        monkeypatch.setenv(name, value)
+    backend = Airflow()
+    for _ in range(2):
+        with pytest.raises(AstroTokenError) as raised:
+            backend.read(SecretRef.parse("airflow:variable/n"), timeout=5)
+        assert [] == appearances(canary, reachable_text(raised.value.with_traceback(raised.tb.tb_next)))
 
 
 def test_the_command_line_hands_over_a_connection_and_withholds_the_arguments(

@@ -139,7 +139,7 @@ def test_only_listed_programs_are_started(
     monkeypatch.setenv("ASTRO_TOKEN_COMMANDS", f" {path}{os.pathsep}{path}\n")  # twice the same
     assert b"said\n" == read()
     for listed, complaint in {
-        "": "does not list a program named it",
+        "": "is not set",
         f"{path}.old": "does not list a program named it",
         "it": "contains a relative path",
         f"bin/it{os.pathsep}{path}": "contains a relative path",
@@ -283,6 +283,18 @@ def test_exec_withholds_the_variables_of_programs_that_are_not_run(program: Prog
     assert (0, "TZ\n", "") == (done.code, done.stdout, done.stderr)
 
 
+def test_a_chain_continues_where_no_programs_are_listed(
+    program: Program, provider: Callable[[str], Path], canary: str
+) -> None:
+    command = ("export", "--format", "value", "command:it/n,env:T")
+    done = program(*command, env={"T": canary}, allowed=["stdout"])
+    assert (0, canary, "") == (done.code, done.stdout, done.stderr)
+    other = provider("echo said").with_name("other")
+    done = program(*command, env={"T": canary, "ASTRO_TOKEN_COMMANDS": str(other)})
+    assert (78, "") == (done.code, done.stdout)
+    assert "ASTRO_TOKEN_COMMANDS does not list a program named it" in done.stderr
+
+
 def test_a_project_file_cannot_name_a_program(
     program: Program, provider: Callable[[str], Path], canary: str
 ) -> None:
@@ -291,8 +303,8 @@ def test_a_project_file_cannot_name_a_program(
     done = program("export", "--format", "value", allowed=[path])
     assert (78, "") == (done.code, done.stdout)
     assert [
-        "astro-token: error: command:it/n: ASTRO_TOKEN_COMMANDS does not list a program named it",
-        "astro-token: hint: add its absolute path; separate paths with :",
+        "astro-token: error: command:it/n: ASTRO_TOKEN_COMMANDS is not set",
+        "astro-token: hint: set it to the absolute path of it",
     ] == done.stderr.splitlines()
 
 

@@ -28,9 +28,17 @@ LIMIT = 20  # seconds for a run
 
 
 class Forks:
+    """
+    Args:
+        modules: loaded before the first run.
+    """
+
+    def __init__(self, *modules: str) -> None:
+        self._modules = modules
+
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            [sys.executable, "-m", __name__, *self._modules],
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -46,13 +54,23 @@ class Forks:
         self, argv: Sequence[str], environ: Mapping[str, str], folder: Path, stdin: str = ""
     ) -> tuple[int, str, str]:
         """The exit status, standard output and standard error."""
-        job = {"argv": argv, "environ": environ, "folder": str(folder), "stdin": stdin}
+        return self.run_all([(argv, environ)], folder, stdin)[0]
+
+    def run_all(
+        self, jobs: Sequence[tuple[Sequence[str], Mapping[str, str]]], folder: Path, stdin: str = ""
+    ) -> list[tuple[int, str, str]]:
+        """Run several at a time, each with its arguments and environment."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps(job) + "\n")
+        given = [
+            {"argv": argv, "environ": environ, "folder": str(folder), "stdin": stdin}
+            for argv, environ in jobs
+        ]
+        self._process.stdin.write(json.dumps(given) + "\n")
         self._process.stdin.flush()
-        code, stdout, stderr = json.loads(self._process.stdout.readline())
-        return code, stdout, stderr
+        return [
+            (code, stdout, stderr) for code, stdout, stderr in json.loads(self._process.stdout.readline())
+        ]
 
 
 def only_loopback() -> None:
@@ -101,28 +119,38 @@ def _print_identity() -> NoReturn:
     os._exit(code)
 
 
-def main() -> None:
+def main(modules: Sequence[str]) -> None:
     for name in ("check", "exec", "export", "put", "doctor", "install_cli"):
         __import__(f"astro_token.cli.{name}")
     __import__("astro_token.transport.client")
+    for name in modules:
+        __import__(name)
     for line in sys.stdin:
-        job = json.loads(line)
-        files = [tempfile.TemporaryFile() for _ in range(3)]  # noqa: SIM115 (closed below)
-        files[0].write(job["stdin"].encode())
-        files[0].seek(0)
-        child = os.fork()
-        if not child:
-            _run(job, files)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        texts = []
-        for file in files[1:]:
-            file.seek(0)
-            texts.append(file.read().decode(errors="replace"))
-        for file in files:
-            with suppress(OSError):
-                file.close()
-        print(json.dumps([status, *texts]), flush=True)
+        running = [_start(job) for job in json.loads(line)]
+        print(json.dumps([_ended(*one) for one in running]), flush=True)
+
+
+def _start(job: dict[str, Any]) -> tuple[int, Sequence[IO[bytes]]]:
+    files = [tempfile.TemporaryFile() for _ in range(3)]  # noqa: SIM115 (closed at the end)
+    files[0].write(job["stdin"].encode())
+    files[0].seek(0)
+    child = os.fork()
+    if not child:
+        _run(job, files)
+    return child, files
+
+
+def _ended(child: int, files: Sequence[IO[bytes]]) -> tuple[object, ...]:
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    texts = []
+    for file in files[1:]:
+        file.seek(0)
+        texts.append(file.read().decode(errors="replace"))
+    for file in files:
+        with suppress(OSError):
+            file.close()
+    return status, *texts
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -74,6 +74,12 @@ READ: Mapping[str, tuple[str, ...]] = {
         *("ASTRO_TOKEN_CLI_KEYS", "ASTRO_TOKEN_PROGRAM_FOLDERS"),
         *("ASTRO_TELEMETRY_API_URL", "ASTRO_TELEMETRY_DISABLED"),
     ),
+    "a command": (
+        *(*FOLDERS, "LANG", "ASTRO_TOKEN_PROGRAM_FOLDERS", "BASH_ENV", "ENV", "SHELLOPTS", "LD_PRELOAD"),
+        *("PYTHONPATH", "SUMMON_PROVIDER", "SUMMON_PROVIDER_PATH"),
+    ),
+    "a command with further variables": ("PATH", "HTTPS_PROXY", "XDG_CONFIG_HOME", "LANG"),
+    "a chain": (*FOLDERS, "ASTRO_TOKEN_COMMANDS", "AIRFLOW__SECRETS__BACKEND", "VAULT_ADDR"),
     "online": (*SHARED, "ASTRO_DOMAIN"),
     "install-cli": (*SHARED, *FOLDERS),
     "doctor": (
@@ -198,6 +204,15 @@ def scenarios(
                     "ASTRO_TOKEN_COMMANDS_KEEP": "T",
                 },
             ),
+            "a command with further variables": Scenario(
+                ["check", "command:it/n"],
+                {
+                    **given,
+                    "ASTRO_TOKEN_COMMANDS": str(tmp_path / "providers" / "it"),
+                    "ASTRO_TOKEN_COMMANDS_KEEP": "T,PATH,HTTPS_PROXY,XDG_CONFIG_HOME",
+                },
+            ),
+            "a chain": Scenario(["check"], {**given, "ASTRO_TOKEN_REF": "env:NOT_SET,command:it/n,env:T"}),
             "online": Scenario(
                 ["check", "--online", "env:T"], {**given, "ASTRO_TOKEN_API_URL": astro_api.url}
             ),

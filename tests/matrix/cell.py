@@ -134,7 +134,7 @@ def meet(subject: Subject, fault: Fault, good: Good, trust: Trust) -> Cell:
     seconds = SLOW if fault.slow else SECONDS
     cell = _meet(subject, fault, good, trust, seconds)
     # What an SDK remembers of an address that had the same port saves a request, and the fault waits in vain.
-    missed = subject.later and cell.code == 0 != fault.code
+    missed = subject.later and cell.code == 0 != subject.code_after(fault)
     again = cell.wrong and (cell.seconds >= seconds or missed)
     return _meet(subject, fault, good, trust, 3 * seconds) if again else cell
 
@@ -152,9 +152,10 @@ def _meet(subject: Subject, fault: Fault, good: Good, trust: Trust, seconds: flo
         ports = front.ports | subject.ports | ({relay.port} if relay else set())
         strayed = {place for place in seen.strayed if place.rpartition(":")[2] not in map(str, ports)}
         led = front.elsewhere.connections if front.elsewhere else 0
+    expected = subject.code_after(fault)
     code = getattr(seen.error, "exit_code", type(seen.error).__name__) if seen.error else 0
     wrong = [
-        f"exit code {code} in place of {fault.code}" if code != fault.code else "",
+        f"exit code {code} in place of {expected}" if code != expected else "",
         f"took {seen.seconds:.2f} s" if seen.seconds > seconds + SLACK else "",
         f"went to {sorted(strayed)}" if strayed else "",
         f"{led} connections to the other host" if led else "",

@@ -14,9 +14,11 @@ from google.cloud.secretmanager_v1 import types as sm
 from jwcrypto import jwe, jwk
 
 from astro_token.testing import make_token
-from tests.matrix.subjects import FRONT, Subject, unique
+from tests.backends.test_airflow import CLASSES
+from tests.matrix.subjects import FRONT, OTHER, Subject, unique
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tests.servers.azure import AzureServer
@@ -30,6 +32,33 @@ __all__ = ["aws", "azure", "gcp", "vault"]
 
 _JOB = "repo:acme/dags:ref:refs/heads/main"
 _LATE = 4_102_444_800  # the end of a token that lasts as long as any run
+
+
+def _chain(read: Subject) -> Subject:
+    """The subject as the first reference of a chain, whose second one is a good token."""
+    other = make_token()
+    return dataclasses.replace(
+        read,
+        name=f"{read.name.partition(' ')[0]} chain",
+        call="chain",
+        variables={**read.variables, OTHER: other},
+        secrets=(*read.secrets, other),
+    )
+
+
+def _airflow(read: Subject, service: str, name: str, kwargs: Mapping[str, str]) -> Subject:
+    """The service as the secrets backend of Airflow, which has the variable with the default prefix."""
+    given = {
+        "AIRFLOW__SECRETS__BACKEND": CLASSES[service],
+        "AIRFLOW__SECRETS__BACKEND_KWARGS": json.dumps(kwargs),
+    }
+    return dataclasses.replace(
+        read,
+        name=f"airflow {service}",
+        scheme="airflow",
+        ref=f"airflow:variable/{name}",
+        variables={**read.variables, **given},
+    )
 
 
 def vault(bao: OpenBao) -> list[Subject]:
@@ -56,8 +85,12 @@ def vault(bao: OpenBao) -> list[Subject]:
     login = dataclasses.replace(read, name="vault login", variables=job, secrets=(secret_id,))
     question = dataclasses.replace(read, name="vault question", ref=f"vault:secret/{name}")
     key = dataclasses.replace(read, scheme="vault-transit", ref=f"vault-transit:{mount}/{name}")
+    bao.api("POST", f"secret/data/variables/{name}", {"data": {"value": canary}})
+    kwargs = {"url": f"https://{FRONT}", "token": token}
     return [
         read,
+        _chain(read),
+        _airflow(read, "vault", name, kwargs),
         dataclasses.replace(question, name="vault read, later", later=True),
         dataclasses.replace(
             read, name="vault write", call="write", ref=f"vault:secret/{name}-written?kv=2", canary=canary
@@ -114,8 +147,13 @@ def aws(ministack: MiniStack, issuer: Issuer) -> list[Subject]:
     job = {name: value for name, value in given.items() if "KEY" not in name}
     job |= {"ASTRO_TOKEN_ID_TOKEN": identity, "AWS_ROLE_ARN": role}
     login = dataclasses.replace(read, name="aws login", variables=job, secrets=(identity,))
+    admin("secretsmanager").create_secret(Name=f"airflow/variables/{name}", SecretString=canary)
+    admin("ssm").put_parameter(Name=f"/airflow/variables/{name}", Value=canary, Type="SecureString")
     return [
         read,
+        _chain(read),
+        _airflow(read, "aws", name, {}),
+        _airflow(parameter, "aws-ssm", name, {}),
         dataclasses.replace(read, name="aws write", call="write"),
         dataclasses.replace(read, name="aws describe", call="describe"),
         dataclasses.replace(parameter, name="aws-ssm read"),
@@ -172,11 +210,17 @@ def gcp(server: GcpServer, login: GcpLogin, issuer: Issuer, folder: Path) -> lis
         grpc=True,
         answer=type(accessed).serialize(accessed),
     )
+    of_airflow = f"{full.rpartition('/')[0]}/airflow-variables-{name}"
+    version_of_airflow = server.put(of_airflow, canary.encode())
+    accessed_by_airflow = sm.AccessSecretVersionResponse(
+        name=f"{of_airflow}/versions/{version_of_airflow}", payload=payload
+    )
     parameter = f"projects/p1/locations/global/parameters/{name}"
     server.parameters.put(parameter, "v1", canary.encode())
     rendered = pm.RenderParameterVersionResponse(
         parameter_version=f"{parameter}/versions/v1", rendered_payload=canary.encode()
     )
+    shown = pm.ParameterVersion(name=f"{parameter}/versions/v1")
     keys = dataclasses.replace(read, scheme="gcp-kms", ref=f"gcp-kms:{key}")
     subject = "repo:acme/dags"
     provider = login.trust(issuer, subject=subject, accounts=(account.email,))
@@ -205,6 +249,11 @@ def gcp(server: GcpServer, login: GcpLogin, issuer: Issuer, folder: Path) -> lis
     }
     return [
         read,
+        _chain(read),
+        dataclasses.replace(
+            _airflow(read, "gcp", name, {"project_id": "p1"}),
+            answer=type(accessed_by_airflow).serialize(accessed_by_airflow),
+        ),
         dataclasses.replace(
             read, name="gcp write", call="write", answer=type(described).serialize(described)
         ),
@@ -221,6 +270,14 @@ def gcp(server: GcpServer, login: GcpLogin, issuer: Issuer, folder: Path) -> lis
             scheme="gcp-pm",
             ref=f"gcp-pm:p1/{name}?version=v1",
             answer=type(rendered).serialize(rendered),
+        ),
+        dataclasses.replace(
+            read,
+            name="gcp-pm describe",
+            call="describe",
+            scheme="gcp-pm",
+            ref=f"gcp-pm:p1/{name}?version=v1",
+            answer=type(shown).serialize(shown),
         ),
         dataclasses.replace(
             keys, name="gcp-kms decrypt", call="decrypt", answer=type(decrypted).serialize(decrypted)
@@ -261,9 +318,12 @@ def azure(server: AzureServer) -> list[Subject]:
     keys = dataclasses.replace(read, scheme="azure-keys", ref=f"azure-keys:https://{FRONT}/keys/{name}")
     itself = f"127.0.0.1:{server.port}"
     login = {**given, "ASTRO_TOKEN_AZURE_HOSTS": itself, "AZURE_AUTHORITY_HOST": f"https://{FRONT}"}
+    server.put(f"airflow-variables-{name}", canary)
     return [
         challenge,
         read,
+        _chain(read),
+        _airflow(read, "azure", name, {"vault_url": f"https://{FRONT}"}),
         dataclasses.replace(read, name="azure write", call="write"),
         dataclasses.replace(read, name="azure describe", call="describe"),
         dataclasses.replace(

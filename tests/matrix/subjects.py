@@ -9,13 +9,22 @@ from urllib.parse import urlsplit
 
 from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
+from astro_token.settings.resolve import resolve
+from astro_token.tokens.chain import try_others
+from astro_token.tokens.steps import READING, SELECTION, TokenPath, walk
+from astro_token.transport.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["FRONT", "Subject", "unique"]
+    from astro_token.errors import AstroTokenError
+    from tests.matrix.faults import Fault
+
+__all__ = ["FRONT", "OTHER", "Subject", "unique"]
 
 FRONT = "{front}"
+OTHER = "OTHER_TOKEN"
+NOT_FOUND = 66
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,7 @@ class Subject:
     Attributes:
         name: the backend, and what it does.
         scheme: the backend's.
-        call: a method of the backend.
+        call: a method of the backend; or "chain", whose next reference is a good token in `OTHER`.
         ref: a reference; `FRONT` in it stands for the `host:port` at fault.
         upstream: the address of the service itself.
         canary: the value.
@@ -62,6 +71,10 @@ class Subject:
             urlsplit(url if "//" in url else f"//{url}").port or 0 for url in (self.upstream, *self.others)
         }
 
+    def code_after(self, fault: Fault) -> int:
+        """The exit code that a fault should have."""
+        return 0 if self.call == "chain" and fault.code == NOT_FOUND else fault.code
+
     def at(self, address: str) -> dict[str, str]:
         """The environment that leads there."""
         return {name: value.replace(FRONT, address) for name, value in self.variables.items()}
@@ -76,7 +89,21 @@ class Subject:
             "write": lambda seconds: backend.write(ref, value, expected_version=None, timeout=seconds),
             "decrypt": lambda seconds: backend.decrypt(ref, ciphertext, timeout=seconds),
             "encrypt": lambda seconds: backend.encrypt(ref, value, timeout=seconds),
+            "chain": lambda seconds: _read_chain(f"{ref},env:{OTHER}", seconds),
         }[call]
+
+
+def _read_chain(chain: str, seconds: float) -> SecretValue:
+    """As `read_token` does, but with one attempt for each reference."""
+    path = TokenPath(resolve(chain, environ={}), Deadline(seconds, attempts=1))
+    error = _attempt(path)
+    if error is not None and (error := try_others(path, error, _attempt)):
+        raise error
+    return path.selected
+
+
+def _attempt(path: TokenPath) -> AstroTokenError | None:
+    return walk(path, (*READING, *SELECTION))
 
 
 def unique() -> str:

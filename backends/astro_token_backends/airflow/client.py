@@ -7,15 +7,13 @@ import time
 from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AstroTokenError, SecretNotFoundError, result
+from astro_token.errors import AstroTokenError, SecretNotFoundError, result, sanitized
+from astro_token.secret import SecretValue
 from astro_token.secrets.fields import select_field
 from astro_token.secrets.registry import open_backend
 from astro_token_backends.airflow.lookup import Lookup, look_up
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from astro_token.secret import SecretValue
     from astro_token.secrets.ref import SecretRef
 
 __all__ = ["Airflow"]
@@ -32,22 +30,29 @@ class Airflow:
 
     def __init__(self) -> None:
         self._lock = allocate_lock()
-        self._vaults: list[tuple[Mapping[str, str], Any]] = []
+        self._vaults: list[tuple[SecretValue, Any]] = []  # by the environment, which contains a login
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
+        return result(self._read(ref, timeout))
+
+    def _read(self, ref: SecretRef, timeout: float) -> SecretValue | AstroTokenError:
+        """An error is returned, so that no traceback leads to the arguments of Airflow."""
         until = time.monotonic() + timeout
         kind, _, name = ref.name.partition("/")
-        lookup = look_up(kind, name, dict(os.environ))
-        backend = self._backend(lookup)
         missing: AstroTokenError | None = None
-        for each in lookup.refs:
-            try:
-                secret = backend.read(each, timeout=max(0.01, until - time.monotonic()))
-                return result(_content(kind, secret, lookup))
-            except SecretNotFoundError as error:
-                missing = missing or error
+        try:
+            lookup = look_up(kind, name, dict(os.environ))
+            backend = self._backend(lookup)
+            for each in lookup.refs:
+                try:
+                    secret = backend.read(each, timeout=max(0.01, until - time.monotonic()))
+                    return _content(kind, secret, lookup)
+                except SecretNotFoundError as error:
+                    missing = missing or sanitized(error)
+        except AstroTokenError as error:
+            return sanitized(error)
         assert missing is not None  # noqa: S101 (there is a reference)
-        raise missing
+        return missing
 
     def close(self) -> None:
         with self._lock:
@@ -63,12 +68,13 @@ class Airflow:
         from astro_token_backends.vault.client import VaultClient
         from astro_token_backends.vault.kv import KeyValue
 
+        environ = SecretValue(repr(sorted(lookup.environ.items())).encode())
         with self._lock:
-            for environ, vault in self._vaults:
-                if environ == lookup.environ:
+            for other, vault in self._vaults:
+                if other == environ:
                     return vault
             vault = KeyValue(VaultClient(lookup.environ))
-            self._vaults.append((lookup.environ, vault))
+            self._vaults.append((environ, vault))
             return vault
 
 

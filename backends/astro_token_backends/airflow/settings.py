@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import ConfigError, NoStoreError
-from astro_token.system.variables import setting
+from astro_token.system.variables import setting, without_line_end
 from astro_token_backends.airflow import BACKEND, KWARG, KWARGS
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class Kwargs:
             )
         self._left: dict[str, Any] = content
         for name, value in environ.items():
-            if name.startswith(KWARG) and name != KWARG:
-                self._left[name.removeprefix(KWARG).lower()] = value
+            if name.startswith(KWARG) and name != KWARG and (text := without_line_end(value)):
+                self._left[name.removeprefix(KWARG).lower()] = text
 
     def text(self, name: str, default: str | None = None) -> str | None:
         """Return a text; None if it is null, the default if it is missing."""

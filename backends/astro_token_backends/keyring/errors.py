@@ -8,32 +8,27 @@ from astro_token.errors import (
     BackendDownError,
     BackendError,
     BackendUnavailableError,
+    IntegrityError,
     NoCredentialError,
     SecretNotFoundError,
 )
 
-__all__ = ["locked", "missing", "no_store", "translated", "translated_later"]
+__all__ = ["locked", "malformed", "missing", "no_store", "translated", "translated_from_bus"]
 
 _NO_STORE = "use it where you are logged in to a desktop, or name another backend"
+_RESTART = "restart it, or log in again"
 # Exceptions of secretstorage, jeepney and keyring, by name: each system has other ones.
-_MISSING_STORES = {
-    "SecretServiceNotAvailableException",
-    "AuthenticationError",
-    "InitError",
-    "NoKeyringError",
-    "FileNotFoundError",
-    "ConnectionRefusedError",
-    "ConnectionResetError",
-    "PermissionError",
-}
+_MISSING_STORES = {"InitError", "NoKeyringError"}
 _LOCKED = {"LockedException", "PromptDismissedException", "KeyringLocked"}
+_ENDED = {"ConnectionError", "SecretServiceNotAvailableException"}
+# Those of the parser of messages, and of code that expects another one.
+_MALFORMED = {"AssertionError", "LookupError", "TypeError", "ValueError", "error"}
 _BUS_ERRORS = {
     "org.freedesktop.Secret.Error.IsLocked": "locked",
     "org.freedesktop.DBus.Error.AccessDenied": "denied",
-    "org.freedesktop.DBus.Error.ServiceUnknown": "missing",
-    "org.freedesktop.DBus.Error.NameHasNoOwner": "missing",
     "org.freedesktop.DBus.Error.NoReply": "silent",
     "org.freedesktop.DBus.Error.Timeout": "silent",
+    "org.freedesktop.DBus.Error.TimedOut": "silent",
 }
 
 
@@ -55,30 +50,37 @@ def missing() -> AstroTokenError:
     )
 
 
+def malformed() -> AstroTokenError:
+    return IntegrityError("the keyring sent a malformed answer", hint=_RESTART)
+
+
 def translated(error: Exception) -> AstroTokenError:
     """Translate an exception of the keyring's libraries, whose text may hold anything."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    meaning = _BUS_ERRORS.get(getattr(error, "name", ""), "")
+    # secretstorage has one exception for a service that is missing and for one that is silent.
+    name = getattr(error, "name", "") or getattr(error.__cause__, "name", "")
+    meaning = _BUS_ERRORS.get(name, "")
     if kinds & _LOCKED or meaning == "locked":
         return locked()
-    if kinds & _MISSING_STORES or meaning == "missing":
+    if kinds & _MISSING_STORES:
         return no_store()
+    if "TimeoutError" in kinds or meaning == "silent":
+        return BackendUnavailableError("the keyring did not answer in time", hint="try again later")
+    if kinds & _ENDED:
+        return BackendDownError("the keyring closed the connection", hint=_RESTART)
     if "ItemNotFoundException" in kinds:
         return missing()
     if meaning == "denied":
         return AccessDeniedError(
             "the keyring refuses this program", hint="allow it in the keyring's settings"
         )
-    if "TimeoutError" in kinds or meaning == "silent":
-        return BackendUnavailableError("the keyring did not answer in time", hint="try again later")
     if "DBusErrorResponse" in kinds:
-        return BackendDownError("the keyring reports an error", hint="restart it, or log in again")
-    return BackendError(f"the keyring failed with {type(error).__name__}")
+        return BackendDownError("the keyring reports an error", hint=_RESTART)
+    return BackendError(f"the keyring failed with {type(error).__name__}", hint="report it")
 
 
-def translated_later(error: Exception) -> AstroTokenError:
-    """Translate an exception after the keyring was opened: one that ends then is not one that is missing."""
+def translated_from_bus(error: Exception) -> AstroTokenError:
+    """Translate an exception of the libraries of the session bus, which trust every answer."""
     failure = translated(error)
-    if isinstance(failure, NoCredentialError):
-        return BackendDownError("the keyring closed the connection", hint="restart it, or log in again")
-    return failure
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return malformed() if type(failure) is BackendError and kinds & _MALFORMED else failure

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import secretstorage
+from jeepney.auth import AuthenticationError
+from jeepney.bus import get_bus
 from jeepney.io.blocking import open_dbus_connection
 from secretstorage.util import add_match_rules
 
@@ -16,7 +18,13 @@ from astro_token.errors import AstroTokenError, ConfigError, changed_meanwhile
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.system.terminal import can_prompt
 from astro_token.system.variables import setting
-from astro_token_backends.keyring.errors import locked, missing, no_store, translated_later
+from astro_token_backends.keyring.errors import (
+    locked,
+    malformed,
+    missing,
+    no_store,
+    translated_from_bus,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,39 +88,55 @@ def _collection(seconds: float) -> Iterator[secretstorage.Collection]:
         AstroTokenError: there is no Secret Service, or the collection is locked.
     """
     # Activating the service could show a dialog too, but without it an unlocked keyring would be missed.
-    with closing(_session_bus()) as connection:
-        add_match_rules(connection)
-        if not secretstorage.check_service_availability(connection):
-            raise no_store()
-        try:
-            collection = secretstorage.Collection(connection)
-        except secretstorage.ItemNotFoundException:
-            collection = None
-        if collection is None:
-            raise no_store()
-        failure: AstroTokenError
-        try:
+    failure: AstroTokenError
+    try:
+        with closing(_session_bus()) as connection:
+            add_match_rules(connection)
+            collection = _default_collection(connection)
+            if collection is None:
+                raise no_store()
             _unlock(collection, seconds)
             yield collection
-            return
-        except AstroTokenError:
-            raise
-        except Exception as error:  # noqa: BLE001 (the libraries raise many)
-            failure = translated_later(error)
-        raise failure
+        return
+    except AstroTokenError:
+        raise
+    except Exception as error:  # noqa: BLE001 (the libraries raise many)
+        failure = translated_from_bus(error)
+    raise failure
+
+
+def _default_collection(connection: DBusConnection) -> secretstorage.Collection | None:
+    if not secretstorage.check_service_availability(connection):
+        return None
+    try:
+        return secretstorage.Collection(connection)
+    except secretstorage.ItemNotFoundException:
+        return None
 
 
 def _session_bus() -> DBusConnection:
     """
     Raises:
-        AstroTokenError: there is no session, or its address is malformed.
+        AstroTokenError: there is no session, it is another user's, or its address is malformed.
+        OSError: the bus ended, or was silent.
     """
     address = setting(os.environ, _BUS)
     if not address:
         raise no_store()
-    with suppress(ValueError, RuntimeError, StopIteration):
+    failure: AstroTokenError
+    failure = ConfigError(f"{_BUS} is not the address of a session bus", hint=f"correct or unset {_BUS}")
+    try:
+        get_bus(address)
         return open_dbus_connection(address)
-    raise ConfigError(f"{_BUS} is not the address of a session bus", hint=f"correct or unset {_BUS}")
+    except (FileNotFoundError, ConnectionRefusedError, PermissionError):  # ended, or of another user
+        failure = no_store()
+    except AuthenticationError as error:  # a bus rejects other users
+        failure = no_store() if error.data.startswith(b"REJECTED") else malformed()
+    except (ConnectionError, TimeoutError):
+        raise
+    except (ValueError, RuntimeError, StopIteration, OSError):
+        pass
+    raise failure
 
 
 def _unlock(target: secretstorage.Collection | secretstorage.Item, seconds: float) -> None:

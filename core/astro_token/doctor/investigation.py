@@ -217,7 +217,7 @@ def probe_service(report: Report, ref: SecretRef, backend: Any, deadline: Deadli
 
 def _describe_backend(scheme: str) -> str:
     builtin = BUILTIN.get(scheme)
-    return f"{scheme}: {builtin.description if builtin else f'a plugin, {plugins()[scheme].value}'}"
+    return f"{scheme}: {builtin.description if builtin else f'a plugin, {plugins().entries[scheme].value}'}"
 
 
 def _installed_sdks(scheme: str) -> list[str]:
@@ -226,7 +226,7 @@ def _installed_sdks(scheme: str) -> list[str]:
     if builtin := BUILTIN.get(scheme):
         distributions = builtin.distributions
     else:
-        plugin = plugins()[scheme].dist
+        plugin = plugins().entries[scheme].dist
         distributions = (plugin.name,) if plugin else ()
     installed = []
     for distribution in distributions:

@@ -18,7 +18,7 @@ from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract, Harness, appearances, reachable_text
 from astro_token_backends.keyring import secret_service
 from astro_token_backends.keyring.client import Keyring
-from tests.backends.sweep import reader, wrong_results
+from tests.backends.sweep import Outcome, reader, wrong_results
 from tests.servers.secret_service import SecretService, session_bus
 
 if TYPE_CHECKING:
@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     from tests.conftest import Program
 
 VARIABLES = ("DBUS_SESSION_BUS_ADDRESS", "PYTHON_KEYRING_BACKEND")
+# Of keyring, of the bus and of desktops: none of them leads to another keyring.
+NOT_USED = (
+    *("DBUS_STARTER_ADDRESS", "DBUS_STARTER_BUS_TYPE", "DBUS_SYSTEM_BUS_ADDRESS", "DISPLAY"),
+    *("GNOME_KEYRING_CONTROL", "HOME", "KEYCHAIN_PATH", "KEYRING_PASSWORD", "KEYRING_PROPERTY_KEYCHAIN"),
+    *("KEYRING_PROPERTY_PREFERRED_COLLECTION", "KEYRING_PROPERTY_PRIORITY", "KEYRING_USERNAME"),
+    *("LANG", "TMPDIR", "WAYLAND_DISPLAY", "XDG_CONFIG_HOME", "XDG_CURRENT_DESKTOP", "XDG_DATA_HOME"),
+    *("XDG_RUNTIME_DIR", "XDG_SESSION_TYPE"),
+)
 OURS = "keyring.backends.SecretService.Keyring"
 
 
@@ -184,14 +192,42 @@ def test_keyrings_in_clear_text_are_refused(
     assert "/tmp" not in sys.path
 
 
-@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("variable", [*VARIABLES, *NOT_USED])
 def test_a_wrong_value_names_its_variable(
     keyring: SecretService, variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, canary: str
 ) -> None:
     keyring.store("s", "u", canary.encode())
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS")
     environ = {**keyring.environ, "PYTHON_KEYRING_BACKEND": OURS}
-    assert [] == wrong_results(reader("keyring:s/u", monkeypatch), {"a desktop": environ}, variable, tmp_path)
+    found = []
+
+    def read(environ: dict[str, str]) -> Outcome:
+        found.append(outcome := reader("keyring:s/u", monkeypatch)(environ))
+        return outcome
+
+    every = {"a desktop": environ}
+    assert [] == wrong_results(read, every, variable, tmp_path, everywhere=every)
+    if variable in NOT_USED:
+        assert {(0, "", "")} == set(found)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("unix:", "unix:path=", "unix:path=/proc/self/mem", "unix:path=/nowhere", "unix:abstract=", ";;"),
+        *("unix:path=" + "x" * 200, "unix:path=a%00b", "unix:runtime=yes", "launchd:env=X", "autolaunch:"),
+        *("tcp:host=127.0.0.1,port=1", "unix:path=%zz", "unix:path=/dev/null/x", "disabled:", "unix:path=/"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_named_or_means_that_there_is_no_keyring(
+    keyring: SecretService, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
+    error = failure()
+    if isinstance(error, NoCredentialError):
+        assert "this machine has no keyring for this user" == error.message
+    else:
+        assert (78, True) == (error.exit_code, "DBUS_SESSION_BUS_ADDRESS is not" in error.message), error
 
 
 def test_an_error_of_the_bus_says_nothing_of_its_text(canary: str) -> None:
