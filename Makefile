@@ -43,7 +43,7 @@ demo: .venv-core/done
 test: $(ENVIRONMENTS)
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m 'not long' $(ARGS)
 
-test-long: $(ENVIRONMENTS) .venv-airflow/done .venv-airflow-providers/done
+test-long: $(ENVIRONMENTS) .venv-airflow/done
 	$(BIN)/python -m pytest -m long --timeout 900 -s $(ARGS)
 
 lint: $(VENV)/done
@@ -125,7 +125,7 @@ lock: $(VENV)/done
 	}; \
 	for lock in \
 	    "core ../pyproject.toml build.in" "oldest ../pyproject.toml --extra all build.in --resolution lowest-direct" \
-	    "dev ../pyproject.toml --extra all dev.in" "ministack ministack.in" "airflow airflow.in" "airflow-providers airflow-providers.in" "docs docs.in" \
+	    "dev ../pyproject.toml --extra all dev.in" "ministack ministack.in" "airflow airflow.in" "docs docs.in" \
 	    $(foreach extra,$(EXTRAS),"$(extra) ../pyproject.toml --extra $(extra) build.in -c dev.txt"); do \
 	  set -- $$lock; name=$$1; shift; compile "$$@" -o $$name.txt; \
 	done; \
@@ -165,21 +165,16 @@ $(EXTRAS:%=.venv-%/done): .venv-%/done: requirements/%.txt pyproject.toml $(VENV
 	$(BIN)/python $(PIP) --python .venv-oldest $(OURSELVES) -e .
 	@touch $@
 
-# Airflow with the secrets backends that `airflow` is compared with.
-.venv-airflow-providers/done: requirements/airflow-providers.txt $(VENV)/done
-	$(PYTHON) -m venv --without-pip .venv-airflow-providers
-	$(BIN)/python $(PIP) --python .venv-airflow-providers $(LOCKED) -r requirements/airflow-providers.txt
-	@touch $@
-
 .venv-ministack/done: requirements/ministack.txt
 	$(PYTHON) -m venv .venv-ministack
 	.venv-ministack/bin/python $(PIP) $(LOCKED) -r requirements/ministack.txt
 	@touch $@
 
+# Airflow, for its example and with the secrets backends that `airflow` is compared with.
 # Only for `make test-long`: it is large.
-.venv-airflow/done: requirements/airflow.txt
-	$(PYTHON) -m venv .venv-airflow
-	.venv-airflow/bin/python $(PIP) $(LOCKED) -r requirements/airflow.txt
+.venv-airflow/done: requirements/airflow.txt $(VENV)/done
+	$(PYTHON) -m venv --without-pip .venv-airflow
+	$(BIN)/python $(PIP) --python .venv-airflow $(LOCKED) -r requirements/airflow.txt
 	@touch $@
 
 # The documentation site.

@@ -1,8 +1,12 @@
 """
-Runs the real secrets backends of Airflow, in an environment that has them, and prints what they request.
+Runs the real secrets backends of Airflow, in an environment that has them.
 
-Standard input: a JSON list of cases (class, kwargs, kind, name). Standard output: for each a list of names,
-or null if the backend does not accept the arguments. Nothing is sent.
+Standard input: a JSON list of cases (class, kwargs, kind, name, and the variables of the case).
+
+`names`: prints for each the list of names that the backend requests, or null if it does not accept
+the arguments. Nothing is sent.
+`values`: prints for each what it reads from the test's servers: a list of "value" and the value,
+of "nothing", or of "failed" and the exception's type. Their addresses are in variables.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import os
 import sys
 import warnings
 from types import SimpleNamespace
@@ -87,7 +92,7 @@ def answer(case: dict[str, Any]) -> list[str] | None:
     return list(requested)
 
 
-def main() -> None:
+def names() -> list[list[str] | None]:
     import hvac.adapters
     from airflow.providers.google.cloud._internal_client import secret_manager_client
     from airflow.providers.google.cloud.secrets import secret_manager
@@ -95,8 +100,77 @@ def main() -> None:
     hvac.adapters.RawAdapter.request = hvac.adapters.JSONAdapter.request = vault_request
     secret_manager.get_credentials_and_project_id = lambda **_: (None, "")
     secret_manager_client._SecretManagerClient.client = Google()
-    print("\n" + json.dumps([answer(case) for case in json.load(sys.stdin)]))
+    return [answer(case) for case in json.load(sys.stdin)]
+
+
+# -- values -------------------------------------------------------------------------------------------
+
+
+def lead_to_the_servers() -> None:
+    """Some services have no setting for another address."""
+    from functools import partial
+
+    import google.auth.iam
+    from airflow.providers.google.cloud._internal_client import secret_manager_client
+    from airflow.providers.microsoft.azure import utils
+    from airflow.providers.microsoft.azure.secrets import key_vault
+
+    client: Any = secret_manager_client.SecretManagerServiceClient
+
+    class Service(client):  # type: ignore[misc] # the providers are in another environment
+        def access_secret_version(self, request: Any) -> Any:
+            # The retries after a refused login last a minute.
+            return super().access_secret_version(request=request, retry=None)
+
+    endpoint = {"api_endpoint": os.environ["TEST_GCP_ENDPOINT"]}
+    secret_manager_client.SecretManagerServiceClient = partial(Service, client_options=endpoint)
+    accounts = f"{os.environ['TEST_GCP_LOGIN']}/v1/projects/-/serviceAccounts/"
+    google.auth.iam._IAM_ENDPOINT = accounts + "{}:generateAccessToken"
+    key_vault.SecretClient = partial(key_vault.SecretClient, verify_challenge_resource=False)
+    for module, name in ((key_vault, "ClientSecretCredential"), (utils, "DefaultAzureCredential")):
+        setattr(module, name, partial(getattr(module, name), disable_instance_discovery=True))
+
+
+def value(case: dict[str, Any], backends: dict[str, Any]) -> list[Any]:
+    """Read with one backend for each login: its clients take long to create."""
+    from airflow.sdk.definitions.connection import Connection
+
+    module, _, name = case["class"].rpartition(".")
+    login = json.dumps([case["kwargs"], case["environ"]])
+    try:
+        if login not in backends:
+            backends[login] = getattr(importlib.import_module(module), name)(**case["kwargs"])
+        backend = backends[login]
+        if case["kind"] == "variable":
+            content = backend.get_variable(case["name"])
+            return ["nothing"] if content is None else ["value", content]
+        backend._set_connection_class(Connection)
+        read = backend.get_connection(case["name"])
+        if read is None:
+            return ["nothing"]
+        extra = {f"extra.{key}": part for key, part in read.extra_dejson.items() if isinstance(part, str)}
+        fields = ("conn_type", "login", "password", "host", "port", "schema")
+        named = {field: getattr(read, field) for field in fields}
+        return [
+            "value",
+            {field: str(part) for field, part in named.items() if part not in {None, ""}} | extra,
+        ]
+    except Exception as error:
+        return ["failed", type(error).__name__]
+
+
+def values() -> list[list[Any]]:
+    lead_to_the_servers()
+    usual = dict(os.environ)
+    found = []
+    backends: dict[str, Any] = {}
+    for case in json.load(sys.stdin):
+        os.environ.update(case["environ"])
+        found.append(value(case, backends))
+        os.environ.clear()
+        os.environ.update(usual)
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    print("\n" + json.dumps({"names": names, "values": values}[sys.argv[1]]()))

@@ -7,9 +7,11 @@ the long test makes them again.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,9 +26,11 @@ from astro_token.secrets.fields import select_field
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.schemes import credential_variables
 from astro_token.testing import BackendContract, Harness, appearances, reachable_text
+from astro_token_backends.airflow import SCHEMES, SECRETS
 from astro_token_backends.airflow.client import Airflow
 from astro_token_backends.airflow.connection import connection
-from astro_token_backends.airflow.lookup import Lookup, look_up
+from astro_token_backends.airflow.lookup import SERVICES, Lookup, Question, look_up
+from astro_token_backends.airflow.settings import Kwargs
 from tests.backends.sweep import Outcome, reader, wrong_results
 from tests.backends.vault import test_variable_sweep as vault
 from tests.conftest import ROOT
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "airflow_names.json"
-PROVIDERS = ROOT / ".venv-airflow-providers"
+PROVIDERS = ROOT / ".venv-airflow"
 CLASSES = {
     "vault": "airflow.providers.hashicorp.secrets.vault.VaultBackend",
     "aws": "airflow.providers.amazon.aws.secrets.secrets_manager.SecretsManagerBackend",
@@ -48,12 +52,11 @@ CLASSES = {
     "gcp": "airflow.providers.google.cloud.secrets.secret_manager.CloudSecretManagerBackend",
     "azure": "airflow.providers.microsoft.azure.secrets.key_vault.AzureKeyVaultBackend",
 }
-VARIABLES = ("AIRFLOW__SECRETS__BACKEND", "AIRFLOW__SECRETS__BACKEND_KWARGS")
+VARIABLES = (*SCHEMES["airflow"].credentials, *SCHEMES["airflow"].settings)
 # Of Airflow: with arguments in the variable itself, none of them matters.
 NOT_USED = (
-    *(f"{name}_{source}" for name in VARIABLES for source in ("CMD", "SECRET")),
-    *("AIRFLOW_CONFIG", "AIRFLOW_HOME", "AIRFLOW__SECRETS__USE_CACHE", "AIRFLOW__CORE__FERNET_KEY"),
-    *("AIRFLOW_CONN_ASTRO", "AIRFLOW_VAR_ASTRO", "AIRFLOW__WORKERS__SECRETS_BACKEND"),
+    *(f"{name}_{source}" for name in SECRETS[:2] for source in ("CMD", "SECRET")),
+    *("AIRFLOW__SECRETS__USE_CACHE", "AIRFLOW__CORE__FERNET_KEY", "AIRFLOW_CONN_ASTRO", "AIRFLOW_VAR_ASTRO"),
 )
 Case = dict[str, Any]
 LEFT_OUT = object()
@@ -170,26 +173,35 @@ def test_the_names_are_those_of_the_real_backends() -> None:
 def real_names(folder: Path) -> list[list[Any]]:
     """Each case with what the real backend requests."""
     every = list(cases())
+    return [[case, found] for case, found in zip(every, real_answers("names", every, folder), strict=True)]
+
+
+def real_answers(what: str, every: list[Case], folder: Path, **variables: str) -> list[Any]:
+    """What the real backends answer, in an environment that has them."""
     done = subprocess.run(
-        [PROVIDERS / "bin" / "python", HERE / "airflow_providers.py"],
-        env={"AIRFLOW_HOME": str(folder), "PATH": os.environ["PATH"], "HOME": str(folder)},
+        [PROVIDERS / "bin" / "python", HERE / "airflow_providers.py", what],
+        env={"AIRFLOW_HOME": str(folder), "PATH": os.environ["PATH"], "HOME": str(folder), **variables},
         input=json.dumps(every),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    answers = json.loads(done.stdout.splitlines()[-1])
-    return [[case, requested] for case, requested in zip(every, answers, strict=True)]
+    answers: list[Any] = json.loads(done.stdout.splitlines()[-1])
+    return answers
+
+
+def require_providers() -> None:
+    if not PROVIDERS.exists():
+        if os.environ.get("CI"):
+            pytest.fail("`make test-long` makes this environment")
+        pytest.skip("the environment of Airflow's providers is missing")
 
 
 @pytest.mark.long
 def test_the_real_backends_request_the_same_names(tmp_path: Path) -> None:
     """`python -m tests.backends.test_airflow` writes the file again."""
-    if not PROVIDERS.exists():
-        if os.environ.get("CI"):
-            pytest.fail("`make test-long` makes this environment")
-        pytest.skip("the environment of Airflow's providers is missing")
+    require_providers()
     assert json.loads(GOLDEN.read_text()) == real_names(tmp_path)
 
 
@@ -223,25 +235,43 @@ def refusal(kwargs: object, service: str = "aws", kind: str = "variable", **more
             "variables_prefix in AIRFLOW__SECRETS__BACKEND_KWARGS is not a text",
         ),
         ("aws", {"variables_lookup_pattern": "("}, "is not a regular expression"),
-        ("aws", {"profile_name": "p"}, "only accepted with the same value in AWS_PROFILE"),
+        ("aws", {"profile_name": 5}, "profile_name in AIRFLOW__SECRETS__BACKEND_KWARGS is not a text"),
+        ("aws", {"aws_access_key_id": "k"}, "has only a part of the keys of AWS"),
+        (
+            "aws",
+            {"session_kwargs": {"profile_name": "k"}},
+            "profile_name in session_kwargs is not understood",
+        ),
+        ("aws", {"role_arn": "me"}, "role_arn in AIRFLOW__SECRETS__BACKEND_KWARGS is not the ARN of a role"),
+        ("aws", {"assume_role_method": "assume_role_with_saml"}, "assume_role_method in"),
+        ("aws", {"assume_role_with_web_identity_federation": "google"}, "with_web_identity_federation in"),
+        ("aws", {"assume_role_kwargs": {"TokenCode": "1"}}, "TokenCode in assume_role_kwargs is not"),
+        ("aws", {"external_id": "x"}, "external_id is not understood"),
+        ("aws", {"endpoint_url": "http://aws.example.com"}, "endpoint_url"),
+        ("aws", {"service_config": {"sts": {"region": "x"}}}, "service_config in"),
+        ("aws", {"config_kwargs": {"proxies": {}}}, "proxies in config_kwargs is not understood"),
+        ("aws", {"use_ssl": False}, "use_ssl in"),
         ("aws", {"are_secret_values_urlencoded": True}, "are_secret_values_urlencoded in"),
-        ("aws", {"verify": False}, "verify in AIRFLOW__SECRETS__BACKEND_KWARGS is not a text"),
+        ("aws", {"verify": False}, "verify in AIRFLOW__SECRETS__BACKEND_KWARGS is not the path of a CA"),
         ("aws", {"extra_conn_words": {"password": "x"}}, "extra_conn_words in"),
         ("vault", {"kv_engine_version": 3}, "kv_engine_version in"),
         ("vault", {"kv_engine_version": True}, "kv_engine_version in"),
         ("vault", {"auth_type": "radius"}, "auth_type in"),
-        ("vault", {"radius_host": "h"}, "radius_host is not understood"),
+        ("vault", {"auth_type": "github", "token": "t"}, "auth_type in"),
+        ("vault", {"auth_type": "approle"}, "role_id is missing in"),
+        ("vault", {"auth_type": "jwt", "jwt_role": "r"}, "the file of jwt_token_path in"),
+        ("vault", {"token": "t", "proxies": {}}, "proxies is not understood"),
         ("vault", {"token_path": "/nowhere/token"}, "the file of token_path in"),
         ("vault", {"verify": False}, "verify in"),
         ("gcp", {}, "project_id is missing in"),
-        ("gcp", {"gcp_keyfile_dict": {}}, "gcp_keyfile_dict is not understood"),
+        ("gcp", {"gcp_keyfile_dict": "x"}, "gcp_keyfile_dict in AIRFLOW__SECRETS__BACKEND_KWARGS is not an"),
+        ("gcp", {"gcp_keyfile_dict": {"a": 1}, "gcp_key_path": "b"}, "has gcp_key_path and gcp_keyfile_dict"),
+        ("gcp", {"impersonation_chain": "a@b,c@d"}, "impersonation_chain in"),
         ("azure", {}, "vault_url is missing in"),
         ("azure", {"vault_url": "http://v.vault.azure.net"}, "do not give the name of a secret"),
     ],
 )
 def test_what_is_not_understood_is_named(service: str, kwargs: object, message: str) -> None:
-    if service == "gcp" and kwargs == {"gcp_keyfile_dict": {}}:
-        kwargs = {"project_id": "p1", "gcp_keyfile_dict": {}}
     error = refusal(kwargs, service)
     assert (78, True) == (error.exit_code, message in error.message), error.message
 
@@ -269,7 +299,7 @@ def test_the_arguments_are_withheld_whether_they_are_used_or_not() -> None:
 def test_a_name_that_the_settings_exclude_is_not_found() -> None:
     for kwargs in ({"variables_prefix": None}, {"variables_lookup_pattern": "^m"}):
         assert 66 == refusal(kwargs).exit_code
-    assert 66 == refusal({"variables_path": None}, "vault").exit_code
+    assert 66 == refusal({"variables_path": None, "token": "t"}, "vault").exit_code
 
 
 def test_arguments_of_a_login_become_variables_of_vault(tmp_path: Path) -> None:
@@ -312,13 +342,182 @@ def test_a_variable_of_one_argument_is_read_as_every_variable_is() -> None:
         look_up("variable", "n", given | {"AIRFLOW__SECRETS__BACKEND_KWARG__X": "1"})
 
 
-def test_arguments_that_a_variable_repeats_are_accepted() -> None:
-    case = {
-        "class": CLASSES["aws"],
-        "kwargs": {"profile_name": "p", "region_name": "eu-west-1", "verify": True},
-    }
-    lookup = look_up("variable", "n", {**environ(case), "AWS_PROFILE": "p"})
+def options(**kwargs: Any) -> Any:
+    lookup = look_up("variable", "n", environ({"class": CLASSES["aws"], "kwargs": kwargs}))
+    return lookup.aws
+
+
+def test_arguments_of_a_login_to_aws_become_options() -> None:
+    assert options(region_name="eu-west-1", verify=True, profile_name=None) is None
+    role = "arn:aws:iam::123456789012:role/x"
+    secret = {"aws_access_key_id": "k", "aws_secret_access_key": "s"}
+    found = options(
+        role_arn=role,
+        endpoint_url="https://vpce.example.com",
+        verify="/ca.pem",
+        assume_role_kwargs={"ExternalId": "e"},
+        **secret,
+    )
+    session = {"RoleSessionName": "airflow_secretsmanagerbackend__connection", "ExternalId": "e"}
+    assert (role, session) == (found.role, found.role_arguments)
+    assert ("https://vpce.example.com", "/ca.pem", "") == (
+        found.endpoint,
+        found.ca_bundle,
+        found.sts_endpoint,
+    )
+    assert [b"k", b"s"] == [key.reveal() for key in found.keys]
+    assert found.keys == options(session_kwargs=secret).keys
+
+
+def test_a_region_of_boto3_comes_before_that_of_newer_sdks() -> None:
+    given = environ({"class": CLASSES["aws"], "kwargs": {}})
+    lookup = look_up("variable", "n", given | {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "us-east-1"})
     assert ["aws:airflow/variables/n?region=eu-west-1"] == [str(ref) for ref in lookup.refs]
+    assert ["aws:airflow/variables/n"] == [str(ref) for ref in look_up("variable", "n", given).refs]
+
+
+def test_the_project_is_that_of_the_credential(tmp_path: Path) -> None:
+    (tmp_path / "key.json").write_text('{"project_id": "of-file"}')
+    key = {"project_id": "of-key", "private_key": "a\\nb"}
+
+    def name(kwargs: dict[str, Any], **more: str) -> str:
+        given = environ({"class": CLASSES["gcp"], "kwargs": kwargs})
+        return look_up("variable", "n", given | more).refs[0].name.partition("/")[0]
+
+    assert "of-key" == name({"gcp_keyfile_dict": key}, GOOGLE_CLOUD_PROJECT="env")
+    assert "of-file" == name({"gcp_key_path": str(tmp_path / "key.json")})
+    assert "env" == name({}, GOOGLE_CLOUD_PROJECT="env")
+    assert "of-file" == name({}, GOOGLE_APPLICATION_CREDENTIALS=str(tmp_path / "key.json"))
+    assert "of-account" == name({"impersonation_chain": ["a@b.c", "x@of-account.iam.gserviceaccount.com"]})
+    lookup = look_up("variable", "n", environ({"class": CLASSES["gcp"], "kwargs": {"gcp_keyfile_dict": key}}))
+    content = json.loads(lookup.environ["GOOGLE_APPLICATION_CREDENTIALS"])
+    assert ("service_account", "a\nb") == (content["type"], content["private_key"])
+
+
+def test_the_settings_of_workers_come_first() -> None:
+    given = {
+        f"{name.replace('SECRETS__', 'WORKERS__SECRETS_')}": text
+        for name, text in environ({"class": CLASSES["aws"], "kwargs": {"variables_prefix": "w"}}).items()
+    }
+    other = environ({"class": CLASSES["aws-ssm"], "kwargs": {"variables_prefix": "s"}})
+    assert ["aws:w/n"] == [str(ref) for ref in look_up("variable", "n", given | other).refs]
+    more = {"AIRFLOW__WORKERS__SECRETS_BACKEND_KWARG__SEP": "-", "AIRFLOW__SECRETS__BACKEND_KWARG__SEP": "+"}
+    assert ["aws:w-n"] == [str(ref) for ref in look_up("variable", "n", given | other | more).refs]
+    with pytest.raises(ConfigError, match="AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS is not a JSON object"):
+        look_up("variable", "n", given | {"AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS": "x"})
+
+
+@pytest.mark.parametrize("suffix", ["CMD", "SECRET"])
+@pytest.mark.parametrize("name", ["AIRFLOW__SECRETS__BACKEND", "AIRFLOW__WORKERS__SECRETS_BACKEND"])
+def test_a_class_from_another_source_is_refused(name: str, suffix: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}_{suffix} is not understood$"):
+        look_up("variable", "n", {f"{name}_{suffix}": "x"})
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "message"),
+    [
+        ("[secrets]\nbackend = x\n", {}, r"backend of \[secrets\] in airflow.cfg is not read"),
+        (
+            "[workers]\nsecrets_backend = x\n",
+            {},
+            r"secrets_backend of \[workers\] in airflow.cfg is not read",
+        ),
+        (
+            "[secrets]\nbackend_kwargs = {}\n",
+            {"AIRFLOW__SECRETS__BACKEND": CLASSES["aws"]},
+            "backend_kwargs of",
+        ),
+        (
+            "[secrets]\nbackend_kwargs_cmd = x\n",
+            {"AIRFLOW__SECRETS__BACKEND": CLASSES["aws"]},
+            "kwargs_cmd of",
+        ),
+        ("[secrets]\nbackend =\n", {}, "AIRFLOW__SECRETS__BACKEND is not set"),
+        ("no file of settings", {}, "AIRFLOW__SECRETS__BACKEND is not set"),
+    ],
+)
+def test_settings_in_airflows_file_are_refused(
+    content: str, given: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "airflow.cfg").write_text(content)
+    for more in ({"AIRFLOW_HOME": str(tmp_path)}, {"AIRFLOW_CONFIG": str(tmp_path / "airflow.cfg")}):
+        with pytest.raises(ConfigError, match=message):
+            look_up("variable", "n", given | more)
+
+
+@pytest.mark.parametrize(
+    ("service", "kwargs", "name", "other"),
+    [
+        ("aws", {}, "a--b", "a-b"),
+        ("aws-ssm", {}, "a--b", "a-b"),
+        ("gcp", {"project_id": "p1"}, "a--b", "a-b"),
+        ("azure", {"vault_url": "https://v.vault.azure.net"}, "a__b", "a_b"),
+        ("vault", {"token": "t"}, "a/b", "a-b"),
+    ],
+)
+def test_with_several_teams_a_name_of_a_team_is_not_found(
+    service: str, kwargs: dict[str, Any], name: str, other: str
+) -> None:
+    given = environ({"class": CLASSES[service], "kwargs": kwargs})
+    teams = {"AIRFLOW__CORE__MULTI_TEAM": "True"}
+    assert look_up("variable", name, given).refs
+    assert look_up("variable", other, given | teams).refs
+    with pytest.raises(SecretNotFoundError, match="MULTI_TEAM"):
+        look_up("variable", name, given | teams)
+    with pytest.raises(ConfigError, match="MULTI_TEAM is neither true nor false"):
+        look_up("variable", name, given | {"AIRFLOW__CORE__MULTI_TEAM": "maybe"})
+
+
+def test_the_documentation_names_the_arguments_that_are_understood() -> None:
+    text = (ROOT / "docs" / "airflow-secrets.md").read_text()
+    rows = dict(re.findall(r"^\| ([A-Za-z ]+) \| (`.*) \|$", text, re.MULTILINE))
+    documented = {service: set(re.findall(r"`(\w+)`", row)) for service, row in rows.items()}
+    needed = {
+        "vault": {"token": "t"},
+        "gcp": {"project_id": "p"},
+        "azure": {"vault_url": "https://v.vault.azure.net"},
+    }
+    titles = dict(
+        zip(
+            CLASSES,
+            ("Vault", "Secrets Manager", "Parameter Store", "Secret Manager", "Key Vault"),
+            strict=True,
+        )
+    )
+    for service, title in titles.items():
+        taken: set[str] = set()
+        for kind in ("variable", "connection"):
+            kwargs = Kwargs(dict(needed.get(service, {})), "X")
+            module, _, function = SERVICES[CLASSES[service]].partition(":")
+            of_service = importlib.import_module(f"astro_token_backends.airflow.{module}")
+            getattr(of_service, function)(Question(kind, "n", kwargs, {}))
+            taken |= kwargs.taken
+        expected = documented[title] | (documented["login to AWS"] if service.startswith("aws") else set())
+        assert taken == expected, title
+
+
+def test_an_error_names_the_argument_in_place_of_our_variable(
+    openbao: OpenBao, canary: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = f"airflow-{os.urandom(4).hex()}"
+    openbao.api("POST", f"sys/auth/{mount}", {"type": "approle"})
+    kwargs = {"url": openbao.address, "auth_type": "approle", "role_id": "r", "secret_id": canary}
+    kwargs["auth_mount_point"] = mount
+    for name, value in environ({"class": CLASSES["vault"], "kwargs": kwargs}).items():
+        monkeypatch.setenv(name, value)
+    backend = Airflow()
+    with pytest.raises(AstroTokenError) as raised:
+        backend.read(SecretRef.parse("airflow:variable/x"), timeout=10)
+    backend.close()
+    error = raised.value
+    hint = (
+        f"check role_id, secret_id, and that auth/{mount} is the mount (auth_mount_point); "
+        "these are arguments of Airflow's secrets backend"
+    )
+    assert (77, "Vault refuses the login by approle", hint) == (error.exit_code, error.message, error.hint)
+    assert [] == appearances(canary, reachable_text(error.with_traceback(None)))
+    assert canary not in str(os.environ.get("VAULT_SECRET_ID"))
 
 
 # -- connections --------------------------------------------------------------------------------------
@@ -339,7 +538,6 @@ def test_the_default_of_a_connection_is_its_password(canary: str) -> None:
         (json.dumps({"conn_type": "http", "password": canary, "extra": '{"org": "x"}'}), {}),
         (json.dumps({"engine": "http", "pass": canary, "user": "me"}), {}),
         (json.dumps({"secret": canary}), {"password": ["secret"]}),
-        (json.dumps({"conn_uri": f"http://:{canary}@h"}), None),
     ):
         value = connection(SecretValue(text.encode()), words=words)
         assert isinstance(value, SecretValue)
@@ -365,9 +563,7 @@ def test_other_fields_of_a_connection_have_names() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "text", ["", "no uri", "{", "[]", "a://b://c://d", "a://u:p@b://c", '{"password": {}}']
-)
+@pytest.mark.parametrize("text", ["no uri", "{", "[]", "a://b://c://d", "a://u:p@b://c", '{"password": {}}'])
 def test_what_is_no_connection_is_refused(text: str, canary: str) -> None:
     for content in (text, f"{text}{canary}"):
         error = connection(SecretValue(content.encode()))

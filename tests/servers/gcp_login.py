@@ -148,9 +148,10 @@ class GcpLogin(HttpServer):
             return _refuse("invalid_grant", "Invalid JWT Signature.")
         if claims.get("aud") not in {f"{self.url}/token", "https://oauth2.googleapis.com/token"}:
             return _refuse("invalid_grant", "Invalid JWT: Failed audience check.")
-        if SCOPE not in str(claims.get("scope", "")).split():
+        scopes = str(claims.get("scope", "")).split()
+        if not {SCOPE, IAM_SCOPE} & set(scopes):
             return _refuse("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
-        return self._token(account.email)
+        return self._token(account.email, " ".join(scopes))
 
     def _exchange(self, form: dict[str, str]) -> Answer:
         provider = form.get("audience", "")

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from astro_token.secrets.schemes import Scheme
 
-__all__ = ["BACKEND", "KWARG", "KWARGS", "SCHEMES"]
+__all__ = ["SCHEMES", "SECRETS", "WORKERS"]
 
-BACKEND = "AIRFLOW__SECRETS__BACKEND"
-KWARGS = "AIRFLOW__SECRETS__BACKEND_KWARGS"
-KWARG = "AIRFLOW__SECRETS__BACKEND_KWARG__"  # and a key: since Airflow 3.2
+# The variables of Airflow's two sections: the class, its arguments, and the beginning of a variable for one
+# argument (since Airflow 3.2). A task reads those of its workers first.
+WORKERS = (
+    "AIRFLOW__WORKERS__SECRETS_BACKEND",
+    "AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS",
+    "AIRFLOW__WORKERS__SECRETS_BACKEND_KWARG__",
+)
+SECRETS = (
+    "AIRFLOW__SECRETS__BACKEND",
+    "AIRFLOW__SECRETS__BACKEND_KWARGS",
+    "AIRFLOW__SECRETS__BACKEND_KWARG__",
+)
 
 SCHEMES = {
     "airflow": Scheme(
@@ -18,9 +27,11 @@ SCHEMES = {
         example="airflow:connection/astro",
         grammar=(r"(?:variable|connection)/[^\x00-\x1f\x7f]+",),
         # These hold logins of the service.
-        credentials=(KWARGS,),
-        further_credentials=lambda environ: [name for name in environ if name.startswith(KWARG)],
-        settings=(BACKEND,),
-        prefixes=("AIRFLOW__SECRETS__",),
+        credentials=(SECRETS[1], WORKERS[1]),
+        further_credentials=lambda environ: [
+            name for name in environ if name.startswith((SECRETS[2], WORKERS[2]))
+        ],
+        settings=(SECRETS[0], WORKERS[0], "AIRFLOW__CORE__MULTI_TEAM", "AIRFLOW_CONFIG", "AIRFLOW_HOME"),
+        prefixes=("AIRFLOW__SECRETS__", "AIRFLOW__WORKERS__SECRETS_"),
     )
 }

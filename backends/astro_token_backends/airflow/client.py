@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import time
 from _thread import allocate_lock
+from collections import ChainMap
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AstroTokenError, SecretNotFoundError, result, sanitized
-from astro_token.secret import SecretValue
 from astro_token.secrets.fields import select_field
 from astro_token.secrets.registry import open_backend
 from astro_token_backends.airflow.lookup import Lookup, look_up
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from astro_token.secret import SecretValue
     from astro_token.secrets.ref import SecretRef
 
 __all__ = ["Airflow"]
@@ -21,7 +24,7 @@ __all__ = ["Airflow"]
 
 class Airflow:
     """
-    Backend for the secrets backend that `AIRFLOW__SECRETS__BACKEND` and `…_KWARGS` configure.
+    Backend for the secrets backend that Airflow is configured with.
 
     Credentials: those in the arguments, else those of the service's own scheme.
     Permissions: to read the secret.
@@ -30,57 +33,95 @@ class Airflow:
 
     def __init__(self) -> None:
         self._lock = allocate_lock()
-        self._vaults: list[tuple[SecretValue, Any]] = []  # by the environment, which contains a login
+        self._own: list[tuple[Lookup, Any]] = []
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
-        return result(self._read(ref, timeout))
+        return result(self._read(ref, time.monotonic() + timeout))
 
-    def _read(self, ref: SecretRef, timeout: float) -> SecretValue | AstroTokenError:
-        """An error is returned, so that no traceback leads to the arguments of Airflow."""
-        until = time.monotonic() + timeout
+    def close(self) -> None:
+        with self._lock:
+            own, self._own = self._own, []
+        for _, backend in own:
+            backend.close()
+
+    def _read(self, ref: SecretRef, until: float) -> SecretValue | AstroTokenError:
         kind, _, name = ref.name.partition("/")
+        arguments: Mapping[str, str] = {}
         missing: AstroTokenError | None = None
         try:
-            lookup = look_up(kind, name, dict(os.environ))
+            lookup = look_up(kind, name, os.environ)
+            arguments = lookup.arguments
             backend = self._backend(lookup)
             for each in lookup.refs:
                 try:
                     secret = backend.read(each, timeout=max(0.01, until - time.monotonic()))
                     return _content(kind, secret, lookup)
                 except SecretNotFoundError as error:
-                    missing = missing or sanitized(error)
+                    missing = missing or error
         except AstroTokenError as error:
-            return sanitized(error)
+            return _with_arguments(error, arguments)
         assert missing is not None  # noqa: S101 (there is a reference)
-        return missing
-
-    def close(self) -> None:
-        with self._lock:
-            vaults, self._vaults = self._vaults, []
-        for _, backend in vaults:
-            backend.close()
+        return _with_arguments(missing, arguments)
 
     def _backend(self, lookup: Lookup) -> Any:
-        """Return the backend of the service. That of Vault logs in with the arguments of Airflow."""
-        backend = open_backend(lookup.refs[0].scheme)
-        if not lookup.is_vault:
-            return backend
-        from astro_token_backends.vault.client import VaultClient
-        from astro_token_backends.vault.kv import KeyValue
-
-        environ = SecretValue(repr(sorted(lookup.environ.items())).encode())
+        """Return the backend of the service; one with a login of its own, if the arguments have one."""
+        shared = open_backend(lookup.refs[0].scheme)
+        if not lookup.environ and lookup.aws is None:
+            return shared
         with self._lock:
-            for other, vault in self._vaults:
-                if other == environ:
-                    return vault
-            vault = KeyValue(VaultClient(lookup.environ))
-            self._vaults.append((environ, vault))
-            return vault
+            for other, backend in self._own:
+                if _login(other) == _login(lookup):
+                    return backend
+            backend = _made(type(shared), lookup)
+            self._own.append((lookup, backend))
+            return backend
+
+
+def _login(lookup: Lookup) -> tuple[object, ...]:
+    return lookup.refs[0].scheme, lookup.environ, lookup.aws
+
+
+def _made(backend: Any, lookup: Lookup) -> Any:
+    """
+    Create a backend whose login follows the arguments.
+
+    Args:
+        backend: the class of the service.
+    """
+    scheme = lookup.refs[0].scheme
+    if scheme in {"aws", "aws-ssm"}:
+        from astro_token_backends.aws.client import Session
+
+        return backend(session=Session(options=lookup.aws))
+    environ = ChainMap(dict(lookup.environ), os.environ)
+    if scheme == "vault":
+        from astro_token_backends.vault.client import VaultClient
+
+        return backend(VaultClient(environ, aws=lookup.aws))
+    if scheme == "gcp":
+        from astro_token_backends.gcp.client import Connection
+
+        return backend(connection=Connection(environ=environ))
+    from astro_token_backends.azure.login import Login
+
+    return backend(login=Login(environ=environ))
+
+
+def _with_arguments(error: AstroTokenError, arguments: Mapping[str, str]) -> AstroTokenError:
+    """Name the arguments of Airflow in place of our variables, because a person has to change those."""
+    message, hint = error.message, error.hint or ""
+    for variable, name in arguments.items():
+        message, hint = message.replace(variable, name), hint.replace(variable, name)
+    if (message, hint) != (error.message, error.hint or ""):
+        error.message = message
+        error.hint = f"{hint}; these are arguments of Airflow's secrets backend" if hint else None
+    return sanitized(error)
 
 
 def _content(kind: str, secret: SecretValue, lookup: Lookup) -> SecretValue | AstroTokenError:
     if kind == "connection":
         from astro_token_backends.airflow.connection import connection
 
-        return connection(secret, words=lookup.words if lookup.has_aliases else None)
+        words = lookup.words if lookup.has_aliases else None
+        return connection(secret, words=words, may_be_field=lookup.is_vault)
     return select_field(secret, "value") if lookup.is_vault else secret

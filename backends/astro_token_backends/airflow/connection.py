@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from astro_token.errors import AstroTokenError, InvalidTokenError
+from astro_token.errors import AstroTokenError, InvalidTokenError, SecretNotFoundError
 from astro_token.secret import SecretValue
 
 if TYPE_CHECKING:
@@ -25,11 +25,12 @@ _ALIASES = {
     "conn_type": ["conn_type", "conn_id", "connection_type", "engine"],
     "extra": ["extra"],
 }
+_ALLOWED = {*_FIELDS, "extra", "description"}
 _EXTRA = "__extra__"
 
 
 def connection(
-    secret: SecretValue, *, words: Mapping[str, list[str]] | None = None
+    secret: SecretValue, *, words: Mapping[str, list[str]] | None = None, may_be_field: bool = False
 ) -> SecretValue | AstroTokenError:
     """
     Return the fields of a connection, which is a URI or a JSON object.
@@ -38,12 +39,17 @@ def connection(
 
     Args:
         words: further names of fields, if they may have other names at all; else None.
+        may_be_field: the secret is an object of Vault, whose field `conn_uri` may be the connection.
     """
     try:
         text = secret.reveal().decode()
+        uri = json.loads(text).get("conn_uri") if may_be_field else None
+        text = uri if isinstance(uri, str) and uri else text
+        if not text:
+            return SecretNotFoundError("the connection is empty", hint="store it as Airflow does")
         is_object = text.strip().startswith("{")
         fields = _from_object(json.loads(text), words) if is_object else _from_uri(text.strip())
-    except (ValueError, RecursionError):
+    except (AttributeError, TypeError, ValueError, RecursionError):
         fields = None
     if fields is None:
         return InvalidTokenError(
@@ -61,18 +67,27 @@ def connection(
 def _from_object(content: Any, words: Mapping[str, list[str]] | None) -> dict[str, Any] | None:
     if not isinstance(content, dict) or any(isinstance(content.get(name), dict | list) for name in _FIELDS):
         return None
-    uri = content.get("conn_uri") if words is None else None
-    if isinstance(uri, str) and uri:
-        return _from_uri(uri)
     if words is None:
-        return content
+        return _checked(content) if content.keys() <= _ALLOWED else None
     names = {field: [*aliases] for field, aliases in _ALIASES.items()}
     for field, further in words.items():
         names.setdefault("login" if field == "user" else field, []).extend(further)
-    return {
-        field: next((value for key, value in content.items() if key in aliases), None)
-        for field, aliases in names.items()
-    }
+    return _checked(
+        {
+            field: next((value for key, value in content.items() if key in aliases), None)
+            for field, aliases in names.items()
+        }
+    )
+
+
+def _checked(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields as Airflow takes them: a number for the port, and its own spelling of the type."""
+    kind, port = fields.get("conn_type"), fields.get("port")
+    return {**fields, "conn_type": _kind(kind) if kind else None, "port": int(port) if port else None}
+
+
+def _kind(name: str) -> str:
+    return "postgres" if name == "postgresql" else name.replace("-", "_")
 
 
 def _from_uri(uri: str) -> dict[str, Any] | None:
@@ -87,9 +102,10 @@ def _from_uri(uri: str) -> dict[str, Any] | None:
     parts = urlsplit(rest)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     host = unquote(parts.hostname or "")
-    kind = "postgres" if kind == "postgresql" else kind.replace("-", "_")
+    if "/" in host:  # a path, whose letters keep their case
+        host = unquote(parts.netloc.rpartition("@")[2].partition(":")[0])
     return {
-        "conn_type": kind,
+        "conn_type": _kind(kind),
         "login": unquote(parts.username or ""),
         "password": unquote(parts.password or ""),
         "host": f"{parts.scheme}://{host}" if count > 1 and host else host,

@@ -1,125 +1,211 @@
-"""The two settings of Airflow that name a secrets backend, and the checks of their keys."""
+"""The settings of Airflow that name a secrets backend, and the checks of its arguments."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import ConfigError, NoStoreError
-from astro_token.system.variables import setting, without_line_end
-from astro_token_backends.airflow import BACKEND, KWARG, KWARGS
+from astro_token.secret import SecretValue
+from astro_token.system.variables import expanded, path_setting, setting, without_line_end
+from astro_token_backends.airflow import SECRETS, WORKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-__all__ = ["Kwargs", "backend_class"]
+__all__ = ["Kwargs", "is_multi_team", "is_name", "read_settings"]
 
-# Airflow gets the arguments from these if the variable itself is not set.
-_OTHER_SOURCES = (f"{KWARGS}_CMD", f"{KWARGS}_SECRET")
+_MULTI_TEAM = "AIRFLOW__CORE__MULTI_TEAM"
 _LONGEST_NAME = 64
+_TRUE, _FALSE = ("t", "true", "1"), ("", "f", "false", "0")
+# What to do instead of the arguments that people try, and that are not understood.
+_INSTEAD = {
+    "external_id": 'use assume_role_kwargs: {"ExternalId": "…"}, as Airflow does',
+    "proxies": "set HTTPS_PROXY",
+    "session": "Airflow itself takes no session from a setting",
+}
 
 
-def backend_class(environ: Mapping[str, str]) -> str:
+def read_settings(environ: Mapping[str, str]) -> tuple[str, Kwargs]:
     """
-    Return the class of Airflow's secrets backend.
+    Return the class of Airflow's secrets backend and its arguments: those of its workers, as in a task.
 
     Raises:
         NoStoreError: none is configured.
+        ConfigError: the arguments are malformed, or come from a source that is not read.
+            Without them another secret would be read.
     """
-    name = setting(environ, BACKEND)
-    if not name:
-        raise NoStoreError(
-            f"{BACKEND} is not set",
-            hint=f"set {BACKEND} and {KWARGS} as in the Airflow that uses this backend",
-        )
-    return name
+    for section, (backend, kwargs, kwarg) in (("workers", WORKERS), ("secrets", SECRETS)):
+        if name := setting(environ, backend):
+            return name, Kwargs(_arguments(environ, section, kwargs, kwarg), kwargs)
+        _refuse_other_sources(environ, section, backend)
+    backend, kwargs, _ = SECRETS
+    raise NoStoreError(
+        f"{backend} is not set", hint=f"set {backend} and {kwargs} as in the Airflow that uses this backend"
+    )
+
+
+def is_multi_team(environ: Mapping[str, str]) -> bool:
+    """
+    Raises:
+        ConfigError: the setting is neither true nor false.
+    """
+    text = setting(environ, _MULTI_TEAM).lower()
+    if text not in {*_TRUE, *_FALSE}:
+        raise ConfigError(f"{_MULTI_TEAM} is neither true nor false", hint="use True or False, or unset it")
+    return text in _TRUE
+
+
+def _arguments(environ: Mapping[str, str], section: str, kwargs: str, kwarg: str) -> dict[str, Any]:
+    import json
+
+    text = setting(environ, kwargs)
+    if not text:
+        _refuse_other_sources(environ, section, kwargs)
+    try:
+        content = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{kwargs} is not a JSON object", hint='for example {"connections_prefix": "x"}')
+    for name, value in environ.items():
+        if name.startswith(kwarg) and name != kwarg and (argument := without_line_end(value)):
+            content[name.removeprefix(kwarg).lower()] = argument
+    return content
+
+
+def _refuse_other_sources(environ: Mapping[str, str], section: str, variable: str) -> None:
+    """
+    Raises:
+        ConfigError: Airflow gets a setting from a command, from a secret, or from its file.
+    """
+    for name in (f"{variable}_CMD", f"{variable}_SECRET"):
+        if setting(environ, name):
+            raise ConfigError(f"{name} is not understood", hint=f"set {variable} itself")
+    option = variable.removeprefix(f"AIRFLOW__{section.upper()}__").lower()
+    for each in (option, f"{option}_cmd", f"{option}_secret"):
+        if _file_has(environ, section, each):
+            raise ConfigError(
+                f"{each} of [{section}] in airflow.cfg is not read",
+                hint=f"set {variable} to the same value",
+            )
+
+
+def _file_has(environ: Mapping[str, str], section: str, option: str) -> bool:
+    home = path_setting(environ, "AIRFLOW_HOME") or expanded("~/airflow")
+    path = path_setting(environ, "AIRFLOW_CONFIG") or f"{home}/airflow.cfg"
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 (pathlib is slow to load)
+            text = file.read()
+    except (OSError, ValueError):
+        return False  # Airflow would create it with its defaults, which name no secrets backend
+    from configparser import Error, RawConfigParser
+
+    parser = RawConfigParser(strict=False)
+    try:
+        parser.read_string(text)
+    except Error:
+        return False  # Airflow does not start with it
+    return bool(parser.get(section, option, fallback="").strip())
 
 
 class Kwargs:
     """
     The arguments of a secrets backend. Each is taken once; one that is left is not understood.
 
-    Raises:
-        ConfigError: they are not a JSON object, which Airflow itself would ignore;
-            or they come from another source, and without them another secret would be read.
+    Attributes:
+        variable: the name of their variable, for messages.
+        taken: the names of the arguments that were asked for, whether they are set or not.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        import json
-
-        text = setting(environ, KWARGS)
-        for name in _OTHER_SOURCES:
-            if not text and setting(environ, name):
-                raise ConfigError(
-                    f"{name} is not understood", hint=f"set {KWARGS} to the arguments themselves"
-                )
-        try:
-            content = json.loads(text) if text else {}
-        except (ValueError, RecursionError):
-            content = None
-        if not isinstance(content, dict):
-            raise ConfigError(
-                f"{KWARGS} is not a JSON object", hint='for example {"connections_prefix": "x"}'
-            )
-        self._left: dict[str, Any] = content
-        for name, value in environ.items():
-            if name.startswith(KWARG) and name != KWARG and (text := without_line_end(value)):
-                self._left[name.removeprefix(KWARG).lower()] = text
+    def __init__(self, content: dict[str, Any], variable: str) -> None:
+        self.variable = variable
+        self.taken: set[str] = set()
+        self._left = content
 
     def text(self, name: str, default: str | None = None) -> str | None:
         """Return a text; None if it is null, the default if it is missing."""
-        value = self._left.pop(name, default)
+        value = self._take(name, default)
         if value is None or isinstance(value, str):
             return value
-        raise self._wrong(name, "a text")
+        raise self.wrong(name, "a text")
 
-    def texts(self, name: str, default: str) -> list[str]:
+    def secret(self, name: str) -> SecretValue | None:
+        """Return a text that is a secret; None if it is empty."""
+        text = self.text(name)
+        return SecretValue(text.encode("utf-8", errors="surrogatepass")) if text else None
+
+    def texts(self, name: str, default: str | None = None) -> list[str]:
         """Return the texts of a list, or a single text; nothing if it is null."""
-        value = self._left.pop(name, default)
+        value = self._take(name, default)
         values = [value] if isinstance(value, str) else [] if value is None else value
         if isinstance(values, list) and all(isinstance(each, str) for each in values):
             return values
-        raise self._wrong(name, "a text or a list of texts")
+        raise self.wrong(name, "a text or a list of texts")
 
     def choice(self, name: str, default: Any, *values: Any) -> Any:
-        value = self._left.pop(name, default)
+        value = self._take(name, default)
         if any(type(value) is type(each) and value == each for each in values):
             return value
-        raise self._wrong(name, f"one of {', '.join(map(_shown, values))}")
+        import json
 
-    def is_true(self, name: str) -> bool:
-        """True if it is missing or true, and take it then: it is what happens anyway."""
-        if self._left.get(name, True) is not True:
-            return False
-        self._left.pop(name, None)
-        return True
+        raise self.wrong(name, f"one of {', '.join(map(json.dumps, values))}")
 
-    def words(self, name: str) -> dict[str, list[str]]:
-        value = self._left.pop(name, None) or {}
-        if isinstance(value, dict) and all(
+    def ca_file(self, name: str = "verify") -> str:
+        """Return the path of a CA. It is empty for true: certificates are verified anyway."""
+        value = self._take(name, None)
+        if value is None or value is True or isinstance(value, str):
+            return value if isinstance(value, str) else ""
+        raise ConfigError(
+            f"{name} in {self.variable} is not the path of a CA's certificate, or true",
+            hint=f"certificates are always verified: set {name} to the file of your CA",
+        )
+
+    def number(self, name: str) -> None:
+        """Take a number that makes no difference here."""
+        value = self._take(name, None)
+        if value is not None and type(value) not in {int, float}:
+            raise self.wrong(name, "a number")
+
+    def object(self, name: str, *keys: str) -> dict[str, Any]:
+        """
+        Return an object, empty if it is null.
+
+        Args:
+            keys: those that it may have; any, if none is named.
+        """
+        value = self._take(name, None) or {}
+        if not isinstance(value, dict):
+            raise self.wrong(name, "an object")
+        for key in value if keys else ():
+            if key not in keys:
+                shown = key if is_name(key) else "a malformed key"
+                raise ConfigError(
+                    f"{self.variable}: {shown} in {name} is not understood",
+                    hint=f"remove it; {name} may have {', '.join(keys)}",
+                )
+        return value
+
+    def keys_of(self, name: str, *keys: str) -> dict[str, SecretValue | None]:
+        """Return the texts of an object, which are secrets."""
+        value = self.object(name, *keys)
+        if any(text is not None and not isinstance(text, str) for text in value.values()):
+            raise self.wrong(name, "an object of texts")
+        return {key: SecretValue(value[key].encode()) if value.get(key) else None for key in keys}
+
+    def text_or_object(self, name: str) -> str | dict[str, Any]:
+        value = self._take(name, None) or ""
+        if isinstance(value, str | dict):
+            return value
+        raise self.wrong(name, "a text or an object")
+
+    def words(self, name: str, *keys: str) -> dict[str, list[str]]:
+        value = self.object(name, *keys)
+        if all(
             isinstance(words, list) and all(isinstance(word, str) for word in words)
             for words in value.values()
         ):
             return value
-        raise self._wrong(name, "an object of lists of texts")
-
-    def variable(self, name: str, variable: str, environ: Mapping[str, str]) -> None:
-        """
-        Take a text that our backend reads from a variable, which must have the same value.
-
-        Raises:
-            ConfigError: it has another value, or none.
-        """
-        value = self.text(name)
-        if value and setting(environ, variable) != value:
-            raise ConfigError(
-                f"{name} in {KWARGS} is only accepted with the same value in {variable}",
-                hint=f"set {variable} to the value of {name}",
-            )
-
-    def environment(self, names: Mapping[str, str], convert: Callable[[str, str], str]) -> dict[str, str]:
-        """Return the variables that stand for arguments."""
-        texts = {name: self.text(name) for name in names}
-        return {names[name]: convert(name, text) for name, text in texts.items() if text}
+        raise self.wrong(name, "an object of lists of texts")
 
     def finish(self) -> None:
         """
@@ -127,20 +213,22 @@ class Kwargs:
             ConfigError: an argument was not taken.
         """
         for name in sorted(self._left):
-            shown = name if _is_name(name) else "a malformed key"
+            shown = name if is_name(name) else "a malformed key"
             raise ConfigError(
-                f"{KWARGS}: {shown} is not understood", hint="remove it, or name the secret by its own scheme"
+                f"{self.variable}: {shown} is not understood",
+                hint=_INSTEAD.get(name) or "remove it, or name the secret by its own scheme",
             )
 
-    def _wrong(self, name: str, form: str) -> ConfigError:
-        return ConfigError(f"{name} in {KWARGS} is not {form}", hint=f"correct {name}")
+    def wrong(self, name: str, form: str) -> ConfigError:
+        return ConfigError(f"{name} in {self.variable} is not {form}", hint=f"correct {name}")
+
+    def missing(self, name: str, hint: str) -> ConfigError:
+        return ConfigError(f"{name} is missing in {self.variable}", hint=hint)
+
+    def _take(self, name: str, default: Any) -> Any:
+        self.taken.add(name)
+        return self._left.pop(name, default)
 
 
-def _is_name(text: str) -> bool:
+def is_name(text: str) -> bool:
     return len(text) <= _LONGEST_NAME and text.isascii() and text.replace("_", "a").isalnum()
-
-
-def _shown(value: Any) -> str:
-    import json
-
-    return json.dumps(value)

@@ -25,9 +25,12 @@ from astro_token.transport.route import Route
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from astro_token_backends.aws.settings import Options
+
 __all__ = ["MetadataSession", "Sender", "aws_route"]
 
 _PROFILE_CA = "the profile's ca_bundle"
+_OWN_CA = "the CA bundle that was given"
 _METADATA_SECONDS = 1.0
 _UNBOUNDED_SECONDS = 30.0
 _READS = ("Get", "BatchGet", "Describe", "Decrypt", "Encrypt")  # and Encrypt changes nothing either
@@ -35,27 +38,29 @@ _DENIED = frozenset({401, 403})
 _EXPLAINED = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<(?:\w+:)?(?:ErrorResponse|Error)\b")
 
 
-def aws_route(url: str, ca_bundle: str = "", *, is_metadata: bool = False) -> Route:
+def aws_route(url: str, ca_bundle: str = "", *, own_ca_bundle: str = "", is_metadata: bool = False) -> Route:
     """
     Choose the proxy and the CA bundle for an address.
 
     Args:
         ca_bundle: of the profile.
+        own_ca_bundle: of the session's options, before all others.
         is_metadata: a container or an instance provides its role there.
 
     Raises:
         ConfigError: the address, or the proxy's address.
     """
+    bundles = {_PROFILE_CA: ca_bundle, _OWN_CA: own_ca_bundle}
     origin = "/".join(url.split("/")[:3])
     variables = (
         name for name, value in os.environ.items() if name[:4] == "AWS_" and value.startswith(origin)
     )
     return Route.to(
         url,
-        {**os.environ, _PROFILE_CA: ca_bundle} if ca_bundle else os.environ,
+        {**os.environ, **bundles},
         service="the metadata service" if is_metadata else "AWS",
         variable=next(variables, "the AWS profile" if is_metadata else "AWS_REGION"),
-        ca_variables=("AWS_CA_BUNDLE", _PROFILE_CA),
+        ca_variables=(*([_OWN_CA] if own_ca_bundle else []), "AWS_CA_BUNDLE", _PROFILE_CA),
         login=is_metadata,
     )
 
@@ -66,15 +71,25 @@ class Sender:
 
     Args:
         sdk: the session, whose profile may name a CA bundle.
+        options: of the session.
 
     Attributes:
         ca_bundle: the profile's, if the environment names none.
     """
 
-    def __init__(self, sdk: Any) -> None:
+    def __init__(self, sdk: Any, options: Options) -> None:
         self._client = Client()
+        self._options = options
         self.ca_bundle = str(sdk.get_config_variable("ca_bundle") or "")
         self._of_thread = threading.local()
+
+    def route(self, url: str, service: str) -> Route:
+        """
+        Args:
+            service: botocore's name for it. The options' CA is for others than the token service.
+        """
+        own = "" if service == "sts" else self._options.ca_bundle
+        return aws_route(url, self.ca_bundle, own_ca_bundle=own)
 
     @contextmanager
     def within(self, until: float, body_limit: int = BODY_LIMIT) -> Iterator[None]:
@@ -107,7 +122,8 @@ class Sender:
 
     def __call__(self, request: Any, event_name: str, **_: Any) -> AWSResponse:
         is_read = event_name.rpartition(".")[2].startswith(_READS)
-        response = self.send(request, aws_route(request.url, self.ca_bundle), self.until, is_read=is_read)
+        route = self.route(request.url, event_name.split(".")[1])
+        response = self.send(request, route, self.until, is_read=is_read)
         if failure := _failure(response):
             raise failure
         return _for_botocore(request, response)

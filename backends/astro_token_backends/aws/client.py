@@ -18,7 +18,7 @@ from astro_token_backends.aws.endpoint import endpoint_url, region_of, resolve_r
 from astro_token_backends.aws.errors import login_error, translated
 from astro_token_backends.aws.login import Login
 from astro_token_backends.aws.sdk_session import client_config, import_botocore, new_session
-from astro_token_backends.aws.settings import sdk_environment
+from astro_token_backends.aws.settings import Options, sdk_environment
 from astro_token_backends.boundary import call_sdk
 from astro_token_backends.login import LoginLock, one_per_process
 
@@ -48,18 +48,21 @@ class _Open:
         used: the credentials of the login that was made.
     """
 
-    def __init__(self, of_reference: str | None) -> None:
+    def __init__(self, of_reference: str | None, options: Options) -> None:
         from astro_token_backends.aws.adapter import Sender
 
-        self.sdk = sdk = new_session()
-        self.sender = sender = Sender(sdk)
+        self.sdk = sdk = new_session(options.profile)
+        self.sender = sender = Sender(sdk, options)
+        self._options = options
         self.region: str | None = sdk.get_config_variable("region")
         # Logs in where the first secret is: an endpoint of another region may be out of reach.
         region = resolve_region(of_reference, self.region)
         sdk.set_config_variable("region", region)
         sdk.register("before-send", sender)
         chain, self.metadata = adapt_chain(sdk, sender)
-        self.login = Login(sdk, chain, partial(self._sts, region), lambda: sender.until - time.monotonic())
+        self.login = Login(
+            sdk, chain, partial(self._sts, region), lambda: sender.until - time.monotonic(), options
+        )
         sdk.register_component("credential_provider", self.login)
         self.used: Any = None
         self.clients: dict[tuple[str, str, str | None], Any] = {}
@@ -70,9 +73,16 @@ class _Open:
         return self.sdk.create_client(
             service,
             region_name=region,
-            endpoint_url=endpoint_url(self.sdk, service),
+            endpoint_url=self.endpoint(service),
             config=client_config() if sign else client_config(signature_version=UNSIGNED),
             **options,
+        )
+
+    def endpoint(self, service: str) -> str | None:
+        """The address of a service; None for AWS's own."""
+        options = self._options
+        return (options.sts_endpoint if service == "sts" else options.endpoint) or endpoint_url(
+            self.sdk, service
         )
 
     def _sts(self, region: str, credentials: Any | None) -> Any:
@@ -126,11 +136,13 @@ class Session:
 
     Args:
         client: one of botocore's, in place of those that would be created.
+        options: replace what the environment says.
     """
 
-    def __init__(self, client: Any = None) -> None:
+    def __init__(self, client: Any = None, *, options: Options | None = None) -> None:
         import_botocore()  # a missing package is reported here
         self._given = client
+        self._options = options or Options()
         self._lock = LoginLock("AWS")
         silence(LOGGERS)
         self._open: _Open | None = None
@@ -155,7 +167,7 @@ class Session:
             return getattr(self._given, operation)(**arguments)
         with self._opened(region, until) as opened:
             name = resolve_region(region, opened.region)
-            key = (service, name, endpoint_url(opened.sdk, service))
+            key = (service, name, opened.endpoint(service))
             opened.frozen_credentials()
             if key not in opened.clients:
                 opened.clients[key] = opened.client(service, name)
@@ -172,7 +184,7 @@ class Session:
             return aws_route(str(self._given.meta.endpoint_url))
         with self._opened(region, time.monotonic() + _ROUTE_SECONDS) as opened:
             client = opened.client(service, resolve_region(region, opened.region), sign=False)
-            return aws_route(str(client.meta.endpoint_url), opened.sender.ca_bundle)
+            return opened.sender.route(str(client.meta.endpoint_url), service)
 
     def credential_source(self, region: str | None, until: float) -> str:
         """Describe the credential that a login would use. No role is assumed."""
@@ -204,7 +216,7 @@ class Session:
         """Admit one thread at a time: threads can share clients, but not a session."""
         with self._lock.within(until - time.monotonic()), sdk_environment():
             if self._open is None:
-                self._open = call_sdk(lambda: _Open(region), _configuration_error)
+                self._open = call_sdk(lambda: _Open(region, self._options), _configuration_error)
                 silence(LOGGERS)
             opened = self._open
             with opened.sender.within(until):

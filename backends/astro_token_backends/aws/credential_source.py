@@ -35,6 +35,7 @@ _OTHERS = {
     "iam-role": "the instance's role",
     "ec2-credentials-file": "the file of AWS_CREDENTIAL_FILE",
     "boto-config": "boto's configuration",
+    "explicit": "the keys that were given",
 }
 _HINTS = {
     "env": f"check {', '.join(_KEYS)}",
@@ -42,6 +43,7 @@ _HINTS = {
     "iam-role": "check AWS_EC2_METADATA_SERVICE_ENDPOINT",
     "ec2-credentials-file": "check AWS_CREDENTIAL_FILE",
     "boto-config": "check BOTO_CONFIG",
+    "explicit": "check the access key, the secret key and the session token",
     "custom-process": f"run credential_process by hand; check {PROFILE_VARIABLES}",
 }
 # The command of the AWS CLI that renews a profile's session, by a setting of the profile.

@@ -10,17 +10,19 @@ from astro_token.errors import AccessDeniedError
 from astro_token_backends.aws.credential_source import describe_source
 from astro_token_backends.aws.errors import damaged
 from astro_token_backends.aws.settings import (
+    Options,
     assumed_role,
     external_id,
     job_role,
     session_name,
     setting,
 )
-from astro_token_backends.credential_source import job_identity
+from astro_token_backends.credential_source import job_identity, printable_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from astro_token.secret import SecretValue
     from astro_token_backends.credential_source import JobIdentity
 
 __all__ = ["Login"]
@@ -38,19 +40,26 @@ class Login:
         chain: the session's own credential chain.
         sts: creates a client of STS. The client signs with the given credentials; with None it does not sign.
         seconds: returns the seconds that are left.
+        options: of the session.
 
     Attributes:
         source: the origin of the credential, for people.
     """
 
     def __init__(
-        self, sdk: Any, chain: Any, sts: Callable[[Any | None], Any], seconds: Callable[[], float]
+        self,
+        sdk: Any,
+        chain: Any,
+        sts: Callable[[Any | None], Any],
+        seconds: Callable[[], float],
+        options: Options,
     ) -> None:
         self.source = ""
         self._sdk = sdk
         self._chain = chain
         self._sts = sts
         self._seconds = seconds
+        self._options = options
 
     def load_credentials(self) -> Any | None:
         """
@@ -58,24 +67,42 @@ class Login:
 
         A role is not assumed before its credentials are used.
         """
-        credentials = self._chain.load_credentials()
+        options = self._options
+        if options.token_file:
+            return self._of_file(options.token_file)
+        credentials = _given(options.keys) if options.keys else self._chain.load_credentials()
         if credentials is not None:
             self.source = describe_source(str(credentials.method), self._sdk)
         else:
             credentials = self._of_job()
-        role = assumed_role() if credentials is not None else ""
+        role = (options.role or assumed_role()) if credentials is not None else ""
         if not role:
             return credentials
         self.source += f", then the role {role}"
+        arguments = {"RoleSessionName": session_name()}
+        arguments |= options.role_arguments if options.role else external_id()
 
         def assume() -> dict[str, str]:
+            return _credentials(self._sts(credentials).assume_role(**arguments, RoleArn=role))
+
+        return _deferred(assume, "assume-role")
+
+    def _of_file(self, path: str) -> Any:
+        """The credentials of the options' role, for the web identity in a file, which may be replaced."""
+        role, arguments = self._options.role, self._options.role_arguments
+        self.source = f"the web identity in {printable_path(path)}, as the role {role}"
+
+        def assume() -> dict[str, str]:
+            with open(path, encoding="utf-8") as file:  # noqa: PTH123
+                identity = file.read().strip()
+            named = {"RoleSessionName": session_name(), **arguments}
             return _credentials(
-                self._sts(credentials).assume_role(
-                    RoleArn=role, RoleSessionName=session_name(), **external_id()
+                self._sts(None).assume_role_with_web_identity(
+                    **named, RoleArn=role, WebIdentityToken=identity
                 )
             )
 
-        return _deferred(assume, "assume-role")
+        return _deferred(assume, "assume-role-with-web-identity")
 
     def _of_job(self) -> Any | None:
         """The credentials of the role in `AWS_ROLE_ARN`, for a job with an identity of its CI system."""
@@ -107,6 +134,12 @@ class Login:
             )
 
         return _deferred(assume, "assume-role-with-web-identity")
+
+
+def _given(keys: tuple[SecretValue, ...]) -> Any:
+    from botocore.credentials import Credentials
+
+    return Credentials(*(key.reveal().decode() for key in keys), method="explicit")
 
 
 def _deferred(assume: Callable[[], dict[str, str]], method: str) -> Any:

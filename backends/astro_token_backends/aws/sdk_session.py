@@ -57,9 +57,14 @@ def import_botocore() -> Any:
     return module
 
 
-def new_session() -> Any:
-    """Create a session that reads the environment and the profile's files."""
-    sdk = import_botocore().Session()
+def new_session(profile: str = "") -> Any:
+    """
+    Create a session that reads the environment and the profile's files.
+
+    Args:
+        profile: in place of the environment's profile and keys.
+    """
+    sdk = import_botocore().Session(profile=profile or None)
     data_path = sdk.get_config_variable("data_path")
     paths = [os.path.expanduser(path) for path in data_path.split(os.pathsep)] if data_path else []  # noqa: PTH111
     sdk.register_component("data_loader", _loader(paths))
@@ -70,9 +75,9 @@ def new_session() -> Any:
         # to find out that this is not an instance.
         sdk.set_config_variable("ec2_metadata_v1_disabled", True)
     # The clients of the credential chain follow the environment's addresses, but not those of a profile.
-    for profile in sdk.full_config.get("profiles", {}).values():
-        profile.pop("endpoint_url", None)
-        profile.pop("services", None)
+    for each in sdk.full_config.get("profiles", {}).values():
+        each.pop("endpoint_url", None)
+        each.pop("services", None)
     for name in LOGIN_ENDPOINTS:
         if os.environ.get(name):
             checked_address(os.environ[name], name)

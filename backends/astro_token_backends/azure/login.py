@@ -15,6 +15,8 @@ from astro_token_backends.azure.settings import is_in_cloud, may_request, vault_
 from astro_token_backends.login import LoginLock, one_per_process
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from astro_token_backends.azure.sdk_login import SdkLogin
 
 __all__ = ["Login", "shared"]
@@ -28,12 +30,14 @@ class Login:
 
     Args:
         credential: a credential of the SDK, which replaces those in the environment.
+        environ: in place of `os.environ`, for the choice of the credential.
     """
 
-    def __init__(self, credential: Any = None) -> None:
+    def __init__(self, credential: Any = None, *, environ: Mapping[str, str] | None = None) -> None:
         from astro_token_backends.azure.adapter import LoginTransport
 
         self._credential = credential
+        self._environ: Callable[[], Mapping[str, str]] = lambda: os.environ if environ is None else environ
         self.transport = LoginTransport()
         self._lock = LoginLock("Azure")
         self.forget()
@@ -107,7 +111,7 @@ class Login:
             return method
         with self._lock.within(self.transport.attempt.seconds):
             if self._method is None:
-                self._method = choose_login(self.transport, os.environ, self._credential)
+                self._method = choose_login(self.transport, self._environ(), self._credential)
                 silence(LOGGERS)  # of azure.identity, which were created by its import
             return self._method
 

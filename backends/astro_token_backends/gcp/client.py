@@ -28,7 +28,7 @@ from astro_token_backends.login import one_per_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
     from typing import Any
 
@@ -72,10 +72,11 @@ class Connection:
 
     Args:
         credential: of google-auth, in place of the chain's.
+        environ: in place of `os.environ`, for the login.
     """
 
-    def __init__(self, credential: Any = None) -> None:
-        self.login = Login(credential)
+    def __init__(self, credential: Any = None, *, environ: Mapping[str, str] | None = None) -> None:
+        self.login = Login(credential, environ)
         self._lock = allocate_lock()
         self._channels: dict[tuple[object, ...], Any] = {}
 

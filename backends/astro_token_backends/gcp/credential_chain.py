@@ -22,7 +22,7 @@ from astro_token_backends.gcp.settings import (
     PROVIDER,
     SERVICE_ACCOUNT,
     provider,
-    service_account,
+    service_accounts,
 )
 
 TYPE_CHECKING = False
@@ -135,12 +135,13 @@ def renewal_hint(environ: Mapping[str, str]) -> str:
 def _as_account(credential: Credential, environ: Mapping[str, str]) -> Credential:
     """Let the credential act as ASTRO_TOKEN_GCP_SERVICE_ACCOUNT, and add the quota project."""
     source, value = credential.source, credential.value
-    account, project = service_account(environ), setting(environ, _QUOTA_PROJECT)
-    if account:
+    accounts, project = service_accounts(environ), setting(environ, _QUOTA_PROJECT)
+    if accounts:
         from google.auth import impersonated_credentials
 
+        *delegates, account = accounts
         acting: Any = impersonated_credentials.Credentials
-        value = acting(value, account, [_SCOPE])
+        value = acting(value, account, [_SCOPE], delegates=delegates)
         source = f"{source}, acting as {account} ({SERVICE_ACCOUNT})"
     # with_quota_project makes a copy, which has no token.
     if project and hasattr(value, "with_quota_project") and value.quota_project_id != project:

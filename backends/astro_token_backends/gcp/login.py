@@ -14,7 +14,7 @@ from astro_token_backends.login import LoginLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from astro_token_backends.gcp.credential_chain import Credential
@@ -31,10 +31,12 @@ class Login:
 
     Args:
         credential: of google-auth, in place of the chain's.
+        environ: in place of `os.environ`.
     """
 
-    def __init__(self, credential: Any) -> None:
+    def __init__(self, credential: Any, environ: Mapping[str, str] | None = None) -> None:
         self._injected = credential
+        self._environ: Callable[[], Mapping[str, str]] = lambda: os.environ if environ is None else environ
         self._client = Client()
         self._lock = LoginLock("Google Cloud")
         self._credential: Credential | None = None
@@ -83,7 +85,7 @@ class Login:
         if self._injected is not None:
             return chain.Credential("the injected credential", self._injected)
         chosen: Credential = self._request(
-            lambda request: chain.choose_credential(os.environ, request), seconds
+            lambda request: chain.choose_credential(self._environ(), request), seconds
         )
         return chosen
 
@@ -99,23 +101,23 @@ class Login:
                 self._request(chosen.value.refresh, until - time.monotonic())
             except AccessDeniedError as error:
                 if chosen.is_of_person and is_of_credential(error):
-                    error.hint = renewal_hint(os.environ)
+                    error.hint = renewal_hint(self._environ())
                 raise
         return chosen
 
     def _request(self, call: Callable[[LoginRequest], Any], seconds: float) -> Any:
         from astro_token_backends.gcp.login_request import LoginRequest
 
-        request = LoginRequest(self._client, os.environ, time.monotonic() + seconds)
-        return call_sdk(lambda: call(request), lambda error: _failure(error, request))
+        request = LoginRequest(self._client, self._environ(), time.monotonic() + seconds)
+        return call_sdk(lambda: call(request), lambda error: _failure(error, request, self._environ()))
 
 
-def _failure(error: Exception, request: LoginRequest) -> AstroTokenError:
+def _failure(error: Exception, request: LoginRequest, environ: Mapping[str, str]) -> AstroTokenError:
     from astro_token_backends.gcp.credential_chain import CREDENTIAL_FILE, NoIdentityError, no_credential
     from astro_token_backends.gcp.login_request import NoMetadataServerError
 
     if isinstance(error, NoIdentityError | NoMetadataServerError):
-        return no_credential(os.environ)
+        return no_credential(environ)
     return request.damaged() or AccessDeniedError(
         "the Google Cloud credential cannot be used",
         hint=f"check the file, address or program that the file of {CREDENTIAL_FILE} names",

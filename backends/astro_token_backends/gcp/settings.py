@@ -21,7 +21,7 @@ __all__ = [
     "SERVICE_ACCOUNT",
     "endpoint",
     "provider",
-    "service_account",
+    "service_accounts",
 ]
 
 PROVIDER = "ASTRO_TOKEN_GCP_WORKLOAD_IDENTITY_PROVIDER"
@@ -60,12 +60,14 @@ def provider(environ: Mapping[str, str]) -> str | None:
     )
 
 
-def service_account(environ: Mapping[str, str]) -> str | None:
-    """Return the service account to act as."""
+def service_accounts(environ: Mapping[str, str]) -> list[str]:
+    """Return the service account to act as, after those that delegate to it; nothing if none is set."""
     value = setting(environ, SERVICE_ACCOUNT)
-    if not value or re.fullmatch(r"[a-z0-9-]+@[a-z0-9.-]+", value):
-        return value or None
+    accounts = [account.strip() for account in value.split(",")] if value else []
+    if all(re.fullmatch(r"[a-z0-9-]+@[a-z0-9.-]+", account) for account in accounts):
+        return accounts
     raise ConfigError(
         f"{SERVICE_ACCOUNT} is malformed",
-        hint="set it to an e-mail address, NAME@PROJECT.iam.gserviceaccount.com",
+        hint="set it to an e-mail address, NAME@PROJECT.iam.gserviceaccount.com, "
+        "or to a chain of them, separated by commas",
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from astro_token.secret import SecretValue
     from astro_token.secrets.ref import SecretRef
     from astro_token.transport.route import Route
+    from astro_token_backends.aws.settings import Options
 
 __all__ = ["VaultClient", "VaultService", "namespace_of"]
 
@@ -70,14 +71,16 @@ class VaultClient:
 
     Args:
         environ: replaces `os.environ`. `KeyValue(VaultClient({"VAULT_ADDR": …}))` has a login of its own.
+        aws: replaces the environment in the login by aws.
 
     Attributes:
         kv_mounts: the KV version of each mount, by namespace and path.
         transit_mounts: mounts that are transit engines, by namespace and path.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environ: Mapping[str, str] | None = None, *, aws: Options | None = None) -> None:
         self._environ: Callable[[], Mapping[str, str]] = lambda: os.environ if environ is None else environ
+        self._aws = aws
         self.kv_mounts: dict[tuple[str | None, str], str] = {}
         self.transit_mounts: set[tuple[str | None, str]] = set()
         self._lock = LoginLock("Vault")
@@ -166,7 +169,11 @@ class VaultClient:
         session.until = until
         if session.prepared is None or time.monotonic() - session.prepared[1] > _PREPARED_SECONDS:
             prepared = prepare_login(
-                self._environ(), lambda token: session.adapter(token, session.until), self._unwrapped, until
+                self._environ(),
+                lambda token: session.adapter(token, session.until),
+                self._unwrapped,
+                until,
+                self._aws,
             )
             session.prepared = prepared, time.monotonic()
         return session.prepared[0]

@@ -40,7 +40,7 @@ def aws(context: LoginContext) -> Credential:
             )
         headers["X-Vault-AWS-IAM-Server-ID"] = server
     source, signed = Deadline(context.seconds).once(
-        lambda seconds: call_sdk(lambda: _signed(region, url, headers, seconds), _translated)
+        lambda seconds: call_sdk(lambda: _signed(context, region, url, headers, seconds), _translated)
     )
     return Credential(
         context.with_role(source),
@@ -66,7 +66,9 @@ def _token_service(context: LoginContext) -> tuple[str, str]:
     return region, f"https://sts.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}/"
 
 
-def _signed(region: str, url: str, headers: dict[str, str], seconds: float) -> tuple[str, dict[str, str]]:
+def _signed(
+    context: LoginContext, region: str, url: str, headers: dict[str, str], seconds: float
+) -> tuple[str, dict[str, str]]:
     """The source of the credential, for people, and the headers of the signed request."""
     try:
         import botocore  # noqa: F401
@@ -77,7 +79,7 @@ def _signed(region: str, url: str, headers: dict[str, str], seconds: float) -> t
 
     from astro_token_backends.aws.client import Session
 
-    session = Session()
+    session = Session(options=context.aws)
     until = time.monotonic() + seconds
     try:
         source = session.credential_source(region, until)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from astro_token.secret import SecretValue
+    from astro_token_backends.aws.settings import Options
 
 __all__ = ["Credential", "LoginContext", "missing_package", "read_file"]
 
@@ -44,6 +45,7 @@ class LoginContext(Record):
         adapter: creates a `VaultAdapter` for a token, which may be empty.
         unwrapped: content of wrapping tokens, by their hash: they work once.
         until: deadline by the monotonic clock.
+        aws: replaces the environment in the login by aws.
     """
 
     _hidden = ("environ",)
@@ -53,6 +55,7 @@ class LoginContext(Record):
     adapter: Callable[[str], Any]
     unwrapped: dict[str, SecretValue]
     until: float
+    aws: Options | None = None
 
     @property
     def seconds(self) -> float:

@@ -27,7 +27,8 @@ def gcp(context: LoginContext) -> Credential:
     audience = f"vault/{role}"
     file = context.text(_FILE)
     if file:
-        source = f"a service account's key in {printable_path(file)} ({_FILE})"
+        where = _FILE if file.startswith("{") else f"{printable_path(file)} ({_FILE})"
+        source = f"a service account's key in {where}"
         token = call_sdk(lambda: _signed(file, audience), _unusable)
     else:
         source = "the service account of Google's metadata server"
@@ -57,7 +58,8 @@ def _signed(file: str, audience: str) -> SecretValue:
         from google.auth import crypt, jwt
     except ModuleNotFoundError:
         raise missing_package("gcp", "google-auth", "gcp") from None
-    account = json.loads(Path(file).read_text(encoding="utf-8"))
+    # CI systems keep the key itself in variables.
+    account = json.loads(file if file.startswith("{") else Path(file).read_text(encoding="utf-8"))
     if account["type"] != "service_account":
         raise ConfigError(
             f"{_FILE} names a credential that is not a service account's key",

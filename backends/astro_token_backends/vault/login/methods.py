@@ -17,6 +17,7 @@ from astro_token_backends.vault.settings import path_setting, text_setting
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from astro_token_backends.aws.settings import Options
     from astro_token_backends.vault.login.context import Credential, LoginContext
 
 __all__ = ["PreparedLogin", "prepare_login", "token_renewal"]
@@ -60,12 +61,13 @@ def prepare_login(
     adapter: Callable[[str], Any],
     unwrapped: dict[str, SecretValue],
     until: float,
+    aws: Options | None = None,
 ) -> PreparedLogin:
     """
     Choose the method and read its credential. Nothing is sent to Vault yet.
 
     Args:
-        adapter, unwrapped, until: as in `LoginContext`.
+        adapter, unwrapped, until, aws: as in `LoginContext`.
 
     Raises:
         AstroTokenError: there is no usable credential; by `log_in`: Vault refuses it, or does not respond.
@@ -77,7 +79,7 @@ def prepare_login(
     from astro_token_backends.vault.login.context import LoginContext
 
     mount = path_setting(environ, "ASTRO_TOKEN_VAULT_MOUNT") or method
-    context = LoginContext(method, mount, environ, adapter, unwrapped, until)
+    context = LoginContext(method, mount, environ, adapter, unwrapped, until, aws)
     module = import_module(f"astro_token_backends.vault.login.{_METHODS[method]}")
     credential: Credential = getattr(module, method)(context)
     at = "" if mount == method else f" at auth/{mount}"
