@@ -513,23 +513,64 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+def take(rate: Rate, bearer: SecretValue, *, seconds: float = 5.0, lasting: float = 0.0) -> None:
+    with rate.turn(bearer, seconds):
+        sys.modules[Rate.__module__].time.now += lasting
+
+
 def test_a_token_waits_for_its_turn_and_for_no_other(bearer: SecretValue, clock: Clock) -> None:
     rate = Rate(3)
     other = SecretValue(b"a.b.c")
     for _ in range(3):
-        rate.wait(bearer, 5)
-        rate.wait(other, 5)
+        take(rate, bearer)
+        take(rate, other)
     assert [] == clock.waits
-    rate.wait(bearer, 5)
-    assert [pytest.approx(1.1)] == clock.waits
+    take(rate, bearer)
+    assert [pytest.approx(1.01)] == clock.waits
+
+
+def test_a_turn_counts_from_the_response(bearer: SecretValue, clock: Clock) -> None:
+    """The request can have reached Astro at any time before."""
+    rate = Rate(2)
+    take(rate, bearer, lasting=0.5)
+    take(rate, bearer, lasting=0.25)
+    take(rate, bearer)
+    assert [pytest.approx(1.01 - 0.25)] == clock.waits
+
+
+def test_a_turn_is_free_again_after_a_failure(bearer: SecretValue, clock: Clock) -> None:
+    rate = Rate(1)
+    with pytest.raises(ZeroDivisionError), rate.turn(bearer, 5):
+        raise ZeroDivisionError
+    take(rate, bearer)
+    assert [pytest.approx(1.01)] == clock.waits
+
+
+def test_without_a_free_turn_a_request_waits_for_a_response(bearer: SecretValue) -> None:
+    rate = Rate(1)
+    began, taken = threading.Event(), threading.Event()
+
+    def later() -> None:
+        began.set()
+        with rate.turn(bearer, 60):
+            taken.set()
+
+    with rate.turn(bearer, 5):
+        with pytest.raises(BackendUnavailableError), rate.turn(bearer, 0.05):
+            pass
+        thread = threading.Thread(target=later)
+        thread.start()
+        assert began.wait(60)
+        assert not taken.is_set()
+    assert taken.wait(60)
+    thread.join()
 
 
 def test_the_turns_of_tokens_that_were_used_long_ago_are_forgotten(clock: Clock) -> None:
     rate = Rate()
     for number in range(1000):
-        rate.wait(SecretValue(f"a.{number}.c".encode()), 5)
-        clock.now += 0.1
-    assert len(rate._turns) <= 101
+        take(rate, SecretValue(f"a.{number}.c".encode()), lasting=0.1)
+    assert len(rate._tokens) <= 101
     assert [] == clock.waits
 
 
@@ -570,6 +611,6 @@ def test_a_turn_that_comes_too_late_is_not_waited_for(bearer: SecretValue, clock
     rate = Rate()
     rate.postpone(bearer, 3600)
     with pytest.raises(BackendUnavailableError) as raised:
-        rate.wait(bearer, 5)
+        take(rate, bearer)
     assert [] == clock.waits
     assert 3500 < (raised.value.retry_after or 0) <= 3600

@@ -248,17 +248,10 @@ def test_where_a_row_does_not_fit_each_token_has_a_block_and_every_cell_is_whole
     tokens = (f"planted:{name}", "planted:nothing")
     result = program("check", *tokens, env={"COLUMNS": "40", "NO_COLOR": "1"})
     expected = f"""{BLOCK.replace("planted:prod", f"planted:{name}")}
-TOKEN         planted:nothing
-BACKEND       planted
-VERSION       -
-SCOPE         -
-ORGANIZATION  -
-WORKSPACE     -
-DEPLOYMENT    -
-TOKEN ID      -
-ISSUED        -
-EXPIRES       -
-VERDICT       failed
+TOKEN    planted:nothing
+BACKEND  planted
+ERROR    no such secret
+VERDICT  failed
 """
     assert (66, expected) == (result.code, timeless(result.stdout))
     wide = program("check", *tokens, env={"COLUMNS": "120"})

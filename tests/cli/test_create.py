@@ -101,8 +101,7 @@ def test_bad_input_creates_nothing(
 ) -> None:
     life.project(**entries)
     assert says(life("create", *arguments, "prod"), code, message)
-    assert (set(), None) == (life.others, life.store.read("prod"))
-    assert life.rotation().keys() <= {"intent"}
+    assert (set(), None, {}) == (life.others, life.store.read("prod"), life.rotation())
 
 
 @pytest.mark.parametrize(
@@ -205,7 +204,30 @@ def test_without_an_admin_nothing_is_created(life: TokenLife) -> None:
     weak = life.api.issue(ws=None)
     life.program.canaries.append(weak)
     assert says(life("create", *DEPLOY, life.ref, env={"MANAGES": weak}), 77, "Astro does not allow the cred")
-    assert (set(), False) == (life.others - {id_of(weak)}, bool(life.rotation().get("pending")))
+    assert (set(), {}) == (life.others - {id_of(weak)}, life.rotation())
+    missing = f"{life.ref}: there is no token to rotate"
+    assert says(life("rotate", life.ref), 66, missing, "run `astro-token create`, which also continues a")
+
+
+@only_file
+def test_a_creation_that_was_interrupted_before_a_token_existed_is_no_rotation(life: TokenLife) -> None:
+    intent = {"title": "deploy~1", "owner": "somebody", "until": "2026-01-01T00:00:00Z"}
+    life.store.write_record("prod", json.dumps({"format": 1, "intent": intent}))
+    assert says(
+        life("rotate", life.ref), 66, "there is no token to rotate", "run `astro-token create`, which"
+    )
+    assert 0 == life("create", *DEPLOY, life.ref).code
+    assert ({id_of(life.current())}, {}) == (life.others, life.rotation())
+
+
+@pytest.mark.parametrize(
+    ("role", "hint"),
+    [("DEPLOYMENT_ADMN", "did you mean DEPLOYMENT_ADMIN? check the title"), ("our team", "check the title")],
+)
+@only_file
+def test_a_misspelt_role_is_corrected(life: TokenLife, role: str, hint: str) -> None:
+    result = life("create", "--role", role, "--deployment", DEPLOYMENT, life.ref)
+    assert says(result, 78, "Astro refuses to create a token", hint)
 
 
 def test_a_lost_response_to_the_creation_leaves_no_orphan(life: TokenLife) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from astro_token.testing import make_token
 from tests.backends.vault import service
 from tests.cli.token_life import ADMIN, TokenLife, after_requests, errors_of, id_of, lose_first, says
 from tests.servers.astro_api import DEPLOYMENT, ORGANIZATION, OTHER_DEPLOYMENT, WORKSPACE, Grant, role
+from tests.servers.faults import FaultServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,6 +134,26 @@ def test_policy_limits_the_role_and_the_lifetime(life: TokenLife) -> None:
     life.project()  # without a lifetime, the default is not longer than policy allows
     assert 0 == life("rotate", "prod", env={"ASTRO_TOKEN_POLICY_MAX_LIFETIME": "30d"}).code
     assert 30 == life.record_of(life.current())["expiryPeriodInDays"]
+
+
+@pytest.mark.parametrize(
+    ("record", "entries", "days"),
+    [
+        ({"expiryPeriodInDays": 7}, {}, 7),
+        ({"expiryPeriodInDays": 365}, {}, 90),
+        ({"createdAt": "2026-01-01T00:00:00Z", "endAt": "2026-01-08T00:00:01Z"}, {}, 7),
+        ({"createdAt": "2026-01-01T00:00:00Z", "endAt": "2026-01-01T01:00:00Z"}, {}, 1),
+        ({"expiryPeriodInDays": 7}, {"lifetime": "30d"}, 30),
+    ],
+)
+@only_file
+def test_a_short_lifetime_is_kept(
+    life: TokenLife, record: dict[str, Any], entries: dict[str, str], days: int
+) -> None:
+    life.record_of(life.issue()).update(record)
+    life.project(**entries)
+    assert 0 == life("rotate", "prod").code
+    assert days == life.record_of(life.current())["expiryPeriodInDays"]
 
 
 @only_file
@@ -341,7 +363,8 @@ def test_the_admins_own_credential_is_spared_under_another_reference(life: Token
     life.record_of(life.admin)["roles"] = [role("ORGANIZATION_OWNER", ORGANIZATION, "ORGANIZATION")]
     file = life.program.work / "astro-token.toml"
     file.write_text(f'[tokens.copy]\nref = "{life.store.ref("copy")}"\n[tokens.prod]\nref = "{life.ref}"\n')
-    result = life("rotate", "--all", "--grace", "0s", "--format", "json")
+    due = ["--if-expires-within", "3650d"]
+    result = life("rotate", "--all", "--grace", "0s", *due, "--format", "json")
     outcomes = [token["outcome"] for token in json.loads(result.stdout)["tokens"]]
     assert (0, ["skipped", "rotated"]) == (result.code, outcomes)
     assert (life.admin, True) == (life.current("copy"), life.works(life.admin))
@@ -448,6 +471,34 @@ def test_a_record_deletes_no_token_whose_value_is_not_in_it(life: TokenLife) -> 
     assert ({}, {id_of(current), id_of(victim)}) == (life.rotation(), life.others)
 
 
+@pytest.mark.parametrize("is_rotated", [False, True])
+@only_file
+def test_a_record_with_the_true_token_of_another_secret_deletes_nothing(
+    life: TokenLife, is_rotated: bool
+) -> None:
+    """Whoever can write the record has copied a value there that Astro accepts, and that nobody has used."""
+    life.issue()
+    victim = life.issue("victim")
+    if is_rotated:
+        assert 0 == life("rotate", "--grace", "0s", life.store.ref("victim")).code
+        assert 0 == life("rotate", "--grace", "0s", life.ref).code
+        victim = life.current("victim")
+    life.record_of(victim)["lastUsedAt"] = utc(-86400 * 9)
+    slot = {"id": id_of(victim), "value": victim}
+    times = {"promoted": utc(-7200), "revoke_after": utc(-3600)}
+    life.store.write_record("prod", json.dumps({"format": 1, "previous": slot, **times}))
+    result = life("rotate", "--finish", life.ref)
+    message = f"the rotation record contains {id_of(victim)}, which the current token was not created to re"
+    assert says(result, 81, message, "find the token with `astro-token audit`")
+    assert (True, victim) == (life.works(victim), life.current("victim"))
+
+    # The same as the new token: it is not revoked as the previous one of another, and neither is that.
+    current = life.current()
+    life.store.write_record("prod", json.dumps({"format": 1, "pending": slot}))
+    assert 81 == life("rotate", "--grace", "0s", life.ref).code
+    assert (True, True) == (life.works(victim), life.works(current))
+
+
 @only_file
 def test_a_forged_value_that_a_record_replaces_deletes_no_token(life: TokenLife) -> None:
     victim, pending = life.issue("victim"), life.issue()
@@ -514,6 +565,7 @@ def test_what_cannot_be_rotated(life: TokenLife) -> None:
         (["--grace", "9999w", "prod"], "--grace is longer than 3650 days"),
         (["--if-older-than", "soon", "prod"], "--if-older-than is not a duration"),
         (["--finish", "--if-older-than", "1d"], "--finish starts no rotation"),
+        (["--all", "--grace", "0s"], "--all with so short a --grace needs a condition"),
         (["--admin", "", "prod"], "--admin: not a reference"),
         (["--in-place", "prod"], "--in-place and --escrow are not given together"),
         (["--escrow", "e.age", "prod"], "--in-place and --escrow are not given together"),
@@ -545,12 +597,42 @@ def test_all_tokens_are_rotated_each_once(life: TokenLife) -> None:
     tables = [f'[tokens.{name}]\nref = "{life.store.ref(name)}"' for name in (*names, "broken")]
     tables.append(f'[tokens.again]\nref = "{life.store.ref("t0")}"')
     (life.program.work / "astro-token.toml").write_text("\n".join(tables))
-    result = life("rotate", "--all", "--grace", "0s")
+    result = life("rotate", "--all", "--grace", "0s", "--if-expires-within", "3650d")
     assert 65 == result.code
     assert "7 rotated, 1 failed" == errors_of(result)[-1]
     after = {name: life.current(name) for name in names}
     assert set() == set(before.values()) & set(after.values())
     assert {id_of(value) for value in after.values()} == life.others
+
+
+@only_file
+def test_a_token_under_several_spellings_is_rotated_once(life: TokenLife) -> None:
+    before = life.issue()
+    path = life.store.folder / "prod.age"  # type: ignore[union-attr]
+    other = path.parent.parent / "linked"
+    other.symlink_to(path.parent)
+    relative = Path(os.path.relpath(path, life.program.work))
+    spellings = [life.ref, f"{life.ref}#token", f"file:{relative}", f"file:{other}/prod.age"]
+    result = life("rotate", "--grace", "0s", "--format", "json", *spellings)
+    assert 0 == result.code
+    tokens = json.loads(result.stdout)["tokens"]
+    assert [(ref, "rotated") for ref in spellings] == [(each["ref"], each["outcome"]) for each in tokens]
+    assert ({id_of(life.current())}, False) == (life.others, life.works(before))
+    assert 1 == sum(request.method == "POST" for request in life.api.requests)
+
+
+@only_vault
+def test_a_token_under_two_names_that_only_the_service_unites_is_rotated_once(life: TokenLife) -> None:
+    """The secret has one field, which needs no name."""
+    life.issue()
+    life.store._write("prod", {"value": life.current()})  # type: ignore[union-attr]
+    bare = life.ref.removesuffix("#token")
+    for grace in ("0s", "1h"):
+        life.api.requests.clear()
+        result = life("rotate", "--grace", grace, "--format", "json", bare, f"{bare}#value")
+        tokens = json.loads(result.stdout)["tokens"]
+        assert (0, ["rotated"] * 2) == (result.code, [each["outcome"] for each in tokens])
+        assert 1 == sum(request.method == "POST" for request in life.api.requests)
 
 
 # -- signals ----------------------------------------------------------------------------------------
@@ -581,6 +663,19 @@ def test_a_signal_during_the_creation_waits_until_the_token_is_staged(
 
 
 # -- unfinished -------------------------------------------------------------------------------------
+
+
+@only_file
+def test_the_lease_ends_with_a_run_that_cannot_reach_astro(life: TokenLife) -> None:
+    life.issue()
+    with FaultServer("pass", upstream=life.api.url) as proxy:
+        after_requests(life.api, "GET", lambda: proxy.close() if life.rotation().get("intent") else None)
+        env = {"ASTRO_TOKEN_API_URL": proxy.url}
+        result = life("rotate", "--timeout", "16", life.ref, env=env)
+    assert 75 == result.code
+    assert "Astro's API" in errors_of(result)[0]
+    assert 0 == life("rotate", "--grace", "0s", life.ref).code
+    assert ({id_of(life.current())}, {}) == (life.others, life.rotation())
 
 
 @only_vault

@@ -75,9 +75,7 @@ def measured(life: TokenLife, *arguments: str) -> tuple[dict[str, int], float]:
     assert 10 < peak < _MIB
     methods = Counter(request.method for request in life.api.requests)
     shortest = {method: shortest_window(life, method, most) for method, most in _PER_SECOND.items()}
-    # Turns are 1.1 seconds apart; on a busy machine one request may need longer than the next to reach Astro,
-    # which refuses what is too much.
-    assert all(seconds > 0.7 for seconds in shortest.values()), shortest
+    assert all(seconds >= 1 for seconds in shortest.values()), shortest
     outcomes = Counter(token["outcome"] for token in content["tokens"])
     print(
         f"{life.store.scheme} {' '.join(arguments)}: {dict(outcomes)}, {time.monotonic() - begin:.0f} s, "
@@ -108,7 +106,7 @@ def test_a_killed_run_is_resumed_and_rotates_nothing_twice(
     names = many(life, count)
     before = {name: life.current(name) for name in names}
     killed = start("rotate", "--all")
-    wait_until(lambda: created(life) >= count // 2, patience=600)
+    wait_until(lambda: created(life) >= count // 2, patience=1800)  # the disk has to keep up with each record
     killed.send(signal.SIGKILL)
     killed.process.wait()
     posts = created(life)

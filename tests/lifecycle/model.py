@@ -5,6 +5,7 @@ A model checker for the rotation: Astro and a secrets backend as data, and a fau
     explore    three runs at once, effect by effect in random order; new runs start while others are frozen
 
 A fault kills the run before or after an effect, loses the response, or lets the effect fail.
+Astro can also be out of reach, from an effect on.
 A refusal ends the run; it may come before the effect, or after a part of it or all of it.
 Afterwards undisturbed runs recover. Counted are worlds in which
 
@@ -157,23 +158,31 @@ _PERFORMERS: dict[type[Any], Callable[[World, Any], Any]] = {
     e.IsUsed: lambda world, effect: world._IsUsed(effect),
     e.Delete: World._Delete,
 }
+_OF_ASTRO = frozenset({e.Verify, e.ListTokens, e.Create, e.IsUsed, e.Delete})
 _DISRUPTIVE = frozenset({e.WriteValue, e.Delete})  # no other effect can end the current token's validity
 
 
 def alone(world: World, run: Run, faults: dict[int, str]) -> tuple[int, str]:
-    """Perform a run with faults at numbered effects. Return the number of effects, and the outcome."""
-    count = 0
+    """
+    Perform a run with faults at numbered effects. Return the number of effects, and the outcome.
+
+    After the fault `down`, Astro is out of reach.
+    """
+    count, is_down = 0, False
     try:
         effect = next(run)
         while True:
             fault = faults.get(count, "")
             count += 1
+            is_down |= fault == "down"
             if fault == "before":
                 run.close()
                 return count, "killed"
             error: Exception | None = None
             result = None
-            if fault in {"failed", "refused", "denied"}:
+            if is_down and type(effect) in _OF_ASTRO:
+                error = e.ConflictError()
+            elif fault in {"failed", "refused", "denied"}:
                 refused = e.RefusedError(Exception(fault), is_denied=fault == "denied")
                 error = e.UnknownOutcomeError() if fault == "failed" else refused
             else:
@@ -236,6 +245,7 @@ def explore(
     pause: float,
     runs: int = 3,
     deletions: float = 0.0,
+    downs: float = 0.0,
 ) -> Counter[str]:
     """
     Count the worlds that went wrong, over random schedules.
@@ -243,22 +253,26 @@ def explore(
     Args:
         pause: the probability, at each effect, of a pause beyond every lease.
         deletions: the probability that a person deletes the pending token.
+        downs: the probability that a run cannot reach Astro any more, or can again.
     """
     chance = random.Random(seed)  # noqa: S311 (schedules)
     totals: Counter[str] = Counter()
     for _ in range(schedules):
         world = make()
-        _disturbed(world, chance, pause=pause, runs=runs, deletions=deletions)
+        _disturbed(world, chance, pause=pause, runs=runs, deletions=deletions, downs=downs)
         recover(world, 6)
         judge(world, totals)
     return totals
 
 
-def _disturbed(world: World, chance: random.Random, *, pause: float, runs: int, deletions: float) -> None:
+def _disturbed(
+    world: World, chance: random.Random, *, pause: float, runs: int, deletions: float, downs: float
+) -> None:
     running: dict[str, list[Any]] = {name: [run := world.run(name), next(run)] for name in "ABCDEFGH"[:runs]}
     # Some runs are frozen for the length of others: each has a speed of its own.
     speed = {name: 10 ** chance.uniform(-2.5, 0) for name in running}
     kill, later = chance.random() * 0.1, itertools.count()
+    down: set[str] = set()
     while running:
         names = list(running)
         name = chance.choices(names, [speed[each] for each in names])[0]
@@ -276,7 +290,11 @@ def _disturbed(world: World, chance: random.Random, *, pause: float, runs: int, 
             continue
         error: Exception | None = None
         result = None
+        if downs and chance.random() < downs:
+            down ^= {name}
         try:
+            if name in down and type(effect) in _OF_ASTRO:
+                raise e.ConflictError
             result = world.perform(effect)
         except (e.ConflictError, e.DeniedError) as failure:
             error = failure

@@ -326,21 +326,23 @@ class Scene:
         self.modes, self.requests = dict(modes or {}), []
         close_backends()
         with AstroApi({"ASTRO_TOKEN_API_URL": self.astro.url}) as api:
-            return self.performer(api, seconds).run(self.protocol(plan))
+            performer = self.performer(api, seconds)
+            return performer.run(self.protocol(plan, performer))
 
     def run_beside(self, plan: Plan = PLAN, seconds: float = 60.0) -> str:
         """A run during another one, with the same proxies."""
         with AstroApi({"ASTRO_TOKEN_API_URL": self.astro.url}) as api:
-            return self.performer(api, seconds).run(self.protocol(plan))
+            performer = self.performer(api, seconds)
+            return performer.run(self.protocol(plan, performer))
 
     def performer(self, api: AstroApi, seconds: float = 60.0) -> Performer:
         deadline = Deadline(seconds)
         tokens = Tokens(api, ORGANIZATION, SecretValue(self.admin.encode()), deadline)
         return Performer(self.settings, self.planned, tokens, deadline)
 
-    def protocol(self, plan: Plan) -> Any:
+    def protocol(self, plan: Plan, performer: Performer) -> Any:
         owner = secrets.token_hex(8)
-        return rotation(plan, owner, lambda: time.time() + self.later, lambda: secrets.token_hex(8))
+        return rotation(plan, owner, lambda: time.time() + self.later, performer.unique)
 
     def command(self, options: RotationOptions) -> tuple[str, int, int]:
         """All of the command `rotate`. Return its outcome, and its requests to Astro and to the service."""

@@ -243,7 +243,7 @@ def race(scene: Scene) -> list[str]:
         with AstroApi({"ASTRO_TOKEN_API_URL": scene.astro.url}) as api:
             performer = scene.performer(api)
             barrier.wait()
-            outcomes.append(performer.run(scene.protocol(plan)))
+            outcomes.append(performer.run(scene.protocol(plan, performer)))
 
     threads = [threading.Thread(target=run) for _ in range(2)]
     for thread in threads:

@@ -250,6 +250,23 @@ def test_a_refusal_ends_the_lease_so_that_the_next_run_need_not_wait(fault: str)
         assert (1, set()) == (len(world.tokens), world.orphans)
 
 
+def test_without_astro_the_lease_ends_with_the_run() -> None:
+    for at in range(alone(World(PLAN), World(PLAN).run("A"), {})[0]):
+        world = World(PLAN)
+        alone(world, world.run("A"), {at: "down"})
+        intent = world.record.intent
+        assert intent is None or intent.until <= world.clock
+        assert "done" == alone(world, world.run("B"), {})[1]
+        assert (1, set(), 0) == (len(world.tokens), world.orphans, world.outages)
+
+
+def test_a_lease_lasts_while_a_creation_may_be_on_its_way() -> None:
+    world = World(PLAN)
+    assert "unfinished" == alone(world, world.run("A"), {5: "failed", 6: "down"})[1]
+    assert world.record.intent.until > world.clock
+    assert "busy" == alone(world, world.run("B"), {})[1]
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 def test_a_created_token_that_cannot_be_stored_is_deleted(keeps: bool) -> None:
     """A definite denial of the value. With a previous token, the rotation stays open."""
@@ -272,9 +289,10 @@ def test_a_created_token_that_cannot_be_stored_is_deleted(keeps: bool) -> None:
     assert "done" == alone(world, world.run("B"), {})[1]
 
 
-def test_a_creation_that_is_refused_in_part_leaves_nothing() -> None:
+@pytest.mark.parametrize("fault", ["damaged", "denied"])
+def test_a_creation_that_is_refused_leaves_nothing(fault: str) -> None:
     world = World(PLAN)
-    assert "refused" == alone(world, world.run("A"), {5: "damaged"})[1]
+    assert "refused" == alone(world, world.run("A"), {5: fault})[1]
     assert ({"t0"}, RotationRecord()) == (set(world.tokens), world.record)
 
 
@@ -285,6 +303,11 @@ def test_a_creation_that_is_refused_in_part_leaves_nothing() -> None:
 def test_schedules_lose_nothing(plan: str) -> None:
     for pause in (0.03, 0.3):
         assert counted(explore(lambda: World(PLANS[plan]), 150, seed=1, pause=pause)) == NONE
+
+
+def test_schedules_without_astro_lose_nothing() -> None:
+    for pause in (0.03, 0.3):
+        assert counted(explore(lambda: World(PLAN), 150, seed=1, pause=pause, downs=0.05)) == NONE
 
 
 def test_single_faults_lose_nothing() -> None:

@@ -18,7 +18,7 @@ from astro_token.errors import (
 from astro_token.record import Record
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends.aws.client import SecretService
-from astro_token_backends.aws.endpoint import region_of
+from astro_token_backends.aws.endpoint import region_of, resolve_region
 from astro_token_backends.aws.errors import damaged, is_refusal, refused
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from astro_token.secrets.ref import SecretRef
     from astro_token_backends.aws.client import Outcome
 
-__all__ = ["ParameterStore"]
+__all__ = ["ParameterStore", "canonical"]
 
 _PAGES = 20
 _TYPES = {"String", "StringList", "SecureString"}
@@ -38,6 +38,13 @@ class _Parameter(Record):
     kind: str
     version: int
     modified: datetime | None
+
+
+def canonical(ref: SecretRef) -> str:
+    """Only the owner's account can write a parameter. `/name` and `name` have the same ARN."""
+    path = ref.name.partition(":parameter")[2]
+    name = path if path.count("/") > 1 else ref.name
+    return f"{resolve_region(region_of(ref), '-')}:{name}"
 
 
 class ParameterStore(SecretService):

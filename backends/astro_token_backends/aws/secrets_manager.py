@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AstroTokenError, InvalidRefError, SecretNotFoundError
 from astro_token.secret import SecretMetadata, SecretValue
-from astro_token_backends.aws.endpoint import region_of
+from astro_token_backends.aws.endpoint import region_of, resolve_region
 from astro_token_backends.aws.errors import damaged, is_refusal, refused
 from astro_token_backends.aws.staged_versions import CURRENT, StagedVersions, content_of
 
@@ -19,12 +19,21 @@ if TYPE_CHECKING:
     from astro_token.secrets.ref import SecretRef
     from astro_token_backends.aws.client import Outcome
 
-__all__ = ["SecretsManager"]
+__all__ = ["SecretsManager", "canonical"]
 
 _OPTIONS = {"version_id": "VersionId", "stage": "VersionStage"}
 _PENDING = "ASTRO_TOKEN"  # the stage of a new version until it becomes the current one
 _VERSION = re.compile(r"[A-Za-z0-9-]{1,64}")
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")  # follows the name in an ARN, but not in a partial ARN
+_SUFFIX_LENGTH = 7
+_OF_PROFILE = "-"  # its region is known only when the profile has been read
+
+
+def canonical(ref: SecretRef) -> str:
+    """A name and an ARN stay apart: the account of the name is that of the login."""
+    suffix = _SUFFIX.fullmatch(ref.name[-_SUFFIX_LENGTH:]) if ref.name.startswith("arn:") else None
+    name = ref.name[:-_SUFFIX_LENGTH] if suffix else ref.name
+    return f"{resolve_region(region_of(ref), _OF_PROFILE)}:{name}"
 
 
 class SecretsManager(StagedVersions):

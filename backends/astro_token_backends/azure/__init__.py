@@ -65,6 +65,7 @@ SCHEMES = {
         version_option="version",
         pinning_options=("version",),
         pins=r"/secrets/[^/]+/",
+        canonical="astro_token_backends.azure.key_vault:canonical",
         rotation_suffix="-rotation",
         **_SERVICE,
     ),

@@ -10,21 +10,27 @@ from astro_token.errors import InvalidTokenError, changed_meanwhile
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends.azure.client import AzureService
 from astro_token_backends.azure.errors import Operation, damaged, translated
+from astro_token_backends.azure.settings import ObjectId
 from astro_token_backends.boundary import call_sdk
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from astro_token.secrets.ref import SecretRef
-    from astro_token_backends.azure.settings import ObjectId
 
-__all__ = ["KeyVault"]
+__all__ = ["KeyVault", "canonical"]
 
 _LONGEST = 25 * 1024  # bytes, the service's limit
 _PERMISSION = "Microsoft.KeyVault/vaults/secrets/{}/action (role {}), or the access policy {} on secrets"
 _GET = _PERMISSION.format("getSecret", "Key Vault Secrets User", "Get")
 _LIST = _PERMISSION.format("readMetadata", "Key Vault Reader", "List")
 _SET = _PERMISSION.format("setSecret", "Key Vault Secrets Officer", "Set")
+
+
+def canonical(ref: SecretRef) -> str:
+    """The service ignores the case of names."""
+    target = ObjectId.parse(ref, "secrets")
+    return f"https://{target.host}/secrets/{target.name.lower()}"
 
 
 class KeyVault(AzureService):

@@ -13,6 +13,7 @@ SCHEMES = {
         form="PATH",
         example="file:prod.token.age",
         grammar=(r"[^\x00-\x1f\x7f]+",),
+        canonical="astro_token_backends.file.age_file:canonical",
         rotation_suffix=".rotation",
         local=True,
         distributions=("pyrage",),

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from astro_token.secrets.ref import SecretRef
     from astro_token_backends.file.content import Content
 
-__all__ = ["AgeFile"]
+__all__ = ["AgeFile", "canonical"]
+
+
+def canonical(ref: SecretRef) -> str:
+    return os.path.realpath(ref.name)
 
 
 class AgeFile:
@@ -74,6 +78,9 @@ class AgeFile:
 
     def check_write(self, ref: SecretRef, *, timeout: float) -> None:  # noqa: ARG002 (as above)
         """Encrypt something as a write would. That the folder can be written shows the record beside it."""
+        from astro_token.system.files import refuse_special
+
+        refuse_special(Path(ref.name))
         try:
             current = load(ref)
         except SecretNotFoundError:

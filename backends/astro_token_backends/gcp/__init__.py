@@ -71,6 +71,7 @@ SCHEMES = {
         version_option="version",
         pinning_options=("version",),
         pins=r"/versions/(?!latest$)",
+        canonical="astro_token_backends.gcp.secret_manager:canonical",
         rotation_suffix="-rotation",
         added_end="(.+)/versions/latest",
         **_SERVICE,

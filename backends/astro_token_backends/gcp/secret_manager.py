@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from astro_token.secrets.ref import SecretRef
     from astro_token.transport.route import Route
 
-__all__ = ["SecretManager"]
+__all__ = ["SecretManager", "canonical"]
 
 _API = "secretmanager.googleapis.com"
 _SDK = ("google.cloud.secretmanager_v1", "google.cloud.secretmanager.v1.SecretManagerService")
@@ -77,6 +77,10 @@ class _Version(Record):
     @property
     def host(self) -> str:
         return f"secretmanager.{self.location}.rep.googleapis.com" if self.location else _API
+
+
+def canonical(ref: SecretRef) -> str:
+    return _version(ref).parent
 
 
 class SecretManager(GcpService):

@@ -63,6 +63,7 @@ SCHEMES = {
         options={"version": r"[1-9]\d{0,9}", "namespace": _NAMESPACE, "kv": "[12]"},
         version_option="version",
         pinning_options=("version",),
+        canonical="astro_token_backends.vault.kv:canonical",
         rotation_suffix="-rotation",
         **_SERVICE,
     ),

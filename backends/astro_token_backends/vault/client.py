@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from astro_token.transport.route import Route
     from astro_token_backends.aws.settings import Options
 
-__all__ = ["VaultClient", "VaultService"]
+__all__ = ["VaultClient", "VaultService", "namespace_of"]
 
 _CLOSE_SECONDS = 0.8
 _CLOSE_PAUSE = 0.05  # at most, between two attempts to revoke
@@ -245,6 +245,11 @@ def _revoke_login(session: _Session, login: Login, seconds: float) -> None:
 _shared = one_per_process(VaultClient)
 
 
+def namespace_of(ref: SecretRef) -> str | None:
+    """The namespace that a reference names; None for that of the login."""
+    return ref.options.get("namespace", "").strip("/") or None
+
+
 class VaultService:
     """
     Base of the engines. One Vault serves all references.
@@ -272,4 +277,4 @@ class VaultService:
         self._client.close()
 
     def _adapter(self, ref: SecretRef, seconds: float) -> Any:
-        return self._client.adapter(ref.options.get("namespace", "").strip("/") or None, seconds)
+        return self._client.adapter(namespace_of(ref), seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from astro_token.errors import (
 from astro_token.record import Record
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token_backends.boundary import call_sdk
-from astro_token_backends.vault.client import VaultService
+from astro_token_backends.vault.client import VaultService, namespace_of
 from astro_token_backends.vault.errors import (
     StatusError,
     denied,
@@ -29,6 +30,7 @@ from astro_token_backends.vault.errors import (
     translated,
     unexpected,
 )
+from astro_token_backends.vault.settings import path_setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     from astro_token.secrets.ref import SecretRef
 
-__all__ = ["KeyValue"]
+__all__ = ["KeyValue", "canonical"]
 
 # Vault's own paths, which a namespace has too: team/auth/… is not a secret of a mount called team.
 _RESERVED = frozenset({"sys", "auth", "identity", "cubbyhole"})
@@ -66,6 +68,12 @@ class _Location(Record):
             return "remove data/ from the reference: it belongs to the API of KV 2, not to the path"
         folder = self.path.rpartition("/")[0]
         return f"list the secrets with `vault kv list {self.mount}{folder and '/'}{folder}`"
+
+
+def canonical(ref: SecretRef) -> str:
+    """The namespace may stand in front of the mount, and `kv` only saves a request."""
+    namespace = namespace_of(ref) or path_setting(os.environ, "VAULT_NAMESPACE")
+    return f"{namespace}/{ref.name}" if namespace else ref.name
 
 
 class KeyValue(VaultService):

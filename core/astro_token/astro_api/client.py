@@ -102,10 +102,10 @@ class AstroApi:
         """
         until = time.monotonic() + timeout
         rate = self._rates[method]
-        rate.wait(bearer, timeout)
-        outcome = self._outcome(method, path, bearer, until, body=body, limit=limit)
-        if isinstance(outcome, BackendUnavailableError) and outcome.retry_after is not None:
-            rate.postpone(bearer, outcome.retry_after)
+        with rate.turn(bearer, timeout):
+            outcome = self._outcome(method, path, bearer, until, body=body, limit=limit)
+            if isinstance(outcome, BackendUnavailableError) and outcome.retry_after is not None:
+                rate.postpone(bearer, outcome.retry_after)
         return result(outcome)
 
     def close(self) -> None:

@@ -15,11 +15,13 @@ from astro_token.errors import IntegrityError
 from astro_token.record import Record
 from astro_token.secret import SecretValue
 from astro_token.token import SCOPES, Scope, is_identifier, is_jwt
+from astro_token.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
+    "ROLES",
     "Body",
     "CreatedToken",
     "DeploymentRecord",
@@ -32,15 +34,31 @@ __all__ = [
     "TokenRecord",
     "WorkspaceRecord",
     "repeats",
+    "similar_role",
 ]
 
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
 _WORD = re.compile(r"[A-Z]+(?:_[A-Z]+){0,7}")
 _ROLE = re.compile(r"(?:ORGANIZATION|WORKSPACE|DEPLOYMENT|DAG)_[A-Z]+(?:_[A-Z]+){0,3}")
+ROLES = tuple(
+    f"{kind}_{name}"
+    for kind, names in (
+        ("ORGANIZATION", ("MEMBER", "BILLING_ADMIN", "OWNER", "OBSERVE_ADMIN", "OBSERVE_MEMBER")),
+        ("WORKSPACE", ("ACCESSOR", "MEMBER", "AUTHOR", "OPERATOR", "OWNER")),
+        ("DEPLOYMENT", ("ADMIN", "ACCESSOR")),
+        ("DAG", ("VIEWER", "AUTHOR")),
+    )
+    for name in names
+)  # of Astro; others are custom roles
 _LONGEST_WORD = 48
 _SHORTEST_PIECE = 8  # a shorter text can be part of a token by chance
 _MOST_ROLES = 1000
 _LONGEST_TEXT = 1024
+
+
+def similar_role(role: str, choices: Iterable[str]) -> str:
+    """Begin a hint with the role that is closest to one which is not Astro's; empty if none is close."""
+    return "" if role in ROLES else did_you_mean(role, choices)
 
 
 class Role(Record):
@@ -57,7 +75,12 @@ class Role(Record):
 
 
 class TokenRecord(Record):
-    """A token as Astro keeps it. Times have a zone; None means unknown, and for `expires` never."""
+    """
+    A token as Astro keeps it. Times have a zone; None means unknown, and for `expires` never.
+
+    Attributes:
+        days: the lifetime with which it was created.
+    """
 
     scope: Scope | None
     kind: str | None
@@ -66,6 +89,7 @@ class TokenRecord(Record):
     rotated: datetime | None = None
     last_used: datetime | None = None
     expires: datetime | None = None
+    days: int | None = None
 
 
 class CreatedToken(Record):
@@ -200,6 +224,7 @@ class Body:
             roles = []
         if not isinstance(roles, list) or len(roles) > _MOST_ROLES:
             raise _malformed()
+        days = content.get("expiryPeriodInDays")
         return TokenRecord(
             scope=next((name for name in SCOPES if name == scope), None),
             kind=self._word(content.get("kind")),
@@ -208,6 +233,7 @@ class Body:
             rotated=self._time(content, "lastRotatedAt"),
             last_used=self._time(content, "lastUsedAt"),
             expires=self._time(content, "endAt"),
+            days=days if type(days) is int and days > 0 else None,
         )
 
     def organizations(self) -> tuple[tuple[OrganizationRecord, ...], bool]:

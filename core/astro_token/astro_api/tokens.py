@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from astro_token.astro_api.client import support_hint
-from astro_token.astro_api.records import Body, NewRole
+from astro_token.astro_api.records import ROLES, Body, NewRole, similar_role
 from astro_token.errors import AccessDeniedError, ConfigError, IntegrityError
 from astro_token.record import Record
 from astro_token.transport.deadline import Deadline
@@ -82,6 +82,11 @@ class Tokens:
         is_wrong = abs(self._ahead) > CLOCK_TOLERANCE
         return time.time() + (60.0 * round(self._ahead / 60.0) if is_wrong else 0.0)
 
+    @property
+    def remaining(self) -> float:
+        """Seconds until the deadline of the requests."""
+        return self._deadline.remaining
+
     def create(self, token: NewToken) -> CreatedToken:
         """Create a token. This is never repeated: a second request would create a second token."""
         body: dict[str, Any] = {
@@ -94,7 +99,8 @@ class Tokens:
             body["entityId"] = token.roles[0].entity
         if token.days is not None:
             body["tokenExpiryPeriodInDays"] = token.days
-        return self._body(self._once("POST", "", body), "create a token").created()
+        advice = similar_role(token.roles[0].role, ROLES)
+        return self._body(self._once("POST", "", body), "create a token", advice=advice).created()
 
     def get(self, identifier: str) -> TokenRecord | None:
         """Look up a token; None if there is none."""
@@ -205,7 +211,7 @@ class Tokens:
     def _path(self, path: str) -> str:
         return f"organizations/{self._organization}/tokens{path}"
 
-    def _body(self, response: ApiResponse, purpose: str) -> Body:
+    def _body(self, response: ApiResponse, purpose: str, *, advice: str = "") -> Body:
         support = support_hint(response.request_id)
         if response.status == _OK:
             return Body(response.content, self._bearer)
@@ -227,5 +233,5 @@ class Tokens:
             )
         raise ConfigError(
             f"Astro refuses to {purpose}",
-            hint=f"check the title, the role, the scope, its identifier and the lifetime{support}",
+            hint=f"{advice}check the title, the role, the scope, its identifier and the lifetime{support}",
         )

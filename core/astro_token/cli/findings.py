@@ -146,17 +146,20 @@ def name(report: TokenReport, number: int) -> str:
 
 
 def fields(report: TokenReport, number: int, now: datetime) -> dict[str, str]:
-    """Describe a token by titles, apart from its verdicts."""
+    """Describe a token by titles, apart from its verdicts; without one, by the error."""
     token, settings, online = report.token, report.settings, report.online
     shown: dict[str, str | None] = {"TOKEN": name(report, number)}
     if settings and settings.name:
         shown["REFERENCE"] = str(settings.ref)
     shown["BACKEND"] = settings.ref.scheme if settings else None
-    shown["VERSION"] = token.secret.version if token else None
-    for title in ("SCOPE", "ORGANIZATION", "WORKSPACE", "DEPLOYMENT", "TOKEN ID"):
-        shown[title] = getattr(token, title.lower().replace(" ", "_"), None)
-    shown["ISSUED"] = when(token.issued, now) if token and token.issued else None
-    shown["EXPIRES"] = (when(token.expires, now) if token.expires else "never") if token else None
+    if token is None:
+        shown["ERROR"] = _cause(report.error, settings.ref if settings else "")
+    else:
+        shown["VERSION"] = token.secret.version
+        for title in ("SCOPE", "ORGANIZATION", "WORKSPACE", "DEPLOYMENT", "TOKEN ID"):
+            shown[title] = getattr(token, title.lower().replace(" ", "_"))
+        shown["ISSUED"] = when(token.issued, now) if token.issued else None
+        shown["EXPIRES"] = when(token.expires, now) if token.expires else "never"
     if online:
         answers = {True: "accepts it", False: "does not accept it", None: "gave no answer"}
         shown["ASTRO"] = answers[online.accepted]
@@ -166,6 +169,11 @@ def fields(report: TokenReport, number: int, now: datetime) -> dict[str, str]:
         if online.deployment:
             shown["CI/CD ONLY"] = "yes" if online.deployment.ci_cd_enforced else "no"
     return {title: text or NONE for title, text in shown.items()}
+
+
+def _cause(error: errors.AstroTokenError | None, ref: object) -> str | None:
+    """The message of an error, without the reference in front."""
+    return _one_line(error.message).removeprefix(f"{ref}: ") if error else None
 
 
 def roles_text(record: TokenRecord) -> str:
@@ -180,8 +188,8 @@ def tabulate(reports: Sequence[TokenReport], now: datetime) -> tuple[Sequence[st
         first, *others = verdict_lines(report)
         shown = fields(report, number, now)
         expires = report.token.expires if report.token else None
-        expiry = f"{expires:%Y-%m-%d}, {from_now(expires, now)}" if expires else shown["EXPIRES"]
-        rows.append((shown["TOKEN"], shown["SCOPE"], expiry, first))
+        expiry = f"{expires:%Y-%m-%d}, {from_now(expires, now)}" if expires else shown.get("EXPIRES", NONE)
+        rows.append((shown["TOKEN"], shown.get("SCOPE", NONE), expiry, first))
         rows += [("", "", "", other) for other in others]
         chain = zip(("CHAIN", *[""] * len(report.chain)), chain_lines(report), strict=False)
         blocks.append([*shown.items(), *chain, ("VERDICT", first), *(("", other) for other in others)])
@@ -192,9 +200,8 @@ def chain_lines(report: TokenReport) -> list[str]:
     """Return a line for each reference of a chain: its outcome, and the reason."""
     lines = []
     for member in report.chain:
-        reason = ""
-        if member.error is not None:
-            reason = f" ({_one_line(member.error.message).removeprefix(f'{member.ref}: ')})"
+        cause = _cause(member.error, member.ref)
+        reason = f" ({cause})" if cause else ""
         lines.append(f"{member.ref}: {member.status}{reason}")
     return lines
 

@@ -15,7 +15,7 @@ from astro_token.cli.progress import progress
 from astro_token.cli.table import show
 from astro_token.errors import UsageError, worst
 from astro_token.lifecycle.admin import read_admin
-from astro_token.lifecycle.rotate import OUTCOMES, RotationOptions, Rotator
+from astro_token.lifecycle.rotate import DEFAULT_GRACE, OUTCOMES, RotationOptions, Rotator
 from astro_token.policy.parsers import duration
 from astro_token.settings.resolve import Settings
 from astro_token.system.signals import with_delayed_signals
@@ -86,6 +86,13 @@ def _options(arguments: argparse.Namespace, escrow: Path | None) -> RotationOpti
     within = option(duration, arguments.if_expires_within, "--if-expires-within")
     if grace is not None and grace > _LONGEST_GRACE:
         raise UsageError("--grace is longer than 3650 days", hint="give a shorter one, such as 24h")
+    is_repeatable = arguments.finish or older is not None or within is not None
+    if arguments.all and not is_repeatable and grace is not None and grace < DEFAULT_GRACE:
+        raise UsageError(
+            "--all with so short a --grace needs a condition: a run that is killed and repeated would "
+            "rotate finished tokens again",
+            hint="add --if-older-than 1h, or another time since the first run began; or leave --grace out",
+        )
     if arguments.finish and (older is not None or within is not None):
         raise UsageError(
             "--finish starts no rotation, so that --if-older-than and --if-expires-within have no effect",

@@ -10,7 +10,7 @@ from astro_token.lifecycle.admin import no_admin, organization_of
 from astro_token.lifecycle.perform import Performer
 from astro_token.lifecycle.plan import Target, new_token, wide_role
 from astro_token.lifecycle.protocol import Plan
-from astro_token.lifecycle.rotate import is_true_value, performed, slot_of
+from astro_token.lifecycle.rotate import before_release, is_true_value, performed, slot_of
 from astro_token.lifecycle.stored import Stored, open_rotation
 from astro_token.record import Record
 from astro_token.secret import SecretValue
@@ -71,7 +71,7 @@ def create(
     stored.read_record()
     if stored.record.previous is not None:
         raise open_rotation()
-    tokens = Tokens(api, organization, admin.secret, deadline)
+    tokens = Tokens(api, organization, admin.secret, before_release(deadline))
     replaced = _replaced(stored, tokens, is_forced=is_forced)
     merge_field(stored.secret.value, settings.ref.field, SecretValue(b"x"))  # or it could not be stored
     check_write(settings.ref, deadline)

@@ -169,7 +169,7 @@ class Delete(Record):
 
 
 class ConflictError(Exception):
-    """Somebody else changed the record or the value after it was read."""
+    """The effect did not happen: somebody else was faster, or there was no connection. Read again."""
 
 
 class UnknownOutcomeError(Exception):

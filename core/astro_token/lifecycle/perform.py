@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-import uuid
 from contextlib import ExitStack, suppress
-from hashlib import blake2b
 from math import inf
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from astro_token.astro_api.tokens import CLOCK_TOLERANCE
@@ -15,6 +14,7 @@ from astro_token.errors import (
     AccessDeniedError,
     AstroTokenError,
     BackendUnavailableError,
+    ConfigError,
     IntegrityError,
     InvalidTokenError,
     RotationError,
@@ -23,16 +23,18 @@ from astro_token.errors import (
 )
 from astro_token.lifecycle import effects
 from astro_token.lifecycle.effects import Listed, RotationRecord, Slot
-from astro_token.lifecycle.record import RENEW_RECORD, same_token
+from astro_token.lifecycle.record import RENEW_RECORD
 from astro_token.lifecycle.stored import Stored
+from astro_token.lifecycle.title import digest, is_marked, replaces, title_base, unique_part
 from astro_token.log import logger
 from astro_token.record import replace
+from astro_token.secrets.identity import identity
 from astro_token.secrets.registry import can, open_backend
 from astro_token.system.signals import uninterrupted
 from astro_token.token import AstroToken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from astro_token.astro_api.records import ListedToken, TokenRecord
     from astro_token.astro_api.tokens import NewRole, NewToken, Tokens
@@ -42,16 +44,28 @@ if TYPE_CHECKING:
     from astro_token.settings.resolve import TokenSettings
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["PROPAGATION_SECONDS", "Performer", "busy", "is_accepted"]
+__all__ = ["PROPAGATION_SECONDS", "BusyError", "Performer", "busy", "is_accepted"]
 
 # A new token may be unknown to a part of Astro for some time.
 PROPAGATION_SECONDS = 30.0
 _PROPAGATION_PAUSE = 1.0
 _PAUSE_SECONDS, _LONGEST_PAUSE = 0.1, 5.0
-_MARK_DIGITS = 12
 _LONGEST_TOKEN = 2048  # bytes, if there is none to compare with
 _SLOT = 128  # bytes of a token in the record besides its value
+_OF_ASTRO = (effects.Verify, effects.ListTokens, effects.Create, effects.IsUsed, effects.Delete)
+# They change nothing, so that one without a response did not happen.
+_READS = (
+    effects.ReadRecord,
+    effects.ReadValue,
+    effects.Verify,
+    effects.ListTokens,
+    effects.IsUsed,
+)
 _HINT = "compare its roles and its state in Astro with the project file, then run the command again"
+
+
+class BusyError(BackendUnavailableError):
+    """Another run holds the lease of a rotation, or has just rotated the token."""
 
 
 class Performer:
@@ -62,6 +76,7 @@ class Performer:
         tokens: of the organization, with the credential that manages them.
         deadline: for all effects.
         stored: the value and the record; None to open them.
+        titles: of tokens that were looked up, by their identifiers.
 
     Attributes:
         now: returns the seconds since the epoch.
@@ -78,12 +93,16 @@ class Performer:
         tokens: Tokens,
         deadline: Deadline,
         stored: Stored | None = None,
+        *,
+        titles: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._settings, self._planned = settings, planned
         self._tokens, self._deadline = tokens, deadline
         self.stored = stored or Stored(settings, deadline)
-        self._mark = _mark(settings.ref)
+        self._secret = _digest(settings.ref)
         self.now = tokens.now
+        self._created: str | None = None
+        self._titles = titles
         self._failures, self._may_exist = 0, False
         self.failure: AstroTokenError | None = None
         self._looked_up: tuple[str, TokenRecord | None] = ("", None)
@@ -107,8 +126,9 @@ class Performer:
         return is_created or record.pending is not None or record.previous is not None
 
     def unique(self) -> str:
-        """Return the unique part of a title. It begins with a mark of the reference."""
-        return str(uuid.UUID(self._mark + uuid.uuid4().hex[_MARK_DIGITS:]))
+        """Return the unique part of a title."""
+        token = self.stored.token
+        return unique_part(self._secret, token.token_id if token else None)
 
     def run(self, protocol: Protocol[str]) -> str:
         """
@@ -140,23 +160,34 @@ class Performer:
     def _outcome(self, effect: Any) -> Any:
         """Return the result of an effect, or the exception that the protocol receives."""
         logger.debug("%s: %s", self._settings.ref, type(effect).__name__)
+        if self.failure and isinstance(effect, _OF_ASTRO) and self._tokens.remaining <= 0:
+            # Nothing is sent any more, and the time that is left is for the end of the lease.
+            return effects.RefusedError(self.failure, is_denied=isinstance(effect, effects.Create))
         try:
             return self._performers[type(effect)](effect)
         except AstroTokenError as error:
             self.failure = failure = sanitized(error)
         if isinstance(failure, BackendUnavailableError):
             self._pause(failure)
-            return effects.ConflictError() if failure.outcome_known else effects.UnknownOutcomeError()
+            # A deletion is repeated: an earlier request may be on its way.
+            did_not_happen = failure.outcome_known and not isinstance(effect, effects.Delete)
+            is_certain = did_not_happen or isinstance(effect, _READS)
+            return effects.ConflictError() if is_certain else effects.UnknownOutcomeError()
         if isinstance(failure, AccessDeniedError) and getattr(effect, "bearer", None) is not None:
             return effects.DeniedError()  # the token itself was the bearer, and may have been replaced
-        is_denied = isinstance(failure, AccessDeniedError | SecretNotFoundError)
-        return effects.RefusedError(failure, is_denied=is_denied)
+        return effects.RefusedError(failure, is_denied=self._is_denied(effect, failure))
+
+    def _is_denied(self, effect: Any, failure: AstroTokenError) -> bool:
+        if isinstance(effect, effects.Create):
+            return isinstance(failure, AccessDeniedError | ConfigError) and not self._may_exist
+        return isinstance(failure, AccessDeniedError | SecretNotFoundError)
 
     def _pause(self, failure: BackendUnavailableError) -> None:
         """Pause before everything is read again, longer after each failure."""
         self._failures += 1
         seconds = random.uniform(0, min(_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE))  # noqa: S311 (jitter)
-        time.sleep(min(max(seconds, failure.retry_after or 0.0), self._deadline.remaining))
+        left = min(self._deadline.remaining, self._tokens.remaining)
+        time.sleep(min(max(seconds, failure.retry_after or 0.0), left))
 
     # -- the secrets backend ---------------------------------------------------------------------------
 
@@ -201,19 +232,15 @@ class Performer:
         return [
             Listed(token.id, token.title, _creation_of(token.record))
             for token in self._of(effect.bearer).list(**self._planned.filters)
-            if self._is_marked(token.title) or (intent is not None and _is_of(intent, token))
+            if is_marked(token.title, self._secret) or (intent is not None and _is_of(intent, token))
         ]
-
-    def _is_marked(self, title: str) -> bool:
-        _, tilde, unique = title.rpartition("~")
-        return bool(tilde) and unique.replace("-", "").startswith(self._mark)
 
     def _create(self, effect: effects.Create) -> Slot[SecretValue]:
         tokens = self._of(effect.bearer)
         try:
             created = tokens.create(replace(self._planned, title=effect.title))
-        except BackendUnavailableError:
-            self._may_exist = True
+        except BackendUnavailableError as error:
+            self._may_exist |= not error.outcome_known
             raise
         self._may_exist = True
         if len(self._planned.roles) > 1:
@@ -224,6 +251,7 @@ class Performer:
                 "the created token does not contain its identifier",
                 hint="report this with the version of astro-token",
             )
+        self._created = slot.id
         return slot
 
     def _is_used(self, effect: effects.IsUsed) -> bool:
@@ -239,23 +267,37 @@ class Performer:
             ident, record = self._looked_up
             if ident != effect.id:
                 record = tokens.get(effect.id)
-            if record is not None and not self._is_proven(previous, record):
-                raise RotationError(
-                    f"Astro does not accept the value in the rotation record of the token {effect.id}",
-                    exit_code=RotationError.PERSON_NEEDED,
-                    hint="find the token with `astro-token audit`, and revoke it only if nobody uses it; "
-                    f"{RENEW_RECORD}",
-                )
+            if record is not None and not self._has_expired(record):
+                self._require_ours(tokens, previous)
         tokens.delete(effect.id)
 
-    def _is_proven(self, token: Slot[SecretValue], record: TokenRecord) -> bool:
-        """
-        Return True if Astro accepts the value in the record of a token to be deleted, or it has expired.
+    def _has_expired(self, record: TokenRecord) -> bool:
+        return record.expires is not None and record.expires.timestamp() <= self.now()
 
-        Whoever can write the record can name any token's identifier there.
+    def _require_ours(self, tokens: Tokens, previous: Slot[SecretValue]) -> None:
         """
-        has_expired = record.expires is not None and record.expires.timestamp() <= self.now()
-        return has_expired or is_accepted(self._tokens, token)
+        Require that Astro accepts the value of a token to be deleted, and that the current token was created
+        to replace it, by its title at Astro.
+
+        Whoever can write the record can name any token's identifier there, or copy another secret's token.
+        """
+        if not is_accepted(self._tokens, previous):
+            raise _not_ours(
+                f"Astro does not accept the value in the rotation record of the token {previous.id}"
+            )
+        token = self.stored.token
+        ident = token.token_id if token else None
+        if ident is None or ident == self._created:  # of this run
+            return
+        title = self._titles.get(ident)
+        if title is None:
+            details = tokens.details(ident)
+            title = details.title if details else ""
+        if not replaces(title, previous.id):
+            raise _not_ours(
+                f"the rotation record contains {previous.id}, which the current token was not created "
+                "to replace"
+            )
 
     def _of(self, bearer: Slot[SecretValue] | None) -> Tokens:
         return self._tokens if bearer is None else self._tokens.of(bearer.value)
@@ -276,16 +318,20 @@ def is_accepted(tokens: Tokens, token: Slot[SecretValue], patience: float = 0.0)
     return True
 
 
-def busy() -> BackendUnavailableError:
-    """Build the error for a lease that another run holds."""
-    return BackendUnavailableError(
+def busy() -> BusyError:
+    return BusyError(
         "another run is rotating the token", hint="wait for its end, or 30 seconds after it was killed"
     )
 
 
 def _is_of(intent: Intent, token: ListedToken) -> bool:
-    """True if a token has the title of an intent, which anybody may have written, and was never used."""
-    return token.title == intent.title and token.record.last_used is None
+    """
+    True if a token has the title of an intent, and was never used.
+
+    Whoever can write the record can write any title there: it must be one of a rotation.
+    """
+    is_ours = title_base(token.title) != token.title
+    return is_ours and token.title == intent.title and token.record.last_used is None
 
 
 def _has_roles(record: TokenRecord, planned: Sequence[NewRole]) -> bool:
@@ -315,13 +361,21 @@ def _creation_of(record: TokenRecord) -> float:
     return inf if record.last_used or not record.created else record.created.timestamp()
 
 
-def _mark(ref: SecretRef) -> str:
-    """Return digits that stand for a reference and its service, to recognize the tokens made for it."""
+def _digest(ref: SecretRef) -> str:
+    """Return digits that stand for a secret and its service, to recognize the tokens made for it."""
     backend, origin = open_backend(ref.scheme), ""
     if can(backend, "route"):
         with suppress(AstroTokenError):
             origin = str(backend.route(ref).address.origin)
-    return blake2b(f"{origin} {same_token(ref)}".encode()).hexdigest()[:_MARK_DIGITS]
+    return digest(f"{origin} {identity(ref)}")
+
+
+def _not_ours(message: str) -> RotationError:
+    return RotationError(
+        message,
+        exit_code=RotationError.PERSON_NEEDED,
+        hint=f"find the token with `astro-token audit`, and revoke it only if nobody uses it; {RENEW_RECORD}",
+    )
 
 
 def _slot(token: AstroToken) -> Slot[SecretValue]:

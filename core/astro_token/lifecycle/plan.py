@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from astro_token.astro_api.records import NewRole
+from astro_token.astro_api.records import NewRole, similar_role
 from astro_token.astro_api.tokens import NewToken
 from astro_token.errors import InvalidTokenError, PolicyError, UsageError
 from astro_token.lifecycle.title import title_base
@@ -100,7 +100,7 @@ def replacement(settings: TokenSettings, current: TokenDetails, organization: st
         )
     title = settings.request.title or _title_of(current) or settings.name or _TITLE
     others = [role for role in roles if role is not own[0]]
-    days = _days(settings, never_expires=False)
+    days = _days(settings, never_expires=False, default=_lifetime_of(current))
     token = NewToken(title, scope, (own[0], *others), days, _DESCRIPTION)
     _check_policy(token, organization, settings)
     return token
@@ -117,7 +117,18 @@ def wide_role(token: NewToken, settings: TokenSettings) -> tuple[str, str] | Non
     return too_wide(tuple(role.shown for role in token.roles), settings.policy, settings.expected)
 
 
-def _days(settings: TokenSettings, *, never_expires: bool) -> int | None:
+def _lifetime_of(current: TokenDetails) -> timedelta:
+    """The lifetime of a token in whole days, if it is known and shorter than the default."""
+    record = current.record
+    days = record.days
+    if days is None and record.created and record.expires and not record.rotated:
+        days = max(1, round((record.expires - record.created) / timedelta(days=1)))
+    return min(timedelta(days=days or DEFAULT_LIFETIME.days), DEFAULT_LIFETIME)
+
+
+def _days(
+    settings: TokenSettings, *, never_expires: bool, default: timedelta = DEFAULT_LIFETIME
+) -> int | None:
     policy, wanted = settings.policy, settings.request.lifetime
     longest = policy.max_lifetime
     if never_expires:
@@ -128,7 +139,7 @@ def _days(settings: TokenSettings, *, never_expires: bool) -> int | None:
             )
         return None
     if wanted is None:
-        return min(DEFAULT_LIFETIME, longest or DEFAULT_LIFETIME).days
+        return min(default, longest or default).days
     if longest is not None and wanted > longest:
         raise PolicyError(
             f"policy allows a lifetime of {span(longest)} at most, and {span(wanted)} is requested",
@@ -164,10 +175,11 @@ def _kept_roles(settings: TokenSettings, current: TokenDetails) -> tuple[NewRole
         if role.role == wanted and getattr(settings.expected, role.kind, None) in {None, role.entity}
     )
     if not kept:
+        own = [role.shown.role for role in current.roles if role.shown.role is not None]
         raise PolicyError(
             f"the current token does not have the role {wanted}, and a rotation never widens",
-            hint="remove role from the token's table, or create a token with this role: "
-            "`astro-token create --force`",
+            hint=f"{similar_role(wanted, own)}remove role from the token's table, or create a "
+            "token with this role: `astro-token create --force`",
         )
     return kept
 

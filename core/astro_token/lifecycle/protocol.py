@@ -102,6 +102,7 @@ class _Run:
         current, value_version: the same, of the value.
         expected: identifiers of the tokens that the value contains unless another run changes it.
         promoted: identifier of the token that this run has promoted.
+        is_certain: no effect of this run can still happen after it.
     """
 
     def __init__(self, plan: Plan, owner: str, now: Callable[[], float], unique: Callable[[], str]) -> None:
@@ -111,6 +112,7 @@ class _Run:
         self.value_version = ""
         self.expected: set[str | None] = {plan.replaces} if plan.replaces else set()
         self.promoted: str | None = None
+        self.is_certain = True
 
     @property
     def bearer(self) -> Slot[Any] | None:
@@ -153,7 +155,13 @@ class _Run:
         return outcome
 
     def give_up(self) -> Protocol[None]:
-        """End the lease, if it can be done, so that the next run need not wait for its end."""
+        """
+        End the lease, if it can be done, so that the next run need not wait for its end.
+
+        A request without a response may still be on its way: then the lease ends by itself.
+        """
+        if not self.is_certain:
+            return
         with suppress(ConflictError, UnknownOutcomeError, RefusedError):
             self.version, self.record = yield ReadRecord()
             intent = self.record.intent
@@ -193,13 +201,17 @@ def rotation(
             state = state_of(run.record, run.current, owner=owner, now=now())
             step = next_step(state)
             outcome = (yield from _STEPS[step](run)) if step in _STEPS else step
-        except (ConflictError, UnknownOutcomeError, DeniedError):
+        except UnknownOutcomeError:
+            run.is_certain = False
             continue  # read again, never assume
+        except (ConflictError, DeniedError):
+            continue
         except RefusedError:
             yield from run.give_up()
             raise
         if outcome:
             return outcome
+    yield from run.give_up()
     return "unfinished"
 
 
@@ -222,12 +234,17 @@ def _begin(run: _Run) -> Protocol[Outcome]:
     title = run.title()
     yield from run.write(intent=run.lease(title))
     yield from run.read_value()
-    if plan.is_collecting:
-        yield from _collect(run, lambda listed: run.now() - listed.created > LEFTOVER_SECONDS)
+    may_exist = False
     try:
+        if plan.is_collecting:
+            yield from _collect(run, lambda listed: run.now() - listed.created > LEFTOVER_SECONDS)
+        may_exist = True
         token = yield Create(run.bearer, title)
-    except RefusedError:  # a token may exist, without its roles or with a value that nobody has
-        yield from _discard(run)
+    except RefusedError as refused:
+        if may_exist and not refused.is_denied:  # without its roles, or with a value that nobody has
+            yield from _discard(run)
+        else:
+            yield from run.write(intent=None)
         raise
     try:
         yield from run.write(pending=token)

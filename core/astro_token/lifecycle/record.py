@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from astro_token.transport.deadline import Deadline
 
-__all__ = ["RENEW_RECORD", "decode_record", "encode_record", "record_ref", "same_token"]
+__all__ = ["RENEW_RECORD", "decode_record", "encode_record", "record_ref"]
 
 _FORMAT = 1
 _LONGEST_TEXT = 512
@@ -92,12 +92,6 @@ def record_ref(ref: SecretRef, deadline: Deadline) -> SecretRef:
 
 def _holds_record(named: SecretRef, value: SecretRef) -> bool:
     return named.scheme == value.scheme and named != value and named.field is None and not named.pinned
-
-
-def same_token(ref: SecretRef) -> SecretRef:
-    """Normalise a reference, so that all to one token are equal: no field means the field `token`."""
-    name = os.path.realpath(ref.name) if ref.scheme == "file" else ref.name
-    return replace(ref, name=name, field=None if ref.field == "token" else ref.field)
 
 
 def encode_record(record: RotationRecord, *, room: int = 0) -> SecretValue:

@@ -25,15 +25,16 @@ from astro_token.errors import (
 from astro_token.lifecycle.admin import may_not_itself, no_admin, organization_of
 from astro_token.lifecycle.effects import RotationRecord, Slot
 from astro_token.lifecycle.escrowed import EscrowedRotation, keeps_identifier
-from astro_token.lifecycle.perform import PROPAGATION_SECONDS, Performer, busy, is_accepted
+from astro_token.lifecycle.perform import PROPAGATION_SECONDS, BusyError, Performer, busy, is_accepted
 from astro_token.lifecycle.plan import replacement, same_roles, wide_role
 from astro_token.lifecycle.protocol import Plan, rotation
-from astro_token.lifecycle.record import RENEW_RECORD, same_token
-from astro_token.lifecycle.stored import Stored
+from astro_token.lifecycle.record import RENEW_RECORD
+from astro_token.lifecycle.stored import Stored, open_rotation
 from astro_token.lifecycle.terraform import Terraform, read_terraform
 from astro_token.policy.rules import enforce, judge
 from astro_token.record import Record, replace
 from astro_token.secrets.fields import token_count
+from astro_token.secrets.identity import identity
 from astro_token.system.programs import repository_of
 from astro_token.tokens.write import check_write
 from astro_token.transport.deadline import Deadline, Workers
@@ -56,6 +57,7 @@ __all__ = [
     "RotationOptions",
     "RotationReport",
     "Rotator",
+    "before_release",
     "is_true_value",
     "performed",
     "slot_of",
@@ -65,6 +67,7 @@ DEFAULT_GRACE = timedelta(hours=24)
 OUTCOMES = ("rotated", "finished", "waiting", "idle", "planned", "skipped", "failed")
 _WORKERS = 8
 _YOUNG = 60.0  # seconds
+_RELEASE_SECONDS = 5.0
 # A new token is the remedy for these.
 _REMEDIED = frozenset({"expired", "expires-too-soon", "too-old", "age-unproven", "no-expiry"})
 
@@ -118,6 +121,7 @@ class Rotator:
     def __init__(self, api: AstroApi, admin: AstroToken | None, options: RotationOptions) -> None:
         self.api, self.admin, self.options = api, admin, options
         self._lock = threading.Lock()
+        self._rotated: dict[str | None, RotationReport] = {}  # by the identifiers of the new tokens
         self._managed: Terraform | None = None
 
     def rotate_all(
@@ -128,7 +132,8 @@ class Rotator:
         done: Callable[[], None] = lambda: None,
     ) -> list[RotationReport]:
         """
-        Rotate tokens side by side. A reference is rotated once, even if it has several names.
+        Rotate tokens side by side. A token is rotated once, even if several references lead to it:
+        two spellings are known before, or the second one reads the new token.
 
         The admin's credential is rotated only if it is named, and last.
 
@@ -136,18 +141,18 @@ class Rotator:
             is_named: the requests are arguments, and not every token of the project file.
             done: called after each token, from any thread.
         """
-        jobs: dict[SecretRef, TokenSettings] = {}
+        jobs: dict[str, TokenSettings] = {}
         for request in requests:
             if not isinstance(request, AstroTokenError):
-                jobs.setdefault(same_token(request.ref), request)
-        reports: dict[SecretRef, RotationReport] = {}
+                jobs.setdefault(identity(request.ref), request)
+        reports: dict[str, RotationReport] = {}
 
-        def rotate(ref: SecretRef, *, is_last: bool = False) -> None:
+        def rotate(ref: str, *, is_last: bool = False) -> None:
             reports[ref] = self.rotate(jobs[ref], is_collecting=is_named, spares_admin=not is_last)
             done()
 
         admin: Any = self.admin.ref if self.admin else None
-        if admin and (admin := same_token(admin)) in jobs:
+        if admin and (admin := identity(admin)) in jobs:
             reports[admin] = RotationReport(jobs[admin], "skipped")
         others = [ref for ref in jobs if ref not in reports]
         if len(others) > 1:
@@ -159,6 +164,9 @@ class Rotator:
                     result(call.outcome())
             finally:
                 workers.cancel()
+            for ref in others:
+                if isinstance(reports[ref].error, BusyError):  # perhaps by another spelling, which has ended
+                    reports[ref] = self.rotate(jobs[ref], is_collecting=is_named, spares_admin=True)
         else:
             for ref in others:
                 rotate(ref)
@@ -168,7 +176,7 @@ class Rotator:
         return [
             RotationReport(None, "failed", error=request)
             if isinstance(request, AstroTokenError)
-            else replace(reports[same_token(request.ref)], settings=request)
+            else replace(reports[identity(request.ref)], settings=request)
             for request in requests
         ]
 
@@ -195,17 +203,19 @@ class Rotator:
         stored.read_token()
         record, token = stored.record, stored.token
         _refuse_shared(stored.secret.value)
+        if token is not None and (report := self._rotated.get(token.token_id)):
+            return replace(report, settings=settings)
         is_open = record != RotationRecord()
         has_slots = bool(record.previous or record.pending)
         if token is None and record.pending is None:
-            raise _nothing_to_rotate(is_open=is_open)
+            raise _nothing_to_rotate()
         if spares_admin and token is not None and self.admin and token.token_id == self.admin.token_id:
             return RotationReport(settings, "skipped")
         bearer = self._bearer(token)
         organization = organization_of(settings, token, self.admin)
-        tokens = Tokens(self.api, organization, bearer.secret, deadline)
+        tokens = Tokens(self.api, organization, bearer.secret, before_release(deadline))
         is_own = bearer is token
-        details = _details(tokens, stored, is_own=is_own)
+        ident, details = _details(tokens, stored, is_own=is_own)
         is_due = not options.is_finishing and token is not None and self._is_due(details, token, tokens.now())
         expires = details.record.expires if token is None else token.expires
         if options.escrow is not None:
@@ -245,17 +255,20 @@ class Rotator:
         )
         if is_due:
             check_write(settings.ref, deadline)
-        performer = Performer(settings, planned, tokens, deadline, stored)
+        performer = Performer(settings, planned, tokens, deadline, stored, titles={ident: details.title})
         outcome = performed(performer, self.adapted(plan))
         current = stored.token
         is_new = current is not None and (token is None or current.token_id != token.token_id)
-        return RotationReport(
+        report = RotationReport(
             settings,
             "rotated" if is_new else {"grace": "waiting", "idle": "idle"}.get(outcome, "finished"),
             current.expires if current else None,
             _end_of_grace(stored.record),
             tuple(warnings),
         )
+        if current is not None and is_new:
+            self._rotated[current.token_id] = report
+        return report
 
     def _rotate_with_escrow(
         self,
@@ -269,7 +282,7 @@ class Rotator:
     ) -> RotationReport:
         path = self.options.escrow
         if path is None or token is None or token.token_id is None:
-            raise _nothing_to_rotate(is_open=stored.record != RotationRecord())
+            raise open_rotation() if stored.record.pending is not None else _nothing_to_rotate()
         if self.admin is None or self.admin.token_id == token.token_id:
             raise no_admin(
                 "rotate this token in place, and after a lost response its own value does not work"
@@ -321,6 +334,11 @@ class Rotator:
         expires = details.record.expires or token.expires
         is_old = older is not None and (since is None or now - since > older)
         return is_old or (within is not None and expires is not None and expires - now < within)
+
+
+def before_release(deadline: Deadline) -> Deadline:
+    """The deadline of the requests to Astro: after it, there is time to end the lease."""
+    return Deadline(deadline.remaining - min(_RELEASE_SECONDS, deadline.remaining / 4))
 
 
 def performed(performer: Performer, plan: Plan, task: str = "rotation") -> str:
@@ -392,16 +410,20 @@ _OF_TERRAFORM = (
 )
 
 
-def _nothing_to_rotate(*, is_open: bool) -> AstroTokenError:
-    if is_open:
-        return RotationError(
-            "the creation of the token was interrupted", hint="run the same `astro-token create` again"
-        )
-    return SecretNotFoundError("there is no token to rotate", hint="create one with `astro-token create`")
+def _nothing_to_rotate() -> SecretNotFoundError:
+    return SecretNotFoundError(
+        "there is no token to rotate",
+        hint="run `astro-token create`, which also continues a creation that was interrupted",
+    )
 
 
-def _details(tokens: Tokens, stored: Stored, *, is_own: bool) -> TokenDetails:
-    """Look up the token to copy: the current one, else one of an open rotation that Astro accepts."""
+def _details(tokens: Tokens, stored: Stored, *, is_own: bool) -> tuple[str, TokenDetails]:
+    """
+    Look up the token to copy: the current one, else one of an open rotation that Astro accepts.
+
+    Returns:
+        Its identifier, and its details.
+    """
     record, token = stored.record, stored.token
     slots = [slot for slot in (record.previous, record.pending) if slot]
     is_open = bool(slots)
@@ -421,7 +443,7 @@ def _details(tokens: Tokens, stored: Stored, *, is_own: bool) -> TokenDetails:
         except AccessDeniedError as error:
             raise (may_not_itself() if is_own else error) from None
         if details is not None:
-            return details
+            return slot.id, details
     raise _not_accepted(stored)
 
 

@@ -39,6 +39,8 @@ class Scheme(Record):
         version_option: option that `ASTRO_TOKEN_VERSION` sets.
         pinning_options: options that select one version.
         pins: regular expression; a name that contains it selects one version.
+        canonical: function, as `module:attribute`, that returns the same text for all references to one
+            secret, as far as they and the environment tell; None if there is one spelling.
         rotation_suffix: added to the name of a secret for the record of its rotations; None without records.
         added_end: regular expression whose first group is a name without an end that the service adds to it.
         key: True if references name keys of a key service. They take no field.
@@ -67,6 +69,7 @@ class Scheme(Record):
     version_option: str | None = None
     pinning_options: tuple[str, ...] = ()
     pins: str | None = None
+    canonical: str | None = None
     rotation_suffix: str | None = None
     added_end: str | None = None
     key: bool = False

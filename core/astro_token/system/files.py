@@ -245,9 +245,9 @@ def sweep(path: Path) -> None:
     """
     form = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.tmp")
     with suppress(OSError):
-        for each in path.parent.iterdir():
-            if form.fullmatch(each.name):
-                each.unlink()
+        for name in os.listdir(path.parent):  # noqa: PTH208 (a Path for each of thousands of files takes long)
+            if form.fullmatch(name):
+                (path.parent / name).unlink()
 
 
 @contextmanager

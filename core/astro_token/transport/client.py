@@ -144,7 +144,10 @@ class Client:
             if not isinstance(error, Exception):
                 raise
             if not is_reused or connection is None or not connection.ended_early(error):
-                return sanitized(connection_failure(error, route))
+                failure = sanitized(connection_failure(error, route))
+                if connection is None and isinstance(failure, BackendUnavailableError):
+                    failure.outcome_known = True  # nothing was sent
+                return failure
         return self._exchange(route, request, None)
 
     def _take(self, route: Route) -> Connection | None:
