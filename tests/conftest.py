@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("ours", deadline=None, derandomize=True, max_examples=100, database=None)
 hypothesis.settings.load_profile("ours")
 
-pytest_plugins = ["tests.servers.fixtures"]
+pytest_plugins = ["tests.schemas", "tests.servers.fixtures"]
 
 # A shell without job control starts a background command with SIGINT ignored, and children inherit that:
 # tests that end a program with Ctrl-C would wait for ever.
