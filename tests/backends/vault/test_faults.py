@@ -376,7 +376,7 @@ def test_a_fault_in_any_request_has_its_status_and_leaves_no_secret_in_a_frame(
 def test_retry_after_reaches_the_retries() -> None:
     with FaultServer(lambda _: refusal(429, Retry_After="7")) as server:
         backend = KeyValue(VaultClient({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t"}))
-        error = failure(lambda: backend.read(ref(READ), timeout=2))
+        error = failure(lambda: backend.read(ref(READ), timeout=20))
         assert isinstance(error, BackendUnavailableError)
         assert error.retry_after == 7.0
 
