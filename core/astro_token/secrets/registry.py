@@ -24,9 +24,9 @@ from astro_token.wording import did_you_mean
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from importlib.metadata import EntryPoint
     from typing import Any
 
+    from astro_token.secrets.plugins import Plugin
     from astro_token.transport.deadline import Deadline
 
 __all__ = [
@@ -44,7 +44,6 @@ UNLOADABLE = (
     "for this system; then reinstall it"
 )
 PLUGINS_VARIABLE = "ASTRO_TOKEN_PLUGINS"
-PLUGINS_GROUP = "astro_token.backends"
 
 _open: dict[str, Any] = {}
 _lock = RLock()
@@ -79,14 +78,14 @@ def open_backend(scheme: str, *, deadline: Deadline | None = None) -> Any:
 def _start_plugin(scheme: str, deadline: Deadline | None) -> object:
     from astro_token.transport.deadline import Deadline
 
-    entry, deadline = plugins()[scheme], deadline or Deadline()
+    plugin, deadline = plugins()[scheme], deadline or Deadline()
     # A little earlier than the deadline, which would not name the plugin.
     bound = Deadline(deadline.remaining - 0.5, attempt=deadline.attempt)
     error: AstroTokenError
     try:
         return bound.once(lambda _: _make(scheme), apart=True)
     except BackendUnavailableError as late:
-        error = with_prefix(late, f"the plugin {entry.dist.name if entry.dist else entry.value}")
+        error = with_prefix(late, f"the plugin {plugin.distribution}")
         error.hint = f"if it happens again, report it to the plugin's authors, or change {PLUGINS_VARIABLE}"
     raise error
 
@@ -178,7 +177,7 @@ def require(backend: object, method: str, scheme: str, complaint: str) -> Any:
     )
 
 
-def plugins() -> Mapping[str, EntryPoint]:
+def plugins() -> Mapping[str, Plugin]:
     """
     Return the schemes of the distributions in `ASTRO_TOKEN_PLUGINS` without importing them.
 
@@ -189,32 +188,30 @@ def plugins() -> Mapping[str, EntryPoint]:
     if not named:
         return {}
     import re
-    from importlib.metadata import PackageNotFoundError, distribution
 
-    schemes: dict[str, EntryPoint] = {}
+    from astro_token.secrets.plugins import plugins_of
+
+    schemes: dict[str, Plugin] = {}
     for name in dict.fromkeys(re.sub(r"[-_.]+", "-", name).lower() for name in named):
-        try:
-            entries = distribution(name).entry_points.select(group=PLUGINS_GROUP)
-        except (PackageNotFoundError, ValueError):
-            entries = None
-        if not entries:
+        found = plugins_of(name)
+        if not found:
             raise ConfigError(
                 f"{PLUGINS_VARIABLE} names a distribution that is not installed or has no backend"
                 + (f": {name}" if re.fullmatch(r"[a-z0-9-]{1,64}", name) else ""),
                 hint=f"install it, or remove it from {PLUGINS_VARIABLE}; separate names with commas",
             )
-        for entry in entries:
-            if entry.name in RESERVED:
+        for plugin in found:
+            if plugin.scheme in RESERVED:
                 raise ConfigError(
-                    f"a plugin claims the reserved scheme {entry.name}",
+                    f"a plugin claims the reserved scheme {plugin.scheme}",
                     hint=f"remove its distribution from {PLUGINS_VARIABLE}",
                 )
-            if entry.name in schemes:
+            if plugin.scheme in schemes:
                 raise ConfigError(
-                    f"two plugins claim the scheme {entry.name}",
+                    f"two plugins claim the scheme {plugin.scheme}",
                     hint=f"remove one of their distributions from {PLUGINS_VARIABLE}",
                 )
-            schemes[entry.name] = entry
+            schemes[plugin.scheme] = plugin
     return schemes
 
 

@@ -64,7 +64,7 @@ class Fault:
         make: makes something else to ask, and says what the environment is then.
         kind: how the server speaks TLS, by the name of its certificate.
         quick: an answer has to come sooner than at the deadline.
-        attempts: the most that may be made.
+        attempts: the most that may be made. A second has seven or eight by chance; without pauses, hundreds.
     """
 
     code: int
@@ -72,7 +72,7 @@ class Fault:
     make: Callable[[ExitStack, Certificates, pytest.MonkeyPatch], dict[str, str]] | None = None
     kind: str | None = None
     quick: bool = False
-    attempts: int = 6
+    attempts: int = 20
     options: dict[str, Any] = field(default_factory=dict)
 
 
