@@ -29,12 +29,13 @@ from astro_token_backends.login import one_per_process
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
     from typing import Any
 
     from astro_token.secrets.ref import SecretRef
     from astro_token_backends.gcp.errors import Permission
 
-__all__ = ["Connection", "GcpService", "Method", "unknown"]
+__all__ = ["Connection", "GcpService", "Method", "time_of", "unknown"]
 
 # A secret has at most 64 KiB, and so has the plaintext of a key.
 _RESPONSE_LIMIT = 256 * 1024
@@ -244,6 +245,13 @@ class GcpService:
     def _route_to(self, service: str, variable: str, host: str) -> Route:
         address = endpoint(os.environ, variable, host)
         return Route.to(address, os.environ, service=service, variable=variable, ca_variables=_CA_VARIABLES)
+
+
+def time_of(resource: Any, name: str) -> datetime | None:
+    """Return a time of a response; None if the service sent none."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(getattr(resource, name).timestamp(), UTC) if name in resource else None
 
 
 def unknown(error: Exception) -> AstroTokenError:

@@ -15,12 +15,11 @@ from astro_token.record import Record
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.transport.failure import damaged
 from astro_token_backends.boundary import call_sdk
-from astro_token_backends.gcp.client import GcpService, Method, unknown
+from astro_token_backends.gcp.client import GcpService, Method, time_of, unknown
 from astro_token_backends.gcp.errors import Permission
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from datetime import datetime
     from typing import Any
 
     from astro_token.secrets.ref import SecretRef
@@ -121,8 +120,8 @@ class ParameterManager(GcpService):
             raise damaged(self._route(ref))
         return SecretMetadata(
             version=version.version,
-            created=_time(resource, "create_time"),
-            updated=_time(resource, "update_time"),
+            created=time_of(resource, "create_time"),
+            updated=time_of(resource, "update_time"),
             enabled=not resource.disabled,
         )
 
@@ -170,12 +169,6 @@ def _is_of(name: str, version: _Version) -> bool:
         version.parameter,
         version.version,
     )
-
-
-def _time(resource: Any, name: str) -> datetime | None:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(getattr(resource, name).timestamp(), UTC) if name in resource else None
 
 
 # -- errors -------------------------------------------------------------------------------------------

@@ -17,12 +17,11 @@ from astro_token.record import Record
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.transport.failure import damaged
 from astro_token_backends.boundary import call_sdk
-from astro_token_backends.gcp.client import GcpService, Method, unknown
+from astro_token_backends.gcp.client import GcpService, Method, time_of, unknown
 from astro_token_backends.gcp.errors import Permission, denied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from datetime import datetime
     from typing import Any
 
     from astro_token.secrets.ref import SecretRef
@@ -145,11 +144,11 @@ class SecretManager(GcpService):
         number = _number(version.name, ref)
         if number is None:
             raise damaged(self._route(ref))
-        ends = [_time(secret, "expire_time"), _time(version, "scheduled_destroy_time")]
+        ends = [time_of(secret, "expire_time"), time_of(version, "scheduled_destroy_time")]
         return SecretMetadata(
             version=number,
-            created=_time(secret, "create_time"),
-            updated=_time(version, "create_time"),
+            created=time_of(secret, "create_time"),
+            updated=time_of(version, "create_time"),
             expires=min((end for end in ends if end), default=None),
             enabled=version.state.name == "ENABLED",
             labels=dict(secret.labels),
@@ -223,12 +222,6 @@ def _number(name: str, ref: SecretRef) -> str | None:
         return None
     number = match["version"] or ""
     return number if re.fullmatch(r"[1-9][0-9]{0,18}", number) else None
-
-
-def _time(resource: Any, name: str) -> datetime | None:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(getattr(resource, name).timestamp(), UTC) if name in resource else None
 
 
 # -- errors -------------------------------------------------------------------------------------------
