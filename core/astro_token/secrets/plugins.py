@@ -37,10 +37,10 @@ class Plugin(Record):
 
     def load(self) -> Any:
         module, _, attributes = self.value.partition("[")[0].partition(":")
-        found: Any = import_module(module.strip())
+        factory: Any = import_module(module.strip())
         for attribute in filter(None, attributes.strip().split(".")):
-            found = getattr(found, attribute)
-        return found
+            factory = getattr(factory, attribute)
+        return factory
 
 
 def plugins_of(distribution: str) -> list[Plugin]:
@@ -57,16 +57,16 @@ def plugins_of(distribution: str) -> list[Plugin]:
 
 def _folder(distribution: str) -> str | None:
     """Its folder on the path of imports, the first if there are several."""
-    for place in sys.path:
+    for folder in (entry or "." for entry in sys.path):
         try:
-            names = os.listdir(place or ".")  # noqa: PTH208 (pathlib is slow to load)
+            names = os.listdir(folder)  # noqa: PTH208 (pathlib is slow to load)
         except OSError:  # not there, or an archive
             continue
         for name in names:
             if name.endswith(".dist-info"):
-                found = re.sub(r"[-_.]+", "-", name.removesuffix(".dist-info").partition("-")[0]).lower()
-                if found == distribution:
-                    return f"{place or '.'}/{name}"
+                escaped = name.removesuffix(".dist-info").partition("-")[0]
+                if re.sub(r"[-_.]+", "-", escaped).lower() == distribution:
+                    return f"{folder}/{name}"
     return None
 
 

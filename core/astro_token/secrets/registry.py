@@ -193,14 +193,14 @@ def plugins() -> Mapping[str, Plugin]:
 
     schemes: dict[str, Plugin] = {}
     for name in dict.fromkeys(re.sub(r"[-_.]+", "-", name).lower() for name in named):
-        found = plugins_of(name)
-        if not found:
+        claims = plugins_of(name)
+        if not claims:
             raise ConfigError(
                 f"{PLUGINS_VARIABLE} names a distribution that is not installed or has no backend"
                 + (f": {name}" if re.fullmatch(r"[a-z0-9-]{1,64}", name) else ""),
                 hint=f"install it, or remove it from {PLUGINS_VARIABLE}; separate names with commas",
             )
-        for plugin in found:
+        for plugin in claims:
             if plugin.scheme in RESERVED:
                 raise ConfigError(
                     f"a plugin claims the reserved scheme {plugin.scheme}",
