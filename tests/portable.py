@@ -18,6 +18,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,6 @@ def prepare() -> None:
     The names are hidden from astro-token alone: its own modules are imported afterwards.
     """
     from importlib import import_module
-    from importlib.util import find_spec
 
     spec = find_spec("astro_token")
     assert spec is not None
@@ -233,6 +233,20 @@ def scenarios(run: Any, folder: str) -> None:
     )
     for name in ("GITHUB_ACTIONS", "GITHUB_ENV", "RUNNER_TEMP"):
         del os.environ[name]
+
+    # Nothing listens at this port, so that routes, sockets and deadlines are used, and no answer is needed.
+    # https also loads the system's certificates, for which Python has no function of Windows elsewhere.
+    address = f"{'http' if run is hidden else 'https'}://127.0.0.1:9"
+    os.environ["ASTRO_TOKEN_API_URL"] = os.environ["VAULT_ADDR"] = address
+    expect(
+        "Astro is not reached", run("check", "--online", "--timeout", "2", "env:T"), 75, "ASTRO_TOKEN_API_URL"
+    )
+    if find_spec("hvac"):
+        os.environ["VAULT_TOKEN"] = "a"
+        outcome = run("export", "--timeout", "2", "vault:secret/astro/prod#token")
+        expect("Vault is not reached", outcome, 75, "VAULT_ADDR")
+    for name in ("ASTRO_TOKEN_API_URL", "VAULT_ADDR", "VAULT_TOKEN"):
+        os.environ.pop(name, None)
 
     if os.name == "nt":
         expect("exec is refused", run("exec", "env:T", "--", "cmd", "/c", "ver"), 78, "exec", "export")

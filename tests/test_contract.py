@@ -16,6 +16,7 @@ from astro_token.errors import (
     AstroTokenError,
     BackendUnavailableError,
     InvalidRefError,
+    NoCredentialError,
     SecretNotFoundError,
 )
 from astro_token.secret import SecretMetadata, SecretValue
@@ -116,6 +117,7 @@ def harness_of(backend: Memory) -> Harness:
         missing="memory:nothing",
         writable="memory:new",
         denied=lambda: failing(AccessDeniedError("denied")),
+        without_credential=lambda: failing(NoCredentialError("nobody is logged in")),
         unavailable=lambda: failing(BackendUnavailableError("try again")),
         silent=silent,
     )
@@ -189,6 +191,19 @@ class Misnaming(Memory):
         except AstroTokenError:
             pass
         raise SecretNotFoundError("it failed")
+
+
+class Confusing(Memory):
+    """Does not tell a denial from a missing credential."""
+
+    def __init__(self, error: type[AccessDeniedError]) -> None:
+        super().__init__()
+        self.error = error
+
+    def refuse(self, ref: SecretRef, timeout: float) -> None:
+        if isinstance(self.outage, AccessDeniedError):
+            raise self.error("it failed")
+        super().refuse(ref, timeout)
 
 
 class Waiting(Memory):
@@ -316,6 +331,7 @@ class Unversioned(Memory):
 
 OUTAGES = {
     "test_a_denial_is_denied",
+    "test_a_missing_credential_is_no_denial",
     "test_an_unavailable_service_can_be_tried_again",
     "test_a_silent_service_is_left_at_the_deadline",
 }
@@ -331,6 +347,8 @@ BROKEN: list[tuple[Memory, set[str]]] = [
     (PastingNames(), {"test_a_name_is_not_a_path_or_a_query"}),
     (PastingFragments(), {"test_a_name_is_not_a_path_or_a_query"}),
     (Misnaming(), OUTAGES),
+    (Confusing(NoCredentialError), {"test_a_denial_is_denied"}),
+    (Confusing(AccessDeniedError), {"test_a_missing_credential_is_no_denial"}),
     (Waiting(), {"test_a_silent_service_is_left_at_the_deadline"}),
     (Repeating(), OUTAGES),
     (Chaining(), {"test_an_error_is_one_line_and_keeps_no_other_exception"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -15,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astro_token.errors import NoStoreError
+from astro_token.errors import NoCredentialError, NoStoreError
 from astro_token.init.backend import backend_files
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract
-from tests.conftest import PROGRAM, Program
+from tests.conftest import PROGRAM, ROOT, Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -94,10 +95,14 @@ def test_it_is_used_once_the_environment_names_its_distribution(
     assert (0, canary, "") == (result.code, result.stdout, result.stderr)
 
 
-def test_where_it_has_no_address_a_chain_continues(program: Program, installed: Path, canary: str) -> None:
-    result = program("check", "acme:prod,env:BACKUP", env=with_plugin(installed, BACKUP=canary))
-    assert (0, "") == (result.code, result.stderr)
-    assert "passed over (ACME_ADDR is not set)" in result.stdout
+def test_where_it_has_no_address_or_credential_a_chain_continues(
+    program: Program, installed: Path, canary: str
+) -> None:
+    for missing in ("ACME_ADDR", "ACME_TOKEN"):
+        environ = {**with_plugin(installed, "http://127.0.0.1:9", BACKUP=canary), missing: ""}
+        result = program("check", "acme:prod,env:BACKUP", env=environ)
+        assert (0, "") == (result.code, result.stderr)
+        assert f"passed over ({missing} is not set)" in result.stdout
 
 
 def test_its_credential_does_not_reach_the_command(program: Program, installed: Path, service: str) -> None:
@@ -137,22 +142,31 @@ def test_a_distribution_that_is_not_installed_is_an_error(program: Program) -> N
     assert "is not installed or has no backend" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("scheme", "complaint"),
-    [("vault", "claims the reserved scheme vault"), ("acme", "two plugins claim the scheme acme")],
-)
-def test_a_scheme_cannot_be_taken_from_another(
-    program: Program, installed: Path, tmp_path: Path, scheme: str, complaint: str, canary: str
+def test_two_plugins_cannot_serve_one_scheme(
+    program: Program, installed: Path, service: str, tmp_path: Path
 ) -> None:
-    distribution(tmp_path / "site", "other", f"{scheme} = astro_token_acme:AcmeBackend")
-    both = {"PYTHONPATH": f"{installed}{os.pathsep}{tmp_path / 'site'}"}
-    both["ASTRO_TOKEN_PLUGINS"] = f"{NAME},other"
+    entry_points = "acme = astro_token_acme:AcmeBackend\nother = astro_token_acme:AcmeBackend"
+    distribution(tmp_path / "site", "other", entry_points)
+    both = {**with_plugin(installed, service), "ASTRO_TOKEN_PLUGINS": f"{NAME},other"}
+    both["PYTHONPATH"] = f"{installed}{os.pathsep}{tmp_path / 'site'}"
     result = program("check", "acme:prod", env=both)
     assert (78, "") == (result.code, result.stdout)
-    assert complaint in result.stderr
+    assert "two plugins claim the scheme acme" in result.stderr
     assert result.stderr.count("astro-token: error:") == 1
-    builtin = program("check", "env:T", env={**both, "T": canary})
-    assert (0, "") == (builtin.code, builtin.stderr)
+    other = program("check", "other:prod", env=both)
+    assert (0, "") == (other.code, other.stderr)
+
+
+def test_a_built_in_backend_keeps_its_scheme(
+    program: Program, installed: Path, service: str, tmp_path: Path, canary: str
+) -> None:
+    site = tmp_path / "site"
+    distribution(site, "taking", "env = taking:Any")
+    (site / "taking.py").write_text("raise AssertionError\n")
+    both = {**with_plugin(installed, service), "ASTRO_TOKEN_PLUGINS": f"taking,{NAME}", "T": canary}
+    both["PYTHONPATH"] = f"{installed}{os.pathsep}{site}"
+    result = program("check", "env:T", "acme:prod", env=both)
+    assert (0, "") == (result.code, result.stderr)
 
 
 BAD = {
@@ -213,11 +227,75 @@ def test_what_backends_new_writes_passes_the_contract(source: Path, installed: P
     assert f"{len(tests)} passed" in done.stdout, done.stdout + done.stderr
 
 
-def test_a_backend_is_at_most_25_lines() -> None:
-    module = backend_files("acme")["astro_token_acme.py"]
+# -- the page that the README links --------------------------------------------------------------------
+
+README, PAGE = ((ROOT / name).read_text() for name in ("README.md", "docs/plugins.md"))
+SHELL, BY_COMMAND, BY_PLUGIN = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+
+
+def run_documented(program: Program, commands: str, **environ: str) -> str:
+    """Run commands of the page in bash, with an `astro` that shows what it is given."""
+    programs = program.folder / "programs"
+    programs.mkdir(exist_ok=True)
+    shown = "import os, sys; print(*sys.argv[1:], len(os.environ['ASTRO_API_TOKEN']))"
+    (programs / "astro").write_text(f'#!/bin/sh\nexec {sys.executable} -c "{shown}" "$@"\n')
+    (programs / "astro").chmod(0o755)
+    environment = program.environment(environ)
+    environment["PATH"] = f"{programs}{os.pathsep}{PROGRAM.parent}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run(
+        ["bash", "-e", "-c", commands],
+        cwd=program.work, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (0, True) == (done.returncode, "error" not in done.stderr), done.stderr
+    return done.stdout
+
+
+def test_the_page_is_short_and_the_readme_links_it() -> None:
+    assert len(PAGE.splitlines()) <= 75
+    (sentence,) = [line for line in README.splitlines() if "backends new NAME" in line]
+    assert sentence.startswith("[Your own backend](docs/plugins.md) takes 3 lines of shell or 25 of Python")
+
+
+def test_a_backend_in_shell_is_at_most_3_lines_and_the_documented_one_works(
+    program: Program, canary: str, tmp_path: Path
+) -> None:
+    assert len(SHELL.splitlines()) <= 3
+    script = tmp_path / "acme-token"
+    script.write_text(SHELL)
+    script.chmod(0o755)
+    acme = tmp_path / "acme"  # the program of the service
+    acme.write_text('#!/bin/sh\ntest "$*" = "secrets print prod" && cat "${0}.secret"\n')
+    acme.chmod(0o755)
+    (tmp_path / "acme.secret").write_text(f"{canary}\n")
+    commands = BY_COMMAND.replace("/usr/local/bin/acme-token", str(script))
+    assert str(script) in commands
+    folders = f"PATH={tmp_path}{os.pathsep}$PATH\n"
+    output = run_documented(program, folders + commands, ASTRO_TOKEN_COMMANDS_KEEP="PATH")
+    assert f"deploy {len(canary)}\n" == output
+
+
+def test_a_backend_in_python_is_at_most_25_lines_and_the_documented_one_works(
+    program: Program, installed: Path, service: str, canary: str
+) -> None:
+    (module,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     text = ast.get_docstring(ast.parse(module), clean=False)
     code = module.replace(f'"""{text}"""', "")
     assert len([line for line in code.splitlines() if line.strip()]) <= 25
+    environ = {**with_plugin(installed, service), "ASTRO_TOKEN_PLUGINS": ""}
+    output = run_documented(program, BY_PLUGIN, **environ)
+    assert module == (program.work / NAME / "astro_token_acme.py").read_text()
+    assert module == (installed / "astro_token_acme.py").read_text()
+    printed, shown = output.splitlines()
+    assert (True, f"deploy {len(canary)}") == (printed.startswith(f"cd {NAME} && "), shown)
+
+
+@pytest.mark.long
+def test_the_printed_command_runs_the_contract(tmp_path: Path) -> None:
+    """It makes an environment, for which packages are downloaded."""
+    new = subprocess.run([PROGRAM, "backends", "new", "acme"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(["sh", "-c", new.stdout], cwd=tmp_path, capture_output=True, text=True)
+    tests = [name for name in dir(BackendContract) if name.startswith("test_")]
+    assert (0, True) == (done.returncode, f"{len(tests)} passed" in done.stdout), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("scheme", ["none", "true", "route", "client", "service", "secret-value", "test"])
@@ -237,11 +315,17 @@ def test_no_name_changes_the_meaning_of_another(scheme: str) -> None:
             assert len(names) == len(set(names)), file
 
 
-def test_without_an_address_a_chain_continues() -> None:
+def test_without_an_address_or_a_credential_a_chain_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     namespace: dict[str, Any] = {}
     exec(backend_files("acme")["astro_token_acme.py"], namespace)  # noqa: S102 (it is ours)
+    backend, ref = namespace["AcmeBackend"](), SecretRef("acme", "prod")
     with pytest.raises(NoStoreError, match="ACME_ADDR is not set"):
-        namespace["AcmeBackend"]().read(SecretRef("acme", "prod"), timeout=5)
+        backend.read(ref, timeout=5)
+    monkeypatch.setenv("ACME_ADDR", "http://127.0.0.1:9")
+    for token in ("", " \n"):
+        monkeypatch.setenv("ACME_TOKEN", token)
+        with pytest.raises(NoCredentialError, match="ACME_TOKEN is not set"):
+            backend.read(ref, timeout=5)
 
 
 # -- what `backends new` writes --------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def portable(*arguments: str) -> tuple[int, list[str], str]:
 def test_export_check_and_the_library_need_nothing_that_only_posix_has() -> None:
     code, lines, stderr = portable(str(SCRIPT), "--hidden")
     assert (0, "") == (code, stderr)
-    assert "17 passed" == lines[-1]
+    assert "19 passed" == lines[-1]
     assert {"ok  PowerShell", "ok  cmd", "ok  GitHub", "ok  exec is refused", "ok  library"} <= set(lines)
 
 
@@ -81,4 +81,4 @@ script["scenarios"](script["hidden"], "/nonexistent")
 @pytest.mark.long
 def test_the_script_that_windows_runs() -> None:
     code, lines, stderr = portable(str(SCRIPT))
-    assert (0, "16 passed", "") == (code, lines[-1], stderr)
+    assert (0, "18 passed", "") == (code, lines[-1], stderr)

@@ -103,12 +103,6 @@ def test_the_backends_of_the_readme_are_those_there_are() -> None:
     assert real == documented
 
 
-def test_the_example_of_a_plugin_is_the_documented_one() -> None:
-    document = (ROOT / "docs" / "plugins.md").read_text()
-    assert (ROOT / "examples" / "plugin" / "astro_token_acme.py").read_text() in document
-    assert len(document.splitlines()) <= 75
-
-
 def test_documents_show_no_assignment_that_hides_a_failure() -> None:
     for document in DOCUMENTS:
         for line in without_old_lines(document.read_text()).splitlines():

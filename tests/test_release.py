@@ -63,13 +63,46 @@ def test_an_auditor_finds_nothing_in_them(tmp_path: Path) -> None:
     assert audit(tmp_path / ".github").returncode != 0
 
 
+ACTIONS = ROOT / "core" / "astro_token" / "init" / "actions"
+ACTION = re.compile(r"uses: (?!YOUR-ORG/)([^@\s]+)@(.+)")
+
+
+def updated_files() -> list[Path]:
+    """The files of GitHub's actions that dependabot updates."""
+    (update,) = [
+        each for each in load(GITHUB / "dependabot.yml")["updates"] if "github-actions" in each.values()
+    ]
+    assert update["groups"] == {"actions": {"patterns": ["*"]}}  # all folders in one pull request
+    folders = [ROOT / folder.strip("/") for folder in update["directories"]]
+    assert {ROOT, ACTIONS, ROOT / "examples" / "ci" / "github"} == {*folders}
+    return [*WORKFLOWS, *(path for folder in folders for path in folder.glob("*.yml"))]
+
+
 def test_every_action_is_pinned_by_hash_and_version() -> None:
     used: dict[str, set[str]] = {}
-    for path in [*WORKFLOWS, ROOT / "action.yml", *(ROOT / "examples" / "ci" / "github").glob("*.yml")]:
-        for name, pin in re.findall(r"uses: ([^@\s]+)@(.+)", path.read_text()):
+    for path in updated_files():
+        for name, pin in ACTION.findall(path.read_text()):
             assert re.fullmatch(r"[0-9a-f]{40}  # v\d+\.\d+\.\d+", pin), (path.name, name, pin)
             used.setdefault("/".join(name.split("/")[:2]), set()).add(pin)
     assert dict.fromkeys(used, 1) == {name: len(pins) for name, pins in used.items()}
+
+
+def test_no_other_file_has_a_version_of_an_action_that_would_stay_behind() -> None:
+    """After an update by dependabot, change the pages that this test names by hand."""
+    pinned = {use for path in updated_files() for use in ACTION.findall(path.read_text())}
+    templates = ACTIONS.parent / "templates"
+    assert [] == [path.name for path in templates.iterdir() if ACTION.search(path.read_text())]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    uses = {use for path in pages for use in ACTION.findall(path.read_text("utf-8"))}
+    assert set() == {(name, pin) for name, pin in uses if re.match(r"[0-9a-f]{40}", pin)} - pinned
+
+
+def test_dependabot_reads_the_actions_of_init() -> None:
+    """It reads the steps of jobs, and takes the file for a workflow."""
+    steps = load(ACTIONS / "versions.yml")["jobs"]["versions"]["steps"]
+    assert [["uses"]] * len(steps) == [list(step) for step in steps]
+    names = [step["uses"].partition("@")[0] for step in steps]
+    assert ["actions/checkout", "actions/setup-python"] == names
 
 
 def test_a_job_has_the_permissions_that_it_lists_and_a_time_limit() -> None:
@@ -138,7 +171,8 @@ def test_the_tag_of_the_major_version_never_moves_back(
 def test_what_is_released_or_runs_elsewhere_has_owners() -> None:
     owned = re.findall(r"^(/\S+) @", (GITHUB / "CODEOWNERS").read_text(), re.MULTILINE)
     released = ("action.yml", "action", ".ci", "Makefile", "pyproject.toml", "requirements", ".github")
-    for name in (*released, "examples/container", "core/astro_token/init/templates"):
+    written = ("core/astro_token/init/templates", "core/astro_token/init/actions")
+    for name in (*released, *written, "examples/container"):
         assert {f"/{name}/", f"/{name}"} & {*owned}, name
     assert all((ROOT / path.strip("/")).exists() for path in owned)
 

@@ -39,6 +39,7 @@ from astro_token.errors import (
     BackendUnavailableError,
     DecryptError,
     InvalidRefError,
+    NoCredentialError,
     SecretNotFoundError,
 )
 from astro_token.secret import SecretMetadata, SecretValue
@@ -138,6 +139,7 @@ class Harness:
         writable: the same, for one that the backend may create; None if it cannot or must not.
         wrapped: the service keeps a map, so that a stored text is read as the only field of a JSON object.
         denied: within it the service denies access to `present`; None if it cannot.
+        without_credential: within it no credential is configured for the service; None if it needs none.
         unavailable: within it the service answers that it is unavailable; None if it cannot.
         silent: within it the service does not answer for at least three seconds; None if reading is local.
     """
@@ -149,6 +151,7 @@ class Harness:
     writable: str | None = None
     wrapped: bool = False
     denied: Callable[[], AbstractContextManager[object]] | None = None
+    without_credential: Callable[[], AbstractContextManager[object]] | None = None
     unavailable: Callable[[], AbstractContextManager[object]] | None = None
     silent: Callable[[], AbstractContextManager[object]] | None = None
 
@@ -231,7 +234,11 @@ class BackendContract:
                 raise AssertionError(f"a name that ends with {end} reads the secret without that end")
 
     def test_a_denial_is_denied(self, harness: Harness) -> None:
-        self.check_outage(harness, harness.denied, AccessDeniedError)
+        error = self.check_outage(harness, harness.denied, AccessDeniedError)
+        assert not isinstance(error, NoCredentialError), "a chain would continue after a denial"
+
+    def test_a_missing_credential_is_no_denial(self, harness: Harness) -> None:
+        self.check_outage(harness, harness.without_credential, NoCredentialError)
 
     def test_an_unavailable_service_can_be_tried_again(self, harness: Harness) -> None:
         self.check_outage(harness, harness.unavailable, BackendUnavailableError)
@@ -248,10 +255,10 @@ class BackendContract:
         expected: type[AstroTokenError],
         *,
         timeout: float | None = None,
-    ) -> None:
-        """Check the error within an outage, and that it holds no secret; it ends with the outage."""
+    ) -> AstroTokenError | None:
+        """Check and return the error within an outage. It holds no secret, and ends with the outage."""
         if outage is None:
-            return
+            return None
         token = make_token()
         harness.store(token.encode())
         ref = SecretRef.parse(harness.present)
@@ -267,6 +274,7 @@ class BackendContract:
         assert "\n" not in error.message + (error.hint or "")
         assert appearances(token, reachable_text(_beyond_here(error))) == []
         assert token.encode() == self.revealed(harness, self.read(harness, harness.present))
+        return error
 
     def test_an_unknown_option_is_refused(self, harness: Harness) -> None:
         harness.store(make_token().encode())

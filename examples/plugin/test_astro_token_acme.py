@@ -63,6 +63,12 @@ class TestAcme(BackendContract):
             monkeypatch.setenv("ACME_TOKEN", "right")
 
         @contextmanager
+        def without_credential() -> Iterator[None]:
+            monkeypatch.delenv("ACME_TOKEN")
+            yield
+            monkeypatch.setenv("ACME_TOKEN", "right")
+
+        @contextmanager
         def unavailable() -> Iterator[None]:
             service.status = 503
             yield
@@ -84,6 +90,7 @@ class TestAcme(BackendContract):
                 present="acme:prod",
                 missing="acme:nothing",
                 denied=denied,
+                without_credential=without_credential,
                 unavailable=unavailable,
                 silent=silent,
             )

@@ -10,6 +10,8 @@ from astro_token.secrets.schemes import BUILTIN
 from tests.conftest import Result
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cli.conftest import Planted
     from tests.conftest import Program
 
@@ -76,13 +78,46 @@ def test_a_plugin_is_listed_if_it_was_asked_for_and_is_not_imported(
     assert (0, False) == (result.code, "planted" in result.stdout)
 
 
+NOT_THERE = (
+    "astro-token: error: ASTRO_TOKEN_PLUGINS names a distribution that is not installed "
+    "or has no backend: no-such-thing\n"
+    "astro-token: hint: install it, or remove it from ASTRO_TOKEN_PLUGINS; separate names with commas\n"
+)
+CLAIMS = (
+    "astro-token: error: a plugin claims the reserved scheme vault, "
+    "which stays that of the built-in backend\n"
+    "astro-token: hint: remove its distribution from ASTRO_TOKEN_PLUGINS, or ask its authors to rename it\n"
+)
+
+
 def test_a_plugin_that_is_not_there_is_a_mistake(program: Program) -> None:
-    expected = (
-        "astro-token: error: ASTRO_TOKEN_PLUGINS names a distribution that is not installed "
-        "or has no backend: no-such-thing\n"
-        "astro-token: hint: install it, or remove it from ASTRO_TOKEN_PLUGINS; separate names with commas\n"
-    )
-    assert Result(78, "", expected) == program("backends", env={"ASTRO_TOKEN_PLUGINS": "no-such-thing"})
+    everything = program("backends").stdout
+    expected = Result(78, everything, NOT_THERE)
+    assert expected == program("backends", env={"ASTRO_TOKEN_PLUGINS": "no-such-thing"})
+
+
+def test_the_faults_of_plugins_are_told_after_the_list(
+    program: Program, planted: Planted, prod: str, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    info = site / "faulty-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[astro_token.backends]\nvault = no:Module\nmore = no:Module\n")
+    path = f"{program.environ['PYTHONPATH']}:{site}"
+    environ = {"PYTHONPATH": path, "ASTRO_TOKEN_PLUGINS": "faulty,no-such-thing,planted"}
+    for form in ("json", "table"):
+        listed = program("backends", "--format", form, env=environ)
+        assert (78, CLAIMS + NOT_THERE) == (listed.code, listed.stderr)
+        assert [True] * 3 == [name in listed.stdout for name in ("vault", "more", "planted")]
+    report = program("doctor", prod, "--offline", "--format", "json", env=environ)
+    warnings = [
+        f"astro-token: error: {link['found']}\nastro-token: hint: {link['hint']}\n"
+        for link in json.loads(report.stdout)["links"]
+        if (link["link"], link["state"]) == ("variables", "warning")
+    ]
+    assert ("", [CLAIMS, NOT_THERE]) == (report.stderr, warnings)
+    assert Result(78, "", NOT_THERE) == program("exec", "other:a", "--", "true", env=environ)
 
 
 def test_the_version_is_one_line(program: Program) -> None:

@@ -146,7 +146,7 @@ def test_a_token_that_astro_accepts_is_replaced_only_by_force(life: TokenLife) -
     assert (before, {id_of(before)}) == (life.current(), life.others)
     result = life("create", *DEPLOY, "--force", life.ref)
     assert 0 == result.code
-    assert f"the token before, {id_of(before)}, is still valid" in result.stderr
+    assert f"the old token, {id_of(before)}, is still valid" in result.stderr
     assert f"later run `astro-token revoke --id {id_of(before)}`\n" in result.stderr
     assert ({id_of(before), id_of(life.current())}, True) == (life.others, life.works(before))
     life.api.expel(id_of(life.current()))

@@ -67,7 +67,10 @@ def test_the_files_of_two_environments(program: Program, repository: Path) -> No
     assert "vault:secret/astro/acme-dags/prod#token" == str(tokens["prod"].ref)
     assert "lines marked CHANGE in .github/workflows/deploy.yml" in result.stderr
     assert "leaves out dev: GitHub schedules the default branch only" in result.stderr
-    assert all(not path.stat().st_mode & 0o022 for path in repository.rglob("*") if ".git" not in path.parts)
+    made = [path for path in repository.rglob("*") if ".git" not in path.parts]
+    assert {path: 0o755 if path.is_dir() else 0o644 for path in made} == {
+        path: path.stat().st_mode & 0o777 for path in made
+    }
 
 
 def test_the_examples_of_the_help_work(program: Program, repository: Path) -> None:

@@ -599,7 +599,7 @@ def test_an_unfinished_rotation_says_that_the_token_works_and_is_completed_by_an
     result = life("rotate", "--format", "json", life.ref.replace("#", "?kv=2#"), env={"VAULT_TOKEN": token})
     assert 80 == result.code
     error, hint = errors_of(result)
-    assert "the rotation is not finished, and the token before still works: " in error
+    assert "the rotation is not finished, and the old token still works: " in error
     assert hint.endswith("; then run the same command again")
     described = json.loads(result.stdout)["tokens"][0]["error"]
     assert ("RotationError", 80) == (described["type"], described["exit_code"])

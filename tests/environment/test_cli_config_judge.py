@@ -10,27 +10,23 @@ judge takes a minute the first time, so these tests are among the long ones. Wit
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from astro_token.environment.cli_config import problems_of, read
 from tests.environment.cli_config_spellings import combined, harmless, mutated, redirecting
-from tests.machine import IN_CI
+from tests.environment.judges import SEED, built
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
+    from pathlib import Path
 
 pytestmark = pytest.mark.long
 
-SOURCE = Path(__file__).parent / "judge"
 HOME = {"HOME": "/nonexistent"}
-SEED = 1148
 # The keys that decide where the token is sent, with the values that are the CLI's own.
 OWN_VALUES: dict[str, Collection[str]] = {
     "cloud.api.protocol": ["https"],
@@ -73,15 +69,7 @@ class Judge:
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    go = shutil.which("go")
-    if go is None:
-        assert not IN_CI, "CI must have Go"
-        pytest.skip("Go is not installed")
-    built = tmp_path_factory.mktemp("judge") / "judge"
-    # Where the machine has its caches, if a test runs first that hides them.
-    environ = {"HOME": str(Path.home()), **os.environ, "CGO_ENABLED": "0"}
-    subprocess.run([go, "build", "-o", built, "."], cwd=SOURCE, env=environ, check=True)
-    return built
+    return built(".", tmp_path_factory.mktemp("judge"))
 
 
 @pytest.fixture

@@ -47,6 +47,14 @@ def test_names_lead_to_deployments_and_everything_else_is_an_identifier(tmp_path
         ("\ufeff[tool.astro]\r\n", True),
         ("tool = { astro = {} }\n", True),
         ('["tool"."\\u0061stro"]\n', True),
+        ("[ tool . astro ]\n", True),
+        ("['tool'.'astro']\n", True),
+        ("[tool]\n'astro'.runtime = 'x'\n", True),
+        ("tool.astro.runtime = 'x'\n", True),
+        ("tool = {astro={}}\n", True),
+        ("[tool.astro.deployments.astro-token]\n", True),
+        ("[broken\n[tool.'ASTRO']\n", False),
+        ("[tool.astro\udcff]\n", False),
         # A table with mistakes is one that the Astro CLI reports.
         ("[tool]\nastro = 3\n", True),
         ('[tool.astro]\nworkspace = 3\ndeployments = ["x"]\n', True),
@@ -90,7 +98,9 @@ def test_a_table_makes_a_project_also_if_the_file_is_not_understood(
     "text",
     [
         f"#{'x' * 300_000}\n",
-        "[project]\ndependencies = ['astroid']\n",
+        "[project]\ndependencies = ['astroid', 'astro-token', 'my-astro', 'my_astro']\n",
+        # Not parsed: neither contains the key.
+        "[broken\n[tool.astro-token]\n[tool.astro_token]\n[tool.astronomer]\n[tool.my-ASTRO]\n[tool.1astro]\n",
         "",
         "[tool.ruff]\n",
         "[tool.astro-token]\n",

@@ -161,8 +161,10 @@ def test_only_jobs_of_the_repository_and_environment_get_its_token(
 ) -> None:
     number = {"github": "456789", "gitlab": "4242"}[system]
     given = {"repository_id": number, "owner_id": "123456"} if is_bound else {}
-    calls, _ = created(tmp_path, plan(tmp_path, system, service, **given))
-    readers = {name: setup.READERS[service](calls, f"acme-dags-{name}") for name in ("dev", "prod")}
+    made = plan(tmp_path, system, service, **given)
+    calls, _ = created(tmp_path, made)
+    names = {name: f"{made.name}-{name}".removeprefix("astro-") for name in ("dev", "prod")}
+    readers = {name: setup.READERS[service](calls, text) for name, text in names.items()}
     audience = {"aud": setup.AUDIENCES[service]}
     job = {"github": ci_jobs.github, "gitlab": ci_jobs.gitlab}[system]
     strangers = {"github": ci_jobs.github_strangers, "gitlab": ci_jobs.gitlab_strangers}[system]()
@@ -215,14 +217,10 @@ def test_names_of_other_repositories_differ() -> None:
         f"acme/{'x' * 81}",
     ]
     folders = ["", "x", "y"]
+    hosts = ["github.com", "gitlab.com", "git.acme.io", "git.acme.io:8443"]
     plans = [
-        Plan(
-            "aws",
-            "github",
-            (Environment("prod", "main"),),
-            Remote("origin", "github.com", path),
-            folder=folder,
-        )
+        Plan("aws", "github", (Environment("prod", "main"),), Remote("origin", host, path), folder=folder)
+        for host in hosts
         for path in paths
         for folder in folders
     ]

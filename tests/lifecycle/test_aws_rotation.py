@@ -230,7 +230,7 @@ def test_a_rotation_waits_for_the_grace_period(function: Function, scene: Scene)
     current = scene.current
     function.begin()
     message = function.failure("createSecret")
-    assert message.startswith("the token before the current one is in its grace period until 20")
+    assert message.startswith("the previous token is in its grace period until 20")
     assert message.endswith("(exit code 80)")
     assert (current, 2) == (scene.current, len(scene.left))
 

@@ -25,6 +25,16 @@ def test_a_malformed_reference_names_its_setting(text: str) -> None:
             admin_ref({ADMIN_VARIABLE: text})
 
 
+@pytest.mark.parametrize("text", ["env:A,env:B", "file:/a,file:/b", "vault:secret/a#t,env:B", "env:A,"])
+def test_a_chain_is_refused(text: str) -> None:
+    """The name of a file, or a field, could contain the second reference."""
+    for name, arguments in ((ADMIN_VARIABLE, ({ADMIN_VARIABLE: text},)), ("--admin", ({}, text))):
+        with pytest.raises(InvalidRefError) as caught:
+            admin_ref(*arguments)
+        assert f"{name} names one secret, and takes no chain of references" == caught.value.message
+    assert SecretRef("file", "/a,b") == admin_ref({ADMIN_VARIABLE: "file:/a%2Cb"})
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [

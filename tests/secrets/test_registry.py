@@ -26,9 +26,17 @@ from astro_token.errors import (
 )
 from astro_token.secret import SecretValue
 from astro_token.secrets import registry
-from astro_token.secrets.plugins import Plugin, plugins_of
-from astro_token.secrets.registry import close_backends, declared_credentials, open_backend, plugins, require
+from astro_token.secrets.plugins import Entry, entries_of
+from astro_token.secrets.registry import (
+    check_scheme,
+    close_backends,
+    declared_credentials,
+    open_backend,
+    plugins,
+    require,
+)
 from astro_token.secrets.schemes import BUILTIN, RESERVED, credential_variables
+from astro_token.settings.variables import misspelt_variables
 from astro_token.testing import appearances, reachable_text
 from astro_token_backends import MODULES
 from tests.installed import extra_hint
@@ -343,11 +351,11 @@ def test_plugins_are_those_that_importlib_finds(
     assert [("my", "my_plugin:Made.by [extra]"), ("second", "my_plugin : B")] == [
         (entry.name, entry.value) for entry in found
     ]
-    expected = [Plugin(entry.name, entry.value, "my-plugin") for entry in found]
-    assert expected == plugins_of("my-plugin")
+    expected = [Entry(entry.name, entry.value, "my-plugin") for entry in found]
+    assert expected == entries_of("my-plugin")
     module = SimpleNamespace(Made=SimpleNamespace(by="made"), B="B")
     monkeypatch.setitem(sys.modules, "my_plugin", module)
-    assert ["made", "B"] == [plugin.load() for plugin in expected] == [entry.load() for entry in found]
+    assert ["made", "B"] == [each.load() for each in expected] == [entry.load() for entry in found]
 
 
 def test_listing_the_plugins_imports_none(
@@ -355,32 +363,75 @@ def test_listing_the_plugins_imports_none(
 ) -> None:
     plugin("my-plugin", "my = my_plugin_listed:B", "my_plugin_listed", "raise AssertionError")
     monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", "my-plugin")
-    assert ["my"] == list(plugins())
+    assert ["my"] == list(plugins().entries)
 
 
 @pytest.mark.parametrize("scheme", sorted(RESERVED))
 def test_a_plugin_cannot_claim_a_reserved_scheme(
     plugin: Callable[..., None], monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
-    plugin("my-plugin", f"{scheme} = nothing:B")
+    plugin("my-plugin", f"{scheme} = nothing:B\nmy = nothing:B")
     monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", "my-plugin")
-    error = failure(plugins)
-    assert (ConfigError, f"a plugin claims the reserved scheme {scheme}") == (type(error), error.message)
+    message = f"a plugin claims the reserved scheme {scheme}, which stays that of the built-in backend"
+    assert [message] == [problem.message for problem in plugins().problems]
+    assert ["my"] == list(plugins().entries)
+    check_scheme(scheme)
+
+
+def test_a_built_in_backend_serves_its_scheme_though_a_plugin_claims_it(
+    plugin: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin("my-plugin", "env = my_plugin_env:B", "my_plugin_env", GOOD)
+    monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", "my-plugin")
+    assert "astro_token_backends.env" == type(open_backend("env")).__module__
+    assert "my_plugin_env" not in sys.modules
 
 
 def test_two_plugins_cannot_claim_one_scheme(
     plugin: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plugin("one-plugin", "my = nothing:A")
-    plugin("two-plugin", "my = nothing:B")
-    monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", "one-plugin,two-plugin")
-    assert "two plugins claim the scheme my" == failure(plugins).message
+    plugin("one-plugin", "my = nothing:A\none = nothing:A")
+    plugin("two-plugin", "my = nothing:B\ntwo = nothing:B")
+    plugin("three-plugin", "my = nothing:C")
+    monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", "one-plugin,two-plugin,three-plugin")
+    error = failure(lambda: open_backend("my"))
+    assert (ConfigError, "two plugins claim the scheme my") == (type(error), error.message)
+    assert (["one", "two"], ["my"]) == (sorted(plugins().entries), list(plugins().refused))
+    check_scheme("one")
 
 
 @pytest.mark.parametrize("named", ["nothing-installed", "pytest", "../evil", "a b", "-"])
-def test_a_distribution_that_offers_no_backend_is_told(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
-    monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", named)
-    assert ConfigError is type(failure(plugins))
+def test_a_distribution_that_offers_no_backend_is_told_and_the_others_work(
+    plugin: Callable[..., None], monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    plugin("my-plugin", "my = nothing:B")
+    monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", f"{named},my-plugin")
+    for scheme in ("env", "my"):
+        check_scheme(scheme)
+    error = failure(lambda: check_scheme("other"))
+    assert ConfigError is type(error)
+    assert error.message.startswith("ASTRO_TOKEN_PLUGINS names a distribution that is not installed")
+    assert 1 == len(plugins().problems)
+
+
+@pytest.mark.parametrize("result", ["'MY_KEY'", "None", "[3]", "1 / 0"])
+def test_a_plugin_that_does_not_name_its_credentials_stops_its_use_only(
+    plugin: Callable[..., None], monkeypatch: pytest.MonkeyPatch, result: str
+) -> None:
+    """Else its command would see them: the letters of a text are no names."""
+    module = f"my_plugin_names_{abs(hash(result))}"
+    plugin("my-plugin", f"my = {module}:B", module, GOOD.replace('["MY_KEY"]', result))
+    other = f"{module}_other"
+    plugin("other-plugin", f"other = {other}:B", other, GOOD.replace("MY_KEY", "OTHER_KEY"))
+    monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", "my-plugin,other-plugin")
+    open_backend("other")
+    assert {"OTHER_KEY"} == declared_credentials()
+    open_backend("my")
+    error = failure(declared_credentials)
+    message = "the plugin for my does not name its credential variables"
+    assert (BackendError, message, None) == (type(error), error.message, error.__context__)
+    variables = {"ASTRO_TOKEN_REG": "x", "ASTRO_TOKEN_TIMEOUTS": "x"}
+    assert variables.keys() == misspelt_variables(variables).keys()
 
 
 def test_a_plugin_that_is_no_backend_is_told(

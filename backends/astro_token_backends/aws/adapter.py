@@ -99,6 +99,9 @@ class Sender:
         """True if this thread has sent a request since it entered `within`."""
         return hasattr(self._of_thread, "has_sent")
 
+    def accepts(self, route: Route, until: float) -> bool:
+        return self._client.accepts(route, until)
+
     def close(self) -> None:
         self._client.close()
 
@@ -133,13 +136,14 @@ class MetadataSession:
             An instance's service may not exist.
 
     Attributes:
-        failure: of the last request, if an instance's service is busy.
+        failure: of the last request, if an instance's service accepts connections, and is busy or does not
+            answer. Another login may be used instead, but a chain of references does not continue.
     """
 
     def __init__(self, sender: Sender, *, is_configured: bool = False) -> None:
         self._sender = sender
         self._is_configured = is_configured
-        self.failure: BackendUnavailableError | None = None
+        self.failure: AstroTokenError | None = None
 
     def send(self, request: Any) -> AWSResponse:
         from botocore.exceptions import EndpointConnectionError
@@ -148,10 +152,13 @@ class MetadataSession:
         route = aws_route(request.url, self._sender.ca_bundle, is_metadata=True)
         until = min(self._sender.until, time.monotonic() + _METADATA_SECONDS)
         try:
+            if not self._is_configured and not self._sender.accepts(route, until):
+                raise EndpointConnectionError(endpoint_url=route.address.origin)  # this is not an instance
             response = self._sender.send(request, route, until, is_read=True)
         except AstroTokenError as error:
             if self._is_configured or isinstance(error, ConfigError):
                 raise
+            self.failure = error
         else:
             failure = response.failure()
             if isinstance(failure, BackendUnavailableError):
@@ -159,7 +166,7 @@ class MetadataSession:
                     raise failure
                 self.failure = failure
             return _for_botocore(request, response)
-        raise EndpointConnectionError(endpoint_url=route.address.origin)  # this is not an instance
+        raise EndpointConnectionError(endpoint_url=route.address.origin)
 
 
 def _for_botocore(request: Any, response: Response) -> AWSResponse:

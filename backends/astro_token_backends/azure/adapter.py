@@ -85,11 +85,13 @@ class Attempt(threading.local):
     Attributes:
         until: its deadline, by the monotonic clock.
         denial: the error for a response of the login with a status of 400 or more.
+        silence: the error of a machine's identity service that accepts connections and does not answer.
     """
 
     until = 0.0
     failure: AstroTokenError | None = None
     denial: AstroTokenError | None = None
+    silence: AstroTokenError | None = None
 
     @property
     def seconds(self) -> float:
@@ -112,7 +114,7 @@ class LoginTransport(_Transport):
 
     def begin(self, timeout: float) -> None:
         self.attempt.until = time.monotonic() + timeout
-        self.attempt.failure = self.attempt.denial = None
+        self.attempt.failure = self.attempt.denial = self.attempt.silence = None
 
     def send(self, request: Any, *, route: Route | None = None, **options: Any) -> SdkResponse:
         """Send a request of the SDK. Without a route it belongs to the login."""
@@ -121,9 +123,13 @@ class LoginTransport(_Transport):
         # The SDK sets a timeout only to find out quickly whether this machine has an identity.
         until = min(self.attempt.until, time.monotonic() + options.get("connection_timeout", inf))
         self.attempt.failure = self.attempt.denial = None
+        is_there = False
         try:
             # The SDK takes the line end of a variable, such as IDENTITY_ENDPOINT, for a part of its value.
             to = route or login_route(request.url.translate(_LINE_ENDS))
+            if "connection_timeout" in options:
+                self._client.probe(to, until)
+                is_there = True
             response = self._client.send(
                 to,
                 request.method,
@@ -138,6 +144,8 @@ class LoginTransport(_Transport):
             failure = response.failure(_ALSO_BUSY)
         except AstroTokenError as error:
             failure = error
+            if is_there:
+                self.attempt.silence = error
         if failure is not None:
             self.attempt.failure = failure
             raise failure

@@ -90,7 +90,7 @@ class SdkLogin(Record):
                 hint="try again, or raise ASTRO_TOKEN_TIMEOUT",
             )
         if self.is_probe and not is_busy:  # only a response shows that the identity exists
-            raise refused or self.fallback_error()
+            raise refused or transport.attempt.silence or self.fallback_error()
         failure = failure or denial
         # The login's own error tells more about a denial.
         raise failure if failure and not isinstance(failure, AccessDeniedError) else self.fallback_error()

@@ -87,21 +87,26 @@ def choose_credential(environ: Mapping[str, str], request: LoginRequest) -> Cred
     Raises:
         NoCredentialError: no credential exists.
         AccessDeniedError: the file of the credential is unusable.
-        AstroTokenError: a setting, a CI identity's request, or the metadata server's.
+        AstroTokenError: a setting, a CI identity's request, or the metadata server's failure.
         NoIdentityError: only the provider is set, and the CI system gives no identity.
     """
     if value := setting(environ, CREDENTIAL_FILE):
         return _as_account(_from_variable(value), environ)
     if os.path.isfile(file := _gcloud_file(environ)):  # noqa: PTH113 (pathlib is slow to load)
         return _as_account(_from_file(file, _GCLOUD), environ)
+    failure = None
     if setting(environ, "NO_GCE_CHECK") != "true":
         try:
             return _as_account(_of_machine(environ, request), environ)
-        except NoMetadataServerError:
-            pass
+        except NoMetadataServerError as absent:
+            failure = absent.failure
     if name := provider(environ):
-        return _as_account(_of_job(name, environ, request), environ)
-    raise no_credential(environ)
+        try:
+            return _as_account(_of_job(name, environ, request), environ)
+        except NoIdentityError:
+            if failure is None:
+                raise
+    raise failure or no_credential(environ)
 
 
 def no_credential(environ: Mapping[str, str]) -> NoCredentialError:

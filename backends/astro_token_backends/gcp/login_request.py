@@ -29,7 +29,16 @@ _ENDPOINTS = {_STS: "ASTRO_TOKEN_GCP_STS_ENDPOINT", _IAM: "ASTRO_TOKEN_GCP_IAM_E
 
 
 class NoMetadataServerError(Exception):
-    """This machine has no metadata server, or it has no credential. It stays inside this package."""
+    """
+    This machine has no metadata server, or it has no credential. It stays inside this package.
+
+    Attributes:
+        failure: of a server that accepts connections and does not answer; None if there is no server.
+    """
+
+    def __init__(self, failure: AstroTokenError | None = None) -> None:
+        super().__init__()
+        self.failure = failure
 
 
 class LoginRequest:
@@ -77,6 +86,8 @@ class LoginRequest:
             target = route.address.target
             return self._client.send(route, method, target, until=until, headers=headers, body=body)
 
+        if probing and not self._client.accepts(route, until):
+            raise NoMetadataServerError
         response = _first_of_metadata(send) if probing else send()
         self._answered = route
         if failure := response.failure() or _failure(response):
@@ -113,11 +124,13 @@ class LoginRequest:
 def _first_of_metadata(send: Callable[[], Response]) -> Response:
     try:
         response = send()
-    except AstroTokenError:
-        response = None
-    if response is None or not _is_metadata_server(response) or response.status == 404:  # noqa: PLR2004
-        raise NoMetadataServerError
-    return response
+    except AstroTokenError as error:
+        failure: AstroTokenError | None = error
+    else:
+        if _is_metadata_server(response) and response.status != 404:  # noqa: PLR2004
+            return response
+        failure = None
+    raise NoMetadataServerError(failure)
 
 
 def _is_metadata_server(response: Response) -> bool:

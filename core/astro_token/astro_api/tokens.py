@@ -132,7 +132,7 @@ class Tokens:
 
     def rotate(self, identifier: str) -> CreatedToken:
         """
-        Replace the value of a token, which keeps its identifier. The value before is invalid at once.
+        Replace the value of a token, which keeps its identifier. The old value is invalid at once.
 
         After a lost response the token is rotated again: only the last value counts.
         """

@@ -7,8 +7,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from astro_token.cli.output import note, print_json
-from astro_token.errors import OutputError
+from astro_token.cli.output import note, print_json, report
+from astro_token.errors import OutputError, worst
 from astro_token.secrets import protocols
 from astro_token.secrets.registry import plugins
 from astro_token.secrets.schemes import BUILTIN, Scheme
@@ -43,19 +43,24 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
         return _new(arguments.scheme)
     rows = [_describe(name, scheme) for name, scheme in BUILTIN.items()]
     # Plugins are listed from the metadata of their distributions, without importing them.
+    selected = plugins()
     rows += [
-        {**_PLUGIN, "scheme": name, "what": f"a plugin, {entry.value}"} for name, entry in plugins().items()
+        {**_PLUGIN, "scheme": name, "what": f"a plugin, {entry.value}"}
+        for name, entry in selected.entries.items()
     ]
     if arguments.format == "json":
         print_json({"backends": rows})
-        return 0
-    from astro_token.cli.table import show
+    else:
+        from astro_token.cli.table import show
 
-    show(
-        ("SCHEME", "NAMES", "CAN", "SDK", "WHAT"),
-        [(row["scheme"], row["form"], " ".join(row["can"]) or "-", _sdk(row), row["what"]) for row in rows],
-    )
-    return 0
+        show(
+            ("SCHEME", "NAMES", "CAN", "SDK", "WHAT"),
+            [
+                (row["scheme"], row["form"], " ".join(row["can"]) or "-", _sdk(row), row["what"])
+                for row in rows
+            ],
+        )
+    return worst([report(error.message, error.hint, error.exit_code) for error in selected.problems])
 
 
 def _new(scheme: str | None) -> int:

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, _limits: SavedLimits) -> int:
     note(f"created and stored in {settings.ref}")
     if created.replaced is not None:
         before = created.replaced
-        note(f"the token before, {before}, is still valid; later run `astro-token revoke --id {before}`")
+        note(f"the old token, {before}, is still valid; later run `astro-token revoke --id {before}`")
     return 0
 
 

@@ -193,7 +193,7 @@ In tcsh the script offers the options of all commands.
 """
 
 _INIT = """\
-Write the files with which the CI jobs of this repository get their tokens, and no other jobs do.
+Write the files with which the CI jobs of this repository, and no other jobs, get their tokens.
 
 It writes astro-token.toml, the CI system's file, a nightly check, and scripts that create the permissions
 in the backend, bound to this repository and its environments. It detects the remote, the Astro project, CI
@@ -396,14 +396,22 @@ def _put(command: argparse.ArgumentParser) -> None:
 
 def _create(command: argparse.ArgumentParser) -> None:
     _add_token(command, timeout="the creation (default: 120)")
-    command.add_argument("--role", metavar="R", help="of Astro, such as DEPLOYMENT_ADMIN, or a custom one")
+    command.add_argument(
+        "--role", metavar="R", help="the role at Astro, such as DEPLOYMENT_ADMIN, or a custom role"
+    )
     lifetime = command.add_mutually_exclusive_group()
-    lifetime.add_argument("--lifetime", metavar="D", help="1d to 3650d (default: 90d)")
-    lifetime.add_argument("--never-expires", action="store_true", help="which policy can forbid")
-    command.add_argument("--title", metavar="T", help="at Astro (default: the token's name)")
+    lifetime.add_argument("--lifetime", metavar="D", help="the lifetime, 1d to 3650d (default: 90d)")
+    lifetime.add_argument(
+        "--never-expires",
+        action="store_true",
+        help="create a token without an expiry, which policy can forbid",
+    )
+    command.add_argument("--title", metavar="T", help="the title at Astro (default: the token's name)")
     for scope in ("organization", "workspace", "deployment"):
         command.add_argument(f"--{scope}", metavar="ID", help=f"the {scope} that the token is for")
-    command.add_argument("--force", action="store_true", help="also if Astro accepts the token stored there")
+    command.add_argument(
+        "--force", action="store_true", help="replace the stored token also if Astro accepts it"
+    )
     _add_admin(command)
 
 
@@ -419,7 +427,7 @@ def _rotate(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--finish", action="store_true", help="begin nothing; finish what is open")
     command.add_argument(
-        "--in-place", action="store_true", help="keep the token's id: its value before is invalid at once"
+        "--in-place", action="store_true", help="keep the token's id; its old value is invalid at once"
     )
     command.add_argument(
         "--escrow",
@@ -434,7 +442,7 @@ def _rotate(command: argparse.ArgumentParser) -> None:
 def _revoke(command: argparse.ArgumentParser) -> None:
     _add_token(command, timeout="the revocation (default: 120)")
     command.add_argument("--id", metavar="ID", help="the identifier of the token at Astro")
-    command.add_argument("--force", action="store_true", help="also if it is a current token")
+    command.add_argument("--force", action="store_true", help="delete it also if it is a current token")
     _add_admin(command)
 
 
@@ -446,7 +454,9 @@ def _backends(command: argparse.ArgumentParser) -> None:
 
 def _install_cli(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--version", metavar="X", help="such as 1.48.0 (default: that of astro-token.toml, else the latest)"
+        "--version",
+        metavar="X",
+        help="the release, such as 1.48.0 (default: that of astro-token.toml, else the latest)",
     )
     target = command.add_mutually_exclusive_group()
     target.add_argument("--to", metavar="DIR", help="the folder of the program (default: ~/.local/bin)")
@@ -480,11 +490,17 @@ def _init(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="E",
-        help="of the deploy, such as prod, or prod=main with its branch (default: prod); may be repeated",
+        help="an environment, such as prod, or prod=main with its branch (default: prod); may be repeated",
     )
-    command.add_argument("--remote", metavar="NAME", help="of git (default: upstream, else origin)")
     command.add_argument(
-        "--repository-id", metavar="N", help="the number of the repository or project, to bind it too"
+        "--remote",
+        metavar="NAME",
+        help="the remote of git (default: upstream, else origin, else the only one)",
+    )
+    command.add_argument(
+        "--repository-id",
+        metavar="N",
+        help="the number of the repository at GitHub, or of the project at GitLab, which the roles then bind",
     )
     command.add_argument("--owner-id", metavar="N", help="the number of the repository's owner at GitHub")
     command.add_argument("--dry-run", action="store_true", help="print a diff, and write nothing")

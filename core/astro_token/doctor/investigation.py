@@ -217,14 +217,14 @@ def probe_service(report: Report, ref: SecretRef, backend: Any, deadline: Deadli
 
 def _describe_backend(scheme: str) -> str:
     builtin = BUILTIN.get(scheme)
-    return f"{scheme}: {builtin.description if builtin else f'a plugin, {plugins()[scheme].value}'}"
+    return f"{scheme}: {builtin.description if builtin else f'a plugin, {plugins().entries[scheme].value}'}"
 
 
 def _installed_sdks(scheme: str) -> list[str]:
     from importlib.metadata import PackageNotFoundError, version
 
     builtin = BUILTIN.get(scheme)
-    distributions = builtin.distributions if builtin else (plugins()[scheme].distribution,)
+    distributions = builtin.distributions if builtin else (plugins().entries[scheme].distribution,)
     installed = []
     for distribution in distributions:
         with suppress(PackageNotFoundError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from astro_token.secrets.registry import plugins
 from astro_token.secrets.schemes import BUILTIN
 from astro_token.settings.variables import NAME, PREFIX, misspelt_variables, own_variables
 from astro_token.wording import closest
@@ -59,6 +60,8 @@ def check_variables(report: Report, environ: Mapping[str, str], refs: Iterable[S
             f"{', '.join(unused)} {are} not used for https",
             "set HTTPS_PROXY, if services are reached through a proxy",
         )
+    for problem in plugins().problems:
+        report.add("variables", "warning", problem.message, problem.hint)
     misspelt = misspelt_variables(environ, map(str, refs))
     of_service = {name for row in rows for name in (*row.credentials, *row.settings)} - own_variables()
     for name in present:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 from types import MappingProxyType
 
 from astro_token.errors import ConfigError
@@ -28,8 +29,10 @@ __all__ = ["MANIFEST", "ROOT", "Link", "Manifest", "find_manifest", "host_of", "
 
 MANIFEST = "pyproject.toml"
 ROOT = "tool.astro"
-# A file that is not understood may have the table if it contains its name, or escapes that can spell it.
-_POSSIBLE = (b"astro", b"\\u", b"\\x", "\u017f".encode())  # without its case, the last one is an s
+# A file can have the table only if it contains the key, or what can spell it: escapes, and a letter that is
+# an s without its case. To parse a file that cannot takes longer than all the rest of its check.
+_KEY = rb"(?<![a-z0-9_-])astro(?![a-z0-9_-])"
+_SPELLINGS = (b"\\u", b"\\x", "\u017f".encode())
 _MAX_SEARCHED = 4 * 1024 * 1024
 _PARSED_BYTES = 256 * 1024
 _TEXTS = ("dockerfile", "domain", "organization", "runtime", "target", "workspace")
@@ -124,8 +127,7 @@ def read_manifest(folder: Path) -> Manifest | None:
             data = file.read(_MAX_SEARCHED + 1).removeprefix(codecs.BOM_UTF8)
     except OSError:
         return Manifest(path, understood=False)
-    folded = data.lower()
-    if len(data) <= _MAX_SEARCHED and not any(name in folded for name in _POSSIBLE):
+    if len(data) <= _MAX_SEARCHED and not _may_have_table(data.lower()):
         return None
     try:
         content = parse_toml(path, data, limit=_PARSED_BYTES)
@@ -141,6 +143,12 @@ def read_manifest(folder: Path) -> Manifest | None:
     if names != [("tool", "astro")]:
         return Manifest(path, understood=False)
     return _Reader(path, tools["tool"]["astro"]).manifest()
+
+
+def _may_have_table(folded: bytes) -> bool:
+    if any(spelling in folded for spelling in _SPELLINGS):
+        return True
+    return b"astro" in folded and re.search(_KEY, folded) is not None
 
 
 def host_of(domain: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from pkgutil import get_data
 from typing import TYPE_CHECKING, Any
@@ -122,12 +123,25 @@ def example_files() -> dict[str, str]:
             suffix = ".Jenkinsfile" if system.key == "jenkins" else ".yml"
             made[f"{system.key}/{backend}{suffix}"] = ci_file(plan)
             made |= {f"{system.key}/{name}-setup.sh": text for name, text in scripts(plan).items()}
+        if system.is_paired:
+            made[f"{system.key}/rotate-setup.sh"] = _template(
+                f"{system.key}-rotate.sh", example_plan(system.key, "vault")
+            )
     return made
 
 
 def _template(name: str, plan: Plan) -> str:
-    data = get_data("astro_token.init", f"templates/{name}") or b""
-    return fill(data.decode(), _values(plan))
+    return fill(_data(f"templates/{name}"), _values(plan))
+
+
+def _data(name: str) -> str:
+    return (get_data("astro_token.init", name) or b"").decode()
+
+
+def _actions() -> dict[str, str]:
+    """Return the actions of GitHub, each with its commit, by name."""
+    lines_of_file = re.findall(r"uses: (([\w-]+/[\w-]+)@.+)", _data("actions/versions.yml"))
+    return {re.sub(r"\W", "_", name): pinned for pinned, name in lines_of_file}
 
 
 def _values(plan: Plan) -> dict[str, Any]:
@@ -138,6 +152,8 @@ def _values(plan: Plan) -> dict[str, Any]:
     system = SYSTEMS[plan.system]
     return {
         **special(plan),
+        **_actions(),
+        "vault_mount": _data("templates/vault-mount.sh").splitlines(),
         **{key: plan.value(key) for key in EXAMPLES},
         **_texts(plan),
         **_bound(plan),
@@ -159,6 +175,7 @@ def _values(plan: Plan) -> dict[str, Any]:
         "audience": audience(plan),
         "name": plan.name,
         "secret": plan.secret,
+        "secrets": " ".join(f"{plan.secret}/{each.name}" for each in plan.environments),
         "provider": plan.provider,
         "names": " ".join(each.name for each in plan.environments),
         "branch_names": " ".join(dict.fromkeys(each.branch for each in plan.environments)),

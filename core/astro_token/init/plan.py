@@ -33,7 +33,8 @@ EXAMPLES = MappingProxyType(
 PACKAGE_SOURCE = "git+https://github.com/YOUR-ORG/astro-token@COMMIT"
 _LONGEST_NAME = 36  # with `astro-` and the environment at most 64, which AWS allows for a role
 _LONGEST_PROVIDER = 32
-# Of a path like this the slug shows where the owner ends, and that no digest follows.
+# Of a path like this, on this host, the slug shows where the owner ends, and that no digest follows.
+_SHORT_HOST = "github.com"
 _SIMPLE = re.compile(r"[a-z0-9]+/(?![a-z0-9-]*-[0-9a-f]{8}$)[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -159,21 +160,18 @@ class Plan(Record):
 
     def _slug(self, length: int) -> str:
         """Return the repository and the folder as a name for every service, which no other repository has."""
-        path = self._path
+        path = f"{self.remote.path}/{self.folder}".strip("/")
         slug = re.sub(r"[^a-z0-9]+", "-", path.lower()).strip("-")
-        if len(slug) <= length and _SIMPLE.fullmatch(path):
+        if len(slug) <= length and _SIMPLE.fullmatch(path) and self.remote.host == _SHORT_HOST:
             return slug
         return f"{slug[: length - 9].rstrip('-')}-{self._digest}"
-
-    @property
-    def _path(self) -> str:
-        return f"{self.remote.path}/{self.folder}".strip("/")
 
     @property
     def _digest(self) -> str:
         from hashlib import sha256
 
-        return sha256(self._path.encode()).hexdigest()[:8]
+        repository = (self.remote.host, self.remote.path, self.folder)
+        return sha256("\n".join(repository).encode()).hexdigest()[:8]
 
     def ref(self, environment: str) -> str:
         """Return the reference of an environment's token."""

@@ -302,7 +302,7 @@ def _create(rotator: _StepRotator, settings: TokenSettings, deadline: Deadline) 
     else:
         until = f" until {moment(report.previous_until)}" if report.previous_until else ""
         raise RotationError(
-            f"the token before the current one is in its grace period{until}",
+            f"the previous token is in its grace period{until}",
             hint="rotate less often, or set ASTRO_TOKEN_GRACE; AWS tries again later",
         )
 

@@ -4,7 +4,7 @@ Rotate a token in place: Astro replaces the value, and the token keeps its ident
     reserve the ──> write the value ──> rotate ──> escrow ──> store ──> verify ──> remove
     escrow file     that is there                                                  the escrow file
 
-The value before is invalid at once, so that consumers fail until the new one is stored.
+The old value is invalid at once, so that consumers fail until the new one is stored.
 The intent in the rotation record is the lock. Nothing is ever created under its title, so that a rotation
 with overlap which finds it after a kill has nothing to delete.
 """

@@ -358,7 +358,7 @@ def performed(performer: Performer, plan: Plan, task: str = "rotation") -> str:
     if needs_person or not performer.is_open:
         raise sanitized(failure)
     raise RotationError(
-        f"the {task} is not finished, and the token before still works: {failure.message}",
+        f"the {task} is not finished, and the old token still works: {failure.message}",
         hint=f"{failure.hint or 'correct the cause'}; then run the same command again",
     )
 

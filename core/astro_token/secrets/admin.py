@@ -25,12 +25,17 @@ def admin_ref(environ: Mapping[str, str], given: str | None = None) -> SecretRef
         given: as an argument.
 
     Raises:
-        InvalidRefError: it is malformed, or a name.
+        InvalidRefError: it is malformed, a name, or a chain.
     """
     source = ADMIN_VARIABLE if given is None else "--admin"
     text = setting(environ, ADMIN_VARIABLE) if given is None else given
     if not text and given is None:
         return None
+    if "," in text:  # otherwise the other references could be read as a part of the name
+        raise InvalidRefError(
+            f"{source} names one secret, and takes no chain of references",
+            hint="give one reference; write a comma that belongs to a name as %2C",
+        )
     try:
         return SecretRef.parse(text)
     except InvalidRefError as error:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["Plugin", "plugins_of"]
+__all__ = ["Entry", "entries_of"]
 
 _GROUP = "astro_token.backends"
 
 
-class Plugin(Record):
+class Entry(Record):
     """
     Attributes:
         value: where its factory is, as in "module:attribute".
@@ -43,16 +43,16 @@ class Plugin(Record):
         return factory
 
 
-def plugins_of(distribution: str) -> list[Plugin]:
+def entries_of(distribution: str) -> list[Entry]:
     """
-    Return the plugins of a distribution without importing them; an empty list if it is not installed.
+    Return the entries of a distribution without importing them; an empty list if it is not installed.
 
     Args:
         distribution: its normalized name.
     """
     folder = _folder(distribution)
     named = _elsewhere(distribution) if folder is None else _in(folder)
-    return [Plugin(scheme, value, distribution) for scheme, value in named]
+    return [Entry(scheme, value, distribution) for scheme, value in named]
 
 
 def _folder(distribution: str) -> str | None:

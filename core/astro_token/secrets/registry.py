@@ -6,6 +6,7 @@ import atexit
 import os
 from _thread import RLock
 from importlib import import_module
+from types import MappingProxyType
 
 from astro_token.errors import (
     AstroTokenError,
@@ -18,18 +19,22 @@ from astro_token.errors import (
     sanitized,
     with_prefix,
 )
+from astro_token.record import Record
 from astro_token.secrets.schemes import BUILTIN, RESERVED
 from astro_token.wording import did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Set as AbstractSet
     from typing import Any
 
-    from astro_token.secrets.plugins import Plugin
+    from astro_token.secrets.plugins import Entry
     from astro_token.transport.deadline import Deadline
 
 __all__ = [
+    "PLUGINS_VARIABLE",
+    "Plugins",
     "can",
     "check_scheme",
     "close_backends",
@@ -60,7 +65,7 @@ def open_backend(scheme: str, *, deadline: Deadline | None = None) -> Any:
         UnknownBackendError: no backend serves the scheme.
         MissingDependencyError: its SDK is not installed.
         BackendUnavailableError: a plugin does not start in time.
-        ConfigError: two distributions claim the scheme, or it is reserved and one claims it.
+        ConfigError: two plugins claim the scheme, or none serves it and a distribution is missing.
     """
     if scheme in _open:
         return _open[scheme]
@@ -78,14 +83,14 @@ def open_backend(scheme: str, *, deadline: Deadline | None = None) -> Any:
 def _start_plugin(scheme: str, deadline: Deadline | None) -> object:
     from astro_token.transport.deadline import Deadline
 
-    plugin, deadline = plugins()[scheme], deadline or Deadline()
+    entry, deadline = plugins().entries[scheme], deadline or Deadline()
     # A little earlier than the deadline, which would not name the plugin.
     bound = Deadline(deadline.remaining - 0.5, attempt=deadline.attempt)
     error: AstroTokenError
     try:
         return bound.once(lambda _: _make(scheme), apart=True)
     except BackendUnavailableError as late:
-        error = with_prefix(late, f"the plugin {plugin.distribution}")
+        error = with_prefix(late, f"the plugin {entry.distribution}")
         error.hint = f"if it happens again, report it to the plugin's authors, or change {PLUGINS_VARIABLE}"
     raise error
 
@@ -143,15 +148,37 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def declared_credentials() -> frozenset[str]:
-    """Return the credential variables of the open plugins; built-in backends declare theirs in a `Scheme`."""
+def declared_credentials(schemes: AbstractSet[str] | None = None) -> frozenset[str]:
+    """
+    Return the credential variables of the open plugins; built-in backends declare theirs in a `Scheme`.
+
+    Args:
+        schemes: only those; None for all.
+
+    Raises:
+        BackendError: a plugin declares something else, so that its credentials cannot be withheld.
+    """
     with _lock:
-        return frozenset(
-            name
-            for backend in _open.values()
-            if can(backend, "credential_variables")
-            for name in backend.credential_variables()
-        )
+        opened = dict(_open)
+    selected = opened if schemes is None else opened.keys() & schemes
+    return frozenset().union(*(_declared(scheme, opened[scheme]) for scheme in selected))
+
+
+def _declared(scheme: str, backend: Any) -> Collection[str]:
+    if not can(backend, "credential_variables"):
+        return ()
+    try:
+        declared = backend.credential_variables()
+        names = () if isinstance(declared, str) else tuple(declared)
+        is_valid = not isinstance(declared, str) and all(isinstance(name, str) for name in names)
+    except Exception:  # noqa: BLE001 (a plugin may raise anything)
+        is_valid = False
+    if is_valid:
+        return names
+    raise BackendError(
+        f"the plugin for {scheme} does not name its credential variables",
+        hint="report it to the plugin's authors: `credential_variables` returns a collection of names",
+    )
 
 
 def can(backend: object, method: str) -> bool:
@@ -177,42 +204,67 @@ def require(backend: object, method: str, scheme: str, complaint: str) -> Any:
     )
 
 
-def plugins() -> Mapping[str, Plugin]:
+class Plugins(Record):
     """
-    Return the schemes of the distributions in `ASTRO_TOKEN_PLUGINS` without importing them.
+    The backends of the distributions that `ASTRO_TOKEN_PLUGINS` names.
 
-    Raises:
-        ConfigError: one is not installed, claims a reserved scheme, or claims the scheme of another one.
+    Attributes:
+        entries: by scheme, those that are used.
+        refused: by scheme, the reason to use none. A built-in backend serves its scheme nevertheless.
+        missing: for each distribution that is not installed, or has no backend, the error.
+    """
+
+    entries: Mapping[str, Entry] = MappingProxyType({})
+    refused: Mapping[str, ConfigError] = MappingProxyType({})
+    missing: tuple[ConfigError, ...] = ()
+
+    @property
+    def problems(self) -> tuple[ConfigError, ...]:
+        return (*self.refused.values(), *self.missing)
+
+
+def plugins() -> Plugins:
+    """
+    List the selected plugins from the metadata of their distributions, without importing them.
+
+    A fault of one plugin leaves the schemes of the others as they are.
     """
     named = [name.strip() for name in os.environ.get(PLUGINS_VARIABLE, "").split(",") if name.strip()]
     if not named:
-        return {}
+        return Plugins()
     import re
 
-    from astro_token.secrets.plugins import plugins_of
+    from astro_token.secrets.plugins import entries_of
 
-    schemes: dict[str, Plugin] = {}
+    entries: dict[str, Entry] = {}
+    refused: dict[str, ConfigError] = {}
+    missing = []
     for name in dict.fromkeys(re.sub(r"[-_.]+", "-", name).lower() for name in named):
-        claims = plugins_of(name)
-        if not claims:
-            raise ConfigError(
-                f"{PLUGINS_VARIABLE} names a distribution that is not installed or has no backend"
-                + (f": {name}" if re.fullmatch(r"[a-z0-9-]{1,64}", name) else ""),
-                hint=f"install it, or remove it from {PLUGINS_VARIABLE}; separate names with commas",
-            )
-        for plugin in claims:
-            if plugin.scheme in RESERVED:
-                raise ConfigError(
-                    f"a plugin claims the reserved scheme {plugin.scheme}",
-                    hint=f"remove its distribution from {PLUGINS_VARIABLE}",
+        offered = entries_of(name)
+        if not offered:
+            missing.append(
+                ConfigError(
+                    f"{PLUGINS_VARIABLE} names a distribution that is not installed or has no backend"
+                    + (f": {name}" if re.fullmatch(r"[a-z0-9-]{1,64}", name) else ""),
+                    hint=f"install it, or remove it from {PLUGINS_VARIABLE}; separate names with commas",
                 )
-            if plugin.scheme in schemes:
-                raise ConfigError(
-                    f"two plugins claim the scheme {plugin.scheme}",
+            )
+        for entry in offered:
+            scheme = entry.scheme
+            if scheme in RESERVED:
+                refused[scheme] = ConfigError(
+                    f"a plugin claims the reserved scheme {scheme}, which stays that of the built-in backend",
+                    hint=f"remove its distribution from {PLUGINS_VARIABLE}, or ask its authors to rename it",
+                )
+            elif scheme in entries or scheme in refused:
+                entries.pop(scheme, None)  # neither: one would receive the secrets of the other
+                refused[scheme] = ConfigError(
+                    f"two plugins claim the scheme {scheme}",
                     hint=f"remove one of their distributions from {PLUGINS_VARIABLE}",
                 )
-            schemes[plugin.scheme] = plugin
-    return schemes
+            else:
+                entries[scheme] = entry
+    return Plugins(MappingProxyType(entries), MappingProxyType(refused), tuple(missing))
 
 
 def _make(scheme: str) -> object:
@@ -221,7 +273,7 @@ def _make(scheme: str) -> object:
         module, _, attribute = builtin.backend.partition(":")
         backend = _load(scheme, lambda: getattr(import_module(module), attribute)())
     else:
-        backend = _load(scheme, lambda: plugins()[scheme].load()())
+        backend = _load(scheme, lambda: plugins().entries[scheme].load()())
     if builtin is None and not can(backend, "read"):
         raise BackendError(
             f"the plugin for {scheme} has no method `read`", hint="report it to the plugin's authors"
@@ -264,12 +316,17 @@ def check_scheme(scheme: str) -> None:
     Raises:
         UnknownBackendError: no backend serves the scheme. The text is not repeated:
             text before a colon may be a user's name, followed by a password.
-        ConfigError: as `plugins`.
+        ConfigError: two plugins claim it, or none serves it and a distribution is missing.
     """
     if scheme in BUILTIN:
         return
-    if scheme in plugins():
+    selected = plugins()
+    if scheme in selected.entries:
         return
+    if scheme in selected.refused:
+        raise selected.refused[scheme]
+    if selected.missing:  # it may be the one that serves the scheme
+        raise selected.missing[0]
     builtin = sorted(BUILTIN)
     raise UnknownBackendError(
         "no backend serves this scheme (the part before the colon)",

@@ -100,13 +100,15 @@ def _references(environ: Mapping[str, str]) -> list[str]:
 
 def _plugin_variables() -> frozenset[str]:
     """Return the variables that the selected plugins declare; of a plugin that cannot be opened, none."""
+    from contextlib import suppress
+
     from astro_token.errors import AstroTokenError
     from astro_token.secrets.registry import declared_credentials, open_backend, plugins
     from astro_token.transport.deadline import Deadline
 
-    try:
-        for scheme in plugins():
+    names: frozenset[str] = frozenset()
+    for scheme in plugins().entries:
+        with suppress(AstroTokenError):  # the command reports it, if it needs the plugin
             open_backend(scheme, deadline=Deadline(2.0))
-    except AstroTokenError:  # the command reports it
-        pass
-    return declared_credentials()
+            names |= declared_credentials({scheme})
+    return names

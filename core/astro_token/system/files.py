@@ -171,7 +171,7 @@ def create(path: Path, data: bytes) -> None:
 
 def create_all(files: Mapping[Path, bytes]) -> None:
     """
-    Write new files that everybody may read (0644), and their folders: all of them or none.
+    Write new files that everybody may read (0644), and their folders (0755): all of them or none.
 
     Raises:
         OutputError: one of them exists.
@@ -183,8 +183,9 @@ def create_all(files: Mapping[Path, bytes]) -> None:
             ready = []
             for path, data in files.items():
                 for folder in reversed([each for each in path.parents if not each.exists()]):
-                    folder.mkdir(mode=0o755)
+                    folder.mkdir()
                     made.append(folder)
+                    folder.chmod(0o755)  # ours is the umask of a process with secrets
                 with naming(path):
                     temporary = temporaries.enter_context(_temporary(path, data))
                     temporary.chmod(0o644)

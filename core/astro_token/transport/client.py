@@ -7,7 +7,13 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from astro_token.errors import AstroTokenError, BackendUnavailableError, result, sanitized
+from astro_token.errors import (
+    AstroTokenError,
+    BackendDownError,
+    BackendUnavailableError,
+    result,
+    sanitized,
+)
 from astro_token.transport.failure import (
     busy,
     connection_failure,
@@ -92,6 +98,18 @@ class Client:
         except Exception as error:  # noqa: BLE001 (classified)
             failure = sanitized(connection_failure(error, route))
         raise failure
+
+    def accepts(self, route: Route, until: float) -> bool:
+        """
+        True if the address of a cloud's metadata service accepts a connection.
+
+        Else this machine is not of that cloud. A service that accepts one and does not answer has failed.
+        """
+        try:
+            self.probe(route, min(until, time.monotonic() + _METADATA_SECONDS))
+        except (BackendDownError, BackendUnavailableError):
+            return False
+        return True
 
     def close(self) -> None:
         """Close idle connections. In a forked child, the connections of the parent stay open."""

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Creates a policy that rotates the tokens dev and prod, and a role for the scheduled job of rotate.yml.
+# Creates a policy that rotates tokens, and a role for the scheduled job of rotate.yml.
 # Run it as an operator of Vault or OpenBao. The secrets are in KV 2 at secret/.
 # Only scheduled pipelines of the protected branch main may log in.
 set -eu
 GITLAB=gitlab.example.com
 PROJECT_ID=4242  # the settings of the project show it
+SECRETS="astro/dev astro/prod"  # those of ASTRO_TOKEN_POLICY_REF, without the mount secret/
+ADMIN=astro/admin  # that of ASTRO_TOKEN_ADMIN_REF
 AUDIENCE=https://vault.example.com  # ASTRO_TOKEN_VAULT_AUDIENCE of the job
 MOUNT=jwt  # a mount serves one issuer; the job names another mount in ASTRO_TOKEN_VAULT_MOUNT
 ISSUER=https://$GITLAB
@@ -20,11 +22,12 @@ if [ "$(vault read -field=bound_issuer "auth/$MOUNT/config")" != "$ISSUER" ]; th
 fi
 # A path that ends with -rotation is the record of a rotation.
 vault policy write astro-rotate - <<EOF
-path "secret/data/astro/dev"           { capabilities = ["read", "create", "update"] }
-path "secret/data/astro/dev-rotation"  { capabilities = ["read", "create", "update"] }
-path "secret/data/astro/prod"          { capabilities = ["read", "create", "update"] }
-path "secret/data/astro/prod-rotation" { capabilities = ["read", "create", "update"] }
-path "secret/data/astro/admin"         { capabilities = ["read"] }
+$(for secret in $SECRETS; do
+  for path in "$secret" "$secret-rotation"; do
+    echo "path \"secret/data/$path\" { capabilities = [\"read\", \"create\", \"update\"] }"
+  done
+done)
+path "secret/data/$ADMIN" { capabilities = ["read"] }
 EOF
 vault write "auth/$MOUNT/role/astro-rotate" - <<EOF
 {"role_type": "jwt", "user_claim": "sub", "token_policies": "astro-rotate", "token_ttl": "60m",

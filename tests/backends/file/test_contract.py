@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from astro_token.testing import BackendContract, Harness
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.backends.file.scene import Scene
@@ -18,10 +20,17 @@ def stored(path: Path, data: bytes) -> None:
 
 class TestArmouredFile(BackendContract):
     @pytest.fixture
-    def harness(self, scene: Scene) -> Harness:
+    def harness(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Harness:
+        @contextmanager
+        def without_key() -> Iterator[None]:
+            with monkeypatch.context() as within:
+                within.delenv("ASTRO_TOKEN_AGE_KEY")
+                yield
+
         return Harness(
             scene.backend,
             store=lambda data: stored(scene.path, scene.encrypt(data)),
+            without_credential=without_key,
             present=str(scene.ref),
             missing="file:missing.age",
             writable="file:written.age",

@@ -601,11 +601,12 @@ class TestNoCredential:
         assert "GitHub Actions" in str(error.hint)
         assert "id-token: write" in str(error.hint)
 
-    @pytest.mark.parametrize("kind", ["silent", "refused", "web", "unknown"])
+    @pytest.mark.parametrize("kind", ["silent", "dropped", "refused", "web", "unknown"])
     def test_what_is_no_metadata_server_is_soon_known(self, server: GcpServer, kind: str) -> None:
         # As of another cloud, at the address that all have for theirs.
-        with BlackHole(connect=True) as hole, FaultServer(200, b"<html>") as web:
+        with BlackHole(connect=kind == "silent") as hole, FaultServer(200, b"<html>") as web:
             host = {
+                "dropped": f"127.0.0.1:{hole.port}",
                 "silent": f"127.0.0.1:{hole.port}",
                 "refused": f"127.0.0.1:{refused_port()}",
                 "web": f"127.0.0.1:{web.port}",
@@ -617,7 +618,8 @@ class TestNoCredential:
             assert (kind == "web") == (web.count == 1)
         code, taken = done.stdout.split()
         # Plain http goes to this machine, to link-local addresses and to Google's own name, and nowhere else.
-        expected = 78 if kind == "unknown" else 77
+        # A server that accepts the connection has failed.
+        expected = {"unknown": 78, "silent": 75}.get(kind, 77)
         assert (expected, "", True) == (int(code), done.stderr, float(taken) < 2 + SLACK)
 
     @pytest.mark.parametrize(("status", "exit_code"), [(404, 77), (503, 75), (429, 75), (403, 77)])
@@ -631,13 +633,18 @@ class TestNoCredential:
             assert metadata.count == 1
         assert (exit_code, "") == (int(done.stdout.split()[0]), done.stderr)
 
-    def test_where_there_is_no_metadata_server_the_job_is_asked(
-        self, ci: CiIdentity, login: GcpLogin, provider: str, name: str, present: str, canary: str
+    @pytest.mark.parametrize("kind", ["refused", "silent"])
+    def test_where_no_metadata_server_answers_the_job_is_asked(
+        self, ci: CiIdentity, login: GcpLogin, provider: str, name: str, present: str, canary: str, kind: str
     ) -> None:
-        host = f"127.0.0.1:{refused_port()}"
-        done = in_a_process(
-            IN_A_PROCESS.format(name=name), NO_GCE_CHECK=None, GCE_METADATA_HOST=host, GCE_METADATA_IP=host
-        )
+        with BlackHole(connect=True) as hole:
+            host = f"127.0.0.1:{refused_port() if kind == 'refused' else hole.port}"
+            done = in_a_process(
+                IN_A_PROCESS.format(name=name),
+                NO_GCE_CHECK=None,
+                GCE_METADATA_HOST=host,
+                GCE_METADATA_IP=host,
+            )
         assert (canary, "") == (done.stdout.strip(), done.stderr)
 
 

@@ -187,13 +187,15 @@ def test_the_roles_of_init_bind_the_name_of_the_repository(
     )  # fmt: skip
     mount = service.unique(system)
     assert (0, "") == operator(system, mount, issuer.name, scripts(plan)["vault"])
-    service.store(openbao, "astro/acme-dags/prod", token="of acme")
-    role = {"ASTRO_TOKEN_VAULT_ROLE": "astro-acme-dags-prod"}
+    service.store(openbao, f"{plan.secret}/prod", token="of acme")
+    role = {"ASTRO_TOKEN_VAULT_ROLE": f"{plan.name}-prod"}
 
     def is_admitted(claims: ci_jobs.Claims) -> bool:
         variables = environ({system: mount}, system, "prod", issuer.mint({**claims, "aud": AUDIENCE})) | role
         try:
-            return read(connect, "acme-dags/prod", **variables) == {"token": "of acme"}
+            return read(connect, f"{plan.secret}/prod".removeprefix("astro/"), **variables) == {
+                "token": "of acme"
+            }
         except AccessDeniedError:
             return False
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from astro_token.errors import AccessDeniedError, BackendDownError, BackendUnavailableError, NoCredentialError
+from astro_token.errors import AccessDeniedError, NoCredentialError
 from astro_token.secret import SecretValue
 from astro_token.transport.client import Client
 from astro_token.transport.failure import damaged
@@ -22,7 +22,6 @@ _RESOURCE = "https://management.azure.com/"
 _SERVICE = "Azure's managed identity"
 _MACHINE = "http://169.254.169.254"
 _MACHINE_VARIABLE = "AZURE_POD_IDENTITY_AUTHORITY_HOST"  # the SDK's own, for another address
-_PROBE_SECONDS = 1.0
 
 
 def azure(context: LoginContext) -> Credential:
@@ -64,11 +63,8 @@ class _Metadata:
 
     def check_presence(self, url: str) -> None:
         """Fail early outside of Azure, where no machine has the address."""
-        try:
-            self._client.probe(self._route(url), time.monotonic() + _PROBE_SECONDS)
+        if self._client.accepts(self._route(url), time.monotonic() + self._context.seconds):
             return
-        except (BackendDownError, BackendUnavailableError):
-            pass
         raise NoCredentialError(
             "no usable credential for Vault: the login by azure finds no managed identity",
             hint="outside of Azure select another login; an app has IDENTITY_ENDPOINT and IDENTITY_HEADER, "

@@ -63,9 +63,14 @@ class LoginContext(Record):
         return text_setting(self.environ, name)
 
     def required(self, name: str) -> str:
+        """
+        Raises:
+            AccessDeniedError: the variable is not set. The environment selects this login,
+                so that a chain of references does not continue.
+        """
         value = self.text(name)
         if value is None:
-            raise NoCredentialError(
+            raise AccessDeniedError(
                 f"no usable credential for Vault: the login by {self.method} needs {name}",
                 hint=f"set {name}",
             )
