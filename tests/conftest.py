@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -21,13 +22,13 @@ from astro_token.testing import appearances, make_token
 from tests.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
 # The same examples on every run, so that a failure is the change's, and no limits on single examples.
 hypothesis.settings.register_profile("ours", deadline=None, derandomize=True, max_examples=100, database=None)
 hypothesis.settings.load_profile("ours")
 
-pytest_plugins = ["tests.servers.fixtures"]
+pytest_plugins = ["tests.schemas", "tests.servers.fixtures"]
 
 # A shell without job control starts a background command with SIGINT ignored, and children inherit that:
 # tests that end a program with Ctrl-C would wait for ever.
@@ -41,6 +42,17 @@ LOOPBACK = ("127.", "::1", "localhost")
 # What a child process needs to be found and to speak UTF-8.
 BASE = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 SHARED_MEMORY = Path("/dev/shm")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """The thousands of tests live to the end: the garbage collector never has to look at them."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)

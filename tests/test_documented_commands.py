@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +14,8 @@ from astro_token.errors import UsageError
 from tests.conftest import ROOT
 from tests.console import after, before, commands, without_old_lines
 from tests.documents import DOCUMENTS, FENCE
-from tests.test_examples import BIN, SYSTEMS
+from tests.schemas import assert_schema
+from tests.test_examples import SYSTEMS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,14 +126,7 @@ def test_both_sides_keep_to_the_schema_of_their_system(tmp_path: Path, system: s
         files.append(tmp_path / f"{number}.yml")
         files[-1].write_text(yaml.safe_dump(content))
     assert len(files) >= {"github": 10, "gitlab": 2}[system]
-    done = subprocess.run(
-        [
-            str(BIN / "check-jsonschema"), "--regex-variant", "nonunicode",
-            "--builtin-schema", str(SYSTEMS[system]), *map(str, files),
-        ],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
+    assert_schema(str(SYSTEMS[system]), *files)
 
 
 def test_our_action_is_used_as_it_is() -> None:

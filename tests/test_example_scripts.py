@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from astro_token.init.plan import PACKAGE_SOURCE
+from tests.schemas import assert_schema
 from tests.test_examples import CI, EXAMPLES, PAIRED, backend_of, name
 
 if TYPE_CHECKING:
@@ -356,13 +357,9 @@ GIVEN = {"token": "vault:secret/astro/prod#token", "extras": "vault", "audience"
 
 
 def test_the_component_of_gitlab_is_a_job(tmp_path: Path) -> None:
-    from tests.test_examples import BIN, run
-
     file = tmp_path / ".gitlab-ci.yml"
     file.write_text(yaml.safe_dump(component(**GIVEN, command=COMMAND, job="a job")))
-    options = ("--regex-variant", "nonunicode", "--builtin-schema", "vendor.gitlab-ci")
-    done = run(BIN / "check-jsonschema", *options, file)
-    assert done.returncode == 0, done.stdout
+    assert_schema("vendor.gitlab-ci", file)
     assert [{"if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH"}] == component(**GIVEN)["astro-deploy"]["rules"]
 
 
@@ -382,17 +379,13 @@ def test_the_component_of_gitlab_runs_nothing_but_its_command(tmp_path: Path) ->
 
 
 def test_the_orb_is_a_part_of_a_pipeline(tmp_path: Path) -> None:
-    from tests.test_examples import BIN, run
-
     orb = yaml.safe_load((CI / "circleci" / "orb.yml").read_text())
     body = {key: value for key, value in orb.items() if key != "version"}
     job = {"astro/deploy": {"token": "prod", "extras": "vault", "context": ["astro"]}}
     config = {"version": 2.1, "orbs": {"astro": body}, "workflows": {"deploy": {"jobs": [job]}}}
     file = tmp_path / "config.yml"
     file.write_text(yaml.safe_dump(config))
-    options = ("--regex-variant", "nonunicode", "--builtin-schema", "vendor.circle-ci")
-    done = run(BIN / "check-jsonschema", *options, file)
-    assert done.returncode == 0, done.stdout
+    assert_schema("vendor.circle-ci", file)
 
 
 def _filled(value: str, given: dict[str, str]) -> str:

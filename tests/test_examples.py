@@ -24,6 +24,7 @@ from astro_token.secrets.schemes import credential_variables
 from astro_token.settings.variables import own_variables
 from tests.conftest import PROGRAM, ROOT
 from tests.machine import IN_CI
+from tests.schemas import assert_schema
 
 if TYPE_CHECKING:
     from tests.conftest import Program
@@ -97,15 +98,7 @@ def test_they_keep_to_the_schema_of_their_system(system: str) -> None:
         and path.suffix != ".sh"
         and path.name not in {"orb.yml", "template.yml"}
     ]
-    done = run(
-        BIN / "check-jsonschema",
-        "--regex-variant",
-        "nonunicode",
-        "--builtin-schema",
-        str(SYSTEMS[system]),
-        *files,
-    )
-    assert done.returncode == 0, done.stdout
+    assert_schema(str(SYSTEMS[system]), *files)
 
 
 def test_the_parts_keep_to_their_schemas() -> None:
@@ -118,9 +111,7 @@ def test_the_parts_keep_to_their_schemas() -> None:
             orb = yaml.safe_load(file.read_text())
             assert {"version", "description", "commands", "jobs"} == orb.keys()
             continue
-        command = ("--regex-variant", "nonunicode", "--builtin-schema", f"vendor.{schema}")
-        done = run(BIN / "check-jsonschema", *command, file)
-        assert done.returncode == 0, done.stdout
+        assert_schema(f"vendor.{schema}", file)
     for file in CI.rglob("*.yml"):
         assert list(yaml.safe_load_all(file.read_text())), file
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,13 +51,15 @@ def modules() -> Iterator[tuple[str, Path]]:
             yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
-NAMES = frozenset(name for name, _ in modules())
+PATHS = dict(modules())
+NAMES = frozenset(PATHS)
 
 
-def imported(path: Path) -> set[str]:
+@cache
+def imported(module: str) -> frozenset[str]:
     """The modules of the project that a module imports, at any depth and also for type checkers."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse((path := PATHS[module]).read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -64,10 +67,7 @@ def imported(path: Path) -> set[str]:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
                 found.add(full if full in NAMES else str(node.module))
-    return found & NAMES
-
-
-GRAPH = {name: imported(path) for name, path in modules()}
+    return NAMES & found
 
 
 def unit(module: str) -> str:
@@ -78,13 +78,13 @@ def unit(module: str) -> str:
 
 
 def test_every_unit_has_a_row() -> None:
-    assert {unit(name) for name in GRAPH} <= ROW.keys()
+    assert {unit(name) for name in NAMES} <= ROW.keys()
 
 
-@pytest.mark.parametrize("module", sorted(GRAPH))
+@pytest.mark.parametrize("module", sorted(NAMES))
 def test_imports_go_down(module: str) -> None:
     here = unit(module)
-    up = {name for name in GRAPH[module] if unit(name) != here and ROW[unit(name)] <= ROW[here]}
+    up = {name for name in imported(module) if unit(name) != here and ROW[unit(name)] <= ROW[here]}
     assert set() == up
 
 
@@ -94,15 +94,15 @@ def test_modules_form_no_cycle() -> None:
     def visit(module: str, path: tuple[str, ...]) -> None:
         assert module not in path, f"cycle: {' > '.join((*path[path.index(module) :], module))}"
         if module not in done:
-            for name in sorted(GRAPH[module]):
+            for name in sorted(imported(module)):
                 visit(name, (*path, module))
             done.add(module)
 
-    for module in GRAPH:
+    for module in PATHS:
         visit(module, ())
 
 
 def test_the_core_loads_backends_by_name_only() -> None:
     """The table of schemes is the only link to the backends; it is loaded by its name."""
-    backends = {name for name in GRAPH if unit(name) == "backends"}
-    assert set() == {name for name in GRAPH.keys() - backends if GRAPH[name] & backends}
+    backends = {name for name in NAMES if unit(name) == "backends"}
+    assert set() == {name for name in NAMES - backends if imported(name) & backends}

@@ -21,6 +21,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from astro_token.version import __version__
 from tests.conftest import ROOT
+from tests.schemas import assert_schema
 
 BIN = Path(sys.executable).parent
 GITHUB = ROOT / ".github"
@@ -45,10 +46,7 @@ def test_the_files_of_github_keep_to_their_schemas() -> None:
         "github-issue-forms": forms,
         "github-issue-config": [GITHUB / "ISSUE_TEMPLATE" / "config.yml"],
     }.items():
-        options = ["--regex-variant", "nonunicode", "--builtin-schema", f"vendor.{schema}"]
-        command = [str(BIN / "check-jsonschema"), *options, *map(str, files)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert (0, True) == (done.returncode, bool(files)), done.stdout
+        assert_schema(f"vendor.{schema}", *files)
 
 
 def test_an_auditor_finds_nothing_in_them(tmp_path: Path) -> None:

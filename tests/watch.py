@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from contextlib import suppress
-from pathlib import Path
 
-PROC = Path("/proc")
 EVERY_SECONDS = 0.002
 
 
@@ -23,32 +23,53 @@ class Watch(threading.Thread):
         super().__init__(daemon=True)
         self.process = process
         self.seen: set[str] = set()
-        self._over = threading.Event()
+        self._is_over = False
 
     def run(self) -> None:
-        while not self._over.is_set():
-            self.look()
-            self._over.wait(EVERY_SECONDS)
-
-    def look(self) -> None:
-        own = _arguments(self.process)
-        self.seen.add(own)
-        if "astro-token" in own:
-            self.seen.update(_arguments(child) for child in _children(self.process))
+        # The two files stay open: to open them for each look would cost the machine more than the looks do.
+        arguments = _File(f"/proc/{self.process}/cmdline")
+        children = _File(f"/proc/{self.process}/task/{self.process}/children")
+        before = b""
+        while not self._is_over:
+            own = arguments.read()
+            if own != before:
+                self.seen.add(_text(own))
+                before = own
+            if b"astro-token" in own:
+                for child in children.read().split():
+                    of_child = _File(f"/proc/{int(child)}/cmdline")
+                    self.seen.add(_text(of_child.read()))
+                    of_child.close()
+            time.sleep(EVERY_SECONDS)
+        arguments.close()
+        children.close()
 
     def stop(self) -> str:
-        self._over.set()
+        self._is_over = True
         self.join()
         return "\n".join(sorted(self.seen))
 
 
-def _arguments(process: int) -> str:
-    with suppress(OSError):
-        return (PROC / str(process) / "cmdline").read_bytes().replace(b"\0", b" ").decode("latin-1")
-    return ""
+class _File:
+    """A file of /proc that is read from its beginning each time; empty if it, or its process, is gone."""
+
+    def __init__(self, path: str) -> None:
+        self._number: int | None = None
+        with suppress(OSError):
+            self._number = os.open(path, os.O_RDONLY)
+
+    def read(self) -> bytes:
+        content = b""
+        if self._number is not None:
+            with suppress(OSError):
+                while part := os.pread(self._number, 1 << 16, len(content)):
+                    content += part
+        return content
+
+    def close(self) -> None:
+        if self._number is not None:
+            os.close(self._number)
 
 
-def _children(process: int) -> list[int]:
-    with suppress(OSError):
-        return [int(child) for child in (PROC / f"{process}/task/{process}/children").read_text().split()]
-    return []
+def _text(arguments: bytes) -> str:
+    return arguments.replace(b"\0", b" ").decode("latin-1")

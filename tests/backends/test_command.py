@@ -17,6 +17,7 @@ from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract, Harness, appearances, reachable_text
 from astro_token_backends.command import Command
 from tests.conftest import PROGRAM
+from tests.timing import is_running, wait_until, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,12 +234,10 @@ def test_its_end_ends_the_read_and_what_it_left_running(
     provider: Callable[[str], Path], tmp_path: Path, output: str
 ) -> None:
     left = tmp_path / "left"
-    provider(f"(sleep 0.7; echo > {left}){output} & sleep 0.1; echo said")
-    start = time.monotonic()
-    assert b"said\n" == read()
-    assert time.monotonic() - start < 0.5
-    time.sleep(0.9)
-    assert not left.exists()
+    provider(f"sleep 60{output} & echo $! > {left}; echo said")
+    with within(0):
+        assert b"said\n" == read()
+    wait_until(lambda: not is_running(int(left.read_text())))
 
 
 def test_one_that_closes_its_output_and_ends_later_has_printed_its_value(
@@ -319,7 +318,9 @@ def test_a_slow_program_gets_the_time_of_the_command_and_is_retried_if_it_asks_f
     path.write_text("#!/bin/sh\nsleep 30\n")
     done = program("export", "--format", "value", "command:it/n", env={**environ, "ASTRO_TOKEN_TIMEOUT": "1"})
     assert (75, "") == (done.code, done.stdout)
-    assert "command:it/n: the program did not end in time, and was killed" in done.stderr
+    # The program is killed a moment before the command gives it up, unless the machine is busy.
+    said = ("the program did not end in time, and was killed", "no answer within 1 s")
+    assert done.stderr.startswith(tuple(f"astro-token: error: command:it/n: {each}\n" for each in said))
 
 
 def test_a_signal_ends_the_program_too(

@@ -204,7 +204,6 @@ NEW = "rotate it with astro-token rotate, or create a new token in Astro and sto
 
 def test_a_secret_that_holds_no_usable_token(program: Program, planted: Planted, canary: str) -> None:
     head, claims, signature = canary.split(".")
-    program.canaries.append(f"{head}.{claims}")
     form = "it does not consist of three parts of letters, digits, - and _ with dots between them"
     login = "it has no permissions, like the token of a person's login"
     none = "the value is not an Astro API token: "

@@ -42,6 +42,7 @@ def scene(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Scene]:
     """The scene of a kind, `file` if the test names none."""
+    monkeypatch.chdir(tmp_path)  # a rotation looks for Terraform's files from here on
     kind, _, key = getattr(request, "param", "file").partition("-")
     decrypt = SecretRef("vault-transit", transit) if key else None
     store: Any

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from importlib import import_module
+from importlib.metadata import distribution
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from astro_token.errors import (
 )
 from astro_token.secret import SecretValue
 from astro_token.secrets import registry
+from astro_token.secrets.plugins import Entry, entries_of
 from astro_token.secrets.registry import (
     check_scheme,
     close_backends,
@@ -307,6 +310,52 @@ def test_a_plugin_that_is_named_is_used_however_its_name_is_written(
     monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", named)
     assert b"read" == open_backend("my").read(None, timeout=1)
     assert {"MY_KEY"} == declared_credentials()
+
+
+def test_a_plugin_in_an_archive_is_found_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "plugins.zip", "w") as archive:
+        archive.writestr("zipped-1.0.dist-info/METADATA", DISTRIBUTION.format(name="zipped"))
+        archive.writestr("zipped-1.0.dist-info/entry_points.txt", "[astro_token.backends]\nmy = zipped:B\n")
+        archive.writestr("zipped.py", GOOD)
+    monkeypatch.syspath_prepend(tmp_path / "plugins.zip")
+    monkeypatch.setenv("ASTRO_TOKEN_PLUGINS", "zipped")
+    assert b"read" == open_backend("my").read(None, timeout=60)
+
+
+ENTRY_POINTS = """# [astro_token.backends]
+[console_scripts]
+other = my_plugin:main
+
+[astro_token.backends]
+# no = my_plugin:No
+my = my_plugin:Made.by [extra]
+  second=my_plugin : B
+
+[another.group]
+third = my_plugin:C
+"""
+
+
+@pytest.mark.parametrize("name", ["My.Plugin", "my_plugin"])
+def test_plugins_are_those_that_importlib_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for place, text in (("first", ENTRY_POINTS), ("second", "[astro_token.backends]\nlate = x:y\n")):
+        folder = tmp_path / place / f"{name}-1.0.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(DISTRIBUTION.format(name=name))
+        (folder / "entry_points.txt").write_text(text)
+        (tmp_path / place / "my_plugin_other-1.0.dist-info").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path / each) for each in ("nothing", "first", "second")])
+    found = distribution("my-plugin").entry_points.select(group="astro_token.backends")
+    assert [("my", "my_plugin:Made.by [extra]"), ("second", "my_plugin : B")] == [
+        (entry.name, entry.value) for entry in found
+    ]
+    expected = [Entry(entry.name, entry.value, "my-plugin") for entry in found]
+    assert expected == entries_of("my-plugin")
+    module = SimpleNamespace(Made=SimpleNamespace(by="made"), B="B")
+    monkeypatch.setitem(sys.modules, "my_plugin", module)
+    assert ["made", "B"] == [each.load() for each in expected] == [entry.load() for entry in found]
 
 
 def test_listing_the_plugins_imports_none(

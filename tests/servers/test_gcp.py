@@ -385,7 +385,7 @@ def test_a_key_of_another_with_the_same_name_is_refused(
         {"aud": None},
         {"aud": None, "scope": "https://www.googleapis.com/auth/devstorage.read_only"},
         {"exp": int(time.time()) - 1},
-        {"exp": int(time.time()) + 7200},
+        {"exp": int(time.time()) + 86400},
         {"iat": None},
         {"iss": "other@p1.iam.gserviceaccount.com"},
         {"sub": "other@p1.iam.gserviceaccount.com"},

@@ -28,6 +28,7 @@ from astro_token.transport.client import Client, Response
 from astro_token.transport.route import Route
 from tests.servers.faults import BlackHole, ConnectProxy, Egress, FaultServer, refused_port
 from tests.servers.listener import Listener
+from tests.timing import SLACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from tests.servers.certificates import Certificates, Pair
 
-SLACK = 2.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 

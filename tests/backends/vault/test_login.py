@@ -638,7 +638,7 @@ def test_a_login_without_an_end_ends_with_its_deadline_and_does_not_block_others
     with FaultServer(mode, drip=0.05) as server:
         vault = KeyValue(VaultClient({"VAULT_ADDR": server.url, **APPROLE}))
         place = ref(f"vault:{SECRET}?kv=2")
-        stuck = threading.Thread(target=lambda: failure(lambda: vault.read(place, timeout=0.3)), daemon=True)
+        stuck = threading.Thread(target=lambda: failure(lambda: vault.read(place, timeout=1.5)), daemon=True)
         stuck.start()
         assert first.wait(SECONDS)
         error = failure(lambda: vault.read(place, timeout=0.05))

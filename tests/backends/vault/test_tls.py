@@ -209,7 +209,7 @@ except ConfigError:
             env={"PYTHONPATH": "core:backends", "PATH": ""},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=10,
+            timeout=60,
             check=False,
             start_new_session=True,
         )
