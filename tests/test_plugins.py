@@ -112,6 +112,33 @@ def test_its_credential_does_not_reach_the_command(program: Program, installed: 
     assert (0, "ACME_ADDR\n") == (result.code, result.stdout)
 
 
+@pytest.mark.parametrize("admin", [{}, {"ASTRO_TOKEN_ADMIN_REF": "acme:admin"}])
+def test_its_credential_does_not_reach_the_command_if_another_backend_has_the_token(
+    program: Program, installed: Path, canary: str, admin: dict[str, str]
+) -> None:
+    """It may be the one of the credential that manages tokens."""
+    show = "import os; print(*(name for name in os.environ if name.startswith('ACME_')))"
+    environ = {**with_plugin(installed, "http://127.0.0.1:9", T=canary), **admin}
+    result = program("exec", "env:T", "--", sys.executable, "-c", show, env=environ)
+    assert (0, "ACME_ADDR\n", "") == (result.code, result.stdout, result.stderr)
+
+
+def test_a_plugin_that_cannot_name_its_credentials_stops_the_command_only_if_it_is_in_use(
+    program: Program, tmp_path: Path, canary: str
+) -> None:
+    distribution(tmp_path, "bad", "broken = broken:make")
+    (tmp_path / "broken.py").write_text("raise ValueError('secret')\n")
+    environ = {"PYTHONPATH": str(tmp_path), "ASTRO_TOKEN_PLUGINS": "bad", "T": canary}
+    command = ("exec", "env:T", "--", sys.executable, "-c", "print('started')")
+    reason = "the backend for broken failed to start with ValueError"
+    unused = program(*command, env=environ)
+    warning = f"astro-token: warning: the credentials of the plugin for broken are not withheld: {reason}\n"
+    assert (0, "started\n", warning) == (unused.code, unused.stdout, unused.stderr)
+    used = program(*command, env={**environ, "ASTRO_TOKEN_ADMIN_REF": "broken:admin"})
+    assert (70, "") == (used.code, used.stdout)
+    assert used.stderr.startswith(f"astro-token: error: {reason}\n")
+
+
 def test_without_that_it_is_not_imported(program: Program, installed: Path, service: str) -> None:
     marker = program.work / "imported"
     module = installed / "astro_token_acme.py"

@@ -12,7 +12,7 @@ import pytest
 from astro_token import errors
 from astro_token.environment.export import DEAD_VARIABLES
 from astro_token.policy.rules import RULES
-from astro_token.secrets.admin import admin_variables
+from astro_token.secrets.admin import ADMIN_VARIABLE
 from astro_token.secrets.schemes import BUILTIN, credential_variables
 from tests.cli.test_init import git
 from tests.conftest import PROGRAM, ROOT, Program
@@ -143,4 +143,4 @@ def test_the_variables_that_exec_drops_are_documented() -> None:
     table = (ROOT / "docs" / "exec.md").read_text().partition("|---|---|")[2].partition("\n\n")[0]
     # Two of Azure Pipelines' are in letters of both cases; the names of schemes stand in the first column.
     documented = set(re.findall(r"`([A-Z][A-Z0-9_]+|[a-z]+[A-Z][A-Za-z]+)`", table))
-    assert credential_variables() | DEAD_VARIABLES | admin_variables({}) == documented
+    assert credential_variables() | DEAD_VARIABLES | {ADMIN_VARIABLE} == documented

@@ -12,7 +12,7 @@ import pytest
 
 from astro_token.environment.context import Context
 from astro_token.environment.export import CliEnvironment, export, isolated
-from astro_token.errors import ConfigError
+from astro_token.errors import ConfigError, InvalidRefError
 from astro_token.record import replace
 from astro_token.secret import SecretValue
 from astro_token.secrets import registry
@@ -113,6 +113,27 @@ def test_the_credentials_of_plugins_are_dropped_too(monkeypatch: pytest.MonkeyPa
     assert {"ASTRO_API_TOKEN", "MY_KEY", *OFF} == set(export(token(), environ={}).applied(given))
     monkeypatch.setitem(registry._open, "plugin", Plugin())
     assert {"ASTRO_API_TOKEN", *OFF} == set(export(token(), environ={}).applied(given))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", set()),
+        ("env:MANAGES", {"MANAGES"}),
+        ("env://MANAGES#token", {"MANAGES"}),
+        ("vault:secret/astro/admin", set()),
+    ],
+)
+def test_what_leads_to_the_credential_that_manages_tokens_is_dropped(text: str, names: set[str]) -> None:
+    drop = export(token(), environ={"ASTRO_TOKEN_ADMIN_REF": text}).drop
+    assert {"ASTRO_TOKEN_ADMIN_REF", *names} == drop - set(CREDENTIALS)
+
+
+@pytest.mark.parametrize("text", ["env:A,env:B", "env:", "nonsense"])
+def test_a_malformed_reference_of_that_credential_is_refused(text: str) -> None:
+    """It may be meant to name a variable, which the child would get."""
+    with pytest.raises(InvalidRefError, match="ASTRO_TOKEN_ADMIN_REF"):
+        export(token(), environ={"ASTRO_TOKEN_ADMIN_REF": text, "A": "x", "B": "y"})
 
 
 def test_a_variable_without_a_name_is_left_out() -> None:

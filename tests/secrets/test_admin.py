@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from astro_token.errors import InvalidRefError
-from astro_token.secrets.admin import ADMIN_VARIABLE, admin_ref, admin_variables
+from astro_token.secrets.admin import ADMIN_VARIABLE, admin_ref
 from astro_token.secrets.ref import SecretRef
 
 
@@ -33,17 +33,3 @@ def test_a_chain_is_refused(text: str) -> None:
             admin_ref(*arguments)
         assert f"{name} names one secret, and takes no chain of references" == caught.value.message
     assert SecretRef("file", "/a,b") == admin_ref({ADMIN_VARIABLE: "file:/a%2Cb"})
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("", set()),
-        ("env:MANAGES", {"MANAGES"}),
-        ("env://MANAGES#token", {"MANAGES"}),
-        ("vault:secret/astro/admin", set()),
-        ("nonsense", set()),
-    ],
-)
-def test_the_variables_that_lead_to_it(text: str, names: set[str]) -> None:
-    assert {ADMIN_VARIABLE, *names} == admin_variables({ADMIN_VARIABLE: text})

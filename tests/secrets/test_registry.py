@@ -427,7 +427,7 @@ def test_a_plugin_that_does_not_name_its_credentials_stops_its_use_only(
     open_backend("other")
     assert {"OTHER_KEY"} == declared_credentials()
     open_backend("my")
-    error = failure(declared_credentials)
+    error = failure(lambda: declared_credentials(set()))
     message = "the plugin for my does not name its credential variables"
     assert (BackendError, message, None) == (type(error), error.message, error.__context__)
     variables = {"ASTRO_TOKEN_REG": "x", "ASTRO_TOKEN_TIMEOUTS": "x"}

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from astro_token.ci import identity_copies
 from astro_token.environment.context import DEFAULT_DOMAIN, Context
 from astro_token.record import Record
-from astro_token.secrets.admin import admin_variables
+from astro_token.secrets.admin import ADMIN_VARIABLE, admin_ref
 from astro_token.secrets.registry import declared_credentials
 from astro_token.secrets.schemes import credential_variables
 from astro_token.system.variables import setting
@@ -103,12 +103,17 @@ def export(
         workspace: used if the token names none.
         keep: variables to leave as they are that would be dropped as credentials,
             or changed to turn the Astro CLI's telemetry off.
+
+    Raises:
+        InvalidRefError: `ASTRO_TOKEN_ADMIN_REF` is malformed, so that what it names cannot be removed.
+        AstroTokenError: a plugin that is in use does not name its credentials.
     """
     environ = os.environ if environ is None else environ
-    drop = credential_variables(environ) | declared_credentials() | identity_copies(environ)
-    drop |= admin_variables(environ)
-    # Those of a chain that were not tried may hold a token too.
-    drop |= {ref.name for ref in (token.ref, *token.chain) if ref is not None and ref.scheme == "env"}
+    # Those of a chain that were not tried may hold a token too, and so may the admin's.
+    refs = [ref for ref in (token.ref, *token.chain, admin_ref(environ)) if ref is not None]
+    drop = credential_variables(environ) | identity_copies(environ) | {ADMIN_VARIABLE}
+    drop |= declared_credentials({ref.scheme for ref in refs})
+    drop |= {ref.name for ref in refs if ref.scheme == "env"}
     return CliEnvironment(
         set=MappingProxyType({TOKEN_VARIABLE: token.secret}),
         unset=DEAD_VARIABLES | {TELEMETRY_ADDRESS}.difference(keep),

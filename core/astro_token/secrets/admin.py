@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from astro_token.errors import InvalidRefError, with_prefix
 from astro_token.secrets.ref import SecretRef
 from astro_token.system.variables import setting
@@ -12,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ADMIN_VARIABLE", "admin_ref", "admin_variables"]
+__all__ = ["ADMIN_VARIABLE", "admin_ref"]
 
 ADMIN_VARIABLE = "ASTRO_TOKEN_ADMIN_REF"
 
@@ -41,13 +39,3 @@ def admin_ref(environ: Mapping[str, str], given: str | None = None) -> SecretRef
     except InvalidRefError as error:
         failure = with_prefix(error, source)
     raise failure
-
-
-def admin_variables(environ: Mapping[str, str]) -> frozenset[str]:
-    """Return the variables that lead to the credential, which no child needs."""
-    names = {ADMIN_VARIABLE}
-    with suppress(InvalidRefError):  # it leads nowhere
-        ref = admin_ref(environ)
-        if ref is not None and ref.scheme == "env":
-            names.add(ref.name)
-    return frozenset(names)

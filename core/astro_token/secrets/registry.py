@@ -26,7 +26,6 @@ from astro_token.wording import did_you_mean
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
-    from collections.abc import Set as AbstractSet
     from typing import Any
 
     from astro_token.secrets.plugins import Entry
@@ -49,6 +48,8 @@ UNLOADABLE = (
     "for this system; then reinstall it"
 )
 PLUGINS_VARIABLE = "ASTRO_TOKEN_PLUGINS"
+
+_HINT_SECONDS = 2.0
 
 _open: dict[str, Any] = {}
 _lock = RLock()
@@ -148,20 +149,36 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def declared_credentials(schemes: AbstractSet[str] | None = None) -> frozenset[str]:
+def declared_credentials(named: Collection[str] | None = None) -> frozenset[str]:
     """
-    Return the credential variables of the open plugins; built-in backends declare theirs in a `Scheme`.
+    Return the credential variables of the selected plugins, whether used or not; each of them is opened.
+
+    Built-in backends declare theirs in a `Scheme`.
 
     Args:
-        schemes: only those; None for all.
+        named: schemes of references in use. None if the names are only hints.
 
     Raises:
-        BackendError: a plugin declares something else, so that its credentials cannot be withheld.
+        AstroTokenError: a plugin of such a scheme, or one that was open, does not declare them,
+            so that its credentials cannot be withheld. A fault of another plugin is a warning.
     """
+    from astro_token.log import logger
+    from astro_token.transport.deadline import Deadline
+
     with _lock:
-        opened = dict(_open)
-    selected = opened if schemes is None else opened.keys() & schemes
-    return frozenset().union(*(_declared(scheme, opened[scheme]) for scheme in selected))
+        opened = tuple(_open)
+    names: frozenset[str] = frozenset()
+    for scheme in sorted({*opened, *plugins().entries}):
+        deadline = Deadline(_HINT_SECONDS) if named is None else None
+        try:
+            names = names.union(_declared(scheme, open_backend(scheme, deadline=deadline)))
+        except AstroTokenError as error:
+            if named is None:
+                continue
+            if scheme in named or scheme in opened:
+                raise
+            logger.warning("the credentials of the plugin for %s are not withheld: %s", scheme, error.message)
+    return names
 
 
 def _declared(scheme: str, backend: Any) -> Collection[str]:

@@ -64,7 +64,9 @@ def misspelt_variables(environ: Mapping[str, str], texts: Iterable[str] = ()) ->
     import re
 
     named = {word for text in (*texts, *_references(environ)) for word in re.findall(r"[A-Za-z0-9_]+", text)}
-    named |= _plugin_variables()
+    from astro_token.secrets.registry import declared_credentials
+
+    named |= declared_credentials()
     return {
         name: PREFIX + meant
         for name, meant in misspelt.items()
@@ -96,19 +98,3 @@ def _references(environ: Mapping[str, str]) -> list[str]:
     except (AstroTokenError, OSError):  # the command reports it
         return texts
     return [*texts, *(str(ref) for token in tokens for ref in (*token.refs, token.decrypt))]
-
-
-def _plugin_variables() -> frozenset[str]:
-    """Return the variables that the selected plugins declare; of a plugin that cannot be opened, none."""
-    from contextlib import suppress
-
-    from astro_token.errors import AstroTokenError
-    from astro_token.secrets.registry import declared_credentials, open_backend, plugins
-    from astro_token.transport.deadline import Deadline
-
-    names: frozenset[str] = frozenset()
-    for scheme in plugins().entries:
-        with suppress(AstroTokenError):  # the command reports it, if it needs the plugin
-            open_backend(scheme, deadline=Deadline(2.0))
-            names |= declared_credentials({scheme})
-    return names
