@@ -446,6 +446,62 @@ def test_settings_in_airflows_file_are_refused(
             look_up("variable", "n", given | more)
 
 
+@pytest.mark.parametrize("kind", ["FIFO", "folder", "endless"])
+def test_a_file_of_airflow_that_cannot_be_read_is_refused(kind: str, tmp_path: Path) -> None:
+    """It may name another secrets backend, and a FIFO may never end."""
+    file = tmp_path / "airflow.cfg"
+    if kind == "FIFO":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        with file.open("wb") as made:
+            made.truncate(1 << 40)
+    with pytest.raises(ConfigError, match=r"airflow\.cfg cannot be read"):
+        look_up("variable", "n", {"AIRFLOW_HOME": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("service", "kwargs"),
+    [
+        ("aws", {"session_kwargs": {"aws_access_key_id": "a", "aws_secret_access_key": "\ud800b"}}),
+        ("aws", {"aws_access_key_id": "a", "aws_secret_access_key": "\ud800b"}),
+        ("vault", {"auth_type": "aws_iam", "role_id": "r", "key_id": "k", "secret_id": "\ud800b"}),
+        ("vault", {"\ud800": "a"}),
+    ],
+)
+def test_arguments_that_are_not_unicode_are_one_error_without_the_text(
+    service: str, kwargs: dict[str, Any]
+) -> None:
+    given = environ({"class": CLASSES[service], "kwargs": kwargs})
+    with pytest.raises(ConfigError, match="has a character that is not valid Unicode") as caught:
+        look_up("variable", "n", given)
+    assert (None, None) == (caught.value.__cause__, caught.value.__context__)
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "missing", "empty"])
+def test_a_web_identity_that_cannot_be_read_names_its_argument(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "identity"
+    if kind == "FIFO":
+        os.mkfifo(file)
+    elif kind == "empty":
+        file.touch()
+    kwargs = {
+        "region_name": "eu-west-1",
+        "role_arn": "arn:aws:iam::123456789012:role/x",
+        "assume_role_method": "assume_role_with_web_identity",
+        "assume_role_with_web_identity_token_file": str(file),
+    }
+    for name, value in environ({"class": CLASSES["aws"], "kwargs": kwargs}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as caught:
+        Airflow().read(SecretRef("airflow", "variable/n"), timeout=20)
+    assert caught.value.message.startswith("the file of the web identity cannot be read, or is empty")
+    assert "assume_role_with_web_identity_token_file" in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize(
     ("service", "kwargs", "name", "other"),
     [

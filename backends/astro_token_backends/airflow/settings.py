@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import ConfigError, NoStoreError
 from astro_token.secret import SecretValue
+from astro_token.system.files import open_regular
 from astro_token.system.variables import expanded, path_setting, setting, without_line_end
 from astro_token_backends.airflow import SECRETS, WORKERS
 
@@ -16,6 +17,7 @@ __all__ = ["Kwargs", "is_multi_team", "is_name", "read_settings"]
 
 _MULTI_TEAM = "AIRFLOW__CORE__MULTI_TEAM"
 _LONGEST_NAME = 64
+_FILE_LIMIT = 4 << 20
 _TRUE, _FALSE = ("t", "true", "1"), ("", "f", "false", "0")
 # What to do instead of the arguments that people try, and that are not understood.
 _INSTEAD = {
@@ -70,7 +72,15 @@ def _arguments(environ: Mapping[str, str], section: str, kwargs: str, kwarg: str
     for name, value in environ.items():
         if name.startswith(kwarg) and name != kwarg and (argument := without_line_end(value)):
             content[name.removeprefix(kwarg).lower()] = argument
-    return content
+    try:
+        json.dumps(content, ensure_ascii=False).encode()
+        return content
+    except UnicodeEncodeError:  # it contains the text, which may be a secret
+        pass
+    raise ConfigError(
+        f"{kwargs} has a character that is not valid Unicode",
+        hint="remove \\ud800 to \\udfff, and bytes that are not UTF-8",
+    )
 
 
 def _refuse_other_sources(environ: Mapping[str, str], section: str, variable: str) -> None:
@@ -94,10 +104,21 @@ def _file_has(environ: Mapping[str, str], section: str, option: str) -> bool:
     home = path_setting(environ, "AIRFLOW_HOME") or expanded("~/airflow")
     path = path_setting(environ, "AIRFLOW_CONFIG") or f"{home}/airflow.cfg"
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 (pathlib is slow to load)
-            text = file.read()
-    except (OSError, ValueError):
+        with open_regular(path) as file:
+            data = file.read(_FILE_LIMIT + 1)
+    except (FileNotFoundError, NotADirectoryError):
         return False  # Airflow would create it with its defaults, which name no secrets backend
+    except (OSError, ValueError):
+        data = None
+    if data is None or len(data) > _FILE_LIMIT:
+        raise ConfigError(
+            "airflow.cfg cannot be read, or is longer than 4 MiB, and it may name another secrets backend",
+            hint="make it readable, or correct AIRFLOW_HOME or AIRFLOW_CONFIG, which lead to it",
+        )
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return False  # Airflow does not start with it
     from configparser import Error, RawConfigParser
 
     parser = RawConfigParser(strict=False)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError, NoCredentialError
 from astro_token.secret import SecretValue
+from astro_token.system.files import open_regular
 from astro_token.system.variables import secret_setting
 from astro_token_backends.airflow.aws import ROLE_ARGUMENTS
 from astro_token_backends.airflow.lookup import Lookup
@@ -180,8 +181,8 @@ def _take_the_rest(kwargs: Kwargs) -> None:
 def _content(kwargs: Kwargs, name: str, path: str) -> str:
     text = ""
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 (pathlib is slow to load)
-            text = file.read(_FILE_LIMIT).strip()
+        with open_regular(path) as file:
+            text = file.read(_FILE_LIMIT).decode().strip()
     except (OSError, ValueError):
         pass
     if text:

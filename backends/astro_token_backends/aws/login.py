@@ -6,7 +6,8 @@ import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from astro_token.errors import AccessDeniedError
+from astro_token.errors import AccessDeniedError, ConfigError
+from astro_token.system.files import open_regular
 from astro_token_backends.aws.credential_source import describe_source
 from astro_token_backends.aws.errors import damaged
 from astro_token_backends.aws.settings import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Login"]
 
 _AUDIENCE = "ASTRO_TOKEN_AWS_AUDIENCE"
+_FILE_LIMIT = 65536
 _SECONDS_FOR_AWS = 0.2  # if the identity took all others
 
 
@@ -93,8 +95,7 @@ class Login:
         self.source = f"the web identity in {printable_path(path)}, as the role {role}"
 
         def assume() -> dict[str, str]:
-            with open(path, encoding="utf-8") as file:  # noqa: PTH123
-                identity = file.read().strip()
+            identity = _identity_in(path)
             named = {"RoleSessionName": session_name(), **arguments}
             return _credentials(
                 self._sts(None).assume_role_with_web_identity(
@@ -134,6 +135,20 @@ class Login:
             )
 
         return _deferred(assume, "assume-role-with-web-identity")
+
+
+def _identity_in(path: str) -> str:
+    try:
+        with open_regular(path) as file:
+            text = file.read(_FILE_LIMIT).decode().strip()
+    except (OSError, ValueError):
+        text = ""
+    if text:
+        return text
+    raise ConfigError(
+        f"the file of the web identity cannot be read, or is empty: {printable_path(path)}",
+        hint="check assume_role_with_web_identity_token_file or AWS_WEB_IDENTITY_TOKEN_FILE",
+    )
 
 
 def _given(keys: tuple[SecretValue, ...]) -> Any:
