@@ -479,6 +479,32 @@ def test_arguments_that_are_not_unicode_are_one_error_without_the_text(
     assert (None, None) == (caught.value.__cause__, caught.value.__context__)
 
 
+@pytest.mark.parametrize(
+    ("service", "kwargs", "message"),
+    [
+        ("vault", {"token": "t", "verify": "/no/ca"}, "the file that verify names cannot be read"),
+        ("vault", {"token": "t", "cert": ["/no/c", "/no/k"]}, "cert names a file that cannot be read"),
+        (
+            "aws",
+            {"aws_access_key_id": "a", "aws_secret_access_key": "b", "verify": "/no/ca"},
+            "the file that verify names cannot be read",
+        ),
+    ],
+)
+def test_a_missing_certificate_names_its_argument(
+    service: str, kwargs: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = {"vault": "url", "aws": "endpoint_url"}[service]
+    given = {**kwargs, address: "https://127.0.0.1:9"} | (
+        {"region_name": "eu-west-1"} if service == "aws" else {}
+    )
+    for name, value in environ({"class": CLASSES[service], "kwargs": given}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as caught:
+        Airflow().read(SecretRef("airflow", "variable/n"), timeout=20)
+    assert caught.value.message.startswith(message)
+
+
 @pytest.mark.parametrize("kind", ["FIFO", "missing", "empty"])
 def test_a_web_identity_that_cannot_be_read_names_its_argument(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

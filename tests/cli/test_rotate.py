@@ -500,6 +500,20 @@ def test_a_record_with_the_true_token_of_another_secret_deletes_nothing(
 
 
 @only_file
+def test_an_intent_with_the_title_of_another_secrets_new_token_deletes_nothing(life: TokenLife) -> None:
+    """Nobody has used the token since its rotation, as that of a weekly job. Members can list the titles."""
+    life.issue()
+    life.issue("victim")
+    assert 0 == life("rotate", "--grace", "0s", life.store.ref("victim")).code
+    victim = life.current("victim")
+    life.record_of(victim)["lastUsedAt"] = None
+    intent = {"title": life.record_of(victim)["name"], "owner": "x", "until": utc(-3600)}
+    life.store.write_record("prod", json.dumps({"format": 1, "intent": intent}))
+    result = life("rotate", "--finish", life.ref)
+    assert (0, True) == (result.code, life.works(victim)), result.stderr
+
+
+@only_file
 def test_a_forged_value_that_a_record_replaces_deletes_no_token(life: TokenLife) -> None:
     victim, pending = life.issue("victim"), life.issue()
     life.store.write("prod", forged(life, victim)["value"])

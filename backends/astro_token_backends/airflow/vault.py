@@ -130,9 +130,11 @@ def _login(
     overlay = dict.fromkeys(_NOT_READ, "") | {"ASTRO_TOKEN_VAULT_AUTH": method}
     overlay |= {variable: texts[name] for name, variable in variables.items() if texts[name]}
     overlay |= dict(zip(("VAULT_CLIENT_CERT", "VAULT_CLIENT_KEY"), certificate, strict=False))
-    if verify:
-        overlay["VAULT_CACERT"] = verify
     arguments = {variable: name for name, variable in variables.items() if name != "url" or texts["url"]}
+    if certificate:
+        arguments["VAULT_CLIENT_CERT or VAULT_CLIENT_KEY"] = "cert"
+    if verify:
+        overlay["VAULT_CACERT"], arguments["VAULT_CACERT"] = verify, "verify"
     return overlay, aws if method == "aws" else None, arguments
 
 

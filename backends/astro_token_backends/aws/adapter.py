@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["MetadataSession", "Sender", "aws_route"]
 
 _PROFILE_CA = "the profile's ca_bundle"
-_OWN_CA = "the CA bundle that was given"
+_OWN_CA = "verify"  # of Airflow, in messages
 _METADATA_SECONDS = 1.0
 _UNBOUNDED_SECONDS = 30.0
 _READS = ("Get", "BatchGet", "Describe", "Decrypt", "Encrypt")  # and Encrypt changes nothing either

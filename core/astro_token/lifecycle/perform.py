@@ -25,7 +25,7 @@ from astro_token.lifecycle import effects
 from astro_token.lifecycle.effects import Listed, RotationRecord, Slot
 from astro_token.lifecycle.record import RENEW_RECORD
 from astro_token.lifecycle.stored import Stored
-from astro_token.lifecycle.title import digest, is_marked, replaces, title_base, unique_part
+from astro_token.lifecycle.title import digest, is_marked, replaces, unique_part
 from astro_token.log import logger
 from astro_token.record import replace
 from astro_token.secrets.identity import identity
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from astro_token.astro_api.records import ListedToken, TokenRecord
     from astro_token.astro_api.tokens import NewRole, NewToken, Tokens
-    from astro_token.lifecycle.effects import Intent, Protocol
+    from astro_token.lifecycle.effects import Protocol
     from astro_token.secret import SecretValue
     from astro_token.secrets.ref import SecretRef
     from astro_token.settings.resolve import TokenSettings
@@ -101,8 +101,7 @@ class Performer:
         self.stored = stored or Stored(settings, deadline)
         self._secret = _digest(settings.ref)
         self.now = tokens.now
-        self._created: str | None = None
-        self._titles = titles
+        self._titles = dict(titles)
         self._failures, self._may_exist = 0, False
         self.failure: AstroTokenError | None = None
         self._looked_up: tuple[str, TokenRecord | None] = ("", None)
@@ -227,13 +226,23 @@ class Performer:
         return False
 
     def _list_tokens(self, effect: effects.ListTokens) -> list[Listed]:
-        # Other references can have the same title, and the title in the settings can have changed.
-        intent = self.stored.record.intent
         return [
             Listed(token.id, token.title, _creation_of(token.record))
             for token in self._of(effect.bearer).list(**self._planned.filters)
-            if is_marked(token.title, self._secret) or (intent is not None and _is_of(intent, token))
+            if is_marked(token.title, self._secret) or self._is_of_intent(token)
         ]
+
+    def _is_of_intent(self, token: ListedToken) -> bool:
+        """
+        True for a token with the title of the intent that replaces the current one and was never used.
+
+        The mark differs if another run names the secret in another way. Whoever can write the record can
+        write any title there, such as that of another secret's new token.
+        """
+        intent, current = self.stored.record.intent, self.stored.token
+        is_named = intent is not None and token.title == intent.title and token.record.last_used is None
+        ident = current.token_id if current else None
+        return is_named and ident is not None and replaces(token.title, ident)
 
     def _create(self, effect: effects.Create) -> Slot[SecretValue]:
         tokens = self._of(effect.bearer)
@@ -251,7 +260,7 @@ class Performer:
                 "the created token does not contain its identifier",
                 hint="report this with the version of astro-token",
             )
-        self._created = slot.id
+        self._titles[slot.id] = effect.title
         return slot
 
     def _is_used(self, effect: effects.IsUsed) -> bool:
@@ -286,12 +295,10 @@ class Performer:
                 f"Astro does not accept the value in the rotation record of the token {previous.id}"
             )
         token = self.stored.token
-        ident = token.token_id if token else None
-        if ident is None or ident == self._created:  # of this run
-            return
+        ident = (token and token.token_id) or ""
         title = self._titles.get(ident)
         if title is None:
-            details = tokens.details(ident)
+            details = tokens.details(ident) if ident else None
             title = details.title if details else ""
         if not replaces(title, previous.id):
             raise _not_ours(
@@ -322,16 +329,6 @@ def busy() -> BusyError:
     return BusyError(
         "another run is rotating the token", hint="wait for its end, or 30 seconds after it was killed"
     )
-
-
-def _is_of(intent: Intent, token: ListedToken) -> bool:
-    """
-    True if a token has the title of an intent, and was never used.
-
-    Whoever can write the record can write any title there: it must be one of a rotation.
-    """
-    is_ours = title_base(token.title) != token.title
-    return is_ours and token.title == intent.title and token.record.last_used is None
 
 
 def _has_roles(record: TokenRecord, planned: Sequence[NewRole]) -> bool:
