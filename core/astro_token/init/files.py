@@ -154,6 +154,7 @@ def _values(plan: Plan) -> dict[str, Any]:
         **special(plan),
         **_actions(),
         "vault_mount": _data("templates/vault-mount.sh").splitlines(),
+        "vault_rotate": fill(_data("templates/vault-rotate.sh"), {"name": plan.name}).splitlines(),
         **{key: plan.value(key) for key in EXAMPLES},
         **_texts(plan),
         **_bound(plan),

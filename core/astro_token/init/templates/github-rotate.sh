@@ -11,15 +11,7 @@ MOUNT=jwt  # a mount serves one issuer; the job names another mount in ASTRO_TOK
 ISSUER=@issuer@
 
 @lines vault_mount
-# A path that ends with -rotation is the record of a rotation.
-vault policy write @name@-rotate - <<EOF
-$(for secret in $SECRETS; do
-  for path in "$secret" "$secret-rotation"; do
-    echo "path \"secret/data/$path\" { capabilities = [\"read\", \"create\", \"update\"] }"
-  done
-done)
-path "secret/data/$ADMIN" { capabilities = ["read"] }
-EOF
+@lines vault_rotate
 vault write "auth/$MOUNT/role/@name@-rotate" - <<EOF
 {"role_type": "jwt", "user_claim": "sub", "token_policies": "@name@-rotate", "token_ttl": "60m",
  "bound_audiences": "$AUDIENCE",
