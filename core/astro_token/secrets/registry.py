@@ -162,13 +162,16 @@ def declared_credentials(named: Collection[str] | None = None) -> frozenset[str]
         AstroTokenError: a plugin of such a scheme, or one that was open, does not declare them,
             so that its credentials cannot be withheld. A fault of another plugin is a warning.
     """
-    from astro_token.log import logger
-    from astro_token.transport.deadline import Deadline
-
     with _lock:
         opened = tuple(_open)
     names: frozenset[str] = frozenset()
-    for scheme in sorted({*opened, *plugins().entries}):
+    schemes = {*opened, *plugins().entries}.difference(BUILTIN)
+    if not schemes:
+        return names
+    from astro_token.log import logger
+    from astro_token.transport.deadline import Deadline
+
+    for scheme in sorted(schemes):
         deadline = Deadline(_HINT_SECONDS) if named is None else None
         try:
             names = names.union(_declared(scheme, open_backend(scheme, deadline=deadline)))
