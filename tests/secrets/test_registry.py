@@ -512,8 +512,10 @@ def test_the_credentials_of_every_backend_and_of_ci_identities_are_known() -> No
 def test_a_variable_that_names_a_file_with_a_credential_is_a_credential(scheme: str) -> None:
     row = BUILTIN[scheme]
     assert set() == set(row.credentials) & set(row.settings)
-    # Public keys and certificates, the name of a login, a flag, a folder with the SDK's own data.
+    # Public keys and certificates, the name of a login, a flag, a folder with the SDK's own data,
+    # a file that is not read for a login, and that Airflow's own commands need.
     harmless = {
+        "AIRFLOW_CONFIG",
         "ASTRO_TOKEN_AGE_RECIPIENTS_FILE",
         "AWS_DATA_PATH",
         "AZURE_TOKEN_CREDENTIALS",
