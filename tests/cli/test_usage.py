@@ -198,7 +198,7 @@ def test_a_scheme_that_nothing_serves(program: Program) -> None:
         ),
         (
             "vault-transit:astro",
-            "vault-transit:astro: vault-transit: it names a key, not a secret",
+            "vault-transit:astro: the backend vault-transit has keys, not secrets",
             "`astro-token backends` lists the operations of each backend",
         ),
     ):
