@@ -559,11 +559,11 @@ def _refuse(command: str, unknown: list[str], own: list[str]) -> NoReturn:
     hint = f"run astro-token {command} --help for the options and examples"
     option = next((text for text in unknown if re.fullmatch(r"--?[a-z][a-z-]{0,20}", text)), None)
     if option:
-        known = _Parser()
-        _add_log_level(known)
-        _COMMANDS[command][2](known)
+        options = _Parser()
+        _add_log_level(options)
+        _COMMANDS[command][2](options)
         # `--isolate` is not meant to be `--no-isolate`.
-        names = [name for name in known.option_names() if name[:5] != "--no-" or option[:5] == "--no-"]
+        names = [name for name in options.option_names() if name[:5] != "--no-" or option[:5] == "--no-"]
         meant = closest(option, names, alike=0.75)
         hint = f"did you mean {meant}? {hint}" if meant else hint
         raise UsageError(f"unknown option {option}", hint=hint)
