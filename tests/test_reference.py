@@ -26,7 +26,7 @@ from astro_token.settings.project_file import LOCK_KEYS, TOKEN_KEYS, TOP_KEYS, f
 from reference.pages import pages
 from tests.conftest import ROOT
 from tests.formats.consumers import PATH, there
-from tests.test_swept_variables import _swept
+from tests.test_swept_variables import described
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ def test_every_key_of_the_project_file_is_described() -> None:
 def test_every_variable_is_described_once() -> None:
     page = text("variables.md")
     names = re.findall(r"^\| `(\w+)` \| \S", page, re.MULTILINE)
-    assert _swept() == set(names)
+    assert described() == set(names)
     assert len(names) == len(set(names))
 
 

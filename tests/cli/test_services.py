@@ -248,7 +248,7 @@ def test_many_are_read_at_once_from_a_cold_start(program: Program, service: Serv
     asked = [service.ref(name) for name in [*names[:5], unique(), *names[5:]]]
     result = program("check", "--format", "json", *asked)
     found = json.loads(result.stdout)["tokens"]
-    assert (66, asked) == (result.code, [entry["ref"] for entry in found])
+    assert (66, asked) == (result.code, [entry["ref"] for entry in found]), result.stderr
     ids = [entry["token_id"] for entry in found]
     assert [f"cltk{number:020}" for number in range(MANY)] == [*ids[:5], *ids[6:]]
     assert (None, 66) == (ids[5], found[5]["error"]["exit_code"])

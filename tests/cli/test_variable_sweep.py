@@ -58,6 +58,8 @@ GIT = (
     "GIT_DISCOVERY_ACROSS_FILESYSTEM",
 )
 # Variables that a scenario reads and does not set, by its name.
+# Of shells, loaders and summon itself: no program gets them.
+NOT_USED = ("ENV", "LD_PRELOAD", "PYTHONPATH", "SHELLOPTS", "SUMMON_PROVIDER", "SUMMON_PROVIDER_PATH")
 READ: Mapping[str, tuple[str, ...]] = {
     "check": (
         *(*MARKS, *TERMINAL, *FOLDERS, *sorted(identity_variables())),
@@ -74,10 +76,7 @@ READ: Mapping[str, tuple[str, ...]] = {
         *("ASTRO_TOKEN_CLI_KEYS", "ASTRO_TOKEN_PROGRAM_FOLDERS"),
         *("ASTRO_TELEMETRY_API_URL", "ASTRO_TELEMETRY_DISABLED"),
     ),
-    "a command": (
-        *(*FOLDERS, "LANG", "ASTRO_TOKEN_PROGRAM_FOLDERS", "BASH_ENV", "ENV", "SHELLOPTS", "LD_PRELOAD"),
-        *("PYTHONPATH", "SUMMON_PROVIDER", "SUMMON_PROVIDER_PATH"),
-    ),
+    "a command": (*(*FOLDERS, "LANG", "ASTRO_TOKEN_PROGRAM_FOLDERS", "BASH_ENV", *NOT_USED),),
     "a command with further variables": ("PATH", "HTTPS_PROXY", "XDG_CONFIG_HOME", "LANG"),
     "a chain": (*FOLDERS, "ASTRO_TOKEN_COMMANDS", "AIRFLOW__SECRETS__BACKEND", "VAULT_ADDR"),
     "online": (*SHARED, "ASTRO_DOMAIN"),
