@@ -276,6 +276,27 @@ def test_what_is_not_understood_is_named(service: str, kwargs: object, message: 
     assert (78, True) == (error.exit_code, message in error.message), error.message
 
 
+@pytest.mark.parametrize(
+    ("service", "kwargs", "hint"),
+    [
+        ("vault", {"conections_path": "x"}, "did you mean connections_path? remove it"),
+        ("vault", {"tokn": "x"}, "did you mean token? remove it"),
+        ("aws", {"variable_prefix": "x"}, "did you mean variables_prefix? remove it"),
+        ("vault", {"token": "t", "frobnicate": 1}, "remove it"),
+        (f"{CLASSES['vault']}s", {}, f"did you mean {CLASSES['vault']}? it must be"),
+        ("my.own.Backend", {}, "it must be one of the official classes"),
+    ],
+)
+def test_a_misspelled_setting_is_corrected(service: str, kwargs: dict[str, Any], hint: str) -> None:
+    error = refusal(kwargs, service)
+    assert (78, True) == (error.exit_code, (error.hint or "").startswith(hint)), error.hint
+
+
+def test_the_documentation_names_the_classes_that_are_understood() -> None:
+    text = (ROOT / "docs" / "airflow-secrets.md").read_text()
+    assert [] == [name for name in CLASSES.values() if f"`{name}`" not in text]
+
+
 @pytest.mark.parametrize("source", ["CMD", "SECRET"])
 def test_arguments_from_another_source_are_refused(source: str) -> None:
     name = f"AIRFLOW__SECRETS__BACKEND_KWARGS_{source}"
@@ -733,8 +754,32 @@ def test_the_command_line_hands_over_a_connection_and_withholds_the_arguments(
     assert (78, "") == (done.code, done.stdout)
     assert [
         "astro-token: error: airflow:connection/astro: AIRFLOW__SECRETS__BACKEND_KWARGS is not a JSON object",
-        'astro-token: hint: for example {"connections_prefix": "x"}',
+        'astro-token: hint: write names and texts in double quotes, as in {"NAME": "text"}',
     ] == done.stderr.splitlines()
+
+
+def test_doctor_checks_the_service_that_holds_the_secret(
+    program: Program, openbao: OpenBao, canary: str
+) -> None:
+    base = f"airflow-{os.urandom(4).hex()}"
+    openbao.api("POST", f"secret/data/{base}/astro", {"data": {"conn_type": "http", "password": canary}})
+    complete = {"connections_path": base, "token": openbao.root_token, "url": openbao.address}
+
+    def checks(more: dict[str, str], *missing: str) -> dict[str, tuple[str, str]]:
+        kwargs = {name: value for name, value in complete.items() if name not in missing}
+        given = environ({"class": CLASSES["vault"], "kwargs": kwargs})
+        done = program("doctor", "--format", "json", "airflow:connection/astro", env=given | more)
+        return {each["link"]: (each["state"], each["found"]) for each in json.loads(done.stdout)["links"]}
+
+    found = checks({})
+    assert ("ok", "that of vault: token: the argument token") == found["credential"]
+    assert ("ok", f"{openbao.address} can be reached") == found["network"]
+    assert "ok" == found["login"][0]
+    assert ("ok", "that of vault: token: VAULT_TOKEN") == checks(
+        {"VAULT_TOKEN": openbao.root_token}, "token"
+    )["credential"]
+    assert ("failed", "url is not set") == checks({}, "url")["network"]
+    assert "ok" == checks({"VAULT_ADDR": openbao.address}, "url")["network"][0]
 
 
 if __name__ == "__main__":

@@ -201,6 +201,8 @@ def test_a_value_that_cannot_be_written_leaves_no_token(life: TokenLife, asks: b
 def test_without_an_admin_nothing_is_created(life: TokenLife) -> None:
     result = life("create", *DEPLOY, life.ref, env={"ASTRO_TOKEN_ADMIN_REF": ""})
     assert says(result, 77, "no credential is named that may create tokens", "set ASTRO_TOKEN_ADMIN_REF")
+    result = life("create", life.ref, env={"ASTRO_TOKEN_ADMIN_REF": ""})
+    assert says(result, 64, "create needs a role and a scope", "give --role and one of")
     weak = life.api.issue(ws=None)
     life.program.canaries.append(weak)
     assert says(life("create", *DEPLOY, life.ref, env={"MANAGES": weak}), 77, "Astro does not allow the cred")

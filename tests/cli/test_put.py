@@ -114,7 +114,7 @@ def test_where_nothing_can_be_stored_no_token_is_asked_for(program: Program, pla
     cases = {
         "env:ASTRO_API_TOKEN": failure(
             78,
-            "env:ASTRO_API_TOKEN: env: it cannot be written",
+            "env:ASTRO_API_TOKEN: the backend env cannot be written",
             "`astro-token backends` lists the operations of each backend",
         ),
         "vault:secret/astro/prod?version=3": failure(

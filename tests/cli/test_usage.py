@@ -68,12 +68,21 @@ FORM = "a reference has the form scheme:name, such as vault:secret/astro/prod#to
             "argument --timeout: invalid float value",
             f"run astro-token exec {HELP}",
         ),
+        (
+            "rotate --dryrun x",
+            "unknown option --dryrun",
+            f"did you mean --dry-run? run astro-token rotate {HELP}",
+        ),
         ("check --frobnicate", "unknown option --frobnicate", f"run astro-token check {HELP}"),
         ("check --all=yes", "argument --all: ignored explicit argument", f"run astro-token check {HELP}"),
         ("check -- env:X", "only exec takes a command after --", "astro-token exec --help has examples"),
         ("check exec -- true", "only exec takes a command after --", "astro-token exec --help has examples"),
         ("export env:X env:Y", MANY, f"run astro-token export {HELP}"),
-        ("export --form json env:X", "unknown option --form", f"run astro-token export {HELP}"),
+        (
+            "export --form json env:X",
+            "unknown option --form",
+            f"did you mean --format? run astro-token export {HELP}",
+        ),
         ("check --p4ssw0rd", MANY, f"run astro-token check {HELP}"),
         (
             "backends env:X",
@@ -189,7 +198,7 @@ def test_a_scheme_that_nothing_serves(program: Program) -> None:
         ),
         (
             "vault-transit:astro",
-            "vault-transit:astro: vault-transit: it names a key, not a secret",
+            "vault-transit:astro: the backend vault-transit has keys, not secrets",
             "`astro-token backends` lists the operations of each backend",
         ),
     ):

@@ -102,7 +102,10 @@ def test_a_name_that_would_get_too_long_is_refused(value: str) -> None:
 
 def test_a_scheme_without_records_says_so() -> None:
     error = failure(lambda: named("env:ASTRO_API_TOKEN"))
-    assert (UnsupportedOperationError, "env: it has no record of rotations") == (type(error), error.message)
+    assert (UnsupportedOperationError, "the backend env does not support create and rotate") == (
+        type(error),
+        error.message,
+    )
 
 
 def test_every_scheme_that_can_be_written_has_records() -> None:
@@ -146,7 +149,10 @@ def test_a_plugin_names_its_own_record(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_plugin_without_records_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with_plugin(monkeypatch, object())
     error = failure(lambda: named("mine:prod"))
-    assert (UnsupportedOperationError, "mine: it has no record of rotations") == (type(error), error.message)
+    assert (UnsupportedOperationError, "the backend mine does not support create and rotate") == (
+        type(error),
+        error.message,
+    )
 
 
 @pytest.mark.parametrize(

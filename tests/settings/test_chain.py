@@ -124,6 +124,9 @@ def test_the_project_file_lists_references(work: Path, write: Write) -> None:
         ('["env:A", "prod"]', InvalidRefError, "tokens.prod.ref: reference 2: not a reference"),
         ('["env:A", "env:A"]', InvalidRefError, "tokens.prod.ref: reference 2 of the chain repeats"),
         ('["env:A", "aws-kms:alias/a"]', InvalidRefError, "tokens.prod.ref: reference 2 of the chain names"),
+        ('"env:A,vault:a/b#c"', InvalidRefError, "tokens.prod.ref: it contains several references"),
+        ('"vault:a/b, env:A"', InvalidRefError, "tokens.prod.ref: it contains several references"),
+        ('["env:A,env:B"]', InvalidRefError, "tokens.prod.ref: reference 1: it contains several references"),
         ('["env:A", "vault:a/b?kv=1"]', ConfigError, "tokens.prod.ref: reference 2 sets kv=1"),
     ],
 )
@@ -145,8 +148,10 @@ def test_every_reference_must_be_allowed(work: Path, write: Write) -> None:
         resolve("prod", environ={})
     allowed = {"ASTRO_TOKEN_FILE_FOLDERS": "/etc"}
     assert 2 == len(resolve("prod", environ=allowed).refs)
-    with pytest.raises(ConfigError, match="no backend serves this scheme"):
+    with pytest.raises(ConfigError, match=r"^reference 2 of the chain: no backend serves this scheme"):
         resolve("env:A,nobody:x", environ={})
+    with pytest.raises(ConfigError, match=r"^no backend serves this scheme"):
+        resolve("nobody:x", environ={})
 
 
 def test_a_command_that_writes_takes_one_reference(work: Path, write: Write) -> None:

@@ -137,7 +137,7 @@ def test_a_chosen_field_is_decrypted_with_the_key_and_keeps_the_secrets_version(
 def test_a_backend_that_cannot_decrypt_is_told(opened: dict[str, Any]) -> None:
     opened["memory"] = Memory("x")
     error = failure(lambda: read(Memory("x"), decrypt=SecretRef("memory", "k")))
-    assert (UnsupportedOperationError, "memory:prod: memory: it cannot decrypt") == (
+    assert (UnsupportedOperationError, "memory:prod: the backend memory cannot decrypt") == (
         type(error),
         error.message,
     )
@@ -146,7 +146,7 @@ def test_a_backend_that_cannot_decrypt_is_told(opened: dict[str, Any]) -> None:
 def test_a_key_is_no_secret(opened: dict[str, Any]) -> None:
     opened["keys"] = Key()
     error = failure(lambda: read_secret(SecretRef("keys", "k"), deadline=Deadline(5)))
-    assert (UnsupportedOperationError, "keys:k: keys: it names a key, not a secret") == (
+    assert (UnsupportedOperationError, "keys:k: the backend keys has keys, not secrets") == (
         type(error),
         error.message,
     )

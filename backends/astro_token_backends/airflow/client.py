@@ -6,7 +6,7 @@ import os
 import time
 from _thread import allocate_lock
 from collections import ChainMap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from astro_token.errors import AstroTokenError, SecretNotFoundError, result, sanitized
 from astro_token.secret import SecretValue
@@ -15,11 +15,14 @@ from astro_token.secrets.registry import open_backend
 from astro_token_backends.airflow.lookup import Lookup, look_up
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from astro_token.secrets.ref import SecretRef
+    from astro_token.transport.route import Route
 
 __all__ = ["Airflow"]
+
+_T = TypeVar("_T")
 
 
 class Airflow:
@@ -36,7 +39,26 @@ class Airflow:
         self._own: list[tuple[tuple[object, ...], Any]] = []  # by their logins
 
     def read(self, ref: SecretRef, *, timeout: float) -> SecretValue:
-        return result(self._read(ref, time.monotonic() + timeout))
+        until = time.monotonic() + timeout
+        return result(self._of_service(ref, lambda backend, lookup: _first(ref, backend, lookup, until)))
+
+    def route(self, ref: SecretRef) -> Route:
+        route: Route | AstroTokenError = self._of_service(
+            ref, lambda backend, lookup: backend.route(lookup.refs[0])
+        )
+        return result(route)
+
+    def credential_source(self, ref: SecretRef, *, timeout: float) -> str:
+        def described(backend: Any, lookup: Lookup) -> str:
+            text = backend.credential_source(lookup.refs[0], timeout=timeout)
+            for variable, name in lookup.arguments.items():
+                text = text.replace(variable, f"the argument {name}")
+            return f"that of {lookup.refs[0].scheme}: {text}"
+
+        return result(self._of_service(ref, described))
+
+    def log_in(self, ref: SecretRef, *, timeout: float) -> None:
+        result(self._of_service(ref, lambda backend, lookup: backend.log_in(lookup.refs[0], timeout=timeout)))
 
     def close(self) -> None:
         with self._lock:
@@ -44,24 +66,16 @@ class Airflow:
         for _, backend in own:
             backend.close()
 
-    def _read(self, ref: SecretRef, until: float) -> SecretValue | AstroTokenError:
+    def _of_service(self, ref: SecretRef, ask: Callable[[Any, Lookup], _T]) -> _T | AstroTokenError:
+        """Ask the backend of the service. An error is returned: no traceback may lead to a credential."""
         kind, _, name = ref.name.partition("/")
         arguments: Mapping[str, str] = {}
-        missing: AstroTokenError | None = None
         try:
             lookup = look_up(kind, name, os.environ)
             arguments = lookup.arguments
-            backend = self._backend(lookup)
-            for each in lookup.refs:
-                try:
-                    secret = backend.read(each, timeout=max(0.01, until - time.monotonic()))
-                    return _content(kind, secret, lookup)
-                except SecretNotFoundError as error:
-                    missing = missing or error
+            return ask(self._backend(lookup), lookup)
         except AstroTokenError as error:
             return _with_arguments(error, arguments)
-        assert missing is not None  # noqa: S101 (there is a reference)
-        return _with_arguments(missing, arguments)
 
     def _backend(self, lookup: Lookup) -> Any:
         """Return the backend of the service; one with a login of its own, if the arguments have one."""
@@ -76,6 +90,20 @@ class Airflow:
             backend = _made(type(shared), lookup)
             self._own.append((login, backend))
             return backend
+
+
+def _first(ref: SecretRef, backend: Any, lookup: Lookup, until: float) -> SecretValue:
+    """Read the first secret that exists."""
+    missing: SecretNotFoundError | None = None
+    for each in lookup.refs:
+        try:
+            secret = backend.read(each, timeout=max(0.01, until - time.monotonic()))
+        except SecretNotFoundError as error:
+            missing = missing or error
+        else:
+            return result(_content(ref.name.partition("/")[0], secret, lookup))
+    assert missing is not None  # noqa: S101 (there is a reference)
+    raise missing
 
 
 def _login(lookup: Lookup) -> tuple[object, ...]:

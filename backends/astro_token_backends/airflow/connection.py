@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["connection"]
 
+_FORMS = (
+    'store a URI, in Vault as the field conn_uri, or JSON such as {"conn_type": "generic", "password": "…"}'
+)
 _FIELDS = ("conn_type", "login", "password", "host", "port", "schema")
 # The names that the provider of AWS Secrets Manager accepts.
 _ALIASES = {
@@ -46,15 +49,13 @@ def connection(
         uri = json.loads(text).get("conn_uri") if may_be_field else None
         text = uri if isinstance(uri, str) and uri else text
         if not text:
-            return SecretNotFoundError("the connection is empty", hint="store it as Airflow does")
+            return SecretNotFoundError("the connection is empty", hint=_FORMS)
         is_object = text.strip().startswith("{")
         fields = _from_object(json.loads(text), words) if is_object else _from_uri(text.strip())
     except (AttributeError, TypeError, ValueError, RecursionError):
         fields = None
     if fields is None:
-        return InvalidTokenError(
-            "the connection is neither a URI nor a JSON object of Airflow", hint="store it as Airflow does"
-        )
+        return InvalidTokenError("the connection is neither a URI nor a JSON object of Airflow", hint=_FORMS)
     named = {name: str(fields[name]) for name in _FIELDS if fields.get(name) not in {None, ""}}
     if "password" in named:
         named["token"] = named["password"]

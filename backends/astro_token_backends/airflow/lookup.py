@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from astro_token.errors import ConfigError, InvalidRefError, SecretNotFoundError
 from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef
+from astro_token.wording import did_you_mean
 from astro_token_backends.airflow.settings import is_multi_team, read_settings
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ def look_up(kind: str, name: str, environ: Mapping[str, str]) -> Lookup:
     if service is None:
         raise ConfigError(
             f"{kwargs.variable.removesuffix('_KWARGS')} names a class that is not understood",
-            hint="it must be one of the official backends for Vault, AWS, Google Cloud or Azure",
+            hint=did_you_mean(backend, SERVICES)
+            + "it must be one of the official classes, which docs/airflow-secrets.md lists",
         )
     module, _, function = service.partition(":")
     of_service = import_module(f"astro_token_backends.airflow.{module}")

@@ -8,6 +8,7 @@ from astro_token.errors import ConfigError, NoStoreError
 from astro_token.secret import SecretValue
 from astro_token.system.files import open_regular
 from astro_token.system.variables import expanded, path_setting, setting, without_line_end
+from astro_token.wording import did_you_mean
 from astro_token_backends.airflow import SECRETS, WORKERS
 
 if TYPE_CHECKING:
@@ -68,7 +69,10 @@ def _arguments(environ: Mapping[str, str], section: str, kwargs: str, kwarg: str
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise ConfigError(f"{kwargs} is not a JSON object", hint='for example {"connections_prefix": "x"}')
+        raise ConfigError(
+            f"{kwargs} is not a JSON object",
+            hint='write names and texts in double quotes, as in {"NAME": "text"}',
+        )
     for name, value in environ.items():
         if name.startswith(kwarg) and name != kwarg and (argument := without_line_end(value)):
             content[name.removeprefix(kwarg).lower()] = argument
@@ -237,7 +241,8 @@ class Kwargs:
             shown = name if is_name(name) else "a malformed key"
             raise ConfigError(
                 f"{self.variable}: {shown} is not understood",
-                hint=_INSTEAD.get(name) or "remove it, or name the secret by its own scheme",
+                hint=_INSTEAD.get(name)
+                or did_you_mean(name, sorted(self.taken)) + "remove it, or name the secret by its own scheme",
             )
 
     def wrong(self, name: str, form: str) -> ConfigError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from astro_token.errors import ConfigError, NoCredentialError
 from astro_token.secret import SecretValue
 from astro_token.system.files import open_regular
-from astro_token.system.variables import secret_setting
+from astro_token.system.variables import secret_setting, setting
 from astro_token_backends.airflow.aws import ROLE_ARGUMENTS
 from astro_token_backends.airflow.lookup import Lookup
 from astro_token_backends.aws.settings import Options, checked_role
@@ -74,7 +74,6 @@ def vault(question: Question) -> Lookup:
     version = kwargs.choice("kv_engine_version", 2, 1, 2)
     has_teams = kwargs.choice("use_team_secrets_path", True, True, False)
     login = _login(kwargs, question.environ)
-    kwargs.finish()
     if not mount:
         mount, slash, key = key.partition("/")
         if not slash:
@@ -107,12 +106,15 @@ def _login(
     of_logins = {name for _, names, _ in _LOGINS.values() for name in names}
     named = sorted(of_logins | _FOR_ALL.keys() | {"token_path", "jwt_token_path"})
     texts = {name: kwargs.text(name) or "" for name in named}
+    from_url = bool(texts["url"]) or not setting(environ, "VAULT_ADDR")
+    given = {"url": from_url, "token": texts["token"] or texts["token_path"]}
     key_file = kwargs.object("gcp_keyfile_dict")
     aws = _aws_login(kwargs, texts["secret_id"])
     verify, certificate = kwargs.ca_file(), kwargs.texts("cert")
     _take_the_rest(kwargs)
 
     method, names, required = _method(kwargs)
+    kwargs.finish()  # a misspelled argument is named before one that is missing
     if method == "token":
         texts["token"] = _token(kwargs, texts, environ)
     elif method == "jwt" and not texts["jwt_token"]:  # Airflow prefers the file of a token, but not of a JWT
@@ -130,7 +132,7 @@ def _login(
     overlay = dict.fromkeys(_NOT_READ, "") | {"ASTRO_TOKEN_VAULT_AUTH": method}
     overlay |= {variable: texts[name] for name, variable in variables.items() if texts[name]}
     overlay |= dict(zip(("VAULT_CLIENT_CERT", "VAULT_CLIENT_KEY"), certificate, strict=False))
-    arguments = {variable: name for name, variable in variables.items() if name != "url" or texts["url"]}
+    arguments = {variable: name for name, variable in variables.items() if given.get(name, name)}
     if certificate:
         arguments["VAULT_CLIENT_CERT or VAULT_CLIENT_KEY"] = "cert"
     if verify:

@@ -230,6 +230,9 @@ class _Parser(argparse.ArgumentParser):
         self.formatter_class = argparse.RawDescriptionHelpFormatter
         return super().format_help()
 
+    def option_names(self) -> list[str]:
+        return list(self._option_string_actions)
+
     def error(self, message: str) -> NoReturn:
         # argparse repeats the argument, which may be a misplaced token.
         hint = f"run {self.prog} --help for the options and examples"
@@ -556,6 +559,13 @@ def _refuse(command: str, unknown: list[str], own: list[str]) -> NoReturn:
     hint = f"run astro-token {command} --help for the options and examples"
     option = next((text for text in unknown if re.fullmatch(r"--?[a-z][a-z-]{0,20}", text)), None)
     if option:
+        options = _Parser()
+        _add_log_level(options)
+        _COMMANDS[command][2](options)
+        # `--isolate` is not meant to be `--no-isolate`.
+        names = [name for name in options.option_names() if name[:5] != "--no-" or option[:5] == "--no-"]
+        meant = closest(option, names, alike=0.75)
+        hint = f"did you mean {meant}? {hint}" if meant else hint
         raise UsageError(f"unknown option {option}", hint=hint)
     if command == "export":  # `export posix prod`
         from astro_token.ci.formats import all_formats

@@ -203,7 +203,7 @@ def probe_service(report: Report, ref: SecretRef, backend: Any, deadline: Deadli
 
     report.add(f"{prefix}backend", "ok", _describe_backend(ref.scheme))
     sdks = _installed_sdks(ref.scheme)
-    report.add(f"{prefix}sdk", "ok" if sdks else "none", ", ".join(sdks) or "not needed")
+    report.add(f"{prefix}sdk", "ok" if sdks else "none", ", ".join(sdks) or "none of its own")
     has_credential = check(
         "credential", SupportsCredentialSource, lambda: _credential_source(ref, backend, deadline)
     )
@@ -253,4 +253,4 @@ def _probe_route(ref: SecretRef, backend: Any, deadline: Deadline) -> str:
 
 def _log_in(ref: SecretRef, backend: Any, deadline: Deadline) -> str:
     deadline.once(lambda seconds: backend.log_in(ref, timeout=seconds))
-    return "logged in, or no login is needed, which the next check shows"
+    return "logged in; if no login is needed, the next check shows whether the credential is accepted"

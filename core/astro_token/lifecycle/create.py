@@ -8,7 +8,7 @@ from astro_token.astro_api.tokens import Tokens
 from astro_token.errors import InvalidTokenError, OutputError, RotationError
 from astro_token.lifecycle.admin import no_admin, organization_of
 from astro_token.lifecycle.perform import Performer
-from astro_token.lifecycle.plan import Target, new_token, wide_role
+from astro_token.lifecycle.plan import Target, new_token, requested_role, wide_role
 from astro_token.lifecycle.protocol import Plan
 from astro_token.lifecycle.rotate import before_release, is_true_value, performed, slot_of
 from astro_token.lifecycle.stored import Stored, open_rotation
@@ -61,11 +61,11 @@ def create(
         RotationError: the creation is not finished (80), or a person is needed (81).
         AstroTokenError: Astro or the backend refused before a token was created.
     """
+    scope, role = requested_role(settings, target)
     if admin is None:
         raise no_admin("create tokens")
-    is_widest = target is not None and target[0] == "organization"
-    organization = target[1] if target and is_widest else organization_of(settings, None, admin)
-    planned = new_token(settings, target, organization, never_expires=never_expires)
+    organization = role.entity if scope == "organization" else organization_of(settings, None, admin)
+    planned = new_token(settings, scope, role, organization, never_expires=never_expires)
     deadline = Deadline(settings.timeout)
     stored = Stored(settings, deadline)
     stored.read_record()

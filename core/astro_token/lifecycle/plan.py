@@ -41,15 +41,12 @@ def target_of(settings: TokenSettings) -> Target | None:
     return next(((scope, name) for scope, name in named if name is not None), None)
 
 
-def new_token(
-    settings: TokenSettings, target: Target | None, organization: str, *, never_expires: bool
-) -> NewToken:
+def requested_role(settings: TokenSettings, target: Target | None) -> tuple[Scope, NewRole]:
     """
-    Plan a token with the role, lifetime and title of the settings.
+    Return the scope of a token that is to be created, and its role there.
 
     Raises:
         UsageError: the role or the scope is missing, or they do not fit together.
-        PolicyError: policy does not allow the token.
     """
     role = settings.request.role
     missing = [name for name, value in (("role", role), ("scope", target)) if value is None]
@@ -66,14 +63,21 @@ def new_token(
             f"{role} is a role of a {kind}, and the token would be for the {scope} {entity}",
             hint=f"name a role of the {scope}, or the {kind}",
         )
+    return scope, NewRole(role, scope, entity)
+
+
+def new_token(
+    settings: TokenSettings, scope: Scope, role: NewRole, organization: str, *, never_expires: bool
+) -> NewToken:
+    """
+    Plan a token with a role, and the lifetime and title of the settings.
+
+    Raises:
+        PolicyError: policy does not allow the token.
+    """
     title = settings.request.title or settings.name or _TITLE
-    token = NewToken(
-        title,
-        scope,
-        (NewRole(role, scope, entity),),
-        _days(settings, never_expires=never_expires),
-        _DESCRIPTION,
-    )
+    days = _days(settings, never_expires=never_expires)
+    token = NewToken(title, scope, (role,), days, _DESCRIPTION)
     _check_policy(token, organization, settings)
     return token
 

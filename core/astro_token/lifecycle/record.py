@@ -50,7 +50,7 @@ _LONGEST_FILE_NAME = 233  # bytes: that of its temporary file is longer, and at 
 RENEW_RECORD = (
     'then delete the rotation record if it is a file or in Vault, else replace its content by {"format": 1}'
 )
-_NO_RECORD = "it has no record of rotations"
+_NO_RECORD = "does not support create and rotate"
 
 
 def record_ref(ref: SecretRef, deadline: Deadline) -> SecretRef:

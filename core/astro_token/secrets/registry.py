@@ -215,12 +215,13 @@ def require(backend: object, method: str, scheme: str, complaint: str) -> Any:
     Return the backend if it has the method of a protocol.
 
     Raises:
-        UnsupportedOperationError: it does not; the message is the complaint, as in "it cannot be written".
+        UnsupportedOperationError: it does not; the complaint follows its name, as in "cannot be written".
     """
     if can(backend, method):
         return backend
     raise UnsupportedOperationError(
-        f"{scheme}: {complaint}", hint="`astro-token backends` lists the operations of each backend"
+        f"the backend {scheme} {complaint}",
+        hint="`astro-token backends` lists the operations of each backend",
     )
 
 

@@ -20,6 +20,7 @@ from astro_token.policy.parsers import lifetime, role, title, unknown_key
 from astro_token.policy.rules import Expectations, Policy, policy_from_table
 from astro_token.record import Record
 from astro_token.secrets.ref import SecretRef, contains_token
+from astro_token.secrets.schemes import BUILTIN
 from astro_token.system.files import open_regular, others_can_rename_in, others_can_write, owned
 from astro_token.system.os_errors import working_folder
 from astro_token.system.toml import MAX_BYTES, parse_toml
@@ -355,6 +356,13 @@ class _Reader:
         raise failure
 
     def reference(self, text: str, where: str) -> SecretRef:
+        schemes = tuple(f"{scheme}:" for scheme in BUILTIN)
+        if any(part.lstrip().startswith(schemes) for part in text.split(",")[1:]):
+            raise InvalidRefError(
+                f"{self.path}: {where}: it contains several references",
+                hint='write a chain as a list, as in ["env:NAME", "vault:secret/astro/prod#token"], '
+                "and a comma that belongs to a name as %2C",
+            )
         try:
             ref = SecretRef.parse(text)
         except InvalidRefError as error:

@@ -145,8 +145,15 @@ class Settings:
         if key is not None:
             self.policy.check_key(key)
         if not any_scheme:
-            for ref in refs if key is None else (*refs, key):
-                check_scheme(ref.scheme)
+            for number, ref in enumerate(refs, 1):
+                try:
+                    check_scheme(ref.scheme)
+                    continue
+                except AstroTokenError as error:
+                    failure = with_prefix(error, f"reference {number} of the chain") if refs[1:] else error
+                raise failure
+            if key is not None:
+                check_scheme(key.scheme)
         return TokenSettings(
             refs[0],
             chain=refs[1:],

@@ -169,7 +169,7 @@ def _open_backend(path: TokenPath) -> None:
 def _read_secret(path: TokenPath) -> None:
     ref = path.ref
     logger.debug("reading %s", ref)
-    backend = require(path.backend, "read", ref.scheme, "it names a key, not a secret")
+    backend = require(path.backend, "read", ref.scheme, "has keys, not secrets")
     returned = path.deadline.retry(
         lambda seconds: backend.read(ref, timeout=seconds),
         local=path.given is None and is_local(ref.scheme),
@@ -210,7 +210,7 @@ def _decrypt(path: TokenPath) -> None:
     key: Any = path.settings.decrypt
     ciphertext = decode_ciphertext(path.selected)
     logger.debug("decrypting with %s", key)
-    backend = require(path.key_backend, "decrypt", key.scheme, "it cannot decrypt")
+    backend = require(path.key_backend, "decrypt", key.scheme, "cannot decrypt")
 
     def decrypt() -> SecretValue:
         returned = path.deadline.retry(

@@ -62,9 +62,7 @@ def read_current(ref: SecretRef, deadline: Deadline) -> Current:
         AstroTokenError: reading failed.
     """
     refuse_pinned(ref)
-    backend = require(
-        open_backend(ref.scheme, deadline=deadline), "write", ref.scheme, "it cannot be written"
-    )
+    backend = require(open_backend(ref.scheme, deadline=deadline), "write", ref.scheme, "cannot be written")
     read = backend.read_current if can(backend, "read_current") else backend.read
     try:
         value = deadline.retry(lambda seconds: secret_value(read(ref.without_field(), timeout=seconds)))
@@ -140,9 +138,7 @@ def write_secret(
         BackendUnavailableError: as `write_token`.
         AstroTokenError: the backend failed.
     """
-    backend = require(
-        open_backend(ref.scheme, deadline=deadline), "write", ref.scheme, "it cannot be written"
-    )
+    backend = require(open_backend(ref.scheme, deadline=deadline), "write", ref.scheme, "cannot be written")
     is_apart = is_ciphertext and can(backend, "write_ciphertext")
     write: Callable[..., str] = backend.write_ciphertext if is_apart else backend.write
     if current.version is None and current.value is not None:
@@ -173,7 +169,7 @@ def _require_unchanged(ref: SecretRef, current: Current, deadline: Deadline) -> 
 
 def encrypt_value(key: SecretRef, secret: SecretValue, deadline: Deadline) -> SecretValue:
     logger.debug("encrypting with %s", key)
-    service = require(open_backend(key.scheme, deadline=deadline), "encrypt", key.scheme, "it cannot encrypt")
+    service = require(open_backend(key.scheme, deadline=deadline), "encrypt", key.scheme, "cannot encrypt")
 
     def encrypt(seconds: float) -> SecretValue:
         return encode_ciphertext(service.encrypt(key, secret, timeout=seconds))
