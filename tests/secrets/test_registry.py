@@ -279,10 +279,10 @@ def test_a_plugin_silences_the_loggers_of_every_sdk(
 
 
 def test_a_capability_that_is_missing_is_told() -> None:
-    error = failure(lambda: require(object(), "read", "memory", "it cannot be read"))
-    assert (UnsupportedOperationError, "memory: it cannot be read") == (type(error), error.message)
+    error = failure(lambda: require(object(), "read", "memory", "cannot be read"))
+    assert (UnsupportedOperationError, "the backend memory cannot be read") == (type(error), error.message)
     made = Simple()
-    assert made is require(made, "read", "memory", "it cannot be read")
+    assert made is require(made, "read", "memory", "cannot be read")
 
 
 # -- plugins ---------------------------------------------------------------------------------------------
