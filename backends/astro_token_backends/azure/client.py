@@ -1,7 +1,8 @@
-"""The common part of both backends: one login, one client of the SDK for each vault, and the route to it."""
+"""The common part of both backends: one login, the SDK's clients of each vault, and the route to it."""
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from astro_token.system.sdk_imports import import_sdk
@@ -23,6 +24,18 @@ _ASYNC = {
 }
 
 
+class _Clients(threading.local):
+    """
+    The SDK's clients of one thread, by host.
+
+    A client that threads share fails now and then: after a challenge in one of them, the SDK drops the access
+    token that another one is about to use. The login that they share keeps it.
+    """
+
+    def __init__(self) -> None:
+        self.by_host: dict[str, Any] = {}
+
+
 class AzureService:
     """
     Args:
@@ -39,7 +52,7 @@ class AzureService:
         sdk = import_sdk(package, without={**unused, "email.policy": ("HTTP",)})
         self._client_class = getattr(sdk, self._client_name)
         self._login = login or (Login(credential) if credential else shared())
-        self._clients: dict[str, Any] = {}
+        self._clients = _Clients()
 
     def route(self, ref: SecretRef) -> Route:
         return call_sdk(lambda: vault_route(ObjectId.parse(ref, self._kind).host), translated)
@@ -52,7 +65,7 @@ class AzureService:
         call_sdk(lambda: self._login.log_in(self._begin(ref, timeout).host), translated)
 
     def close(self) -> None:
-        self._clients = {}
+        self._clients = _Clients()
         self._login.close()
 
     def _begin(self, ref: SecretRef, timeout: float) -> ObjectId:
@@ -62,6 +75,7 @@ class AzureService:
         return target
 
     def _client(self, host: str) -> Any:
-        if host not in self._clients:
-            self._clients[host] = self._client_class(f"https://{host}", **self._login.client_options(host))
-        return self._clients[host]
+        clients = self._clients.by_host
+        if host not in clients:
+            clients[host] = self._client_class(f"https://{host}", **self._login.client_options(host))
+        return clients[host]

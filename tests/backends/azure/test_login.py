@@ -610,6 +610,28 @@ def prove(
         monkeypatch.setenv(name, value)
 
 
+def test_no_challenge_drops_the_access_token_of_another_thread(
+    server: AzureServer, stored: str, backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from azure.keyvault.secrets._shared.challenge_auth_policy import ChallengeAuthPolicy
+
+    policies = []
+    on_request = ChallengeAuthPolicy.on_request
+
+    def recorded(policy: Any, request: Any) -> None:
+        on_request(policy, request)
+        policies.append(policy)
+
+    monkeypatch.setattr(ChallengeAuthPolicy, "on_request", recorded)
+    read(backend, stored)
+    thread = threading.Thread(target=lambda: read(backend, stored))
+    thread.start()
+    thread.join(60)
+    assert len(policies) == 2
+    assert policies[0] is not policies[1]  # the SDK keeps the access token there, and drops it at a challenge
+    assert logins(server) == ["POST"]
+
+
 def test_threads_log_in_once(server: AzureServer, stored: str, backend: Any) -> None:
     threads = [threading.Thread(target=lambda: read(backend, stored)) for _ in range(6)]
     for thread in threads:
