@@ -362,7 +362,7 @@ def test_a_service_accounts_key_is_enough(
     assert access(connect(credentials), name).payload.data == b"second"
     bearer = gcp_server.seen[-1].metadata["authorization"].removeprefix("Bearer ")
     assert web_tokens.claims(bearer).get("aud") == (None if scopes else gcp_identity.AUDIENCE)
-    assert "eyJ" not in repr(gcp_server.seen)
+    assert "eyJhbGciOi" not in repr(gcp_server.seen)
 
 
 def test_a_key_of_another_with_the_same_name_is_refused(

@@ -204,7 +204,7 @@ class TestAnswers:
         with FaultServer(200) as other, FaultServer(mode, redirect=other.url, tls=tls) as web:
             put(f"127.0.0.1:{web.port}")
             assert failure(open_backend("gcp"), "gcp:p1/s").exit_code == 76
-            assert (0, False) == (other.connections, web.saw("eyJ"))
+            assert (0, False) == (other.connections, web.saw("eyJhbGciOi"))
 
 
 class TestConnections:
@@ -318,7 +318,7 @@ class TestConnections:
             monkeypatch.setenv("HTTPS_PROXY", proxy.url)
             assert failure(open_backend("gcp"), "gcp:p1/s").exit_code == exit_code
             assert set(proxy.targets) == {"secretmanager.googleapis.com:443"}
-            assert not proxy.saw("eyJ")
+            assert not proxy.saw("eyJhbGciOi")
 
     def test_a_certificate_behind_a_proxy_is_checked(
         self, put: Callable[[str], None], certificates: Certificates, monkeypatch: pytest.MonkeyPatch
