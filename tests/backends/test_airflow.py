@@ -177,7 +177,7 @@ def real_names(folder: Path) -> list[list[Any]]:
 
 
 def real_answers(what: str, every: list[Case], folder: Path, **variables: str) -> list[Any]:
-    """What the real backends answer, in an environment that has them."""
+    """Return the answers of the real backends, from an environment that has them."""
     done = subprocess.run(
         [PROVIDERS / "bin" / "python", HERE / "airflow_providers.py", what],
         env={"AIRFLOW_HOME": str(folder), "PATH": os.environ["PATH"], "HOME": str(folder), **variables},

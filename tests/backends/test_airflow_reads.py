@@ -95,7 +95,7 @@ def secrets(*more: dict[str, Any]) -> dict[tuple[str, str], Any]:
 
 
 def ours(every: list[Case], monkeypatch: pytest.MonkeyPatch, **variables: str) -> list[list[Any]]:
-    """What our backend reads, in the form of the real one. Each login is made once, as there."""
+    """Return what our backend reads, in the form of the real one. It logs in once, as the real one does."""
     found: list[list[Any]] = []
     for _, group in groupby(every, lambda case: (case["kwargs"], case["environ"])):
         backend = Airflow()

@@ -1,4 +1,4 @@
-"""What can be wrong with the program of `command:`, each with the exit code that it ends with."""
+"""Faults of the program of `command:`, each with the exit code that it ends with."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def around(desktop: SecretService, tmp_path: Path, canary: str) -> Iterator[Surr
 
 
 def calls(desktop: SecretService, around: Surroundings, command: str) -> int:
-    """How many calls a command makes on its longest connection, where nothing is at fault."""
+    """Return the number of calls that a command makes on its longest connection, without a fault."""
     folder = around.folder / "good"
     folder.mkdir(exist_ok=True)
     with FaultBus(folder, upstream(desktop)) as bus:

@@ -13,6 +13,7 @@ from astro_token_backends.airflow import SECRETS, WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from configparser import RawConfigParser
 
 __all__ = ["Kwargs", "is_multi_team", "is_name", "read_settings"]
 
@@ -96,22 +97,29 @@ def _refuse_other_sources(environ: Mapping[str, str], section: str, variable: st
         if setting(environ, name):
             raise ConfigError(f"{name} is not understood", hint=f"set {variable} itself")
     option = variable.removeprefix(f"AIRFLOW__{section.upper()}__").lower()
+    parser = _file(environ)
     for each in (option, f"{option}_cmd", f"{option}_secret"):
-        if _file_has(environ, section, each):
+        if parser is not None and parser.get(section, each, fallback="").strip():
             raise ConfigError(
                 f"{each} of [{section}] in airflow.cfg is not read",
                 hint=f"set {variable} to the same value",
             )
 
 
-def _file_has(environ: Mapping[str, str], section: str, option: str) -> bool:
+def _file(environ: Mapping[str, str]) -> RawConfigParser | None:
+    """
+    Read airflow.cfg; None without one that Airflow starts with.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     home = path_setting(environ, "AIRFLOW_HOME") or expanded("~/airflow")
     path = path_setting(environ, "AIRFLOW_CONFIG") or f"{home}/airflow.cfg"
     try:
         with open_regular(path) as file:
             data = file.read(_FILE_LIMIT + 1)
     except (FileNotFoundError, NotADirectoryError):
-        return False  # Airflow would create it with its defaults, which name no secrets backend
+        return None  # Airflow would create it with its defaults, which name no secrets backend
     except (OSError, ValueError):
         data = None
     if data is None or len(data) > _FILE_LIMIT:
@@ -122,15 +130,15 @@ def _file_has(environ: Mapping[str, str], section: str, option: str) -> bool:
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        return False  # Airflow does not start with it
+        return None  # Airflow does not start with it
     from configparser import Error, RawConfigParser
 
     parser = RawConfigParser(strict=False)
     try:
         parser.read_string(text)
     except Error:
-        return False  # Airflow does not start with it
-    return bool(parser.get(section, option, fallback="").strip())
+        return None  # Airflow does not start with it
+    return parser
 
 
 class Kwargs:

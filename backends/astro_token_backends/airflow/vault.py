@@ -39,7 +39,7 @@ _LOGINS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
     ),
     "userpass": ("userpass", {"username": "VAULT_USERNAME", "password": "VAULT_PASSWORD"}, ()),
     "ldap": ("ldap", {"username": "VAULT_USERNAME", "password": "VAULT_PASSWORD"}, ()),
-    # The keys of AWS are no variables of Vault: see `_aws_login`.
+    # AWS keys are not variables of Vault: see `_aws_login`.
     "aws_iam": ("aws", {"role_id": "ASTRO_TOKEN_VAULT_ROLE", "region": "AWS_REGION"}, ("role_id",)),
     "gcp": (
         "gcp",
@@ -89,7 +89,7 @@ def vault(question: Question) -> Lookup:
 
 
 def _bases(question: Question) -> list[str]:
-    """The paths that are tried in order."""
+    """Return the paths, which are tried in order."""
     kwargs, kind = question.kwargs, f"{question.kind}s"
     for other in ("connections", "variables", "config"):
         if other != kind:

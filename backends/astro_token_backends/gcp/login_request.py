@@ -33,7 +33,7 @@ class NoMetadataServerError(Exception):
     This machine has no metadata server, or it has no credential. It stays inside this package.
 
     Attributes:
-        failure: of a server that accepts connections and does not answer; None if there is no server.
+        failure: the error of a server that accepts a connection and does not answer; None without a server.
     """
 
     def __init__(self, failure: AstroTokenError | None = None) -> None:
