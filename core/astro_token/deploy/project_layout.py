@@ -17,6 +17,7 @@ from astro_token.environment.manifest import MANIFEST, read_manifest
 from astro_token.policy.codes import MAJORS
 from astro_token.policy.deploy_codes import Finding
 from astro_token.record import Record
+from astro_token.system.distributions import normalized
 from astro_token.system.files import open_regular
 from astro_token.system.variables import setting
 from astro_token.token import is_identifier
@@ -154,7 +155,7 @@ def _requirements(path: Path, shown: Path) -> Iterator[Finding]:
     versions: dict[str, set[str]] = {}
     for line in text_of(path).splitlines():
         if match := _PINNED.fullmatch("".join(line.partition("#")[0].split())):
-            name = re.sub(r"[-_.]+", "-", match[1]).lower()
+            name = normalized(match[1])
             versions.setdefault(name, set()).add(_INSIGNIFICANT.sub("", match[2].lower(), count=1))
     clashes = [(name, len(pins)) for name, pins in versions.items() if len(pins) > 1]
     if clashes and is_identifier(clashes[0][0]):

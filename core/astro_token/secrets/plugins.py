@@ -8,11 +8,11 @@ It is only asked for a distribution that has no folder `NAME-VERSION.dist-info`,
 from __future__ import annotations
 
 import os
-import re
 import sys
 from importlib import import_module
 
 from astro_token.record import Record
+from astro_token.system.distributions import normalized
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _folder(distribution: str) -> str | None:
         for name in names:
             if name.endswith(".dist-info"):
                 escaped = name.removesuffix(".dist-info").partition("-")[0]
-                if re.sub(r"[-_.]+", "-", escaped).lower() == distribution:
+                if normalized(escaped) == distribution:
                     return f"{folder}/{name}"
     return None
 

@@ -256,11 +256,12 @@ def plugins() -> Plugins:
     import re
 
     from astro_token.secrets.plugins import entries_of
+    from astro_token.system.distributions import normalized
 
     entries: dict[str, Entry] = {}
     refused: dict[str, ConfigError] = {}
     missing = []
-    for name in dict.fromkeys(re.sub(r"[-_.]+", "-", name).lower() for name in named):
+    for name in dict.fromkeys(map(normalized, named)):
         offered = entries_of(name)
         if not offered:
             missing.append(
