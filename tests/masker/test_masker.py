@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SPLITS = 3000
-TOKEN = make_token()
+# The tests write `between` and `behind` after its claims, and `b` must not be its next letter. They cut its
+# last character, and a dash before that may go out or not.
+TOKEN = next(token for token in iter(make_token, "") if ".b" not in token and token[-2].isalnum())
 
 
 def wrapped(text: bytes, width: int, end: bytes = b"\n") -> bytes:

@@ -40,6 +40,8 @@ class Login:
         self._environ: Callable[[], Mapping[str, str]] = lambda: os.environ if environ is None else environ
         self.transport = LoginTransport()
         self._lock = LoginLock("Azure")
+        # A lock of its own: a thread that waits for the choice must not wait for a program of the login.
+        self._choice = LoginLock("Azure")
         self.forget()
 
     def forget(self) -> None:
@@ -47,6 +49,7 @@ class Login:
         self._method: ClientCredentials | SdkLogin | None = None
         self._tokens: dict[tuple[str, str | None], Any] = {}
         self._lock.forget()
+        self._choice.forget()
 
     def close(self) -> None:
         self._method = None
@@ -107,9 +110,9 @@ class Login:
         return f'Bearer authorization="{method.authority}/{method.tenant}", resource="{resource}"'
 
     def _chosen_method(self) -> ClientCredentials | SdkLogin:
-        if method := self._method:  # without the lock, which a login holds for long
+        if method := self._method:
             return method
-        with self._lock.within(self.transport.attempt.seconds):
+        with self._choice.within(self.transport.attempt.seconds):
             if self._method is None:
                 self._method = choose_login(self.transport, self._environ(), self._credential)
                 silence(LOGGERS)  # of azure.identity, which were created by its import
