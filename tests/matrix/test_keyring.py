@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BUS = "DBUS_SESSION_BUS_ADDRESS"
 REF = "keyring:s/u"
+# Of `put`: the keyring has no entry for a moment while it replaces one, and others read at that time.
+WRITTEN = "keyring:s/written"
 AT_LOGIN_CODES = {"end": 69, "silence": 75, "rejected": 77, "garbage": 76, "without end": 76}
 # Where a wrong answer is noticed, and what it says if it is not: an answer that is no `false` is `true`.
 MODE_CODES = {"end": (69,), "half an answer": (69,), "silence": (75,), "garbage": (76,)}
@@ -48,7 +50,8 @@ def desktop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecretService]
 
 @pytest.fixture
 def around(desktop: SecretService, tmp_path: Path, canary: str) -> Iterator[Surroundings]:
-    desktop.store("s", "u", canary.encode())
+    for entry in ("u", "written"):
+        desktop.store("s", entry, canary.encode())
     with Forks("astro_token_backends.keyring.client", "astro_token_backends.keyring.secret_service") as forks:
         yield Surroundings(tmp_path, forks, canary, make_token())
 
@@ -89,7 +92,7 @@ def meet(
             environ = {BUS: stack.enter_context(bus).address}
             run = Run(
                 f"{mode} at {at}",
-                REF,
+                WRITTEN if command == "put" else REF,
                 codes[0],
                 environ,
                 also=codes[1:],

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
 
 from . import VERSION
 from .config import PREVIEW, Config
@@ -49,6 +47,9 @@ def client_headers(token: str) -> dict[str, str]:
 def exchange(
     method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
 ) -> tuple[int, Mapping[str, str], bytes]:
+    import http.client  # as slow as all of `astro version`
+    from urllib.parse import urlsplit
+
     what = f'{method.capitalize()} "{url}"'
     for name, value in headers.items():
         if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
@@ -87,6 +88,8 @@ class Api:
         context = self.cfg.context()
         url = base_url(self.cfg, context["domain"]) + path
         if query:
+            from urllib.parse import urlencode
+
             url += "?" + urlencode(sorted(query.items()))
         headers = client_headers(context["token"])
         if body is not None:

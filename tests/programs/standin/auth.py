@@ -8,9 +8,7 @@ import json
 import os
 import re
 import time
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from .block_yaml import Plain
 from .errors import NIL, CommandError, PanicError
@@ -49,8 +47,7 @@ def _refuse(_text: str) -> NoReturn:
     raise ValueError
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(NamedTuple):
     permissions: tuple[str, ...]
     expires: float | None
     token_id: str
@@ -77,6 +74,8 @@ def parse_token(token: str) -> Claims:
 
 
 def check_api_token(cfg: Config, api: Api, token: str, *, quiet: bool) -> None:
+    from datetime import UTC, datetime, timedelta
+
     if not quiet:
         print("Using an Astro API Token")
     try:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import commands
 from .api import Api
@@ -29,8 +28,7 @@ NO_PROJECT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """
     Attributes:
         usage: what follows `astro` in the usage line.
@@ -44,7 +42,7 @@ class Command:
 
     run: Callable[[Call], None]
     usage: str
-    flags: Mapping[str, str] = field(default_factory=dict)
+    flags: Mapping[str, str] = {}
     auth: bool = True
     quiet: bool = False
     local: bool = False

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import VERSION
 from .block_yaml import write_yaml
@@ -32,8 +31,7 @@ NOT_IN_WORKSPACE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     cfg: Config
     api: Api
     args: tuple[str, ...]

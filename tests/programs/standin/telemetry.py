@@ -11,10 +11,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
 import sys
 import time
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,11 +36,15 @@ def track(cfg: Config, command: str) -> None:
     off = os.environ.get("ASTRO_TELEMETRY_DISABLED", "")
     if off == "1" or off.lower() == "true" or cfg.get("telemetry.enabled").lower() not in {"1", "t", "true"}:
         return
+    import subprocess
+
     if cfg.home("telemetry.notice_shown") != NOTICE:
         print("The Astro CLI collects usage data", file=sys.stderr)
         put(cfg.tree, "telemetry.notice_shown", NOTICE)
         cfg.save()
     if not cfg.home("telemetry.anonymous_id"):
+        import uuid
+
         put(cfg.tree, "telemetry.anonymous_id", str(uuid.uuid4()))
         cfg.save()
     payload = {
