@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.ci import in_ci
 from astro_token.errors import AccessDeniedError, ConfigError
-from astro_token.system.programs import find_program, run_program
+from astro_token.system.programs import find_program
+from astro_token.system.running import run_program
 from astro_token.system.terminal import can_prompt, prompt
 from astro_token.system.variables import path_setting, without_line_end
 from astro_token.transport.deadline import paused_deadline

@@ -47,8 +47,8 @@ def run() -> NoReturn:
     except _EndedBySignal as ended:  # too late for `main`
         code = 128 + ended.number
     restore_echo()
-    if "astro_token.system.programs" in sys.modules:
-        from astro_token.system.programs import end_running
+    if "astro_token.system.running" in sys.modules:
+        from astro_token.system.running import end_running
 
         end_running()
     os._exit(code)  # everything is flushed and closed; a thread may still wait for a silent service

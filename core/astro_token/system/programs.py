@@ -1,5 +1,5 @@
 """
-The rule for programs that may be started, and a bounded run of one of them.
+The rule for programs that may be started.
 
 A checkout is other people's input: its pull requests may bring a `git` or an `az` of their own.
 Programs are therefore taken from folders of PATH that are absolute and outside the checkout.
@@ -20,26 +20,21 @@ from astro_token.system.variables import setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import subprocess
-    import threading
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
     StrPath = str | os.PathLike[str]
 
 __all__ = [
     "PROGRAM_FOLDERS",
-    "Completed",
     "Search",
     "checkout_of",
-    "end_running",
     "find_program",
     "in_checkout",
     "lies_in",
     "listed_folders",
     "listed_paths",
     "repository_of",
-    "run_program",
     "search_path",
     "settle_platform",
     "trusted_path",
@@ -48,9 +43,6 @@ __all__ = [
 ]
 
 PROGRAM_FOLDERS = "ASTRO_TOKEN_PROGRAM_FOLDERS"
-
-_PAUSE = 100  # milliseconds
-_PIECE = 65536
 
 
 # -- the checkout -------------------------------------------------------------------------------------
@@ -290,174 +282,3 @@ def _search(name: str, folders: Iterable[str]) -> Search:
                     return Search(path)
                 not_executable = not_executable or path
     return Search(None, not_executable)
-
-
-# -- running a program --------------------------------------------------------------------------------
-
-
-_running: set[subprocess.Popen[bytes]] = set()
-
-
-def end_running() -> None:
-    """Kill the programs that run when this process ends, for example because a signal ended it."""
-    for process in tuple(_running):
-        _kill(process)
-
-
-class Completed(Record):
-    """
-    Attributes:
-        code: the exit status; None if the program was killed.
-        output: at most as much as was allowed.
-        late: it was killed because the time was over.
-        too_long: it was killed because of its output's length.
-    """
-
-    code: int | None
-    output: bytes
-    late: bool = False
-    too_long: bool = False
-
-    _hidden = ("output",)
-
-
-def run_program(
-    argv: Sequence[str],
-    environ: Mapping[str, str],
-    *,
-    seconds: float,
-    limit: int,
-    folder: StrPath | None = None,
-    data: bytes | None = None,
-) -> Completed | None:
-    """
-    Run a program to its end, with its standard error dropped, and kill whatever it started.
-
-    Args:
-        argv: begins with a path from `find_program`.
-        environ: all that the program gets; its PATH comes from `trusted_path`.
-        limit: bytes of output. A program with more is killed, unless it was given data:
-            then the rest is read and dropped.
-        data: for standard input, which is empty otherwise.
-
-    Returns:
-        None if the program cannot be started.
-    """
-    import subprocess
-
-    try:
-        process = subprocess.Popen(
-            argv,
-            env=environ,
-            cwd=folder,
-            stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except OSError:
-        return None
-    with _ended_within(process, seconds) as late:
-        output = _exchange(process, late, limit, data)
-        too_long = len(output) > limit and data is None
-        if too_long:
-            _kill(process)
-    _kill(process)  # what it left behind, which may have closed the output
-    killed = too_long or late.is_set()
-    return Completed(None if killed else process.returncode, output[:limit], late.is_set(), too_long)
-
-
-@contextmanager
-def _ended_within(process: subprocess.Popen[bytes], seconds: float) -> Iterator[threading.Event]:
-    """Wait for the program's end. When the time is over it is killed, and the event set."""
-    import threading
-
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        _kill(process)
-
-    timer = threading.Timer(max(0.0, seconds), end)
-    _running.add(process)
-    try:
-        with process:
-            try:
-                timer.start()  # fails if no thread can be started
-                yield late
-            except BaseException:  # a signal to us, which must not wait for the program's end
-                _kill(process)
-                raise
-    finally:
-        _running.discard(process)
-        timer.cancel()
-
-
-def _exchange(
-    process: subprocess.Popen[bytes], late: threading.Event, limit: int, data: bytes | None
-) -> bytes:
-    """
-    Write the data, and read what the program prints until its end, and at most one byte more than the limit.
-
-    A program that is given data may print before it has read all of it: the output is read to its end.
-    A program's own children can outlive it and keep its output open: they are killed if they can be found,
-    and not waited for.
-    """
-    output = bytearray()
-    if process.stdout is None:
-        return b""
-    if os.name != "posix":  # only sockets can be polled
-        import threading
-
-        threading.Thread(target=_write, args=(process, data), daemon=True).start()
-        output += process.stdout.read(limit + 1)
-        while data is not None and process.stdout.read(limit + 1):
-            pass
-        return bytes(output)
-    import select
-
-    pipe = process.stdout.fileno()
-    waiting = select.poll()
-    waiting.register(pipe, select.POLLIN)
-    unwritten = memoryview(data or b"")
-    if process.stdin is not None:
-        os.set_blocking(process.stdin.fileno(), False)
-        waiting.register(process.stdin.fileno(), select.POLLOUT)
-    while not late.is_set() and (data is not None or len(output) <= limit):
-        ended = process.poll() is not None
-        ready = {number for number, _ in waiting.poll(0 if ended else _PAUSE)}
-        if process.stdin is not None and process.stdin.fileno() in ready:
-            try:
-                unwritten = unwritten[os.write(process.stdin.fileno(), unwritten[:_PIECE]) :]
-            except BrokenPipeError:  # it does not read all of it
-                unwritten = unwritten[:0]
-            if not unwritten:
-                waiting.unregister(process.stdin.fileno())
-                process.stdin.close()
-                process.stdin = None
-        if pipe in ready:
-            piece = os.read(pipe, _PIECE)
-            output += piece[: limit + 1 - len(output)]
-            if not piece:
-                break
-        elif ended and not ready:
-            _kill(process)  # what it left behind
-            break
-    return bytes(output)
-
-
-def _write(process: subprocess.Popen[bytes], data: bytes | None) -> None:
-    if process.stdin is not None and data is not None:
-        with suppress(OSError):
-            process.stdin.write(data)
-            process.stdin.close()
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    import signal
-
-    with suppress(ProcessLookupError, PermissionError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
