@@ -20,7 +20,7 @@ from astro_token.system.variables import setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     StrPath = str | os.PathLike[str]
@@ -71,12 +71,7 @@ def checkout_of(folder: StrPath, environ: Mapping[str, str]) -> str | None:
 
 def lies_in(path: StrPath, folders: Iterable[StrPath]) -> bool:
     """True if a path lies in one of the folders, by its name or after following links."""
-    above: set[StrPath] = set()
-    for name in (os.path.abspath(path), os.path.realpath(path)):  # noqa: PTH100
-        while name not in above:
-            above.add(name)
-            name = os.path.dirname(name)  # noqa: PLW2901, PTH120
-    return bool(_identities(above) & _identities(folders))
+    return bool(_identities_above(path) & _identities(folders))
 
 
 def listed_folders(environ: Mapping[str, str], variable: str) -> list[str]:
@@ -117,11 +112,32 @@ def in_checkout(path: StrPath, environ: Mapping[str, str], roots: Iterable[StrPa
     Raises:
         ConfigError: ASTRO_TOKEN_PROGRAM_FOLDERS is not a list of absolute folders.
     """
-    accepted = listed_folders(environ, PROGRAM_FOLDERS)
+    return _checkout_test(environ, roots)(path)
+
+
+def _checkout_test(environ: Mapping[str, str], roots: Iterable[StrPath]) -> Callable[[StrPath], bool]:
+    """Return `in_checkout` for many paths: what is the same for all of them is read once."""
+    accepted = _identities(listed_folders(environ, PROGRAM_FOLDERS))
     checkouts = list(roots)
     with suppress(OSError):  # the working folder was removed
         checkouts += filter(None, [checkout_of(os.getcwd(), environ)])  # noqa: PTH109
-    return lies_in(path, checkouts) and not lies_in(path, accepted)
+    inside = _identities(checkouts)
+
+    def is_inside(path: StrPath) -> bool:
+        above = _identities_above(path) if inside else set()
+        return bool(above & inside) and not above & accepted
+
+    return is_inside
+
+
+def _identities_above(path: StrPath) -> set[tuple[int, int]]:
+    """Return the identities of a path and of all folders above it, by its name and after following links."""
+    above: set[StrPath] = set()
+    for name in (os.path.abspath(path), os.path.realpath(path)):  # noqa: PTH100
+        while name not in above:
+            above.add(name)
+            name = os.path.dirname(name)  # noqa: PLW2901, PTH120
+    return _identities(above)
 
 
 def _identities(paths: Iterable[StrPath]) -> set[tuple[int, int]]:
@@ -168,8 +184,9 @@ def find_program(name: str, environ: Mapping[str, str], *, roots: Iterable[StrPa
         path = _search(name, [""]).path if os.path.isabs(name) else None  # noqa: PTH117
         return None if path is None or in_checkout(path, environ, roots) else path
     # The folder too: a link in the checkout can lead anywhere.
-    paths = (_search(name, [folder]).path for folder in _trusted_folders(environ, roots))
-    return next((path for path in paths if path and not in_checkout(path, environ, roots)), None)
+    is_inside = _checkout_test(environ, roots)
+    paths = (_search(name, [folder]).path for folder in _absolute_folders(environ) if not is_inside(folder))
+    return next((path for path in paths if path and not is_inside(path)), None)
 
 
 def why_missing(name: str, environ: Mapping[str, str]) -> str:
@@ -180,7 +197,9 @@ def why_missing(name: str, environ: Mapping[str, str]) -> str:
 def trusted_path(environ: Mapping[str, str], roots: Iterable[StrPath] = ()) -> str:
     """Return PATH without folders that are relative or in the checkout."""
     # An empty PATH would mean the working folder.
-    return os.pathsep.join(_trusted_folders(environ, roots)) or os.devnull
+    is_inside = _checkout_test(environ, roots)
+    folders = [folder for folder in _absolute_folders(environ) if not is_inside(folder)]
+    return os.pathsep.join(folders) or os.devnull
 
 
 class _Caller(_local):
@@ -264,11 +283,6 @@ def settle_platform() -> None:
 def _absolute_folders(environ: Mapping[str, str]) -> list[str]:
     folders = (setting(environ, "PATH") or os.defpath).split(os.pathsep)
     return [folder for folder in folders if os.path.isabs(folder)]  # noqa: PTH117
-
-
-def _trusted_folders(environ: Mapping[str, str], roots: Iterable[StrPath]) -> Iterator[str]:
-    roots = list(roots)
-    return (folder for folder in _absolute_folders(environ) if not in_checkout(folder, environ, roots))
 
 
 def _search(name: str, folders: Iterable[str]) -> Search:
