@@ -396,6 +396,24 @@ print(seen[0])
     assert "('/bin/echo', ['/bin/echo', 'x'], '/', {'A': 'b'})\n" == in_new_process(code, way=way)
 
 
+@pytest.mark.parametrize(("release", "count"), [((3, 11), 23), ((3, 13), 23), ((3, 14), 22)])
+def test_the_c_function_gets_as_many_arguments_as_its_release_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: tuple[int, int], count: int
+) -> None:
+    """Until 3.13 the last one allows vfork."""
+    given: list[Any] = []
+
+    def note(*arguments: Any) -> int:
+        given.extend(arguments)
+        raise OSError
+
+    monkeypatch.setattr(_posixsubprocess, "fork_exec", note)
+    monkeypatch.setattr(sys, "version_info", release)
+    assert None is ask("echo x", tmp_path)
+    assert count == len(given)
+    assert [None, True][: count - 21] == given[21:]
+
+
 def test_its_start_imports_neither_subprocess_nor_threading() -> None:
     code = (
         "run_program(['/bin/echo', 'x'], {}, seconds=60, limit=9)\n"
