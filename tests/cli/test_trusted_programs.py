@@ -122,6 +122,18 @@ def test_a_read_starts_none(kind: str, path: str, program: Program) -> None:
     assert "" == ran(program)
 
 
+def test_nor_does_a_program_that_an_sdk_starts_outside_the_checkout(
+    path: str, program: Program, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text(f"#!/bin/sh\necho started > {tmp_path}/started\nhelper x\n")
+    outside.chmod(0o755)
+    environ = {"PATH": path, **profile(str(outside))(program)}
+    assert program("check", "--timeout", "5", "aws:name", env=environ).code in {77, 78}
+    assert (tmp_path / "started").exists()
+    assert "" == ran(program)
+
+
 def test_nor_does_doctor(path: str, program: Program, canary: str) -> None:
     environ = {"PATH": path, "TOKEN": canary, "ASTRO_TOKEN_API_URL": f"http://{CLOSED}"}
     result = program("doctor", "--timeout", "2", "--format", "json", "env:TOKEN", env=environ)

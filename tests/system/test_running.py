@@ -7,6 +7,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from typing import Any
 import pytest
 
 from astro_token.system import posix_program, running
-from astro_token.system.other_program import OtherProgram
 from astro_token.system.running import Completed, run_program
+from astro_token.system.windows_program import WindowsProgram
 from tests.timing import is_running, wait_until, within
 
 SHELL = "/bin/sh"
@@ -40,7 +41,7 @@ def _any_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if request.param == "subprocess":
         monkeypatch.setattr(_posixsubprocess, "fork_exec", unlike)
     elif request.param == "not POSIX":
-        monkeypatch.setattr(running, "_start", OtherProgram)
+        monkeypatch.setattr(running, "_start", WindowsProgram)
 
 
 each_way = pytest.mark.usefixtures("_way")
@@ -124,6 +125,41 @@ def test_without_time_it_is_killed_at_once(tmp_path: Path, seconds: float) -> No
 
 
 @each_way
+@each_way
+def test_one_that_ended_in_time_is_not_late_if_we_look_later(tmp_path: Path) -> None:
+    """As after a stop of this process. A child of it may print on."""
+    script = "echo done; (trap '' TERM; exec setsid sh -c 'while echo more; do sleep 0.01; done') & exit 3"
+    program = posix_program.PosixProgram([SHELL, "-c", script], GIVEN, tmp_path, has_input=False)
+    os.waitid(os.P_PID, program._number, os.WEXITED | os.WNOWAIT)
+    with within(10):
+        output, late = program.exchange(time.monotonic() - 1, 10_000_000, b"")
+    program.close()
+    assert (3, False, b"done\n") == (program.code, late, output[:5])
+
+
+@each_way
+def test_one_that_is_being_started_when_we_end_is_killed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, started = running._start, threading.Event()
+    monkeypatch.setattr(running, "_starting", threading.Lock())
+
+    def slow(*given: Any, **named: Any) -> Any:
+        program = start(*given, **named)
+        started.set()
+        time.sleep(0.3)
+        return program
+
+    monkeypatch.setattr(running, "_start", slow)
+    results: list[Completed | None] = []
+    reader = threading.Thread(target=lambda: results.append(ask("exec /bin/sleep 60", tmp_path)))
+    reader.start()
+    assert started.wait(60)
+    running.end_running()
+    reader.join(60)
+    assert [-9] == [result.code for result in results if result]
+
+
 @pytest.mark.parametrize("own", ["", "setsid "])
 def test_a_program_left_behind_is_not_waited_for(tmp_path: Path, own: str) -> None:
     with within(0):

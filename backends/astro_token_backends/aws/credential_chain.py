@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from astro_token.ci import in_ci
 from astro_token.errors import AccessDeniedError, ConfigError
 from astro_token.system.files import read_credential
-from astro_token.system.programs import find_program
+from astro_token.system.programs import find_program, trusted_path
 from astro_token.system.running import run_program
 from astro_token.system.terminal import can_prompt, prompt
 from astro_token.system.variables import path_setting
@@ -118,8 +118,9 @@ class _Process:
 
     def __init__(self, argv: Sequence[str], sender: Sender) -> None:
         path = find_program(argv[0], os.environ)
+        environ = {**os.environ, "PATH": trusted_path(os.environ)}
         completed = path and run_program(
-            [path, *argv[1:]], os.environ, seconds=sender.until - time.monotonic(), limit=_OUTPUT_LIMIT
+            [path, *argv[1:]], environ, seconds=sender.until - time.monotonic(), limit=_OUTPUT_LIMIT
         )
         if not completed:
             raise FileNotFoundError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from astro_token.system.sdk_imports import import_sdk
@@ -44,9 +45,11 @@ def _complete_models(module: str) -> None:
     It does so when it creates the first object of each, and not safely: another thread that creates one at
     that moment takes a class that lacks a field, and the response seems damaged.
     """
-    for model in vars(sys.modules[module]).values():
+    models = getattr(sys.modules.get(module), "__dict__", {})
+    for model in models.values():
         if hasattr(model, "_calculated"):
-            model.__new__(model)
+            with suppress(TypeError):  # a later version may need nothing of this
+                model.__new__(model)
 
 
 class AzureService:

@@ -177,7 +177,9 @@ def _from_file(file: str, origin: str) -> Credential:
     """
     try:
         content = read_credential(file)
-    except (OSError, ValueError):
+    except ValueError:
+        content = b""  # too long for a credential
+    except OSError:
         content = None
     if content is not None:
         return _from_json(content, f"{printable_path(file)} ({origin})", f"the file of {origin}")

@@ -27,6 +27,7 @@ __all__ = ["PosixProgram"]
 _STREAMS = (0, 1, 2)  # the files of the program that get these numbers replace ours
 _SHORTEST, _LONGEST = 1, 100  # milliseconds between two looks at a program that does not print
 _PIECE = 65536
+_PIPE = 1 << 20  # bytes, the most that a pipe holds unless root changes that
 _KILLED_WITHIN = 5.0  # seconds; we may not be allowed to kill a program of another user
 
 
@@ -60,14 +61,17 @@ class PosixProgram:
         if self._input >= 0:
             os.set_blocking(self._input, False)
             waiting.register(self._input, select.POLLOUT)
-        is_open, pause = True, _LONGEST
+        is_open, pause, rest = True, _LONGEST, _PIPE
         while data is not None or len(output) <= limit:
             ended = self._has_ended()
             if ended and not is_open:
                 break
             left = until - time.monotonic()
             if left <= 0:
-                return bytes(output), True
+                # It may have ended in time while this process was stopped. What it printed is in the pipe.
+                rest -= _PIECE
+                if not ended or rest < 0:
+                    return bytes(output), not ended
             ready = {number for number, _ in waiting.poll(0 if ended else min(pause, left * 1000))}
             pause = min(2 * pause, _LONGEST)
             if self._input in ready:
@@ -156,6 +160,8 @@ def _fork_exec(
     import _posixsubprocess  # private; its one function has changed with Python 3.11 and 3.14
 
     path = os.fsencode(argv[0])
+    if any("=" in name for name in environ):
+        raise ValueError("a name of a variable contains =")
     variables = [os.fsencode(name) + b"=" + os.fsencode(text) for name, text in environ.items()]
     sys.audit("subprocess.Popen", argv[0], list(argv), folder, dict(environ))
     fork_exec: Any = _posixsubprocess.fork_exec  # the stubs require values where it takes None

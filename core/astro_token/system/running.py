@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from _thread import allocate_lock
 
 from astro_token.record import Record
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
         def exchange(self, until: float, limit: int, data: bytes | None) -> tuple[bytes, bool]:
             """
-            Write the data, read the output, and wait for the end.
+            Write the data, and read the output until the end, or until it is longer than the limit.
 
             A program with data may print before it has read all of it: its output is read to the end.
 
@@ -43,10 +44,13 @@ if TYPE_CHECKING:
 __all__ = ["Completed", "end_running", "run_program"]
 
 _running: set[Program] = set()
+_starting = allocate_lock()  # held from the start of a program until `end_running` can find it
+_STARTED_WITHIN = 1.0  # seconds
 
 
 def end_running() -> None:
     """Kill the programs that run when this process ends, for example because a signal ended it."""
+    _starting.acquire(timeout=_STARTED_WITHIN)  # and never released: no thread starts a further one
     for program in tuple(_running):
         program.kill()
 
@@ -54,7 +58,7 @@ def end_running() -> None:
 class Completed(Record):
     """
     Attributes:
-        code: the exit status; None if the program was killed, or if the system has lost the status.
+        code: the exit status; None if we killed the program, or if the system has lost the status.
         output: at most as much as was allowed.
         late: it was killed because the time was over.
         too_long: it was killed because of its output's length.
@@ -92,10 +96,11 @@ def run_program(
     """
     until = time.monotonic() + seconds
     try:
-        program = _start(argv, environ, folder, has_input=data is not None)
+        with _starting:
+            program = _start(argv, environ, folder, has_input=data is not None)
+            _running.add(program)
     except OSError:
         return None
-    _running.add(program)
     try:
         output, late = program.exchange(until, limit, data)
     finally:  # a signal to us, too, must not wait for the program's end
@@ -119,6 +124,17 @@ def _start(
         from astro_token.system.posix_program import PosixProgram
 
         return PosixProgram(argv, environ, folder, has_input=has_input)
-    from astro_token.system.other_program import OtherProgram
+    from astro_token.system.windows_program import WindowsProgram
 
-    return OtherProgram(argv, environ, folder, has_input=has_input)
+    return WindowsProgram(argv, environ, folder, has_input=has_input)
+
+
+def _forget() -> None:
+    """In a forked child: the programs are the parent's, and a thread that it lacks may hold the lock."""
+    global _starting  # noqa: PLW0603
+    _starting = allocate_lock()
+    _running.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-__all__ = ["OtherProgram"]
+__all__ = ["WindowsProgram"]
 
 
-class OtherProgram:
+class WindowsProgram:
     """
     Attributes:
         code: its exit status; None before its end.
