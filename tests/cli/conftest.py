@@ -155,6 +155,13 @@ def program(request: pytest.FixtureRequest, tmp_path: Path, canary: str) -> Prog
     return made
 
 
+@pytest.fixture
+def started_each_time(program: Program) -> None:
+    """Each run of the test starts the real program."""
+    assert isinstance(program, ForkedProgram)
+    program.forks = None
+
+
 @dataclass(frozen=True)
 class Planted:
     """The service behind `planted:NAME`."""

@@ -230,7 +230,16 @@ def _print_identity() -> NoReturn:
 
 # What most runs load of Python itself.
 OF_PYTHON = (
-    *("calendar", "dataclasses", "email.message", "email.parser", "encodings.idna", "encodings.utf_8_sig"),
+    *(
+        "calendar",
+        "ctypes",
+        "dataclasses",
+        "decimal",
+        "email.message",
+        "email.parser",
+        "encodings.idna",
+        "encodings.utf_8_sig",
+    ),
     *("http.client", "importlib.metadata", "importlib.resources", "logging", "resource", "ssl", "string"),
     *("termios", "tomllib", "traceback", "unicodedata", "xml.etree.ElementTree"),
 )
@@ -246,7 +255,9 @@ def _load(modules: Sequence[str]) -> None:
         for module in pkgutil.walk_packages(loaded.__path__, f"{package}."):
             if module.name != "astro_token.__main__":  # which runs the program
                 importlib.import_module(module.name)
-    for name in (*OF_PYTHON, *modules):
+    backends = importlib.import_module("astro_token_backends")
+    packages = [module.name for module in pkgutil.iter_modules(backends.__path__, f"{backends.__name__}.")]
+    for name in (*OF_PYTHON, *packages, *modules):
         importlib.import_module(name)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from astro_token.testing import make_token
+from tests.cli.sweep_process import Forks
 from tests.conftest import ROOT, Result
 from tests.servers.aws_kms import AwsKms
 from tests.servers.aws_signature import Key
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
     from tests.servers.openbao import OpenBao
 
 MANY = 24
+SDKS = ("aws.adapter", "azure.adapter", "gcp.credential_chain", "gcp.login_request")
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    """Forks of a process that has loaded the SDK of each service."""
+    with Forks(*(f"astro_token_backends.{name}" for name in SDKS)) as forks:
+        yield forks
 
 
 @dataclass(frozen=True)
@@ -238,6 +247,7 @@ def test_each_link_of_the_chain_holds(program: Program, service: Service, astro_
     assert {"ok"} == {told[name] for name in ("backend", "sdk", "credential", "network", "login", "version")}
 
 
+@pytest.mark.usefixtures("started_each_time")
 def test_many_are_read_at_once_from_a_cold_start(program: Program, service: Service) -> None:
     program.environ = service.environ
     names = [unique() for _ in range(MANY)]
