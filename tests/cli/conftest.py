@@ -85,15 +85,20 @@ def forks() -> Iterator[Forks]:
         yield forks
 
 
+EVERY = 3
+
+
 @dataclass
 class ForkedProgram(Program):
     """
-    The program, of which only the first run is a start. The others are forks of a process that has loaded it,
-    so that they do not load Python and our modules again.
+    The program, whose runs are forks of a process that has loaded Python and our modules.
+
+    Attributes:
+        is_started: the first run, which is a start of the real program, was before, or there is none.
     """
 
     forks: Forks | None = None
-    is_started: bool = False
+    is_started: bool = True
 
     def __call__(
         self,
@@ -141,15 +146,17 @@ def _changes_python(environ: Mapping[str, str]) -> bool:
 @pytest.fixture
 def program(request: pytest.FixtureRequest, tmp_path: Path, canary: str) -> Program:
     """
-    Each test function starts the real program at least once: in the first run of its first case.
+    Of each module every third test function starts the real program, in the first run of its first case.
 
-    Long tests and tests of another installation, ASTRO_TOKEN_TEST_PROGRAM, start it each time.
+    Long tests start it each time. So do all tests if ASTRO_TOKEN_TEST_PROGRAM names an installation.
     """
     function = request.node
-    cases = function.callspec.indices.values() if hasattr(function, "callspec") else ()
     always = "ASTRO_TOKEN_TEST_PROGRAM" in os.environ or function.get_closest_marker("long")
     forks = None if always else request.getfixturevalue("forks")
-    made = ForkedProgram(tmp_path, [canary], forks=forks, is_started=any(cases))
+    of_module = [name for name in vars(request.module) if name.startswith("test_")]
+    cases = function.callspec.indices.values() if hasattr(function, "callspec") else ()
+    is_started = any(cases) or bool(of_module.index(function.originalname) % EVERY)
+    made = ForkedProgram(tmp_path, [canary], forks=forks, is_started=is_started)
     for folder in (made.home, made.work, made.temporary):
         folder.mkdir(exist_ok=True)
     return made

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 either_way = pytest.mark.usefixtures("masked_or_not")
-WITH_OR_WITHOUT_HOME = ([], ["--no-isolate"])
+WITH_OR_WITHOUT_HOME: tuple[list[str], ...] = ([], ["--no-isolate"])
 
 # Written out here, so that a name which is lost from the table is missed.
 SECRET = (
