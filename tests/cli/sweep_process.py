@@ -228,20 +228,13 @@ def _print_identity() -> NoReturn:
     os._exit(code)
 
 
-# What most runs load of Python itself.
-OF_PYTHON = (
-    *(
-        "calendar",
-        "ctypes",
-        "dataclasses",
-        "decimal",
-        "email.message",
-        "email.parser",
-        "encodings.idna",
-        "encodings.utf_8_sig",
-    ),
-    *("http.client", "importlib.metadata", "importlib.resources", "logging", "resource", "ssl", "string"),
-    *("termios", "tomllib", "traceback", "unicodedata", "xml.etree.ElementTree"),
+# What most runs load of others.
+OF_OTHERS = tuple(
+    """
+    _ctypes calendar dataclasses decimal email.message email.parser encodings.idna encodings.utf_8_sig
+    http.client importlib.metadata importlib.resources logging platformdirs pyrage resource ssl string
+    termios tomllib traceback unicodedata xml.etree.ElementTree
+    """.split()
 )
 
 
@@ -257,7 +250,7 @@ def _load(modules: Sequence[str]) -> None:
                 importlib.import_module(module.name)
     backends = importlib.import_module("astro_token_backends")
     packages = [module.name for module in pkgutil.iter_modules(backends.__path__, f"{backends.__name__}.")]
-    for name in (*OF_PYTHON, *packages, *modules):
+    for name in (*OF_OTHERS, *packages, *modules):
         importlib.import_module(name)
 
 

@@ -118,7 +118,7 @@ def gcp(gcp_server: GcpServer, certificates: Certificates, tmp_path: Path) -> Se
         {
             "ASTRO_TOKEN_GCP_ENDPOINT": gcp_server.endpoint,
             "ASTRO_TOKEN_GCP_KMS_ENDPOINT": gcp_server.endpoint,
-            "ASTRO_TOKEN_CA_BUNDLE": str(certificates.ca_file),
+            "SSL_CERT_FILE": str(certificates.ca_file),
             "GOOGLE_APPLICATION_CREDENTIALS": str(account),
         },
         lambda name, text: gcp_server.put(f"projects/p1/secrets/{name}", text.encode()),
