@@ -229,12 +229,11 @@ def _print_identity() -> NoReturn:
 
 
 # What most runs load of others.
-OF_OTHERS = tuple(
-    """
-    _ctypes calendar dataclasses decimal email.message email.parser encodings.idna encodings.utf_8_sig
-    http.client importlib.metadata importlib.resources logging platformdirs pyrage resource ssl string
-    termios tomllib traceback unicodedata xml.etree.ElementTree
-    """.split()
+OF_OTHERS = (
+    *("_ctypes", "calendar", "dataclasses", "decimal", "email.message", "email.parser", "encodings.idna"),
+    *("encodings.utf_8_sig", "http.client", "importlib.metadata", "importlib.resources", "logging"),
+    *("platformdirs", "pyrage", "resource", "ssl", "string", "termios", "tomllib", "traceback"),
+    *("unicodedata", "xml.etree.ElementTree"),
 )
 
 
