@@ -7,10 +7,14 @@ import re
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
+from pkgutil import walk_packages
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import astro_token_backends.aws
+import astro_token_backends.azure
+import astro_token_backends.gcp
 from astro_token.testing import make_token
 from tests.cli.sweep_process import Forks
 from tests.conftest import ROOT, Result
@@ -30,13 +34,17 @@ if TYPE_CHECKING:
     from tests.servers.openbao import OpenBao
 
 MANY = 24
-SDKS = ("aws.adapter", "azure.adapter", "gcp.credential_chain", "gcp.login_request")
 
 
 @pytest.fixture(scope="module")
 def forks() -> Iterator[Forks]:
     """Forks of a process that has loaded the SDK of each service."""
-    with Forks(*(f"astro_token_backends.{name}" for name in SDKS)) as forks:
+    sdks = [
+        module.name
+        for package in (astro_token_backends.aws, astro_token_backends.azure, astro_token_backends.gcp)
+        for module in walk_packages(package.__path__, f"{package.__name__}.")
+    ]
+    with Forks(*sdks, "google.auth", "cryptography.x509") as forks:
         yield forks
 
 
