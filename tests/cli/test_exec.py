@@ -234,7 +234,7 @@ def test_signals_are_to_the_child_what_they_were_to_us(
 
 
 @either_way
-@pytest.mark.parametrize("isolate", [[], ["--no-isolate"]])
+@crossed("masked_or_not isolate", EITHER_WAY, WITH_OR_WITHOUT_HOME)
 def test_statuses_are_kept_if_we_are_started_to_ignore_the_end_of_children(
     program: Program, canary: str, isolate: list[str]
 ) -> None:
