@@ -8,13 +8,16 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import PROGRAM, Program, Result
+from tests.cli.sweep_process import Forks
+from tests.conftest import BASE, PROGRAM, Program, Result
 from tests.timing import PATIENCE
+from tests.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -74,6 +77,96 @@ class Planted:
         with (self.folder / "log").open("a") as log:
             log.write(line + "\\n")
 '''
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    with Forks() as forks:
+        yield forks
+
+
+EVERY = 3
+
+
+@dataclass
+class ForkedProgram(Program):
+    """
+    The program, whose runs are forks of a process that has loaded Python and our modules.
+
+    Attributes:
+        is_started: the first run, which is a start of the real program, was before, or there is none.
+    """
+
+    forks: Forks | None = None
+    is_started: bool = True
+
+    def __call__(
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        stdin: str | bytes | None = None,
+        cwd: Path | None = None,
+        allowed: Sequence[str | Path] = (),
+        timeout: float = 120,
+    ) -> Result:
+        environ = self.environment(env)
+        if self.forks is None or not self.is_started or _changes_python(environ):
+            self.is_started = True
+            return super().__call__(
+                *arguments, env=env, stdin=stdin, cwd=cwd, allowed=allowed, timeout=timeout
+            )
+        (theirs, stdin_pipe), (stdout_pipe, out), (stderr_pipe, err) = os.pipe(), os.pipe(), os.pipe()
+        fork = self.forks.start(arguments, environ, cwd or self.work, [theirs, out, err])
+        for end in (theirs, out, err):
+            os.close(end)
+        watch = Watch(fork.pid)
+        watch.start()
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        try:
+            code, stdout, stderr = fork.communicate(
+                data or b"", [stdin_pipe, stdout_pipe, stderr_pipe], timeout=timeout
+            )
+        finally:
+            seen = watch.stop()
+        result = Result(
+            code, stdout.decode(errors="replace"), stderr.decode(errors="replace"), arguments, seen
+        )
+        assert "Traceback" not in result.stderr
+        assert self.leaks(result, allowed) == []
+        return result
+
+
+def _changes_python(environ: Mapping[str, str]) -> bool:
+    """True if a variable matters to the interpreter's start."""
+    return environ.get("LC_ALL") != BASE["LC_ALL"] or any(
+        name.startswith("PYTHON") and name != "PYTHONPATH" for name in environ
+    )
+
+
+@pytest.fixture
+def program(request: pytest.FixtureRequest, tmp_path: Path, canary: str) -> Program:
+    """
+    Of each module every third test function starts the real program, in the first run of its first case.
+
+    Long tests start it each time. So do all tests if ASTRO_TOKEN_TEST_PROGRAM names an installation.
+    """
+    function = request.node
+    always = "ASTRO_TOKEN_TEST_PROGRAM" in os.environ or function.get_closest_marker("long")
+    forks = None if always else request.getfixturevalue("forks")
+    of_module = [name for name in vars(request.module) if name.startswith("test_")]
+    cases = function.callspec.indices.values() if hasattr(function, "callspec") else ()
+    is_started = any(cases) or bool(of_module.index(function.originalname) % EVERY)
+    made = ForkedProgram(tmp_path, [canary], forks=forks, is_started=is_started)
+    for folder in (made.home, made.work, made.temporary):
+        folder.mkdir(exist_ok=True)
+    return made
+
+
+@pytest.fixture
+def started_each_time(program: Program) -> None:
+    """Each run of the test starts the real program."""
+    assert isinstance(program, ForkedProgram)
+    program.forks = None
 
 
 @dataclass(frozen=True)
@@ -190,7 +283,24 @@ def homes(program: Program, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(params=["--no-mask", "--mask"])
+def crossed(names: str, *values: Sequence[Any]) -> pytest.MarkDecorator:
+    """
+    Parametrize a test with a product of values. Each value is in an ordinary case; the other cases are long.
+
+    The name `masked_or_not` is that of the fixture.
+    """
+    usual = [tuple(each[number % len(each)] for each in values) for number in range(max(map(len, values)))]
+    cases = [
+        pytest.param(*case, marks=() if case in usual else pytest.mark.long) for case in product(*values)
+    ]
+    indirect = [name for name in names.split() if name == "masked_or_not"]
+    return pytest.mark.parametrize(names.split(), cases, indirect=indirect)
+
+
+EITHER_WAY = ("--no-mask", "--mask")
+
+
+@pytest.fixture(params=EITHER_WAY)
 def masked_or_not(request: pytest.FixtureRequest, program: Program) -> None:
     """`exec` filters what the command prints, or does not: as in a CI system, and as out of one."""
     if request.param == "--mask":

@@ -74,7 +74,7 @@ class Project:
         return path
 
     def git(self, *arguments: str) -> None:
-        who = ("-c", "user.name=A", "-c", "user.email=a@localhost")
+        who = ("-c", "user.name=A", "-c", "user.email=a@localhost", "-c", "maintenance.auto=false")
         env = {"PATH": os.environ["PATH"], "HOME": str(self.home), "GIT_CONFIG_NOSYSTEM": "1"}
         subprocess.run(["git", *who, *arguments], cwd=self.folder, env=env, check=True, capture_output=True)
 
@@ -112,9 +112,29 @@ def make(program: Program, canary: str, tmp_path: Path) -> Project:
     made.write("Dockerfile", "FROM astrocrpublic.azurecr.io/runtime:3.1-1\n")
     made.write("requirements.txt", "# none\n")
     made.write("dags/etl.py", "# a DAG\n")
-    made.git("init", "--quiet")
-    made.commit()
+    for path, content in _first_commit(made).items():
+        target = made.folder / path
+        if content is None:
+            target.mkdir(parents=True, exist_ok=True)
+        elif not target.exists():
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(content)
     return made
+
+
+_REPOSITORY: dict[Path, bytes | None] = {}
+
+
+def _first_commit(project: Project) -> dict[Path, bytes | None]:
+    """The folders (None) and files of a repository that holds the project. They are made once."""
+    if not _REPOSITORY:
+        project.git("init", "--quiet")
+        project.commit()
+        for path in sorted(project.folder.glob(".git/**/*")):
+            if path.suffix != ".sample":
+                content = None if path.is_dir() else path.read_bytes()
+                _REPOSITORY[path.relative_to(project.folder)] = content
+    return _REPOSITORY
 
 
 def tree(folder: Path) -> dict[str, Any]:

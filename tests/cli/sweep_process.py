@@ -4,19 +4,25 @@ Run the program in forked copies of one process, which has loaded its modules: a
     with Forks() as forks:
         code, stdout, stderr = forks.run(["check", "env:TOKEN"], {"TOKEN": "…"}, folder)
 
-Only loopback can be reached. `identity` in place of a command prints the identity token of the CI job.
+`identity` in place of a command prints the identity token of the CI job.
 """
 
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
+import pkgutil
+import select
+import selectors
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn, Self
@@ -24,31 +30,62 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, Self
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-LIMIT = 20  # seconds for a run
+_ROOT = str(Path(__file__).parents[2])
+LIMIT = 20  # seconds for a run in a sweep
 
 
 class Forks:
     """
     Args:
-        modules: loaded before the first run.
+        modules: loaded before the first run, beside those of all commands.
     """
 
     def __init__(self, *modules: str) -> None:
         self._modules = modules
+        self._one_at_a_time = threading.Lock()
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, *self._modules],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._jobs, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                # The name of the program is for who looks at command lines.
+                [sys.executable, "-m", __name__, "astro-token", str(theirs.fileno()), *self._modules],
+                env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PYTHONPATH": _ROOT},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._process:
-            pass  # the end of its input ends it
+        self._jobs.close()  # this ends it
+        self._process.wait()
+
+    def start(
+        self,
+        argv: Sequence[str],
+        environ: Mapping[str, str],
+        folder: Path,
+        streams: Sequence[int],
+        *,
+        limit: int = 0,
+    ) -> Fork:
+        """
+        Start the program.
+
+        Args:
+            streams: standard input, standard output and standard error.
+            limit: seconds for the run, in which only loopback can be reached; 0 for no limits.
+        """
+        job = {"argv": argv, "environ": dict(environ), "folder": str(folder), "limit": limit}
+        reading, writing = os.pipe()
+        try:
+            with self._one_at_a_time:
+                line = json.dumps(job).encode() + b"\n"
+                sent = socket.send_fds(self._jobs, [line], [*streams, writing])
+                self._jobs.sendall(line[sent:])
+                return Fork(os.fdopen(reading, "rb", buffering=0))
+        finally:
+            os.close(writing)
 
     def run(
         self, argv: Sequence[str], environ: Mapping[str, str], folder: Path, stdin: str = ""
@@ -59,18 +96,85 @@ class Forks:
     def run_all(
         self, jobs: Sequence[tuple[Sequence[str], Mapping[str, str]]], folder: Path, stdin: str = ""
     ) -> list[tuple[int, str, str]]:
-        """Run several at a time, each with its arguments and environment."""
-        assert self._process.stdin
-        assert self._process.stdout
-        given = [
-            {"argv": argv, "environ": environ, "folder": str(folder), "stdin": stdin}
-            for argv, environ in jobs
-        ]
-        self._process.stdin.write(json.dumps(given) + "\n")
-        self._process.stdin.flush()
-        return [
-            (code, stdout, stderr) for code, stdout, stderr in json.loads(self._process.stdout.readline())
-        ]
+        """Run several at a time, each with its arguments and environment. Only loopback can be reached."""
+        running = []
+        for argv, environ in jobs:
+            files = [tempfile.TemporaryFile() for _ in range(3)]  # noqa: SIM115 (closed at the end)
+            files[0].write(stdin.encode())
+            files[0].seek(0)
+            streams = [file.fileno() for file in files]
+            running.append((self.start(argv, environ, folder, streams, limit=LIMIT), files))
+        return [(fork.wait(), *_contents(files)) for fork, files in running]
+
+
+def _contents(files: Sequence[IO[bytes]]) -> tuple[str, str]:
+    texts = []
+    for file in files[1:]:
+        file.seek(0)
+        texts.append(file.read().decode(errors="replace"))
+    for file in files:
+        file.close()
+    return texts[0], texts[1]
+
+
+class Fork:
+    """A run of the program, which is no child of ours."""
+
+    def __init__(self, status: IO[bytes]) -> None:
+        self._status = status
+        self.pid = int(status.readline())
+
+    def wait(self) -> int:
+        """Its exit status, as `subprocess` has it."""
+        with self._status:
+            return int(self._status.readline())
+
+    def communicate(self, data: bytes, streams: Sequence[int], *, timeout: float) -> tuple[int, bytes, bytes]:
+        """
+        Its exit status, and all that comes from its two outputs. It is killed when the time is over.
+
+        Args:
+            data: for its standard input.
+            streams: our ends of the three pipes, which are closed.
+        """
+        end = time.monotonic() + timeout
+        pending = memoryview(data)
+        received: dict[int, bytearray] = {stream: bytearray() for stream in streams[1:]}
+        with selectors.DefaultSelector() as selector:
+            for number, stream in enumerate(streams):
+                selector.register(stream, selectors.EVENT_READ if number else selectors.EVENT_WRITE)
+            os.set_blocking(streams[0], False)
+            while selector.get_map():
+                ready = selector.select(max(end - time.monotonic(), 0))
+                if not ready:
+                    self._give_up(timeout)
+                for key, _ in ready:
+                    stream = key.fd
+                    if stream in received:
+                        part = os.read(stream, 1 << 16)
+                        received[stream] += part
+                        is_over = not part
+                    else:
+                        pending = _written(stream, pending)
+                        is_over = not pending
+                    if is_over:
+                        selector.unregister(stream)
+                        os.close(stream)
+        if not select.select([self._status], [], [], max(end - time.monotonic(), 0))[0]:
+            self._give_up(timeout)
+        stdout, stderr = (bytes(content) for content in received.values())
+        return self.wait(), stdout, stderr
+
+    def _give_up(self, timeout: float) -> NoReturn:
+        os.kill(self.pid, signal.SIGKILL)
+        raise subprocess.TimeoutExpired("astro-token", timeout)
+
+
+def _written(stream: int, data: memoryview) -> memoryview:
+    """Write what can be written at once, and return the rest; nothing if there is no reader."""
+    with suppress(BrokenPipeError):
+        return data[os.write(stream, data) if data else 0 :]
+    return data[:0]
 
 
 def only_loopback() -> None:
@@ -84,19 +188,24 @@ def only_loopback() -> None:
     socket.socket.connect = guarded  # type: ignore[method-assign, assignment]
 
 
-def _run(job: dict[str, Any], files: Sequence[IO[bytes]]) -> NoReturn:
+def _run(job: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     from astro_token.cli import run
 
-    for number, file in enumerate(files):
-        os.dup2(file.fileno(), number)
-    sys.stdin, sys.stdout, sys.stderr = (
-        os.fdopen(number, "w" if number else "r", closefd=False) for number in range(3)
-    )
+    for number, stream in enumerate(streams[:3]):
+        os.dup2(stream, number)
+    os.closerange(3, 256)
+    # As Python opens them at its start.
+    sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     os.environ.clear()
     os.environ.update(job["environ"])
+    sys.path[:0] = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    time.tzset()
     os.chdir(job["folder"])
-    signal.alarm(LIMIT)
-    only_loopback()
+    if job["limit"]:
+        signal.alarm(job["limit"])
+        only_loopback()
     if job["argv"] == ["identity"]:
         _print_identity()
     sys.argv = ["astro-token", *job["argv"]]
@@ -119,38 +228,72 @@ def _print_identity() -> NoReturn:
     os._exit(code)
 
 
-def main(modules: Sequence[str]) -> None:
-    for name in ("check", "exec", "export", "put", "doctor", "install_cli"):
-        __import__(f"astro_token.cli.{name}")
-    __import__("astro_token.transport.client")
-    for name in modules:
-        __import__(name)
-    for line in sys.stdin:
-        running = [_start(job) for job in json.loads(line)]
-        print(json.dumps([_ended(*one) for one in running]), flush=True)
+# What most runs load of others.
+OF_OTHERS = (
+    *("_ctypes", "calendar", "dataclasses", "decimal", "email.message", "email.parser", "encodings.idna"),
+    *("encodings.utf_8_sig", "http.client", "importlib.metadata", "importlib.resources", "logging"),
+    *("platformdirs", "pyrage", "resource", "ssl", "string", "termios", "tomllib", "traceback"),
+    *("unicodedata", "xml.etree.ElementTree"),
+)
 
 
-def _start(job: dict[str, Any]) -> tuple[int, Sequence[IO[bytes]]]:
-    files = [tempfile.TemporaryFile() for _ in range(3)]  # noqa: SIM115 (closed at the end)
-    files[0].write(job["stdin"].encode())
-    files[0].seek(0)
-    child = os.fork()
-    if not child:
-        _run(job, files)
-    return child, files
+def _load(modules: Sequence[str]) -> None:
+    """Load our modules, and of the SDKs that of Vault only: the others make each copy slower."""
+    from astro_token.system.sdk_imports import allow_placeholders
+
+    allow_placeholders()
+    for package in ("astro_token", "astro_token_backends.file", "astro_token_backends.vault"):
+        loaded = importlib.import_module(package)
+        for module in pkgutil.walk_packages(loaded.__path__, f"{package}."):
+            if module.name != "astro_token.__main__":  # which runs the program
+                importlib.import_module(module.name)
+    backends = importlib.import_module("astro_token_backends")
+    packages = [module.name for module in pkgutil.iter_modules(backends.__path__, f"{backends.__name__}.")]
+    for name in (*OF_OTHERS, *packages, *modules):
+        importlib.import_module(name)
 
 
-def _ended(child: int, files: Sequence[IO[bytes]]) -> tuple[object, ...]:
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    texts = []
-    for file in files[1:]:
-        file.seek(0)
-        texts.append(file.read().decode(errors="replace"))
-    for file in files:
-        with suppress(OSError):
-            file.close()
-    return status, *texts
+def main(jobs: socket.socket, modules: Sequence[str]) -> None:
+    import gc
+
+    _load(modules)
+    gc.freeze()  # so that a copy's collections do not copy all of the memory
+    ended, waking = os.pipe()
+    os.set_blocking(waking, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waking)
+    running: dict[int, int] = {}
+    while True:
+        ready, _, _ = select.select([jobs.fileno(), ended], [], [])
+        if ended in ready:
+            os.read(ended, 512)
+            _tell_ended(running)
+        if jobs.fileno() in ready:
+            line, streams, _, _ = socket.recv_fds(jobs, 1 << 20, 4)
+            if not line:
+                return
+            while not line.endswith(b"\n"):
+                line += jobs.recv(1 << 20)
+            child = os.fork()
+            if not child:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                _run(json.loads(line), streams)
+            for stream in streams[:3]:
+                os.close(stream)
+            running[child] = streams[3]
+            os.write(streams[3], b"%d\n" % child)
+
+
+def _tell_ended(running: dict[int, int]) -> None:
+    while running:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if not child:
+            return
+        with suppress(BrokenPipeError):
+            os.write(running[child], b"%d\n" % os.waitstatus_to_exitcode(status))
+        os.close(running.pop(child))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(socket.socket(fileno=int(sys.argv[2])), sys.argv[3:])

@@ -131,9 +131,35 @@ def test_the_file_loads_and_runs_nothing(report: Path) -> None:
     assert "content=\"default-src 'none'; style-src 'unsafe-inline'\"" in text
 
 
+SCREEN = ("--window-size=900,620", "--force-device-scale-factor=0.5")
+
+
 @browsers
-def test_the_parts_of_the_rendered_page(browser: str, report: Path) -> None:
-    page = Page(browse(browser, report.parent, "--dump-dom").decode())
+def test_the_rendered_page_and_what_it_looks_like_on_a_light_screen_and_on_paper(
+    browser: str, report: Path
+) -> None:
+    """In one start of the browser."""
+    shot, pdf = report.parent / "shot.png", report.parent / "report.pdf"
+    dom = browse(
+        browser, report.parent, "--dump-dom", f"--screenshot={shot}", *SCREEN,
+        "--blink-settings=preferredColorScheme=1", "--no-pdf-header-footer", f"--print-to-pdf={pdf}",
+    )  # fmt: skip
+    has_all_parts(dom.decode())
+    # The timeline is drawn, in all its colours.
+    found = looks(shot.read_bytes(), WHITE)
+    assert [] == [name for name, colour in BARS.items() if found[colour] < 50]
+    is_printed(pdf.read_bytes())
+
+
+@browsers
+def test_a_dark_screen(browser: str, report: Path) -> None:
+    shot = report.parent / "shot.png"
+    browse(browser, report.parent, f"--screenshot={shot}", *SCREEN, "--blink-settings=preferredColorScheme=0")
+    looks(shot.read_bytes(), DARK)
+
+
+def has_all_parts(dom: str) -> None:
+    page = Page(dom)
     assert "Audit of the API tokens of clorganization0000000001" == page.title
     bars = Counter(value for name, value in page.attributes if name == "class" and value in BARS)
     assert (1, 0) == (page.elements["svg"], page.elements["script"])
@@ -153,26 +179,14 @@ def test_the_parts_of_the_rendered_page(browser: str, report: Path) -> None:
     assert ("11", "1", "2") == (kinds["unconfigured"], kinds["leftover"], kinds["duplicate"])
 
 
-@browsers
-@pytest.mark.parametrize(("theme", "paper"), [("1", WHITE), ("0", DARK)], ids=["light", "dark"])
-def test_the_screenshot(browser: str, report: Path, theme: str, paper: tuple[int, ...]) -> None:
-    file = report.parent / "shot.png"
-    browse(
-        browser, report.parent, f"--screenshot={file}", "--window-size=900,620",
-        "--force-device-scale-factor=0.5",
-        f"--blink-settings=preferredColorScheme={theme}",
-    )  # fmt: skip
-    found = colours(file.read_bytes())
+def looks(png: bytes, paper: tuple[int, ...]) -> Counter[tuple[int, ...]]:
+    """The number of pixels of each colour, most of which are paper."""
+    found = colours(png)
     assert (450 * 310, paper) == (found.total(), found.most_common(1)[0][0])
-    if paper == WHITE:  # the timeline is drawn, in all its colours
-        assert [] == [name for name, colour in BARS.items() if found[colour] < 50]
+    return found
 
 
-@browsers
-def test_it_prints(browser: str, report: Path) -> None:
-    file = report.parent / "report.pdf"
-    browse(browser, report.parent, "--no-pdf-header-footer", f"--print-to-pdf={file}")
-    data = file.read_bytes()
+def is_printed(data: bytes) -> None:
     boxes = {
         tuple(map(float, box))
         for box in re.findall(rb"/MediaBox \[([\d.]+) ([\d.]+) ([\d.]+) ([\d.]+)\]", data)

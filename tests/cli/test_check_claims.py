@@ -204,9 +204,12 @@ STRICT = Policy(
 )
 
 
-@settings(max_examples=400)
-@given(CLAIMS | ANYTHING)
-def test_any_claims_are_judged_or_refused(claims: object) -> None:
+# Fewer in an ordinary run.
+A_FEW = settings(max_examples=100)
+MORE = settings(max_examples=400)
+
+
+def judged_or_refused(claims: object) -> None:
     try:
         token = AstroToken.parse(SecretValue(signed(claims).encode()))
     except InvalidTokenError:
@@ -216,12 +219,44 @@ def test_any_claims_are_judged_or_refused(claims: object) -> None:
         assert (verdict.message + verdict.hint).isprintable()
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(CLAIMS | ANYTHING, min_size=40, max_size=40), st.sampled_from(["json", "table", "markdown"]))
+@A_FEW
+@given(CLAIMS | ANYTHING)
+def test_any_claims_are_judged_or_refused(claims: object) -> None:
+    judged_or_refused(claims)
+
+
+@pytest.mark.long
+@MORE
+@given(CLAIMS | ANYTHING)
+def test_more_claims_are_judged_or_refused(claims: object) -> None:
+    judged_or_refused(claims)
+
+
+def many(number: int) -> st.SearchStrategy[list[object]]:
+    return st.lists(CLAIMS | ANYTHING, min_size=number, max_size=number)
+
+
+@pytest.mark.parametrize("form", ["json", "table", "markdown"])
+@settings(max_examples=2, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(claims=many(12))
 def test_any_claims_get_through_the_program(
     program: Program, planted: Planted, claims: list[object], form: str
 ) -> None:
-    """Forty at a time, one of which is good, in each format."""
+    """A dozen at a time, and a good one, in each format."""
+    get_through(program, planted, claims, form)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("form", ["json", "table", "markdown"])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(claims=many(40))
+def test_more_claims_get_through_the_program(
+    program: Program, planted: Planted, claims: list[object], form: str
+) -> None:
+    get_through(program, planted, claims, form)
+
+
+def get_through(program: Program, planted: Planted, claims: list[object], form: str) -> None:
     names = [f"planted:t{number}" for number in range(len(claims))]
     program.canaries.clear()
     for number, one in enumerate(claims):

@@ -16,7 +16,7 @@ import pytest
 from astro_token.environment.export import DEAD_VARIABLES
 from astro_token.secrets.schemes import credential_variables
 from astro_token.testing import make_token
-from tests.cli.conftest import child
+from tests.cli.conftest import EITHER_WAY, child, crossed
 from tests.conftest import PROGRAM, Result
 from tests.timing import wait_until
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 either_way = pytest.mark.usefixtures("masked_or_not")
+WITH_OR_WITHOUT_HOME: tuple[list[str], ...] = ([], ["--no-isolate"])
 
 # Written out here, so that a name which is lost from the table is missed.
 SECRET = (
@@ -208,8 +209,7 @@ INTERNAL = 0b11 << 31
 
 @either_way
 @on_linux
-@pytest.mark.parametrize("ignored", ["", "trap '' HUP INT USR1;"])
-@pytest.mark.parametrize("isolate", [[], ["--no-isolate"]])
+@crossed("masked_or_not isolate ignored", EITHER_WAY, WITH_OR_WITHOUT_HOME, ("", "trap '' HUP INT USR1;"))
 def test_signals_are_to_the_child_what_they_were_to_us(
     program: Program, prod: str, ignored: str, isolate: list[str]
 ) -> None:
@@ -234,7 +234,7 @@ def test_signals_are_to_the_child_what_they_were_to_us(
 
 
 @either_way
-@pytest.mark.parametrize("isolate", [[], ["--no-isolate"]])
+@crossed("masked_or_not isolate", EITHER_WAY, WITH_OR_WITHOUT_HOME)
 def test_statuses_are_kept_if_we_are_started_to_ignore_the_end_of_children(
     program: Program, canary: str, isolate: list[str]
 ) -> None:
@@ -355,17 +355,17 @@ def test_our_own_environment_never_holds_the_token(
 
 
 @either_way
-@pytest.mark.parametrize("isolate", [[], ["--no-isolate"]])
-@pytest.mark.parametrize("code", [0, 1, 7, 74, 126, 127, 255])
+@crossed("masked_or_not isolate code", EITHER_WAY, WITH_OR_WITHOUT_HOME, (0, 1, 7, 74, 126, 127, 255))
 def test_we_end_with_the_childs_status(program: Program, prod: str, code: int, isolate: list[str]) -> None:
     assert Result(code, "", "") == program("exec", *isolate, prod, "--", "sh", "-c", f"exit {code}")
 
 
 @either_way
-@pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("KILL", 137), ("HUP", 129), ("PIPE", 141)])
+@crossed("masked_or_not ended", EITHER_WAY, (("TERM", 143), ("KILL", 137), ("HUP", 129), ("PIPE", 141)))
 def test_a_child_that_a_signal_ended_gives_128_and_its_number(
-    program: Program, prod: str, name: str, code: int, homes: Path
+    program: Program, prod: str, ended: tuple[str, int], homes: Path
 ) -> None:
+    name, code = ended
     assert Result(code, "", "") == program("exec", prod, "--", "sh", "-c", f"kill -{name} $$")
     assert [] == list(homes.iterdir())
 
@@ -380,7 +380,7 @@ def failure(code: int, message: str, hint: str) -> Result:
 
 
 @either_way
-@pytest.mark.parametrize("isolate", [[], ["--no-isolate"]])
+@crossed("masked_or_not isolate", EITHER_WAY, WITH_OR_WITHOUT_HOME)
 def test_a_command_that_is_not_there_costs_no_read(
     program: Program, prod: str, planted: Planted, isolate: list[str]
 ) -> None:
@@ -433,7 +433,7 @@ UNRUNNABLE = [
 
 
 @either_way
-@pytest.mark.parametrize("isolate", [[], ["--no-isolate"]])
+@crossed("masked_or_not isolate", EITHER_WAY, WITH_OR_WITHOUT_HOME)
 def test_what_the_system_cannot_run_ends_with_126(
     program: Program, prod: str, isolate: list[str], homes: Path
 ) -> None:
@@ -461,7 +461,7 @@ def test_relative_and_empty_folders_of_path_are_passed_over(
     assert Result(0, "work\n", "") == program("exec", prod, "--", "./tool", env=trusted)
 
 
-@pytest.mark.parametrize("isolate", [[], ["--no-isolate"]])
+@pytest.mark.parametrize("isolate", WITH_OR_WITHOUT_HOME)
 def test_a_failing_read_never_starts_the_child(
     program: Program, planted: Planted, canary: str, homes: Path, isolate: list[str]
 ) -> None:

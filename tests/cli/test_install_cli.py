@@ -45,11 +45,20 @@ NOISE = random.Random(1)  # noqa: S311 (what does not pack, the same on every ru
 CHECK_VERSION = "check the version, and ASTRO_TOKEN_CLI_RELEASES_URL if it is set"
 
 
-@pytest.fixture
-def releases(certificates: Certificates) -> Iterator[Releases]:
+@pytest.fixture(scope="module")
+def published(certificates: Certificates) -> dict[str, dict[str, bytes]]:
+    """The files of two releases, which are packed once."""
     with Releases(certificates.server.context()) as server:
         server.publish("1.44.0")
         server.publish(VERSION)
+        return server.files
+
+
+@pytest.fixture
+def releases(certificates: Certificates, published: dict[str, dict[str, bytes]]) -> Iterator[Releases]:
+    with Releases(certificates.server.context()) as server:
+        server.files |= {version: dict(files) for version, files in published.items()}
+        server.latest = VERSION
         yield server
 
 
@@ -94,7 +103,7 @@ def place(program: Program, releases: Releases, certificates: Certificates) -> P
     made = Place(program)
     program.environ |= {
         "ASTRO_TOKEN_CLI_RELEASES_URL": releases.url,
-        "ASTRO_TOKEN_CA_BUNDLE": str(certificates.ca_file),
+        "SSL_CERT_FILE": str(certificates.ca_file),  # with the system's own, each run would take longer
         "PATH": f"{made.bin}:/usr/bin:/bin",
     }
     return made
@@ -122,8 +131,10 @@ def says(astro: Path) -> str:
 
 
 def test_the_latest_release_is_installed_as_a_program_of_the_user(
-    program: Program, place: Place, releases: Releases
+    program: Program, place: Place, releases: Releases, certificates: Certificates
 ) -> None:
+    del program.environ["SSL_CERT_FILE"]
+    program.environ["ASTRO_TOKEN_CA_BUNDLE"] = str(certificates.ca_file)
     assert installed(place.astro) == program("install-cli")
     assert f"Astro CLI Version: {VERSION}\n" == says(place.astro)
     assert 0o755 == stat.S_IMODE(place.astro.lstat().st_mode)
@@ -984,8 +995,10 @@ def test_a_kill_while_it_is_written_leaves_the_old_program_or_the_new_one(
     releases.files[VERSION] = {ARCHIVE: packed(content)}
     releases.sum_up(VERSION)
     place.old()
-    caught = 0
-    for _ in range(6):
+    caught = tried = 0
+    while caught < 2:
+        tried += 1
+        assert tried <= 30
         place.astro.write_bytes(OLD)
         running = start("install-cli")
         wait_until(lambda: parts(place.bin) or place.astro.stat().st_size != len(OLD))
@@ -993,7 +1006,6 @@ def test_a_kill_while_it_is_written_leaves_the_old_program_or_the_new_one(
         running.process.wait(60)  # and no search for canaries in all that noise
         caught += bool(parts(place.bin))
         assert place.astro.read_bytes() in {OLD, content}
-    assert caught >= 1
     assert 0 == start("install-cli").process.wait(60)
     assert (content, ["astro", ARCHIVE]) == (place.astro.read_bytes(), place.files())
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyrage
 import pytest
 
+from tests.cli.conftest import crossed
 from tests.machine import (
     COUNTED,
     IN_CI,
@@ -298,15 +299,22 @@ def test_a_removed_working_folder_is_named(run: Callable[..., Result], name: str
         assert failure(74, message, "change to a folder that exists, then try again") == outcome(result)
 
 
-def test_a_script_on_a_file_system_without_programs_says_so(run: Callable[..., Result]) -> None:
+@crossed(
+    "script options",
+    (("./tool", {}), ("tool", {"PATH": "/mnt/work:/usr/bin:/bin"})),
+    ((), ("--no-isolate",)),
+)
+def test_a_script_on_a_file_system_without_programs_says_so(
+    run: Callable[..., Result], script: tuple[str, dict[str, str]], options: tuple[str, ...]
+) -> None:
+    name, env = script
     prepare = "printf '#!/bin/sh\\necho started\\n' >tool; chmod +x tool; mount -o remount,bind,noexec /mnt"
     noexec = "its file system is mounted with noexec"
     hint = "copy it to another file system, or give its interpreter as the command"
-    for name, env in (("./tool", {}), ("tool", {"PATH": "/mnt/work:/usr/bin:/bin"})):
-        for options in ((), ("--no-isolate",)):
-            result = run("exec", *options, "env:PROD", "--", name, prepare=prepare, env=env)
-            assert failure(126, f"{name}: cannot be run: {noexec}", hint) == outcome(result)
-    assert worked(run("exec", "env:PROD", "--", "sh", "./tool", prepare=prepare))
+    result = run("exec", *options, "env:PROD", "--", name, prepare=prepare, env=env)
+    assert failure(126, f"{name}: cannot be run: {noexec}", hint) == outcome(result)
+    if not options:
+        assert worked(run("exec", "env:PROD", "--", "sh", "./tool", prepare=prepare))
 
 
 def test_a_package_on_a_file_system_without_programs_is_not_called_missing(
@@ -453,7 +461,14 @@ FAULTS = {
 
 
 @only_root
-@pytest.mark.parametrize(("file", "fault"), [*(("toml", fault) for fault in FAULTS), ("shared", "group")])
+@pytest.mark.parametrize(
+    ("file", "fault"),
+    [
+        *(("toml", fault) for fault in FAULTS if fault != "group"),
+        ("shared", "group"),
+        pytest.param("toml", "group", marks=pytest.mark.long),
+    ],
+)
 def test_a_checkout_of_others_stops_only_what_needs_the_project_file(
     run: Callable[..., Result], file: str, fault: str
 ) -> None:
@@ -481,8 +496,9 @@ def test_a_checkout_of_others_stops_only_what_needs_the_project_file(
         assert failure(77, message, hint) == outcome(start("env:PROD", text + table))
 
 
-@pytest.mark.parametrize("prepare", [f"chown -R {OTHER} {{}}", "chmod 666 {}/.astro/config.yaml"])
-@pytest.mark.parametrize("variable", ["HOME", "ASTRO_HOME"])
+@crossed(
+    "variable prepare", ("HOME", "ASTRO_HOME"), (f"chown -R {OTHER} {{}}", "chmod 666 {}/.astro/config.yaml")
+)
 @only_root
 def test_settings_of_another_users_home_are_not_copied(
     run: Callable[..., Result], variable: str, prepare: str

@@ -7,11 +7,16 @@ import re
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
+from pkgutil import walk_packages
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import astro_token_backends.aws
+import astro_token_backends.azure
+import astro_token_backends.gcp
 from astro_token.testing import make_token
+from tests.cli.sweep_process import Forks
 from tests.conftest import ROOT, Result
 from tests.servers.aws_kms import AwsKms
 from tests.servers.aws_signature import Key
@@ -29,6 +34,18 @@ if TYPE_CHECKING:
     from tests.servers.openbao import OpenBao
 
 MANY = 24
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    """Forks of a process that has loaded the SDK of each service."""
+    sdks = [
+        module.name
+        for package in (astro_token_backends.aws, astro_token_backends.azure, astro_token_backends.gcp)
+        for module in walk_packages(package.__path__, f"{package.__name__}.")
+    ]
+    with Forks(*sdks, "google.auth", "cryptography.x509") as forks:
+        yield forks
 
 
 @dataclass(frozen=True)
@@ -109,7 +126,7 @@ def gcp(gcp_server: GcpServer, certificates: Certificates, tmp_path: Path) -> Se
         {
             "ASTRO_TOKEN_GCP_ENDPOINT": gcp_server.endpoint,
             "ASTRO_TOKEN_GCP_KMS_ENDPOINT": gcp_server.endpoint,
-            "ASTRO_TOKEN_CA_BUNDLE": str(certificates.ca_file),
+            "SSL_CERT_FILE": str(certificates.ca_file),
             "GOOGLE_APPLICATION_CREDENTIALS": str(account),
         },
         lambda name, text: gcp_server.put(f"projects/p1/secrets/{name}", text.encode()),
@@ -238,6 +255,7 @@ def test_each_link_of_the_chain_holds(program: Program, service: Service, astro_
     assert {"ok"} == {told[name] for name in ("backend", "sdk", "credential", "network", "login", "version")}
 
 
+@pytest.mark.usefixtures("started_each_time")
 def test_many_are_read_at_once_from_a_cold_start(program: Program, service: Service) -> None:
     program.environ = service.environ
     names = [unique() for _ in range(MANY)]
