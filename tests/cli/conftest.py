@@ -85,13 +85,11 @@ def forks() -> Iterator[Forks]:
         yield forks
 
 
-EVERY = 3
-
-
 @dataclass
 class ForkedProgram(Program):
     """
-    The program, whose runs are forks of a process that has loaded Python and our modules.
+    The program, of which only the first run is a start: to load Python and our modules again takes longest.
+    The others are forks of a process that has loaded them, and call its entry point.
 
     Attributes:
         is_started: the first run, which is a start of the real program, was before, or there is none.
@@ -146,17 +144,15 @@ def _changes_python(environ: Mapping[str, str]) -> bool:
 @pytest.fixture
 def program(request: pytest.FixtureRequest, tmp_path: Path, canary: str) -> Program:
     """
-    Of each module every third test function starts the real program, in the first run of its first case.
+    Each test function starts the real program, in the first run of its first case.
 
     Long tests start it each time. So do all tests if ASTRO_TOKEN_TEST_PROGRAM names an installation.
     """
     function = request.node
     always = "ASTRO_TOKEN_TEST_PROGRAM" in os.environ or function.get_closest_marker("long")
     forks = None if always else request.getfixturevalue("forks")
-    of_module = [name for name in vars(request.module) if name.startswith("test_")]
     cases = function.callspec.indices.values() if hasattr(function, "callspec") else ()
-    is_started = any(cases) or bool(of_module.index(function.originalname) % EVERY)
-    made = ForkedProgram(tmp_path, [canary], forks=forks, is_started=is_started)
+    made = ForkedProgram(tmp_path, [canary], forks=forks, is_started=any(cases))
     for folder in (made.home, made.work, made.temporary):
         folder.mkdir(exist_ok=True)
     return made
