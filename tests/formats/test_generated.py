@@ -1,4 +1,4 @@
-"""Thousands of generated texts for each format: the consumer reads back the text, or it was refused."""
+"""Hundreds of generated texts for each format: the consumer reads back the text, or it was refused."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.formats.texts import texts, unfit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-COUNT = 1000
+COUNT = 300
 LONG = 1_000_000
-PER_SHELL, LONG_PER_SHELL = 120, 10_000
+PER_SHELL, LONG_PER_SHELL = 40, 10_000
 PER_WAY = -(-LONG_PER_SHELL // len(WAYS))
-PER_LOG = 300
+PER_LOG = 100
 BATCH = 1000
 
 
