@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from astro_token.init.plan import PACKAGE_SOURCE
+from tests.rows import each_row
 from tests.schemas import assert_schema
 from tests.test_examples import CI, EXAMPLES, PAIRED, backend_of, name
 
@@ -534,8 +535,8 @@ def test_a_part_does_not_deploy_what_fails_the_check(name: str, tmp_path: Path) 
     assert (65, [["check", "--deploy", TOKEN]]) == (outcome.status, outcome.calls)
 
 
-@pytest.mark.parametrize("name", PARTS)
-@pytest.mark.parametrize(
+@each_row("name", PARTS)
+@each_row(
     ("command", "is_checked"),
     [
         ("astro dev parse && astro deploy", True),

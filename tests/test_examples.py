@@ -24,6 +24,7 @@ from astro_token.secrets.schemes import credential_variables
 from astro_token.settings.variables import own_variables
 from tests.conftest import PROGRAM, ROOT
 from tests.machine import IN_CI
+from tests.rows import each_row
 from tests.schemas import assert_schema
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def test_there_is_one_for_each_system_and_backend_and_no_file_that_nobody_tests(
     assert {name(path) for path in FILES} == expected
 
 
-@pytest.mark.parametrize("system", [system for system, schema in SYSTEMS.items() if schema])
+@each_row("system", [system for system, schema in SYSTEMS.items() if schema])
 def test_they_keep_to_the_schema_of_their_system(system: str) -> None:
     files = [
         path
@@ -157,7 +158,7 @@ def test_an_auditor_would_find_something(tmp_path: Path) -> None:
     assert run(BIN / "zizmor", "--offline", "--no-progress", planted).returncode != 0
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=name)
+@each_row("path", EXAMPLES, ids=name)
 def test_an_example_names_what_is_there(path: Path) -> None:
     text = path.read_text()
     backend = backend_of(path)
@@ -226,7 +227,7 @@ def test_all_examples_pin_one_version_of_the_astro_cli() -> None:
     assert len(pins) == 1
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
+@each_row("path", FILES, ids=name)
 def test_nothing_secret_stands_in_a_file(path: Path) -> None:
     text = re.sub(r"^ *#.*$", "", path.read_text(), flags=re.MULTILINE)
     allowed: tuple[str, ...] = ("from_secret", "/tmp/key.json", "${{ secrets.ASTRO_TOKEN_AGE_KEY }}")

@@ -23,6 +23,7 @@ from astro_token.errors import (
 from astro_token.secret import SecretValue
 from astro_token.testing import appearances, make_token, reachable_text
 from astro_token.transport.deadline import Deadline
+from tests.rows import each_row
 from tests.servers.astro_api import DEPLOYMENT, ORGANIZATION, WORKSPACE, Grant, token_record
 from tests.servers.faults import FaultServer, reset
 from tests.servers.http1 import Answer
@@ -175,7 +176,7 @@ def outcome(call: Callable[[Tokens], object], tokens: Tokens) -> AstroTokenError
     return None
 
 
-@pytest.mark.parametrize(("name", "status"), [*itertools.product(CALLS, REFUSED)])
+@each_row(("name", "status"), [*itertools.product(CALLS, REFUSED)])
 def test_each_refusal_is_of_its_kind_and_names_the_request_for_support(name: str, status: int) -> None:
     canary, told = make_token(), "the-service-says"
     body = {"message": told, "requestId": "req-7", "statusCode": status}

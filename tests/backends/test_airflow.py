@@ -34,6 +34,7 @@ from astro_token_backends.airflow.settings import Kwargs
 from tests.backends.sweep import Outcome, reader, wrong_results
 from tests.backends.vault import test_variable_sweep as vault
 from tests.conftest import ROOT
+from tests.rows import each_row
 from tests.servers.faults import refused_port
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def refusal(kwargs: object, service: str = "aws", kind: str = "variable", **more
     return raised.value
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("service", "kwargs", "message"),
     [
         ("aws", "{", "AIRFLOW__SECRETS__BACKEND_KWARGS is not a JSON object"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astro_token.ci import all_systems, ci_system, ci_systems, in_ci
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,7 @@ SHOWN: dict[str, tuple[dict[str, str], str, str | None]] = {
 }
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@each_row("name", SHOWN)
 def test_each_system_is_known_by_what_it_sets(name: str) -> None:
     environ, form, log = SHOWN[name]
     system = ci_system(environ)
@@ -48,7 +49,7 @@ def test_every_system_is_tried() -> None:
     assert "Woodpecker" == getattr(ci_system({"CI": "true", "CI_SYSTEM_NAME": "woodpecker"}), "name", None)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "environ",
     [
         {},

@@ -11,6 +11,7 @@ from tests.formats.agents import AzureAgent, TeamCityAgent
 from tests.formats.consumers import NAME, variables
 from tests.formats.sweep import faults
 from tests.formats.texts import PIECES
+from tests.rows import each_row
 
 
 def azure(text: str, *, decode_percents: bool = True) -> AzureAgent:
@@ -31,7 +32,7 @@ def test_every_piece_is_read_back_or_refused(name: str) -> None:
     assert [] == faults(name, [*PIECES, *(f"x{piece}y" for piece in PIECES), "", " "])
 
 
-@pytest.mark.parametrize("text", ["a\nb", "50%", "%0A", "%AZP25", "$(Build.SourcesDirectory)", " x", "é", ""])
+@each_row("text", ["a\nb", "50%", "%0A", "%AZP25", "$(Build.SourcesDirectory)", " x", "é", ""])
 def test_what_azures_agent_could_read_otherwise_is_refused(text: str) -> None:
     with pytest.raises(OutputError, match="the Azure Pipelines agent cannot carry this value"):
         render("azure-pipelines", variables(text))

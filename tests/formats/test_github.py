@@ -13,6 +13,7 @@ from astro_token.formats.rendering import File, Rendering, Variables
 from tests.formats.consumers import NAME, misread, ours, runner_reader, variables
 from tests.formats.runner import RefusedFileError, Runner
 from tests.formats.texts import PIECES
+from tests.rows import each_row
 
 ENVIRON = {"GITHUB_ENV": "/runner/env", "GITHUB_OUTPUT": "/runner/output"}
 
@@ -153,7 +154,7 @@ SECRETS = (
 )
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+@each_row("secret", SECRETS)
 def test_the_masks_hide_the_value_and_each_of_its_lines(secret: str) -> None:
     runner = step(rendered(secret), debug=True)
     shown = [
@@ -169,7 +170,7 @@ def test_the_masks_hide_the_value_and_each_of_its_lines(secret: str) -> None:
     assert [] == left
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+@each_row("secret", SECRETS)
 def test_every_mask_is_a_command_that_the_runner_takes_out_of_the_log(secret: str) -> None:
     runner = Runner()
     for mask in masks("github", (secret,)).text.split("\n"):
@@ -223,7 +224,7 @@ def test_the_mask_is_a_command_even_after_an_open_line(canary: str) -> None:
 # -- the model, and what it catches ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("file", "environment"),
     [
         (b"A=1\n", {"A": "1"}),
@@ -270,7 +271,7 @@ def test_on_windows_the_model_takes_a_carriage_return_for_a_part_of_the_line_end
     assert {"A": "x\r\ny"} == runner.environment
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "masks"),
     [
         ("::add-mask::x", {"x"}),

@@ -19,6 +19,7 @@ from astro_token.policy.codes import AUDIT
 from astro_token.policy.rules import CODES, Policy
 from astro_token.secret import SecretValue
 from astro_token.testing import make_token
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,7 +122,7 @@ def codes_of(policy: dict[str, Any] | None = None, **fields: Any) -> set[str]:
     return codes([token(**fields)], held("t1"), **(policy or {}))["t1"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "policy", "expected"),
     [
         ({}, {}, set()),
@@ -275,7 +276,7 @@ def test_a_title_is_shown(title: str) -> None:
     assert title == shown_title(title, NOTHING)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "title",
     [
         "",

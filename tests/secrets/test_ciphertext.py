@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from astro_token.secret import SecretValue
 from astro_token.secrets.ciphertext import decode_ciphertext, encode_ciphertext, is_ciphertext
 from astro_token.testing import make_token
+from tests.rows import each_row
 
 BLOB = b"\x01\x02\x02\x00" + bytes(range(256))
 TRANSIT = b"vault:v1:" + base64.b64encode(BLOB)
@@ -61,7 +62,7 @@ def test_ciphertext_is_recognised(stored: bytes) -> None:
     assert is_ciphertext(SecretValue(stored))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "stored",
     [
         b"a.b.c",

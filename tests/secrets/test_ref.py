@@ -12,6 +12,7 @@ from astro_token.errors import InvalidRefError
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.schemes import BUILTIN
 from astro_token.testing import make_token
+from tests.rows import each_row
 
 MARK = "hunter2mark"  # stands in every hostile reference, and must not come back
 
@@ -235,13 +236,13 @@ def refusal(text: str) -> InvalidRefError | None:
     return None
 
 
-@pytest.mark.parametrize("text", GOOD)
+@each_row("text", GOOD)
 def test_a_good_reference_is_read_and_its_text_reads_back_as_the_same(text: str) -> None:
     ref = SecretRef.parse(text)
     assert ref == SecretRef.parse(str(ref))
 
 
-@pytest.mark.parametrize("scheme", sorted(BUILTIN))
+@each_row("scheme", sorted(BUILTIN))
 def test_the_example_of_every_scheme_is_a_reference_of_it(scheme: str) -> None:
     assert scheme == SecretRef.parse(BUILTIN[scheme].example).scheme
 
@@ -329,7 +330,7 @@ def test_a_character_that_must_be_encoded_is_explained() -> None:
     assert "percent-encoded, a blank as %20" in (error.hint or "")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         *("vault:secret/a%2Fb", "vault:secret/%2e%2e/x", "vault:secret/..%3B/x", "vault:secret/%252e%252e/x"),
@@ -419,7 +420,7 @@ def test_equal_references_have_equal_hashes_and_options_tell_them_apart() -> Non
     assert {one: 1, two: 2}[two] == 2
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "pinned"),
     [
         ("vault:secret/a", False),

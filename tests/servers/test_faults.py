@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.rows import each_row
 from tests.servers.faults import BlackHole, ConnectProxy, Egress, FaultServer, Mode, refused_port
 from tests.servers.http1 import Answer, HttpServer
 from tests.timing import SLACK
@@ -56,7 +57,7 @@ def test_connections_break_where_they_should(mode: str, error: type[Exception]) 
         assert not server.saw("CANARY-3")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("mode", "body"),
     [
         ("cut-json", BODY[:-5]),

@@ -28,6 +28,7 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 from google.oauth2 import credentials as oauth2
 from google.oauth2 import service_account
 
+from tests.rows import each_row
 from tests.servers import gcp_identity, web_tokens
 from tests.servers.faults import FaultServer
 from tests.servers.gcp import Code, Fault, GcpServer
@@ -380,7 +381,7 @@ def test_a_key_of_another_with_the_same_name_is_refused(
         access(connect(credentials), name)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "claims",
     [
         {"aud": "https://pubsub.googleapis.com/"},

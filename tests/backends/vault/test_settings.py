@@ -12,6 +12,7 @@ from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.settings import Settings, read_settings
 from tests.backends.vault.service import SECONDS, failure, ref
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from tests.servers.faults import Egress
@@ -21,7 +22,7 @@ def settings(address: str = "https://vault.example", **environ: str) -> Settings
     return read_settings({"VAULT_ADDR": address, **environ})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("given", "expected"),
     [
         ("https://vault.example.com:8200", "https://vault.example.com:8200"),
@@ -39,7 +40,7 @@ def test_an_address_is_taken(given: str, expected: str) -> None:
     assert expected == settings(given).url
 
 
-@pytest.mark.parametrize(
+@each_row(
     "address",
     [
         "",
@@ -131,7 +132,7 @@ def test_a_namespace_may_have_slashes_at_its_ends(given: str, expected: str | No
 PROXY = {"HTTPS_PROXY": "http://proxy.example:3128"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("address", "environ", "expected"),
     [
         ("https://vault.example", PROXY, True),
