@@ -1,9 +1,9 @@
 """
-Does a piece of work again and again, killed one step later each time, and looks at what is left.
+Does a piece of work again and again, killed some steps later each time, and looks at what is left.
 
 A step is a call of anything written in C, and so of the system: a kill falls between any two of them.
 
-    killed.py {replace,create,key} FOLDER
+    killed.py {replace,create,key} FOLDER STEPS
 
 Prints what it saw as JSON.
 """

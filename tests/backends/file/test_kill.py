@@ -1,4 +1,4 @@
-"""A kill at any step (at each third one, and in the long run at each) leaves the old file or the new one, never half of one, and nothing in clear."""
+"""A kill at any step leaves the old file or the new one, never half of one, and nothing in clear."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from tests.backends.file.scene import Scene, environment
-
 
 some_or_all = pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.long)])
 
