@@ -62,5 +62,5 @@ def test_a_row_leaves_nothing_to_the_next_one(tmp_path: Path, monkeypatch: pytes
 class TestMethods:
     @each_row("number", [1, 2])
     def test_a_method_has_rows_too(self, number: int, tmp_path: Path) -> None:
-        assert self
+        assert isinstance(self, TestMethods)
         assert tmp_path.name == f"row{number - 1}"
