@@ -116,13 +116,11 @@ def compare_cpu(service: Service, environ: dict[str, str], runs: int) -> None:
 def compare_instructions(service: Service, environ: dict[str, str]) -> None:
     """Compare `exec` and `export` with the bare script. The system refuses the command that replaces it."""
     ref = service.ref(0)
-    refused = Path.cwd() / "refused"
-    refused.write_bytes(b"\0")
-    refused.chmod(0o700)
-    bare = [PYTHON, *service.bare, str(refused)]
+    refused = program.refused_command()
+    bare = [PYTHON, *service.bare, refused]
     for name, command in {
         "exec": [PROGRAM, "exec", ref, "--", TRUE],
-        "exec --no-isolate": [PROGRAM, "exec", "--no-isolate", ref, "--", str(refused)],
+        "exec --no-isolate": [PROGRAM, "exec", "--no-isolate", ref, "--", refused],
         "export": [PROGRAM, "export", "--format", "value", ref],
     }.items():
         compare(
@@ -188,6 +186,8 @@ def main() -> None:
         if arguments.only in {"", "command"}:
             program.compare_with_shell(compare, tokens[0], base, runs)
             program.show_added(cpu_seconds, tokens[0], base, runs)
+            if arguments.instructions:
+                program.show_added_instructions(instructions, tokens[0], base)
         if arguments.only in {"", "mask"}:
             mask.compare_all(max(1, runs // 3), arguments.blocks)
 

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 TRUE = "/bin/true"
 
 
+def refused_command() -> str:
+    """Write a command that the system refuses to run, so that a count ends there."""
+    path = Path.cwd() / "refused"
+    path.write_bytes(b"\0")
+    path.chmod(0o700)
+    return str(path)
+
+
 def compare_with_shell(compare: Callable[..., None], token: str, base: dict[str, str], runs: int) -> None:
     file = Path.cwd() / "token"
     file.write_text(token)
@@ -56,3 +64,18 @@ def show_added(
         f"{least:.1f} ms   goal 5 ms",
         flush=True,
     )
+
+
+def show_added_instructions(
+    count: Callable[[list[str], dict[str, str]], float], token: str, base: dict[str, str]
+) -> None:
+    """Print the instructions of `command:` without those of `env:`. Those of the program are not counted."""
+    file = Path.cwd() / "token"
+    file.write_text(token)
+    cat = str(shutil.which("cat"))
+    environ = {**base, "ASTRO_TOKEN_COMMANDS": cat, "T": token}
+    whole, other = (
+        count([PROGRAM, "exec", "--no-isolate", reference, "--", refused_command()], environ) * 1000
+        for reference in (f"command:cat/{file}", "env:T")
+    )
+    print(f"{'exec command, beside env':<46}         {whole - other:5.1f} M instructions", flush=True)

@@ -144,7 +144,7 @@ def _environment() -> dict[str, str]:
 def _printed(argv: list[str], environ: dict[str, str], timeout: float) -> SecretValue | AstroTokenError:
     """Run the program. An error is returned, so that no traceback leads to the value."""
     from astro_token.secrets.read import SIZE_LIMIT, too_large
-    from astro_token.system.programs import run_program
+    from astro_token.system.running import run_program
     from astro_token.transport.deadline import extend_attempt
 
     done = run_program(
@@ -166,8 +166,13 @@ def _printed(argv: list[str], environ: dict[str, str], timeout: float) -> Secret
         )
     if done.too_long:
         return too_large()
-    if done.code != 0:
-        return _failure(done.code or 0)
+    if done.code is None:
+        return BackendDownError(
+            "the system has lost the exit status of the program",
+            hint="do not ignore SIGCHLD, and do not wait for children that your own code has not started",
+        )
+    if done.code:
+        return _failure(done.code)
     if not done.output.strip(b"\r\n"):
         # Not that of a missing secret: in a shell, a pipeline hides the failure of its first program.
         return UnusableSecretError("the program printed no value", hint="check the name after the program's")

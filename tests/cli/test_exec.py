@@ -233,6 +233,28 @@ def test_signals_are_to_the_child_what_they_were_to_us(
     assert (0, bool(ignored)) == (direct[1] >> signal.SIGPIPE - 1 & 1, bool(direct[1] & 0b11))
 
 
+@either_way
+@pytest.mark.parametrize("isolate", [[], ["--no-isolate"]])
+def test_statuses_are_kept_if_we_are_started_to_ignore_the_end_of_children(
+    program: Program, canary: str, isolate: list[str]
+) -> None:
+    """Also that of the program that prints the token: a failure must not look like success."""
+    provider = program.folder / "provider"
+    provider.write_text(f"#!/bin/sh\necho {canary}\nexit $1\n")
+    provider.chmod(0o755)
+    for status, expected in (("0", (3, "ran\n")), ("77", (77, ""))):
+        argv = [*isolate, f"command:provider/{status}", "--", "sh", "-c", "echo ran; exit 3"]
+        done = subprocess.run(
+            ["sh", "-c", "trap '' CHLD; exec \"$@\"", "sh", PROGRAM, "exec", *argv],
+            env=program.environment() | {"ASTRO_TOKEN_COMMANDS": str(provider)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert expected == (done.returncode, done.stdout)
+        assert bool(done.stdout) is not (": the program ended with status 77, denied\n" in done.stderr)
+
+
 # -- the private home -------------------------------------------------------------------------------
 
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def around(tmp_path: Path, canary: str) -> Iterator[Surroundings]:
-    with Forks("astro_token_backends.command", "subprocess", "astro_token.cli.findings") as forks:
+    with Forks(
+        "astro_token_backends.command", "astro_token.system.posix_program", "astro_token.cli.findings"
+    ) as forks:
         yield Surroundings(tmp_path, forks, canary, make_token())
 
 

@@ -95,6 +95,17 @@ def test_a_file_that_has_nothing_yet_raises_an_error_and_is_not_waited_for() -> 
     os.close(target)
 
 
+def test_the_file_of_a_credential_is_read_as_it_is_up_to_its_limit(path: Path) -> None:
+    for data in (b"", b" a certificate may be binary \xff\n", b"x" * (1 << 20)):
+        path.write_bytes(data)
+        assert data == files.read_credential(path)
+    path.write_bytes(b"x" * ((1 << 20) + 1))
+    with pytest.raises(ValueError, match=r"^$"):
+        files.read_credential(path)
+    with pytest.raises(IsADirectoryError):
+        files.read_credential("/dev/zero")
+
+
 def test_what_is_missing_is_missing(path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         files.open_regular(path)

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import ConfigError
-from astro_token.system.files import open_regular
+from astro_token.system.files import read_credential
 from astro_token.system.variables import expanded, setting
 from astro_token_backends.airflow.lookup import Lookup
 
@@ -21,7 +21,6 @@ __all__ = ["key_text", "secret_manager"]
 
 _FILE, _ACCOUNT = "GOOGLE_APPLICATION_CREDENTIALS", "ASTRO_TOKEN_GCP_SERVICE_ACCOUNT"
 _PROJECT = "GOOGLE_CLOUD_PROJECT"
-_FILE_LIMIT = 1 << 20
 
 
 def secret_manager(question: Question) -> Lookup:
@@ -87,10 +86,7 @@ def _project(accounts: list[str], key: str, environ: Mapping[str, str]) -> str:
 
 def _project_of(key: str) -> str:
     try:
-        text: str | bytes = key
-        if not key.startswith("{"):
-            with open_regular(expanded(key)) as file:
-                text = file.read(_FILE_LIMIT)
+        text = key if key.startswith("{") else read_credential(expanded(key))
         project = json.loads(text).get("project_id")
     except (OSError, ValueError, AttributeError, RecursionError):
         return ""  # the login names the file

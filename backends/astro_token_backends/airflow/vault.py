@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError, NoCredentialError
 from astro_token.secret import SecretValue
-from astro_token.system.files import open_regular
+from astro_token.system.files import read_credential
 from astro_token.system.variables import secret_setting, setting
 from astro_token_backends.airflow.aws import ROLE_ARGUMENTS
 from astro_token_backends.airflow.lookup import Lookup
@@ -64,7 +65,6 @@ _FOR_ALL = {
     "namespace": "VAULT_NAMESPACE",
     "auth_mount_point": "ASTRO_TOKEN_VAULT_MOUNT",
 }
-_FILE_LIMIT = 65536
 
 
 def vault(question: Question) -> Lookup:
@@ -184,11 +184,8 @@ def _take_the_rest(kwargs: Kwargs) -> None:
 
 def _content(kwargs: Kwargs, name: str, path: str) -> str:
     text = ""
-    try:
-        with open_regular(path) as file:
-            text = file.read(_FILE_LIMIT).decode().strip()
-    except (OSError, ValueError):
-        pass
+    with suppress(OSError, ValueError):
+        text = read_credential(path).decode().strip()
     if text:
         return text
     raise ConfigError(

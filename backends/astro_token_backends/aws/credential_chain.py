@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.ci import in_ci
 from astro_token.errors import AccessDeniedError, ConfigError
-from astro_token.system.programs import find_program, run_program
+from astro_token.system.files import read_credential
+from astro_token.system.programs import find_program
+from astro_token.system.running import run_program
 from astro_token.system.terminal import can_prompt, prompt
-from astro_token.system.variables import path_setting, without_line_end
+from astro_token.system.variables import path_setting
 from astro_token.transport.deadline import paused_deadline
 from astro_token_backends.aws.credential_source import describe_source, source_hint
 from astro_token_backends.aws.errors import login_error
@@ -56,7 +58,7 @@ def adapt_chain(sdk: Any, sender: Sender) -> tuple[Any, MetadataSession]:
             for name, replacement in (
                 ("_prompter", lambda text: _mfa_code(text, sender)),
                 ("_popen", lambda argv, **_: _Process(argv, sender)),
-                ("_token_loader_cls", lambda path: lambda: _content(path)),
+                ("_token_loader_cls", lambda path: lambda: read_credential(path).decode().strip()),
             ):
                 if hasattr(provider, name):
                     setattr(provider, name, replacement)
@@ -134,18 +136,13 @@ def _container_headers() -> dict[str, str] | None:
     name = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
     token = setting(name)
     if path := path_setting(os.environ, f"{name}_FILE"):
-        name, token = f"{name}_FILE", _content(path)
+        name, token = f"{name}_FILE", read_credential(path).decode().strip()
     if token and not (token.isascii() and token.isprintable()):
         raise ConfigError(
             f"{name} contains a character that an HTTP header cannot hold",
             hint="check the token for line ends and other control characters",
         )
     return {"Authorization": token} if token else None
-
-
-def _content(path: str) -> str:
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123
-        return without_line_end(file.read())
 
 
 def _mfa_code(text: str, sender: Sender) -> str:

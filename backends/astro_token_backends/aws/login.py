@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AccessDeniedError, ConfigError
-from astro_token.system.files import open_regular
+from astro_token.system.files import read_credential
 from astro_token_backends.aws.credential_source import describe_source
 from astro_token_backends.aws.errors import damaged
 from astro_token_backends.aws.settings import (
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Login"]
 
 _AUDIENCE = "ASTRO_TOKEN_AWS_AUDIENCE"
-_FILE_LIMIT = 65536
 _SECONDS_FOR_AWS = 0.2  # if the identity took all others
 
 
@@ -139,8 +138,7 @@ class Login:
 
 def _identity_in(path: str) -> str:
     try:
-        with open_regular(path) as file:
-            text = file.read(_FILE_LIMIT).decode().strip()
+        text = read_credential(path).decode().strip()
     except (OSError, ValueError):
         text = ""
     if text:

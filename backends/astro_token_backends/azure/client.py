@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -36,6 +37,18 @@ class _Clients(threading.local):
         self.by_host: dict[str, Any] = {}
 
 
+def _complete_models(module: str) -> None:
+    """
+    Let the SDK complete its classes of responses.
+
+    It does so when it creates the first object of each, and not safely: another thread that creates one at
+    that moment takes a class that lacks a field, and the response seems damaged.
+    """
+    for model in vars(sys.modules[module]).values():
+        if hasattr(model, "_calculated"):
+            model.__new__(model)
+
+
 class AzureService:
     """
     Args:
@@ -50,6 +63,7 @@ class AzureService:
         package = f"azure.keyvault.{self._kind}"
         unused = {f"{package}._shared.{module}": (name,) for module, name in _ASYNC.items()}
         sdk = import_sdk(package, without={**unused, "email.policy": ("HTTP",)})
+        _complete_models(f"{package}._generated.models")
         self._client_class = getattr(sdk, self._client_name)
         self._login = login or (Login(credential) if credential else shared())
         self._clients = _Clients()

@@ -34,13 +34,13 @@ __all__ = ["choose_login"]
 _AUDIENCE = "ASTRO_TOKEN_AZURE_AUDIENCE"
 _EXCHANGE = "api://AzureADTokenExchange"
 _ID = r"[0-9A-Za-z-]{1,64}"
-_LONGEST_FILE = 16 * 1024
+_TOKEN_FILE = "AZURE_FEDERATED_TOKEN_FILE"  # a pod's projected token, which is replaced while we run
 _SEARCHED = (
     "AZURE_TENANT_ID",
     "AZURE_CLIENT_ID",
     "AZURE_CLIENT_SECRET",
     "AZURE_CLIENT_CERTIFICATE_PATH",
-    "AZURE_FEDERATED_TOKEN_FILE",
+    _TOKEN_FILE,
     *IDENTITY_ENDPOINTS,
 )
 
@@ -73,11 +73,13 @@ def choose_login(
 
         tenant, client = _required_application(environ, "AZURE_CLIENT_CERTIFICATE_PATH")
         return certificate(transport, environ, authority, tenant, client)
-    if path := path_setting(environ, "AZURE_FEDERATED_TOKEN_FILE"):
-        tenant, client = _required_application(environ, "AZURE_FEDERATED_TOKEN_FILE")
-        source = f"the federated token in {printable_path(path)} (AZURE_FEDERATED_TOKEN_FILE)"
+    if path := path_setting(environ, _TOKEN_FILE):
+        from astro_token.identity.stored import token_in_file
+
+        tenant, client = _required_application(environ, _TOKEN_FILE)
+        source = f"the federated token in {printable_path(path)} ({_TOKEN_FILE})"
         return ClientCredentials(
-            authority, tenant, client, lambda: _file_token(path), True, source, _EXCHANGE
+            authority, tenant, client, lambda: token_in_file(_TOKEN_FILE, environ), True, source, _EXCHANGE
         )
     assigned = _checked(environ, "AZURE_CLIENT_ID", _ID) or None
     if variable := next((name for name in IDENTITY_ENDPOINTS if setting(environ, name)), None):
@@ -148,25 +150,6 @@ def _job_login(
     source = f"{first.source}, as the application in {variable}"
     audience = audience_setting(environ, _AUDIENCE) or _EXCHANGE
     return ClientCredentials(authority, tenant, client, proof, True, source, audience)
-
-
-def _file_token(path: str) -> SecretValue:
-    """Read a pod's projected token, which is replaced while we run."""
-    from astro_token.system.files import open_regular
-    from astro_token.token import is_jwt
-
-    data = b""
-    try:
-        with open_regular(path) as file:
-            data = file.read(_LONGEST_FILE + 1).strip()
-    except (OSError, ValueError):
-        pass
-    if len(data) > _LONGEST_FILE or not is_jwt(data):
-        raise ConfigError(
-            "the file that AZURE_FEDERATED_TOKEN_FILE names contains no identity token",
-            hint="name the file of a pod's projected service account token",
-        )
-    return SecretValue(data)
 
 
 def _no_credential(environ: Mapping[str, str]) -> NoCredentialError:

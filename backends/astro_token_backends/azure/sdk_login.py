@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AccessDeniedError, AstroTokenError, BackendUnavailableError, ConfigError
 from astro_token.record import Record
+from astro_token.system.files import read_credential
 from astro_token.system.variables import path_setting, secret_setting, setting
 from astro_token_backends.azure.errors import bad_credential
 from astro_token_backends.credential_source import printable_path, renewal
@@ -107,7 +108,7 @@ def certificate(
         lambda: identity.CertificateCredential(
             tenant,
             client,
-            path,
+            certificate_data=read_credential(path),
             password=secret_setting(environ, "AZURE_CLIENT_CERTIFICATE_PASSWORD") or None,
             send_certificate_chain=bool(setting(environ, "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")),
             authority=authority,

@@ -12,7 +12,7 @@ import os
 
 from astro_token.errors import AccessDeniedError, ConfigError, NoCredentialError
 from astro_token.record import Record
-from astro_token.system.files import open_regular
+from astro_token.system.files import read_credential
 from astro_token.system.programs import PROGRAM_FOLDERS, find_program
 from astro_token.system.sdk_imports import import_sdk
 from astro_token.system.variables import expanded, path_setting, setting
@@ -48,7 +48,6 @@ _GCLOUD = "gcloud auth application-default login"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _QUOTA_PROJECT = "GOOGLE_CLOUD_QUOTA_PROJECT"
 _JWT = "urn:ietf:params:oauth:token-type:jwt"
-_FILE_LIMIT = 1 << 20
 # By the type in the credential's file.
 _KINDS = {
     "service_account": "a service account's key",
@@ -177,8 +176,7 @@ def _from_file(file: str, origin: str) -> Credential:
         AccessDeniedError: the file cannot be read, or is not a credential.
     """
     try:
-        with open_regular(file) as opened:
-            content = opened.read(_FILE_LIMIT)
+        content = read_credential(file)
     except (OSError, ValueError):
         content = None
     if content is not None:

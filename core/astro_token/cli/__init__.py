@@ -47,8 +47,8 @@ def run() -> NoReturn:
     except _EndedBySignal as ended:  # too late for `main`
         code = 128 + ended.number
     restore_echo()
-    if "astro_token.system.programs" in sys.modules:
-        from astro_token.system.programs import end_running
+    if "astro_token.system.running" in sys.modules:
+        from astro_token.system.running import end_running
 
         end_running()
     os._exit(code)  # everything is flushed and closed; a thread may still wait for a silent service
@@ -71,6 +71,9 @@ def main(argv: list[str]) -> int:
         for number in _ending_signals():
             if signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}:
                 signal.signal(number, _end)
+        if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+            # We were started like this: the system would not keep the exit status of any program.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         from astro_token.cli.output import report
         from astro_token.cli.parser import parse
         from astro_token.errors import AstroTokenError

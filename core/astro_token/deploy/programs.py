@@ -16,10 +16,10 @@ from astro_token.system.programs import (
     checkout_of,
     find_program,
     in_checkout,
-    run_program,
     search_path,
     trusted_path,
 )
+from astro_token.system.running import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

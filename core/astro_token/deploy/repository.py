@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING
 
 from astro_token.policy.deploy_codes import Finding
 from astro_token.system.programs import (
-    Completed,
     in_checkout,
     lies_in,
     repository_of,
-    run_program,
     search_path,
     trusted_path,
 )
+from astro_token.system.running import Completed, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

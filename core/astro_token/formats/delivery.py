@@ -154,7 +154,8 @@ def feed(program: Program, data: bytes, environ: Mapping[str, str], seconds: flo
     Raises:
         OutputError: the program does not exist.
     """
-    from astro_token.system.programs import run_program, trusted_path
+    from astro_token.system.programs import trusted_path
+    from astro_token.system.running import run_program
 
     name = " ".join(program.argv[:3])
     argv = [find(program.argv[0], environ), *program.argv[1:]]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from astro_token.errors import AccessDeniedError, BackendUnavailableError, IntegrityError
 from astro_token.identity.web_token import LENGTH_LIMIT, web_token
-from astro_token.system.programs import find_program, run_program, trusted_path, why_missing
+from astro_token.system.programs import find_program, trusted_path, why_missing
+from astro_token.system.running import run_program
 from astro_token.system.variables import without_line_end
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from astro_token.errors import ConfigError
-from astro_token.identity.web_token import LENGTH_LIMIT, web_token
+from astro_token.identity.web_token import web_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,14 +36,12 @@ def token_in_file(variable: str, environ: Mapping[str, str]) -> SecretValue:
     Raises:
         ConfigError: the file cannot be read, or does not hold a JWT.
     """
-    from pathlib import Path
-
-    from astro_token.system.files import open_regular
+    from astro_token.system.files import read_credential
     from astro_token.system.variables import path_setting
 
     data = b""
-    with suppress(OSError, ValueError), open_regular(Path(path_setting(environ, variable))) as file:
-        data = file.read(LENGTH_LIMIT + 1)
+    with suppress(OSError, ValueError):
+        data = read_credential(path_setting(environ, variable))
     malformed = ConfigError(
         f"{variable} does not name a file with an identity token",
         hint="name the file of a pod's projected service account token",

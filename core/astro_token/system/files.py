@@ -35,6 +35,7 @@ __all__ = [
     "others_can_rename_in",
     "others_can_write",
     "owned",
+    "read_credential",
     "refuse_special",
     "remove",
     "replace",
@@ -49,6 +50,7 @@ _NOCTTY = getattr(os, "O_NOCTTY", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 _LOCK_PAUSE = 0.02
 _APPEND_SECONDS = 5.0
+_LONGEST_CREDENTIAL = 1 << 20
 
 
 def open_regular(path: Path | str) -> IO[bytes]:
@@ -71,6 +73,21 @@ def open_regular(path: Path | str) -> IO[bytes]:
         os.close(descriptor)
         raise IsADirectoryError
     return io.BufferedReader(_NeverWaiting(descriptor))
+
+
+def read_credential(path: Path | str) -> bytes:
+    """
+    Read the file of a credential.
+
+    Raises:
+        OSError: as `open_regular`.
+        ValueError: it is longer than 1 MiB.
+    """
+    with open_regular(path) as file:
+        data = file.read(_LONGEST_CREDENTIAL + 1)
+    if len(data) > _LONGEST_CREDENTIAL:
+        raise ValueError
+    return data
 
 
 class _NeverWaiting(io.FileIO):

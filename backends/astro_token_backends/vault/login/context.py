@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from astro_token.errors import AccessDeniedError, ConfigError, NoCredentialError
 from astro_token.record import Record
+from astro_token.system.files import read_credential
 from astro_token_backends.vault.settings import text_setting
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping
 
     from astro_token.secret import SecretValue
@@ -95,7 +95,7 @@ class LoginContext(Record):
         return self.adapter("").post(url, json={name: text for name, text in body.items() if text})
 
 
-def read_file(path: str | os.PathLike[str], missing: str, hint: str) -> str:
+def read_file(path: str, missing: str, hint: str) -> str:
     """
     The text of a file, without surrounding whitespace.
 
@@ -104,8 +104,7 @@ def read_file(path: str | os.PathLike[str], missing: str, hint: str) -> str:
         AccessDeniedError: it cannot be read.
     """
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 (pathlib is slow to load)
-            text = file.read().strip()
+        text = read_credential(path).decode().strip()
     except (FileNotFoundError, NotADirectoryError):
         text = ""
     except (OSError, ValueError):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_token.errors import AstroTokenError, BackendDownError, ConfigError, NoCredentialError
 from astro_token.secret import SecretValue
+from astro_token.system.files import read_credential
 from astro_token_backends.boundary import call_sdk
 from astro_token_backends.credential_source import printable_path
 from astro_token_backends.vault.login.context import Credential, missing_package
@@ -59,7 +59,7 @@ def _signed(file: str, audience: str) -> SecretValue:
     except ModuleNotFoundError:
         raise missing_package("gcp", "google-auth", "gcp") from None
     # CI systems keep the key itself in variables.
-    account = json.loads(file if file.startswith("{") else Path(file).read_text(encoding="utf-8"))
+    account = json.loads(file if file.startswith("{") else read_credential(file))
     if account["type"] != "service_account":
         raise ConfigError(
             f"{_FILE} names a credential that is not a service account's key",
