@@ -161,8 +161,8 @@ UNSEEN = {
 }
 
 
-@pytest.mark.parametrize("system", PAIRED)
-@pytest.mark.parametrize("service", READERS)
+@each_row("system", PAIRED)
+@each_row("service", READERS)
 def test_only_jobs_of_the_environment_get_its_token(service: str, system: str, tmp_path: Path) -> None:
     path = CI / system / f"{service}-setup.sh"
     calls, _ = run(path, tmp_path)

@@ -320,7 +320,7 @@ def test_a_hook_runs_no_module_of_the_checkout(program: Program, canary: str, ho
     assert (0, False) == (done.returncode, (program.work / "run").exists()), done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
+@each_row(
     "path",
     [
         ".pre-commit-hooks.yaml",

@@ -347,7 +347,7 @@ def test_the_version_stays_with_the_token(canary: str) -> None:
 # -- what it says of itself -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("names", "scope"),
     [
         ({"organization": "o1", "workspace": None, "deployment": None}, "organization"),

@@ -238,7 +238,7 @@ def test_a_deletion_is_repeated_for_a_short_time(admin: str, monkeypatch: pytest
         assert time.monotonic() - started < 5
 
 
-@pytest.mark.parametrize("mode", ["short-body", "cut-json", "empty", "html", "not-json", "json-array"])
+@each_row("mode", ["short-body", "cut-json", "empty", "html", "not-json", "json-array"])
 def test_a_damaged_answer_to_a_creation_is_not_a_token(mode: str) -> None:
     canary = make_token()
     body = b'{"id": "cltoken1", "token": "%s"}' % canary.encode()

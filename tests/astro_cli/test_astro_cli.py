@@ -51,7 +51,7 @@ def failure(call: Callable[[], object]) -> AstroTokenError:
 # -- names ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("system", "machine", "platform"),
     [
         ("linux", "x86_64", "linux-amd64"),
@@ -95,7 +95,7 @@ def test_an_archive_is_where_github_has_it() -> None:
     assert url == file_url("1.45.0", archive_name("1.45.0", "linux-amd64"), dict.fromkeys(mirror, ""))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "version", ["0.0.0", "1.45.0", "10.20.30", "1.43.0-rc.1", "1.43.0-nightly.20260522", "1.43.0-nightly-2"]
 )
 def test_a_version_is_read_with_its_v_and_without(version: str) -> None:

@@ -111,8 +111,8 @@ def test_every_service_takes_the_same_proxy(
     assert expected == proxy(routes(HOST)[service](monkeypatch))
 
 
-@pytest.mark.parametrize("no_proxy", ["10.0.0.0/8,2001:db8::/32,fe80::/10", "10.0.0.5,[2001:db8::5],fe80::5"])
-@pytest.mark.parametrize("host", ADDRESSES)
+@each_row("no_proxy", ["10.0.0.0/8,2001:db8::/32,fe80::/10", "10.0.0.5,[2001:db8::5],fe80::5"])
+@each_row("host", ADDRESSES)
 def test_addresses_and_networks_of_no_proxy_are_direct(
     host: str, no_proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

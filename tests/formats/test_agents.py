@@ -61,7 +61,7 @@ def test_the_model_of_azures_agent_catches_what_is_careless(canary: str) -> None
     assert "xy" == macro.value("A")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "variables"),
     [
         ("##vso[task.setvariable variable=A]1", {"A": "1"}),
@@ -103,13 +103,13 @@ def test_a_parameter_that_is_not_declared_is_refused_since_the_log_would_show_it
     assert f"declare env.{NAME} with the type password" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize("text", ["%env.PATH%", "50%", "a\nb", "é", ""])
+@each_row("text", ["%env.PATH%", "50%", "a\nb", "é", ""])
 def test_what_teamcity_could_read_otherwise_is_refused(text: str) -> None:
     with pytest.raises(OutputError, match="TeamCity cannot carry this value"):
         render("teamcity", variables(text))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "parameters"),
     [
         ("##teamcity[setParameter name='a' value='1']", {"a": "1"}),

@@ -68,7 +68,7 @@ def test_the_table_of_ci_systems_has_no_other_formats() -> None:
     assert named & all_formats().keys() == all_formats().keys() - GENERIC.keys() | {"posix", "direnv"}
 
 
-@pytest.mark.parametrize("name", ["posix", "fish", "nushell", "powershell", "cmd"])
+@each_row("name", ["posix", "fish", "nushell", "powershell", "cmd"])
 def test_what_export_says_is_what_the_page_says(name: str) -> None:
     call = f"astro-token export --format {name} prod"
     assert LINES[name] in render(name, Variables({NAME: "x"}, environ=ENVIRON, call=call)).then

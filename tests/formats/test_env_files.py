@@ -233,7 +233,7 @@ def test_systemd_gets_quotes_and_the_four_escapes() -> None:
     assert f'{NAME}="a\\\\b\\"c\\$d\\`e\nf"\n' == render("systemd", variables('a\\b"c$d`e\nf')).text
 
 
-@pytest.mark.parametrize("text", ["\ufdd0", "a\uffff", "\U0001fffe", "\0", "\ud800"])
+@each_row("text", ["\ufdd0", "a\uffff", "\U0001fffe", "\0", "\ud800"])
 def test_what_systemd_would_drop_is_refused(text: str) -> None:
     with pytest.raises(OutputError, match="systemd cannot carry this value"):
         render("systemd", variables(text))
@@ -272,7 +272,7 @@ def test_systemds_own_parser_reads_each_text(generator: Path) -> None:
     assert [] == misread(ours("systemd"), generated, given)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("file", "found"),
     [
         ("A=1\n", {"A": "1"}),

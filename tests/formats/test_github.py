@@ -115,9 +115,7 @@ def test_the_runner_reads_every_piece_alone(*, windows: bool) -> None:
     assert [] == misread(ours("github"), runner_reader(windows=windows), PIECES)
 
 
-@pytest.mark.parametrize(
-    "before", [b"BEFORE=1\n", b"BEFORE=1", b"BEFORE<<X\n1\nX\n", b"BEFORE<<X\n1\nX", b"\n\nBEFORE=1"]
-)
+@each_row("before", [b"BEFORE=1\n", b"BEFORE=1", b"BEFORE<<X\n1\nX\n", b"BEFORE<<X\n1\nX", b"\n\nBEFORE=1"])
 def test_what_an_earlier_command_wrote_does_no_harm_even_without_its_line_end(before: bytes) -> None:
     assert [] == misread(ours("github"), runner_reader(before=before), ["x", "a\nb", "A=1", "C<<D\n1\nD"])
 
@@ -250,9 +248,7 @@ def test_the_model_reads_files_as_the_runner_does(file: bytes, environment: dict
     assert environment == runner.environment
 
 
-@pytest.mark.parametrize(
-    "file", [b"A\n", b"A<<E\nx\n", b"A<<E\nx", b"A<<\nx\n", b"<<E\nx\nE\n", b"=x\n", b"A<<E\nx\nE \n"]
-)
+@each_row("file", [b"A\n", b"A<<E\nx\n", b"A<<E\nx", b"A<<\nx\n", b"<<E\nx\nE\n", b"=x\n", b"A<<E\nx\nE \n"])
 def test_the_model_refuses_what_the_runner_refuses(file: bytes) -> None:
     with pytest.raises(RefusedFileError):
         Runner().end_step(file)

@@ -22,7 +22,7 @@ def test_every_piece_is_carried_byte_by_byte() -> None:
     assert [] == misread(ours("value"), read_bytes, PIECES)
 
 
-@pytest.mark.parametrize("text", UNFIT)
+@each_row("text", UNFIT)
 def test_what_no_environment_can_hold_is_refused(text: str) -> None:
     with pytest.raises(OutputError, match="a file cannot carry this value"):
         render("value", Variables({NAME: text}))
@@ -85,7 +85,7 @@ def test_every_format_says_what_there_is_to_do_then_in_one_line(format_name: str
     assert then.isprintable()
 
 
-@pytest.mark.parametrize("format_name", sorted(all_formats().keys() - set(RENDERED)))
+@each_row("format_name", sorted(all_formats().keys() - set(RENDERED)))
 def test_what_has_no_safe_place_is_refused_with_a_line_that_works_there(format_name: str) -> None:
     with pytest.raises(OutputError, match="has no safe destination for the value: ") as caught:
         render(format_name, Variables({NAME: "x"}, environ=ENVIRON))

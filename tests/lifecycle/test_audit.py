@@ -8,8 +8,6 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from astro_token.astro_api.records import ListedToken, Pieces, Role, TokenRecord
 from astro_token.errors import SecretNotFoundError
 from astro_token.lifecycle.audit import Audit, Configuration, audit, shown_title
@@ -232,7 +230,7 @@ def test_the_credential_of_the_audit_needs_its_role_and_must_expire() -> None:
     assert not run([wide], [admin]).is_complete  # it is not a configuration of a project
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("configuration", "expected"),
     [
         (Configuration("c", "env:X", "t1", ORGANIZATION), set()),
@@ -271,7 +269,7 @@ def test_the_worst_come_first() -> None:
 # -- titles ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("title", ["deploy", "Zürich, nightly", "日本語", "a" * 64, f"{'a' * 64}~{UNIQUE}"])
+@each_row("title", ["deploy", "Zürich, nightly", "日本語", "a" * 64, f"{'a' * 64}~{UNIQUE}"])
 def test_a_title_is_shown(title: str) -> None:
     assert title == shown_title(title, NOTHING)
 

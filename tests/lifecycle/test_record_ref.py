@@ -83,7 +83,7 @@ def test_the_record_is_next_to_the_value(value: str, record: str) -> None:
     assert record == named(value)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "value",
     [
         f"file:/tmp/{'a' * 225}",
@@ -156,7 +156,7 @@ def test_a_plugin_without_records_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     "answer",
     [
         lambda ref: ref,

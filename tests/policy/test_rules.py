@@ -175,7 +175,7 @@ def test_what_the_project_expects_is_compared(
     assert verdicts == found(token(scope), expected=expected)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("scope", "policy", "verdicts"),
     [
         ("workspace", Policy(organization="o1", workspace="w1"), []),
@@ -299,7 +299,7 @@ def test_a_tightened_policy_refuses_all_that_either_refuses_and_no_more() -> Non
         assert [a or b for a, b in zip(refused(one), refused(other), strict=True)] == refused(both)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "seconds"),
     [
         ("0s", 0),

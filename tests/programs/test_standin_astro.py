@@ -251,7 +251,7 @@ def test_text_is_written_as_the_real_one_does(value: str, text: str) -> None:
     assert f"token: {text}\n" == write_yaml({"token": value})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "tree"),
     [
         ("", {}),

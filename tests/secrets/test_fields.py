@@ -147,7 +147,7 @@ def test_a_field_is_put_beside_the_others(current: object, field: str | None, st
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("current", "field", "value", "error"),
     [
         ({"a": "1", "b": "2"}, None, b"new", SecretNotFoundError),

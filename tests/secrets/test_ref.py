@@ -308,7 +308,7 @@ def test_every_name_of_a_service_has_a_reference(scheme: str, data: st.DataObjec
     assert ref == SecretRef.parse(f"{scheme}:{every}")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "name"),
     [
         ("vault:secret/a%20b%2B%40c/%C3%A9#x", "secret/a b+@c/é"),

@@ -196,7 +196,7 @@ def test_an_unknown_scheme_is_answered_with_the_nearest_known_one() -> None:
     assert (error.hint or "").startswith("did you mean vault? the schemes are airflow, aws, aws-kms, ")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("scheme", "package", "extra"),
     [
         ("vault", "hvac", "vault"),

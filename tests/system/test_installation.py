@@ -134,7 +134,7 @@ def test_a_folder_that_is_gone_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert f"{expected}{tmp_path / 'no'} is gone" == install_hint("vault")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("installed", "requirement"),
     [
         ("/srv/a", "astro-token[aws]"),

@@ -234,7 +234,7 @@ def test_a_zone_stays_on_this_machine() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     "host", ["169.254.169.254", "169.254.170.23", "[fd00:ec2::254]", "[fe80::1]", "metadata.google.internal"]
 )
 def test_a_metadata_service_is_plain_direct_and_for_logins_only(host: str) -> None:

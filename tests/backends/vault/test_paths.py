@@ -197,7 +197,7 @@ def test_an_answer_about_another_mount_is_not_believed(told: object, code: int) 
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("options", [None, {}, {"version": ""}, {"version": "1"}, {"version": 1}])
+@each_row("options", [None, {}, {"version": ""}, {"version": "1"}, {"version": 1}])
 def test_a_mount_that_tells_no_version_is_kv_1(options: object) -> None:
     def answer(request: Request) -> Answer:
         about = {"path": "secret/", "type": "kv", "options": options}

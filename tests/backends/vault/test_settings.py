@@ -107,18 +107,18 @@ def test_plain_http_to_another_machine_sends_nothing(host: str, egress: Egress) 
     assert egress.count == 0
 
 
-@pytest.mark.parametrize("value", ["1", "true", "TRUE", "t", "yes", " 1 ", "2"])
+@each_row("value", ["1", "true", "TRUE", "t", "yes", " 1 ", "2"])
 def test_the_certificate_is_never_left_unchecked(value: str) -> None:
     with pytest.raises(ConfigError, match="VAULT_SKIP_VERIFY"):
         settings(VAULT_SKIP_VERIFY=value)
 
 
-@pytest.mark.parametrize("value", ["", "0", "false", "False", "F"])
+@each_row("value", ["", "0", "false", "False", "F"])
 def test_to_say_that_it_is_not_left_unchecked_is_fine(value: str) -> None:
     settings(VAULT_SKIP_VERIFY=value)
 
 
-@pytest.mark.parametrize("namespace", ["../root", "a/../b", "a//b", "a b", "a\r\nX-Evil: 1", "a%2fb", "."])
+@each_row("namespace", ["../root", "a/../b", "a//b", "a b", "a\r\nX-Evil: 1", "a%2fb", "."])
 def test_a_namespace_that_could_lead_elsewhere_is_refused(namespace: str) -> None:
     with pytest.raises(ConfigError, match="VAULT_NAMESPACE"):
         settings(VAULT_NAMESPACE=namespace)

@@ -273,7 +273,7 @@ def test_a_huge_or_packed_body_is_given_up_early(mode: str) -> None:
         assert server.sent < 32 << 20
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("head", "block"),
     [
         (OK + b"Transfer-Encoding: chunked\r\n\r\n", MIB),
