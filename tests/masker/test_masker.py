@@ -391,7 +391,7 @@ STREAMS = 20_000
 
 
 def test_generated_outputs_show_no_24_characters() -> None:
-    assert [] == list(shown_pieces(STREAMS // 50))
+    assert [] == list(shown_pieces(STREAMS // 150))
 
 
 @pytest.mark.long
