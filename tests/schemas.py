@@ -1,5 +1,5 @@
 """
-JSON schemas without their slow part: `check-jsonschema` as a script, and what `jsonschema` imports.
+JSON schemas without their slow part: `check-jsonschema` in the tests' process, and what `jsonschema` imports.
 
 For the formats `iri` and `iri-reference`, `jsonschema` imports a module that builds 38 parsers,
 which takes four seconds in each process. With this module, it does so when the first IRI is judged.
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from subprocess import PIPE, STDOUT, run
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +32,10 @@ sys.modules.setdefault(_MODULE, _LATER)
 def assert_schema(schema: str, *files: Path) -> None:
     """The files keep to a schema that comes with `check-jsonschema`."""
     assert files
-    options = ("--regex-variant", "nonunicode", "--builtin-schema", schema)
-    done = run([sys.executable, __file__, *options, *map(str, files)], stdout=PIPE, stderr=STDOUT, text=True)
-    assert done.returncode == 0, done.stdout
-
-
-if __name__ == "__main__":
+    # Imported late: few tests need them.
     from check_jsonschema import main
+    from click.testing import CliRunner
 
-    main()
+    options = ("--regex-variant", "nonunicode", "--builtin-schema", schema)
+    done = CliRunner().invoke(main, [*options, *map(str, files)])
+    assert done.exit_code == 0, done.output

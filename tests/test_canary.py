@@ -26,6 +26,7 @@ from astro_token.secret import SecretValue
 from astro_token.testing import _recording, appearances, encodings, make_token, reachable_text
 from tests import conftest
 from tests.conftest import SHARED_MEMORY, Program, Result
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +68,7 @@ ENCODED: dict[str, Callable[[str], str]] = {
 NOT_LOOKED_FOR = {"in letters turned by 13"}  # nobody does this by mistake
 
 
-@pytest.mark.parametrize("form", sorted(set(ENCODED) - NOT_LOOKED_FOR))
+@each_row("form", sorted(set(ENCODED) - NOT_LOOKED_FOR))
 def test_every_form_of_a_token_is_found(form: str) -> None:
     missed = [
         token
@@ -269,7 +270,7 @@ def raised(
     raise AssertionError("it was not raised")
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
+@each_row("place", PLACES, ids=lambda place: place.__name__)
 def test_a_token_in_any_kind_of_thing_is_found(place: Callable[[Any], NoReturn], canary: str) -> None:
     assert len(HOLDERS) >= MANY
     secret = SecretValue(canary.encode())
@@ -288,7 +289,7 @@ def test_a_token_in_a_text_of_an_exception_is_found(place: Callable[[Any], NoRet
         assert "raw" in appearances(canary, reachable_text(raised(place, str, SecretValue(canary.encode()))))
 
 
-@pytest.mark.parametrize("place", [*PLACES, *TEXT_PLACES], ids=lambda place: place.__name__)
+@each_row("place", [*PLACES, *TEXT_PLACES], ids=lambda place: place.__name__)
 def test_a_token_inside_of_a_secret_value_is_where_it_may_be(
     place: Callable[[Any], NoReturn], canary: str
 ) -> None:
@@ -306,7 +307,7 @@ def test_many_other_objects_do_not_hide_one(canary: str) -> None:
 # -- logs ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("level", range(0, 60, 3))
+@each_row("level", range(0, 60, 3))
 def test_a_token_in_a_record_of_any_logger_and_level_is_found(level: int, canary: str) -> None:
     records: list[str] = []
     sdk = logging.getLogger(f"an_sdk.of_level_{level}")

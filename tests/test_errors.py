@@ -12,6 +12,7 @@ import pytest
 
 from astro_token import errors
 from astro_token.errors import AstroTokenError, CommandError, sanitized, worst
+from tests.rows import each_row
 
 CODES = {
     "AstroTokenError": 70,
@@ -69,8 +70,8 @@ def test_an_error_is_its_message_and_has_a_hint_or_none() -> None:
     assert AstroTokenError("m").hint is None
 
 
-@pytest.mark.parametrize("first", [0, *ORDER])
-@pytest.mark.parametrize("second", [0, *ORDER])
+@each_row("first", [0, *ORDER])
+@each_row("second", [0, *ORDER])
 def test_of_two_exit_codes_the_worse_is_the_earlier_of_the_order(first: int, second: int) -> None:
     rank = {**{code: place for place, code in enumerate(ORDER)}, 0: 99}
     assert min((first, second), key=lambda code: rank[code]) == worst([first, second])

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from astro_token.init.plan import PACKAGE_SOURCE
+from tests.rows import each_row
 from tests.schemas import assert_schema
 from tests.test_examples import CI, EXAMPLES, PAIRED, backend_of, name
 
@@ -519,7 +520,7 @@ def start(name: str, command: str, folder: Path, **environ: str) -> Outcome:
     return Outcome(done.returncode, of_ours, checked.read_text().strip() if checked.exists() else "")
 
 
-@pytest.mark.parametrize("name", PARTS)
+@each_row("name", PARTS)
 def test_a_part_checks_the_project_and_then_starts_the_deploy_itself(name: str, tmp_path: Path) -> None:
     """Without a shell, so that `exec` sees the deployment, and refuses another one than the token's."""
     outcome = start(name, f"astro deploy --dags {DEPLOYMENTS['prod']}", tmp_path)
@@ -528,14 +529,14 @@ def test_a_part_checks_the_project_and_then_starts_the_deploy_itself(name: str, 
     assert str(tmp_path / "work" / "a b") == outcome.checked
 
 
-@pytest.mark.parametrize("name", PARTS)
+@each_row("name", PARTS)
 def test_a_part_does_not_deploy_what_fails_the_check(name: str, tmp_path: Path) -> None:
     outcome = start(name, "astro deploy --dags", tmp_path, CHECK_STATUS="65")
     assert (65, [["check", "--deploy", TOKEN]]) == (outcome.status, outcome.calls)
 
 
-@pytest.mark.parametrize("name", PARTS)
-@pytest.mark.parametrize(
+@each_row("name", PARTS)
+@each_row(
     ("command", "is_checked"),
     [
         ("astro dev parse && astro deploy", True),

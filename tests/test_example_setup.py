@@ -19,6 +19,7 @@ import yaml
 
 from astro_token.identity.web_token import SHOWN_CLAIMS
 from tests.conftest import PROGRAM, ROOT
+from tests.rows import each_row
 from tests.servers import ci_jobs
 from tests.test_examples import CI, EXAMPLES, PAIRED, SETUPS, backend_of, name
 
@@ -160,8 +161,8 @@ UNSEEN = {
 }
 
 
-@pytest.mark.parametrize("system", PAIRED)
-@pytest.mark.parametrize("service", READERS)
+@each_row("system", PAIRED)
+@each_row("service", READERS)
 def test_only_jobs_of_the_environment_get_its_token(service: str, system: str, tmp_path: Path) -> None:
     path = CI / system / f"{service}-setup.sh"
     calls, _ = run(path, tmp_path)
@@ -327,9 +328,7 @@ def requested(path: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in EXAMPLES if path.parent.name in PAIRED and path.stem != "file"], ids=name
-)
+@each_row("path", [path for path in EXAMPLES if path.parent.name in PAIRED and path.stem != "file"], ids=name)
 def test_a_job_requests_the_audience_that_its_role_accepts(path: Path, tmp_path: Path) -> None:
     backend = backend_of(path)
     calls, documents = run(path.with_name(f"{backend}-setup.sh"), tmp_path)
@@ -413,7 +412,7 @@ def test_each_placeholder_is_used() -> None:
     assert {text for path in FILES for text in placeholders(path.read_text())} >= PLACEHOLDERS
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
+@each_row("path", FILES, ids=name)
 def test_placeholders_are_the_same_in_all_files(path: Path) -> None:
     text = re.sub(
         r"# v\d.*$|@[0-9a-f]{40}|15 July 2026|docker:2376| @ git\+https://github\.com/YOUR-ORG/astro-token@COMMIT",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
@@ -24,6 +25,7 @@ from astro_token.secrets.schemes import credential_variables
 from astro_token.settings.variables import own_variables
 from tests.conftest import PROGRAM, ROOT
 from tests.machine import IN_CI
+from tests.rows import each_row
 from tests.schemas import assert_schema
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ def test_there_is_one_for_each_system_and_backend_and_no_file_that_nobody_tests(
     assert {name(path) for path in FILES} == expected
 
 
-@pytest.mark.parametrize("system", [system for system, schema in SYSTEMS.items() if schema])
+@each_row("system", [system for system, schema in SYSTEMS.items() if schema])
 def test_they_keep_to_the_schema_of_their_system(system: str) -> None:
     files = [
         path
@@ -157,7 +159,14 @@ def test_an_auditor_would_find_something(tmp_path: Path) -> None:
     assert run(BIN / "zizmor", "--offline", "--no-progress", planted).returncode != 0
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=name)
+@functools.cache
+def all_code() -> str:
+    return "\n".join(
+        file.read_text() for root in ("core", "backends") for file in (ROOT / root).rglob("*.py")
+    )
+
+
+@each_row("path", EXAMPLES, ids=name)
 def test_an_example_names_what_is_there(path: Path) -> None:
     text = path.read_text()
     backend = backend_of(path)
@@ -181,9 +190,7 @@ def test_an_example_names_what_is_there(path: Path) -> None:
     assert "ASTRO_CLI_VERSION" in text
     assert len(re.findall(r"\b1\.\d\d\.\d\b", text)) == 1
     # Variables of ours.
-    code = "\n".join(
-        file.read_text() for root in ("core", "backends") for file in (ROOT / root).rglob("*.py")
-    )
+    code = all_code()
     for variable in set(re.findall(r"\b(?:ASTRO_TOKEN|VAULT)_[A-Z_]+\b", text)):
         assert variable in code or variable in {"ASTRO_TOKEN_REFERENCE", "ASTRO_TOKEN_CHILD_COMMAND"}, (
             variable
@@ -226,7 +233,7 @@ def test_all_examples_pin_one_version_of_the_astro_cli() -> None:
     assert len(pins) == 1
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
+@each_row("path", FILES, ids=name)
 def test_nothing_secret_stands_in_a_file(path: Path) -> None:
     text = re.sub(r"^ *#.*$", "", path.read_text(), flags=re.MULTILINE)
     allowed: tuple[str, ...] = ("from_secret", "/tmp/key.json", "${{ secrets.ASTRO_TOKEN_AGE_KEY }}")
@@ -313,7 +320,7 @@ def test_a_hook_runs_no_module_of_the_checkout(program: Program, canary: str, ho
     assert (0, False) == (done.returncode, (program.work / "run").exists()), done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
+@each_row(
     "path",
     [
         ".pre-commit-hooks.yaml",

@@ -6,9 +6,8 @@ import ast
 from functools import cache
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.conftest import ROOT
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +80,7 @@ def test_every_unit_has_a_row() -> None:
     assert {unit(name) for name in NAMES} <= ROW.keys()
 
 
-@pytest.mark.parametrize("module", sorted(NAMES))
+@each_row("module", sorted(NAMES))
 def test_imports_go_down(module: str) -> None:
     here = unit(module)
     up = {name for name in imported(module) if unit(name) != here and ROW[unit(name)] <= ROW[here]}

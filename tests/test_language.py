@@ -6,9 +6,8 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.conftest import ROOT
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,14 +113,12 @@ def findings(path: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in SOURCES if not relative(path).startswith(REMAINING_FILES)], ids=relative
-)
+@each_row("path", [path for path in SOURCES if not relative(path).startswith(REMAINING_FILES)], ids=relative)
 def test_sources(path: Path) -> None:
     assert set() == findings(path) - REMAINING
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=relative)
+@each_row("path", TEXTS, ids=relative)
 def test_texts(path: Path) -> None:
     file = relative(path)
     assert set() == {f"{file}: the phrase {phrase}" for phrase in phrases(path.read_text())} - REMAINING

@@ -21,6 +21,7 @@ from astro_token.init.backend import backend_files
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract
 from tests.conftest import PROGRAM, ROOT, Program
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -325,7 +326,7 @@ def test_the_printed_command_runs_the_contract(tmp_path: Path) -> None:
     assert (0, True) == (done.returncode, f"{len(tests)} passed" in done.stdout), done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("scheme", ["none", "true", "route", "client", "service", "secret-value", "test"])
+@each_row("scheme", ["none", "true", "route", "client", "service", "secret-value", "test"])
 def test_no_name_changes_the_meaning_of_another(scheme: str) -> None:
     """Names of Python, of the imports and of the test's own classes."""
     for file, text in backend_files(scheme).items():

@@ -13,6 +13,7 @@ import pytest
 import astro_token
 from astro_token.secrets.schemes import BUILTIN
 from tests.conftest import PROGRAM, ROOT
+from tests.rows import each_row
 
 HEAVY = sorted(
     {
@@ -61,7 +62,7 @@ def test_the_names_are_sorted_and_none_is_there_twice() -> None:
     assert sorted(set(astro_token.__all__)) == astro_token.__all__
 
 
-@pytest.mark.parametrize("name", astro_token.__all__)
+@each_row("name", astro_token.__all__)
 def test_every_name_can_be_imported(name: str) -> None:
     assert getattr(astro_token, name) is not None
 
@@ -91,7 +92,7 @@ def test_type_checkers_see_what_is_public() -> None:
     assert set(astro_token.__all__) - {"__version__"} == {name for name in names if name}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "name", [name for name in astro_token.__all__ if isinstance(getattr(astro_token, name), FunctionType)]
 )
 def test_every_function_has_a_docstring_and_is_typed(name: str) -> None:
@@ -115,7 +116,7 @@ def test_using_every_name_loads_no_sdk() -> None:
     assert [] == loaded(statement)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "arguments",
     [
         ["--version"],

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
-
 from astro_token import errors
 from astro_token.environment.export import DEAD_VARIABLES
 from astro_token.policy.rules import RULES
@@ -18,6 +16,7 @@ from tests.cli.test_init import git
 from tests.conftest import PROGRAM, ROOT, Program
 from tests.console import matches, sessions, without_old_lines
 from tests.documents import DOCUMENTS
+from tests.rows import each_row
 from tests.servers.astro_api import Grant, organization, workspace
 from tests.servers.openbao import OpenBao
 
@@ -110,7 +109,7 @@ def test_documents_show_no_assignment_that_hides_a_failure() -> None:
             assert not re.search(r"^\s*eval \"?\$\(astro-token", line), line
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@each_row("document", DOCUMENTS, ids=lambda path: path.name)
 def test_variables_that_documents_name_are_read_by_the_code(document: Path) -> None:
     code = "\n".join(
         path.read_text() for root in ("core", "backends") for path in (ROOT / root).rglob("*.py")

@@ -26,6 +26,7 @@ from astro_token.settings.project_file import LOCK_KEYS, TOKEN_KEYS, TOP_KEYS, f
 from reference.pages import pages
 from tests.conftest import ROOT
 from tests.formats.consumers import PATH, there
+from tests.rows import each_row
 from tests.test_swept_variables import described
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def rows(table: str) -> dict[str, str]:
     return {re.sub(r"\]\(.*\)|[`\[\\]", "", row[0]): row[-1] for row in cells}
 
 
-@pytest.mark.parametrize("name", pages())
+@each_row("name", pages())
 def test_it_is_what_the_code_says(name: str) -> None:
     assert pages()[name] == (ROOT / name).read_text(encoding="utf-8"), "run `make reference`"
 

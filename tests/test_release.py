@@ -21,6 +21,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from astro_token.version import __version__
 from tests.conftest import ROOT
+from tests.rows import each_row
 from tests.schemas import assert_schema
 
 BIN = Path(sys.executable).parent
@@ -217,7 +218,7 @@ def locked(extra: str) -> dict[str, tuple[str, set[str]]]:
     return {name: (version, set(re.findall(r"sha256:(\w+)", rest))) for name, version, rest in entries}
 
 
-@pytest.mark.parametrize("extra", ["core", *EXTRAS])
+@each_row("extra", ["core", *EXTRAS])
 def test_a_pylock_has_the_versions_and_hashes_of_its_lock(extra: str) -> None:
     lock, expected = pylock(extra), locked(extra)
     assert ("1.0", ">=3.11") == (lock["lock-version"], lock["requires-python"])
@@ -252,7 +253,7 @@ def test_an_installer_reads_a_pylock(tmp_path: Path) -> None:
 # -- the files of a release ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("tag", "heading", "problem"),
     [
         ("", "Unreleased", None),

@@ -13,6 +13,7 @@ import pytest
 
 from astro_token.secret import SecretMetadata, SecretValue
 from astro_token.testing import appearances
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,7 @@ COPIES: dict[str, Callable[[SecretValue], object]] = {
 }
 
 
-@pytest.mark.parametrize("way", TEXTS)
+@each_row("way", TEXTS)
 def test_no_text_form_shows_it(way: str, canary: str) -> None:
     assert [] == appearances(canary, str(TEXTS[way](SecretValue(canary.encode()))))
 
@@ -59,7 +60,7 @@ def test_the_same_look_at_the_bytes_would_find_it(canary: str) -> None:
     assert [way for way in TEXTS if way != "dir"] == found
 
 
-@pytest.mark.parametrize("way", COPIES)
+@each_row("way", COPIES)
 def test_no_copy_of_it_can_be_made(way: str, canary: str) -> None:
     with pytest.raises(TypeError):
         COPIES[way](SecretValue(canary.encode()))

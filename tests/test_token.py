@@ -18,6 +18,7 @@ from astro_token.errors import InvalidTokenError
 from astro_token.secret import SecretValue
 from astro_token.testing import appearances, make_token, reachable_text
 from astro_token.token import AstroToken
+from tests.rows import each_row
 
 LETTERS = (string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_").encode()
 SIGNATURE = "s" * 342
@@ -317,12 +318,12 @@ NOT_WRAPPED = {
 }
 
 
-@pytest.mark.parametrize("form", WRAPPED)
+@each_row("form", WRAPPED)
 def test_what_people_put_around_a_token_is_taken_off(form: str, canary: str) -> None:
     assert canary == parse(WRAPPED[form].format(canary)).reveal()
 
 
-@pytest.mark.parametrize("form", NOT_WRAPPED)
+@each_row("form", NOT_WRAPPED)
 def test_anything_else_around_a_token_is_refused(form: str, canary: str) -> None:
     with pytest.raises(InvalidTokenError):
         parse(NOT_WRAPPED[form].format(canary))
@@ -346,7 +347,7 @@ def test_the_version_stays_with_the_token(canary: str) -> None:
 # -- what it says of itself -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("names", "scope"),
     [
         ({"organization": "o1", "workspace": None, "deployment": None}, "organization"),
@@ -412,7 +413,7 @@ def test_an_expiry_before_1970_is_long_past() -> None:
     assert datetime(1970, 1, 1, tzinfo=UTC) == parse(token_of({**GOOD, "exp": -(10**30)})).expires
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changed", "complaint"),
     [
         ({"permissions": None}, "it has no permissions, like the token of a person's login"),
@@ -439,7 +440,7 @@ def test_a_claim_of_a_wrong_type_is_told(changed: dict[str, Any], complaint: str
     assert f"the value is not an Astro API token: {complaint}" == caught.value.message
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "complaint"),
     [
         (b"", "it is empty"),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from astro_token.wording import closest, did_you_mean, from_now, iso, span, when
+from tests.rows import each_row
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("seconds", "text"),
     [
         (0, "0 seconds"),
@@ -32,7 +31,7 @@ def test_a_length_of_time_is_told_in_its_largest_unit(seconds: int, text: str) -
     assert text == span(timedelta(seconds=seconds))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("hours", "text"),
     [
         (0, "now"),

@@ -32,6 +32,7 @@ from astro_token.secret import SecretValue
 from astro_token.testing import appearances, reachable_text
 from astro_token.transport.deadline import Deadline
 from astro_token.version import __version__
+from tests.rows import each_row
 from tests.servers.astro_api import ORGANIZATION, Grant, token_record
 from tests.servers.astro_api import AstroApi as Server
 from tests.servers.faults import BlackHole, ConnectProxy, Egress, FaultServer, refused_port
@@ -81,7 +82,7 @@ def failure(url: str, bearer: SecretValue, *, seconds: float = 5.0, **environ: s
 # -- where to -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("environ", "address"),
     [
         ({}, "https://api.astronomer.io/v1"),
@@ -106,7 +107,7 @@ def test_the_address_is_that_of_the_setting_or_of_the_domain(environ: dict[str, 
     assert address == api_address(environ)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "environ",
     [
         {"ASTRO_TOKEN_API_URL": "http://api.astronomer.io"},

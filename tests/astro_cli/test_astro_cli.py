@@ -26,6 +26,7 @@ from astro_token.errors import (
 from astro_token.settings.astro_cli_pin import PLATFORMS, VERSION, Lock, table
 from astro_token.settings.project_file import find_project
 from astro_token.transport.deadline import Deadline
+from tests.rows import each_row
 from tests.servers.listener import Listener
 from tests.servers.releases import Releases, archive, member, packed
 
@@ -50,7 +51,7 @@ def failure(call: Callable[[], object]) -> AstroTokenError:
 # -- names ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("system", "machine", "platform"),
     [
         ("linux", "x86_64", "linux-amd64"),
@@ -66,7 +67,7 @@ def test_a_platform_has_the_name_that_its_archive_has(system: str, machine: str,
     assert platform == platform_of(system, machine)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("system", "machine"),
     [
         ("linux", "riscv64"),
@@ -94,14 +95,14 @@ def test_an_archive_is_where_github_has_it() -> None:
     assert url == file_url("1.45.0", archive_name("1.45.0", "linux-amd64"), dict.fromkeys(mirror, ""))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "version", ["0.0.0", "1.45.0", "10.20.30", "1.43.0-rc.1", "1.43.0-nightly.20260522", "1.43.0-nightly-2"]
 )
 def test_a_version_is_read_with_its_v_and_without(version: str) -> None:
     assert [version, version] == [parse_version(version), parse_version(f"v{version}")]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     "|v|latest|1|1.45|1.45.0.0|vv1.45.0|1.45.0/..|../x|1.45.0?x|1.45.0#|1.45.0-|1.45.0\n|1.45.0 |"
     f"1.45.0-rc..1|\u0663.\u0664.\u0665|{'9' * 99}|1.45.0-{'x' * 99}".split("|"),
@@ -197,7 +198,7 @@ def test_a_checksum_file_that_is_malformed_is_refused(releases: Releases, enviro
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("answer", "body"),
     [
         (HEAD + b"Content-Length: 4\r\n\r\ntext", b"text"),
@@ -299,7 +300,7 @@ def special(kind: bytes, name: str = "x", link: str = "") -> tuple[tarfile.TarIn
 BIG = bytes(5 * 1024 * 1024)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content", "complaint"),
     [
         (archive([named("../astro"), ASTRO]), UNSAFE),
@@ -351,7 +352,7 @@ def header(name: bytes, size: bytes, kind: bytes) -> bytes:
 PAX = b"11 path=x\n\n" + bytes(501)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content", "complaint"),
     [
         (header(b"astro", b"77777777777\0", tarfile.REGTYPE), MUCH),

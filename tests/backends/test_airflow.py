@@ -34,6 +34,7 @@ from astro_token_backends.airflow.settings import Kwargs
 from tests.backends.sweep import Outcome, reader, wrong_results
 from tests.backends.vault import test_variable_sweep as vault
 from tests.conftest import ROOT
+from tests.rows import each_row
 from tests.servers.faults import refused_port
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def refusal(kwargs: object, service: str = "aws", kind: str = "variable", **more
     return raised.value
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("service", "kwargs", "message"),
     [
         ("aws", "{", "AIRFLOW__SECRETS__BACKEND_KWARGS is not a JSON object"),
@@ -276,7 +277,7 @@ def test_what_is_not_understood_is_named(service: str, kwargs: object, message: 
     assert (78, True) == (error.exit_code, message in error.message), error.message
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("service", "kwargs", "hint"),
     [
         ("vault", {"conections_path": "x"}, "did you mean connections_path? remove it"),
@@ -435,7 +436,7 @@ def test_a_class_from_another_source_is_refused(name: str, suffix: str) -> None:
         look_up("variable", "n", {f"{name}_{suffix}": "x"})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content", "given", "message"),
     [
         ("[secrets]\nbackend = x\n", {}, r"backend of \[secrets\] in airflow.cfg is not read"),
@@ -549,7 +550,7 @@ def test_a_web_identity_that_cannot_be_read_names_its_argument(
     assert "assume_role_with_web_identity_token_file" in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("service", "kwargs", "name", "other"),
     [
         ("aws", {}, "a--b", "a-b"),
@@ -666,7 +667,7 @@ def test_other_fields_of_a_connection_have_names() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["no uri", "{", "[]", "a://b://c://d", "a://u:p@b://c", '{"password": {}}'])
+@each_row("text", ["no uri", "{", "[]", "a://b://c://d", "a://u:p@b://c", '{"password": {}}'])
 def test_what_is_no_connection_is_refused(text: str, canary: str) -> None:
     for content in (text, f"{text}{canary}"):
         error = connection(SecretValue(content.encode()))

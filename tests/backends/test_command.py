@@ -17,6 +17,7 @@ from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract, Harness, appearances, reachable_text
 from astro_token_backends.command import Command
 from tests.conftest import PROGRAM
+from tests.rows import each_row
 from tests.timing import is_running, wait_until, within
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def test_the_name_is_its_only_argument(
     assert ref == SecretRef.parse(str(ref))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "name",
     ["it", "it/", "/n", "it/-n", "it/%2Dn", "it/--help", "-it/n", "../it/n", "it/../n", "it/./n", "it/a%0A"],
 )  # fmt: skip

@@ -14,6 +14,7 @@ from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.registry import close_backends, open_backend
 from astro_token_backends.credential_source import job_identity, printable, printable_path
 from tests.backends.clouds import logged
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,9 +80,7 @@ def words(ref: SecretRef) -> Iterator[str]:
             yield f"{error.message} {error.hint}"
 
 
-@pytest.mark.parametrize(
-    "credential", [AGE_KEY, PEM, VAULT_TOKEN, "s.3kjhKJH78hjkhKJHkjh7", '{"private_key": "x"}']
-)
+@each_row("credential", [AGE_KEY, PEM, VAULT_TOKEN, "s.3kjhKJH78hjkhKJHkjh7", '{"private_key": "x"}'])
 def test_no_name_that_is_a_credential_is_shown(credential: str, canary: str) -> None:
     for text in (credential, f"/run/{credential}", canary, f"Bearer {canary}"):
         assert "<a credential>" == printable(text)

@@ -11,6 +11,7 @@ from astro_token.astro_api.address import api_route
 from astro_token.errors import AstroTokenError, ConfigError
 from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.registry import open_backend
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,8 +101,8 @@ PROXIES = [
 ]
 
 
-@pytest.mark.parametrize("service", SERVICES)
-@pytest.mark.parametrize(("environ", "expected"), PROXIES, ids=str)
+@each_row("service", SERVICES)
+@each_row(("environ", "expected"), PROXIES, ids=str)
 def test_every_service_takes_the_same_proxy(
     service: str, environ: dict[str, str], expected: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,8 +111,8 @@ def test_every_service_takes_the_same_proxy(
     assert expected == proxy(routes(HOST)[service](monkeypatch))
 
 
-@pytest.mark.parametrize("no_proxy", ["10.0.0.0/8,2001:db8::/32,fe80::/10", "10.0.0.5,[2001:db8::5],fe80::5"])
-@pytest.mark.parametrize("host", ADDRESSES)
+@each_row("no_proxy", ["10.0.0.0/8,2001:db8::/32,fe80::/10", "10.0.0.5,[2001:db8::5],fe80::5"])
+@each_row("host", ADDRESSES)
 def test_addresses_and_networks_of_no_proxy_are_direct(
     host: str, no_proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,10 +136,8 @@ def _accepted(
         return None
 
 
-@pytest.mark.parametrize(
-    ("service", "variable"), [*((name, "HTTPS_PROXY") for name in SERVICES), ("vault", "https_proxy")]
-)
-@pytest.mark.parametrize(
+@each_row(("service", "variable"), [*((name, "HTTPS_PROXY") for name in SERVICES), ("vault", "https_proxy")])
+@each_row(
     "value",
     [
         "https://proxy.example.com",
@@ -214,9 +213,9 @@ def test_the_service_s_own_variable_comes_first(
     assert trust.pem().strip() == certificates.ca_file.read_bytes().strip()
 
 
-@pytest.mark.parametrize("service", SERVICES)
-@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "ASTRO_TOKEN_CA_BUNDLE"])
-@pytest.mark.parametrize("fault", ["missing", "empty", "folder", "text"])
+@each_row("service", SERVICES)
+@each_row("variable", ["SSL_CERT_FILE", "ASTRO_TOKEN_CA_BUNDLE"])
+@each_row("fault", ["missing", "empty", "folder", "text"])
 def test_a_ca_file_that_cannot_be_used_is_refused_by_every_service(
     service: str, variable: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from astro_token.ci import all_systems, ci_system, ci_systems, in_ci
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +32,7 @@ SHOWN: dict[str, tuple[dict[str, str], str, str | None]] = {
 }
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@each_row("name", SHOWN)
 def test_each_system_is_known_by_what_it_sets(name: str) -> None:
     environ, form, log = SHOWN[name]
     system = ci_system(environ)
@@ -48,7 +47,7 @@ def test_every_system_is_tried() -> None:
     assert "Woodpecker" == getattr(ci_system({"CI": "true", "CI_SYSTEM_NAME": "woodpecker"}), "name", None)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "environ",
     [
         {},
@@ -68,7 +67,7 @@ def test_half_of_what_a_system_sets_shows_none(environ: dict[str, str]) -> None:
     assert (environ == {"CI": "true"}) == in_ci(environ)
 
 
-@pytest.mark.parametrize("ci", ["false", "False", "0", "no", ""])
+@each_row("ci", ["false", "False", "0", "no", ""])
 def test_ci_false_is_a_word_against_unknown_systems_only(ci: str) -> None:
     """Builds set it to quieten a tool; the runner is there all the same, and its log is kept."""
     assert not in_ci({"CI": ci})

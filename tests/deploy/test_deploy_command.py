@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from astro_token.deploy.command import deploy_of
 from astro_token.policy.codes import DEPLOY as CODES
+from tests.rows import each_row
 
 FORCED = {"uncommitted", "git-unknown"}
 NO_IMAGE = {"no-dockerfile", "requirements-clash"}
 NO_DAGS = {"no-dags", "dags-ignored"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "deployment", "dags", "suppressed"),
     [
         ("deploy", None, None, set()),
@@ -65,7 +66,7 @@ def test_flags_are_read_as_the_astro_cli_reads_them(
     assert suppressed <= CODES.keys()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "deployment", "workspace", "suppressed"),
     [
         ("deploy --deployment prod", "prod", None, set()),
@@ -122,7 +123,7 @@ def test_the_workspace_that_is_named_is_known(line: str, workspace: str | None) 
     assert workspace == found.workspace
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line",
     [
         "",

@@ -17,6 +17,7 @@ from astro_token.secrets.ref import SecretRef
 from astro_token.testing import make_token
 from astro_token.transport.deadline import Deadline
 from astro_token.transport.route import Route
+from tests.rows import each_row
 from tests.servers.faults import ConnectProxy, FaultServer, refused_port
 from tests.servers.http1 import Answer
 from tests.timing import within
@@ -104,7 +105,7 @@ def test_a_proxy_is_named_by_its_variable() -> None:
     assert (message, ["api.example.com:443"]) == (raised.value.message, proxy.targets)
 
 
-@pytest.mark.parametrize("rest", ["[::", "host:abc", "host:99999", "host:0", ":80"])
+@each_row("rest", ["[::", "host:abc", "host:99999", "host:0", ":80"])
 def test_a_malformed_proxy_is_a_setting_and_not_repeated(rest: str) -> None:
     with pytest.raises(ConfigError) as raised:
         described(f"http://user:{WORD}@{rest}")
@@ -189,7 +190,7 @@ def test_all_errors_of_a_look_are_links() -> None:
     assert [70, 74, 74] == [check.exit_code for check in report.checks]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("given", "said"),
     [
         ({"HTTP_PROXY": "http://x:1"}, "HTTP_PROXY is not used for https"),

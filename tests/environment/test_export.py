@@ -22,6 +22,7 @@ from astro_token.testing import appearances, make_token
 from astro_token.token import AstroToken
 from astro_token.tokens.read import read_token
 from astro_token.tokens.read_many import read_tokens
+from tests.rows import each_row
 
 CREDENTIALS = sorted(credential_variables())
 KEPT = {
@@ -140,7 +141,7 @@ def test_a_variable_without_a_name_is_left_out() -> None:
     assert {"ASTRO_API_TOKEN", *OFF} == set(export(token(), environ={}).applied({"": "x=1"}))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("claims", "workspace", "environ", "context"),
     [
         ({}, None, {}, Context("astronomer.io", "clorg0000000000000000", "clws00000000000000000")),

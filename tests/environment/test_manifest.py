@@ -12,6 +12,7 @@ from astro_token.deploy.project_layout import Layout, layout_of, major_of
 from astro_token.environment.cli_config import manifest_problems, refuse_unsafe
 from astro_token.environment.manifest import find_manifest, read_manifest
 from astro_token.errors import ConfigError
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,7 @@ def test_names_lead_to_deployments_and_everything_else_is_an_identifier(tmp_path
     assert "clws1" == manifest.links["inline"].workspace
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "understood"),
     [
         ("[tool.astro]\n", True),
@@ -94,7 +95,7 @@ def test_a_table_makes_a_project_also_if_the_file_is_not_understood(
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         f"#{'x' * 300_000}\n",
@@ -147,7 +148,7 @@ def test_a_folder_can_be_a_project_to_either_version_or_to_both(tmp_path: Path) 
     assert {1} == layout_of(tmp_path, {}).majors
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("majors", "version", "major"),
     [
         ({1}, "2.0.0", 1),
@@ -205,7 +206,7 @@ def mistakes(folder: Path, text: str) -> list[str]:
     return [f"{key} {reason}" for key, reason in manifest.mistakes]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("old", "new", "expected"),
     [
         ("", "", ""),
@@ -250,7 +251,7 @@ def test_a_domain_needs_something_to_be_used_for(tmp_path: Path) -> None:
     assert [] == mistakes(tmp_path, text + link)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("environment", "domain", "is_safe"),
     [
         ("", "astronomer.io", True),

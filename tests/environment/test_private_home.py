@@ -23,6 +23,7 @@ from astro_token.environment.private_home import PrivateHome, private_home, remo
 from astro_token.errors import OutputError
 from astro_token.testing import appearances
 from tests.machine import only_root
+from tests.rows import each_row
 from tests.timing import is_running, wait_until
 
 if TYPE_CHECKING:
@@ -316,7 +317,7 @@ def test_folders_that_a_child_made_unwritable_are_removed_too(anybodys: Path, mo
     assert 0o555 == stat.S_IMODE(outside.stat().st_mode), "what a link points at was changed"
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o775, 0o757, 0o1777, 0o755, 0o700], ids=oct)
+@each_row("mode", [0o777, 0o775, 0o757, 0o1777, 0o755, 0o700], ids=oct)
 def test_a_folder_in_which_others_can_exchange_a_home_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
 ) -> None:

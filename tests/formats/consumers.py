@@ -49,6 +49,23 @@ def there(*programs: str, needed: bool = True) -> list[str]:
 
 shells = pytest.mark.parametrize("shell", there(*SHELLS))
 
+
+def shells_in_ways(shift: int) -> pytest.MarkDecorator:
+    """
+    Each shell that is installed in each way of `WAYS`. The ordinary run has one way for each shell.
+
+    Args:
+        shift: chooses other ways, so that the tests together have all shells in all ways.
+    """
+    names, ways = there(*SHELLS), list(WAYS)
+    ordinary = {(name, ways[(at + shift) % len(ways)]) for at, name in enumerate(names)}
+    pairs = [(name, way) for name in names for way in ways]
+    return pytest.mark.parametrize(
+        ("shell", "way"),
+        [pair if pair in ordinary else pytest.param(*pair, marks=pytest.mark.long) for pair in pairs],
+    )
+
+
 # What every format finds in its environment.
 ENVIRON = {
     "GITHUB_ENV": "/runner/env",

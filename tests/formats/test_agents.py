@@ -11,6 +11,7 @@ from tests.formats.agents import AzureAgent, TeamCityAgent
 from tests.formats.consumers import NAME, variables
 from tests.formats.sweep import faults
 from tests.formats.texts import PIECES
+from tests.rows import each_row
 
 
 def azure(text: str, *, decode_percents: bool = True) -> AzureAgent:
@@ -31,7 +32,7 @@ def test_every_piece_is_read_back_or_refused(name: str) -> None:
     assert [] == faults(name, [*PIECES, *(f"x{piece}y" for piece in PIECES), "", " "])
 
 
-@pytest.mark.parametrize("text", ["a\nb", "50%", "%0A", "%AZP25", "$(Build.SourcesDirectory)", " x", "é", ""])
+@each_row("text", ["a\nb", "50%", "%0A", "%AZP25", "$(Build.SourcesDirectory)", " x", "é", ""])
 def test_what_azures_agent_could_read_otherwise_is_refused(text: str) -> None:
     with pytest.raises(OutputError, match="the Azure Pipelines agent cannot carry this value"):
         render("azure-pipelines", variables(text))
@@ -60,7 +61,7 @@ def test_the_model_of_azures_agent_catches_what_is_careless(canary: str) -> None
     assert "xy" == macro.value("A")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "variables"),
     [
         ("##vso[task.setvariable variable=A]1", {"A": "1"}),
@@ -102,13 +103,13 @@ def test_a_parameter_that_is_not_declared_is_refused_since_the_log_would_show_it
     assert f"declare env.{NAME} with the type password" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize("text", ["%env.PATH%", "50%", "a\nb", "é", ""])
+@each_row("text", ["%env.PATH%", "50%", "a\nb", "é", ""])
 def test_what_teamcity_could_read_otherwise_is_refused(text: str) -> None:
     with pytest.raises(OutputError, match="TeamCity cannot carry this value"):
         render("teamcity", variables(text))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "parameters"),
     [
         ("##teamcity[setParameter name='a' value='1']", {"a": "1"}),

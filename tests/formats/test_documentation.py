@@ -15,6 +15,7 @@ from astro_token.ci.formats import all_formats, render
 from astro_token.formats import GENERIC, Refusal
 from astro_token.formats.rendering import Variables
 from tests.formats.consumers import ENVIRON, NAME, PATH, there
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from astro_token.ci.system import CISystem
@@ -47,7 +48,7 @@ def test_the_table_of_shells_has_a_row_for_each_format() -> None:
     )
 
 
-@pytest.mark.parametrize("system", all_systems(), ids=lambda system: f"{system.name} {[*system.marks]}")
+@each_row("system", all_systems(), ids=lambda system: f"{system.name} {[*system.marks]}")
 def test_the_table_of_ci_systems_is_what_the_records_say(system: CISystem) -> None:
     name = system.name.removesuffix(" Actions").removesuffix(" CI")
     first, *more = [row for row in rows("In a CI system") if name in row[0]]
@@ -67,7 +68,7 @@ def test_the_table_of_ci_systems_has_no_other_formats() -> None:
     assert named & all_formats().keys() == all_formats().keys() - GENERIC.keys() | {"posix", "direnv"}
 
 
-@pytest.mark.parametrize("name", ["posix", "fish", "nushell", "powershell", "cmd"])
+@each_row("name", ["posix", "fish", "nushell", "powershell", "cmd"])
 def test_what_export_says_is_what_the_page_says(name: str) -> None:
     call = f"astro-token export --format {name} prod"
     assert LINES[name] in render(name, Variables({NAME: "x"}, environ=ENVIRON, call=call)).then

@@ -22,6 +22,7 @@ from tests.formats import files
 from tests.formats.consumers import NAME, PATH, misread, ours, there, variables
 from tests.formats.sweep import faults, renderings
 from tests.formats.texts import PIECES, texts
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,7 +72,7 @@ def test_a_token_stands_bare_and_what_is_special_in_single_quotes(canary: str) -
     assert f"{NAME}='a #b'\n" == render("dotenv", variables("a #b")).text
 
 
-@pytest.mark.parametrize("text", ["it's", "a\\b", "$x", "${x}", "`x`", "a\nb", "é", "", " x"])
+@each_row("text", ["it's", "a\\b", "$x", "${x}", "`x`", "a\nb", "é", "", " x"])
 def test_what_programs_read_differently_is_refused(text: str) -> None:
     with pytest.raises(OutputError, match=r"a \.env file cannot carry this value"):
         render("dotenv", variables(text))
@@ -123,7 +124,7 @@ DOTENV_READERS: dict[str, Read] = {
 }
 
 
-@pytest.mark.parametrize("reader", DOTENV_READERS)
+@each_row("reader", DOTENV_READERS)
 def test_programs_that_read_env_files_agree(reader: str) -> None:
     given = [*PIECES, *WORDY, *texts(COUNT, reader)]
     assert [] == misread(ours("dotenv"), DOTENV_READERS[reader], given)
@@ -232,7 +233,7 @@ def test_systemd_gets_quotes_and_the_four_escapes() -> None:
     assert f'{NAME}="a\\\\b\\"c\\$d\\`e\nf"\n' == render("systemd", variables('a\\b"c$d`e\nf')).text
 
 
-@pytest.mark.parametrize("text", ["\ufdd0", "a\uffff", "\U0001fffe", "\0", "\ud800"])
+@each_row("text", ["\ufdd0", "a\uffff", "\U0001fffe", "\0", "\ud800"])
 def test_what_systemd_would_drop_is_refused(text: str) -> None:
     with pytest.raises(OutputError, match="systemd cannot carry this value"):
         render("systemd", variables(text))
@@ -271,7 +272,7 @@ def test_systemds_own_parser_reads_each_text(generator: Path) -> None:
     assert [] == misread(ours("systemd"), generated, given)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("file", "found"),
     [
         ("A=1\n", {"A": "1"}),

@@ -13,6 +13,7 @@ from astro_token.formats.rendering import File, Rendering, Variables
 from tests.formats.consumers import NAME, misread, ours, runner_reader, variables
 from tests.formats.runner import RefusedFileError, Runner
 from tests.formats.texts import PIECES
+from tests.rows import each_row
 
 ENVIRON = {"GITHUB_ENV": "/runner/env", "GITHUB_OUTPUT": "/runner/output"}
 
@@ -114,9 +115,7 @@ def test_the_runner_reads_every_piece_alone(*, windows: bool) -> None:
     assert [] == misread(ours("github"), runner_reader(windows=windows), PIECES)
 
 
-@pytest.mark.parametrize(
-    "before", [b"BEFORE=1\n", b"BEFORE=1", b"BEFORE<<X\n1\nX\n", b"BEFORE<<X\n1\nX", b"\n\nBEFORE=1"]
-)
+@each_row("before", [b"BEFORE=1\n", b"BEFORE=1", b"BEFORE<<X\n1\nX\n", b"BEFORE<<X\n1\nX", b"\n\nBEFORE=1"])
 def test_what_an_earlier_command_wrote_does_no_harm_even_without_its_line_end(before: bytes) -> None:
     assert [] == misread(ours("github"), runner_reader(before=before), ["x", "a\nb", "A=1", "C<<D\n1\nD"])
 
@@ -153,7 +152,7 @@ SECRETS = (
 )
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+@each_row("secret", SECRETS)
 def test_the_masks_hide_the_value_and_each_of_its_lines(secret: str) -> None:
     runner = step(rendered(secret), debug=True)
     shown = [
@@ -169,7 +168,7 @@ def test_the_masks_hide_the_value_and_each_of_its_lines(secret: str) -> None:
     assert [] == left
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+@each_row("secret", SECRETS)
 def test_every_mask_is_a_command_that_the_runner_takes_out_of_the_log(secret: str) -> None:
     runner = Runner()
     for mask in masks("github", (secret,)).text.split("\n"):
@@ -223,7 +222,7 @@ def test_the_mask_is_a_command_even_after_an_open_line(canary: str) -> None:
 # -- the model, and what it catches ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("file", "environment"),
     [
         (b"A=1\n", {"A": "1"}),
@@ -249,9 +248,7 @@ def test_the_model_reads_files_as_the_runner_does(file: bytes, environment: dict
     assert environment == runner.environment
 
 
-@pytest.mark.parametrize(
-    "file", [b"A\n", b"A<<E\nx\n", b"A<<E\nx", b"A<<\nx\n", b"<<E\nx\nE\n", b"=x\n", b"A<<E\nx\nE \n"]
-)
+@each_row("file", [b"A\n", b"A<<E\nx\n", b"A<<E\nx", b"A<<\nx\n", b"<<E\nx\nE\n", b"=x\n", b"A<<E\nx\nE \n"])
 def test_the_model_refuses_what_the_runner_refuses(file: bytes) -> None:
     with pytest.raises(RefusedFileError):
         Runner().end_step(file)
@@ -270,7 +267,7 @@ def test_on_windows_the_model_takes_a_carriage_return_for_a_part_of_the_line_end
     assert {"A": "x\r\ny"} == runner.environment
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "masks"),
     [
         ("::add-mask::x", {"x"}),

@@ -11,6 +11,7 @@ from astro_token.errors import OutputError
 from astro_token.formats.rendering import Rendering, Variables
 from tests.formats.consumers import NAME, misread, ours, read_json, read_json_in_a_pipe
 from tests.formats.texts import PIECES, UNFIT
+from tests.rows import each_row
 
 
 def test_it_is_one_line_of_ascii_with_the_names_as_keys() -> None:
@@ -25,7 +26,7 @@ def test_every_piece_is_carried() -> None:
     assert [] == misread(ours("json"), read_json, PIECES)
 
 
-@pytest.mark.parametrize("text", UNFIT)
+@each_row("text", UNFIT)
 def test_what_no_environment_can_hold_is_refused(text: str) -> None:
     # Two halves of a character beside each other would come back as one character.
     with pytest.raises(OutputError, match="JSON cannot carry this value"):

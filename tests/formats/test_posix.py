@@ -11,7 +11,18 @@ import pytest
 from astro_token.ci.formats import render
 from astro_token.errors import OutputError
 from astro_token.formats.rendering import Rendering, Variables
-from tests.formats.consumers import NAME, PATH, SHELLS, WAYS, misread, ours, shell_reader, shells, there
+from tests.formats.consumers import (
+    NAME,
+    PATH,
+    SHELLS,
+    WAYS,
+    misread,
+    ours,
+    shell_reader,
+    shells,
+    shells_in_ways,
+    there,
+)
 from tests.formats.texts import PIECES
 
 if TYPE_CHECKING:
@@ -48,8 +59,7 @@ def test_what_no_environment_can_hold_is_refused(value: str) -> None:
         text(value)
 
 
-@shells
-@pytest.mark.parametrize("way", WAYS)
+@shells_in_ways(0)
 def test_a_shell_reads_every_piece_alone(shell: str, way: str) -> None:
     assert [] == misread(ours("posix"), shell_reader(shell, way), PIECES)
 
@@ -99,12 +109,11 @@ def by_shlex(given: Variables) -> Rendering:
     return Rendering("".join(f"export {name}={shlex.quote(value)}\n" for name, value in given.set.items()))
 
 
-@shells
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("careless", [bare, double_quoted])
-def test_a_careless_rendering_is_caught(shell: str, way: str, careless: object) -> None:
-    wrong = misread(careless, shell_reader(shell, way), ["plain", "a b", "$HOME", "`id`", '"', "a\\b"])  # type: ignore[arg-type]
-    assert len(wrong) >= 3
+@shells_in_ways(2)
+def test_a_careless_rendering_is_caught(shell: str, way: str) -> None:
+    for careless in (bare, double_quoted):
+        wrong = misread(careless, shell_reader(shell, way), ["plain", "a b", "$HOME", "`id`", '"', "a\\b"])
+        assert len(wrong) >= 3, careless
 
 
 @pytest.mark.parametrize("zsh", there("zsh"))

@@ -16,6 +16,7 @@ from astro_token.formats.delivery import feed, find
 from astro_token.formats.rendering import Program, Variables
 from astro_token.testing import appearances
 from tests.formats.consumers import NAME, variables
+from tests.rows import each_row
 from tests.timing import within
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def test_it_gets_all_of_the_text_and_its_output_is_seen_by_nobody(
     assert (canary, ("", "")) == ((tmp_path / "got").read_text(), tuple(capfd.readouterr()))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         "sys.stdin.read(); sys.exit(1)",

@@ -11,6 +11,7 @@ from astro_token.formats.rendering import Rendering, Variables
 from astro_token.testing import appearances
 from tests.formats.consumers import ENVIRON, NAME, misread, ours, read_bytes
 from tests.formats.texts import PIECES, UNFIT
+from tests.rows import each_row
 
 
 def test_it_is_the_value_and_nothing_else() -> None:
@@ -21,7 +22,7 @@ def test_every_piece_is_carried_byte_by_byte() -> None:
     assert [] == misread(ours("value"), read_bytes, PIECES)
 
 
-@pytest.mark.parametrize("text", UNFIT)
+@each_row("text", UNFIT)
 def test_what_no_environment_can_hold_is_refused(text: str) -> None:
     with pytest.raises(OutputError, match="a file cannot carry this value"):
         render("value", Variables({NAME: text}))
@@ -44,10 +45,8 @@ def test_an_unknown_format_is_told_with_those_that_there_are() -> None:
     assert str(caught.value.hint).startswith("choose from auto, posix, fish, powershell, nushell, ")
 
 
-@pytest.mark.parametrize(
-    "name", ["", "1A", "A B", "A=B", "A\nB", "A;id", "$(id)", "é", "A-B", "A" * 256, "A<<B", "A'"]
-)
-@pytest.mark.parametrize("format_name", all_formats())
+@each_row("name", ["", "1A", "A B", "A=B", "A\nB", "A;id", "$(id)", "é", "A-B", "A" * 256, "A<<B", "A'"])
+@each_row("format_name", all_formats())
 def test_a_malformed_name_is_refused_by_every_format(format_name: str, name: str) -> None:
     for given in (Variables({name: "x"}, environ=ENVIRON), Variables({NAME: "x"}, (name,), ENVIRON)):
         with pytest.raises(OutputError, match="a variable's name is malformed"):
@@ -57,8 +56,8 @@ def test_a_malformed_name_is_refused_by_every_format(format_name: str, name: str
 RENDERED = [name for name, row in all_formats().items() if not isinstance(row.render, Refusal)]
 
 
-@pytest.mark.parametrize("log", [None, "github", "azure-pipelines", "buildkite"])
-@pytest.mark.parametrize("format_name", RENDERED)
+@each_row("log", [None, "github", "azure-pipelines", "buildkite"])
+@each_row("format_name", RENDERED)
 def test_neither_what_is_rendered_nor_its_rendering_shows_itself(
     format_name: str, log: str | None, canary: str
 ) -> None:
@@ -72,21 +71,21 @@ def test_neither_what_is_rendered_nor_its_rendering_shows_itself(
     )
 
 
-@pytest.mark.parametrize("format_name", RENDERED)
+@each_row("format_name", RENDERED)
 def test_a_refusal_shows_nothing_of_the_value(format_name: str, canary: str) -> None:
     with pytest.raises(OutputError) as caught:
         render(format_name, Variables({NAME: f"{canary}\0"}, environ=ENVIRON))
     assert [] == appearances(canary, f"{caught.value} {caught.value.hint} {caught.value.args}")
 
 
-@pytest.mark.parametrize("format_name", RENDERED)
+@each_row("format_name", RENDERED)
 def test_every_format_says_what_there_is_to_do_then_in_one_line(format_name: str) -> None:
     then = render(format_name, Variables({NAME: "x"}, environ=ENVIRON)).then
     assert 10 < len(then)
     assert then.isprintable()
 
 
-@pytest.mark.parametrize("format_name", sorted(all_formats().keys() - set(RENDERED)))
+@each_row("format_name", sorted(all_formats().keys() - set(RENDERED)))
 def test_what_has_no_safe_place_is_refused_with_a_line_that_works_there(format_name: str) -> None:
     with pytest.raises(OutputError, match="has no safe destination for the value: ") as caught:
         render(format_name, Variables({NAME: "x"}, environ=ENVIRON))

@@ -23,6 +23,7 @@ from astro_token.identity.google import google_identity
 from astro_token.secret import SecretValue
 from astro_token.testing import make_token
 from tests.identity.cases import AUDIENCE, claims, failure, raised
+from tests.rows import each_row
 from tests.servers import ci_programs
 from tests.servers.ci_identity import AZURE_AUDIENCE, BUILDKITE_AUDIENCE, GITHUB_AUDIENCE, SYSTEMS, CiIdentity
 from tests.servers.faults import Egress
@@ -209,12 +210,8 @@ def test_a_refused_job_gets_the_advice_for_its_system(system: str, server: CiIde
     assert advice[system] in str(error.hint)
 
 
-@pytest.mark.parametrize(
-    "value", ["$VAULT_ID_TOKEN", "a.b", "a.b.c", "eyJ9.W10.c", "a.b.c.d", "hunter2", " \n"]
-)
-@pytest.mark.parametrize(
-    "variable", ["ASTRO_TOKEN_ID_TOKEN", "BITBUCKET_STEP_OIDC_TOKEN", "CIRCLE_OIDC_TOKEN_V2"]
-)
+@each_row("value", ["$VAULT_ID_TOKEN", "a.b", "a.b.c", "eyJ9.W10.c", "a.b.c.d", "hunter2", " \n"])
+@each_row("variable", ["ASTRO_TOKEN_ID_TOKEN", "BITBUCKET_STEP_OIDC_TOKEN", "CIRCLE_OIDC_TOKEN_V2"])
 def test_a_variable_that_holds_no_token_is_an_error(variable: str, value: str) -> None:
     error = failure({variable: value, "PATH": os.environ["PATH"]})
     assert (type(error), variable in error.message) == (ConfigError, True)

@@ -20,6 +20,7 @@ from astro_token.errors import (
 )
 from astro_token.testing import make_token
 from tests.identity.cases import AUDIENCE, claims, failure
+from tests.rows import each_row
 from tests.servers.ci_identity import CiIdentity
 from tests.servers.faults import BlackHole, ConnectProxy, Egress, FaultServer, refused_port
 from tests.servers.listener import Listener
@@ -265,7 +266,7 @@ def test_a_metadata_server_elsewhere_is_refused(host: str, bearer: str) -> None:
     assert (type(error), "GCE_METADATA_HOST" in error.message) == (ConfigError, True)
 
 
-@pytest.mark.parametrize("credential", ["a\nb", "a\r\nX-Evil: 1", "a b", "ä", "\udcff"])
+@each_row("credential", ["a\nb", "a\r\nX-Evil: 1", "a b", "ä", "\udcff"])
 def test_a_credential_that_is_no_header_is_refused(credential: str) -> None:
     with FaultServer(200) as server:
         for system, variable in (

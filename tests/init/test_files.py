@@ -24,6 +24,7 @@ from astro_token.system.installation import Source
 from astro_token.version import __version__
 from tests import test_example_scripts as scripts
 from tests import test_example_setup as setup
+from tests.rows import each_row
 from tests.schemas import assert_schema
 from tests.servers import ci_jobs
 from tests.test_examples import BIN, PAIRED
@@ -55,7 +56,7 @@ def without_marks(text: str) -> str:
     return re.sub(rf"  (?:#|//) {MARK}$", "", text, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@each_row("system", SYSTEMS)
 def test_every_value_to_change_is_marked_and_a_mark_changes_nothing(tmp_path: Path, system: str) -> None:
     values = {value for name, value in EXAMPLES.items() if name != "astro_cli"} | {PACKAGE_SOURCE}
     values.add("vault.example.com")  # Vault's server ID
@@ -75,8 +76,8 @@ def test_every_value_to_change_is_marked_and_a_mark_changes_nothing(tmp_path: Pa
         assert (0, "") == (done.returncode, done.stderr)
 
 
-@pytest.mark.parametrize("backend", ["vault", "aws", "gcp", "azure"])
-@pytest.mark.parametrize("name", ["my-project", "my-vault"])
+@each_row("backend", ["vault", "aws", "gcp", "azure"])
+@each_row("name", ["my-project", "my-vault"])
 def test_a_repository_with_the_name_of_a_placeholder(tmp_path: Path, name: str, backend: str) -> None:
     """A mark in a document, or after a line that continues, would break it."""
     for system in PAIRED:
@@ -87,7 +88,7 @@ def test_a_repository_with_the_name_of_a_placeholder(tmp_path: Path, name: str, 
             assert marks == [line.endswith(f" {MARK}") for line in made[file].splitlines()], (system, file)
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@each_row("system", SYSTEMS)
 def test_the_project_file_has_the_tokens_that_the_jobs_name(tmp_path: Path, system: str) -> None:
     for backend in backends_of(system):
         root = tmp_path / backend
@@ -119,7 +120,7 @@ def test_the_files_keep_to_the_schema_of_their_system(tmp_path: Path, system: st
         assert (0, True) == (done.returncode, "No findings" in done.stdout + done.stderr), done.stdout
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@each_row("system", SYSTEMS)
 def test_a_branch_is_a_text_for_yaml(tmp_path: Path, system: str) -> None:
     """Unquoted, 1.10 is the number 1.1, and a job of the branch 1.1 would deploy."""
     made = files(plan(tmp_path, system, "vault", environments=(("prod", "1.10"),)))
@@ -153,9 +154,9 @@ def created(tmp_path: Path, made: Plan) -> tuple[list[list[str]], list[str]]:
     return setup.run(script, tmp_path)
 
 
-@pytest.mark.parametrize("is_bound", [True, False], ids=["identifiers", "names"])
-@pytest.mark.parametrize("system", PAIRED)
-@pytest.mark.parametrize("service", setup.READERS)
+@each_row("is_bound", [True, False], ids=["identifiers", "names"])
+@each_row("system", PAIRED)
+@each_row("service", setup.READERS)
 def test_only_jobs_of_the_repository_and_environment_get_its_token(
     tmp_path: Path, service: str, system: str, *, is_bound: bool
 ) -> None:
@@ -277,7 +278,7 @@ def test_what_pip_installs_is_this_copy_s_source(tmp_path: Path, monkeypatch: py
             assert expected == file.get("env", file.get("variables"))["PACKAGE"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("system", "backend"), [(system, "vault") for system in SYSTEMS] + [(system, "file") for system in PAIRED]
 )
 def test_a_job_deploys_the_project_of_a_folder_with_its_token(

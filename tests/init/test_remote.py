@@ -9,12 +9,13 @@ import pytest
 
 from astro_token.init.remote import choose, default_branch, parse, remotes
 from tests.cli.test_init import git
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("address", "host", "path"),
     [
         ("https://github.com/acme/dags", "github.com", "acme/dags"),
@@ -44,7 +45,7 @@ def test_a_host_of_ssh_s_or_git_s_configuration(address: str) -> None:
     assert (remote.is_alias, web.is_alias) == (True, False)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "address",
     [
         "/srv/dags.git", "../dags", "file:///srv/a/b", "C:\\a\\b", "https://github.com/acme", "https://g.com/a/../b",

@@ -8,8 +8,6 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from astro_token.astro_api.records import ListedToken, Pieces, Role, TokenRecord
 from astro_token.errors import SecretNotFoundError
 from astro_token.lifecycle.audit import Audit, Configuration, audit, shown_title
@@ -19,6 +17,7 @@ from astro_token.policy.codes import AUDIT
 from astro_token.policy.rules import CODES, Policy
 from astro_token.secret import SecretValue
 from astro_token.testing import make_token
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,7 +120,7 @@ def codes_of(policy: dict[str, Any] | None = None, **fields: Any) -> set[str]:
     return codes([token(**fields)], held("t1"), **(policy or {}))["t1"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "policy", "expected"),
     [
         ({}, {}, set()),
@@ -231,7 +230,7 @@ def test_the_credential_of_the_audit_needs_its_role_and_must_expire() -> None:
     assert not run([wide], [admin]).is_complete  # it is not a configuration of a project
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("configuration", "expected"),
     [
         (Configuration("c", "env:X", "t1", ORGANIZATION), set()),
@@ -270,12 +269,12 @@ def test_the_worst_come_first() -> None:
 # -- titles ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("title", ["deploy", "Zürich, nightly", "日本語", "a" * 64, f"{'a' * 64}~{UNIQUE}"])
+@each_row("title", ["deploy", "Zürich, nightly", "日本語", "a" * 64, f"{'a' * 64}~{UNIQUE}"])
 def test_a_title_is_shown(title: str) -> None:
     assert title == shown_title(title, NOTHING)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "title",
     [
         "",

@@ -23,6 +23,7 @@ from astro_token.lifecycle.protocol import Plan
 from astro_token.lifecycle.transitions import TRANSITIONS, State, next_step, state_of
 from astro_token.record import replace
 from tests.lifecycle.model import FIRST, Token, World, alone, explore, recover, sweep
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +56,7 @@ def empty() -> World:
 # -- the table ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("record", "current", "step"),
     [
         (RotationRecord(), FIRST, "begin"),

@@ -12,6 +12,7 @@ from astro_token.lifecycle.effects import Intent, RotationRecord, Slot
 from astro_token.lifecycle.record import decode_record, encode_record
 from astro_token.secret import SecretValue
 from astro_token.testing import make_token
+from tests.rows import each_row
 
 INTENT = Intent("deploy~1", "run-1", 1_795_000_000.25)
 FIRST, SECOND = (make_token(token_id=ident) for ident in ("cltoken1", "cltoken2"))
@@ -64,7 +65,7 @@ def changed(*path: str, to: Any) -> bytes:
     return json.dumps(content).encode()
 
 
-@pytest.mark.parametrize(
+@each_row(
     "content",
     [
         b"",

@@ -21,6 +21,7 @@ from astro_token.secrets.ref import SecretRef
 from astro_token.secrets.schemes import BUILTIN
 from astro_token.testing import BackendContract, Harness
 from astro_token.transport.deadline import Deadline
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,7 @@ def _raised(call: Callable[[], object]) -> AstroTokenError | None:
     return None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "record"),
     [
         ("file:prod.token.age", "file:prod.token.age.rotation"),
@@ -82,7 +83,7 @@ def test_the_record_is_next_to_the_value(value: str, record: str) -> None:
     assert record == named(value)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "value",
     [
         f"file:/tmp/{'a' * 225}",
@@ -155,7 +156,7 @@ def test_a_plugin_without_records_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     "answer",
     [
         lambda ref: ref,

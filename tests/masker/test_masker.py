@@ -102,7 +102,7 @@ def through(filter_: Filter, parts: Iterator[bytes]) -> bytes:
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_no_form_of_a_token_goes_out_however_it_is_split(name: str) -> None:
     """A part of the splits for each encoding, of which all are in `make test-long`."""
-    assert [] == leaks(name, SPLITS // 100)
+    assert [] == leaks(name, SPLITS // 300)
 
 
 @pytest.mark.long
@@ -175,6 +175,7 @@ def test_output_without_the_token_is_not_changed(data: bytes, sizes: list[int]) 
 @given(st.binary(min_size=8, max_size=60) | st.text(min_size=8, max_size=40).map(str.encode))
 def test_the_forms_of_any_value_are_listed(value: bytes) -> None:
     """For the masks of CI systems; also of one that no token can be, with lines, quotes and bytes."""
+    listed = forms(value)
     for written in (
         value,
         max(value.splitlines(), key=len).strip(),
@@ -184,10 +185,10 @@ def test_the_forms_of_any_value_are_listed(value: bytes) -> None:
         json.dumps(value.decode(errors="replace"))[1:-1].encode(),
         json.dumps(value.decode(errors="replace"), ensure_ascii=False)[1:-1].encode(),
     ):
-        assert (written in forms(value)) == (len(written) >= 8)
+        assert (written in listed) == (len(written) >= 8)
     for before in range(3):
         encoded = base64.b64encode(b"x" * before + value + b"yyy")
-        assert any(form in encoded for form in forms(value) if len(form) >= 8)
+        assert any(form in encoded for form in listed if len(form) >= 8)
     assert frozenset() == forms(b"123")
 
 
@@ -390,7 +391,7 @@ STREAMS = 20_000
 
 
 def test_generated_outputs_show_no_24_characters() -> None:
-    assert [] == list(shown_pieces(STREAMS // 50))
+    assert [] == list(shown_pieces(STREAMS // 150))
 
 
 @pytest.mark.long

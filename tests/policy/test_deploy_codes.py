@@ -12,12 +12,13 @@ from astro_token.policy.codes import Level
 from astro_token.policy.deploy_codes import Finding, verdicts
 from astro_token.policy.parsers import levels_text
 from astro_token.policy.rules import Policy
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("one", "other", "both"),
     [
         ({}, {}, {}),

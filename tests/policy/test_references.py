@@ -9,12 +9,13 @@ import pytest
 from astro_token.errors import ConfigError
 from astro_token.policy.references import matches, references
 from astro_token.secrets.ref import SecretRef
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("pattern", "allowed", "refused"),
     [
         (
@@ -70,7 +71,7 @@ def test_links_in_a_file_s_path_are_resolved(tmp_path: Path) -> None:
             assert not matches(pattern, SecretRef.parse(f"file:{tmp_path}/{folder}/{name}"))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     ["", "*", "env:", "vault:secret/*/x", "vault:s/x?version=*", "x", "env:A,,env:B", "a b:*", ["env:A"], 3],
 )

@@ -15,6 +15,7 @@ from astro_token.record import replace
 from astro_token.secret import SecretValue
 from astro_token.secrets.ref import SecretRef
 from astro_token.token import SCOPES, AstroToken, Scope
+from tests.rows import each_row
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ANY = Expectations()
@@ -48,7 +49,7 @@ def found(
     return [(verdict.code, verdict.level) for verdict in judge(judged, policy or Policy(), expected, now=NOW)]
 
 
-@pytest.mark.parametrize(("widest", "scope"), list(itertools.product((None, *SCOPES), SCOPES)))
+@each_row(("widest", "scope"), list(itertools.product((None, *SCOPES), SCOPES)))
 def test_a_scope_wider_than_allowed_is_an_error_and_no_other(widest: Scope | None, scope: Scope) -> None:
     order = {"organization": 3, "workspace": 2, "deployment": 1}
     too_wide = widest is not None and order[scope] > order[widest]
@@ -57,7 +58,7 @@ def test_a_scope_wider_than_allowed_is_an_error_and_no_other(widest: Scope | Non
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("left", "policy", "verdicts"),
     [
         (30 * DAY, Policy(), []),
@@ -107,7 +108,7 @@ def test_what_else_is_wrong_with_a_token_of_tomorrow_is_told_too() -> None:
     assert ["expired", "not-yet-valid"] == [code for code, _ in found(token(starts=DAY, left=-DAY))]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("age", "policy", "verdicts"),
     [
         (1000 * DAY, Policy(), []),
@@ -152,7 +153,7 @@ def test_an_expired_token_is_invalid_though_it_is_too_old_as_well() -> None:
         enforce(verdicts)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("scope", "expected", "verdicts"),
     [
         ("workspace", Expectations("o1", "w1"), []),
@@ -174,7 +175,7 @@ def test_what_the_project_expects_is_compared(
     assert verdicts == found(token(scope), expected=expected)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("scope", "policy", "verdicts"),
     [
         ("workspace", Policy(organization="o1", workspace="w1"), []),
@@ -298,7 +299,7 @@ def test_a_tightened_policy_refuses_all_that_either_refuses_and_no_more() -> Non
         assert [a or b for a, b in zip(refused(one), refused(other), strict=True)] == refused(both)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "seconds"),
     [
         ("0s", 0),
@@ -314,7 +315,7 @@ def test_a_duration_is_read(text: str, seconds: int) -> None:
     assert timedelta(seconds=seconds) == duration(text, "x")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "",

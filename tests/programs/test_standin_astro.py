@@ -20,6 +20,7 @@ from tests.programs.standin.api import base_url
 from tests.programs.standin.block_yaml import Plain, read_yaml, write_yaml
 from tests.programs.standin.config import Config, is_cloud
 from tests.programs.standin.errors import CommandError, UnsupportedError
+from tests.rows import each_row
 from tests.servers.astro_api import DEPLOYMENT, ORGANIZATION, WORKSPACE, AstroApi
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def test_any_text_is_read_as_it_was_written(tree: dict[str, str]) -> None:
     assert {"top": tree, "end": "x"} == read_yaml(write_yaml({"top": tree, "end": "x"}))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "text"),
     [
         ("Bearer eyJ", "Bearer eyJ"),
@@ -250,7 +251,7 @@ def test_text_is_written_as_the_real_one_does(value: str, text: str) -> None:
     assert f"token: {text}\n" == write_yaml({"token": value})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "tree"),
     [
         ("", {}),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from astro_token.secret import SecretValue
 from astro_token.secrets.ciphertext import decode_ciphertext, encode_ciphertext, is_ciphertext
 from astro_token.testing import make_token
+from tests.rows import each_row
 
 BLOB = b"\x01\x02\x02\x00" + bytes(range(256))
 TRANSIT = b"vault:v1:" + base64.b64encode(BLOB)
@@ -37,7 +38,7 @@ def test_ciphertext_that_is_text_is_stored_as_it_is_and_comes_back(text: bytes) 
     assert text == encode_ciphertext(text).reveal() == decode_ciphertext(encode_ciphertext(text))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "stored",
     [
         base64.b64encode(BLOB),
@@ -51,17 +52,17 @@ def test_base64_in_any_layout_and_raw_bytes_are_the_same(stored: bytes) -> None:
     assert BLOB == decode_ciphertext(SecretValue(stored))
 
 
-@pytest.mark.parametrize("stored", [b"", b"abcde", b"ab=c", b"a.b", TRANSIT + b"\n"])
+@each_row("stored", [b"", b"abcde", b"ab=c", b"a.b", TRANSIT + b"\n"])
 def test_what_is_no_base64_is_left_as_it_is(stored: bytes) -> None:
     assert stored == decode_ciphertext(SecretValue(stored))
 
 
-@pytest.mark.parametrize("stored", [TRANSIT, JWE, BLOB, base64.b64encode(BLOB), TRANSIT + b"\n"])
+@each_row("stored", [TRANSIT, JWE, BLOB, base64.b64encode(BLOB), TRANSIT + b"\n"])
 def test_ciphertext_is_recognised(stored: bytes) -> None:
     assert is_ciphertext(SecretValue(stored))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "stored",
     [
         b"a.b.c",

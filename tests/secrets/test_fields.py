@@ -18,13 +18,14 @@ from astro_token.errors import (
 from astro_token.secret import SecretValue
 from astro_token.secrets.fields import merge_field, same_secret, select_field
 from astro_token.testing import appearances, reachable_text
+from tests.rows import each_row
 
 
 def secret(content: object) -> SecretValue:
     return SecretValue(content if isinstance(content, bytes) else json.dumps(content).encode(), "7")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content", "field", "chosen"),
     [
         (b"plain", None, b"plain"),
@@ -53,7 +54,7 @@ def test_a_field_is_chosen(content: object, field: str | None, chosen: bytes) ->
     assert "7" == value.version
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content", "field", "error", "complaint"),
     [
         ({"a": "1", "b": "2"}, None, SecretNotFoundError, "the secret has 2 fields, and"),
@@ -85,7 +86,7 @@ def failure(value: SecretValue, field: str | None) -> AstroTokenError:
     raise AssertionError("it was chosen")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content", "field", "suggested"),
     [
         ({"token": "t"}, "tokne", "token"),
@@ -118,7 +119,7 @@ def test_an_error_holds_nothing_of_the_secret(canary: str) -> None:
     assert [] == appearances(canary, reachable_text(failure(secret(canary.encode()), "nothing")))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("current", "field", "stored"),
     [
         (None, None, b"new"),
@@ -146,7 +147,7 @@ def test_a_field_is_put_beside_the_others(current: object, field: str | None, st
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("current", "field", "value", "error"),
     [
         ({"a": "1", "b": "2"}, None, b"new", SecretNotFoundError),

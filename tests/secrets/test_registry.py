@@ -40,6 +40,7 @@ from astro_token.settings.variables import misspelt_variables
 from astro_token.testing import appearances, reachable_text
 from astro_token_backends import MODULES
 from tests.installed import extra_hint
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,7 +196,7 @@ def test_an_unknown_scheme_is_answered_with_the_nearest_known_one() -> None:
     assert (error.hint or "").startswith("did you mean vault? the schemes are airflow, aws, aws-kms, ")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("scheme", "package", "extra"),
     [
         ("vault", "hvac", "vault"),
@@ -241,7 +242,7 @@ def test_nothing_of_what_a_factory_raised_is_left_on_the_error(
         assert (None, None) == (error.__cause__, error.__context__)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("scheme", "child"),
     [
         ("vault", "hvac.adapters"),
@@ -508,7 +509,7 @@ def test_the_credentials_of_every_backend_and_of_ci_identities_are_known() -> No
     assert expected <= credential_variables()
 
 
-@pytest.mark.parametrize("scheme", BUILTIN)
+@each_row("scheme", BUILTIN)
 def test_a_variable_that_names_a_file_with_a_credential_is_a_credential(scheme: str) -> None:
     row = BUILTIN[scheme]
     assert set() == set(row.credentials) & set(row.settings)

@@ -271,13 +271,21 @@ def reset(connection: socket.socket, _: Request | None = None) -> bool:
 
 @functools.lru_cache(4)
 def _bomb(size: int) -> bytes:
-    """A gzip body that inflates to a JSON string of `size` letters, made in small memory."""
-    packer = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
-    packed = [packer.compress(b'"')]
-    while size > 0:
-        packed.append(packer.compress(_BLOCK[:size]))
-        size -= len(_BLOCK)
-    return b"".join([*packed, packer.compress(b'"'), packer.flush()])
+    """A gzip body that inflates to a JSON string of `size` letters, made in small memory and little time."""
+    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+
+    def packed(data: bytes, mode: int = zlib.Z_FULL_FLUSH) -> bytes:
+        return packer.compress(data) + packer.flush(mode)
+
+    # After a full flush, a block does not depend on those before it: it can be repeated as it is.
+    blocks, rest = divmod(size, len(_BLOCK))
+    head, block, end = packed(b'"'), packed(_BLOCK), packed(_BLOCK[:rest] + b'"', zlib.Z_FINISH)
+    check = zlib.crc32(b'"')
+    for _ in range(blocks):
+        check = zlib.crc32(_BLOCK, check)
+    check = zlib.crc32(_BLOCK[:rest] + b'"', check)
+    trailer = struct.pack("<II", check, (size + 2) & 0xFFFFFFFF)
+    return b"\x1f\x8b\x08" + bytes(6) + b"\xff" + head + block * blocks + end + trailer
 
 
 @functools.cache

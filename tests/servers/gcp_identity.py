@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.servers import web_tokens
+from tests.servers.jwks import rsa_key
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric import rsa
 
 AUDIENCE = "https://secretmanager.googleapis.com/"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -84,7 +86,7 @@ class Identities:
         account = ServiceAccount(
             f"{name}@{project}.iam.gserviceaccount.com",
             uuid.uuid4().hex,
-            rsa.generate_private_key(65537, 2048),
+            rsa_key(),
         )
         self._accounts[account.key_id] = account
         return account

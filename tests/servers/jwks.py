@@ -108,8 +108,9 @@ class Issuer(HttpServer):
         return {**known, "kty": "EC", "crv": "P-256", "x": _integer(point.x, 32), "y": _integer(point.y, 32)}
 
 
-def rsa_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, 2048)
+def rsa_key(bits: int = 1024) -> rsa.RSAPrivateKey:
+    """A small key protects nothing and saves time: a client checks it at each login, 2048 bits for 50 ms."""
+    return rsa.generate_private_key(65537, bits)
 
 
 def ec_key() -> ec.EllipticCurvePrivateKey:

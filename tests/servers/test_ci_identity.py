@@ -15,6 +15,7 @@ import pytest
 
 from astro_token.ci.identity import ci_identity
 from astro_token.identity.web_token import describe_identity
+from tests.rows import each_row
 from tests.servers import ci_programs
 from tests.servers.ci_identity import AZURE_AUDIENCE, BUILDKITE_AUDIENCE, GITHUB_AUDIENCE, SYSTEMS, CiIdentity
 from tests.servers.test_by_hand import start
@@ -177,7 +178,7 @@ def test_by_hand_it_can_be_the_job_of_an_environment() -> None:
     assert describe_identity(token).startswith(shown)
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@each_row("system", SYSTEMS)
 def test_by_hand_it_prints_what_leads_a_shell_to_it(system: str) -> None:
     with start("tests.servers.ci_identity", system) as process:
         assert process.stdout is not None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.rows import each_row
 from tests.servers.faults import BlackHole, ConnectProxy, Egress, FaultServer, Mode, refused_port
 from tests.servers.http1 import Answer, HttpServer
 from tests.timing import SLACK
@@ -37,7 +38,7 @@ def fetch(
         return answer.status, answer.read()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("mode", "error"),
     [
         ("reset", ConnectionResetError),
@@ -56,7 +57,7 @@ def test_connections_break_where_they_should(mode: str, error: type[Exception]) 
         assert not server.saw("CANARY-3")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("mode", "body"),
     [
         ("cut-json", BODY[:-5]),
@@ -84,7 +85,7 @@ def test_a_portal_answers_in_html() -> None:
         assert fetch(server.port)[1].startswith(b"<!doctype html>")
 
 
-@pytest.mark.parametrize("status", [204, 403, 412, 473, 500, 503])
+@each_row("status", [204, 403, 412, 473, 500, 503])
 def test_any_status_can_be_had(status: int) -> None:
     with FaultServer(status, BODY, headers={"Retry-After": "1"}) as server:
         assert fetch(server.port) == (status, b"" if status == 204 else BODY)

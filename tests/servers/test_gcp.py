@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import google_crc32c
 import grpc
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from google.api_core import exceptions
 from google.cloud.kms_v1 import KeyManagementServiceClient as KmsClient
 from google.cloud.kms_v1.services.key_management_service.transports import (
@@ -29,17 +28,21 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 from google.oauth2 import credentials as oauth2
 from google.oauth2 import service_account
 
+from tests.rows import each_row
 from tests.servers import gcp_identity, web_tokens
 from tests.servers.faults import FaultServer
 from tests.servers.gcp import Code, Fault, GcpServer
 from tests.servers.gcp_faults import RESET, Http2Server, headers, message, trailers
 from tests.servers.gcp_identity import UnauthenticatedError
+from tests.servers.jwks import rsa_key
 from tests.timing import within
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric import rsa
 
     from tests.servers.certificates import Certificates
     from tests.servers.gcp_login import GcpLogin
@@ -378,7 +381,7 @@ def test_a_key_of_another_with_the_same_name_is_refused(
         access(connect(credentials), name)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "claims",
     [
         {"aud": "https://pubsub.googleapis.com/"},
@@ -411,7 +414,7 @@ def test_what_a_service_account_signs_has_to_fit(claims: dict[str, object]) -> N
     with pytest.raises(UnauthenticatedError):
         identities.principal(sign({**good, **claims}))
     with pytest.raises(UnauthenticatedError):
-        identities.principal(sign({**good}, rsa.generate_private_key(65537, 2048)))
+        identities.principal(sign({**good}, rsa_key()))
 
 
 # -- faults --------------------------------------------------------------------------------------
@@ -552,7 +555,7 @@ def test_a_ci_systems_token_is_exchanged_and_may_act_for_an_account(
     assert (status, answer["token_type"]) == (200, "Bearer")
     assert gcp_server.identities.principal(answer["access_token"]).endswith("/subject/repo:acme/dags")
 
-    forged = issuer.mint(good, key=rsa.generate_private_key(65537, 2048))
+    forged = issuer.mint(good, key=rsa_key())
     others = [{**good, "aud": "other"}, {**good, "sub": "repo:evil/dags"}, {**good, "exp": 1}]
     assert [exchange(token)[0] for token in [forged, *map(issuer.mint, others)]] == [400] * 4
     assert exchange(issuer.mint(good), audience="//iam.googleapis.com/other")[0] == 400

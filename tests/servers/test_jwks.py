@@ -20,7 +20,7 @@ GOOD: dict[str, object] = {"sub": "repo:acme/dags", "aud": "openbao"}
 
 @pytest.fixture(params=["RSA", "EC"])
 def signer(request: pytest.FixtureRequest) -> Iterator[Issuer]:
-    with Issuer(ec_key() if request.param == "EC" else None) as issuer:
+    with Issuer(ec_key() if request.param == "EC" else rsa_key(2048)) as issuer:
         yield issuer
 
 

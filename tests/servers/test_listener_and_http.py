@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+from tests.rows import each_row
 from tests.servers.http1 import Answer, HttpServer, Request, traces
 from tests.servers.listener import Listener
 
@@ -74,7 +75,7 @@ def test_the_length_is_found_in_any_case(name: str) -> None:
         assert client.makefile("rb").read().endswith(b"\r\n\r\nhello")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "request_bytes",
     [
         b"GET / HTTP/1.1\r\n\r\n",

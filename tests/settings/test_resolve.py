@@ -20,6 +20,7 @@ from astro_token.policy.rules import Expectations, Policy
 from astro_token.secrets.ref import SecretRef
 from astro_token.settings.resolve import Settings, TokenSettings, resolve
 from astro_token.testing import make_token
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,7 +172,7 @@ def test_a_reference_brings_the_policy_and_no_expectations(folder: Path) -> None
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("environ", "ref"),
     [
         ({"ASTRO_TOKEN_BACKEND": "vault", "ASTRO_TOKEN_NAME": "secret/a"}, "vault:secret/a"),

@@ -25,6 +25,7 @@ from astro_token.system import installation
 from astro_token.system.installation import Source, install_hint, install_requirement, package_hint
 from tests.conftest import ROOT, Program
 from tests.installed import extra_hint
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +43,7 @@ def test_this_copy_is_the_folder_of_the_checkout() -> None:
     assert "pip install pyrage" == package_hint("pyrage")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("record", "requirement"),
     [
         (None, "astro-token[vault]"),
@@ -81,8 +82,8 @@ def test_a_record_gives_the_requirement(record: Any, requirement: str) -> None:
     assert requirement == installation._source(record).requirement("vault")
 
 
-@pytest.mark.parametrize("scheme", ["https", "http", "ssh", "git"])
-@pytest.mark.parametrize("user", ["{}", "{}:x", "x:{}", "git:{}", ":{}", "oauth2:{}"])
+@each_row("scheme", ["https", "http", "ssh", "git"])
+@each_row("user", ["{}", "{}:x", "x:{}", "git:{}", ":{}", "oauth2:{}"])
 def test_no_credential_of_an_address_is_shown(scheme: str, user: str) -> None:
     password = secrets.token_hex(8)
     address = f"{scheme}://{user.format(password)}@git.example/team/a?private_token={password}#{password}"
@@ -95,7 +96,7 @@ def test_no_credential_of_an_address_is_shown(scheme: str, user: str) -> None:
         assert "git.example/team/a" in source.requirement("vault")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "record",
     [
         {},
@@ -133,7 +134,7 @@ def test_a_folder_that_is_gone_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert f"{expected}{tmp_path / 'no'} is gone" == install_hint("vault")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("installed", "requirement"),
     [
         ("/srv/a", "astro-token[aws]"),

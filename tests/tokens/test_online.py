@@ -23,6 +23,7 @@ from astro_token.tokens.online import Online, consult
 from astro_token.tokens.read_many import verify_all
 from astro_token.tokens.roles import too_wide
 from astro_token.transport.deadline import Deadline
+from tests.rows import each_row
 from tests.servers.astro_api import (
     DEPLOYMENT,
     ORGANIZATION,
@@ -385,7 +386,7 @@ ORG_OWNER = Role("ORGANIZATION_OWNER", "organization", "org1")
 ANY, FOR_WS, FOR_DEP = Expectations(), Expectations("org1", "ws1"), Expectations("org1", "ws1", "dep1")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("roles", "expected", "policy", "wide"),
     [
         ([], ANY, Policy(), False),

@@ -28,6 +28,7 @@ from astro_token.settings.resolve import TokenSettings
 from astro_token.testing import appearances, make_token, reachable_text
 from astro_token.tokens.read import read_and_verify, read_secret, read_token
 from astro_token.transport.deadline import Deadline
+from tests.rows import each_row
 from tests.timing import within
 from tests.transport.test_deadline import FAILURES
 
@@ -199,7 +200,7 @@ def test_reading_is_tried_again() -> None:
     assert 4 == len(backend.asked)
 
 
-@pytest.mark.parametrize("answer", [None, b"x", "x", {"token": "x"}, 7])
+@each_row("answer", [None, b"x", "x", {"token": "x"}, 7])
 def test_an_answer_that_is_no_secret_value_is_the_backends_fault(answer: object) -> None:
     error = failure(lambda: read(Memory(lambda: answer)))
     assert (BackendError, "memory:prod: the backend did not return a SecretValue") == (

@@ -23,6 +23,7 @@ from astro_token.errors import (
 from astro_token.testing import appearances, reachable_text
 from astro_token.transport.failure import connection_failure, seconds_to_wait, timestamp
 from astro_token.transport.route import Route
+from tests.rows import each_row
 
 ROUTE = Route.to("https://vault.example", {}, service="Vault", variable="VAULT_ADDR")
 
@@ -39,7 +40,7 @@ def reason(name: str) -> ssl.SSLError:
     return error
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("error", "kind", "words"),
     [
         (ConnectionRefusedError(111, "s3cr3t"), BackendUnavailableError, "cannot be reached"),
@@ -80,7 +81,7 @@ def test_a_failure_is_told_by_its_kind_however_deep_it_lies(
         assert "{" not in (failure.hint or "")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "seconds"),
     [
         ("", None),

@@ -11,6 +11,7 @@ from astro_token.errors import ConfigError
 from astro_token.transport import route as route_module
 from astro_token.transport.address import checked_address, is_loopback, is_metadata, parse_address
 from astro_token.transport.route import Route
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +62,7 @@ ENVIRONMENTS: list[tuple[Mapping[str, str], str, tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("environ", "proxy", "proxied"), ENVIRONMENTS, ids=lambda one: str(one)[:70])
+@each_row(("environ", "proxy", "proxied"), ENVIRONMENTS, ids=lambda one: str(one)[:70])
 def test_the_environment_chooses_the_proxy(
     environ: Mapping[str, str], proxy: str, proxied: tuple[str, ...]
 ) -> None:
@@ -74,7 +75,7 @@ def test_a_zone_is_not_the_name_of_a_host() -> None:
     assert Route.to(ZONE_NAMED, {"HTTPS_PROXY": P, "NO_PROXY": ".vault.example"}).proxy
 
 
-@pytest.mark.parametrize(
+@each_row(
     "value",
     [
         "socks5://127.0.0.1:1",
@@ -102,7 +103,7 @@ def test_a_zone_is_not_the_name_of_a_host() -> None:
         "http://a\nb",
     ],
 )
-@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
+@each_row("variable", ["HTTPS_PROXY", "https_proxy"])
 def test_the_address_of_no_http_proxy_is_refused_and_not_repeated(value: str, variable: str) -> None:
     with pytest.raises(ConfigError) as raised:
         Route.to(NAME, {variable: value})
@@ -145,7 +146,7 @@ def test_a_contradiction_is_reported_once(
 # -- addresses ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("host", "loopback"),
     [
         ("localhost", True),
@@ -169,7 +170,7 @@ def test_loopback_is_decided_by_exact_comparison(host: str, loopback: bool) -> N
     assert loopback is is_loopback(host)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "origin", "target"),
     [
         ("https://vault.example", "https://vault.example", "/"),
@@ -187,7 +188,7 @@ def test_an_address_is_https_or_plain_http_to_listed_hosts(url: str, origin: str
     assert (origin, target) == (address.origin, address.target)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     [
         "",
@@ -233,7 +234,7 @@ def test_a_zone_stays_on_this_machine() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     "host", ["169.254.169.254", "169.254.170.23", "[fd00:ec2::254]", "[fe80::1]", "metadata.google.internal"]
 )
 def test_a_metadata_service_is_plain_direct_and_for_logins_only(host: str) -> None:

@@ -789,7 +789,7 @@ def az(
 
 
 def client_certificate(path: Path) -> Path:
-    key = rsa_key()
+    key = rsa_key(2048)  # the SDK warns of a shorter one
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "client")])
     now = dt.datetime.now(dt.UTC)
     made = (

@@ -1,9 +1,9 @@
 """
-Does a piece of work again and again, killed one step later each time, and looks at what is left.
+Does a piece of work again and again, killed some steps later each time, and looks at what is left.
 
 A step is a call of anything written in C, and so of the system: a kill falls between any two of them.
 
-    killed.py {replace,create,key} FOLDER
+    killed.py {replace,create,key} FOLDER STEPS
 
 Prints what it saw as JSON.
 """
@@ -23,7 +23,7 @@ from astro_token.secrets.ref import SecretRef
 from astro_token.testing import appearances, make_token
 from astro_token_backends.file.age_file import AgeFile
 
-work, folder = sys.argv[1], Path(sys.argv[2])
+work, folder, every = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 path, key = folder / "prod.token.age", Path(os.environ["XDG_CONFIG_HOME"]) / "astro-token" / "age-key.txt"
 target = key if work == "key" else path
 ref = SecretRef("file", str(path))
@@ -106,7 +106,7 @@ while True:
         seen[names.get(content(), "half")] += 1
     leaked += in_clear()
     abandoned += any(entry.suffix == ".tmp" for entry in target.parent.iterdir())
-    if step % 7 == 0:
+    if step % (7 * every) == 0:
         if work == "key":
             key.unlink(missing_ok=True)
             path.unlink(missing_ok=True)  # of the key before
@@ -114,6 +114,6 @@ while True:
         write(new)
         if content() != new or [entry.name for entry in target.parent.iterdir()] != [target.name]:
             unmended.append(step)
-    step += 1
+    step += every
 report = {"steps": step, "seen": seen, "leaked": leaked, "abandoned": abandoned, "unmended": unmended}
 print(json.dumps(report))

@@ -12,14 +12,16 @@ import pytest
 
 from tests.backends.file.scene import Scene, environment
 
+some_or_all = pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.long)])
 
-def killed(scene: Scene, monkeypatch: pytest.MonkeyPatch, work: str) -> dict[str, Any]:
+
+def killed(scene: Scene, monkeypatch: pytest.MonkeyPatch, work: str, every: int) -> dict[str, Any]:
     temporary = scene.folder.parent / "temporary"
     temporary.mkdir()
     if work == "key":
         monkeypatch.delenv("ASTRO_TOKEN_AGE_KEY")
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("killed.py"), work, scene.folder],
+        [sys.executable, Path(__file__).with_name("killed.py"), work, scene.folder, str(every)],
         env=environment(TMPDIR=temporary),
         capture_output=True,
         text=True,
@@ -32,21 +34,23 @@ def killed(scene: Scene, monkeypatch: pytest.MonkeyPatch, work: str) -> dict[str
     return report
 
 
+@some_or_all
 @pytest.mark.parametrize(("work", "states"), [("replace", {"old", "new"}), ("create", {"none", "new"})])
 def test_a_write_that_is_killed_at_any_step_has_happened_or_has_not(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, work: str, states: set[str]
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, work: str, states: set[str], every: int
 ) -> None:
-    report = killed(scene, monkeypatch, work)
+    report = killed(scene, monkeypatch, work, every)
     assert states == set(report["seen"])
     assert report["steps"] > 100
     assert report["abandoned"] > 0, "no kill fell between the temporary file and its renaming"
     assert ([], 0) == (report["unmended"], report["leaked"])
 
 
+@some_or_all
 def test_a_key_whose_making_is_killed_at_any_step_is_whole_or_is_not_there(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, every: int
 ) -> None:
-    report = killed(scene, monkeypatch, "key")
+    report = killed(scene, monkeypatch, "key", every)
     assert {"none", "new"} == set(report["seen"])
     assert report["steps"] > 50
     assert report["abandoned"] > 0

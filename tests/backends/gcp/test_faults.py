@@ -532,8 +532,11 @@ class TestNothingLeaks:
         shown = "".join(capfd.readouterr())
         assert [] == [line for line in shown.splitlines() if "CONNECT" in line or "Basic" in line]
 
-    @pytest.mark.parametrize("registry", [True, False])
-    @pytest.mark.parametrize("trusted", [True, False])
+    @pytest.mark.parametrize(
+        ("registry", "trusted"),
+        [(False, True), (True, False)]
+        + [pytest.param(*both, marks=pytest.mark.long) for both in [(True, True), (False, False)]],
+    )
     def test_by_the_sdks_own_variables(
         self,
         server: GcpServer,

@@ -18,6 +18,7 @@ from astro_token.testing import appearances
 from astro_token_backends.gcp.kms import authenticated_data
 from tests.backends.clouds import logged, read
 from tests.backends.gcp.calls import failure_of
+from tests.rows import each_row
 from tests.servers.gcp import Code, Fault, GcpServer
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class TestRoundTrips:
     def test_the_largest_value(self, kms: KMS, key: str) -> None:
         assert decrypt(kms, f"gcp-kms:{key}", encrypt(kms, f"gcp-kms:{key}", "a" * 65536)) == "a" * 65536
 
-    @pytest.mark.parametrize(
+    @each_row(
         ("query", "data"),
         [
             ("", ""),

@@ -622,7 +622,11 @@ class TestNoCredential:
         expected = {"unknown": 78, "silent": 75}.get(kind, 77)
         assert (expected, "", True) == (int(code), done.stderr, float(taken) < 2 + SLACK)
 
-    @pytest.mark.parametrize(("status", "exit_code"), [(404, 77), (503, 75), (429, 75), (403, 77)])
+    @pytest.mark.parametrize(
+        ("status", "exit_code"),
+        [(404, 77), (503, 75)]
+        + [pytest.param(*more, marks=pytest.mark.long) for more in [(429, 75), (403, 77)]],
+    )
     def test_a_metadata_server_that_gives_none(self, server: GcpServer, status: int, exit_code: int) -> None:
         flavor = {"Metadata-Flavor": "Google"}
         with FaultServer(status, b"no", headers=flavor, content_type="text/html") as metadata:

@@ -192,7 +192,25 @@ def test_keyrings_in_clear_text_are_refused(
     assert "/tmp" not in sys.path
 
 
-@pytest.mark.parametrize("variable", [*VARIABLES, *NOT_USED])
+def test_variables_that_are_not_used_may_have_any_value(
+    keyring: SecretService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, canary: str
+) -> None:
+    keyring.store("s", "u", canary.encode())
+    environ = {**keyring.environ, "PYTHON_KEYRING_BACKEND": OURS}
+    read = reader("keyring:s/u", monkeypatch)
+    for value in (
+        "",
+        "no such: {thing}, or {other}",
+        str(tmp_path),
+        "/proc/self/mem",
+        str(tmp_path / "none"),
+    ):
+        assert (0, "", "") == read({**environ, **dict.fromkeys(NOT_USED, value)}), value
+
+
+@pytest.mark.parametrize(
+    "variable", [*VARIABLES, *(pytest.param(name, marks=pytest.mark.long) for name in NOT_USED)]
+)
 def test_a_wrong_value_names_its_variable(
     keyring: SecretService, variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, canary: str
 ) -> None:

@@ -17,6 +17,7 @@ from astro_token_backends.vault.transit import Transit
 from tests.backends.clouds import logged, source_failure, told
 from tests.backends.vault import service
 from tests.backends.vault.service import SECONDS, failure, ref
+from tests.rows import each_row
 from tests.servers.ci_identity import CiIdentity
 from tests.servers.faults import FaultServer
 from tests.servers.http1 import Answer
@@ -87,7 +88,7 @@ def test_a_login_that_is_refused_is_told_as_by_a_read(bao: OpenBao) -> None:
     assert (77, "Vault refuses the login by approle") == (error.exit_code, error.message)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("environ", "expected"),
     [
         ({"VAULT_ROLE_ID": "the-role-id"}, "approle: VAULT_ROLE_ID, no secret id"),
@@ -194,7 +195,7 @@ def test_an_identity_that_is_refused_is_not_sent_again(issuer: Issuer) -> None:
         assert (2, 2) == (len(server.requests), vault.count)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "environ",
     [
         {},

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tests.servers.certificates import Certificates
     from tests.servers.faults import Mode
 
-SECONDS = 1.0
+SECONDS = 0.3
 READ = "vault:secret/a?kv=2"
 # What the canary is in: the value of every answer, whole or damaged, and the reason of every refusal.
 CANARY = make_token()
@@ -64,7 +64,7 @@ class Fault:
         make: makes something else to ask, and says what the environment is then.
         kind: how the server speaks TLS, by the name of its certificate.
         quick: an answer has to come sooner than at the deadline.
-        attempts: the most that may be made. A second has seven or eight by chance; without pauses, hundreds.
+        attempts: the most that may be made. A part of a second has a few by chance; without pauses, hundreds.
     """
 
     code: int

@@ -17,6 +17,7 @@ from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.transit import Transit
 from tests.backends.vault.service import SECONDS, failure, ref
+from tests.rows import each_row
 from tests.servers.http1 import Answer, HttpServer, Request
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def test_the_option_kv_takes_the_first_segment_for_the_mount(
     assert ["/v1/a/data/b/c" if kv == "2" else "/v1/a/b/c"] == [request.target for request in server.requests]
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@each_row("name", REFUSED)
 def test_a_name_that_could_lead_elsewhere_is_no_reference(name: str) -> None:
     with pytest.raises(InvalidRefError):
         ref(f"vault:{name}")
@@ -169,7 +170,7 @@ def test_hvac_alone_would_have_left_the_mount(server: HttpServer) -> None:
     assert ["/v1/sys/health"] == [request.target for request in server.requests]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("told", "code"),
     [
         ({"path": "other/", "type": "kv", "options": {"version": "2"}}, 76),
@@ -196,7 +197,7 @@ def test_an_answer_about_another_mount_is_not_believed(told: object, code: int) 
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("options", [None, {}, {"version": ""}, {"version": "1"}, {"version": 1}])
+@each_row("options", [None, {}, {"version": ""}, {"version": "1"}, {"version": 1}])
 def test_a_mount_that_tells_no_version_is_kv_1(options: object) -> None:
     def answer(request: Request) -> Answer:
         about = {"path": "secret/", "type": "kv", "options": options}

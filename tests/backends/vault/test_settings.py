@@ -12,6 +12,7 @@ from astro_token_backends.vault.client import VaultClient
 from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.settings import Settings, read_settings
 from tests.backends.vault.service import SECONDS, failure, ref
+from tests.rows import each_row
 
 if TYPE_CHECKING:
     from tests.servers.faults import Egress
@@ -21,7 +22,7 @@ def settings(address: str = "https://vault.example", **environ: str) -> Settings
     return read_settings({"VAULT_ADDR": address, **environ})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("given", "expected"),
     [
         ("https://vault.example.com:8200", "https://vault.example.com:8200"),
@@ -39,7 +40,7 @@ def test_an_address_is_taken(given: str, expected: str) -> None:
     assert expected == settings(given).url
 
 
-@pytest.mark.parametrize(
+@each_row(
     "address",
     [
         "",
@@ -106,18 +107,18 @@ def test_plain_http_to_another_machine_sends_nothing(host: str, egress: Egress) 
     assert egress.count == 0
 
 
-@pytest.mark.parametrize("value", ["1", "true", "TRUE", "t", "yes", " 1 ", "2"])
+@each_row("value", ["1", "true", "TRUE", "t", "yes", " 1 ", "2"])
 def test_the_certificate_is_never_left_unchecked(value: str) -> None:
     with pytest.raises(ConfigError, match="VAULT_SKIP_VERIFY"):
         settings(VAULT_SKIP_VERIFY=value)
 
 
-@pytest.mark.parametrize("value", ["", "0", "false", "False", "F"])
+@each_row("value", ["", "0", "false", "False", "F"])
 def test_to_say_that_it_is_not_left_unchecked_is_fine(value: str) -> None:
     settings(VAULT_SKIP_VERIFY=value)
 
 
-@pytest.mark.parametrize("namespace", ["../root", "a/../b", "a//b", "a b", "a\r\nX-Evil: 1", "a%2fb", "."])
+@each_row("namespace", ["../root", "a/../b", "a//b", "a b", "a\r\nX-Evil: 1", "a%2fb", "."])
 def test_a_namespace_that_could_lead_elsewhere_is_refused(namespace: str) -> None:
     with pytest.raises(ConfigError, match="VAULT_NAMESPACE"):
         settings(VAULT_NAMESPACE=namespace)
@@ -131,7 +132,7 @@ def test_a_namespace_may_have_slashes_at_its_ends(given: str, expected: str | No
 PROXY = {"HTTPS_PROXY": "http://proxy.example:3128"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("address", "environ", "expected"),
     [
         ("https://vault.example", PROXY, True),

@@ -25,6 +25,7 @@ from astro_token_backends.vault.transit import Transit
 from tests.backends.vault import service
 from tests.backends.vault.service import ROOT, SECONDS, failure, fields, ref, unique
 from tests.installed import extra_hint
+from tests.rows import each_row
 from tests.servers.faults import Egress, FaultServer
 from tests.servers.http1 import Answer
 from tests.servers.listener import Listener
@@ -68,9 +69,9 @@ def calls(address: str, canary: str) -> dict[str, Callable[[], object]]:
     }
 
 
-@pytest.mark.parametrize("call", ["question", "read", "login", "write", "encrypt"])
-@pytest.mark.parametrize("where", ["same host", "other host", "other scheme", "no host"])
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@each_row("call", ["question", "read", "login", "write", "encrypt"])
+@each_row("where", ["same host", "other host", "other scheme", "no host"])
+@each_row("status", [301, 302, 303, 307, 308])
 def test_no_redirect_is_followed(canary: str, call: str, where: str, status: int) -> None:
     with Egress() as other, FaultServer(status) as server:
         targets = {
@@ -272,7 +273,7 @@ def test_a_huge_or_packed_body_is_given_up_early(mode: str) -> None:
         assert server.sent < 32 << 20
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("head", "block"),
     [
         (OK + b"Transfer-Encoding: chunked\r\n\r\n", MIB),

@@ -16,6 +16,7 @@ from astro_token_backends.vault.kv import KeyValue
 from astro_token_backends.vault.transit import Transit
 from tests.backends.vault import service
 from tests.backends.vault.service import SECONDS, failure, ref, unique
+from tests.rows import each_row
 from tests.servers.faults import FaultServer
 from tests.servers.http1 import Answer
 from tests.servers.openbao import OpenBaoError
@@ -112,9 +113,7 @@ def test_the_ciphertext_of_another_key_or_a_damaged_one_is_not_decrypted(
         assert appearances(canary, reachable_text(error)) == []
 
 
-@pytest.mark.parametrize(
-    "data", [None, [], {}, {"plaintext": 7, "ciphertext": 7}, {"plaintext": "ä", "ciphertext": "x"}]
-)
+@each_row("data", [None, [], {}, {"plaintext": 7, "ciphertext": 7}, {"plaintext": "ä", "ciphertext": "x"}])
 def test_an_answer_that_is_none_is_refused(data: object) -> None:
     with FaultServer(lambda _: Answer.json({"data": data})) as server:
         transit = Transit(VaultClient({"VAULT_ADDR": server.url, "VAULT_TOKEN": "t"}))
