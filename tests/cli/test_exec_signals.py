@@ -197,6 +197,31 @@ def test_a_signal_at_any_moment_ends_us_and_leaves_nothing(
     assert [] == list(homes.iterdir())
 
 
+def test_a_signal_in_a_call_whose_exceptions_python_ignores_ends_us_without_a_word(program: Program) -> None:
+    code = """
+import os, signal, sys
+from astro_token import cli
+from astro_token.cli import check
+
+class Ends:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        sum(range(100))
+
+def run(*_):
+    Ends()
+    return 0
+
+check.run = run
+sys.argv = ["astro-token", "check"]
+cli.run()
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=program.environment(), capture_output=True, text=True, check=False
+    )
+    assert (143, "", "") == (ran.returncode, ran.stdout, ran.stderr)
+
+
 # -- kills ------------------------------------------------------------------------------------------
 
 

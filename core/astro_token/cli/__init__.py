@@ -18,6 +18,7 @@ from astro_token.system.terminal import allow_prompts, restore_echo
 TYPE_CHECKING = False  # importing typing takes longer than `--version` does
 if TYPE_CHECKING:
     import signal
+    from sys import UnraisableHookArgs
     from types import FrameType
     from typing import NoReturn
 
@@ -34,6 +35,7 @@ def run() -> NoReturn:
     """Run the console script."""
     allow_placeholders()
     allow_prompts()
+    sys.unraisablehook = _pass_over
     gc.disable()  # imports create hardly any garbage, and collecting it takes a twentieth of our time
     _replace_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):
@@ -140,6 +142,12 @@ def end_if_signalled() -> None:
     """End if a signal arrived and Python ignored the exception of our signal handler."""
     if _ended:
         raise _EndedBySignal(_ended[0])
+
+
+def _pass_over(ignored: UnraisableHookArgs) -> None:
+    """Print nothing about an end by a signal that Python ignored: `end_if_signalled` does not ignore it."""
+    if not isinstance(ignored.exc_value, _EndedBySignal):
+        sys.__unraisablehook__(ignored)
 
 
 def _replace_closed_streams() -> None:
