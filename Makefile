@@ -41,7 +41,7 @@ demo: .venv-core/done
 	@PATH="$(CURDIR)/.venv-core/bin:$$PATH" sh examples/demo.sh
 
 test: $(ENVIRONMENTS)
-	$(BIN)/python -m pytest -n 3 --dist worksteal -m 'not long' $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m 'not long' $(ARGS)
 
 test-long: $(ENVIRONMENTS) .venv-airflow/done
 	$(BIN)/python -m pytest -m long --timeout 900 -s $(ARGS)

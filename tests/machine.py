@@ -164,3 +164,16 @@ def read_only(*folders: str) -> str:
     """Return commands that make file systems read-only; without arguments all of them."""
     folders = folders or ("/", "/mnt", *TEMPORARY)
     return "; ".join(f"mount -o remount,bind,ro {each}" for each in folders)
+
+
+def limited(limit: str, amount: int, *argv: str) -> list[str]:
+    """
+    The command line of a program with a limit of the module `resource`.
+
+    `preexec_fn` would make gRPC print a line, if this process has used it.
+    """
+    code = (
+        f"import os, resource, sys; resource.setrlimit(resource.{limit}, ({amount}, {amount})); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    return [sys.executable, "-ISc", code, *argv]

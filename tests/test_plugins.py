@@ -6,7 +6,6 @@ import ast
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from astro_token.init.backend import backend_files
 from astro_token.secrets.ref import SecretRef
 from astro_token.testing import BackendContract
 from tests.conftest import PROGRAM, ROOT, Program
+from tests.machine import limited
 from tests.rows import each_row
 
 if TYPE_CHECKING:
@@ -421,9 +421,12 @@ def test_all_files_are_written_or_none(tmp_path: Path) -> None:
     files = backend_files("acme")
     limit = len(files["pyproject.toml"].encode()) + 10
     done = subprocess.run(
-        [PROGRAM, "backends", "new", "acme"], cwd=tmp_path, capture_output=True, text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )  # fmt: skip
+        limited("RLIMIT_FSIZE", limit, str(PROGRAM), "backends", "new", "acme"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     line = f"astro-token: error: {tmp_path / NAME / 'astro_token_acme.py'}: file too large"
     assert (74, "", line) == (done.returncode, done.stdout, done.stderr.splitlines()[0])
     assert not (tmp_path / NAME).exists()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conftest import PROGRAM
+from tests.machine import limited
 
 if TYPE_CHECKING:
     from tests.conftest import Program
@@ -38,14 +38,13 @@ def test_a_file_without_an_end_is_not_read_to_its_end(
     program: Program, ref: str, variable: str, environ: dict[str, str], code: int
 ) -> None:
     ran = subprocess.run(
-        [PROGRAM, "export", "--format", "value", ref],
+        limited("RLIMIT_AS", MEMORY, str(PROGRAM), "export", "--format", "value", ref),
         env=program.environment({"AWS_EC2_METADATA_DISABLED": "true", **environ, variable: ENDLESS}),
         cwd=program.work,
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
     )
     assert (code, "") == (ran.returncode, ran.stdout), ran.stderr
     error, hint = ran.stderr.splitlines()
