@@ -45,7 +45,7 @@ def each_row(
                     stack.callback(close_backends)
                     try:
                         test(*itself, **_for_one(given, number, stack), **values)
-                    except (Exception, pytest.fail.Exception) as error:
+                    except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:
                         shown = ids(row) if callable(ids) else values
                         wrong.append(f"{shown}: {type(error).__name__}: {error}")
             assert not wrong, f"{len(wrong)} of {len(table)} rows are wrong:\n" + "\n".join(wrong)

@@ -36,6 +36,15 @@ def test_what_a_row_expects_and_does_not_get_is_wrong() -> None:
         refused()
 
 
+def test_a_row_that_is_skipped_is_wrong() -> None:
+    @each_row("number", [1, 2])
+    def skipped(number: int) -> None:
+        pytest.skip()
+
+    with pytest.raises(AssertionError, match="2 of 2 rows are wrong"):
+        skipped()
+
+
 def test_tables_may_be_crossed() -> None:
     seen = []
 

@@ -92,7 +92,7 @@ class ForkedProgram(Program):
     The others are forks of a process that has loaded them, and call its entry point.
 
     Attributes:
-        is_started: the first run, which is a start of the real program, was before, or there is none.
+        is_started: true once the first run was a start, or if this case needs none.
     """
 
     forks: Forks | None = None

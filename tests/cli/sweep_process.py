@@ -78,14 +78,15 @@ class Forks:
         """
         job = {"argv": argv, "environ": dict(environ), "folder": str(folder), "limit": limit}
         reading, writing = os.pipe()
-        try:
-            with self._one_at_a_time:
+        status = os.fdopen(reading, "rb", buffering=0)
+        with self._one_at_a_time:
+            try:
                 line = json.dumps(job).encode() + b"\n"
                 sent = socket.send_fds(self._jobs, [line], [*streams, writing])
                 self._jobs.sendall(line[sent:])
-                return Fork(os.fdopen(reading, "rb", buffering=0))
-        finally:
-            os.close(writing)
+            finally:
+                os.close(writing)  # so that reading ends if the process that forks does
+            return Fork(status)
 
     def run(
         self, argv: Sequence[str], environ: Mapping[str, str], folder: Path, stdin: str = ""
@@ -122,12 +123,17 @@ class Fork:
 
     def __init__(self, status: IO[bytes]) -> None:
         self._status = status
-        self.pid = int(status.readline())
+        self.pid = self._number()
 
     def wait(self) -> int:
         """Its exit status, as `subprocess` has it."""
         with self._status:
-            return int(self._status.readline())
+            return self._number()
+
+    def _number(self) -> int:
+        line = self._status.readline()
+        assert line, "the process that forks has ended"
+        return int(line)
 
     def communicate(self, data: bytes, streams: Sequence[int], *, timeout: float) -> tuple[int, bytes, bytes]:
         """
@@ -193,7 +199,7 @@ def _run(job: dict[str, Any], streams: Sequence[int]) -> NoReturn:
 
     for number, stream in enumerate(streams[:3]):
         os.dup2(stream, number)
-    os.closerange(3, 256)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     # As Python opens them at its start.
     sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
@@ -238,7 +244,7 @@ OF_OTHERS = (
 
 
 def _load(modules: Sequence[str]) -> None:
-    """Load our modules, and of the SDKs that of Vault only: the others make each copy slower."""
+    """Load our modules, and only the SDK of Vault: the others make each copy slower."""
     from astro_token.system.sdk_imports import allow_placeholders
 
     allow_placeholders()

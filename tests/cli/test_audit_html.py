@@ -144,11 +144,11 @@ def test_the_rendered_page_and_what_it_looks_like_on_a_light_screen_and_on_paper
         browser, report.parent, "--dump-dom", f"--screenshot={shot}", *SCREEN,
         "--blink-settings=preferredColorScheme=1", "--no-pdf-header-footer", f"--print-to-pdf={pdf}",
     )  # fmt: skip
-    has_all_parts(dom.decode())
+    check_parts(dom.decode())
     # The timeline is drawn, in all its colours.
     found = looks(shot.read_bytes(), WHITE)
     assert [] == [name for name, colour in BARS.items() if found[colour] < 50]
-    is_printed(pdf.read_bytes())
+    check_print(pdf.read_bytes())
 
 
 @browsers
@@ -158,7 +158,7 @@ def test_a_dark_screen(browser: str, report: Path) -> None:
     looks(shot.read_bytes(), DARK)
 
 
-def has_all_parts(dom: str) -> None:
+def check_parts(dom: str) -> None:
     page = Page(dom)
     assert "Audit of the API tokens of clorganization0000000001" == page.title
     bars = Counter(value for name, value in page.attributes if name == "class" and value in BARS)
@@ -186,7 +186,7 @@ def looks(png: bytes, paper: tuple[int, ...]) -> Counter[tuple[int, ...]]:
     return found
 
 
-def is_printed(data: bytes) -> None:
+def check_print(data: bytes) -> None:
     boxes = {
         tuple(map(float, box))
         for box in re.findall(rb"/MediaBox \[([\d.]+) ([\d.]+) ([\d.]+) ([\d.]+)\]", data)

@@ -209,7 +209,7 @@ A_FEW = settings(max_examples=100)
 MORE = settings(max_examples=400)
 
 
-def judged_or_refused(claims: object) -> None:
+def judge_or_refuse(claims: object) -> None:
     try:
         token = AstroToken.parse(SecretValue(signed(claims).encode()))
     except InvalidTokenError:
@@ -222,14 +222,14 @@ def judged_or_refused(claims: object) -> None:
 @A_FEW
 @given(CLAIMS | ANYTHING)
 def test_any_claims_are_judged_or_refused(claims: object) -> None:
-    judged_or_refused(claims)
+    judge_or_refuse(claims)
 
 
 @pytest.mark.long
 @MORE
 @given(CLAIMS | ANYTHING)
 def test_more_claims_are_judged_or_refused(claims: object) -> None:
-    judged_or_refused(claims)
+    judge_or_refuse(claims)
 
 
 def many(number: int) -> st.SearchStrategy[list[object]]:

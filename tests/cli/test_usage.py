@@ -485,6 +485,7 @@ HELPS = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("started_each_time")
 @pytest.mark.parametrize("command", HELPS)
 def test_help_is_on_standard_output_and_has_examples(program: Program, command: str) -> None:
     result = program(*command.split(), "--help")

@@ -126,7 +126,6 @@ def test_without_time_it_is_killed_at_once(tmp_path: Path, seconds: float) -> No
 
 
 @each_way
-@each_way
 def test_one_that_ended_in_time_is_not_late_if_we_look_later(tmp_path: Path) -> None:
     """As after a stop of this process. A child of it may print on."""
     script = "echo done; (trap '' TERM; exec setsid sh -c 'while echo more; do sleep 0.01; done') & exit 3"
@@ -144,6 +143,7 @@ def test_one_that_is_being_started_when_we_end_is_killed_too(
 ) -> None:
     start, started = running._start, threading.Event()
     monkeypatch.setattr(running, "_starting", threading.Lock())
+    monkeypatch.setattr(running, "_STARTED_WITHIN", 60)
 
     def slow(*given: Any, **named: Any) -> Any:
         program = start(*given, **named)
@@ -161,6 +161,7 @@ def test_one_that_is_being_started_when_we_end_is_killed_too(
     assert [-9] == [result.code for result in results if result]
 
 
+@each_way
 @pytest.mark.parametrize("own", ["", "setsid "])
 def test_a_program_left_behind_is_not_waited_for(tmp_path: Path, own: str) -> None:
     with within(0):

@@ -534,8 +534,8 @@ class TestNothingLeaks:
 
     @pytest.mark.parametrize(
         ("registry", "trusted"),
-        [(False, True), (True, False)]
-        + [pytest.param(*both, marks=pytest.mark.long) for both in [(True, True), (False, False)]],
+        [(True, True), (False, False)]
+        + [pytest.param(*both, marks=pytest.mark.long) for both in [(True, False), (False, True)]],
     )
     def test_by_the_sdks_own_variables(
         self,
