@@ -175,7 +175,10 @@ def _printed(argv: list[str], environ: dict[str, str], timeout: float) -> Secret
         return _failure(done.code)
     if not done.output.strip(b"\r\n"):
         # Not that of a missing secret: in a shell, a pipeline hides the failure of its first program.
-        return UnusableSecretError("the program printed no value", hint="check the name after the program's")
+        return UnusableSecretError(
+            "the program printed no value",
+            hint="check the name after the program's, and the variables in ASTRO_TOKEN_COMMANDS_KEEP",
+        )
     return SecretValue(done.output)
 
 

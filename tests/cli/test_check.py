@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Write = Callable[[str, str], Path]
 
 ISSUED, EXPIRES, PAST = 1_700_000_000, 4_102_444_800, 1_710_000_000
-NEW = "rotate it with astro-token rotate, or create a new token in Astro and store it instead"
+NEW = "create a new token with astro-token create, or in Astro, and store it instead"
 
 
 def fixed(**options: Any) -> str:

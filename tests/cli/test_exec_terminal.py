@@ -194,7 +194,7 @@ def plain(text: str) -> str:
 
 # -- put --------------------------------------------------------------------------------------------
 
-PROMPT = "Astro API token (not shown): "
+PROMPT = "planted:new: Astro API token (not shown): "
 
 
 def test_put_asks_without_showing_what_is_typed(planted: Planted, canary: str, terminal: Open) -> None:

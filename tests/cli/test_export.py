@@ -77,7 +77,7 @@ def test_a_shell_loses_the_dead_keys_and_keeps_its_home(program: Program, prod: 
 
 def test_what_the_token_is_not_stops_it(program: Program, planted: Planted) -> None:
     planted.store("expired", make_token(exp=1_700_000_000))
-    hint = "rotate it with astro-token rotate, or create a new token in Astro and store it instead"
+    hint = "create a new token with astro-token create, or in Astro, and store it instead"
     assert failure(65, "planted:expired: the token expired at 2023-11-14 22:13 UTC", hint) == program(
         "export", "planted:expired"
     )

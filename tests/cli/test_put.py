@@ -78,7 +78,7 @@ def test_what_is_no_token_is_not_stored(program: Program, planted: Planted, cana
             make_token(exp=1_700_000_000),
             65,
             "the token expired at 2023-11-14 22:13 UTC",
-            "rotate it with astro-token rotate, or create a new token in Astro and store it instead",
+            "create a new token with astro-token create, or in Astro, and store it instead",
         ),
     ):
         assert failure(code, f"planted:new: {message}", hint) == program("put", "planted:new", stdin=given)

@@ -208,7 +208,7 @@ def test_a_scheme_that_nothing_serves(program: Program) -> None:
 # -- secrets ----------------------------------------------------------------------------------------
 
 SHOWN = "store the token as Astro showed it when it was created, or create a new one"
-NEW = "rotate it with astro-token rotate, or create a new token in Astro and store it instead"
+NEW = "create a new token with astro-token create, or in Astro, and store it instead"
 
 
 def test_a_secret_that_holds_no_usable_token(program: Program, planted: Planted, canary: str) -> None:

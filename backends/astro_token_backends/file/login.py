@@ -32,7 +32,7 @@ __all__ = ["credential_source", "identities", "no_key"]
 
 def no_key(hint: str = "") -> NoCredentialError:
     default = default_key_path()
-    file = f", or create {default} (below HOME or XDG_CONFIG_HOME)" if default else ""
+    file = f", or copy the key to {default} (below HOME or XDG_CONFIG_HOME)" if default else ""
     return NoCredentialError(
         "no usable credential: no age key is configured", hint=f"set {KEY} or {KEY_FILE}{file}{hint}"
     )

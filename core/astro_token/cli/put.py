@@ -47,7 +47,7 @@ def _put(settings: TokenSettings, *, create_key: bool) -> tuple[AstroToken, str]
     # Before a person pastes a token: the backend may not be able to store one.
     current = read_current(settings.ref, Deadline(settings.timeout))
     _prepare_key(settings, current, is_requested=create_key)
-    token = AstroToken.parse(_input())
+    token = AstroToken.parse(_input(settings))
     verdicts = judge(token, settings.policy, settings.expected)
     enforce(verdicts)
     warn(verdicts, settings.ref)
@@ -65,9 +65,9 @@ def _prepare_key(settings: TokenSettings, current: Current, *, is_requested: boo
             note(message)
 
 
-def _input() -> SecretValue:
+def _input(settings: TokenSettings) -> SecretValue:
     try:
-        value = SecretValue(_read())
+        value = SecretValue(_read(settings))
     except OSError as error:
         value, why = None, reason(error)
     if value is None:
@@ -77,7 +77,7 @@ def _input() -> SecretValue:
     return value
 
 
-def _read() -> bytes:
+def _read(settings: TokenSettings) -> bytes:
     if sys.stdin.isatty():
-        return prompt("Astro API token (not shown): ")
+        return prompt(f"{settings.ref}: Astro API token (not shown): ")
     return sys.stdin.buffer.read(2 * MAX_TOKEN_BYTES + 1)

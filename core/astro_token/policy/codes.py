@@ -85,7 +85,7 @@ _V1, _V2 = (1,), (2,)
 # fmt: off
 TOKEN: Mapping[str, Code] = MappingProxyType({
     "expired": Code("error", "it has expired",
-        NEW, InvalidTokenError),
+        "create a new token with `astro-token create`, or in Astro, and store it instead", InvalidTokenError),
     "not-yet-valid": Code("error", "it is not valid yet",
         "wait until it is, or check this machine's clock"),
     **{f"wrong-{scope}": Code("error",
