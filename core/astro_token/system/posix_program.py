@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PosixProgram"]
 
-_STREAMS = (0, 1, 2)  # the files of the program that get these numbers replace ours
-_SHORTEST, _LONGEST = 1, 100  # milliseconds between two looks at a program that does not print
+_STREAMS = (0, 1, 2)  # the program gives these numbers to its own files
+_SHORTEST, _LONGEST = 1, 100  # milliseconds between two looks at a program that prints nothing
 _PIECE = 65536
 _PIPE = 1 << 20  # bytes, the most that a pipe holds unless root changes that
 _KILLED_WITHIN = 5.0  # seconds; we may not be allowed to kill a program of another user
@@ -137,16 +137,16 @@ def _start(
     Raises:
         OSError: it cannot be started.
     """
-    with ExitStack() as own:
-        with ExitStack() as others:
-            read, written = map(_kept, (own, others), os.pipe())
-            while written in _STREAMS:
-                written = _kept(others, os.dup(written))
+    with ExitStack() as readers:
+        with ExitStack() as writers:
+            reader, writer = map(_kept, (readers, writers), os.pipe())
+            while writer in _STREAMS:
+                writer = _kept(writers, os.dup(writer))
             try:
-                number = _fork_exec(argv, environ, folder, (*files, read, written))
+                number = _fork_exec(argv, environ, folder, (*files, reader, writer))
             except (ImportError, TypeError):  # a Python whose function differs
                 return _popen(argv, environ, folder, files)
-        failed = os.read(read, 1)  # nothing if the system runs the program
+        failed = os.read(reader, 1)  # nothing if the system runs the program
     if failed:
         with suppress(ChildProcessError):
             os.waitpid(number, 0)
@@ -185,5 +185,5 @@ def _popen(
     process = subprocess.Popen(
         argv, env=environ, cwd=folder, stdin=source, stdout=target, stderr=nothing, start_new_session=True
     )
-    process.returncode = 0  # its object has no part in it any more
+    process.returncode = 0  # so that Popen does not wait for it: we do
     return process.pid
