@@ -184,10 +184,24 @@ class Program:
         timeout: float = 120,
     ) -> Result:
         data = stdin.encode() if isinstance(stdin, str) else stdin
+        code, stdout, stderr, seen = self._run(
+            arguments, self.environment(env), cwd or self.work, data or b"", timeout
+        )
+        result = Result(
+            code, stdout.decode(errors="replace"), stderr.decode(errors="replace"), arguments, seen
+        )
+        assert "Traceback" not in result.stderr
+        assert self.leaks(result, allowed) == []
+        return result
+
+    def _run(
+        self, arguments: Sequence[str], environ: Mapping[str, str], folder: Path, data: bytes, timeout: float
+    ) -> tuple[int, bytes, bytes, str]:
+        """Run it. Return its exit status, its two outputs, and the command lines that were seen."""
         with subprocess.Popen(
             [str(PROGRAM), *arguments],
-            env=self.environment(env),
-            cwd=cwd or self.work,
+            env=environ,
+            cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -195,22 +209,13 @@ class Program:
             watch = Watch(running.pid)
             watch.start()
             try:
-                stdout, stderr = running.communicate(data or b"", timeout=timeout)
+                stdout, stderr = running.communicate(data, timeout=timeout)
             except subprocess.TimeoutExpired:
                 running.kill()
                 raise
             finally:
                 seen = watch.stop()
-        result = Result(
-            running.returncode,
-            stdout.decode(errors="replace"),
-            stderr.decode(errors="replace"),
-            arguments,
-            seen,
-        )
-        assert "Traceback" not in result.stderr
-        assert self.leaks(result, allowed) == []
-        return result
+        return running.returncode, stdout, stderr, seen
 
     def leaks(self, result: Result, allowed: Sequence[str | Path] = ()) -> list[str]:
         """Where a canary is and must not be, by name."""

@@ -37,7 +37,7 @@ LIMIT = 20  # seconds for a run in a sweep
 class Forks:
     """
     Args:
-        modules: loaded before the first run, beside those of all commands.
+        modules: are loaded before the first run, as those of all commands are.
     """
 
     def __init__(self, *modules: str) -> None:
@@ -119,7 +119,7 @@ def _contents(files: Sequence[IO[bytes]]) -> tuple[str, str]:
 
 
 class Fork:
-    """A run of the program, which is no child of ours."""
+    """A run of the program. Its process is not a child of ours."""
 
     def __init__(self, status: IO[bytes]) -> None:
         self._status = status
@@ -177,7 +177,7 @@ class Fork:
 
 
 def _written(stream: int, data: memoryview) -> memoryview:
-    """Write what can be written at once, and return the rest; nothing if there is no reader."""
+    """Write what the pipe takes at once. Return the rest; if there is no reader, nothing is left."""
     with suppress(BrokenPipeError):
         return data[os.write(stream, data) if data else 0 :]
     return data[:0]
